@@ -1,0 +1,485 @@
+//! What is told to the machine, what it keeps, and what it asks for.
+//!
+//! ```text
+//! world ── Event ──► decide ── Record ──► ledger ──► apply ──► State
+//!   ▲                            │
+//!   └──── perform ◄── Effect ◄───┘
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Answer, Ask, AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, EffectId, EndReason, GateReport,
+    GateSpec, Hold, HoldId, Landing, LandingOutcome, MergeFailure, PackageName, Review, RunId, RunMode, SessionRef, Span, StopReason,
+    Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, Verdict,
+};
+
+/// Something that happened, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When the teller learned of it.
+    pub at: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "events are moved once, from their teller into the machine")]
+pub enum EventKind {
+    /// An orchestrator opened the ledger.
+    Opened(Opened),
+    /// The roadmap was read: closes [`Effect::ReadRoadmap`].
+    RoadmapRead {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// What was read.
+        roadmap: Roadmap,
+    },
+    /// A person wants another run mode.
+    ModeAsked(RunMode),
+    /// A person answers.
+    Answered(Answer),
+    /// The target's tip was seen.
+    TipSeen(CommitId),
+    /// The person's checkout was seen.
+    CheckoutSeen(Checkout),
+    /// Time has passed, or something was applied: whatever is due is asked for now.
+    Tick,
+    /// The run is to end at once; what is in flight was stopped, and goes on when the ledger is opened again.
+    StopAsked,
+    /// A workspace is ready, or cannot be made: closes [`Effect::Prepare`].
+    Prepared {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// Why it could not be made.
+        failure: Option<String>,
+    },
+    /// The agent named its session.
+    SessionSeen {
+        /// The [`Effect::RunTurn`] that runs.
+        effect: EffectId,
+        /// The session.
+        session: SessionRef,
+    },
+    /// A heartbeat looked at a running turn.
+    TurnSeen {
+        /// The [`Effect::RunTurn`] that runs.
+        effect: EffectId,
+        /// The last sign of life: an update, or a change in the workspace.
+        active: Timestamp,
+        /// Whether a tool is in flight: then silence is no stall.
+        tool_in_flight: bool,
+        /// The attempt's head, read from its repository.
+        head: Option<CommitId>,
+        /// What the turn has cost so far.
+        usage: Usage,
+    },
+    /// A turn is over, and none of its processes lives: closes [`Effect::RunTurn`].
+    TurnEnded {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// How it ended.
+        outcome: TurnOutcome,
+        /// What it cost.
+        usage: Usage,
+    },
+    /// A turn was told to stop: closes [`Effect::StopTurn`].
+    StopSent {
+        /// The effect that this closes.
+        effect: EffectId,
+    },
+    /// The attempt's work was taken in: closes [`Effect::Collect`].
+    Collected {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// What was found.
+        result: Collected,
+    },
+    /// The reviewers have spoken: closes [`Effect::Review`].
+    Reviewed {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// One for each reviewer.
+        reviews: Vec<Review>,
+    },
+    /// Closes [`Effect::Merge`].
+    Merged {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// The candidate, or why there is none.
+        result: Result<Candidate, MergeFailure>,
+    },
+    /// Closes [`Effect::RunGate`].
+    GateRan {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// What it did.
+        report: GateReport,
+    },
+    /// Closes [`Effect::Land`].
+    LandingTried {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// How it went.
+        outcome: LandingOutcome,
+    },
+    /// Closes [`Effect::CleanUp`].
+    CleanedUp {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// What was done.
+        fate: WorkspaceFate,
+    },
+    /// The task's source was told: closes [`Effect::Report`].
+    Reported {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// Why it could not be told.
+        failure: Option<String>,
+    },
+    /// The orchestrator died, or failed by a bug of its own, while this effect was open: closes it.
+    Interrupted {
+        /// The effect that this closes.
+        effect: EffectId,
+    },
+}
+
+/// Who opened the ledger, and under which rules.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opened {
+    /// The id of the run that begins, if none is to be gone on with.
+    pub run: RunId,
+    /// The policy's hash.
+    pub policy: ContentHash,
+    /// The seed for jitter.
+    pub seed: u64,
+    /// The agents that can be used, and whether they can resume a session.
+    pub backends: Vec<(BackendName, bool)>,
+}
+
+/// A roadmap as it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roadmap {
+    /// The source's own name for this state, such as a commit.
+    pub revision: String,
+    /// The target's tip that it was read at.
+    pub tip: CommitId,
+    /// In the order of the roadmap.
+    pub tasks: Vec<Task>,
+}
+
+/// What was found when a turn was over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly always the large one")]
+pub enum Collected {
+    /// Commits on top of the base, now in our repository.
+    Work(Submission),
+    /// No commit.
+    Nothing {
+        /// The reason that the handoff gives, if it says blocked.
+        blocked: Option<String>,
+        /// Whether the workspace holds uncommitted work.
+        dirty: bool,
+    },
+    /// The head could not be taken in: it does not descend from the base, is damaged, too large, or gone.
+    Unusable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What became of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkspaceFate {
+    /// Gone, with proof that nothing was lost.
+    Removed {
+        /// The ref in our repository that keeps its head, where the target does not contain it.
+        kept: Option<String>,
+    },
+    /// Still there.
+    Kept {
+        /// Why: what would have been lost.
+        reason: String,
+    },
+}
+
+/// What the machine wants done. Each has an id and gets exactly one closing event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Read the roadmap from the target's tip.
+    ReadRoadmap,
+    /// Make the attempt's repository and workspace, from this base.
+    Prepare {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// The pinned base.
+        base: CommitId,
+    },
+    /// Run one turn of an agent to its end.
+    RunTurn {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// 1 for the first.
+        turn: u32,
+        /// The agent.
+        backend: BackendName,
+        /// The session to resume.
+        resume: Option<SessionRef>,
+        /// What it is asked.
+        ask: Ask,
+    },
+    /// Stop a running turn; its own end follows as [`EventKind::TurnEnded`].
+    StopTurn {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// The [`Effect::RunTurn`] to be ended.
+        turn: EffectId,
+        /// Why.
+        why: StopReason,
+    },
+    /// Take the attempt's head, handoff and artifacts in.
+    Collect {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// The turn that is over.
+        turn: u32,
+    },
+    /// Ask the reviewers about a commit.
+    Review {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// The commit.
+        head: CommitId,
+    },
+    /// Build the candidate on the target's present tip.
+    Merge {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// The commit.
+        head: CommitId,
+    },
+    /// Run one gate on the candidate's tree.
+    RunGate {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// The tree.
+        tree: TreeId,
+        /// The gate, from the frozen contract.
+        gate: GateSpec,
+    },
+    /// Commit the candidate and make it the target's tip.
+    Land {
+        /// The intent.
+        landing: Landing,
+    },
+    /// Remove the attempt's workspace, if that loses nothing.
+    CleanUp {
+        /// For which attempt.
+        attempt: AttemptId,
+    },
+    /// Tell the task's source how it went.
+    Report {
+        /// The task.
+        task: TaskId,
+        /// The last attempt.
+        attempt: AttemptId,
+        /// The commit, if it landed.
+        landed: Option<CommitId>,
+    },
+}
+
+/// What the machine decided: the only thing that state is folded from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "records are built once and then only lent")]
+pub enum Record {
+    /// A run began, or was taken up again after its orchestrator had died.
+    RunOpened {
+        /// Who and how.
+        opened: Opened,
+        /// Whether an unended run goes on.
+        resumed: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// The roadmap as it counts from now on.
+    RoadmapRead(Roadmap),
+    /// The run mode as it counts from now on.
+    ModeSet(RunMode),
+    /// The target's tip, as seen.
+    TipSeen(CommitId),
+    /// The person's checkout, as seen.
+    CheckoutSeen(Checkout),
+    /// The package that work is taken from, and why it changed.
+    PackageEntered {
+        /// The package; `None` for tasks outside any.
+        package: Option<PackageName>,
+        /// Why.
+        reason: String,
+    },
+    /// Something is to be done.
+    Requested {
+        /// Its id.
+        effect: EffectId,
+        /// When.
+        at: Timestamp,
+        /// What.
+        what: Effect,
+    },
+    /// An effect got its closing event.
+    Closed {
+        /// Its id.
+        effect: EffectId,
+        /// Whether it was interrupted.
+        interrupted: bool,
+    },
+    /// A closing event came for an effect that was closed before: nothing follows from it.
+    Stale {
+        /// The effect.
+        effect: EffectId,
+    },
+    /// An attempt began, under a frozen contract, from a pinned base.
+    Dispatched {
+        /// Which.
+        attempt: AttemptId,
+        /// The contract, whole.
+        contract: Contract,
+        /// The base.
+        base: CommitId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The session by which the attempt can be resumed.
+    SessionSeen {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The session.
+        session: SessionRef,
+    },
+    /// The attempt's head moved.
+    HeadSeen {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Its head now.
+        head: CommitId,
+    },
+    /// A turn is over.
+    TurnEnded {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How.
+        outcome: TurnOutcome,
+        /// What it cost.
+        usage: Usage,
+        /// How long it took.
+        took: Span,
+    },
+    /// The attempt's work is in our repository.
+    Submitted {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What it is.
+        submission: Submission,
+    },
+    /// The reviewers have spoken.
+    Reviewed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// One for each reviewer.
+        reviews: Vec<Review>,
+    },
+    /// The attempt waits for the landing lane.
+    Queued {
+        /// Which attempt.
+        attempt: AttemptId,
+    },
+    /// The candidate was built.
+    CandidateBuilt {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What is to land.
+        candidate: Candidate,
+    },
+    /// A gate ran on the candidate.
+    GateReported {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What it said.
+        report: GateReport,
+    },
+    /// What follows for one commit.
+    Judged {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The commit.
+        head: CommitId,
+        /// The verdict.
+        verdict: Verdict,
+    },
+    /// The acceptance, before it is landed.
+    Accepted {
+        /// What it rests on.
+        landing: Landing,
+    },
+    /// The target contains the work.
+    Landed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The merge commit.
+        commit: CommitId,
+    },
+    /// The attempt is over without a landing; its head, if it has one, is kept.
+    AttemptEnded {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Why.
+        reason: String,
+        /// Whether it counts against the limit of attempts.
+        counts: bool,
+    },
+    /// The task waits for its next attempt.
+    Waiting {
+        /// Which task.
+        task: TaskId,
+        /// Not before.
+        until: Timestamp,
+    },
+    /// A person is asked.
+    HoldOpened {
+        /// What.
+        hold: Hold,
+    },
+    /// A person answered, or the reason went away.
+    HoldAnswered {
+        /// Which hold.
+        hold: HoldId,
+        /// With what; `None` when the reason went away by itself.
+        answer: Option<Answer>,
+    },
+    /// The task is stopped for good in this run.
+    Parked {
+        /// Which task.
+        task: TaskId,
+        /// Why.
+        reason: String,
+    },
+    /// What became of an attempt's workspace.
+    WorkspaceSettled {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Its fate.
+        fate: WorkspaceFate,
+    },
+    /// The run ended.
+    RunEnded {
+        /// Why.
+        reason: EndReason,
+        /// When.
+        at: Timestamp,
+    },
+}

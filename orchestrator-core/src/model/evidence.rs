@@ -1,0 +1,176 @@
+//! What was observed, and the label that follows from it.
+//!
+//! ```text
+//! Claim { surface } ──┐
+//!                     ├── label ──► direct    a green gate that looked at the claim's own surface
+//! GateReport ─────────┘              proxy     a green gate that looked elsewhere
+//!                                    blocked   nothing of the kind, with the reason
+//! ```
+//!
+//! A [`Label`] cannot be made, read back from a file, or changed: it is computed whenever it is shown (law 7). So nothing
+//! turns `proxy` into `direct`, and a test keeps it so by compiling programs that try.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Claim, ClaimId, ContentHash, GateSpec, Span, Surface, TreeId};
+
+/// What a gate did on one tree. An observation of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// The gate as it was defined.
+    pub gate: GateSpec,
+    /// The tree that it saw.
+    pub tree: TreeId,
+    /// The environment that it saw: the SHA-256 of its variables.
+    pub environment: ContentHash,
+    /// How it ended.
+    pub outcome: GateOutcome,
+    /// What it printed, in the evidence store: standard output and error, capped.
+    pub output: ContentHash,
+    /// The end of what it printed, for people and for findings; at most 2,000 characters.
+    pub tail: String,
+    /// How long it ran.
+    pub took: Span,
+}
+
+impl GateReport {
+    /// Whether the gate was green.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.outcome == GateOutcome::Exited { code: 0 }
+    }
+}
+
+/// How a gate ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateOutcome {
+    /// With this exit status; 0 is green.
+    Exited {
+        /// The status.
+        code: i32,
+    },
+    /// By a signal.
+    Signalled {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// It ran longer than its timeout, and was stopped.
+    TimedOut,
+    /// The program could not be started.
+    NotStarted {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl std::fmt::Display for GateOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited { code } => write!(f, "exit status {code}"),
+            Self::Signalled { signal } => write!(f, "ended by signal {signal}"),
+            Self::TimedOut => f.write_str("stopped after its timeout"),
+            Self::NotStarted { reason } => write!(f, "could not be started: {reason}"),
+        }
+    }
+}
+
+/// How strongly something was observed. There is no way to make one but to observe.
+///
+/// ```compile_fail
+/// use orchestrator_core::model::Label;
+/// let label = Label(Strength::Direct); // its field is private
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Label(Strength);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Strength {
+    Direct,
+    Proxy,
+    Blocked,
+}
+
+impl Label {
+    /// `direct`, `proxy` or `blocked`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self.0 {
+            Strength::Direct => "direct",
+            Strength::Proxy => "proxy",
+            Strength::Blocked => "blocked",
+        }
+    }
+
+    /// Observed on the claim's own surface.
+    #[must_use]
+    pub fn is_direct(self) -> bool {
+        self.0 == Strength::Direct
+    }
+
+    /// Not proven.
+    #[must_use]
+    pub fn is_blocked(self) -> bool {
+        self.0 == Strength::Blocked
+    }
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Label {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
+/// One claim with what was observed about it. Computed from claim and reports; never stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    claim: ClaimId,
+    surface: Surface,
+    label: Label,
+    reason: String,
+}
+
+impl Evidence {
+    /// What these reports, all of one tree, say about a claim.
+    #[must_use]
+    pub fn of(claim: &Claim, reports: &[GateReport]) -> Self {
+        let green = || reports.iter().filter(|report| report.passed());
+        let own = green().find(|report| report.gate.surface == claim.surface);
+        let (strength, reason) = match (own, green().next()) {
+            (Some(report), _) => (Strength::Direct, format!("gate `{}` was green on `{}`", report.gate.name, claim.surface)),
+            (None, Some(report)) => (Strength::Proxy, format!("gate `{}` looks at `{}`, not at `{}`", report.gate.name, report.gate.surface, claim.surface)),
+            (None, None) => (Strength::Blocked, format!("no gate was green, and nothing looked at `{}`", claim.surface)),
+        };
+        Self { claim: claim.id.clone(), surface: claim.surface.clone(), label: Label(strength), reason }
+    }
+
+    /// The claim's id.
+    #[must_use]
+    pub fn claim(&self) -> &ClaimId {
+        &self.claim
+    }
+
+    /// Where the claim is to be seen.
+    #[must_use]
+    pub fn surface(&self) -> &Surface {
+        &self.surface
+    }
+
+    /// What follows from the observations.
+    #[must_use]
+    pub fn label(&self) -> Label {
+        self.label
+    }
+
+    /// The observation in words, or why there is none.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}

@@ -1,0 +1,165 @@
+//! Waiting for a person: a durable state, not a failure (law 11).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Approval, HoldId, RepoPath, TaskId, Timestamp};
+
+/// A question to a person, with all that is needed to answer it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// By this the answer names it.
+    pub id: HoldId,
+    /// The task that waits.
+    pub task: TaskId,
+    /// What it is about.
+    pub about: HoldReason,
+    /// What is asked, in words.
+    pub question: String,
+    /// What may be answered.
+    pub options: Vec<HoldOption>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What a hold is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HoldReason {
+    /// The contract asks for a person's approval.
+    Approval(Approval),
+    /// Claims that nothing here can prove directly.
+    Unproven {
+        /// Each with its surface and the label that it has.
+        claims: Vec<String>,
+    },
+    /// The person's checkout of the target has uncommitted changes. Ends by itself when they are gone.
+    CheckoutDirty {
+        /// Some of them.
+        paths: Vec<RepoPath>,
+    },
+    /// The remote, or the repository, did not take the landing.
+    LandingRefused {
+        /// In its words.
+        reason: String,
+    },
+    /// The candidate could not be built.
+    MergeImpossible {
+        /// Why.
+        reason: String,
+    },
+    /// The agent asks.
+    Question,
+    /// The agent cannot log in.
+    Authentication,
+    /// A reviewer could not look, or the machine cannot decide.
+    Review,
+}
+
+/// What a person may answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldOption {
+    /// Go on as asked; what was unproven is accepted as it is, and stays labelled so.
+    Approve,
+    /// Try again what did not work.
+    Retry,
+    /// Give the task up in this run; its work is kept.
+    Park,
+}
+
+impl HoldOption {
+    /// The word by which it is answered.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Retry => "retry",
+            Self::Park => "park",
+        }
+    }
+}
+
+impl std::fmt::Display for HoldOption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for HoldOption {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = [Self::Approve, Self::Retry, Self::Park];
+        known.into_iter().find(|option| option.as_str() == text).ok_or_else(|| format!("`{text}` is no answer: approve, retry or park"))
+    }
+}
+
+/// What a person says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// To which hold.
+    pub hold: HoldId,
+    /// One of its options.
+    pub option: HoldOption,
+    /// In the person's words; kept in the ledger.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// Whether new work may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunMode {
+    /// Work is started as it becomes ready.
+    #[default]
+    Active,
+    /// What runs is finished; nothing is started.
+    Drain,
+    /// Nothing is started, and nothing that needs a new session goes on.
+    Paused,
+}
+
+impl std::fmt::Display for RunMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Active => "active",
+            Self::Drain => "drain",
+            Self::Paused => "paused",
+        })
+    }
+}
+
+/// Why a run ended. There is no other way for it to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndReason {
+    /// Every task has landed.
+    Complete,
+    /// Drained: what ran is finished, and the mode forbids more.
+    Drained,
+    /// Paused: nothing runs, and the mode forbids more.
+    Paused,
+    /// Only a person can bring it on.
+    WaitingForAPerson,
+    /// Nothing is left that can be done.
+    Blocked,
+    /// A budget of the run is used up.
+    Budget,
+    /// It was told to stop.
+    Stopped,
+}
+
+impl std::fmt::Display for EndReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Complete => "complete",
+            Self::Drained => "drained",
+            Self::Paused => "paused",
+            Self::WaitingForAPerson => "waiting-for-a-person",
+            Self::Blocked => "blocked",
+            Self::Budget => "budget",
+            Self::Stopped => "stopped",
+        })
+    }
+}

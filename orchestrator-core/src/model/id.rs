@@ -1,0 +1,352 @@
+//! Ids that the machine or git gives out, and time.
+
+use std::{fmt, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::Error as _};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use super::{BranchName, TaskId};
+
+/// A text is no object id.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is no object id: 40 or 64 lower-case hexadecimal digits are")]
+pub struct InvalidOid(String);
+
+/// An object's id in git: 20 bytes of SHA-1 or 32 of SHA-256. Text form: lower-case hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Oid {
+    len: u8,
+    bytes: [u8; 32],
+}
+
+impl Oid {
+    /// The raw bytes, 20 or 32.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// The id that git writes for "no object": all zeros, as long as this one.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        self.as_bytes().iter().all(|byte| *byte == 0)
+    }
+}
+
+fn from_hex(text: &str, into: &mut [u8]) -> Option<()> {
+    if text.len() != into.len() * 2 {
+        return None;
+    }
+    for (byte, pair) in into.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let digit = |c: u8| match c {
+            b'0'..=b'9' => Some(c - b'0'),
+            b'a'..=b'f' => Some(c - b'a' + 10),
+            _ => None,
+        };
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(())
+}
+
+fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+impl FromStr for Oid {
+    type Err = InvalidOid;
+    fn from_str(text: &str) -> Result<Self, InvalidOid> {
+        let mut bytes = [0; 32];
+        let len = match text.len() {
+            40 => 20,
+            64 => 32,
+            _ => return Err(InvalidOid(text.chars().take(80).collect())),
+        };
+        from_hex(text, &mut bytes[..len]).ok_or_else(|| InvalidOid(text.to_owned()))?;
+        Ok(Self { len: len as u8, bytes })
+    }
+}
+
+impl fmt::Display for Oid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(self.as_bytes(), f)
+    }
+}
+
+macro_rules! by_text {
+    ($($Name:ident),*) => {$(
+        impl fmt::Debug for $Name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($Name), "({})"), self)
+            }
+        }
+        impl Serialize for $Name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $Name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                std::borrow::Cow::<'de, str>::deserialize(from)?.parse().map_err(D::Error::custom)
+            }
+        }
+        impl JsonSchema for $Name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($Name).into()
+            }
+            fn inline_schema() -> bool {
+                true
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string" })
+            }
+        }
+    )*};
+}
+
+macro_rules! oids {
+    ($($(#[$doc:meta])* $Name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $Name(pub Oid);
+
+        impl fmt::Display for $Name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+        impl FromStr for $Name {
+            type Err = InvalidOid;
+            fn from_str(text: &str) -> Result<Self, InvalidOid> {
+                text.parse().map(Self)
+            }
+        }
+        impl $Name {
+            /// The first twelve digits, for people.
+            #[must_use]
+            pub fn short(&self) -> String {
+                let mut text = self.to_string();
+                text.truncate(12);
+                text
+            }
+        }
+    )*};
+}
+
+oids! {
+    /// A commit, by its full id. What a review binds to.
+    CommitId;
+    /// A tree, by its full id. What a gate report binds to.
+    TreeId;
+    /// A blob, by its full id.
+    BlobId;
+}
+
+/// SHA-256 of some content. Text form: 64 lower-case hexadecimal digits, as `sha256sum` prints them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentHash([u8; 32]);
+
+impl ContentHash {
+    /// Hashes the bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Hashes the JSON form of a value. The form is stable: struct fields in their order, maps sorted.
+    #[must_use]
+    pub fn of_json<T: Serialize>(value: &T) -> Self {
+        Self::of(&serde_json::to_vec(value).expect("our own data has string keys and serialises"))
+    }
+
+    /// From the raw bytes of a SHA-256 digest.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The raw bytes of the digest.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl FromStr for ContentHash {
+    type Err = InvalidOid;
+    fn from_str(text: &str) -> Result<Self, InvalidOid> {
+        let mut bytes = [0; 32];
+        from_hex(text, &mut bytes).ok_or_else(|| InvalidOid(text.chars().take(80).collect()))?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+/// One numbered try at a task. Text form: `R1#2`; numbers begin at 1 and never repeat within a ledger.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    /// The task that is tried.
+    pub task: TaskId,
+    /// 1 for the first attempt.
+    pub number: u32,
+}
+
+impl AttemptId {
+    /// The branch on which the attempt works, the same in its own repository and in ours.
+    #[must_use]
+    pub fn branch(&self) -> BranchName {
+        BranchName::new(format!("attempt/{}/{}", self.task, self.number)).expect("a task id is one component of a ref")
+    }
+
+    /// The attempt as one component of a path: `R1-2`.
+    #[must_use]
+    pub fn slug(&self) -> String {
+        format!("{}-{}", self.task, self.number)
+    }
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.task, self.number)
+    }
+}
+
+impl FromStr for AttemptId {
+    type Err = InvalidOid;
+    fn from_str(text: &str) -> Result<Self, InvalidOid> {
+        let parsed = text.rsplit_once('#').and_then(|(task, number)| {
+            Some(Self { task: task.parse().ok()?, number: number.parse().ok()? })
+        });
+        parsed.ok_or_else(|| InvalidOid(text.to_owned()))
+    }
+}
+
+/// A request to a person, numbered through the ledger. Text form: `H3`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldId(pub u32);
+
+impl fmt::Display for HoldId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "H{}", self.0)
+    }
+}
+
+impl FromStr for HoldId {
+    type Err = InvalidOid;
+    fn from_str(text: &str) -> Result<Self, InvalidOid> {
+        let number = text.strip_prefix('H').and_then(|digits| digits.parse().ok());
+        number.map(Self).ok_or_else(|| InvalidOid(text.to_owned()))
+    }
+}
+
+by_text!(Oid, CommitId, TreeId, BlobId, ContentHash, AttemptId, HoldId);
+
+/// One effect that the machine asked for, numbered from 1 through the whole ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EffectId(pub u64);
+
+impl fmt::Display for EffectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "e{}", self.0)
+    }
+}
+
+/// The agent's own name for a conversation, by which a later turn resumes it. Opaque to us.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionRef(pub String);
+
+/// Wall-clock time: milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// This much later; the end of time if it would be later still.
+    #[must_use]
+    pub fn after(self, span: Span) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+
+    /// How long since `earlier`; zero if that is not in the past.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Span {
+        Span(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A length of time in milliseconds. Text form: a whole number and a unit, `ms`, `s`, `m`, `h` or `d`: `45m`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Span(pub u64);
+
+impl Span {
+    /// Whole seconds.
+    #[must_use]
+    pub const fn secs(seconds: u64) -> Self {
+        Self(seconds * 1000)
+    }
+
+    /// As the standard library's type.
+    #[must_use]
+    pub const fn to_std(self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.0)
+    }
+}
+
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// A text is no length of time.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is no length of time: write a whole number and a unit, such as `500ms`, `30s`, `45m`, `2h` or `1d`")]
+pub struct InvalidSpan(String);
+
+impl FromStr for Span {
+    type Err = InvalidSpan;
+    fn from_str(text: &str) -> Result<Self, InvalidSpan> {
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let unit = UNITS.iter().find(|(unit, _)| *unit == &text[digits..]);
+        let millis = text[..digits].parse().ok().zip(unit).and_then(|(n, (_, size)): (u64, _)| n.checked_mul(*size));
+        millis.map(Self).ok_or_else(|| InvalidSpan(text.chars().take(80).collect()))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, size) = UNITS.iter().rev().find(|(_, size)| self.0 >= *size && self.0 % size == 0).unwrap_or(&UNITS[0]);
+        write!(f, "{}{unit}", self.0 / size)
+    }
+}
+
+by_text!(Span);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_as_they_are_written() {
+        for (text, millis) in [("500ms", 500), ("30s", 30_000), ("45m", 2_700_000), ("2h", 7_200_000), ("1d", 86_400_000)] {
+            assert_eq!(text.parse(), Ok(Span(millis)));
+            assert_eq!(Span(millis).to_string(), text);
+        }
+        for bad in ["", "5", "m", "-1s", "1.5h", "1 h", "99999999999999999999d"] {
+            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn object_ids_are_whole_or_nothing() {
+        let id = "0123456789abcdef0123456789abcdef01234567";
+        assert_eq!(id.parse::<Oid>().map(|oid| oid.to_string()), Ok(id.to_owned()));
+        for bad in ["", "main", "0123", &id.to_uppercase(), &format!("{}g", &id[1..])] {
+            assert!(bad.parse::<Oid>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! From an accepted head to a commit of the target (law 5).
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AttemptId, Change, CommitId, ContentHash, Finding, GateReport, KeptArtifact, RepoPath, Review, Timestamp, TreeId,
+};
+
+/// The head merged into the target's tip, landing edits included: the very tree that is gated and lands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The worker's head.
+    pub head: CommitId,
+    /// The target's tip that it was merged into.
+    pub tip: CommitId,
+    /// The result.
+    pub tree: TreeId,
+    /// How the result differs from the tip, landing edits left out: judged against the contract again.
+    pub changes: Vec<Change>,
+}
+
+/// Why there is no candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MergeFailure {
+    /// Head and tip changed the same things.
+    Conflict {
+        /// The tip that it conflicts with.
+        tip: CommitId,
+        /// The paths in conflict.
+        paths: Vec<RepoPath>,
+    },
+    /// The merge result offends the contract.
+    Offends {
+        /// How.
+        findings: Vec<Finding>,
+    },
+    /// The target could not be read, or the landing edits could not be made.
+    Impossible {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// All that an acceptance rests on. Its hash stands in the landed commit's trailer. Labels are not in it: they follow
+/// from claims and reports whenever they are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acceptance {
+    /// Always 1.
+    pub version: u32,
+    /// What was accepted.
+    pub attempt: AttemptId,
+    /// Under which contract.
+    pub contract: ContentHash,
+    /// The worker's head.
+    pub head: CommitId,
+    /// The target's tip before.
+    pub tip: CommitId,
+    /// The tree that lands.
+    pub tree: TreeId,
+    /// What reviewers said of the head.
+    pub reviews: Vec<Review>,
+    /// What gates said of the tree.
+    pub gates: Vec<GateReport>,
+    /// Artifacts that were kept.
+    pub artifacts: Vec<KeptArtifact>,
+    /// Risks that the worker named.
+    pub residual_risks: Vec<String>,
+    /// What a person approved on the way, in the order of the answers.
+    pub approvals: Vec<String>,
+}
+
+/// One intent to land, recorded before it is tried. A commit of the target that bears its id and tree is the proof that
+/// it was done (law 3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landing {
+    /// Unique: run, attempt and effect.
+    pub id: String,
+    /// What lands.
+    pub attempt: AttemptId,
+    /// The first line of the commit's message.
+    pub subject: String,
+    /// The worker's head: the commit's second parent.
+    pub head: CommitId,
+    /// The target's tip: the commit's first parent.
+    pub tip: CommitId,
+    /// The commit's tree.
+    pub tree: TreeId,
+    /// The acceptance record.
+    pub acceptance: ContentHash,
+    /// The commit's date, so that trying again makes the same commit.
+    pub at: Timestamp,
+}
+
+/// How trying to land went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LandingOutcome {
+    /// The target contains it now.
+    Landed {
+        /// The merge commit.
+        commit: CommitId,
+    },
+    /// The target had moved meanwhile: a new candidate is due.
+    TipMoved,
+    /// The remote, or the repository, did not take it.
+    Refused {
+        /// In its words.
+        reason: String,
+    },
+    /// The person's checkout of the target has uncommitted changes.
+    CheckoutDirty {
+        /// Some of them.
+        paths: Vec<RepoPath>,
+    },
+}
+
+/// The person's checkout of the target, where landing would touch it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checkout {
+    /// Landing touches none: it is pushed, or the target is checked out nowhere.
+    Untouched,
+    /// It can be fast-forwarded.
+    Clean,
+    /// It has uncommitted changes to tracked files.
+    Dirty {
+        /// Some of them.
+        paths: Vec<RepoPath>,
+    },
+}

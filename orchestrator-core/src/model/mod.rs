@@ -1,0 +1,41 @@
+//! Plain data: the words of the project as types.
+//!
+//! Nothing here does anything. Whatever crosses a border (roadmap, policy, handoff, snapshot, ledger) is defined here once,
+//! parsed into types that cannot hold a wrong value, and has a JSON schema where people or other programs meet it.
+
+mod contract;
+mod event;
+mod evidence;
+mod glob;
+mod handoff;
+mod hold;
+mod id;
+mod landing;
+mod name;
+mod path;
+mod policy;
+mod review;
+mod turn;
+
+pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
+pub use event::{Collected, Effect, Event, EventKind, Opened, Record, Roadmap, WorkspaceFate};
+pub use evidence::{Evidence, GateOutcome, GateReport, Label};
+pub use glob::{InvalidPattern, Pattern};
+pub use handoff::{
+    ClaimedArtifact, ClaimedEvidence, ClaimedGate, ClaimedLabel, HANDOFF_VERSION, Handoff, HandoffError, HandoffStatus, MAX_HANDOFF,
+    clean,
+};
+pub use hold::{Answer, EndReason, Hold, HoldOption, HoldReason, RunMode};
+pub use id::{
+    AttemptId, BlobId, CommitId, ContentHash, EffectId, HoldId, InvalidOid, InvalidSpan, Oid, SessionRef, Span, Timestamp, TreeId,
+};
+pub use landing::{Acceptance, Candidate, Checkout, Landing, LandingOutcome, MergeFailure};
+pub use name::{
+    BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId,
+};
+pub use path::{InvalidPath, RepoPath};
+pub use policy::{AgentSpec, Environment, GateRule, Limits, Policy, PolicyError, Push};
+pub use review::{
+    Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion, Review, Severity, Submission, Verdict,
+};
+pub use turn::{Ask, StopReason, TurnOutcome, Usage};

@@ -1,0 +1,331 @@
+//! The rules that decide, as a person writes them in TOML (design: "Policy").
+//!
+//! Parsed and checked here, once; the machine reads it, and its hash is in the ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{BackendName, BranchName, ContentHash, ContractKeys, GateName, GateSpec, Pattern, Span, Surface};
+
+/// The rules of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Policy {
+    /// The branch that work lands on. Default: the branch that the repository's HEAD names.
+    pub target: Option<BranchName>,
+    /// The remote to push to, such as `"origin"`, or `false`: the local branch is advanced and nothing is pushed.
+    pub push: Push,
+    /// How many agents may run at once.
+    pub max_sessions: u32,
+    /// The agents, by name.
+    pub agents: BTreeMap<BackendName, AgentSpec>,
+    /// The agent of a task that names none. Default: the only one, where there is only one.
+    pub default_agent: Option<BackendName>,
+    /// The gates, by name.
+    pub gates: BTreeMap<GateName, GateRule>,
+    /// Contract keys for every task.
+    pub defaults: ContractKeys,
+    /// Numbers at which something is stopped or asked.
+    pub limits: Limits,
+    /// What workers and gates see of our environment.
+    pub environment: Environment,
+    /// Always forbidden, added by whoever reads the policy: the roadmap and the policy itself.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub always_forbidden: Vec<Pattern>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            target: None,
+            push: Push::Never,
+            max_sessions: 2,
+            agents: BTreeMap::new(),
+            default_agent: None,
+            gates: BTreeMap::new(),
+            defaults: ContractKeys::default(),
+            limits: Limits::default(),
+            environment: Environment::default(),
+            always_forbidden: Vec::new(),
+        }
+    }
+}
+
+/// Where an accepted change goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "PushText", into = "PushText")]
+#[schemars(with = "PushText")]
+pub enum Push {
+    /// To the target branch of this remote; the person's own branch is left alone.
+    Remote(String),
+    /// To the target branch of the repository itself.
+    Never,
+}
+
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum PushText {
+    Flag(bool),
+    Remote(String),
+}
+
+impl TryFrom<PushText> for Push {
+    type Error = &'static str;
+    fn try_from(text: PushText) -> Result<Self, Self::Error> {
+        match text {
+            PushText::Flag(false) => Ok(Self::Never),
+            PushText::Remote(name) if !name.is_empty() && !name.starts_with('-') => Ok(Self::Remote(name)),
+            PushText::Flag(true) | PushText::Remote(_) => Err("`push` takes the name of a remote, such as \"origin\", or false"),
+        }
+    }
+}
+
+impl From<Push> for PushText {
+    fn from(push: Push) -> Self {
+        match push {
+            Push::Remote(name) => Self::Remote(name),
+            Push::Never => Self::Flag(false),
+        }
+    }
+}
+
+/// An agent as the policy names it. What each kind needs is checked by whoever builds the backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum AgentSpec {
+    /// Any program that keeps the command protocol.
+    Command {
+        /// Program and arguments; never a shell line.
+        run: Vec<String>,
+    },
+    /// OpenAI Codex.
+    Codex {},
+    /// Claude Code.
+    Claude {},
+    /// Cursor's agent.
+    Cursor {},
+}
+
+/// A gate as the policy writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GateRule {
+    /// Program and arguments; never a shell line.
+    pub run: Vec<String>,
+    /// What the gate observes: `repo` unless said.
+    #[serde(default = "Surface::repo")]
+    pub surface: Surface,
+    /// After this it is stopped and counts as red. Default: `10m`.
+    #[serde(default = "ten_minutes")]
+    pub timeout: Span,
+    /// Whether it applies to every task that names no gates.
+    #[serde(default)]
+    pub default: bool,
+}
+
+fn ten_minutes() -> Span {
+    Span::secs(600)
+}
+
+impl GateRule {
+    /// The rule under its name, as a contract keeps it.
+    #[must_use]
+    pub fn named(&self, name: &GateName) -> GateSpec {
+        GateSpec { name: name.clone(), run: self.run.clone(), surface: self.surface.clone(), timeout: self.timeout }
+    }
+}
+
+/// Numbers at which something is stopped or asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Attempts at one task in one run.
+    pub attempts: u32,
+    /// Turns in one attempt: the first and its revisions.
+    pub turns: u32,
+    /// Wall time of one turn.
+    pub turn: Span,
+    /// A turn that says nothing and changes nothing for so long is stopped.
+    pub stall: Span,
+    /// Time between two looks at the real state.
+    pub heartbeat: Span,
+    /// From TERM to KILL when a turn is stopped.
+    pub grace: Span,
+    /// First pause before a task is tried again; doubled each time, with full jitter.
+    pub backoff: Span,
+    /// The longest such pause.
+    pub backoff_max: Span,
+    /// Tasks that may be under review or waiting to land before no new one is started.
+    pub review_debt: u32,
+    /// Attempts in the whole run.
+    pub run_attempts: Option<u32>,
+    /// Tokens in the whole run, where the agents tell.
+    pub run_tokens: Option<u64>,
+    /// US dollars in the whole run, where the agents tell.
+    pub run_usd: Option<f64>,
+    /// Wall time after which nothing new is started.
+    pub run_wall: Option<Span>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            turns: 3,
+            turn: Span::secs(2 * 3600),
+            stall: Span::secs(20 * 60),
+            heartbeat: Span::secs(15),
+            grace: Span::secs(10),
+            backoff: Span::secs(1),
+            backoff_max: Span::secs(300),
+            review_debt: 8,
+            run_attempts: None,
+            run_tokens: None,
+            run_usd: None,
+            run_wall: None,
+        }
+    }
+}
+
+/// What workers and gates see of our environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Environment {
+    /// Names of variables that are passed on where they are set. Everything else is kept from them.
+    pub allow: BTreeSet<String>,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        let allow = [
+            "CARGO_HOME", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "RUSTUP_HOME", "SHELL", "TERM", "TMPDIR", "TZ",
+            "USER",
+        ];
+        Self { allow: allow.map(str::to_owned).into() }
+    }
+}
+
+/// A policy that cannot be used. The message names the place.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// Not TOML, an unknown key, or a value of the wrong kind.
+    #[error("line {line}: {message}")]
+    Syntax {
+        /// Counted from 1.
+        line: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// A value that cannot be meant.
+    #[error("`{key}`: {why}")]
+    Value {
+        /// The key, with its tables.
+        key: String,
+        /// What is wrong, and the mend.
+        why: String,
+    },
+}
+
+impl Policy {
+    /// Reads and checks a policy.
+    ///
+    /// # Errors
+    /// [`PolicyError`] with the line, or with the key and the mend.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        let policy: Self = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            let line = text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
+            PolicyError::Syntax { line, message: error.message().trim().replace('\n', ", ") }
+        })?;
+        policy.check()?;
+        Ok(policy)
+    }
+
+    /// The checks of [`Policy::parse`], for a policy that was built in code.
+    ///
+    /// # Errors
+    /// [`PolicyError::Value`] with the key and the mend.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        let value = |key: String, why: String| Err(PolicyError::Value { key, why });
+        let positive = [
+            ("max_sessions", u64::from(self.max_sessions)),
+            ("limits.attempts", u64::from(self.limits.attempts)),
+            ("limits.turns", u64::from(self.limits.turns)),
+            ("limits.review_debt", u64::from(self.limits.review_debt)),
+            ("limits.turn", self.limits.turn.0),
+            ("limits.stall", self.limits.stall.0),
+            ("limits.heartbeat", self.limits.heartbeat.0),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, number)| *number == 0) {
+            return value((*key).to_owned(), "must be greater than zero".to_owned());
+        }
+        for (name, gate) in &self.gates {
+            if gate.run.first().is_none_or(String::is_empty) {
+                return value(format!("gates.{name}.run"), "needs a program, as in `run = [\"cargo\", \"test\"]`".to_owned());
+            }
+            if gate.timeout.0 == 0 {
+                return value(format!("gates.{name}.timeout"), "must be greater than zero".to_owned());
+            }
+        }
+        for (name, agent) in &self.agents {
+            if let AgentSpec::Command { run } = agent
+                && run.first().is_none_or(String::is_empty)
+            {
+                return value(format!("agents.{name}.run"), "needs a program, as in `run = [\"./agent.sh\"]`".to_owned());
+            }
+        }
+        if let Some(name) = &self.default_agent
+            && !self.agents.is_empty()
+            && !self.agents.contains_key(name)
+        {
+            let known = self.agents.keys().map(BackendName::as_str).collect::<Vec<_>>().join("`, `");
+            return value("default_agent".to_owned(), format!("there is no agent `{name}`; the policy has `{known}`"));
+        }
+        Ok(())
+    }
+
+    /// The policy's name in the ledger: the SHA-256 of its JSON form.
+    #[must_use]
+    pub fn hash(&self) -> ContentHash {
+        ContentHash::of_json(self)
+    }
+
+    /// The agent of a task that names none.
+    #[must_use]
+    pub fn fallback_agent(&self) -> Option<&BackendName> {
+        let only = || (self.agents.len() == 1).then(|| self.agents.keys().next()).flatten();
+        self.default_agent.as_ref().or_else(only)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_says_where_it_is_wrong() {
+        let error = |text: &str| Policy::parse(text).expect_err(text).to_string();
+        assert_eq!(error("max_sessions = 0"), "`max_sessions`: must be greater than zero");
+        assert!(error("\n\nmax_session = 3").starts_with("line 3: unknown field `max_session`"));
+        assert!(error("push = true").contains("`push` takes the name of a remote"));
+        assert!(error("[gates.unit]\nrun = []").starts_with("`gates.unit.run`: needs a program"));
+        assert!(error("[agents.x]\nkind = \"robot\"").contains("unknown variant `robot`"));
+        assert!(error("default_agent = \"b\"\n[agents.a]\nkind = \"codex\"").contains("there is no agent `b`"));
+    }
+
+    #[test]
+    fn defaults_are_what_the_documentation_says() {
+        let policy = Policy::parse("").expect("an empty policy");
+        assert_eq!(policy, Policy::default());
+        assert_eq!(policy.push, Push::Never);
+    }
+}

@@ -1,0 +1,216 @@
+//! What reviewers see and say, and what the machine makes of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BlobId, CommitId, ContentHash, Handoff, RepoPath, TreeId};
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth knowing; kept in the record.
+    Note,
+    /// Wrong, but no reason to send the work back.
+    Warning,
+    /// The work goes back.
+    Error,
+}
+
+/// One thing that a reviewer found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The rule that it offends, such as `paths/forbidden`. The same thing has the same rule and path in the next round.
+    pub rule: String,
+    /// The path that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<RepoPath>,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// What is wrong and, where it can be said, the mend.
+    pub message: String,
+}
+
+impl Finding {
+    /// A finding about the whole submission.
+    pub fn new(severity: Severity, rule: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { rule: rule.into(), path: None, severity, message: message.into() }
+    }
+
+    /// A finding about one path.
+    #[must_use]
+    pub fn at(mut self, path: RepoPath) -> Self {
+        self.path = Some(path);
+        self
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.path {
+            Some(path) => write!(f, "{}: {path}: {}", self.rule, self.message),
+            None => write!(f, "{}: {}", self.rule, self.message),
+        }
+    }
+}
+
+/// What one reviewer says of one commit. Findings only: what follows from them is the machine's to decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Review {
+    /// The reviewer's name.
+    pub reviewer: String,
+    /// The commit that was looked at, and no other.
+    pub commit: CommitId,
+    /// What it says.
+    pub opinion: Opinion,
+}
+
+/// The outcome of one reviewer's look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Opinion {
+    /// It looked; no findings is the best that it can say.
+    Looked {
+        /// What it found.
+        findings: Vec<Finding>,
+    },
+    /// It could not look. Neither approval nor rejection.
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How one path differs between two trees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Where it is now, or was, if it is gone.
+    pub path: RepoPath,
+    /// What happened to it.
+    pub kind: ChangeKind,
+    /// What it was before; `None` if it was not.
+    pub old: Option<Entry>,
+    /// What it is now; `None` if it is gone.
+    pub new: Option<Entry>,
+}
+
+impl Change {
+    /// The paths that a contract must permit: for a rename, both sides.
+    pub fn touched(&self) -> impl Iterator<Item = &RepoPath> {
+        let from = match &self.kind {
+            ChangeKind::Renamed { from } => Some(from),
+            ChangeKind::Added | ChangeKind::Deleted | ChangeKind::Modified => None,
+        };
+        from.into_iter().chain([&self.path])
+    }
+}
+
+/// What happened to a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Deleted,
+    /// Its content, mode or type differs.
+    Modified,
+    /// It was elsewhere, with the same or similar content.
+    Renamed {
+        /// Where it was.
+        from: RepoPath,
+    },
+}
+
+/// One side of a changed path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What kind of thing it is.
+    pub mode: Mode,
+    /// Its content; for a submodule, the commit that it points to.
+    pub id: BlobId,
+}
+
+/// What kind of thing a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// A file.
+    File,
+    /// A file with the executable bit.
+    Executable,
+    /// A symbolic link; its content is where it points.
+    Symlink,
+    /// Another repository.
+    Submodule,
+}
+
+/// What git says of an attempt when its turn is over. Everything here was recomputed by us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// The attempt's head, in our own repository.
+    pub head: CommitId,
+    /// The head's tree.
+    pub tree: TreeId,
+    /// How many commits lie between the base and the head, merges included.
+    pub commits: u32,
+    /// How the head's tree differs from its merge base with the target's tip at that time: what is the worker's own.
+    pub changes: Vec<Change>,
+    /// Files in the workspace that the head does not have, or has otherwise: work that would be lost.
+    pub uncommitted: Vec<RepoPath>,
+    /// The worker's claims.
+    pub handoff: HandoffReport,
+    /// What was noticed while collecting, such as a detached HEAD or a missing artifact.
+    pub findings: Vec<Finding>,
+    /// Artifacts kept, by name.
+    pub artifacts: Vec<KeptArtifact>,
+}
+
+/// The handoff as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one exists per submission, and nearly always the large one")]
+pub enum HandoffReport {
+    /// There is none.
+    Missing,
+    /// It cannot be read.
+    Broken {
+        /// Why.
+        reason: String,
+    },
+    /// It was read. Still claims.
+    Read(Handoff),
+}
+
+/// A declared artifact, kept by content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptArtifact {
+    /// As the contract names it.
+    pub name: RepoPath,
+    /// Of the bytes that were kept.
+    pub hash: ContentHash,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// What the machine derives from reviews, gates and evidence, for one commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It may land.
+    Accept,
+    /// It goes back to its worker.
+    Revise {
+        /// What is to be mended.
+        findings: Vec<Finding>,
+    },
+    /// It will not land; the task may be tried again.
+    Reject {
+        /// Why.
+        reason: String,
+    },
+    /// A person must say.
+    Escalate {
+        /// What is asked.
+        question: String,
+    },
+}

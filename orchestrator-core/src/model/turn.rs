@@ -1,0 +1,109 @@
+//! How a turn went, in words that all backends share.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Finding, Timestamp};
+
+/// What a turn is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ask {
+    /// The task, from the contract.
+    Begin,
+    /// The same task again, with what was found wrong.
+    Revise {
+        /// In the order in which they were found.
+        findings: Vec<Finding>,
+    },
+}
+
+/// How a turn ended, typed across all backends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TurnOutcome {
+    /// The agent says that it is finished. A claim; git says whether anything was done.
+    Completed,
+    /// The agent asks a person.
+    NeedsInput {
+        /// Its question.
+        question: String,
+    },
+    /// The agent or its model declined the task.
+    Refused {
+        /// In its words.
+        reason: String,
+    },
+    /// The account's limit is used up: no failure, and no attempt is spent.
+    UsageLimited {
+        /// When it is said to be reset.
+        until: Option<Timestamp>,
+    },
+    /// The model's service is overloaded or unreachable: no attempt is spent.
+    Overloaded {
+        /// In its words.
+        reason: String,
+    },
+    /// The agent is not logged in, or its key is bad: a person is needed.
+    Authentication {
+        /// In its words.
+        reason: String,
+    },
+    /// The conversation has grown beyond what the model takes.
+    ContextFull,
+    /// The agent's process failed.
+    Crashed {
+        /// Exit status or signal, and the end of what it wrote to stderr.
+        detail: String,
+    },
+    /// The agent speaks a protocol that its backend does not know.
+    Drifted {
+        /// What was not understood.
+        detail: String,
+    },
+    /// We stopped it.
+    Stopped,
+}
+
+/// What a turn has cost so far, where the agent tells.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Tokens read, cached ones included.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+    /// US dollars.
+    pub usd: f64,
+}
+
+impl Usage {
+    /// Both kinds of tokens.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens)
+    }
+
+    /// This and that together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            usd: self.usd + other.usd,
+        }
+    }
+}
+
+/// Why we stop a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// It took longer than a turn may.
+    Deadline,
+    /// It said nothing and changed nothing for longer than the policy's stall limit.
+    Stalled,
+    /// A budget is used up.
+    Budget,
+}
