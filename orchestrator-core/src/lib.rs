@@ -1,2 +1,4 @@
 //! x
 pub mod model;
+pub mod machine;
+pub mod port;

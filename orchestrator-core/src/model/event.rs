@@ -26,7 +26,6 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "events are moved once, from their teller into the machine")]
 pub enum EventKind {
     /// An orchestrator opened the ledger.
     Opened(Opened),
@@ -157,6 +156,8 @@ pub struct Opened {
     pub seed: u64,
     /// The agents that can be used, and whether they can resume a session.
     pub backends: Vec<(BackendName, bool)>,
+    /// Whether the run goes on while only a person can bring it on, or its mode is paused.
+    pub wait: bool,
 }
 
 /// A roadmap as it was read.
@@ -275,7 +276,7 @@ pub enum Effect {
     /// Commit the candidate and make it the target's tip.
     Land {
         /// The intent.
-        landing: Landing,
+        landing: Box<Landing>,
     },
     /// Remove the attempt's workspace, if that loses nothing.
     CleanUp {
@@ -296,7 +297,6 @@ pub enum Effect {
 /// What the machine decided: the only thing that state is folded from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "records are built once and then only lent")]
 pub enum Record {
     /// A run began, or was taken up again after its orchestrator had died.
     RunOpened {
@@ -353,6 +353,11 @@ pub enum Record {
         base: CommitId,
         /// When.
         at: Timestamp,
+    },
+    /// The attempt's repository and workspace are ready.
+    WorkspaceReady {
+        /// Which attempt.
+        attempt: AttemptId,
     },
     /// The session by which the attempt can be resumed.
     SessionSeen {
@@ -424,7 +429,7 @@ pub enum Record {
     /// The acceptance, before it is landed.
     Accepted {
         /// What it rests on.
-        landing: Landing,
+        landing: Box<Landing>,
     },
     /// The target contains the work.
     Landed {
@@ -460,6 +465,13 @@ pub enum Record {
         hold: HoldId,
         /// With what; `None` when the reason went away by itself.
         answer: Option<Answer>,
+    },
+    /// A person answered something that was not asked, or not so: nothing follows from it.
+    AnswerRefused {
+        /// The answer.
+        answer: Answer,
+        /// Why it is none.
+        why: String,
     },
     /// The task is stopped for good in this run.
     Parked {

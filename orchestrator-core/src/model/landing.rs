@@ -86,8 +86,8 @@ pub struct Landing {
     pub tip: CommitId,
     /// The commit's tree.
     pub tree: TreeId,
-    /// The acceptance record.
-    pub acceptance: ContentHash,
+    /// What it rests on; its hash stands in the commit's trailer.
+    pub acceptance: Acceptance,
     /// The commit's date, so that trying again makes the same commit.
     pub at: Timestamp,
 }

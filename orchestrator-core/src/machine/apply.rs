@@ -1,0 +1,408 @@
+//! Folding a record into the state.
+//!
+//! Applying never decides: whatever a record does not say is not done. So a ledger replays to the same state under any later
+//! version and any policy (law 2).
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::state::{
+    Active, Asked, Attempt, Checked, Grant, Held, LandedTask, Phase, Reviewed, RoadmapState, RunInfo, State, Step, TaskEntry, Then,
+    Waiting, Working,
+};
+use crate::model::{
+    Approval, Ask, AttemptId, Effect, EffectId, Hold, HoldOption, HoldReason, Record, Roadmap, TaskId, Timestamp, TurnOutcome, Verdict,
+    WorkspaceFate,
+};
+
+/// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the record does not fit: {what} {subject}")]
+pub struct Misfit {
+    what: &'static str,
+    subject: String,
+}
+
+fn misfit(what: &'static str, subject: &dyn ToString) -> Misfit {
+    Misfit { what, subject: subject.to_string() }
+}
+
+/// Folds one record into the state.
+///
+/// # Errors
+/// [`Misfit`] when the record speaks of something that the state does not have. The state may then be half changed and is
+/// of no more use.
+pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
+    match record {
+        Record::RunOpened { opened, resumed, at } => {
+            let before = state.run.take().filter(|_| *resumed);
+            let spent = before.as_ref().map(|run| run.spent).unwrap_or_default();
+            state.run = Some(RunInfo {
+                id: before.as_ref().map_or_else(|| opened.run.clone(), |run| run.id.clone()),
+                policy: opened.policy,
+                seed: opened.seed,
+                wait: opened.wait,
+                backends: opened.backends.iter().cloned().collect(),
+                began: before.as_ref().map_or(*at, |run| run.began),
+                attempts: before.as_ref().map_or(0, |run| run.attempts),
+                spent,
+            });
+            state.ended = None;
+            state.roadmap = RoadmapState::Due;
+            if !resumed {
+                state.mode = crate::model::RunMode::Active;
+                state.package = None;
+                state.tasks.iter_mut().for_each(begin_anew);
+            }
+        }
+        Record::RoadmapRead(roadmap) => read_roadmap(state, roadmap),
+        Record::ModeSet(mode) => state.mode = *mode,
+        Record::TipSeen(tip) => state.tip = Some(*tip),
+        Record::CheckoutSeen(checkout) => state.checkout = Some(checkout.clone()),
+        Record::PackageEntered { package, .. } => state.package = Some(package.clone()),
+        Record::Requested { effect, at, what } => request(state, *effect, *at, what)?,
+        Record::Closed { effect, interrupted } => {
+            let what = state.open.remove(effect).ok_or_else(|| misfit("no open effect", effect))?;
+            if *interrupted {
+                reopen(state, *effect, &what)?;
+            } else if let Effect::StopTurn { .. } | Effect::CleanUp { .. } | Effect::Report { .. } = &what {
+                settle(state, &what)?;
+            }
+        }
+        Record::Stale { .. } | Record::AnswerRefused { .. } => {}
+        Record::Dispatched { attempt, contract, base, at } => {
+            let entry = entry_mut(state, &attempt.task)?;
+            let Phase::Waiting(waiting) = &mut entry.phase else { return Err(misfit("not waiting:", attempt)) };
+            let approvals = waiting.grants.contains(&Grant::Dispatch).then(|| "dispatch approved by a person".to_owned());
+            entry.last_attempt = attempt.number;
+            let attempt = Attempt {
+                id: attempt.clone(),
+                contract: contract.clone(),
+                contract_hash: contract.hash(),
+                base: *base,
+                began: *at,
+                session: None,
+                head: None,
+                grants: std::mem::take(&mut waiting.grants),
+                approvals: approvals.into_iter().collect(),
+            };
+            entry.counted += 1;
+            entry.phase = Phase::Active(Box::new(Active { attempt, step: Step::Prepare(Asked::Due) }));
+            if let Some(run) = &mut state.run {
+                run.attempts += 1;
+            }
+        }
+        Record::WorkspaceReady { attempt } => active_mut(state, attempt)?.step = Step::TurnDue { turn: 1, ask: Ask::Begin },
+        Record::SessionSeen { attempt, session } => active_mut(state, attempt)?.attempt.session = Some(session.clone()),
+        Record::HeadSeen { attempt, head } => active_mut(state, attempt)?.attempt.head = Some(*head),
+        Record::TurnEnded { attempt, outcome, usage, took } => {
+            let active = active_mut(state, attempt)?;
+            let Step::Working(working) = &active.step else { return Err(misfit("no turn runs in", attempt)) };
+            active.step = Step::Collect { asked: Asked::Due, turn: working.turn, outcome: outcome.clone() };
+            let entry = entry_mut(state, &attempt.task)?;
+            entry.spent = entry.spent.plus(*usage);
+            entry.wall.0 = entry.wall.0.saturating_add(took.0);
+            if let Some(run) = &mut state.run {
+                run.spent = run.spent.plus(*usage);
+            }
+        }
+        Record::Submitted { attempt, submission } => {
+            let active = active_mut(state, attempt)?;
+            let Step::Collect { turn, .. } = active.step else { return Err(misfit("nothing is collected in", attempt)) };
+            active.attempt.head = Some(submission.head);
+            active.step = Step::Review { asked: Asked::Due, turn, work: Box::new(submission.clone()) };
+        }
+        Record::Reviewed { attempt, reviews } => {
+            let active = active_mut(state, attempt)?;
+            let Step::Review { turn, work, .. } = &active.step else { return Err(misfit("nothing is reviewed in", attempt)) };
+            let reviewed = Reviewed { turn: *turn, work: (**work).clone(), reviews: reviews.clone(), reports: Vec::new() };
+            active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
+        }
+        Record::Queued { attempt } => {
+            let active = active_mut(state, attempt)?;
+            let reviewed = match std::mem::replace(&mut active.step, Step::Prepare(Asked::Due)) {
+                Step::Merge { reviewed, .. } => reviewed,
+                Step::Gate { checked, .. } | Step::Land { checked, .. } => Box::new(checked.into_queue()),
+                Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) | Step::Collect { .. } | Step::Review { .. } => {
+                    return Err(misfit("nothing was reviewed in", attempt));
+                }
+            };
+            active.step = Step::Merge { asked: Asked::Due, reviewed };
+        }
+        Record::CandidateBuilt { attempt, candidate } => {
+            let active = active_mut(state, attempt)?;
+            let Step::Merge { reviewed, .. } = &active.step else { return Err(misfit("nothing is merged in", attempt)) };
+            let mut reviewed = (**reviewed).clone();
+            let mut known = std::mem::take(&mut reviewed.reports);
+            known.retain(|report| report.tree == candidate.tree && report.passed());
+            let checked = Checked { reviewed, candidate: candidate.clone(), reports: known };
+            active.step = Step::Gate { asked: Asked::Due, checked: Box::new(checked) };
+            state.tip = Some(candidate.tip);
+        }
+        Record::GateReported { attempt, report } => {
+            let active = active_mut(state, attempt)?;
+            let Step::Gate { asked, checked } = &mut active.step else { return Err(misfit("no gate runs in", attempt)) };
+            *asked = Asked::Due;
+            checked.reports.push(report.clone());
+        }
+        Record::Judged { attempt, verdict, .. } => judged(state, attempt, verdict)?,
+        Record::Accepted { landing } => {
+            let active = active_mut(state, &landing.attempt)?;
+            let Step::Gate { checked, .. } = &active.step else { return Err(misfit("nothing is gated in", &landing.attempt)) };
+            active.step = Step::Land { asked: Asked::Due, landing: landing.clone(), checked: checked.clone() };
+        }
+        Record::Landed { attempt, commit } => {
+            let active = active_mut(state, attempt)?;
+            let Step::Land { checked, .. } = &active.step else { return Err(misfit("nothing lands in", attempt)) };
+            let landed = LandedTask { by: Some(active.attempt.clone()), commit: Some(*commit), reports: checked.reports.clone() };
+            state.tip = Some(*commit);
+            let entry = entry_mut(state, &attempt.task)?;
+            entry.phase = Phase::Landed(Box::new(landed));
+            entry.cleanups.insert(attempt.number, Asked::Due);
+            entry.report = Some(Asked::Due);
+        }
+        Record::AttemptEnded { attempt, reason, counts } => {
+            let entry = entry_mut(state, &attempt.task)?;
+            let active = entry.active().filter(|active| active.attempt.id == *attempt);
+            let grants = active.ok_or_else(|| misfit("not under way:", attempt))?.attempt.grants.clone();
+            let grants = grants.into_iter().filter(|grant| *grant == Grant::Dispatch).collect();
+            entry.counted = entry.counted.saturating_sub(u32::from(!counts));
+            entry.last_failure = Some(reason.clone());
+            entry.cleanups.insert(attempt.number, Asked::Due);
+            entry.phase = Phase::Waiting(Waiting { until: Timestamp(0), grants });
+        }
+        Record::Waiting { task, until } => {
+            let entry = entry_mut(state, task)?;
+            let Phase::Waiting(waiting) = &mut entry.phase else { return Err(misfit("not waiting:", task)) };
+            waiting.until = *until;
+        }
+        Record::HoldOpened { hold } => {
+            state.last_hold = hold.id.0;
+            let entry = entry_mut(state, &hold.task)?;
+            let parked = Phase::Parked { reason: String::new() };
+            let then = match std::mem::replace(&mut entry.phase, parked) {
+                Phase::Waiting(waiting) => Then::Wait(waiting),
+                Phase::Active(active) => Then::Resume(active),
+                Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => return Err(misfit("cannot be held:", &hold.task)),
+            };
+            entry.phase = Phase::Held(Box::new(Held { hold: hold.clone(), then }));
+        }
+        Record::HoldAnswered { hold, answer } => {
+            let at = state.held(*hold).and_then(|(entry, _)| state.index.get(&entry.task.id)).copied();
+            let entry = at.map(|at| &mut state.tasks[at]).ok_or_else(|| misfit("no such hold:", hold))?;
+            let parked = Phase::Parked { reason: String::new() };
+            let Phase::Held(held) = std::mem::replace(&mut entry.phase, parked) else { return Err(misfit("not held:", hold)) };
+            let Held { hold, then } = *held;
+            entry.phase = answered(&hold, then, answer.as_ref().map(|answer| (answer.option, answer.note.as_deref())));
+        }
+        Record::Parked { task, reason } => {
+            let entry = entry_mut(state, task)?;
+            entry.phase = Phase::Parked { reason: reason.clone() };
+            if entry.last_attempt > 0 {
+                entry.report = Some(Asked::Due);
+            }
+        }
+        Record::WorkspaceSettled { attempt, fate } => {
+            let entry = entry_mut(state, &attempt.task)?;
+            entry.cleanups.remove(&attempt.number);
+            match fate {
+                WorkspaceFate::Kept { reason } => drop(entry.leftovers.insert(attempt.number, reason.clone())),
+                WorkspaceFate::Removed { kept: Some(kept) } => drop(entry.kept_refs.insert(attempt.number, kept.clone())),
+                WorkspaceFate::Removed { kept: None } => {}
+            }
+        }
+        Record::RunEnded { reason, .. } => state.ended = Some(*reason),
+    }
+    Ok(())
+}
+
+impl Checked {
+    /// Back to the queue: another candidate is due, and green reports are kept for the case that it has the same tree.
+    fn into_queue(self) -> Reviewed {
+        Reviewed { reports: self.reports, ..self.reviewed }
+    }
+}
+
+fn entry_mut<'a>(state: &'a mut State, id: &TaskId) -> Result<&'a mut TaskEntry, Misfit> {
+    let at = *state.index.get(id).ok_or_else(|| misfit("no such task:", id))?;
+    Ok(&mut state.tasks[at])
+}
+
+fn active_mut<'a>(state: &'a mut State, id: &AttemptId) -> Result<&'a mut Active, Misfit> {
+    match &mut entry_mut(state, &id.task)?.phase {
+        Phase::Active(active) if active.attempt.id == *id => Ok(active),
+        Phase::Active(_) | Phase::Waiting(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {
+            Err(misfit("not under way:", id))
+        }
+    }
+}
+
+/// A new run: what was given up is tried again, and limits count from zero.
+fn begin_anew(entry: &mut TaskEntry) {
+    entry.counted = u32::from(entry.active().is_some());
+    entry.spent = crate::model::Usage::default();
+    entry.wall = crate::model::Span(0);
+    if let Phase::Parked { .. } = entry.phase {
+        entry.phase = Phase::Waiting(Waiting::default());
+    }
+}
+
+fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
+    let mut before: BTreeMap<TaskId, TaskEntry> =
+        std::mem::take(&mut state.tasks).into_iter().map(|entry| (entry.task.id.clone(), entry)).collect();
+    for task in &roadmap.tasks {
+        let entry = match before.remove(&task.id) {
+            None => TaskEntry::new(task.clone()),
+            Some(entry) if matches!(entry.phase, Phase::Waiting(_)) && task.done => {
+                TaskEntry { phase: TaskEntry::new(task.clone()).phase, task: task.clone(), ..entry }
+            }
+            Some(entry) => TaskEntry { task: task.clone(), ..entry },
+        };
+        state.tasks.push(entry);
+    }
+    // What the roadmap no longer has stays where work of ours is in it; a task that never began is simply gone.
+    let begun = before.into_values().filter(|entry| entry.last_attempt > 0);
+    state.tasks.extend(begun.map(|mut entry| {
+        if let Phase::Waiting(_) = entry.phase {
+            entry.phase = Phase::Parked { reason: "removed from the roadmap".to_owned() };
+        }
+        entry
+    }));
+    state.index = state.tasks.iter().enumerate().map(|(at, entry)| (entry.task.id.clone(), at)).collect();
+    state.roadmap = RoadmapState::Read(roadmap.revision.clone());
+    state.tip = Some(roadmap.tip);
+}
+
+fn request(state: &mut State, effect: EffectId, at: Timestamp, what: &Effect) -> Result<(), Misfit> {
+    state.last_effect = effect.0;
+    state.open.insert(effect, what.clone());
+    let open = Asked::Open(effect);
+    match what {
+        Effect::ReadRoadmap => state.roadmap = RoadmapState::Open(effect),
+        Effect::RunTurn { attempt, turn, .. } => {
+            let working = Working { effect, turn: *turn, began: at, stopping: None };
+            active_mut(state, attempt)?.step = Step::Working(working);
+        }
+        Effect::StopTurn { attempt, why, .. } => {
+            if let Step::Working(working) = &mut active_mut(state, attempt)?.step {
+                working.stopping = Some(*why);
+            }
+        }
+        Effect::CleanUp { attempt } => drop(entry_mut(state, &attempt.task)?.cleanups.insert(attempt.number, open)),
+        Effect::Report { task, .. } => entry_mut(state, task)?.report = Some(open),
+        Effect::Prepare { attempt, .. }
+        | Effect::Collect { attempt, .. }
+        | Effect::Review { attempt, .. }
+        | Effect::Merge { attempt, .. }
+        | Effect::RunGate { attempt, .. } => set_asked(active_mut(state, attempt)?, open),
+        Effect::Land { landing } => set_asked(active_mut(state, &landing.attempt)?, open),
+    }
+    Ok(())
+}
+
+fn set_asked(active: &mut Active, to: Asked) {
+    match &mut active.step {
+        Step::Prepare(asked)
+        | Step::Collect { asked, .. }
+        | Step::Review { asked, .. }
+        | Step::Merge { asked, .. }
+        | Step::Gate { asked, .. }
+        | Step::Land { asked, .. } => *asked = to,
+        Step::TurnDue { .. } | Step::Working(_) => {}
+    }
+}
+
+/// An interrupted effect is due again, but for a turn: an agent is never silently started again (law 2).
+fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misfit> {
+    match what {
+        Effect::ReadRoadmap => state.roadmap = RoadmapState::Due,
+        Effect::CleanUp { attempt } => drop(entry_mut(state, &attempt.task)?.cleanups.insert(attempt.number, Asked::Due)),
+        Effect::Report { task, .. } => entry_mut(state, task)?.report = Some(Asked::Due),
+        Effect::RunTurn { attempt, .. } => {
+            let active = active_mut(state, attempt)?;
+            if let Step::Working(working) = &active.step
+                && working.effect == effect
+            {
+                let outcome = TurnOutcome::Crashed { detail: "its orchestrator died while it ran".to_owned() };
+                active.step = Step::Collect { asked: Asked::Due, turn: working.turn, outcome };
+            }
+        }
+        Effect::StopTurn { .. } => settle(state, what)?,
+        Effect::Prepare { attempt, .. }
+        | Effect::Collect { attempt, .. }
+        | Effect::Review { attempt, .. }
+        | Effect::Merge { attempt, .. }
+        | Effect::RunGate { attempt, .. } => set_asked(active_mut(state, attempt)?, Asked::Due),
+        Effect::Land { landing } => set_asked(active_mut(state, &landing.attempt)?, Asked::Due),
+    }
+    Ok(())
+}
+
+/// Effects whose end moves no step.
+fn settle(state: &mut State, what: &Effect) -> Result<(), Misfit> {
+    match what {
+        Effect::Report { task, .. } => entry_mut(state, task)?.report = None,
+        Effect::CleanUp { attempt } => drop(entry_mut(state, &attempt.task)?.cleanups.remove(&attempt.number)),
+        Effect::StopTurn { .. }
+        | Effect::ReadRoadmap
+        | Effect::Prepare { .. }
+        | Effect::RunTurn { .. }
+        | Effect::Collect { .. }
+        | Effect::Review { .. }
+        | Effect::Merge { .. }
+        | Effect::RunGate { .. }
+        | Effect::Land { .. } => {}
+    }
+    Ok(())
+}
+
+fn judged(state: &mut State, attempt: &AttemptId, verdict: &Verdict) -> Result<(), Misfit> {
+    let entry = entry_mut(state, &attempt.task)?;
+    match verdict {
+        Verdict::Accept => entry.findings.clear(),
+        Verdict::Revise { findings } => entry.findings.clone_from(findings),
+        Verdict::Reject { .. } | Verdict::Escalate { .. } => {}
+    }
+    let Verdict::Revise { findings } = verdict else { return Ok(()) };
+    let active = active_mut(state, attempt)?;
+    let turn = match &active.step {
+        Step::Collect { turn, .. } | Step::Review { turn, .. } => *turn,
+        Step::Merge { reviewed, .. } => reviewed.turn,
+        Step::Gate { checked, .. } | Step::Land { checked, .. } => checked.reviewed.turn,
+        Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) => return Err(misfit("nothing can be judged in", attempt)),
+    };
+    active.step = Step::TurnDue { turn: turn + 1, ask: Ask::Revise { findings: findings.clone() } };
+    Ok(())
+}
+
+/// What a held task becomes when it is answered, or (`None`) when the reason to ask went away.
+fn answered(hold: &Hold, then: Then, answer: Option<(HoldOption, Option<&str>)>) -> Phase {
+    let grant = match hold.about {
+        HoldReason::Approval(Approval::Dispatch) => Some(Grant::Dispatch),
+        HoldReason::Approval(Approval::Landing) => Some(Grant::Landing),
+        HoldReason::Unproven { .. } => Some(Grant::Unproven),
+        HoldReason::Review => Some(Grant::Unreviewed),
+        HoldReason::CheckoutDirty { .. }
+        | HoldReason::LandingRefused { .. }
+        | HoldReason::MergeImpossible { .. }
+        | HoldReason::Question
+        | HoldReason::Authentication => None,
+    };
+    let granted = matches!(answer, Some((HoldOption::Approve, _))).then_some(grant).flatten();
+    match then {
+        Then::Wait(mut waiting) => {
+            waiting.grants.extend(granted);
+            waiting.until = Timestamp(0);
+            Phase::Waiting(waiting)
+        }
+        Then::Resume(mut active) => {
+            active.attempt.grants.extend(granted);
+            if granted.is_some() {
+                let note = answer.and_then(|(_, note)| note).map(|note| format!(": {note}")).unwrap_or_default();
+                active.attempt.approvals.push(format!("{}: {} approved by a person{note}", hold.id, hold.question));
+            }
+            Phase::Active(active)
+        }
+    }
+}

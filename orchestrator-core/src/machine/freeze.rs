@@ -1,0 +1,220 @@
+//! From a task and the policy to a contract, and whether a whole roadmap can be worked on at all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
+
+use thiserror::Error;
+
+use crate::model::{BackendName, Budget, Contract, GateName, GateSpec, Pattern, Policy, ResourceName, Task, TaskId};
+
+/// Why a contract cannot be frozen. Checked for a whole roadmap before anything starts.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FreezeError {
+    /// The task names a gate that the policy does not have.
+    #[error("the policy has no gate `{gate}`{}", list(.known))]
+    UnknownGate {
+        /// The gate.
+        gate: GateName,
+        /// The policy's gates.
+        known: Vec<GateName>,
+    },
+    /// The task names an agent that is not there.
+    #[error("there is no agent `{agent}`{}", list(.known))]
+    UnknownAgent {
+        /// The agent.
+        agent: BackendName,
+        /// The agents that are.
+        known: Vec<BackendName>,
+    },
+    /// Neither the task nor the policy says which agent.
+    #[error("no agent is named: set `agent` beneath the task or `default_agent` in the policy")]
+    NoAgent,
+}
+
+fn list<T: std::fmt::Display>(names: &[T]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "; it has none".to_owned() } else { format!("; known are {}", names.join(", ")) }
+}
+
+static EVERYTHING: LazyLock<Vec<Pattern>> = LazyLock::new(|| vec!["**".parse().expect("a valid pattern")]);
+
+/// The paths that a task may change: its own, the policy's, or everything.
+pub(super) fn allowed<'a>(task: &'a Task, policy: &'a Policy) -> &'a [Pattern] {
+    task.keys.allow.as_ref().or(policy.defaults.allow.as_ref()).unwrap_or(&EVERYTHING)
+}
+
+/// The resources that a task holds alone.
+pub(super) fn resources<'a>(task: &'a Task, policy: &'a Policy) -> &'a [ResourceName] {
+    task.keys.resources.as_ref().or(policy.defaults.resources.as_ref()).map_or(&[], Vec::as_slice)
+}
+
+/// The tasks that must have landed first.
+pub(super) fn after(task: &Task) -> &[TaskId] {
+    task.keys.after.as_deref().unwrap_or_default()
+}
+
+/// Freezes the contract of a task: its own keys, the policy's defaults where it has none, and the policy's gates, whole.
+/// `forbid` adds up; the paths that the policy always forbids come last.
+///
+/// # Errors
+/// [`FreezeError`] when a name means nothing. `agents` are the backends that can be used.
+pub fn freeze<'b>(task: &Task, policy: &Policy, agents: impl IntoIterator<Item = &'b BackendName>) -> Result<Contract, FreezeError> {
+    let (keys, defaults) = (&task.keys, &policy.defaults);
+    let named = |name: &GateName| -> Result<GateSpec, FreezeError> {
+        let unknown = || FreezeError::UnknownGate { gate: name.clone(), known: policy.gates.keys().cloned().collect() };
+        policy.gates.get(name).map(|rule| rule.named(name)).ok_or_else(unknown)
+    };
+    let gates = match keys.gates.as_ref().or(defaults.gates.as_ref()) {
+        Some(names) => names.iter().map(named).collect::<Result<_, _>>()?,
+        None => policy.gates.iter().filter(|(_, rule)| rule.default).map(|(name, rule)| rule.named(name)).collect(),
+    };
+    let agents: Vec<_> = agents.into_iter().collect();
+    let only = || (agents.len() == 1).then(|| agents[0]);
+    let agent = keys.agent.as_ref().or(defaults.agent.as_ref()).or_else(|| policy.fallback_agent()).or_else(only);
+    let agent = agent.ok_or(FreezeError::NoAgent)?.clone();
+    if !agents.contains(&&agent) {
+        return Err(FreezeError::UnknownAgent { agent, known: agents.into_iter().cloned().collect() });
+    }
+    let forbid = defaults.forbid.iter().chain(&keys.forbid).flatten().chain(&policy.always_forbidden);
+    let (own, fallback) = (keys.budget.unwrap_or_default(), defaults.budget.unwrap_or_default());
+    Ok(Contract {
+        task: task.id.clone(),
+        title: task.title.clone(),
+        package: task.package.clone(),
+        text: task.text.clone(),
+        allow: allowed(task, policy).to_vec(),
+        forbid: forbid.cloned().collect(),
+        gates,
+        claims: keys.claims.as_ref().or(defaults.claims.as_ref()).cloned().unwrap_or_default(),
+        after: after(task).to_vec(),
+        resources: resources(task, policy).to_vec(),
+        docs: keys.docs.as_ref().or(defaults.docs.as_ref()).cloned().unwrap_or_default(),
+        artifacts: keys.artifacts.as_ref().or(defaults.artifacts.as_ref()).cloned().unwrap_or_default(),
+        approve: keys.approve.as_ref().or(defaults.approve.as_ref()).cloned().unwrap_or_default(),
+        agent,
+        budget: Budget {
+            attempts: own.attempts.or(fallback.attempts),
+            wall: own.wall.or(fallback.wall),
+            tokens: own.tokens.or(fallback.tokens),
+            usd: own.usd.or(fallback.usd),
+            files: own.files.or(fallback.files),
+        },
+    })
+}
+
+/// What is wrong with a roadmap as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RoadmapFault {
+    /// Two tasks bear one id.
+    #[error("task `{task}` is there twice: give one of them another id")]
+    Duplicate {
+        /// The id.
+        task: TaskId,
+    },
+    /// A task waits for one that is not there.
+    #[error("task `{task}`: `after` names `{missing}`, which is not in the roadmap")]
+    UnknownDependency {
+        /// The task.
+        task: TaskId,
+        /// What it names.
+        missing: TaskId,
+    },
+    /// Tasks wait for one another.
+    #[error("these tasks wait for one another, so that none can begin: {}", .tasks.iter().map(|t| format!("`{t}`")).collect::<Vec<_>>().join(" after "))]
+    Cycle {
+        /// Each waits for the next, and the last for the first.
+        tasks: Vec<TaskId>,
+    },
+    /// A task's contract cannot be frozen.
+    #[error("task `{task}`: {error}")]
+    Contract {
+        /// The task.
+        task: TaskId,
+        /// Why.
+        error: FreezeError,
+    },
+}
+
+/// Checks a roadmap against itself and the policy, before anything is started on account of it (law 14).
+///
+/// # Errors
+/// All faults that were found, in the roadmap's order.
+pub fn check_roadmap<'b>(
+    tasks: &[Task],
+    policy: &Policy,
+    agents: impl IntoIterator<Item = &'b BackendName>,
+) -> Result<(), Vec<RoadmapFault>> {
+    let agents: Vec<_> = agents.into_iter().collect();
+    let mut faults = Vec::new();
+    let mut known = BTreeMap::new();
+    for task in tasks {
+        if known.insert(&task.id, task).is_some() {
+            faults.push(RoadmapFault::Duplicate { task: task.id.clone() });
+        }
+    }
+    for task in tasks {
+        for missing in after(task).iter().filter(|id| !known.contains_key(id)) {
+            faults.push(RoadmapFault::UnknownDependency { task: task.id.clone(), missing: missing.clone() });
+        }
+        if let Some(error) = (!task.done).then(|| freeze(task, policy, agents.iter().copied()).err()).flatten() {
+            faults.push(RoadmapFault::Contract { task: task.id.clone(), error });
+        }
+    }
+    if let Some(cycle) = cycle(&known) {
+        faults.push(RoadmapFault::Cycle { tasks: cycle });
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// A cycle among dependencies: tasks are taken away as long as one is left that waits for none of the others; what stays
+/// is in a cycle or behind one, and following the first dependency from anywhere in it leads into the cycle.
+fn cycle(tasks: &BTreeMap<&TaskId, &Task>) -> Option<Vec<TaskId>> {
+    let mut left: BTreeSet<&TaskId> = tasks.keys().copied().collect();
+    loop {
+        let free: Vec<_> = left.iter().filter(|id| !after(tasks[**id]).iter().any(|dep| left.contains(dep))).copied().collect();
+        if free.is_empty() {
+            break;
+        }
+        left.retain(|id| !free.contains(id));
+    }
+    let mut way: Vec<&TaskId> = vec![left.first()?];
+    loop {
+        let next = after(tasks[way[way.len() - 1]]).iter().find(|dep| left.contains(dep))?;
+        if let Some(start) = way.iter().position(|id| *id == next) {
+            return Some(way[start..].iter().map(|id| (*id).clone()).collect());
+        }
+        way.push(next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ContractKeys;
+
+    fn task(id: &str, after: &[&str]) -> Task {
+        let after = Some(after.iter().map(|id| TaskId::new(id).expect("an id")).collect());
+        Task::new(TaskId::new(id).expect("an id"), id).with_keys(ContractKeys { after, ..ContractKeys::default() })
+    }
+
+    fn faults(tasks: &[Task]) -> Vec<String> {
+        let agent = BackendName::new("a").expect("a name");
+        let found = check_roadmap(tasks, &Policy::default(), [&agent]).err().unwrap_or_default();
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_roadmap_that_cannot_be_worked_on_says_why() {
+        assert_eq!(faults(&[task("A", &[]), task("B", &["A"])]), Vec::<String>::new());
+        assert_eq!(faults(&[task("A", &[]), task("A", &[])]), ["task `A` is there twice: give one of them another id"]);
+        assert_eq!(faults(&[task("A", &["X"])]), ["task `A`: `after` names `X`, which is not in the roadmap"]);
+        assert_eq!(
+            faults(&[task("A", &["B"]), task("B", &["C"]), task("C", &["B"])]),
+            ["these tasks wait for one another, so that none can begin: `B` after `C`"]
+        );
+    }
+}

@@ -1,0 +1,45 @@
+//! The pure core: what happened goes in, what is decided comes out.
+//!
+//! ```text
+//! decide(&State, Event, &Policy) ──► Vec<Record>      pure; no clock, no randomness, no git, no process
+//! apply(&mut State, &Record)                          the only way in which state changes
+//! replay(records) ──► State                           the same, from the beginning
+//! ```
+//!
+//! A task's way:
+//!
+//! ```text
+//! Waiting ──► Prepare ──► Work ──► Collect ──► Review ──► Merge ──► Gate ──► Land ──► Landed
+//!    ▲                     ▲          │           │         │        │        │
+//!    │                     └─ revise ─┴───────────┴─────────┴────────┘        │
+//!    ├──────────── another attempt ◄──┴───────────┴─────────┘                 │
+//!    └─ Held (a person decides) ◄─────┴───────────┴─────────┴────────┴────────┘     Parked (for good in this run)
+//! ```
+//!
+//! Two kinds of steps: a step whose effect is *due*, and one whose effect is *open*. Events close effects and make the next
+//! one due; [`EventKind::Tick`](crate::model::EventKind::Tick), told after every other event, asks for whatever is due and
+//! allowed, dispatches ready tasks, and ends the run when nothing is left. So there is one place that starts things.
+//!
+//! Invariants: an effect id is open at most once; every event that closes nothing open is `Stale` (known id) or an
+//! [`IllegalEvent`] (unknown id, or another kind of effect); no arm swallows an event by default.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod apply;
+mod decide;
+mod freeze;
+mod plan;
+mod replay;
+mod state;
+mod verdict;
+
+pub use apply::{Misfit, apply};
+pub use decide::{IllegalEvent, decide};
+pub use freeze::{FreezeError, RoadmapFault, check_roadmap, freeze};
+pub use plan::{NotReady, readiness, wake_at};
+pub use replay::{ReplayError, replay};
+pub use state::{
+    Active, Asked, Attempt, Checked, Grant, Held, LandedTask, Phase, Reviewed, RoadmapState, RunInfo, State, Step, TaskEntry, Then, Waiting,
+    Working,
+};
+pub use verdict::{candidate_verdict, head_verdict};

@@ -1,0 +1,442 @@
+//! What is known, folded from records.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::model::{
+    AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, Effect, EffectId, EndReason, Finding, GateReport,
+    Hold, HoldId, Landing, PackageName, Policy, Review, RunId, RunMode, SessionRef, Span, StopReason, Submission, Task, TaskId, Timestamp,
+    TurnOutcome, Usage,
+};
+
+/// All that the machine knows. Changed by [`apply`](super::apply) alone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    pub(super) run: Option<RunInfo>,
+    pub(super) mode: RunMode,
+    pub(super) ended: Option<EndReason>,
+    pub(super) roadmap: RoadmapState,
+    pub(super) tip: Option<CommitId>,
+    pub(super) checkout: Option<Checkout>,
+    /// `None` before the first dispatch; then the package, which may be "none".
+    pub(super) package: Option<Option<PackageName>>,
+    pub(super) tasks: Vec<TaskEntry>,
+    pub(super) index: HashMap<TaskId, usize>,
+    pub(super) open: BTreeMap<EffectId, Effect>,
+    pub(super) last_effect: u64,
+    pub(super) last_hold: u32,
+}
+
+/// The run that goes on, or went on last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunInfo {
+    /// Its id.
+    pub id: RunId,
+    /// The hash of the policy under which it was opened last.
+    pub policy: ContentHash,
+    /// The seed for jitter.
+    pub seed: u64,
+    /// Whether it goes on while only a person can bring it on.
+    pub wait: bool,
+    /// The agents, and whether each can resume a session.
+    pub backends: BTreeMap<BackendName, bool>,
+    /// When it began.
+    pub began: Timestamp,
+    /// Attempts dispatched in it.
+    pub attempts: u32,
+    /// What its turns have cost.
+    pub spent: Usage,
+}
+
+/// Whether the roadmap was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RoadmapState {
+    /// It is to be read.
+    #[default]
+    Due,
+    /// It is being read.
+    Open(EffectId),
+    /// It was read, at this revision of its source.
+    Read(String),
+}
+
+/// Whether what a step needs was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Not yet.
+    Due,
+    /// Yes, by this effect.
+    Open(EffectId),
+}
+
+/// One task of the roadmap.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskEntry {
+    /// As its source tells it now.
+    pub task: Task,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The number of the last attempt, over all runs; 0 before the first.
+    pub last_attempt: u32,
+    /// Attempts of this run that count against the limit.
+    pub counted: u32,
+    /// What its turns have cost in this run.
+    pub spent: Usage,
+    /// The wall time of its turns in this run.
+    pub wall: Span,
+    /// The findings of the last verdict.
+    pub findings: Vec<Finding>,
+    /// Why the last attempt ended without a landing.
+    pub last_failure: Option<String>,
+    /// Workspaces of attempts that are over and have yet to be settled.
+    pub cleanups: BTreeMap<u32, Asked>,
+    /// Workspaces that stayed, by attempt, and why.
+    pub leftovers: BTreeMap<u32, String>,
+    /// Refs that keep the heads of attempts which did not land.
+    pub kept_refs: BTreeMap<u32, String>,
+    /// Whether the source is still to be told of the end.
+    pub report: Option<Asked>,
+}
+
+/// Where a task stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Phase {
+    /// For its turn to come.
+    Waiting(Waiting),
+    /// An attempt is under way.
+    Active(Box<Active>),
+    /// A person is asked.
+    Held(Box<Held>),
+    /// The target contains it.
+    Landed(Box<LandedTask>),
+    /// Stopped for good in this run.
+    Parked {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A task whose turn has not come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Not before this.
+    pub until: Timestamp,
+    /// What a person has allowed already.
+    pub grants: BTreeSet<Grant>,
+}
+
+/// Something that a person allowed for one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grant {
+    /// An agent may start.
+    Dispatch,
+    /// The result may land.
+    Landing,
+    /// Unproven claims may land as unproven.
+    Unproven,
+    /// It may go on without the reviewers that could not look.
+    Unreviewed,
+}
+
+/// A task that waits for a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The question.
+    pub hold: Hold,
+    /// What it goes on with.
+    pub then: Then,
+}
+
+/// What a held task goes on with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Then {
+    /// It waits for its turn again; its last attempt, if any, is over.
+    Wait(Waiting),
+    /// Its attempt goes on.
+    Resume(Box<Active>),
+}
+
+/// A task that the target contains.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LandedTask {
+    /// By which attempt; `None` where the roadmap had it ticked before.
+    pub by: Option<Attempt>,
+    /// The merge commit, likewise.
+    pub commit: Option<CommitId>,
+    /// What its gates said of the landed tree.
+    pub reports: Vec<GateReport>,
+}
+
+/// An attempt under way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Active {
+    /// Which, and under what.
+    pub attempt: Attempt,
+    /// How far it is.
+    pub step: Step,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// Which.
+    pub id: AttemptId,
+    /// Under which contract.
+    pub contract: Contract,
+    /// The contract's name.
+    pub contract_hash: ContentHash,
+    /// The pinned base.
+    pub base: CommitId,
+    /// When it began.
+    pub began: Timestamp,
+    /// The session of its turns, once the agent has named it.
+    pub session: Option<SessionRef>,
+    /// Its head, as last seen in its own repository.
+    pub head: Option<CommitId>,
+    /// What a person allowed.
+    pub grants: BTreeSet<Grant>,
+    /// The same in words, for the acceptance record.
+    pub approvals: Vec<String>,
+}
+
+/// How far an attempt is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Its workspace is made.
+    Prepare(Asked),
+    /// A turn is due.
+    TurnDue {
+        /// Its number.
+        turn: u32,
+        /// What the agent is asked.
+        ask: crate::model::Ask,
+    },
+    /// A turn runs.
+    Working(Working),
+    /// Its work is taken in.
+    Collect {
+        /// By which effect.
+        asked: Asked,
+        /// The turn that is over.
+        turn: u32,
+        /// How the turn ended.
+        outcome: TurnOutcome,
+    },
+    /// Reviewers look.
+    Review {
+        /// By which effect.
+        asked: Asked,
+        /// The turn that is over.
+        turn: u32,
+        /// At this.
+        work: Box<Submission>,
+    },
+    /// It waits for the landing lane, or its candidate is built.
+    Merge {
+        /// By which effect.
+        asked: Asked,
+        /// Of this.
+        reviewed: Box<Reviewed>,
+    },
+    /// Gates run on the candidate, one after another.
+    Gate {
+        /// By which effect.
+        asked: Asked,
+        /// The candidate with its reports so far.
+        checked: Box<Checked>,
+    },
+    /// The candidate is landed.
+    Land {
+        /// By which effect.
+        asked: Asked,
+        /// The intent.
+        landing: Box<Landing>,
+        /// What it rests on.
+        checked: Box<Checked>,
+    },
+}
+
+/// A turn that runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Working {
+    /// By which effect.
+    pub effect: EffectId,
+    /// Its number.
+    pub turn: u32,
+    /// When it began.
+    pub began: Timestamp,
+    /// Whether it was told to stop, and why.
+    pub stopping: Option<StopReason>,
+}
+
+/// Work that reviewers have seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reviewed {
+    /// The turn that it came from.
+    pub turn: u32,
+    /// The work.
+    pub work: Submission,
+    /// What was said of it.
+    pub reviews: Vec<Review>,
+    /// Reports of gates on earlier candidates: one with the same tree and gate is not run again.
+    pub reports: Vec<GateReport>,
+}
+
+/// A candidate with what gates said of it so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// The work.
+    pub reviewed: Reviewed,
+    /// What is to land.
+    pub candidate: Candidate,
+    /// In the contract's order, as far as gates have run.
+    pub reports: Vec<GateReport>,
+}
+
+impl State {
+    /// The run that goes on, or went on last.
+    #[must_use]
+    pub fn run(&self) -> Option<&RunInfo> {
+        self.run.as_ref()
+    }
+
+    /// Whether new work may start.
+    #[must_use]
+    pub fn mode(&self) -> RunMode {
+        self.mode
+    }
+
+    /// Why the run ended; `None` while it goes on.
+    #[must_use]
+    pub fn ended(&self) -> Option<EndReason> {
+        self.ended
+    }
+
+    /// The target's tip, as last seen.
+    #[must_use]
+    pub fn tip(&self) -> Option<CommitId> {
+        self.tip
+    }
+
+    /// The package that work is taken from; `None` before the first dispatch.
+    #[must_use]
+    pub fn package(&self) -> Option<&Option<PackageName>> {
+        self.package.as_ref()
+    }
+
+    /// All tasks, in the roadmap's order.
+    #[must_use]
+    pub fn tasks(&self) -> &[TaskEntry] {
+        &self.tasks
+    }
+
+    /// One task.
+    #[must_use]
+    pub fn task(&self, id: &TaskId) -> Option<&TaskEntry> {
+        self.index.get(id).and_then(|at| self.tasks.get(*at))
+    }
+
+    /// The effects that were asked for and have no closing event yet.
+    #[must_use]
+    pub fn open_effects(&self) -> &BTreeMap<EffectId, Effect> {
+        &self.open
+    }
+
+    /// All questions that wait for a person.
+    pub fn holds(&self) -> impl Iterator<Item = &Hold> {
+        self.tasks.iter().filter_map(|entry| match &entry.phase {
+            Phase::Held(held) => Some(&held.hold),
+            Phase::Waiting(_) | Phase::Active(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
+        })
+    }
+
+    pub(super) fn held(&self, id: HoldId) -> Option<(&TaskEntry, &Held)> {
+        self.tasks.iter().find_map(|entry| match &entry.phase {
+            Phase::Held(held) if held.hold.id == id => Some((entry, &**held)),
+            Phase::Held(_) | Phase::Waiting(_) | Phase::Active(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
+        })
+    }
+
+    pub(super) fn next_hold(&self) -> HoldId {
+        HoldId(self.last_hold + 1)
+    }
+}
+
+impl TaskEntry {
+    pub(super) fn new(task: Task) -> Self {
+        let phase = if task.done { Phase::Landed(Box::new(LandedTask { by: None, commit: None, reports: Vec::new() })) } else { Phase::Waiting(Waiting::default()) };
+        Self {
+            task,
+            phase,
+            last_attempt: 0,
+            counted: 0,
+            spent: Usage::default(),
+            wall: Span(0),
+            findings: Vec::new(),
+            last_failure: None,
+            cleanups: BTreeMap::new(),
+            leftovers: BTreeMap::new(),
+            kept_refs: BTreeMap::new(),
+            report: None,
+        }
+    }
+
+    /// Whether the target contains it.
+    #[must_use]
+    pub fn has_landed(&self) -> bool {
+        matches!(self.phase, Phase::Landed(_))
+    }
+
+    /// The attempt whose paths and resources are held: under way, or waiting for a person in the middle of it.
+    #[must_use]
+    pub fn occupying(&self) -> Option<&Attempt> {
+        self.active().map(|active| &active.attempt)
+    }
+
+    /// The attempt that is under way or held.
+    #[must_use]
+    pub fn active(&self) -> Option<&Active> {
+        match &self.phase {
+            Phase::Active(active) => Some(active),
+            Phase::Held(held) => match &held.then {
+                Then::Resume(active) => Some(active),
+                Then::Wait(_) => None,
+            },
+            Phase::Waiting(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
+        }
+    }
+
+    /// How many attempts one run may spend on it.
+    pub(super) fn attempt_limit(&self, policy: &Policy) -> u32 {
+        let of = |keys: &crate::model::ContractKeys| keys.budget.and_then(|budget| budget.attempts);
+        of(&self.task.keys).or_else(|| of(&policy.defaults)).unwrap_or(policy.limits.attempts)
+    }
+}
+
+impl Step {
+    /// The effect that the step waits for.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        match self {
+            Self::Prepare(asked)
+            | Self::Collect { asked, .. }
+            | Self::Review { asked, .. }
+            | Self::Merge { asked, .. }
+            | Self::Gate { asked, .. }
+            | Self::Land { asked, .. } => *asked,
+            Self::TurnDue { .. } => Asked::Due,
+            Self::Working(working) => Asked::Open(working.effect),
+        }
+    }
+
+    /// Whether the attempt takes a session: an agent runs, or is about to.
+    #[must_use]
+    pub fn takes_session(&self) -> bool {
+        matches!(self, Self::Prepare(_) | Self::TurnDue { .. } | Self::Working(_))
+    }
+
+    /// Whether the attempt is in the landing lane, which holds one at a time.
+    #[must_use]
+    pub fn in_lane(&self) -> bool {
+        matches!(self, Self::Merge { asked: Asked::Open(_), .. } | Self::Gate { .. } | Self::Land { .. })
+    }
+}

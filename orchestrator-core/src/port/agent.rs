@@ -1,0 +1,304 @@
+//! Agents and their turns.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use super::ErrorClass;
+use crate::model::{AttemptId, SessionRef, TurnOutcome, Usage};
+
+/// A kind of agent: starts turns, and knows what it can do.
+///
+/// # Contract
+/// - [`start`](Self::start) is the only way in; the session to resume is a field of the request.
+/// - The agent works in `request.workspace`, leaves its handoff at `request.handoff`, and sees `request.environment` and
+///   nothing else of ours.
+/// - It decides no retry, no timeout and no acceptance, and runs no git.
+///
+/// # Cancellation
+/// `start` may be dropped at any time: whatever it had started is stopped.
+///
+/// # Errors
+/// Only what keeps a turn from starting. All that goes wrong afterwards is a [`TurnOutcome`].
+#[async_trait]
+pub trait AgentBackend: Debug + Send + Sync + 'static {
+    /// What kind of agent this is, for people: `command`, `codex`.
+    fn name(&self) -> &str;
+
+    /// What it can do. Plain data, the same for the life of the backend.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Whether it is there and can be used. Has no side effect, and costs no money.
+    ///
+    /// # Errors
+    /// When it cannot be used, with the mend.
+    async fn probe(&self) -> Result<Probe, AgentError>;
+
+    /// Starts one turn.
+    ///
+    /// # Errors
+    /// When the turn could not be started; nothing of it lives then.
+    async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError>;
+}
+
+/// One prompt and all that follows until the agent ends it.
+///
+/// # Contract
+/// - [`next`](Self::next) gives updates in the order in which the agent said them, exactly one [`Update::Ended`], then `None`
+///   for ever.
+/// - When `Ended` was given, none of the turn's processes lives.
+/// - Dropping a turn stops it, in the background.
+///
+/// # Cancellation
+/// `next` is cancel-safe: dropped at any of its polls, it loses nothing.
+#[async_trait]
+pub trait Turn: Debug + Send + 'static {
+    /// The next update; `None` after [`Update::Ended`].
+    async fn next(&mut self) -> Option<Update>;
+
+    /// A handle that works while `next` waits.
+    fn control(&self) -> Arc<dyn TurnControl>;
+}
+
+/// Acts on a turn while it runs.
+#[async_trait]
+pub trait TurnControl: Debug + Send + Sync + 'static {
+    /// Says something to the agent.
+    ///
+    /// # Errors
+    /// [`AgentError::Unsupported`] where the agent does not listen while it works.
+    async fn send(&self, input: TurnInput) -> Result<(), AgentError>;
+
+    /// Asks the turn to end, and after `grace` makes it. When this returns, none of its processes lives. May be called more
+    /// than once, and before the first update.
+    async fn stop(&self, grace: Duration);
+}
+
+/// What is said to an agent while it works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TurnInput {
+    /// The answer to its question.
+    Answer(String),
+    /// A reminder to go on.
+    Nudge(String),
+    /// What is missing before the turn may end, such as a handoff.
+    Repair(String),
+}
+
+/// What a turn needs.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TurnRequest {
+    /// For which attempt.
+    pub attempt: AttemptId,
+    /// 1 for the first turn.
+    pub turn: u32,
+    /// What the agent is told.
+    pub prompt: String,
+    /// Its working directory: an attempt's workspace.
+    pub workspace: PathBuf,
+    /// The repository that the workspace is linked to; the agent may have to write there to commit.
+    pub repository: PathBuf,
+    /// Where the handoff is to be, outside the workspace and new for each turn. Its directory exists.
+    pub handoff: PathBuf,
+    /// The frozen contract as JSON.
+    pub contract: PathBuf,
+    /// All variables that the agent may see; the marker is among them.
+    pub environment: BTreeMap<String, String>,
+    /// By this value of `ORCHESTRATOR_MARK` all processes of the turn are found again.
+    pub mark: String,
+    /// The session to go on with.
+    pub resume: Option<SessionRef>,
+}
+
+impl TurnRequest {
+    /// A first turn, with an empty environment.
+    #[must_use]
+    pub fn new(attempt: AttemptId, prompt: impl Into<String>, workspace: PathBuf, handoff: PathBuf, mark: impl Into<String>) -> Self {
+        let (repository, contract) = (workspace.clone(), handoff.with_file_name("contract.json"));
+        let (prompt, mark) = (prompt.into(), mark.into());
+        Self { attempt, turn: 1, prompt, repository, workspace, handoff, contract, environment: BTreeMap::new(), mark, resume: None }
+    }
+
+    /// Sets the turn's number and the session that it goes on with.
+    #[must_use]
+    pub fn with_turn(mut self, turn: u32, resume: Option<SessionRef>) -> Self {
+        (self.turn, self.resume) = (turn, resume);
+        self
+    }
+
+    /// Sets what the agent may see of our environment.
+    #[must_use]
+    pub fn with_environment(mut self, environment: BTreeMap<String, String>) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Sets where repository and contract are.
+    #[must_use]
+    pub fn with_places(mut self, repository: PathBuf, contract: PathBuf) -> Self {
+        (self.repository, self.contract) = (repository, contract);
+        self
+    }
+}
+
+/// What an agent says while a turn runs.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Update {
+    /// It has begun, and this is how it can be resumed.
+    Started {
+        /// The session.
+        session: SessionRef,
+    },
+    /// It said or did something; a line for people.
+    Activity {
+        /// At most 4 KiB.
+        text: String,
+    },
+    /// A tool is in flight: silence is no stall until it has ended.
+    ToolBegan {
+        /// The agent's id for the call.
+        id: String,
+        /// The tool's name.
+        name: String,
+    },
+    /// A tool has ended.
+    ToolEnded {
+        /// The same id.
+        id: String,
+    },
+    /// What the turn has cost up to now.
+    Usage(Usage),
+    /// It waits for an answer, by [`TurnControl::send`].
+    NeedsInput {
+        /// Its question.
+        question: String,
+    },
+    /// The turn is over.
+    Ended {
+        /// How.
+        outcome: TurnOutcome,
+    },
+}
+
+/// What an agent can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Whether a later turn can go on with an earlier session.
+    pub resume: bool,
+    /// Whether [`TurnControl::send`] works.
+    pub input: bool,
+    /// How its silence is to be read.
+    pub silence: Silence,
+}
+
+impl Capabilities {
+    /// No more than the least: a turn can be started and stopped.
+    #[must_use]
+    pub const fn least() -> Self {
+        Self { resume: false, input: false, silence: Silence::MeansNothing }
+    }
+
+    /// Says that sessions can be resumed.
+    #[must_use]
+    pub const fn with_resume(mut self) -> Self {
+        self.resume = true;
+        self
+    }
+
+    /// Says that the agent listens while it works.
+    #[must_use]
+    pub const fn with_input(mut self) -> Self {
+        self.input = true;
+        self
+    }
+
+    /// Says how silence is to be read.
+    #[must_use]
+    pub const fn with_silence(mut self, silence: Silence) -> Self {
+        self.silence = silence;
+        self
+    }
+}
+
+/// How an agent's silence is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Silence {
+    /// It may say nothing until it ends.
+    MeansNothing,
+    /// Beyond so long, with no tool in flight, something is wrong.
+    Beyond(Duration),
+}
+
+/// What was found out about an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Probe {
+    /// Its version, in its own words.
+    pub version: Option<String>,
+    /// What a person should know, such as a version that was never tested.
+    pub warnings: Vec<String>,
+}
+
+impl Probe {
+    /// Found, and nothing to say about it.
+    #[must_use]
+    pub const fn found(version: Option<String>) -> Self {
+        Self { version, warnings: Vec::new() }
+    }
+}
+
+/// Why an agent cannot be used, or a turn not be started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// It is not there.
+    #[error("`{program}` was not found: {mend}")]
+    NotInstalled {
+        /// What was looked for.
+        program: String,
+        /// How to get it.
+        mend: String,
+    },
+    /// It cannot do that.
+    #[error("this agent cannot {0}")]
+    Unsupported(&'static str),
+    /// Not now.
+    #[error("the agent cannot be used now: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+        /// When it may be.
+        retry_at: Option<SystemTime>,
+    },
+    /// Its process could not be started.
+    #[error("the agent's process could not be started")]
+    Spawn(#[source] std::io::Error),
+    /// Something else.
+    #[error("the agent failed: {0}")]
+    Other(String),
+}
+
+impl AgentError {
+    /// What can be done about it.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::NotInstalled { .. } => ErrorClass::NeedsPerson,
+            Self::Unsupported(_) => ErrorClass::Permanent,
+            Self::Unavailable { .. } | Self::Spawn(_) => ErrorClass::Transient,
+            Self::Other(_) => ErrorClass::Bug,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What was seen.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use thiserror::Error;
+use tokio::io::AsyncRead;
+
+use super::ErrorClass;
+use crate::model::ContentHash;
+
+/// Evidence and artifacts by content hash.
+///
+/// # Contract
+/// - What was put can be opened by its hash for as long as the store lives, and is what was put.
+/// - [`put`](Self::put) is durable when it returns. Putting the same content again changes nothing.
+///
+/// # Cancellation
+/// A `put` that was dropped leaves nothing that can be opened.
+///
+/// # Errors
+/// [`EvidenceError`].
+#[async_trait]
+pub trait EvidenceStore: Debug + Send + Sync + 'static {
+    /// Keeps the first `cap` bytes of a stream.
+    async fn put(&self, content: &mut (dyn AsyncRead + Send + Unpin), cap: u64) -> Result<Stored, EvidenceError>;
+
+    /// Opens what was kept.
+    async fn open(&self, hash: ContentHash) -> Result<Box<dyn AsyncRead + Send + Unpin>, EvidenceError>;
+}
+
+/// What was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Of the bytes that were kept.
+    pub hash: ContentHash,
+    /// How many bytes were kept.
+    pub size: u64,
+    /// Whether there was more.
+    pub truncated: bool,
+}
+
+/// Why the store cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// There is nothing of this hash.
+    #[error("nothing is kept under {0}")]
+    Unknown(ContentHash),
+    /// Reading or writing failed.
+    #[error("the evidence store cannot be used: {what}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl EvidenceError {
+    /// What can be done about it.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Unknown(_) => ErrorClass::Permanent,
+            Self::Io { .. } => ErrorClass::Transient,
+        }
+    }
+}

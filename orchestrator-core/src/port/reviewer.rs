@@ -1,0 +1,85 @@
+//! Who looks at what a worker left.
+
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use super::ErrorClass;
+use crate::model::{AttemptId, BlobId, CommitId, Contract, Finding, RepoPath, Submission};
+
+/// Looks at one commit and says what it finds.
+///
+/// # Contract
+/// The same commit and contract give the same findings, unless the reviewer says otherwise of itself. It changes nothing.
+///
+/// # Cancellation
+/// `review` may be dropped at any time.
+///
+/// # Errors
+/// Failing to look is no rejection: it is recorded as "unavailable", and a person is asked.
+#[async_trait]
+pub trait Reviewer: Debug + Send + Sync + 'static {
+    /// Its name, under which its findings are kept.
+    fn name(&self) -> &str;
+
+    /// Looks.
+    async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError>;
+}
+
+/// What a reviewer sees.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ReviewRequest {
+    /// Whose work.
+    pub attempt: AttemptId,
+    /// What the worker had to keep.
+    pub contract: Contract,
+    /// The pinned base.
+    pub base: CommitId,
+    /// What git says of the work, and the worker's claims.
+    pub submission: Submission,
+    /// Contents and differences, by id.
+    pub view: Arc<dyn ChangeView>,
+}
+
+impl ReviewRequest {
+    /// All that a reviewer sees.
+    #[must_use]
+    pub fn new(attempt: AttemptId, contract: Contract, base: CommitId, submission: Submission, view: Arc<dyn ChangeView>) -> Self {
+        Self { attempt, contract, base, submission, view }
+    }
+}
+
+/// The repository as a reviewer may see it: objects by id, and nothing that could be run or changed.
+#[async_trait]
+pub trait ChangeView: Debug + Send + Sync {
+    /// A blob's content, if it has at most `limit` bytes; `None` if it is larger.
+    async fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, ReviewError>;
+
+    /// The difference between base and head in one path, as a unified diff; bytes, since files are.
+    async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError>;
+}
+
+/// Why a reviewer could not look.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReviewError {
+    /// Something that it needs could not be read.
+    #[error("the change could not be read: {0}")]
+    Unreadable(String),
+    /// It cannot look now.
+    #[error("the reviewer is not available: {0}")]
+    Unavailable(String),
+}
+
+impl ReviewError {
+    /// What can be done about it.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Unreadable(_) => ErrorClass::Bug,
+            Self::Unavailable(_) => ErrorClass::Transient,
+        }
+    }
+}
