@@ -1,0 +1,315 @@
+//! Running the git binary.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use thiserror::Error;
+
+use crate::process::{Exit, OutputLimits, Spawn, run_to_end};
+
+/// The oldest git that is used: older ones have known holes when they read a repository that others can write
+/// (CVE-2024-32002, -32004, -32020, -32021, -32465; fixed in 2.39.4).
+pub const MINIMUM_VERSION: GitVersion = GitVersion(2, 39, 4);
+
+/// How long a call may take that reads and writes on this machine.
+const LOCAL: Duration = Duration::from_secs(60);
+/// How long a call may take that moves objects, or speaks to a remote.
+const TRANSFER: Duration = Duration::from_secs(300);
+/// What is read of a call's output, in bytes. More is an error, never a silent cut.
+const MAX_OUTPUT: usize = 256 << 20;
+
+/// Variables of git's own that a person may need; all others of its kind are dropped, since an inherited `GIT_DIR` would
+/// make every call speak of another repository.
+const KEPT: [&str; 9] = [
+    "GIT_ASKPASS",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_EXEC_PATH",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+];
+
+/// A version of git.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GitVersion(pub u32, pub u32, pub u32);
+
+impl fmt::Display for GitVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// Why a git operation failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum GitError {
+    /// There is no git.
+    #[error("`{program}` cannot be run: install git {MINIMUM_VERSION} or newer")]
+    NotFound {
+        /// What was tried.
+        program: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is too old.
+    #[error("git {found} is too old: {MINIMUM_VERSION} or newer is needed, since older ones have known security holes")]
+    TooOld {
+        /// What it says it is.
+        found: GitVersion,
+    },
+    /// It said no.
+    #[error("`git {verb}` failed ({exit}): {stderr}")]
+    Failed {
+        /// The command.
+        verb: String,
+        /// How it ended.
+        exit: Exit,
+        /// The end of what it complained.
+        stderr: String,
+    },
+    /// It did not end in time, and was killed.
+    #[error("`git {verb}` did not end within {} s, and was stopped", .after.as_secs())]
+    TimedOut {
+        /// The command.
+        verb: String,
+        /// The deadline.
+        after: Duration,
+    },
+    /// It said something that we do not understand.
+    #[error("`git {verb}` gave what was not expected: {what}")]
+    Output {
+        /// The command.
+        verb: String,
+        /// What was wrong with it.
+        what: String,
+    },
+    /// A file of ours could not be read or written.
+    #[error("{path}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An object could not be read in process.
+    #[error("object {id} cannot be read: {why}")]
+    Object {
+        /// Its id.
+        id: String,
+        /// Why.
+        why: String,
+    },
+    /// The repository is of a kind that cannot be worked on.
+    #[error("{path}: {why}")]
+    Repository {
+        /// Where.
+        path: String,
+        /// Why, and the mend.
+        why: String,
+    },
+}
+
+pub(super) fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> GitError + '_ {
+    move |source| GitError::Io { path: path.display().to_string(), source }
+}
+
+/// The git binary, checked once.
+#[derive(Debug, Clone)]
+pub struct Git {
+    program: PathBuf,
+    version: GitVersion,
+    environment: BTreeMap<OsString, OsString>,
+}
+
+impl Git {
+    /// Finds git on the `PATH` and checks its version. Takes a copy of this process's environment, without what would
+    /// point git elsewhere.
+    ///
+    /// # Errors
+    /// [`GitError::NotFound`], [`GitError::TooOld`].
+    pub async fn find() -> Result<Self, GitError> {
+        Self::at("git").await
+    }
+
+    /// The same, for this binary.
+    ///
+    /// # Errors
+    /// [`GitError::NotFound`], [`GitError::TooOld`].
+    pub async fn at(program: impl Into<PathBuf>) -> Result<Self, GitError> {
+        let kept = |key: &OsStr| key.to_str().is_none_or(|key| !key.starts_with("GIT_") || KEPT.contains(&key));
+        let mut environment: BTreeMap<_, _> = std::env::vars_os().filter(|(key, _)| kept(key)).collect();
+        for (key, value) in [("LC_ALL", "C"), ("GIT_TERMINAL_PROMPT", "0"), ("GIT_NO_REPLACE_OBJECTS", "1")] {
+            environment.insert(key.into(), value.into());
+        }
+        let mut git = Self { program: program.into(), version: MINIMUM_VERSION, environment };
+        let said = git.call(Path::new("/")).args(["version"]).text().await?;
+        git.version = parse_version(&said)
+            .ok_or_else(|| GitError::Output { verb: "version".to_owned(), what: said.chars().take(80).collect() })?;
+        if git.version < MINIMUM_VERSION {
+            return Err(GitError::TooOld { found: git.version });
+        }
+        Ok(git)
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> GitVersion {
+        self.version
+    }
+
+    /// A call that finds its repository from a directory: only for the user's own.
+    pub(super) fn call(&self, directory: &Path) -> Call<'_> {
+        Call { git: self, directory: directory.into(), arguments: Vec::new(), variables: Vec::new(), input: Vec::new(), deadline: LOCAL }
+    }
+
+    /// A call with this git directory and no other.
+    pub(super) fn with_dir(&self, git_dir: &Path) -> Call<'_> {
+        let mut git_dir_argument = OsString::from("--git-dir=");
+        git_dir_argument.push(git_dir);
+        self.call(git_dir).args([git_dir_argument]).args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"])
+    }
+}
+
+fn parse_version(said: &str) -> Option<GitVersion> {
+    let mut numbers = said.trim().strip_prefix("git version ")?.split(['.', ' ', '-']).map(|n| n.parse().unwrap_or(0));
+    Some(GitVersion(numbers.next()?, numbers.next()?, numbers.next().unwrap_or(0)))
+}
+
+/// One call of git, being put together.
+#[must_use]
+pub(super) struct Call<'a> {
+    git: &'a Git,
+    directory: PathBuf,
+    arguments: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
+    input: Vec<u8>,
+    deadline: Duration,
+}
+
+/// What a call that is allowed to fail gave.
+pub(super) struct Answer {
+    pub(super) exit: Exit,
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: String,
+}
+
+impl Call<'_> {
+    pub(super) fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    pub(super) fn var(mut self, key: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((key.into(), value.into()));
+        self
+    }
+
+    pub(super) fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    /// It moves objects, or speaks to a remote.
+    pub(super) fn transfers(mut self) -> Self {
+        self.deadline = TRANSFER;
+        self
+    }
+
+    /// The command's name, for messages: the first argument that is no option of git itself.
+    fn verb(&self) -> String {
+        let mut arguments = self.arguments.iter().map(|argument| argument.to_string_lossy());
+        while let Some(argument) = arguments.next() {
+            match &*argument {
+                "-c" => drop(arguments.next()),
+                option if option.starts_with('-') => {}
+                verb => return verb.to_owned(),
+            }
+        }
+        String::new()
+    }
+
+    /// Runs it, whatever its exit status.
+    pub(super) async fn answer(self) -> Result<Answer, GitError> {
+        let (verb, after) = (self.verb(), self.deadline);
+        let spawn = Spawn::new(&self.git.program, &self.directory).args(self.arguments).envs(self.git.environment.clone());
+        let spawn = spawn.envs(self.variables);
+        let limits = OutputLimits { head: MAX_OUTPUT, tail: 0 };
+        let finished = run_to_end(spawn, &self.input, after, limits).await;
+        let finished =
+            finished.map_err(|source| GitError::NotFound { program: self.git.program.display().to_string(), source })?;
+        let Some(exit) = finished.exit else { return Err(GitError::TimedOut { verb, after }) };
+        if finished.stdout.dropped() > 0 {
+            return Err(GitError::Output { verb, what: format!("more than {MAX_OUTPUT} bytes") });
+        }
+        tracing::trace!(verb, %exit, "git");
+        Ok(Answer { exit, stdout: finished.stdout.into_bytes(), stderr: finished.stderr.end(2000) })
+    }
+
+    /// Runs it; any exit status but 0 is an error.
+    pub(super) async fn bytes(self) -> Result<Vec<u8>, GitError> {
+        let verb = self.verb();
+        let answer = self.answer().await?;
+        if answer.exit == Exit::Code(0) { Ok(answer.stdout) } else { Err(answer.failed(verb)) }
+    }
+
+    /// The same, for output that is text of one line.
+    pub(super) async fn text(self) -> Result<String, GitError> {
+        let verb = self.verb();
+        let text = String::from_utf8(self.bytes().await?).map_err(|error| GitError::Output { verb, what: error.to_string() })?;
+        Ok(text.trim_end_matches('\n').to_owned())
+    }
+
+    /// The same, for output that is one object id.
+    pub(super) async fn id<T: std::str::FromStr>(self) -> Result<T, GitError>
+    where
+        T::Err: fmt::Display,
+    {
+        let verb = self.verb();
+        self.text().await?.parse().map_err(|error: T::Err| GitError::Output { verb, what: error.to_string() })
+    }
+
+    /// Runs it; nothing but its success matters.
+    pub(super) async fn run(self) -> Result<(), GitError> {
+        self.bytes().await.map(drop)
+    }
+
+    /// Runs it as a question: exit status 0 is yes, 1 is no.
+    pub(super) async fn holds(self) -> Result<bool, GitError> {
+        let verb = self.verb();
+        let answer = self.answer().await?;
+        match answer.exit {
+            Exit::Code(0) => Ok(true),
+            Exit::Code(1) => Ok(false),
+            Exit::Code(_) | Exit::Signal(_) => Err(answer.failed(verb)),
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn failed(self, verb: impl Into<String>) -> GitError {
+        GitError::Failed { verb: verb.into(), exit: self.exit, stderr: self.stderr }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert_eq!(parse_version("git version 2.47.3\n"), Some(GitVersion(2, 47, 3)));
+        assert_eq!(parse_version("git version 2.50.1 (Apple Git-155)"), Some(GitVersion(2, 50, 1)));
+        assert!(parse_version("git version 2.9.5").is_some_and(|old| old < MINIMUM_VERSION));
+        assert_eq!(parse_version("hg 6"), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! From a gated tree to the target's tip (laws 3 to 5).
+
+use super::{GitError, Trusted, cli::Answer, user::Destination};
+use crate::{
+    model::{CommitId, Landing, LandingOutcome, TreeId},
+    process::Exit,
+};
+
+/// Trailers of a landed commit.
+const LANDING: &str = "Orchestrator-Landing";
+const RECORD: &str = "Orchestrator-Record";
+const TASK: &str = "Orchestrator-Task";
+const ATTEMPT: &str = "Orchestrator-Attempt";
+
+/// A commit of the target that claims to be a landing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landed {
+    /// The commit.
+    pub commit: CommitId,
+    /// Its tree.
+    pub tree: TreeId,
+    /// The landing's id, from its trailer.
+    pub id: String,
+}
+
+impl Trusted {
+    /// Lands: commits the tree on the tip that it was built on, and makes that the target's tip, unless the target has
+    /// moved. A landing that was done before, by us before a crash, is found and not done again.
+    ///
+    /// # Errors
+    /// Only what keeps us from trying; a refusal is an outcome.
+    pub async fn land(&self, landing: &Landing) -> Result<LandingOutcome, GitError> {
+        let tip = self.fetch_target().await?;
+        if let Some(commit) = self.find_landing(landing, tip).await? {
+            return Ok(LandingOutcome::Landed { commit });
+        }
+        if tip != landing.tip {
+            return Ok(LandingOutcome::TipMoved);
+        }
+        let commit = self.commit(landing).await?;
+        let kept = format!("refs/orchestrator/landings/{}/{}", landing.attempt.task, landing.attempt.number);
+        self.call().args(["update-ref"]).args([kept.clone(), commit.to_string()]).run().await?;
+        let outcome = match &self.destination {
+            Destination::Remote { push_url, .. } => self.push(push_url, commit, landing).await?,
+            Destination::Local => self.user.advance(self, &kept, commit, tip).await?,
+        };
+        if let LandingOutcome::Landed { commit } = &outcome {
+            self.set_tip(*commit).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn commit(&self, landing: &Landing) -> Result<CommitId, GitError> {
+        let message = format!(
+            "{}\n\nMerge of attempt {} at {}.\n\n{TASK}: {}\n{ATTEMPT}: {}\n{LANDING}: {}\n{RECORD}: sha256:{}\n",
+            crate::model::clean(&landing.subject).replace('\n', " "),
+            landing.attempt.number,
+            landing.head.short(),
+            landing.attempt.task,
+            landing.attempt.number,
+            landing.id,
+            crate::model::ContentHash::of_json(&landing.acceptance),
+        );
+        let date = format!("@{} +0000", landing.at.0 / 1000);
+        let call = self.call().var("GIT_AUTHOR_DATE", &date).var("GIT_COMMITTER_DATE", &date).args(["commit-tree"]);
+        let call = call.args(self.identity.sign.then_some("-S"));
+        let parents = ["-p".to_owned(), landing.tip.to_string(), "-p".to_owned(), landing.head.to_string()];
+        call.args(parents).args(["-F", "-"]).args([landing.tree.to_string()]).input(message).transfers().id().await
+    }
+
+    /// The commit of the target's first-parent line, above the tip that the landing was built on, that bears its id and
+    /// tree. Our trailers in any other commit mean nothing.
+    async fn find_landing(&self, landing: &Landing, tip: CommitId) -> Result<Option<CommitId>, GitError> {
+        if tip == landing.tip {
+            return Ok(None);
+        }
+        let found = self.landings_between(landing.tip, tip).await?;
+        Ok(found.into_iter().find(|landed| landed.id == landing.id && landed.tree == landing.tree).map(|landed| landed.commit))
+    }
+
+    /// Commits on the target's first-parent line that bear a landing's trailer, newest first.
+    ///
+    /// # Errors
+    /// As `git rev-list`.
+    pub async fn landings_between(&self, from: CommitId, to: CommitId) -> Result<Vec<Landed>, GitError> {
+        let format = format!("--format=%H %T %(trailers:key={LANDING},valueonly,separator=%x2C)");
+        let call = self.call().args(["rev-list", "--first-parent", "--no-commit-header"]).args([format]);
+        let listed = call.args([to.to_string(), format!("^{from}")]).bytes().await?;
+        let parse = |line: &str| {
+            let mut fields = line.splitn(3, ' ');
+            let (commit, tree) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+            let id = fields.next().filter(|id| !id.is_empty())?.to_owned();
+            Some(Landed { commit, tree, id })
+        };
+        Ok(String::from_utf8_lossy(&listed).lines().filter_map(parse).collect())
+    }
+
+    /// Pushes with a lease on the tip that the commit was built on, so that nothing can be overwritten. What counts is what
+    /// the remote has afterwards: a reply can be lost.
+    async fn push(&self, url: &str, commit: CommitId, landing: &Landing) -> Result<LandingOutcome, GitError> {
+        let target = self.target().full();
+        let call = self.call().args(["push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"]);
+        let call = call.args([format!("--force-with-lease={target}:{}", landing.tip)]);
+        let call = call.args(["--end-of-options".to_owned(), url.to_owned(), format!("{commit}:{target}")]);
+        let answer = match call.transfers().answer().await {
+            Ok(answer) => answer,
+            Err(GitError::TimedOut { verb, after }) => Answer {
+                exit: Exit::Code(128),
+                stdout: Vec::new(),
+                stderr: format!("`git {verb}` did not end within {} s", after.as_secs()),
+            },
+            Err(error) => return Err(error),
+        };
+        if answer.exit == Exit::Code(0) {
+            return Ok(LandingOutcome::Landed { commit });
+        }
+        let tip = self.fetch_target().await?;
+        if let Some(commit) = self.find_landing(landing, tip).await? {
+            return Ok(LandingOutcome::Landed { commit });
+        }
+        if tip != landing.tip {
+            return Ok(LandingOutcome::TipMoved);
+        }
+        Ok(LandingOutcome::Refused { reason: answer.stderr })
+    }
+}

@@ -1,0 +1,90 @@
+//! One look at all workspaces, which costs what has changed.
+//!
+//! For each workspace that lies there (none is remembered: they are found) a few stats tell whether its refs moved. Only
+//! where they did is the head read, and ahead/behind counted, in process.
+
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
+
+use super::{GitError, Objects, Workspace, Workspaces};
+use crate::model::{AttemptId, CommitId};
+
+/// What one look saw of one workspace. Dirtiness is not among it: that takes a full look
+/// ([`Workspace::uncommitted`]), and only a decision that needs it takes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Which.
+    pub attempt: AttemptId,
+    /// The head of the attempt's branch; `None` if it cannot be read.
+    pub head: Option<CommitId>,
+    /// Whether the worktree is on that branch.
+    pub on_branch: bool,
+    /// Commits that the head has and the base has not, and the other way round; `None` if they cannot be counted.
+    pub ahead_behind: Option<(u32, u32)>,
+    /// Whether anything but time differs from the last look.
+    pub changed: bool,
+}
+
+/// When a file was last written, by what a stat tells; all zero if it is not there.
+type Stamp = (i64, i64, u64, u64);
+
+#[derive(Debug)]
+struct Seen {
+    stamps: [Stamp; 3],
+    base: CommitId,
+    look: Look,
+    objects: Option<Objects>,
+}
+
+/// Looks at all workspaces, again and again.
+#[derive(Debug)]
+pub struct Lookout {
+    workspaces: Workspaces,
+    seen: BTreeMap<AttemptId, Seen>,
+}
+
+impl Lookout {
+    /// Looks at these.
+    #[must_use]
+    pub fn new(workspaces: Workspaces) -> Self {
+        Self { workspaces, seen: BTreeMap::new() }
+    }
+
+    /// One look. `base` is the commit to count against, the target's tip as a rule. Blocks on the file system.
+    ///
+    /// # Errors
+    /// When the directory of workspaces cannot be read.
+    pub fn look(&mut self, base: CommitId) -> Result<Vec<Look>, GitError> {
+        let found = self.workspaces.discover()?;
+        self.seen.retain(|attempt, _| found.iter().any(|workspace| workspace.attempt == *attempt));
+        Ok(found.iter().map(|workspace| self.look_at(workspace, base)).collect())
+    }
+
+    fn look_at(&mut self, workspace: &Workspace, base: CommitId) -> Look {
+        let repository = workspace.repository();
+        let branch = workspace.attempt.branch().full();
+        let stamps = [repository.join("worktrees/tree/HEAD"), repository.join(branch), repository.join("packed-refs")].map(|path| stamp(&path));
+        if let Some(seen) = self.seen.get_mut(&workspace.attempt)
+            && seen.stamps == stamps
+            && seen.base == base
+        {
+            seen.look.changed = false;
+            return seen.look.clone();
+        }
+        let head = workspace.head();
+        let before = self.seen.remove(&workspace.attempt);
+        let objects = before.and_then(|seen| seen.objects).or_else(|| Objects::open(&repository).ok());
+        let ahead_behind = head.zip(objects.as_ref()).and_then(|(head, objects)| objects.ahead_behind(head, base).ok());
+        let look = Look { attempt: workspace.attempt.clone(), head, on_branch: workspace.on_branch(), ahead_behind, changed: true };
+        self.seen.insert(workspace.attempt.clone(), Seen { stamps, base, look: look.clone(), objects });
+        look
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let meta = path.symlink_metadata().ok();
+    meta.map_or((0, 0, 0, 0), |meta| (meta.mtime(), meta.mtime_nsec(), meta.size(), meta.ino()))
+}

@@ -1,0 +1,392 @@
+//! `trusted.git`: our own bare repository, in which everything is pinned, reviewed and merged.
+
+use std::path::{Path, PathBuf};
+
+use super::{Git, GitError, Objects, UserRepository, cli::Call, cli::io_error, user::Destination};
+use crate::{
+    model::{AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Mode, RepoPath, TreeId},
+    port::LandingEdit,
+    process::Exit,
+};
+
+/// The target's tip, as last fetched.
+const TARGET: &str = "refs/orchestrator/target";
+
+/// Who commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// As in `user.name`.
+    pub name: String,
+    /// As in `user.email`.
+    pub email: String,
+    /// Whether commits are signed; with which key and program is the person's global configuration's business.
+    pub sign: bool,
+}
+
+impl Identity {
+    /// As a section of a configuration file.
+    pub(super) fn section(&self) -> String {
+        let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
+        format!("[user]\n\tname = \"{}\"\n\temail = \"{}\"\n", quote(&self.name), quote(&self.email))
+    }
+}
+
+/// What may come in from one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IngressLimits {
+    /// The largest single file, in bytes.
+    pub blob: u64,
+    /// All new objects together, in bytes.
+    pub total: u64,
+    /// How many new objects.
+    pub objects: usize,
+}
+
+impl Default for IngressLimits {
+    fn default() -> Self {
+        Self { blob: 50 << 20, total: 256 << 20, objects: 50_000 }
+    }
+}
+
+/// What merging two commits gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Merge {
+    /// A tree.
+    Clean(TreeId),
+    /// Paths that both sides changed.
+    Conflict(Vec<RepoPath>),
+}
+
+/// Our own repository. Its configuration is written by us, and no worker is ever linked to it.
+#[derive(Debug, Clone)]
+pub struct Trusted {
+    pub(super) git: Git,
+    pub(super) user: UserRepository,
+    pub(super) destination: Destination,
+    pub(super) identity: Identity,
+    dir: PathBuf,
+    target: BranchName,
+    objects: Objects,
+}
+
+impl Trusted {
+    /// Opens `dir`, or makes it, for work on one target of one repository.
+    ///
+    /// # Errors
+    /// [`GitError`] when it cannot be made.
+    pub async fn open(user: UserRepository, git: Git, dir: PathBuf, target: BranchName, destination: Destination) -> Result<Self, GitError> {
+        let identity = user.identity().await?;
+        if !dir.join("HEAD").exists() {
+            std::fs::create_dir_all(&dir).map_err(io_error(&dir))?;
+            let init = git.call(&dir).args(["init", "--quiet", "--bare", "--template=", "--object-format=sha1"]).args([&dir]);
+            init.run().await?;
+        }
+        let config = dir.join("config");
+        std::fs::write(&config, configuration(&identity)).map_err(io_error(&config))?;
+        let objects = Objects::open(&dir)?;
+        Ok(Self { git, user, destination, identity, dir, target, objects })
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The branch that work lands on.
+    #[must_use]
+    pub fn target(&self) -> &BranchName {
+        &self.target
+    }
+
+    /// Its objects, read in process.
+    #[must_use]
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// Who commits.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The person's repository.
+    #[must_use]
+    pub fn user(&self) -> &UserRepository {
+        &self.user
+    }
+
+    /// Where accepted work goes.
+    #[must_use]
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    pub(super) fn call(&self) -> Call<'_> {
+        self.git.with_dir(&self.dir)
+    }
+
+    /// Fetches the target, and returns its tip.
+    ///
+    /// # Errors
+    /// [`GitError`] when it cannot be reached, or has no such branch.
+    pub async fn fetch_target(&self) -> Result<CommitId, GitError> {
+        let from = match &self.destination {
+            Destination::Remote { fetch_url, .. } => {
+                if self.tip().await?.is_none() {
+                    // Most of what the remote has is in the person's repository already.
+                    drop(self.fetch(&self.user.git_dir().to_string_lossy(), "refs/orchestrator/seed").await);
+                }
+                fetch_url.clone()
+            }
+            Destination::Local => self.user.git_dir().to_string_lossy().into_owned(),
+        };
+        self.fetch(&from, TARGET).await?;
+        self.tip().await?.ok_or_else(|| GitError::Output { verb: "fetch".to_owned(), what: format!("no tip of `{}`", self.target) })
+    }
+
+    async fn fetch(&self, from: &str, to: &str) -> Result<(), GitError> {
+        // History that is the person's own is taken as it is; only what workers bring is checked.
+        let call = self.call().args(["-c", "fetch.fsckObjects=false", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
+        let call = call.args(["--no-recurse-submodules", "--no-auto-maintenance", "--end-of-options"]).args([from]);
+        call.args([format!("+{}:{to}", self.target.full())]).transfers().run().await
+    }
+
+    /// The target's tip, as last fetched or landed.
+    ///
+    /// # Errors
+    /// As `git rev-parse`.
+    pub async fn tip(&self) -> Result<Option<CommitId>, GitError> {
+        let answer = self.call().args(["rev-parse", "--verify", "--quiet", TARGET]).answer().await?;
+        Ok(String::from_utf8_lossy(&answer.stdout).trim_end().parse().ok())
+    }
+
+    pub(super) async fn set_tip(&self, tip: CommitId) -> Result<(), GitError> {
+        self.call().args(["update-ref", TARGET]).args([tip.to_string()]).run().await
+    }
+
+    /// A commit's tree.
+    ///
+    /// # Errors
+    /// When there is no such commit.
+    pub async fn tree_of(&self, commit: CommitId) -> Result<TreeId, GitError> {
+        self.call().args(["rev-parse", "--verify", "--end-of-options"]).args([format!("{commit}^{{tree}}")]).id().await
+    }
+
+    /// Whether one commit contains the other.
+    ///
+    /// # Errors
+    /// When one of them is not there.
+    pub async fn contains(&self, commit: CommitId, ancestor: CommitId) -> Result<bool, GitError> {
+        self.call().args(["merge-base", "--is-ancestor"]).args([ancestor.to_string(), commit.to_string()]).holds().await
+    }
+
+    /// The best common ancestor of two commits.
+    ///
+    /// # Errors
+    /// When they have none.
+    pub async fn merge_base(&self, one: CommitId, other: CommitId) -> Result<CommitId, GitError> {
+        self.call().args(["merge-base"]).args([one.to_string(), other.to_string()]).id().await
+    }
+
+    /// The ref that keeps the head of an attempt's turn.
+    #[must_use]
+    pub fn keep_ref(attempt: &AttemptId, turn: u32) -> String {
+        format!("refs/orchestrator/attempts/{}/{}/{turn}", attempt.task, attempt.number)
+    }
+
+    /// Takes one full ref of an attempt's repository in, with fsck, under a ref that keeps it. This starts `upload-pack` in a
+    /// repository that the worker can write: measured to run nothing of it, and given none of our environment.
+    ///
+    /// # Errors
+    /// [`GitError::Failed`] when it is damaged or gone, [`GitError::Repository`] when it is too large.
+    pub async fn ingest(&self, from: &Path, branch: &BranchName, keep: &str, base: CommitId, limits: IngressLimits) -> Result<CommitId, GitError> {
+        let call = self.call().args(["-c", "fetch.fsckObjects=true", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]);
+        let call = call.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance"]);
+        let call = call.args(["--end-of-options"]).args([from]).args([format!("+{}:{keep}", branch.full())]);
+        call.transfers().run().await?;
+        let head: CommitId = self.call().args(["rev-parse", "--verify", "--end-of-options"]).args([format!("{keep}^{{commit}}")]).id().await?;
+        self.check_size(from, head, base, limits).await?;
+        Ok(head)
+    }
+
+    async fn check_size(&self, from: &Path, head: CommitId, base: CommitId, limits: IngressLimits) -> Result<(), GitError> {
+        let listed = self.call().args(["rev-list", "--objects", "--no-object-names"]).args([head.to_string(), format!("^{base}")]);
+        let listed = listed.bytes().await?;
+        let sizes = self.call().args(["cat-file", "--batch-check=%(objectsize)"]).input(listed).bytes().await?;
+        let (mut total, mut largest, mut count) = (0_u64, 0_u64, 0_usize);
+        for size in String::from_utf8_lossy(&sizes).lines().filter_map(|line| line.parse::<u64>().ok()) {
+            (total, largest, count) = (total.saturating_add(size), largest.max(size), count + 1);
+        }
+        let why = if largest > limits.blob {
+            format!("one of its objects has {largest} bytes; at most {} are taken in", limits.blob)
+        } else if total > limits.total {
+            format!("its new objects have {total} bytes together; at most {} are taken in", limits.total)
+        } else if count > limits.objects {
+            format!("it has {count} new objects; at most {} are taken in", limits.objects)
+        } else {
+            return Ok(());
+        };
+        Err(GitError::Repository { path: from.display().to_string(), why })
+    }
+
+    /// How many commits `head` has that `base` has not.
+    ///
+    /// # Errors
+    /// As `git rev-list`.
+    pub async fn count_commits(&self, base: CommitId, head: CommitId) -> Result<u32, GitError> {
+        self.call().args(["rev-list", "--count"]).args([head.to_string(), format!("^{base}")]).id().await
+    }
+
+    /// How two trees differ, with renames.
+    ///
+    /// # Errors
+    /// As `git diff-tree`.
+    pub async fn changes(&self, old: impl std::fmt::Display, new: impl std::fmt::Display) -> Result<Vec<Change>, GitError> {
+        let call = self.call().args(["diff-tree", "-r", "-z", "--raw", "-M", "--full-index", "--no-ext-diff", "--no-textconv", "--no-commit-id"]);
+        let listed = call.args([old.to_string(), new.to_string()]).bytes().await?;
+        parse_raw(&listed).ok_or_else(|| GitError::Output { verb: "diff-tree".to_owned(), what: "no raw format".to_owned() })
+    }
+
+    /// The difference in one path, as a unified diff.
+    ///
+    /// # Errors
+    /// As `git diff-tree`.
+    pub async fn diff(&self, old: CommitId, new: CommitId, path: &RepoPath) -> Result<Vec<u8>, GitError> {
+        let call = self.call().args(["--literal-pathspecs", "diff-tree", "-r", "-p", "--no-ext-diff", "--no-textconv", "--no-commit-id"]);
+        call.args([old.to_string(), new.to_string(), "--".to_owned()]).args([path.to_path()]).bytes().await
+    }
+
+    /// Merges two commits, touching nothing but objects.
+    ///
+    /// # Errors
+    /// As `git merge-tree`; conflicts are no error.
+    pub async fn merge(&self, tip: CommitId, head: CommitId) -> Result<Merge, GitError> {
+        let call = self.call().args(["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"]);
+        let answer = call.args([tip.to_string(), head.to_string()]).answer().await?;
+        let mut parts = split_nul(&answer.stdout);
+        let tree = parts.next().and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
+        let mut paths: Vec<_> = parts.filter_map(|path| RepoPath::from_bytes(path).ok()).collect();
+        paths.dedup();
+        match (answer.exit, tree) {
+            (Exit::Code(0), Some(tree)) => Ok(Merge::Clean(tree)),
+            (Exit::Code(1), Some(_)) => Ok(Merge::Conflict(paths)),
+            (Exit::Code(_) | Exit::Signal(_), _) => Err(answer.failed("merge-tree")),
+        }
+    }
+
+    /// A tree with some files as they are to be; modes stay.
+    ///
+    /// # Errors
+    /// When a file is not in the tree, or git fails.
+    pub async fn edit(&self, tree: TreeId, edits: &[LandingEdit]) -> Result<TreeId, GitError> {
+        if edits.is_empty() {
+            return Ok(tree);
+        }
+        let scratch = tempfile::tempdir_in(&self.dir).map_err(io_error(&self.dir))?;
+        let index = scratch.path().join("index");
+        let with_index = || self.call().var("GIT_INDEX_FILE", &index);
+        with_index().args(["read-tree"]).args([tree.to_string()]).run().await?;
+        let mut lines = Vec::new();
+        for LandingEdit { path, content } in edits {
+            let listed = self.call().args(["--literal-pathspecs", "ls-tree", "-z", "--full-tree"]).args([tree.to_string(), "--".to_owned()]);
+            let listed = listed.args([path.to_path()]).bytes().await?;
+            let mode = listed.split(|byte| *byte == b' ').next().filter(|mode| mode.starts_with(b"100"));
+            let mode = mode.ok_or_else(|| GitError::Repository { path: path.to_string(), why: format!("it is no file in {tree}") })?;
+            let blob: crate::model::BlobId = self.call().args(["hash-object", "-w", "--stdin", "--no-filters"]).input(content.clone()).id().await?;
+            lines.extend_from_slice(mode);
+            lines.extend_from_slice(format!(" {blob}\t").as_bytes());
+            lines.extend_from_slice(path.as_bytes());
+            lines.push(0);
+        }
+        with_index().args(["update-index", "-z", "--index-info"]).input(lines).run().await?;
+        with_index().args(["write-tree"]).id().await
+    }
+
+    /// Writes a tree's files into an empty directory.
+    ///
+    /// # Errors
+    /// As `git checkout-index`.
+    pub async fn export(&self, tree: TreeId, into: &Path) -> Result<(), GitError> {
+        let scratch = tempfile::tempdir_in(&self.dir).map_err(io_error(&self.dir))?;
+        let index = scratch.path().join("index");
+        let with_index = || self.call().var("GIT_INDEX_FILE", &index).var("GIT_WORK_TREE", into);
+        with_index().args(["-c", "core.bare=false", "read-tree"]).args([tree.to_string()]).run().await?;
+        with_index().args(["-c", "core.bare=false", "checkout-index", "--all", "--force", "--quiet"]).transfers().run().await
+    }
+
+    /// Deletes refs of ours.
+    ///
+    /// # Errors
+    /// As `git update-ref`.
+    pub async fn forget(&self, prefix: &str) -> Result<(), GitError> {
+        let listed = self.call().args(["for-each-ref", "--format=delete %(refname)", "--end-of-options"]).args([prefix]).bytes().await?;
+        self.call().args(["update-ref", "--stdin"]).input(listed).run().await
+    }
+}
+
+fn configuration(identity: &Identity) -> String {
+    format!(
+        "# Written anew at every start: changes here are lost.\n\
+         [core]\n\trepositoryformatversion = 0\n\tbare = true\n\thooksPath = /dev/null\n\tfsync = committed,loose-object,reference\n\
+         [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[receive]\n\tautogc = false\n\
+         {}",
+        identity.section()
+    )
+}
+
+/// Parts that each end with a NUL.
+pub(super) fn split_nul(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|byte| *byte == 0).filter(|part| !part.is_empty())
+}
+
+/// The raw format of git-diff-tree(1) with `-z`: `:old-mode new-mode old-id new-id status NUL path NUL [path NUL]`.
+fn parse_raw(listed: &[u8]) -> Option<Vec<Change>> {
+    let mut parts = split_nul(listed);
+    let mut changes = Vec::new();
+    while let Some(head) = parts.next() {
+        let fields: Vec<_> = std::str::from_utf8(head).ok()?.strip_prefix(':')?.split(' ').collect();
+        let [old_mode, new_mode, old_id, new_id, status] = fields[..] else { return None };
+        let path = RepoPath::from_bytes(parts.next()?).ok()?;
+        let (kind, path) = match status.as_bytes().first()? {
+            b'A' => (ChangeKind::Added, path),
+            b'D' => (ChangeKind::Deleted, path),
+            b'M' | b'T' => (ChangeKind::Modified, path),
+            b'R' => (ChangeKind::Renamed { from: path }, RepoPath::from_bytes(parts.next()?).ok()?),
+            _ => return None,
+        };
+        changes.push(Change { path, kind, old: entry(old_mode, old_id)?, new: entry(new_mode, new_id)? });
+    }
+    Some(changes)
+}
+
+/// `None` for a side that is not a thing we know; `Some(None)` for one that is not there.
+fn entry(mode: &str, id: &str) -> Option<Option<Entry>> {
+    let mode = match mode {
+        "000000" => return Some(None),
+        "100644" | "100664" => Mode::File,
+        "100755" => Mode::Executable,
+        "120000" => Mode::Symlink,
+        "160000" => Mode::Submodule,
+        _ => return None,
+    };
+    Some(Some(Entry { mode, id: id.parse().ok()? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_differences_are_read_with_any_name() {
+        let (zero, one) = ("0".repeat(40), "1".repeat(40));
+        let listed = format!(":000000 100755 {zero} {one} A\0new\nline\0:120000 160000 {one} {one} T\0a\0:100644 100644 {one} {one} R087\0old\0new\0");
+        let changes = parse_raw(listed.as_bytes()).expect("parses");
+        let kinds: Vec<_> = changes.iter().map(|change| (change.path.to_string(), change.new.map(|new| new.mode))).collect();
+        let expected = [("new\\x0aline", Mode::Executable), ("a", Mode::Submodule), ("new", Mode::File)];
+        assert_eq!(kinds, expected.map(|(path, mode)| (path.to_owned(), Some(mode))));
+        assert_eq!(changes[2].touched().map(ToString::to_string).collect::<Vec<_>>(), ["old", "new"]);
+        assert_eq!(parse_raw(b":100644 nonsense"), None);
+    }
+}

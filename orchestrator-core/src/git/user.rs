@@ -1,0 +1,240 @@
+//! The person's own repository: read, and touched only to advance the target.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Git, GitError, Identity,
+    cli::{Answer, Call},
+    trusted::{Trusted, split_nul},
+};
+use crate::{
+    model::{BranchName, Checkout, CommitId, LandingOutcome, Push, RepoPath},
+    process::Exit,
+};
+
+/// The repository that the roadmap is in.
+#[derive(Debug, Clone)]
+pub struct UserRepository {
+    git: Git,
+    /// Its common git directory.
+    git_dir: PathBuf,
+    /// The checkout that it was opened from; `None` for a bare one.
+    root: Option<PathBuf>,
+}
+
+/// Where accepted work goes. Read from the person's configuration once, before any worker exists, and kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A remote.
+    Remote {
+        /// Its name, for messages.
+        name: String,
+        /// Where the target is read.
+        fetch_url: String,
+        /// Where it is pushed.
+        push_url: String,
+    },
+    /// The person's repository itself.
+    Local,
+}
+
+impl UserRepository {
+    /// Opens the repository that `path` is in.
+    ///
+    /// # Errors
+    /// [`GitError::Repository`] when there is none, or none that can be worked on.
+    pub async fn open(git: Git, path: &Path) -> Result<Self, GitError> {
+        let fail = |why: &str| GitError::Repository { path: path.display().to_string(), why: why.to_owned() };
+        let path = path.canonicalize().map_err(|error| fail(&format!("it cannot be opened: {error}")))?;
+        let answer = git.call(&path).args(["rev-parse", "--path-format=absolute", "--git-common-dir", "--is-bare-repository"]);
+        let answer = answer.args(["--show-object-format", "--is-inside-work-tree"]).answer().await?;
+        if answer.exit != Exit::Code(0) {
+            return Err(fail(&format!("it is no git repository: {}", answer.stderr)));
+        }
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        let mut lines = text.lines();
+        let git_dir = PathBuf::from(lines.next().unwrap_or_default());
+        let _bare = lines.next();
+        if lines.next() != Some("sha1") {
+            return Err(fail("it uses SHA-256 object ids, which are not supported yet"));
+        }
+        let root = match lines.next() {
+            Some("true") => Some(PathBuf::from(git.call(&path).args(["rev-parse", "--show-toplevel"]).text().await?)),
+            _ => None,
+        };
+        Ok(Self { git, git_dir, root })
+    }
+
+    /// Its common git directory: the same for all of its worktrees.
+    #[must_use]
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// The checkout that it was opened from.
+    #[must_use]
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    fn call(&self) -> Call<'_> {
+        self.git.call(self.root.as_deref().unwrap_or(&self.git_dir))
+    }
+
+    async fn config(&self, key: &str) -> Result<Option<String>, GitError> {
+        let answer = self.call().args(["config", "--get", key]).answer().await?;
+        match answer.exit {
+            Exit::Code(0) => Ok(Some(String::from_utf8_lossy(&answer.stdout).trim_end_matches('\n').to_owned())),
+            Exit::Code(_) | Exit::Signal(_) => Ok(None),
+        }
+    }
+
+    /// Who commits here, by the person's configuration.
+    ///
+    /// # Errors
+    /// [`GitError::Repository`] when git does not know, with the mend.
+    pub async fn identity(&self) -> Result<Identity, GitError> {
+        let (name, email) = (self.config("user.name").await?, self.config("user.email").await?);
+        let sign = self.call().args(["config", "--get", "--type=bool", "commit.gpgSign"]).answer().await?;
+        match (name, email) {
+            (Some(name), Some(email)) => Ok(Identity { name, email, sign: sign.stdout.starts_with(b"true") }),
+            (_, _) => Err(GitError::Repository {
+                path: self.git_dir.display().to_string(),
+                why: "git does not know who you are: set `git config --global user.name` and `user.email`".to_owned(),
+            }),
+        }
+    }
+
+    /// The branch that HEAD names.
+    ///
+    /// # Errors
+    /// [`GitError::Repository`] when HEAD is detached.
+    pub async fn head_branch(&self) -> Result<BranchName, GitError> {
+        let fail = |why: String| GitError::Repository { path: self.git_dir.display().to_string(), why };
+        let answer = self.call().args(["symbolic-ref", "--quiet", "HEAD"]).answer().await?;
+        if answer.exit != Exit::Code(0) {
+            return Err(fail("HEAD is detached: name the branch to land on, as `target` in the policy".to_owned()));
+        }
+        let name = String::from_utf8_lossy(&answer.stdout);
+        BranchName::new(name.trim_end()).map_err(|error| fail(error.to_string()))
+    }
+
+    /// The tip of one of its branches.
+    ///
+    /// # Errors
+    /// [`GitError::Repository`] when there is no such branch, or no commit yet.
+    pub async fn tip(&self, branch: &BranchName) -> Result<CommitId, GitError> {
+        let answer = self.call().args(["rev-parse", "--verify", "--quiet", "--end-of-options"]).args([format!("{}^{{commit}}", branch.full())]);
+        let answer = answer.answer().await?;
+        let id = String::from_utf8_lossy(&answer.stdout).trim_end().parse();
+        id.map_err(|_| GitError::Repository {
+            path: self.git_dir.display().to_string(),
+            why: format!("it has no branch `{branch}` with a commit on it: commit something first, or name another `target`"),
+        })
+    }
+
+    /// Where accepted work goes, as the policy says.
+    ///
+    /// # Errors
+    /// [`GitError::Repository`] when there is no such remote.
+    pub async fn destination(&self, push: &Push) -> Result<Destination, GitError> {
+        let Push::Remote(name) = push else { return Ok(Destination::Local) };
+        let url = async |which: &[&str]| -> Result<String, GitError> {
+            let answer = self.call().args(["remote", "get-url"]).args(which.iter().copied()).args(["--", name]).answer().await?;
+            if answer.exit != Exit::Code(0) {
+                let why = format!("it has no remote `{name}` to push to: add it, or set `push` in the policy");
+                return Err(GitError::Repository { path: self.git_dir.display().to_string(), why });
+            }
+            let url = String::from_utf8_lossy(&answer.stdout).trim_end_matches('\n').to_owned();
+            // A relative path is meant from the person's repository, and we shall not be there.
+            let base = self.root.as_deref().unwrap_or(&self.git_dir);
+            let local = !url.contains("://") && !url.split('/').next().unwrap_or_default().contains(':');
+            Ok(if local { base.join(&url).to_string_lossy().into_owned() } else { url })
+        };
+        Ok(Destination::Remote { name: name.clone(), fetch_url: url(&[]).await?, push_url: url(&["--push"]).await? })
+    }
+
+    /// The worktree in which a branch is checked out.
+    async fn checkout_of(&self, branch: &BranchName) -> Result<Option<PathBuf>, GitError> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let listed = self.call().args(["worktree", "list", "--porcelain", "-z"]).bytes().await?;
+        let (mut path, wanted) = (None, format!("branch {}", branch.full()));
+        for line in split_nul(&listed) {
+            if let Some(worktree) = line.strip_prefix(b"worktree ") {
+                path = Some(PathBuf::from(std::ffi::OsStr::from_bytes(worktree)));
+            } else if line == wanted.as_bytes() {
+                return Ok(path);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What landing would find in the checkout of the target. Untracked files are no hindrance: git itself refuses to
+    /// overwrite them.
+    ///
+    /// # Errors
+    /// As `git worktree list` and `git status`.
+    pub async fn checkout(&self, branch: &BranchName) -> Result<Checkout, GitError> {
+        let Some(path) = self.checkout_of(branch).await? else { return Ok(Checkout::Untouched) };
+        let paths = self.changed_in(&path).await?;
+        Ok(if paths.is_empty() { Checkout::Clean } else { Checkout::Dirty { paths } })
+    }
+
+    async fn changed_in(&self, checkout: &Path) -> Result<Vec<RepoPath>, GitError> {
+        let call = self.git.call(checkout).args(["--no-optional-locks", "diff-index", "--name-only", "-z", "--no-ext-diff"]);
+        let changed = call.args(["--ignore-submodules=all", "HEAD", "--"]).bytes().await?;
+        let stale = split_nul(&changed).filter_map(|path| RepoPath::from_bytes(path).ok()).collect::<Vec<_>>();
+        if stale.is_empty() {
+            return Ok(stale);
+        }
+        // diff-index names files whose stat differs; status looks into them.
+        let call = self.git.call(checkout).args(["--no-optional-locks", "status", "--porcelain=v1", "-z", "--no-renames"]);
+        let listed = call.args(["--untracked-files=no", "--ignore-submodules=all"]).bytes().await?;
+        Ok(split_nul(&listed).filter_map(|line| RepoPath::from_bytes(line.get(3..)?).ok()).take(20).collect())
+    }
+
+    /// Makes a commit of `trusted` the tip of the target, whose tip is the commit's first parent. A checkout of the target is
+    /// fast-forwarded as its owner would do it.
+    ///
+    /// # Errors
+    /// Only what keeps us from trying.
+    pub(super) async fn advance(&self, trusted: &Trusted, kept: &str, commit: CommitId, tip: CommitId) -> Result<LandingOutcome, GitError> {
+        let target = trusted.target();
+        if self.tip(target).await? != tip {
+            return Ok(LandingOutcome::TipMoved);
+        }
+        let Some(checkout) = self.checkout_of(target).await? else {
+            let answer = self.fetch(trusted, &format!("{kept}:{}", target.full())).await?;
+            if answer.exit == Exit::Code(0) {
+                return Ok(LandingOutcome::Landed { commit });
+            }
+            let moved = self.tip(target).await? != tip;
+            return Ok(if moved { LandingOutcome::TipMoved } else { LandingOutcome::Refused { reason: answer.stderr } });
+        };
+        let paths = self.changed_in(&checkout).await?;
+        if !paths.is_empty() {
+            return Ok(LandingOutcome::CheckoutDirty { paths });
+        }
+        let answer = self.fetch(trusted, kept).await?;
+        if answer.exit != Exit::Code(0) {
+            return Ok(LandingOutcome::Refused { reason: answer.stderr });
+        }
+        let merge = self.git.call(&checkout).args(["merge", "--ff-only", "--quiet", "--no-autostash"]).args([commit.to_string()]);
+        let answer = merge.transfers().answer().await?;
+        let now = self.tip(target).await?;
+        Ok(if now == commit {
+            LandingOutcome::Landed { commit }
+        } else if now == tip {
+            LandingOutcome::Refused { reason: answer.stderr }
+        } else {
+            LandingOutcome::TipMoved
+        })
+    }
+
+    /// Fetches one ref of ours. Nobody but us writes `trusted.git`.
+    async fn fetch(&self, trusted: &Trusted, refspec: &str) -> Result<Answer, GitError> {
+        let call = self.call().args(["-c", "gc.auto=0", "-c", "maintenance.auto=false", "fetch", "--quiet", "--no-tags"]);
+        let call = call.args(["--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--"]).args([trusted.dir()]);
+        call.args([refspec]).transfers().answer().await
+    }
+}

@@ -1,0 +1,217 @@
+//! Workspaces: what an attempt is lent.
+//!
+//! ```text
+//! attempts/R1-1/
+//!   repo.git   bare; objects borrowed from trusted.git; the worker's to write
+//!   tree       its one linked worktree, on branch attempt/R1/1; the worker's to write
+//!   out        handoffs, contract; the worker's to write
+//!   index      our own index of the tree, from before the worker came: it cannot lie to it
+//!   ready      there once all of the above is
+//! ```
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    GitError, Trusted,
+    cli::io_error,
+    trusted::split_nul,
+};
+use crate::model::{AttemptId, CommitId, RepoPath};
+
+/// All workspaces of a state directory.
+#[derive(Debug, Clone)]
+pub struct Workspaces {
+    root: PathBuf,
+}
+
+/// One attempt's repository and worktree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workspace {
+    /// Which attempt's.
+    pub attempt: AttemptId,
+    root: PathBuf,
+}
+
+impl Workspaces {
+    /// Workspaces beneath this directory.
+    #[must_use]
+    pub fn beneath(state_dir: &Path) -> Self {
+        Self { root: state_dir.join("attempts") }
+    }
+
+    /// The workspace of an attempt, whether it is there or not.
+    #[must_use]
+    pub fn of(&self, attempt: &AttemptId) -> Workspace {
+        Workspace { attempt: attempt.clone(), root: self.root.join(attempt.slug()) }
+    }
+
+    /// All workspaces that are there, by looking.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn discover(&self) -> Result<Vec<Workspace>, GitError> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io_error(&self.root)(error)),
+        };
+        let attempt = |name: &str| {
+            let (task, number) = name.rsplit_once('-')?;
+            Some(AttemptId { task: task.parse().ok()?, number: number.parse().ok()? })
+        };
+        let mut found: Vec<_> = entries.flatten().filter_map(|entry| attempt(entry.file_name().to_str()?)).map(|id| self.of(&id)).collect();
+        found.sort_by(|a, b| a.attempt.cmp(&b.attempt));
+        Ok(found)
+    }
+}
+
+impl Workspace {
+    /// The repository that the tree is linked to.
+    #[must_use]
+    pub fn repository(&self) -> PathBuf {
+        self.root.join("repo.git")
+    }
+
+    /// The worker's directory.
+    #[must_use]
+    pub fn tree(&self) -> PathBuf {
+        self.root.join("tree")
+    }
+
+    /// Where handoffs and the contract are.
+    #[must_use]
+    pub fn out(&self) -> PathBuf {
+        self.root.join("out")
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    /// Whether it was made whole.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.root.join("ready").exists()
+    }
+
+    /// Makes it, from a base that `trusted` has. One that was made whole before is left as it is; a half-made one is made
+    /// anew, since no worker can have been in it.
+    ///
+    /// # Errors
+    /// [`GitError`] with what went wrong.
+    pub async fn create(&self, trusted: &Trusted, base: CommitId) -> Result<(), GitError> {
+        if self.is_ready() {
+            return Ok(());
+        }
+        if self.root.exists() {
+            std::fs::remove_dir_all(&self.root).map_err(io_error(&self.root))?;
+        }
+        let (repository, out) = (self.repository(), self.out());
+        std::fs::create_dir_all(&out).map_err(io_error(&out))?;
+        let git = &trusted.git;
+        let initial = format!("--initial-branch={}", trusted.target().short());
+        git.call(&self.root).args(["init", "--quiet", "--bare", "--template="]).args([initial]).args([&repository]).run().await?;
+        let write = |path: PathBuf, text: String| std::fs::write(&path, text).map_err(io_error(&path));
+        std::fs::create_dir_all(repository.join("objects/info")).map_err(io_error(&repository))?;
+        write(repository.join("objects/info/alternates"), format!("{}\n", trusted.dir().join("objects").display()))?;
+        write(
+            repository.join("config"),
+            format!(
+                "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tlogAllRefUpdates = true\n[gc]\n\tauto = 0\n\
+                 [maintenance]\n\tauto = false\n[commit]\n\tgpgSign = false\n{}",
+                trusted.identity.section()
+            ),
+        )?;
+        let branch = self.attempt.branch();
+        let refs = format!("create {} {base}\ncreate {} {base}\n", branch.full(), trusted.target().full());
+        git.with_dir(&repository).args(["update-ref", "--stdin"]).input(refs).run().await?;
+        let add = git.with_dir(&repository).args(["worktree", "add", "--quiet", "--end-of-options"]).args([self.tree()]);
+        add.args([branch.short()]).transfers().run().await?;
+        let index = self.index();
+        std::fs::copy(repository.join("worktrees/tree/index"), &index).map_err(io_error(&index))?;
+        write(self.root.join("ready"), String::new())
+    }
+
+    /// The head of the attempt's branch, read from its files: no git runs where the worker can write.
+    #[must_use]
+    pub fn head(&self) -> Option<CommitId> {
+        let branch = self.attempt.branch().full();
+        let repository = self.repository();
+        if let Some(text) = read_small(&repository.join(&branch)) {
+            return String::from_utf8_lossy(&text).trim_end().parse().ok();
+        }
+        let packed = read_small(&repository.join("packed-refs"))?;
+        let packed = String::from_utf8_lossy(&packed);
+        packed.lines().find_map(|line| line.split_once(' ').filter(|(_, name)| *name == branch)?.0.parse().ok())
+    }
+
+    /// Whether the worktree is on the attempt's branch.
+    #[must_use]
+    pub fn on_branch(&self) -> bool {
+        let head = read_small(&self.repository().join("worktrees/tree/HEAD"));
+        head.is_some_and(|head| head.trim_ascii_end() == format!("ref: {}", self.attempt.branch().full()).as_bytes())
+    }
+
+    /// A full look: paths in which the tree differs from a commit that `trusted` has, untracked files included, ignored ones
+    /// not. At most `limit` of them. Uses an index of our own, so that no bit of the worker's can hide anything.
+    ///
+    /// # Errors
+    /// As `git ls-files`, and when the tree is gone.
+    pub async fn uncommitted(&self, trusted: &Trusted, head: CommitId, limit: usize) -> Result<Vec<RepoPath>, GitError> {
+        let tree = self.tree();
+        if !tree.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            return Err(GitError::Repository { path: tree.display().to_string(), why: "the workspace's directory is gone".to_owned() });
+        }
+        let with_index = || {
+            let call = trusted.call().args(["-c", "core.bare=false"]);
+            call.var("GIT_INDEX_FILE", self.index()).var("GIT_WORK_TREE", &tree)
+        };
+        with_index().args(["read-tree", "-m", "--reset"]).args([head.to_string()]).run().await?;
+        let call = with_index().args(["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--full-name"]);
+        let listed = call.args(["--"]).args([&tree]).transfers().bytes().await?;
+        let mut paths: Vec<_> = split_nul(&listed).filter_map(|path| RepoPath::from_bytes(path.strip_suffix(b"/").unwrap_or(path)).ok()).collect();
+        paths.dedup();
+        paths.truncate(limit);
+        Ok(paths)
+    }
+
+    /// Removes it with all that is in it. Whoever calls this has proof that nothing is lost.
+    ///
+    /// # Errors
+    /// When a directory cannot be removed.
+    pub fn remove(&self) -> Result<(), GitError> {
+        // Renamed first, so that what a crash leaves behind is not taken for a workspace.
+        let gone = self.root.with_file_name(format!(".gone-{}", self.attempt.slug()));
+        for dir in [&self.root, &gone] {
+            if dir == &self.root && dir.exists() {
+                std::fs::rename(dir, &gone).map_err(io_error(dir))?;
+            }
+        }
+        if gone.exists() {
+            std::fs::remove_dir_all(&gone).map_err(io_error(&gone))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a small regular file that a worker may have replaced by anything: links are not followed, a FIFO does not block.
+pub(super) fn read_small(path: &Path) -> Option<Vec<u8>> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(1 << 20).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}

@@ -1,0 +1,214 @@
+//! One child process and all that it starts.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt, io,
+    os::unix::process::ExitStatusExt as _,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessSession};
+use rustix::process::Signal;
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+
+use super::sweep::{MARK_VARIABLE, Target, kill_until_none, kill_until_none_blocking, members, signal_all, start_time};
+
+/// How long a sweep goes on against processes that cannot be killed, such as those stuck in the kernel.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A program to be started: in a session of its own, with nothing in its environment but what is given here.
+#[derive(Clone)]
+pub struct Spawn {
+    pub(super) program: OsString,
+    pub(super) arguments: Vec<OsString>,
+    pub(super) directory: PathBuf,
+    pub(super) environment: BTreeMap<OsString, OsString>,
+    pub(super) mark: Option<String>,
+    pub(super) input: Input,
+}
+
+/// What the program reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// Nothing.
+    Closed,
+    /// What the caller writes to [`Child::stdin`].
+    Piped,
+}
+
+/// Arguments and environments may hold secrets and are not shown.
+impl fmt::Debug for Spawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spawn").field("program", &self.program).field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+impl Spawn {
+    /// This program, in this directory, with an empty environment.
+    pub fn new(program: impl Into<OsString>, directory: impl Into<PathBuf>) -> Self {
+        let (program, directory) = (program.into(), directory.into());
+        Self { program, arguments: Vec::new(), directory, environment: BTreeMap::new(), mark: None, input: Input::Closed }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds variables.
+    #[must_use]
+    pub fn envs<K: Into<OsString>, V: Into<OsString>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
+        self.environment.extend(variables.into_iter().map(|(key, value)| (key.into(), value.into())));
+        self
+    }
+
+    /// Marks the program and all that it starts, so that they are found again wherever they go.
+    #[must_use]
+    pub fn marked(mut self, mark: impl Into<String>) -> Self {
+        let mark = mark.into();
+        self.environment.insert(MARK_VARIABLE.into(), mark.clone().into());
+        self.mark = Some(mark);
+        self
+    }
+
+    /// Sets what it reads.
+    #[must_use]
+    pub fn input(mut self, input: Input) -> Self {
+        self.input = input;
+        self
+    }
+
+    /// Starts it. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the program is not there, or cannot be run.
+    pub fn spawn(self) -> io::Result<Child> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).current_dir(&self.directory).env_clear().envs(&self.environment);
+        command.stdin(if self.input == Input::Piped { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut wrap = CommandWrap::from(command);
+        wrap.wrap(ProcessSession);
+        let inner = wrap.spawn()?;
+        let pid = inner.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(|| io::Error::other("the child has no process id"))?;
+        let leader = start_time(pid).map(|start| (pid, start));
+        let killer = Killer { target: Target { mark: self.mark, whole: true, leader } };
+        Ok(Child { inner, killer, exit: None })
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// With this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        status.code().map_or_else(|| Self::Signal(status.signal().unwrap_or(0)), Self::Code)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(signal) => write!(f, "ended by signal {signal}"),
+        }
+    }
+}
+
+/// A running child. Dropping it before [`wait`](Self::wait) has returned kills it, and all that it started, in the
+/// background.
+#[derive(Debug)]
+pub struct Child {
+    inner: Box<dyn ChildWrapper>,
+    killer: Killer,
+    exit: Option<Exit>,
+}
+
+impl Child {
+    /// What the child reads, where it was to be piped; once.
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.inner.stdin().take()
+    }
+
+    /// What the child writes; once.
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
+        self.inner.stdout().take()
+    }
+
+    /// What the child complains; once.
+    pub fn stderr(&mut self) -> Option<ChildStderr> {
+        self.inner.stderr().take()
+    }
+
+    /// Waits for the child itself. What it started may live on: see [`Killer::sweep`]. Cancel-safe.
+    ///
+    /// # Errors
+    /// As waiting for a process.
+    pub async fn wait(&mut self) -> io::Result<Exit> {
+        if let Some(exit) = self.exit {
+            return Ok(exit);
+        }
+        let exit = self.inner.wait().await?.into();
+        self.exit = Some(exit);
+        Ok(exit)
+    }
+
+    /// A handle that can end it from elsewhere.
+    #[must_use]
+    pub fn killer(&self) -> Killer {
+        self.killer.clone()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.exit.is_none() {
+            drop(self.inner.start_kill());
+            let target = self.killer.target.clone();
+            std::thread::spawn(move || kill_until_none_blocking(&target, SWEEP_PATIENCE));
+        }
+    }
+}
+
+/// Ends a child and all that it started.
+#[derive(Debug, Clone)]
+pub struct Killer {
+    target: Target,
+}
+
+impl Killer {
+    /// Asks everybody to end, waits for at most `grace`, and kills whoever is left. When this returns, nobody is.
+    pub async fn stop(&self, grace: Duration) {
+        let until = Instant::now() + grace;
+        if !grace.is_zero() && signal_all(&self.target, Signal::TERM) > 0 {
+            let mut pause = Duration::from_millis(1);
+            while !members(&self.target).is_empty() && Instant::now() < until {
+                tokio::time::sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
+                pause = (pause * 2).min(Duration::from_millis(20));
+            }
+        }
+        self.sweep().await;
+    }
+
+    /// Kills whoever is left of a child that has ended.
+    pub async fn sweep(&self) {
+        kill_until_none(&self.target, SWEEP_PATIENCE).await;
+    }
+
+    /// Whether anybody is left.
+    #[must_use]
+    pub fn survivors(&self) -> usize {
+        members(&self.target).len()
+    }
+}

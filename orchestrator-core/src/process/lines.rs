@@ -1,0 +1,75 @@
+//! Lines from a stream that may hold anything.
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, BufReader};
+
+/// One line, without its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its bytes, at most as many as the reader's limit.
+    pub bytes: Vec<u8>,
+    /// Whether it was longer.
+    pub cut: bool,
+}
+
+/// Reads lines of any length and content. A line over the limit is cut, and the stream goes on behind it.
+#[derive(Debug)]
+pub struct LineReader<R> {
+    from: BufReader<R>,
+    limit: usize,
+    line: Line,
+}
+
+impl<R: AsyncRead + Unpin> LineReader<R> {
+    /// Reads from `from`, and keeps at most `limit` bytes of a line.
+    pub fn new(from: R, limit: usize) -> Self {
+        Self { from: BufReader::new(from), limit, line: Line { bytes: Vec::new(), cut: false } }
+    }
+
+    /// The next line; `None` at the end of the stream. A last line without its end counts. Cancel-safe.
+    ///
+    /// # Errors
+    /// As reading from the stream.
+    pub async fn next(&mut self) -> std::io::Result<Option<Line>> {
+        loop {
+            let buffer = fill(&mut self.from).await?;
+            if buffer.is_empty() {
+                let line = self.take();
+                return Ok((line.cut || !line.bytes.is_empty()).then_some(line));
+            }
+            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let part = &buffer[..end.unwrap_or(buffer.len())];
+            let room = self.limit.saturating_sub(self.line.bytes.len()).min(part.len());
+            self.line.bytes.extend_from_slice(&part[..room]);
+            self.line.cut |= room < part.len();
+            let used = end.map_or(buffer.len(), |end| end + 1);
+            self.from.consume(used);
+            if end.is_some() {
+                return Ok(Some(self.take()));
+            }
+        }
+    }
+
+    fn take(&mut self) -> Line {
+        std::mem::replace(&mut self.line, Line { bytes: Vec::new(), cut: false })
+    }
+}
+
+async fn fill<R: AsyncBufRead + Unpin>(from: &mut R) -> std::io::Result<&[u8]> {
+    from.fill_buf().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_of_any_length_and_content_are_read() {
+        let mut lines = LineReader::new(&b"one\n\n0123456789\n\xff\xfe\nlast"[..], 4);
+        let mut seen = Vec::new();
+        while let Some(line) = lines.next().await.expect("reads") {
+            seen.push((line.bytes, line.cut));
+        }
+        let expected: [(&[u8], bool); 5] = [(b"one", false), (b"", false), (b"0123", true), (b"\xff\xfe", false), (b"last", false)];
+        assert_eq!(seen, expected.map(|(bytes, cut)| (bytes.to_vec(), cut)));
+    }
+}

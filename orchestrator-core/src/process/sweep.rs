@@ -1,0 +1,147 @@
+//! Finding and ending processes by marker and session.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+/// The variable that marks all processes of a turn or a gate.
+pub const MARK_VARIABLE: &str = "ORCHESTRATOR_MARK";
+
+/// Which processes are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The value of the marker, whole or (for a sweep of many) its beginning.
+    pub(super) mark: Option<String>,
+    pub(super) whole: bool,
+    /// The session's leader, with its start time in clock ticks since boot.
+    pub(super) leader: Option<(i32, u64)>,
+}
+
+/// The processes that bear a marker beginning with `prefix`, other than this one.
+#[must_use]
+pub fn marked(prefix: &str) -> Vec<i32> {
+    members(&Target { mark: Some(prefix.to_owned()), whole: false, leader: None })
+}
+
+/// Kills all processes that bear a marker beginning with `prefix`, and returns how many there were. Returns when none is
+/// left, or after `patience`.
+pub async fn kill_marked(prefix: &str, patience: Duration) -> usize {
+    let target = Target { mark: Some(prefix.to_owned()), whole: false, leader: None };
+    let found = members(&target).len();
+    if found > 0 {
+        kill_until_none(&target, patience).await;
+    }
+    found
+}
+
+/// KILL, again and again, until nobody is left: who forks faster than we look loses in the end, since the dead do not fork.
+pub(super) async fn kill_until_none(target: &Target, patience: Duration) {
+    let until = Instant::now() + patience;
+    let mut pause = Duration::from_millis(1);
+    while signal_all(target, Signal::KILL) > 0 && Instant::now() < until {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// The same where there is no runtime, as in a destructor's thread.
+pub(super) fn kill_until_none_blocking(target: &Target, patience: Duration) {
+    let until = Instant::now() + patience;
+    while signal_all(target, Signal::KILL) > 0 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(super) use linux::{members, signal_all, start_time};
+#[cfg(not(target_os = "linux"))]
+pub(super) use other::{members, signal_all, start_time};
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::{MARK_VARIABLE, Pid, Signal, Target};
+    use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+
+    struct Stat {
+        session: i32,
+        start: u64,
+        dead: bool,
+    }
+
+    /// The fields of `/proc/PID/stat` that matter; the name in parentheses may hold anything, so they are counted behind it.
+    fn stat(pid: i32) -> Option<Stat> {
+        let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+        let behind = text.iter().rposition(|byte| *byte == b')')?;
+        let text = std::str::from_utf8(text.get(behind + 2..)?).ok()?;
+        let fields: Vec<_> = text.split(' ').collect();
+        let dead = matches!(*fields.first()?, "Z" | "X");
+        Some(Stat { session: fields.get(3)?.parse().ok()?, start: fields.get(19)?.parse().ok()?, dead })
+    }
+
+    pub(in super::super) fn start_time(pid: i32) -> Option<u64> {
+        stat(pid).map(|stat| stat.start)
+    }
+
+    fn bears(pid: i32, mark: &str, whole: bool) -> bool {
+        let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
+        environment.split(|byte| *byte == 0).any(|variable| {
+            let value = variable.strip_prefix(MARK_VARIABLE.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+            value.is_some_and(|value| if whole { value == mark.as_bytes() } else { value.starts_with(mark.as_bytes()) })
+        })
+    }
+
+    /// The session, if it can still be the one that was meant: while a session has members, the kernel gives its number to
+    /// nobody else, so another process under the leader's number, with another start time, means that it is gone.
+    fn session(target: &Target) -> Option<i32> {
+        let (pid, start) = target.leader?;
+        start_time(pid).is_none_or(|now| now == start).then_some(pid)
+    }
+
+    fn is_member(pid: i32, target: &Target, session: Option<i32>) -> bool {
+        let Some(stat) = stat(pid) else { return false };
+        let in_session = session == Some(stat.session);
+        !stat.dead && (in_session || target.mark.as_ref().is_some_and(|mark| bears(pid, mark, target.whole)))
+    }
+
+    pub(in super::super) fn members(target: &Target) -> Vec<i32> {
+        let (own, session) = (std::process::id().cast_signed(), session(target));
+        let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(|pid| *pid != own && is_member(*pid, target, session)).collect()
+    }
+
+    /// Signals every member through a handle that cannot mean another process, and returns how many there were.
+    pub(in super::super) fn signal_all(target: &Target, signal: Signal) -> usize {
+        let members = members(target);
+        for pid in &members {
+            let Some(handle) = Pid::from_raw(*pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { continue };
+            // Between listing and opening, the number may have changed hands.
+            if is_member(*pid, target, session(target)) {
+                let _ = pidfd_send_signal(&handle, signal);
+            }
+        }
+        members.len()
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod other {
+    use super::{Pid, Signal, Target};
+
+    pub(in super::super) fn start_time(_: i32) -> Option<u64> {
+        Some(0)
+    }
+
+    pub(in super::super) fn members(target: &Target) -> Vec<i32> {
+        let alive = |pid: &i32| Pid::from_raw(*pid).is_some_and(|pid| rustix::process::test_kill_process_group(pid).is_ok());
+        target.leader.map(|(pid, _)| pid).filter(alive).into_iter().collect()
+    }
+
+    pub(in super::super) fn signal_all(target: &Target, signal: Signal) -> usize {
+        let members = members(target);
+        for pid in members.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+            drop(rustix::process::kill_process_group(pid, signal));
+        }
+        members.len()
+    }
+}
