@@ -1,0 +1,5 @@
+//! The agent in the box: any command.
+
+mod command;
+
+pub use command::CommandAgent;

@@ -1,0 +1,144 @@
+//! What an agent is told, made from the frozen contract and nothing else.
+//!
+//! The task's text and findings may come from anywhere, so they stand between fences that their own content cannot close.
+
+use std::{fmt::Write as _, path::Path};
+
+use crate::model::{Ask, AttemptId, CommitId, Contract, Finding, Pattern};
+
+/// All that a prompt is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct PromptContext<'a> {
+    /// For which attempt.
+    pub attempt: &'a AttemptId,
+    /// Under which contract.
+    pub contract: &'a Contract,
+    /// From which commit.
+    pub base: CommitId,
+    /// Where the handoff of this turn is to be.
+    pub handoff: &'a Path,
+}
+
+/// The prompt of one turn.
+#[must_use]
+pub fn prompt(context: &PromptContext<'_>, ask: &Ask) -> String {
+    match ask {
+        Ask::Begin => begin(context),
+        Ask::Revise { findings } => revise(context, findings),
+    }
+}
+
+fn begin(context: &PromptContext<'_>) -> String {
+    let PromptContext { attempt, contract, base, .. } = context;
+    let mut text = format!(
+        "You are working on one task in a repository of your own: a fresh worktree on branch `{}`, made from commit {base}.\n\n\
+         # Task {}: {}\n\n",
+        attempt.branch(),
+        contract.task,
+        one_line(&contract.title)
+    );
+    if contract.text.trim().is_empty() {
+        text.push_str("There is no description beyond the title.\n\n");
+    } else {
+        let _ = write!(text, "What is wanted, as the roadmap describes it:\n\n{}\n", fenced(&contract.text));
+    }
+    rules(&mut text, contract);
+    handoff(&mut text, context);
+    text
+}
+
+fn revise(context: &PromptContext<'_>, findings: &[Finding]) -> String {
+    let contract = context.contract;
+    let mut text = format!(
+        "Your work on task {} ({}) was reviewed and cannot be accepted yet. Go on in the same worktree and branch.\n\n# Findings\n\n",
+        contract.task,
+        one_line(&contract.title)
+    );
+    let listed: Vec<_> = findings.iter().zip(1..).map(|(finding, number)| format!("{number}. {finding}")).collect();
+    let _ = write!(text, "{}\nMend every one of them, and commit.\n\n", fenced(&listed.join("\n")));
+    rules(&mut text, contract);
+    handoff(&mut text, context);
+    text
+}
+
+fn rules(text: &mut String, contract: &Contract) {
+    text.push_str("# Rules\n\n");
+    let list = |patterns: &[Pattern]| patterns.iter().map(|pattern| format!("`{pattern}`")).collect::<Vec<_>>().join(", ");
+    let _ = writeln!(text, "- You may change only: {}.", list(&contract.allow));
+    if !contract.forbid.is_empty() {
+        let _ = writeln!(text, "- You may not change: {}. This wins over the line above.", list(&contract.forbid));
+    }
+    for rule in &contract.docs {
+        let _ = writeln!(text, "- If you change `{}`, change `{}` too.", rule.when, rule.then);
+    }
+    if let Some(files) = contract.budget.files {
+        let _ = writeln!(text, "- Change at most {files} files.");
+    }
+    text.push_str(
+        "- Commit your work on the branch that is checked out; what is not committed does not count. Keep the history that is there.\n\
+         - Do not push, merge, rebase, switch branches, add worktrees, clean up, or start other agents: that is done for you.\n",
+    );
+    if !contract.gates.is_empty() {
+        text.push_str("\nThese checks will be run on the result of merging your work. Run them yourself before you finish:\n\n");
+        for gate in &contract.gates {
+            let _ = writeln!(text, "- {}: `{}`", gate.name, gate.run.join(" "));
+        }
+    }
+    if !contract.claims.is_empty() {
+        text.push_str("\nThis is to be true afterwards:\n\n");
+        for claim in &contract.claims {
+            let _ = writeln!(text, "- {} (seen on `{}`): {}", claim.id, claim.surface, one_line(&claim.text));
+        }
+    }
+    if !contract.artifacts.is_empty() {
+        text.push_str("\nLeave these files beside your handoff:\n\n");
+        for name in &contract.artifacts {
+            let _ = writeln!(text, "- {name}");
+        }
+    }
+}
+
+fn handoff(text: &mut String, context: &PromptContext<'_>) {
+    let PromptContext { attempt, handoff, .. } = context;
+    let _ = write!(
+        text,
+        "\n# Handoff\n\n\
+         When you are finished, write this JSON to `{}` (its path is also in ORCHESTRATOR_HANDOFF). Everything in it is checked.\n\n\
+         ```json\n\
+         {{\"version\": 1, \"task\": \"{}\", \"attempt\": {}, \"status\": \"done\", \"reason\": null,\n \
+         \"branch\": \"{}\", \"commit\": \"<full id of your last commit>\",\n \
+         \"changed_files\": [\"<every path that differs from the base>\"],\n \
+         \"gates\": [{{\"name\": \"<check>\", \"passed\": true}}], \"artifacts\": [],\n \
+         \"self_review\": \"<what you found when you read your own change>\", \"residual_risks\": [],\n \
+         \"evidence\": [{{\"claim\": \"<id>\", \"label\": \"direct|proxy|blocked\", \"note\": \"<how you know>\"}}]}}\n\
+         ```\n\n\
+         If you cannot go on, write `\"status\": \"blocked\"` with the reason; that is an honest result.\n",
+        handoff.display(),
+        attempt.task,
+        attempt.number,
+        attempt.branch(),
+    );
+}
+
+fn one_line(text: &str) -> String {
+    crate::model::clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Text between two lines of backticks, more of them than it holds anywhere.
+fn fenced(text: &str) -> String {
+    let text = crate::model::clean(text);
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{}\n{fence}\n", text.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_is_longer_than_anything_within() {
+        assert_eq!(fenced("a\n````\nb"), "`````text\na\n````\nb\n`````\n");
+        assert_eq!(fenced("plain"), "```text\nplain\n```\n");
+    }
+}

@@ -1,0 +1,19 @@
+//! Reviewers in the box, each small. They find; what follows is the machine's to decide.
+
+mod docs;
+mod handoff;
+mod paths;
+
+pub use docs::DocsInStep;
+pub use handoff::HandoffTruth;
+pub use paths::{ContractPaths, path_findings};
+
+use std::sync::Arc;
+
+use crate::port::Reviewer;
+
+/// All reviewers in the box.
+#[must_use]
+pub fn standard() -> Vec<Arc<dyn Reviewer>> {
+    vec![Arc::new(ContractPaths), Arc::new(HandoffTruth), Arc::new(DocsInStep)]
+}

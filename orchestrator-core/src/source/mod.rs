@@ -1,0 +1,7 @@
+//! Task sources in the box: a Markdown roadmap in the repository, and a list in memory.
+
+mod markdown;
+mod memory;
+
+pub use markdown::MarkdownRoadmap;
+pub use memory::TaskList;

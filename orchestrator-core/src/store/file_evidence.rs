@@ -1,0 +1,77 @@
+//! Evidence in files, named by their content.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::{
+    model::ContentHash,
+    port::{EvidenceError, EvidenceStore, Stored},
+};
+
+/// A directory of files: `ab/cdef…`, the SHA-256 of each in its name. Written under another name, flushed, and renamed.
+#[derive(Debug, Clone)]
+pub struct FileEvidence {
+    root: PathBuf,
+}
+
+fn failed(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> EvidenceError {
+    let what = format!("{what} {}", path.display());
+    move |source| EvidenceError::Io { what, source }
+}
+
+impl FileEvidence {
+    /// In this directory, which is made when it is needed.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn path(&self, hash: ContentHash) -> PathBuf {
+        let name = hash.to_string();
+        self.root.join(&name[..2]).join(&name[2..])
+    }
+}
+
+#[async_trait]
+impl EvidenceStore for FileEvidence {
+    async fn put(&self, content: &mut (dyn AsyncRead + Send + Unpin), cap: u64) -> Result<Stored, EvidenceError> {
+        tokio::fs::create_dir_all(&self.root).await.map_err(failed("making", &self.root))?;
+        let scratch = tempfile::NamedTempFile::new_in(&self.root).map_err(failed("writing in", &self.root))?;
+        let mut file = tokio::fs::File::from_std(scratch.reopen().map_err(failed("writing", scratch.path()))?);
+        let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0_u64, vec![0; 64 * 1024]);
+        let truncated = loop {
+            let read = content.read(&mut buffer).await.map_err(failed("reading what is to be kept in", &self.root))?;
+            if read == 0 {
+                break false;
+            }
+            let room = usize::try_from(cap - size).unwrap_or(usize::MAX).min(read);
+            hasher.update(&buffer[..room]);
+            size += room as u64;
+            file.write_all(&buffer[..room]).await.map_err(failed("writing", scratch.path()))?;
+            if room < read {
+                break true;
+            }
+        };
+        file.flush().await.map_err(failed("writing", scratch.path()))?;
+        file.sync_all().await.map_err(failed("flushing", scratch.path()))?;
+        let hash = ContentHash::from_bytes(hasher.finalize().into());
+        let path = self.path(hash);
+        let directory = path.parent().unwrap_or(&self.root);
+        tokio::fs::create_dir_all(directory).await.map_err(failed("making", directory))?;
+        scratch.persist(&path).map_err(|error| failed("writing", &path)(error.error))?;
+        let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map_err(failed("flushing", directory))?;
+        Ok(Stored { hash, size, truncated })
+    }
+
+    async fn open(&self, hash: ContentHash) -> Result<Box<dyn AsyncRead + Send + Unpin>, EvidenceError> {
+        let path = self.path(hash);
+        match tokio::fs::File::open(&path).await {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(EvidenceError::Unknown(hash)),
+            Err(error) => Err(failed("opening", &path)(error)),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The ledger as a text file of one line per batch.
+//!
+//! ```text
+//! <sha256 over the line before's and this JSON> {"epoch":1,"from":1,"at":…,"records":[…]}
+//! <sha256 …>                                    {"epoch":1,"from":4,"at":…,"records":[…]}
+//! ```
+//!
+//! - A batch is a line, so it is there whole or not at all: a last line without its end was torn by a crash, and is cut.
+//! - Lines are chained by hash: damage, loss or exchange anywhere is noticed. The chain detects; it does not prevent.
+//! - Opening appends an empty batch of the next epoch. Appending takes the file's lock for a moment and is refused if the file
+//!   is not just as long as this writer left it: so a writer that slept through another's opening cannot write.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    model::{ContentHash, Record, Timestamp},
+    port::{Epoch, Ledger, LedgerEntry, LedgerError, Opening, Sequence},
+};
+
+/// A ledger in one file.
+#[derive(Debug, Clone)]
+pub struct FileLedger {
+    path: PathBuf,
+    writer: Arc<Mutex<Option<Writer>>>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    file: File,
+    /// How long the file is, as this writer left it.
+    length: u64,
+    tail: Tail,
+}
+
+/// Where a ledger ends.
+#[derive(Debug, Clone, Copy)]
+struct Tail {
+    epoch: u64,
+    next: u64,
+    hash: ContentHash,
+}
+
+#[derive(Serialize)]
+struct BatchOut<'a> {
+    epoch: u64,
+    from: u64,
+    at: Timestamp,
+    records: &'a [Record],
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchIn {
+    epoch: u64,
+    from: u64,
+    at: Timestamp,
+    records: Vec<Record>,
+}
+
+/// Hexadecimal digits of a hash and the blank behind them.
+const PREFIX: usize = 65;
+
+impl FileLedger {
+    /// The ledger in this file, which is made when it is first opened for writing.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), writer: Arc::new(Mutex::new(None)) }
+    }
+
+    fn io(&self) -> impl Fn(std::io::Error) -> LedgerError + '_ {
+        |source| LedgerError::Io { path: self.path.display().to_string(), source }
+    }
+
+    fn damaged(&self, line: u64, why: impl Into<String>) -> LedgerError {
+        LedgerError::Damaged { path: self.path.display().to_string(), line, why: why.into() }
+    }
+
+    /// Checks all lines, and gives what `each` makes of their batches; also where they end and how much behind that is torn.
+    fn scan(&self, mut each: impl FnMut(BatchIn)) -> Result<(Tail, u64, u64), LedgerError> {
+        let mut bytes = Vec::new();
+        match File::open(&self.path) {
+            Ok(mut file) => drop(file.read_to_end(&mut bytes).map_err(self.io())?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(self.io()(error)),
+        }
+        let mut tail = Tail { epoch: 0, next: 1, hash: ContentHash::of(b"") };
+        let (mut at, mut number) = (0, 0);
+        while let Some(end) = bytes[at..].iter().position(|byte| *byte == b'\n') {
+            number += 1;
+            let line = &bytes[at..at + end];
+            let (hash, json) = line.split_at_checked(PREFIX).ok_or_else(|| self.damaged(number, "the line is too short"))?;
+            let expected = chain(tail.hash, json);
+            if hash[..PREFIX - 1] != *expected.to_string().as_bytes() || hash[PREFIX - 1] != b' ' {
+                return Err(self.damaged(number, "its checksum does not match: it, or a line before it, was changed"));
+            }
+            let batch: BatchIn = serde_json::from_slice(json)
+                .map_err(|error| self.damaged(number, format!("it cannot be read, though its checksum matches: {error}")))?;
+            if batch.from != tail.next || batch.epoch < tail.epoch {
+                return Err(self.damaged(number, "it does not follow the line before it"));
+            }
+            tail = Tail { epoch: batch.epoch, next: batch.from + batch.records.len() as u64, hash: expected };
+            each(batch);
+            at += end + 1;
+        }
+        Ok((tail, at as u64, (bytes.len() - at) as u64))
+    }
+
+    fn open_blocking(&self) -> Result<Opening, LedgerError> {
+        if let Some(directory) = self.path.parent() {
+            std::fs::create_dir_all(directory).map_err(self.io())?;
+        }
+        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path).map_err(self.io())?;
+        file.lock().map_err(self.io())?;
+        let (mut tail, length, torn) = self.scan(drop)?;
+        if torn > 0 {
+            file.set_len(length).map_err(self.io())?;
+        }
+        tail.epoch += 1;
+        file.seek(SeekFrom::Start(length)).map_err(self.io())?;
+        let mut writer = Writer { file, length, tail };
+        writer.write(Timestamp(0), &[]).map_err(self.io())?;
+        // The file's own name must survive as well.
+        let directory = self.path.parent().map(File::open).transpose().map_err(self.io())?;
+        directory.map(|directory| directory.sync_all()).transpose().map_err(self.io())?;
+        writer.file.unlock().map_err(self.io())?;
+        let opening =
+            Opening { epoch: Epoch(writer.tail.epoch), next: Sequence(writer.tail.next), torn: (torn > 0).then_some(torn) };
+        *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+        Ok(opening)
+    }
+
+    fn append_blocking(&self, epoch: Epoch, expected: Sequence, at: Timestamp, records: &[Record]) -> Result<Sequence, LedgerError> {
+        let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = guard.as_mut().filter(|writer| writer.tail.epoch == epoch.0).ok_or(LedgerError::Fenced)?;
+        if expected.0 != writer.tail.next {
+            return Err(LedgerError::Conflict { expected: expected.0, actual: writer.tail.next });
+        }
+        writer.file.lock().map_err(self.io())?;
+        let result = writer.file.metadata().map_err(self.io()).and_then(|meta| {
+            if meta.len() != writer.length { Err(LedgerError::Fenced) } else { writer.write(at, records).map_err(self.io()) }
+        });
+        writer.file.unlock().map_err(self.io())?;
+        result.map(|()| Sequence(writer.tail.next))
+    }
+}
+
+fn chain(before: ContentHash, json: &[u8]) -> ContentHash {
+    let digest = Sha256::new().chain_update(before.as_bytes()).chain_update(json).finalize();
+    ContentHash::from_bytes(digest.into())
+}
+
+impl Writer {
+    /// Writes one batch, durably; if that fails, the file is as long as before.
+    fn write(&mut self, at: Timestamp, records: &[Record]) -> std::io::Result<()> {
+        let json = serde_json::to_vec(&BatchOut { epoch: self.tail.epoch, from: self.tail.next, at, records })?;
+        let hash = chain(self.tail.hash, &json);
+        let mut line = format!("{hash} ").into_bytes();
+        line.extend_from_slice(&json);
+        line.push(b'\n');
+        if let Err(error) = self.file.write_all(&line).and_then(|()| self.file.sync_data()) {
+            self.file.set_len(self.length)?;
+            self.file.seek(SeekFrom::Start(self.length))?;
+            return Err(error);
+        }
+        self.length += line.len() as u64;
+        self.tail = Tail { epoch: self.tail.epoch, next: self.tail.next + records.len() as u64, hash };
+        Ok(())
+    }
+}
+
+/// File operations block: a moment for an append, longer for a whole ledger.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static, path: &Path) -> Result<T, LedgerError> {
+    let failed = |error| LedgerError::Io { path: path.display().to_string(), source: std::io::Error::other(error) };
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
+}
+
+#[async_trait]
+impl Ledger for FileLedger {
+    async fn open(&self) -> Result<Opening, LedgerError> {
+        let this = self.clone();
+        blocking(move || this.open_blocking(), &self.path).await
+    }
+
+    async fn append(&self, epoch: Epoch, expected: Sequence, at: Timestamp, records: &[Record]) -> Result<Sequence, LedgerError> {
+        let (this, records) = (self.clone(), records.to_vec());
+        blocking(move || this.append_blocking(epoch, expected, at, &records), &self.path).await
+    }
+
+    async fn read(&self, from: Sequence, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError> {
+        let this = self.clone();
+        let read = move || {
+            let mut entries = Vec::new();
+            this.scan(|batch| {
+                let at = batch.at;
+                let numbered = batch.records.into_iter().zip(batch.from..).filter(|(_, number)| *number >= from.0);
+                let room = limit - entries.len();
+                entries.extend(numbered.take(room).map(|(record, number)| LedgerEntry { sequence: Sequence(number), at, record }));
+            })?;
+            Ok(entries)
+        };
+        blocking(read, &self.path).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::RunMode;
+
+    const AT: Timestamp = Timestamp(7);
+
+    async fn filled(path: &Path) -> (FileLedger, Opening) {
+        let ledger = FileLedger::new(path);
+        let opening = ledger.open().await.expect("opens");
+        let next = ledger.append(opening.epoch, opening.next, AT, &[Record::ModeSet(RunMode::Drain), Record::ModeSet(RunMode::Active)]).await;
+        assert_eq!(next.expect("appends"), Sequence(3));
+        (ledger, opening)
+    }
+
+    #[tokio::test]
+    async fn what_was_appended_is_read_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger");
+        drop(filled(&path).await);
+        let again = FileLedger::new(&path);
+        let opening = again.open().await.expect("opens");
+        assert_eq!(opening, Opening { epoch: Epoch(2), next: Sequence(3), torn: None });
+        let entries = again.read(Sequence(2), 10).await.expect("reads");
+        assert_eq!(entries, [LedgerEntry { sequence: Sequence(2), at: AT, record: Record::ModeSet(RunMode::Active) }]);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_was_overtaken_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger");
+        let (old, opening) = filled(&path).await;
+        drop(FileLedger::new(&path).open().await.expect("opens"));
+        let refused = old.append(opening.epoch, Sequence(3), AT, &[Record::ModeSet(RunMode::Paused)]).await;
+        assert!(matches!(refused, Err(LedgerError::Fenced)), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_torn_end_is_cut_and_any_other_damage_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger");
+        drop(filled(&path).await);
+        let whole = std::fs::read(&path).expect("reads");
+        let first = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+        for length in first..whole.len() {
+            std::fs::write(&path, &whole[..length]).expect("writes");
+            let opening = FileLedger::new(&path).open().await.expect("opens");
+            let torn = (length > first).then_some((length - first) as u64);
+            assert_eq!(opening, Opening { epoch: Epoch(2), next: Sequence(1), torn });
+        }
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&path, &bytes).expect("writes");
+            let result = FileLedger::new(&path).open().await;
+            let last = at == whole.len() - 1;
+            assert_eq!(matches!(result, Err(LedgerError::Damaged { .. })), !last, "byte {at}: {result:?}");
+        }
+    }
+}
