@@ -190,10 +190,35 @@ impl Trusted {
         self.call().args(["merge-base"]).args([one.to_string(), other.to_string()]).id().await
     }
 
+    /// Whether a commit is here.
+    ///
+    /// # Errors
+    /// As `git cat-file`.
+    pub async fn has(&self, commit: CommitId) -> Result<bool, GitError> {
+        self.call().args(["cat-file", "-e"]).args([format!("{commit}^{{commit}}")]).answer().await.map(|answer| answer.exit == Exit::Code(0))
+    }
+
+    /// The refs that keep what an attempt brought, without the turn.
+    #[must_use]
+    pub fn keep_refs(attempt: &AttemptId) -> String {
+        format!("refs/orchestrator/attempts/{}/{}", attempt.task, attempt.number)
+    }
+
+    /// The ref that keeps just this head of an attempt.
+    ///
+    /// # Errors
+    /// As `git for-each-ref`.
+    pub async fn kept(&self, attempt: &AttemptId, head: CommitId) -> Result<Option<String>, GitError> {
+        let call = self.call().args(["for-each-ref", "--format=%(objectname) %(refname)", "--end-of-options"]);
+        let listed = call.args([Self::keep_refs(attempt)]).text().await?;
+        let wanted = head.to_string();
+        Ok(listed.lines().filter_map(|line| line.split_once(' ')).find(|(id, _)| *id == wanted).map(|(_, name)| name.to_owned()))
+    }
+
     /// The ref that keeps the head of an attempt's turn.
     #[must_use]
     pub fn keep_ref(attempt: &AttemptId, turn: u32) -> String {
-        format!("refs/orchestrator/attempts/{}/{}/{turn}", attempt.task, attempt.number)
+        format!("{}/{turn}", Self::keep_refs(attempt))
     }
 
     /// Takes one full ref of an attempt's repository in, with fsck, under a ref that keeps it. This starts `upload-pack` in a

@@ -266,7 +266,7 @@ impl<'a> Context<'a> {
                     self.hold_ended(active, HoldReason::Question, format!("the agent declined the task: {reason}"))
                 }
                 TurnOutcome::Authentication { reason } => {
-                    self.hold_ended(active, HoldReason::Authentication, format!("the agent cannot log in: {reason}"))
+                    self.hold_ended(active, HoldReason::Authentication, format!("the agent cannot be used until a person has seen to it: {reason}"))
                 }
                 TurnOutcome::Drifted { detail } => {
                     let question = format!("the agent speaks a protocol that its backend does not know: {detail}");

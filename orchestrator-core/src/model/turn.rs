@@ -45,7 +45,7 @@ pub enum TurnOutcome {
         /// In its words.
         reason: String,
     },
-    /// The agent is not logged in, or its key is bad: a person is needed.
+    /// The agent is not logged in, its key is bad, or it is not installed: a person is needed.
     Authentication {
         /// In its words.
         reason: String,

@@ -297,6 +297,10 @@ impl AgentError {
         match self {
             Self::NotInstalled { .. } => ErrorClass::NeedsPerson,
             Self::Unsupported(_) => ErrorClass::Permanent,
+            // A program that is not there, or may not be run, will not be there the next time either.
+            Self::Spawn(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) => {
+                ErrorClass::NeedsPerson
+            }
             Self::Unavailable { .. } | Self::Spawn(_) => ErrorClass::Transient,
             Self::Other(_) => ErrorClass::Bug,
         }

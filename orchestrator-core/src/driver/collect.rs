@@ -1,0 +1,179 @@
+//! Taking in what a worker left: its head, its handoff, its artifacts (laws 3 and 6).
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use super::effects::World;
+use crate::{
+    git::{GitError, IngressLimits, Trusted, Workspace},
+    model::{
+        Collected, CommitId, Contract, Finding, Handoff, HandoffReport, HandoffStatus, KeptArtifact, MAX_HANDOFF, RepoPath, Severity, Submission,
+    },
+    port::EvidenceError,
+};
+
+/// The largest artifact that is kept whole, in bytes.
+const MAX_ARTIFACT: u64 = 64 << 20;
+/// Of uncommitted paths, so many are named.
+const MAX_UNCOMMITTED: usize = 50;
+
+/// Where the worker of a turn leaves its handoff and artifacts.
+pub(super) fn turn_dir(workspace: &Workspace, turn: u32) -> PathBuf {
+    workspace.out().join(format!("turn-{turn}"))
+}
+
+/// The handoff's file in it.
+pub(super) fn handoff_path(workspace: &Workspace, turn: u32) -> PathBuf {
+    turn_dir(workspace, turn).join("handoff.json")
+}
+
+impl World {
+    /// Takes in the work of an attempt, as it is after one of its turns.
+    pub(super) async fn collect(&self, workspace: &Workspace, contract: &Contract, base: CommitId, turn: u32) -> Result<Collected, EvidenceError> {
+        let handoff = read_handoff(workspace, turn);
+        match self.take_in(workspace, base, turn).await {
+            Err(error) => Ok(Collected::Unusable { reason: error.to_string() }),
+            Ok(None) => {
+                let dirty = workspace.uncommitted(&self.trusted, base, 1).await;
+                let blocked = match handoff {
+                    HandoffReport::Read(Handoff { status: HandoffStatus::Blocked, reason, .. }) => {
+                        Some(reason.unwrap_or_else(|| "no reason was given".to_owned()))
+                    }
+                    HandoffReport::Read(_) | HandoffReport::Missing | HandoffReport::Broken { .. } => None,
+                };
+                Ok(Collected::Nothing { blocked, dirty: dirty.is_ok_and(|paths| !paths.is_empty()) })
+            }
+            Ok(Some(mut submission)) => {
+                submission.handoff = handoff;
+                for name in &contract.artifacts {
+                    match self.keep_artifact(workspace, turn, name).await? {
+                        Ok(kept) => submission.artifacts.push(kept),
+                        Err(why) => submission.findings.push(Finding::new(Severity::Error, "artifact/missing", why).at(name.clone())),
+                    }
+                }
+                Ok(Collected::Work(submission))
+            }
+        }
+    }
+
+    /// The head and all that git says of it; `None` if there is no commit on top of the base.
+    async fn take_in(&self, workspace: &Workspace, base: CommitId, turn: u32) -> Result<Option<Submission>, GitError> {
+        let trusted = &self.trusted;
+        let keep = Trusted::keep_ref(&workspace.attempt, turn);
+        let branch = workspace.attempt.branch();
+        let head = trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await?;
+        if head == base {
+            return Ok(None);
+        }
+        if !trusted.contains(head, base).await? {
+            let why = format!("its head {} does not descend from its base {}: its history was rewritten", head.short(), base.short());
+            return Err(GitError::Repository { path: workspace.repository().display().to_string(), why });
+        }
+        let tip = trusted.tip().await?.unwrap_or(base);
+        let own = trusted.merge_base(tip, head).await?;
+        let changes = trusted.changes(own, head).await?;
+        let mut findings = Vec::new();
+        if changes.is_empty() {
+            findings.push(Finding::new(Severity::Error, "commit/empty", "there are commits, but no file differs from the base"));
+        }
+        if !workspace.on_branch() {
+            let message = format!("the worktree is not on `{branch}`: what is elsewhere does not count");
+            findings.push(Finding::new(Severity::Warning, "commit/branch", message));
+        }
+        let uncommitted = match workspace.uncommitted(trusted, head, MAX_UNCOMMITTED).await {
+            Ok(paths) => paths,
+            Err(error) => {
+                findings.push(Finding::new(Severity::Warning, "commit/workspace", format!("the workspace cannot be read: {error}")));
+                Vec::new()
+            }
+        };
+        if !uncommitted.is_empty() {
+            let names: Vec<_> = uncommitted.iter().take(5).map(ToString::to_string).collect();
+            let message = format!("left uncommitted, so that it does not count: {}", names.join(", "));
+            findings.push(Finding::new(Severity::Warning, "commit/uncommitted", message));
+        }
+        Ok(Some(Submission {
+            head,
+            tree: trusted.tree_of(head).await?,
+            commits: trusted.count_commits(base, head).await?,
+            changes,
+            uncommitted,
+            handoff: HandoffReport::Missing,
+            findings,
+            artifacts: Vec::new(),
+        }))
+    }
+
+    /// Keeps an artifact of this turn, or of the latest before it that left one.
+    async fn keep_artifact(&self, workspace: &Workspace, turn: u32, name: &RepoPath) -> Result<Result<KeptArtifact, String>, EvidenceError> {
+        let found = (1..=turn).rev().find_map(|turn| match open_beneath(&turn_dir(workspace, turn), name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => Some(other),
+        });
+        let file = match found {
+            None => return Ok(Err("the contract asks for it, and it is not beside the handoff".to_owned())),
+            Some(Err(error)) => return Ok(Err(format!("it cannot be taken: {error}"))),
+            Some(Ok(file)) => file,
+        };
+        let stored = self.evidence.put(&mut tokio::fs::File::from_std(file), MAX_ARTIFACT).await?;
+        if stored.truncated {
+            return Ok(Err(format!("it has more than {MAX_ARTIFACT} bytes")));
+        }
+        Ok(Ok(KeptArtifact { name: name.clone(), hash: stored.hash, size: stored.size }))
+    }
+}
+
+fn read_handoff(workspace: &Workspace, turn: u32) -> HandoffReport {
+    let name: RepoPath = "handoff.json".parse().expect("a relative path");
+    let mut bytes = Vec::new();
+    let read = open_beneath(&turn_dir(workspace, turn), &name).and_then(|file| file.take(MAX_HANDOFF + 1).read_to_end(&mut bytes));
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => HandoffReport::Missing,
+        Err(error) => HandoffReport::Broken { reason: error.to_string() },
+        Ok(_) => match Handoff::parse(&bytes) {
+            Ok(handoff) => HandoffReport::Read(handoff),
+            Err(error) => HandoffReport::Broken { reason: error.to_string() },
+        },
+    }
+}
+
+/// Opens a regular file beneath a directory that a worker can write: no component may be a link, and a FIFO does not block.
+fn open_beneath(directory: &Path, name: &RepoPath) -> io::Result<File> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let safe = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at = openat(CWD, directory, safe | OFlags::DIRECTORY, Mode::empty())?;
+    let mut parts = name.as_bytes().split(|byte| *byte == b'/').peekable();
+    while let Some(part) = parts.next() {
+        let kind = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
+        at = openat(&at, part, safe | kind, Mode::empty())?;
+    }
+    let file = File::from(at);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_regular_files_beneath_the_directory_is_opened() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let outside = dir.path().join("outside");
+        std::fs::write(&outside, "secret").expect("writes");
+        let inside = dir.path().join("inside");
+        std::fs::create_dir_all(inside.join("sub")).expect("makes");
+        std::fs::write(inside.join("sub/file"), "fine").expect("writes");
+        std::os::unix::fs::symlink(&outside, inside.join("link")).expect("links");
+        std::os::unix::fs::symlink(dir.path(), inside.join("up")).expect("links");
+        rustix::fs::mknodat(rustix::fs::CWD, inside.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("makes a fifo");
+        let open = |name: &str| open_beneath(&inside, &name.parse().expect("a path")).map(|_| ()).map_err(|error| error.kind());
+        assert_eq!(open("sub/file"), Ok(()));
+        assert_eq!(open("absent"), Err(io::ErrorKind::NotFound));
+        for bad in ["link", "up/outside", "fifo", "sub"] {
+            assert!(open(bad).is_err_and(|kind| kind != io::ErrorKind::NotFound), "{bad}");
+        }
+    }
+}

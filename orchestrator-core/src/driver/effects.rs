@@ -1,0 +1,323 @@
+//! What each effect does in the world.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::{broadcast, mpsc};
+
+use super::{
+    RunError,
+    orchestrator::Notice,
+    turn::{TurnJob, TurnWatch},
+    views::{ChangeBetween, Tree},
+};
+use crate::{
+    gate::run_gate,
+    git::{GitError, Merge, Trusted, Workspace, Workspaces},
+    machine::{State, check_roadmap},
+    model::{
+        AttemptId, BackendName, Candidate, CommitId, ContentHash, Contract, Effect, EffectId, EventKind, Finding, GateOutcome, GateReport,
+        GateSpec, Landing, LandingOutcome, MergeFailure, Opinion, Policy, Review, Roadmap, RunId, Severity, Span, Submission, TreeId,
+        WorkspaceFate,
+    },
+    port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, TaskSource},
+    process::{Captured, marked},
+    review::path_findings,
+};
+
+/// Everything that effects work with.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) run: RunId,
+    /// What the markers of all our processes begin with: the same for every run on this state directory, so that survivors
+    /// of any of them are found.
+    pub(super) mark: String,
+    pub(super) trusted: Arc<Trusted>,
+    pub(super) workspaces: Workspaces,
+    pub(super) source: Arc<dyn TaskSource>,
+    pub(super) reviewers: Vec<Arc<dyn Reviewer>>,
+    pub(super) backends: BTreeMap<BackendName, Arc<dyn AgentBackend>>,
+    pub(super) evidence: Arc<dyn EvidenceStore>,
+    pub(super) policy: Policy,
+    pub(super) state_dir: PathBuf,
+    /// What the policy lets workers and gates see of our environment.
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) turns: Mutex<HashMap<EffectId, Arc<TurnWatch>>>,
+}
+
+/// An effect with all that it needs of the state, so that it can run beside the loop.
+#[derive(Debug)]
+pub(super) enum Job {
+    ReadRoadmap,
+    Prepare { attempt: AttemptId, base: CommitId },
+    Turn(TurnJob),
+    Stop { turn: EffectId },
+    Collect { attempt: AttemptId, contract: Contract, base: CommitId, turn: u32 },
+    Review(Box<ReviewRequest>),
+    Merge { attempt: AttemptId, contract: Contract, head: CommitId },
+    Gate { tree: TreeId, gate: GateSpec },
+    Land { landing: Box<Landing> },
+    CleanUp { attempt: AttemptId, base: Option<CommitId> },
+    Report { task: AttemptId, outcome: Outcome },
+}
+
+impl World {
+    /// Puts together what an effect needs. `None` for one whose attempt is gone from the state, which cannot be.
+    pub(super) fn job(&self, state: &State, effect: EffectId, what: &Effect) -> Option<Job> {
+        let active = |attempt: &AttemptId| state.task(&attempt.task).and_then(|entry| entry.active());
+        Some(match what {
+            Effect::ReadRoadmap => Job::ReadRoadmap,
+            Effect::Prepare { attempt, base } => Job::Prepare { attempt: attempt.clone(), base: *base },
+            Effect::RunTurn { attempt, turn, backend, resume, ask } => {
+                let known = &active(attempt)?.attempt;
+                Job::Turn(TurnJob {
+                    effect,
+                    attempt: attempt.clone(),
+                    contract: known.contract.clone(),
+                    base: known.base,
+                    turn: *turn,
+                    backend: backend.clone(),
+                    resume: resume.clone(),
+                    ask: ask.clone(),
+                })
+            }
+            Effect::StopTurn { turn, .. } => Job::Stop { turn: *turn },
+            Effect::Collect { attempt, turn } => {
+                let known = &active(attempt)?.attempt;
+                Job::Collect { attempt: attempt.clone(), contract: known.contract.clone(), base: known.base, turn: *turn }
+            }
+            Effect::Review { attempt, .. } => {
+                let active = active(attempt)?;
+                let crate::machine::Step::Review { work, .. } = &active.step else { return None };
+                Job::Review(Box::new(self.review_request(&active.attempt, work)))
+            }
+            Effect::Merge { attempt, head } => {
+                Job::Merge { attempt: attempt.clone(), contract: active(attempt)?.attempt.contract.clone(), head: *head }
+            }
+            Effect::RunGate { tree, gate, .. } => Job::Gate { tree: *tree, gate: gate.clone() },
+            Effect::Land { landing } => Job::Land { landing: landing.clone() },
+            Effect::CleanUp { attempt } => Job::CleanUp { attempt: attempt.clone(), base: state.tip() },
+            Effect::Report { task, attempt, landed } => {
+                let reason = || match state.task(task).map(|entry| &entry.phase) {
+                    Some(crate::machine::Phase::Parked { reason }) => reason.clone(),
+                    _ => String::new(),
+                };
+                let outcome = landed.map_or_else(|| Outcome::Parked { reason: reason() }, |commit| Outcome::Landed { commit });
+                Job::Report { task: attempt.clone(), outcome }
+            }
+        })
+    }
+
+    fn review_request(&self, attempt: &crate::machine::Attempt, work: &Submission) -> ReviewRequest {
+        let view = ChangeBetween { trusted: Arc::clone(&self.trusted), base: attempt.base, head: work.head };
+        ReviewRequest::new(attempt.id.clone(), attempt.contract.clone(), attempt.base, work.clone(), Arc::new(view))
+    }
+
+    /// Does it, and says how it went.
+    pub(super) async fn perform(
+        &self,
+        effect: EffectId,
+        job: Job,
+        events: mpsc::Sender<EventKind>,
+        notices: broadcast::Sender<Notice>,
+    ) -> Result<EventKind, RunError> {
+        Ok(match job {
+            Job::ReadRoadmap => EventKind::RoadmapRead { effect, roadmap: self.read_roadmap().await? },
+            Job::Prepare { attempt, base } => {
+                let made = self.workspaces.of(&attempt).create(&self.trusted, base).await;
+                EventKind::Prepared { effect, failure: made.err().map(|error| with_source(&error)) }
+            }
+            Job::Turn(job) => self.run_turn(job, events, notices).await,
+            Job::Stop { turn } => {
+                let watch = self.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&turn).cloned();
+                if let Some(watch) = watch {
+                    watch.control.stop(self.policy.limits.grace.to_std()).await;
+                }
+                EventKind::StopSent { effect }
+            }
+            Job::Collect { attempt, contract, base, turn } => {
+                let result = self.collect(&self.workspaces.of(&attempt), &contract, base, turn).await?;
+                EventKind::Collected { effect, result }
+            }
+            Job::Review(request) => EventKind::Reviewed { effect, reviews: self.review(&request).await },
+            Job::Merge { attempt, contract, head } => {
+                let result = self.merge(&attempt, &contract, head).await;
+                EventKind::Merged { effect, result }
+            }
+            Job::Gate { tree, gate } => EventKind::GateRan { effect, report: self.run_gate(effect, tree, gate).await? },
+            Job::Land { landing } => EventKind::LandingTried { effect, outcome: self.land(&landing).await? },
+            Job::CleanUp { attempt, base } => EventKind::CleanedUp { effect, fate: self.clean_up(&attempt, base).await },
+            Job::Report { task, outcome } => {
+                let told = self.source.report(&task.task, &task, &outcome).await;
+                EventKind::Reported { effect, failure: told.err().map(|error| error.to_string()) }
+            }
+        })
+    }
+
+    pub(super) async fn read_roadmap(&self) -> Result<Roadmap, RunError> {
+        let tip = self.trusted.fetch_target().await?;
+        let view = self.tree(self.trusted.tree_of(tip).await?, format!("commit {}", tip.short()));
+        let snapshot = self.source.snapshot(&view).await?;
+        check_roadmap(&snapshot.tasks, &self.policy, self.backends.keys()).map_err(RunError::Roadmap)?;
+        Ok(Roadmap { revision: snapshot.revision, tip, tasks: snapshot.tasks })
+    }
+
+    fn tree(&self, tree: TreeId, name: String) -> Tree {
+        Tree { trusted: Arc::clone(&self.trusted), tree, name }
+    }
+
+    /// What workers see: what the policy allows, and nothing that lets git ask for, or find, a credential to push with.
+    pub(super) fn worker_environment(&self) -> BTreeMap<String, String> {
+        let mut environment = self.environment.clone();
+        let off = [
+            ("GIT_TERMINAL_PROMPT", "0"),
+            ("GIT_ASKPASS", "/bin/false"),
+            ("GIT_SSH_COMMAND", "/bin/false"),
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "credential.helper"),
+            ("GIT_CONFIG_VALUE_0", ""),
+        ];
+        environment.extend(off.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        environment
+    }
+
+    async fn review(&self, request: &ReviewRequest) -> Vec<Review> {
+        let mut reviews = Vec::new();
+        for reviewer in &self.reviewers {
+            let opinion = match reviewer.review(request).await {
+                Ok(findings) => Opinion::Looked { findings },
+                Err(error) => Opinion::Unavailable { reason: error.to_string() },
+            };
+            reviews.push(Review { reviewer: reviewer.name().to_owned(), commit: request.submission.head, opinion });
+        }
+        reviews
+    }
+
+    async fn merge(&self, attempt: &AttemptId, contract: &Contract, head: CommitId) -> Result<Candidate, MergeFailure> {
+        let impossible = |error: &dyn std::error::Error| MergeFailure::Impossible { reason: with_source(error) };
+        let tip = self.trusted.fetch_target().await.map_err(|error| impossible(&error))?;
+        let merged = match self.trusted.merge(tip, head).await.map_err(|error| impossible(&error))? {
+            Merge::Clean(tree) => tree,
+            Merge::Conflict(paths) => return Err(MergeFailure::Conflict { tip, paths }),
+        };
+        let changes = self.trusted.changes(tip, merged).await.map_err(|error| impossible(&error))?;
+        let mut findings = path_findings(contract, &changes);
+        if changes.is_empty() {
+            findings.push(Finding::new(Severity::Error, "commit/empty", "the target has all of this already"));
+        }
+        if !findings.is_empty() {
+            return Err(MergeFailure::Offends { findings });
+        }
+        let view = self.tree(merged, format!("the merge of {attempt}"));
+        let edits = self.source.landing_edits(&attempt.task, &view).await.map_err(|error| impossible(&error))?;
+        let tree = self.trusted.edit(merged, &edits).await.map_err(|error| impossible(&error))?;
+        Ok(Candidate { head, tip, tree, changes })
+    }
+
+    async fn run_gate(&self, effect: EffectId, tree: TreeId, gate: GateSpec) -> Result<GateReport, RunError> {
+        let began = std::time::Instant::now();
+        let mark = format!("{}gate.{effect}", self.mark);
+        let gates = self.state_dir.join("gates");
+        let directory = gates.join(effect.to_string()).join("tree");
+        let exported = async {
+            // What an interrupted run of this gate left.
+            drop(tokio::fs::remove_dir_all(gates.join(effect.to_string())).await);
+            tokio::fs::create_dir_all(&directory).await.map_err(|error| error.to_string())?;
+            self.trusted.export(tree, &directory).await.map_err(|error| with_source(&error))
+        };
+        let (outcome, output, tail, environment) = match exported.await {
+            Ok(()) => {
+                let run = run_gate(&gate, &directory, &self.environment, &mark).await;
+                let tail = if run.stderr.end(1).is_empty() { run.stdout.end(2000) } else { format!("{}\n{}", run.stdout.end(1000), run.stderr.end(1000)) };
+                (run.outcome, joined(run.stdout, run.stderr), tail, run.environment)
+            }
+            Err(reason) => (GateOutcome::NotStarted { reason }, Vec::new(), String::new(), ContentHash::of_json(&self.environment)),
+        };
+        if let Err(error) = tokio::fs::remove_dir_all(gates.join(effect.to_string())).await {
+            tracing::warn!(%effect, %error, "a gate's tree could not be removed");
+        }
+        let output = self.evidence.put(&mut &output[..], u64::MAX).await?.hash;
+        let took = Span(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        Ok(GateReport { gate, tree, environment, outcome, output, tail, took })
+    }
+
+    async fn land(&self, landing: &Landing) -> Result<LandingOutcome, RunError> {
+        let record = serde_json::to_vec(&landing.acceptance).expect("our own data has string keys and serialises");
+        self.evidence.put(&mut &record[..], u64::MAX).await?;
+        let landed = self.trusted.land(landing).await;
+        Ok(landed.unwrap_or_else(|error| LandingOutcome::Refused { reason: with_source(&error) }))
+    }
+
+    /// Removes a workspace if that loses nothing; else says what it would lose (law 4).
+    async fn clean_up(&self, attempt: &AttemptId, tip: Option<CommitId>) -> WorkspaceFate {
+        let workspace = self.workspaces.of(attempt);
+        if !workspace.root().exists() {
+            return WorkspaceFate::Removed { kept: None };
+        }
+        match self.try_clean_up(&workspace, tip).await {
+            Ok(fate) => fate,
+            Err(error) => WorkspaceFate::Kept { reason: with_source(&error) },
+        }
+    }
+
+    async fn try_clean_up(&self, workspace: &Workspace, tip: Option<CommitId>) -> Result<WorkspaceFate, GitError> {
+        let stays = |reason: String| Ok(WorkspaceFate::Kept { reason });
+        if !workspace.is_ready() {
+            // Half-made: no worker can have been in it.
+            workspace.remove()?;
+            return Ok(WorkspaceFate::Removed { kept: None });
+        }
+        let processes = marked(&format!("{}{}.", self.mark, workspace.attempt.slug()));
+        if !processes.is_empty() {
+            return stays(format!("{} of its processes live", processes.len()));
+        }
+        let Some(head) = workspace.head() else { return stays("its head cannot be read".to_owned()) };
+        if !workspace.on_branch() {
+            return stays(format!("its worktree is not on `{}`", workspace.attempt.branch()));
+        }
+        let Some(tip) = tip else { return stays("the target's tip is not known".to_owned()) };
+        let keep = self.trusted.kept(&workspace.attempt, head).await?;
+        let known = keep.is_some() || self.trusted.has(head).await?;
+        if !known {
+            return stays(format!("its head {} was never taken in", head.short()));
+        }
+        let uncommitted = workspace.uncommitted(&self.trusted, head, 5).await?;
+        if !uncommitted.is_empty() {
+            let names: Vec<_> = uncommitted.iter().map(ToString::to_string).collect();
+            return stays(format!("uncommitted work: {}", names.join(", ")));
+        }
+        let landed = self.trusted.contains(tip, head).await?;
+        if !landed && keep.is_none() {
+            return stays(format!("nothing keeps its head {}", head.short()));
+        }
+        workspace.remove()?;
+        if landed {
+            self.trusted.forget(&Trusted::keep_refs(&workspace.attempt)).await?;
+        }
+        Ok(WorkspaceFate::Removed { kept: keep.filter(|_| !landed) })
+    }
+}
+
+fn joined(stdout: Captured, stderr: Captured) -> Vec<u8> {
+    let (mut output, stderr) = (stdout.into_bytes(), stderr.into_bytes());
+    if !stderr.is_empty() {
+        output.extend_from_slice(b"\n--- stderr ---\n");
+        output.extend(stderr);
+    }
+    output
+}
+
+/// An error with all that caused it, on one line.
+pub(super) fn with_source(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

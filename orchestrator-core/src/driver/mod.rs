@@ -1,0 +1,27 @@
+//! The paved path: feeds the machine, and performs what it asks for. The only place that awaits ports.
+//!
+//! ```text
+//!              ┌───────────────────────── run loop ─────────────────────────┐
+//! ports ─────► │ event ─► decide ─► append (durable) ─► apply ─► perform ─┐ │
+//! heartbeat ─► │   ▲                                                      │ │
+//! inbox ─────► │   └────────────── closing event ◄────────────────────────┘ │
+//! handle ────► └──────────────────────────────────────────────────────────── ┘
+//! ```
+//!
+//! One task owns the state; effects run beside it and come back as events. Every event is followed by a tick, until nothing
+//! more is due. What a crash leaves open is closed as interrupted at the next start, after survivors were swept.
+
+mod builder;
+mod clock;
+mod collect;
+mod effects;
+mod error;
+mod inbox;
+mod orchestrator;
+mod turn;
+mod views;
+
+pub use builder::OrchestratorBuilder;
+pub use error::{BuildError, RunError};
+pub use inbox::{Command, Inbox};
+pub use orchestrator::{Handle, Notice, Orchestrator, PlannedTask, RunReport};

@@ -1,0 +1,146 @@
+//! One turn from its start to its end.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::{broadcast, mpsc};
+
+use super::{
+    clock::now,
+    collect::{handoff_path, turn_dir},
+    effects::World,
+    orchestrator::Notice,
+};
+use crate::{
+    model::{Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, SessionRef, Timestamp, TurnOutcome, Usage},
+    port::{AgentError, ErrorClass, Silence, TurnControl, TurnRequest, Update},
+    prompt::{PromptContext, prompt},
+};
+
+/// What is known of a turn while it runs: not worth an event each, and read at every heartbeat.
+#[derive(Debug)]
+pub(super) struct TurnWatch {
+    pub(super) control: Arc<dyn TurnControl>,
+    pub(super) attempt: AttemptId,
+    inner: Mutex<Watched>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Watched {
+    pub(super) active: Timestamp,
+    pub(super) tools: BTreeSet<String>,
+    pub(super) usage: Usage,
+    /// Whether the agent's silence means nothing, or not yet.
+    pub(super) patient: bool,
+}
+
+impl TurnWatch {
+    pub(super) fn read(&self) -> Watched {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A sign of life.
+    pub(super) fn touch(&self, change: impl FnOnce(&mut Watched)) {
+        let mut watched = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.active = now();
+        change(&mut watched);
+    }
+}
+
+/// Which turn, of what.
+#[derive(Debug)]
+pub(super) struct TurnJob {
+    pub(super) effect: EffectId,
+    pub(super) attempt: AttemptId,
+    pub(super) contract: Contract,
+    pub(super) base: CommitId,
+    pub(super) turn: u32,
+    pub(super) backend: BackendName,
+    pub(super) resume: Option<SessionRef>,
+    pub(super) ask: Ask,
+}
+
+impl World {
+    /// Runs one turn; all that goes wrong is an outcome.
+    pub(super) async fn run_turn(&self, job: TurnJob, events: mpsc::Sender<EventKind>, notices: broadcast::Sender<Notice>) -> EventKind {
+        let effect = job.effect;
+        let (outcome, usage) = match self.try_turn(job, &events, &notices).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                let reason = match std::error::Error::source(&error) {
+                    Some(source) => format!("{error}: {source}"),
+                    None => error.to_string(),
+                };
+                let outcome = match error.class() {
+                    ErrorClass::Transient => TurnOutcome::Overloaded { reason },
+                    ErrorClass::NeedsPerson => TurnOutcome::Authentication { reason },
+                    ErrorClass::Permanent | ErrorClass::Bug => TurnOutcome::Crashed { detail: reason },
+                };
+                (outcome, Usage::default())
+            }
+        };
+        EventKind::TurnEnded { effect, outcome, usage }
+    }
+
+    async fn try_turn(
+        &self,
+        job: TurnJob,
+        events: &mpsc::Sender<EventKind>,
+        notices: &broadcast::Sender<Notice>,
+    ) -> Result<(TurnOutcome, Usage), AgentError> {
+        let unknown = || AgentError::Other(format!("there is no agent `{}`", job.backend));
+        let backend = self.backends.get(&job.backend).ok_or_else(unknown)?;
+        let workspace = self.workspaces.of(&job.attempt);
+        let (out, handoff) = (turn_dir(&workspace, job.turn), handoff_path(&workspace, job.turn));
+        let contract = workspace.out().join("contract.json");
+        tokio::fs::create_dir_all(&out).await.map_err(AgentError::Spawn)?;
+        let json = serde_json::to_vec_pretty(&job.contract).map_err(|error| AgentError::Other(error.to_string()))?;
+        tokio::fs::write(&contract, json).await.map_err(AgentError::Spawn)?;
+        let context = PromptContext { attempt: &job.attempt, contract: &job.contract, base: job.base, handoff: &handoff };
+        let text = prompt(&context, &job.ask);
+        let mark = format!("{}{}.{}", self.mark, job.attempt.slug(), job.turn);
+        let request = TurnRequest::new(job.attempt.clone(), text, workspace.tree(), handoff.clone(), mark)
+            .with_turn(job.turn, job.resume)
+            .with_environment(self.worker_environment())
+            .with_places(workspace.repository(), contract);
+        let mut turn = backend.start(request).await?;
+        let patient = backend.capabilities().silence == Silence::MeansNothing;
+        let inner = Mutex::new(Watched { active: now(), tools: BTreeSet::new(), usage: Usage::default(), patient });
+        let watch = Arc::new(TurnWatch { control: turn.control(), attempt: job.attempt.clone(), inner });
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).insert(job.effect, Arc::clone(&watch));
+        let mut outcome = None;
+        while let Some(update) = turn.next().await {
+            match update {
+                Update::Started { session } => {
+                    watch.touch(|_| {});
+                    // The loop is gone only when the run is.
+                    drop(events.send(EventKind::SessionSeen { effect: job.effect, session }).await);
+                }
+                Update::Activity { text } => {
+                    watch.touch(|_| {});
+                    drop(notices.send(Notice::Activity { attempt: job.attempt.clone(), text }));
+                }
+                Update::ToolBegan { id, .. } => watch.touch(|watched| {
+                    watched.tools.insert(id);
+                }),
+                Update::ToolEnded { id } => watch.touch(|watched| {
+                    watched.tools.remove(&id);
+                }),
+                Update::Usage(usage) => watch.touch(|watched| watched.usage = usage),
+                Update::NeedsInput { question } => {
+                    // Nobody answers in the middle of a turn: the turn is ended, and the question becomes a hold.
+                    outcome = Some(TurnOutcome::NeedsInput { question });
+                    watch.control.stop(self.policy.limits.grace.to_std()).await;
+                }
+                Update::Ended { outcome: ended } => {
+                    outcome.get_or_insert(ended);
+                }
+            }
+        }
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.effect);
+        let drifted = || TurnOutcome::Drifted { detail: "it ended without an end".to_owned() };
+        Ok((outcome.unwrap_or_else(drifted), watch.read().usage))
+    }
+}

@@ -1,0 +1,64 @@
+//! Our repository, as ports may see it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    git::Trusted,
+    model::{BlobId, CommitId, RepoPath, TreeId},
+    port::{ChangeView, ReviewError, SourceError, TreeView},
+};
+
+/// The largest file that a source may read, in bytes.
+const MAX_FILE: u64 = 16 << 20;
+
+/// A tree by path.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) trusted: Arc<Trusted>,
+    pub(super) tree: TreeId,
+    /// What it is, for messages.
+    pub(super) name: String,
+}
+
+#[async_trait]
+impl TreeView for Tree {
+    fn revision(&self) -> String {
+        self.name.clone()
+    }
+
+    async fn read(&self, path: &RepoPath) -> Result<Option<Vec<u8>>, SourceError> {
+        let (objects, tree, path) = (self.trusted.objects().clone(), self.tree, path.clone());
+        let read = move || -> Result<Option<Vec<u8>>, String> {
+            let Some(blob) = objects.file(tree, &path).map_err(|error| error.to_string())? else { return Ok(None) };
+            let bytes = objects.blob(blob, MAX_FILE).map_err(|error| error.to_string())?;
+            bytes.map(Some).ok_or_else(|| format!("{path} has more than {MAX_FILE} bytes"))
+        };
+        let joined = tokio::task::spawn_blocking(read).await.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+        joined.map_err(SourceError::Unavailable)
+    }
+}
+
+/// A change by its two ends.
+#[derive(Debug)]
+pub(super) struct ChangeBetween {
+    pub(super) trusted: Arc<Trusted>,
+    pub(super) base: CommitId,
+    pub(super) head: CommitId,
+}
+
+#[async_trait]
+impl ChangeView for ChangeBetween {
+    async fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, ReviewError> {
+        let objects = self.trusted.objects().clone();
+        let read = tokio::task::spawn_blocking(move || objects.blob(id, limit)).await;
+        let read = read.map_err(|error| ReviewError::Unreadable(error.to_string()))?;
+        read.map_err(|error| ReviewError::Unreadable(error.to_string()))
+    }
+
+    async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError> {
+        let diff = self.trusted.diff(self.base, self.head, path).await;
+        diff.map_err(|error| ReviewError::Unreadable(error.to_string()))
+    }
+}

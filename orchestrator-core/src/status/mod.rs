@@ -1,0 +1,7 @@
+//! One snapshot of the state, and every view rendered from that one: so no two views can disagree.
+
+mod snapshot;
+mod table;
+
+pub use snapshot::{EvidenceView, HoldView, Snapshot, TaskState, TaskView};
+pub use table::table;

@@ -1,0 +1,217 @@
+//! The state as people and other programs see it.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    machine::{Active, Phase, State, Step, TaskEntry, Then},
+    model::{
+        ClaimId, CommitId, Contract, EndReason, Evidence, GateReport, Hold, HoldId, HoldOption, Label, PackageName, RunId, RunMode, Surface,
+        TaskId,
+    },
+};
+
+/// A run at one moment. JSON, version 1.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Snapshot {
+    /// Always 1.
+    pub version: u32,
+    /// The run; `null` before the first.
+    pub run: Option<RunId>,
+    /// Whether new work may start.
+    pub mode: RunMode,
+    /// Why the run ended; `null` while it goes on.
+    pub ended: Option<EndReason>,
+    /// All tasks, in the roadmap's order.
+    pub tasks: Vec<TaskView>,
+}
+
+/// One task at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct TaskView {
+    /// Its id.
+    pub id: TaskId,
+    /// Its package.
+    pub package: Option<PackageName>,
+    /// Its title.
+    pub title: String,
+    /// Where it stands.
+    pub state: TaskState,
+    /// How many attempts there were, over all runs.
+    pub attempts: u32,
+    /// The merge commit, if it landed.
+    pub landed_commit: Option<CommitId>,
+    /// Why it stands there, where there is something to say.
+    pub reason: Option<String>,
+    /// What the last verdict found wrong.
+    pub findings: Vec<String>,
+    /// What was observed about its claims.
+    pub evidence: Vec<EvidenceView>,
+    /// The question that waits for a person.
+    pub hold: Option<HoldView>,
+}
+
+/// Where a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskState {
+    /// For its turn to come.
+    Waiting,
+    /// Its workspace is made.
+    Preparing,
+    /// An agent works on it.
+    Working,
+    /// What the agent left is looked at.
+    Reviewing,
+    /// It is merged, gated and pushed.
+    Landing,
+    /// The target contains it.
+    Landed,
+    /// A person is asked.
+    Held,
+    /// Stopped for good in this run.
+    Parked,
+}
+
+impl std::fmt::Display for TaskState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Waiting => "waiting",
+            Self::Preparing => "preparing",
+            Self::Working => "working",
+            Self::Reviewing => "reviewing",
+            Self::Landing => "landing",
+            Self::Landed => "landed",
+            Self::Held => "held",
+            Self::Parked => "parked",
+        })
+    }
+}
+
+/// What was observed about one claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct EvidenceView {
+    /// The claim.
+    pub claim: ClaimId,
+    /// Where it is to be seen.
+    pub surface: Surface,
+    /// `direct`, `proxy` or `blocked`: computed just now, and never read back.
+    #[schemars(with = "String")]
+    pub label: Label,
+    /// The observation, or why there is none.
+    pub reason: String,
+}
+
+/// A question that waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct HoldView {
+    /// By this the answer names it.
+    pub id: HoldId,
+    /// What is asked.
+    pub question: String,
+    /// What may be answered.
+    pub options: Vec<HoldOption>,
+    /// Since when: milliseconds since 1970-01-01T00:00:00Z.
+    pub since: u64,
+}
+
+impl Snapshot {
+    /// The state as it is.
+    #[must_use]
+    pub fn of(state: &State) -> Self {
+        Self {
+            version: 1,
+            run: state.run().map(|run| run.id.clone()),
+            mode: state.mode(),
+            ended: state.ended(),
+            tasks: state.tasks().iter().map(|entry| view(state, entry)).collect(),
+        }
+    }
+
+    /// Whether every task has landed.
+    #[must_use]
+    pub fn all_landed(&self) -> bool {
+        self.tasks.iter().all(|task| task.state == TaskState::Landed)
+    }
+}
+
+fn view(state: &State, entry: &TaskEntry) -> TaskView {
+    let (task_state, landed_commit, reason, hold) = match &entry.phase {
+        Phase::Waiting(_) => (TaskState::Waiting, None, why_waiting(state, entry), None),
+        Phase::Active(active) => (step_state(&active.step), None, None, None),
+        Phase::Held(held) => (TaskState::Held, None, Some(held.hold.question.clone()), Some(hold_view(&held.hold))),
+        Phase::Landed(landed) => {
+            let before = landed.commit.is_none().then(|| "ticked in the roadmap before".to_owned());
+            (TaskState::Landed, landed.commit, before, None)
+        }
+        Phase::Parked { reason } => (TaskState::Parked, None, Some(reason.clone()), None),
+    };
+    let kept = entry.leftovers.iter().map(|(number, why)| format!("the workspace of attempt {number} stays: {why}"));
+    let reason: Vec<_> = reason.into_iter().chain(kept).collect();
+    TaskView {
+        id: entry.task.id.clone(),
+        package: entry.task.package.clone(),
+        title: entry.task.title.clone(),
+        state: task_state,
+        attempts: entry.last_attempt,
+        landed_commit,
+        reason: (!reason.is_empty()).then(|| reason.join("; ")),
+        findings: entry.findings.iter().map(ToString::to_string).collect(),
+        evidence: evidence(entry),
+        hold,
+    }
+}
+
+fn why_waiting(state: &State, entry: &TaskEntry) -> Option<String> {
+    let after = entry.task.keys.after.as_deref().unwrap_or_default();
+    let missing: Vec<_> = after.iter().filter(|id| !state.task(id).is_some_and(TaskEntry::has_landed)).map(TaskId::as_str).collect();
+    if missing.is_empty() { entry.last_failure.clone() } else { Some(format!("after {}", missing.join(", "))) }
+}
+
+fn step_state(step: &Step) -> TaskState {
+    match step {
+        Step::Prepare(_) => TaskState::Preparing,
+        Step::TurnDue { .. } | Step::Working(_) => TaskState::Working,
+        Step::Collect { .. } | Step::Review { .. } => TaskState::Reviewing,
+        Step::Merge { .. } | Step::Gate { .. } | Step::Land { .. } => TaskState::Landing,
+    }
+}
+
+fn hold_view(hold: &Hold) -> HoldView {
+    HoldView { id: hold.id, question: hold.question.clone(), options: hold.options.clone(), since: hold.since.0 }
+}
+
+fn evidence(entry: &TaskEntry) -> Vec<EvidenceView> {
+    match &entry.phase {
+        Phase::Landed(landed) => landed.by.as_ref().map_or_else(Vec::new, |attempt| labelled(&attempt.contract, &landed.reports)),
+        Phase::Active(active) => of_active(active),
+        Phase::Held(held) => match &held.then {
+            Then::Resume(active) => of_active(active),
+            Then::Wait(_) => Vec::new(),
+        },
+        Phase::Waiting(_) | Phase::Parked { .. } => Vec::new(),
+    }
+}
+
+fn of_active(active: &Active) -> Vec<EvidenceView> {
+    let reports = match &active.step {
+        Step::Merge { reviewed, .. } => &reviewed.reports,
+        Step::Gate { checked, .. } | Step::Land { checked, .. } => &checked.reports,
+        Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) | Step::Collect { .. } | Step::Review { .. } => return Vec::new(),
+    };
+    // Before the first report nothing was looked at, which is not the same as "blocked".
+    if reports.is_empty() { Vec::new() } else { labelled(&active.attempt.contract, reports) }
+}
+
+fn labelled(contract: &Contract, reports: &[GateReport]) -> Vec<EvidenceView> {
+    let of = |claim| {
+        let evidence = Evidence::of(claim, reports);
+        EvidenceView {
+            claim: evidence.claim().clone(),
+            surface: evidence.surface().clone(),
+            label: evidence.label(),
+            reason: evidence.reason().to_owned(),
+        }
+    };
+    contract.claims.iter().map(of).collect()
+}
