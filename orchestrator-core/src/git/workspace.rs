@@ -175,7 +175,7 @@ impl Workspace {
             let call = trusted.call().args(["-c", "core.bare=false"]);
             call.var("GIT_INDEX_FILE", self.index()).var("GIT_WORK_TREE", &tree)
         };
-        with_index().args(["read-tree", "-m", "--reset"]).args([head.to_string()]).run().await?;
+        with_index().args(["read-tree", "--reset"]).args([head.to_string()]).run().await?;
         let call = with_index().args(["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--full-name"]);
         let listed = call.args(["--"]).args([&tree]).transfers().bytes().await?;
         let mut paths: Vec<_> = split_nul(&listed).filter_map(|path| RepoPath::from_bytes(path.strip_suffix(b"/").unwrap_or(path)).ok()).collect();

@@ -34,7 +34,8 @@ pub fn head_verdict(work: &Submission, reviews: &[Review], without_unavailable: 
         }
     }
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
-        let findings = findings.into_iter().filter(|finding| finding.severity > Severity::Note).cloned().collect();
+        let mut findings: Vec<Finding> = findings.into_iter().filter(|finding| finding.severity > Severity::Note).cloned().collect();
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         return Verdict::Revise { findings };
     }
     Verdict::Accept

@@ -1,0 +1,134 @@
+//! Workers that do as they are told.
+
+use std::{
+    collections::VecDeque,
+    fs,
+    future::pending,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use orchestrator_core::{
+    model::TurnOutcome,
+    port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnControl, TurnInput, TurnRequest, Update},
+};
+use tokio::sync::watch;
+
+/// Writes a shell script beside a sandbox and returns the argument vector that runs it as a command agent. The script runs in
+/// the workspace, sees the `ORCHESTRATOR_*` variables, and has these functions:
+///
+/// - `commit MESSAGE` commits everything;
+/// - `handoff STATUS` leaves a true handoff; `handoff STATUS EXTRA` adds JSON members, each with a comma in front.
+///
+/// # Panics
+/// When the script cannot be written.
+#[must_use]
+pub fn shell_worker(directory: &Path, name: &str, script: &str) -> Vec<String> {
+    const PRELUDE: &str = r#"set -eu
+commit() { git add --all && git commit --quiet --message "$1"; }
+handoff() {
+    printf '{"version":1,"task":"%s","attempt":%s,"status":"%s","self_review":"read it once more"%s}' \
+        "$ORCHESTRATOR_TASK" "$ORCHESTRATOR_ATTEMPT" "$1" "${2:-}" > "$ORCHESTRATOR_HANDOFF"
+}
+"#;
+    let path = directory.join(format!("{name}.sh"));
+    fs::write(&path, format!("{PRELUDE}{script}\n")).expect("writes the script");
+    vec!["/bin/sh".to_owned(), path.to_string_lossy().into_owned()]
+}
+
+/// What a scripted agent does in one turn.
+type Step = Box<dyn FnOnce(&TurnRequest) -> Vec<Update> + Send>;
+
+/// An agent in this process: each turn takes the next step of its script and says the updates that the step returns. A step
+/// that returns no [`Update::Ended`] hangs until it is stopped.
+#[derive(Clone, Default)]
+pub struct ScriptedAgent {
+    steps: Arc<Mutex<VecDeque<Step>>>,
+}
+
+impl std::fmt::Debug for ScriptedAgent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScriptedAgent").finish_non_exhaustive()
+    }
+}
+
+impl ScriptedAgent {
+    /// Adds a turn.
+    #[must_use]
+    pub fn turn(self, step: impl FnOnce(&TurnRequest) -> Vec<Update> + Send + 'static) -> Self {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push_back(Box::new(step));
+        self
+    }
+}
+
+#[async_trait]
+impl AgentBackend for ScriptedAgent {
+    fn name(&self) -> &str {
+        "scripted"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::least().with_resume()
+    }
+
+    async fn probe(&self) -> Result<Probe, AgentError> {
+        Ok(Probe::found(None))
+    }
+
+    async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
+        let step = self.steps.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let step = step.ok_or_else(|| AgentError::Other("the script has no more turns".to_owned()))?;
+        let (stop, stopped) = watch::channel(false);
+        Ok(Box::new(ScriptedTurn { updates: step(&request).into(), over: false, stopped, control: Arc::new(ScriptedControl { stop }) }))
+    }
+}
+
+#[derive(Debug)]
+struct ScriptedTurn {
+    updates: VecDeque<Update>,
+    over: bool,
+    stopped: watch::Receiver<bool>,
+    control: Arc<ScriptedControl>,
+}
+
+#[derive(Debug)]
+struct ScriptedControl {
+    stop: watch::Sender<bool>,
+}
+
+#[async_trait]
+impl Turn for ScriptedTurn {
+    async fn next(&mut self) -> Option<Update> {
+        if self.over {
+            return None;
+        }
+        let update = match self.updates.pop_front() {
+            Some(update) => update,
+            None => {
+                if self.stopped.wait_for(|stopped| *stopped).await.is_err() {
+                    pending::<()>().await;
+                }
+                Update::Ended { outcome: TurnOutcome::Stopped }
+            }
+        };
+        self.over = matches!(update, Update::Ended { .. });
+        Some(update)
+    }
+
+    fn control(&self) -> Arc<dyn TurnControl> {
+        Arc::clone(&self.control) as Arc<dyn TurnControl>
+    }
+}
+
+#[async_trait]
+impl TurnControl for ScriptedControl {
+    async fn send(&self, _: TurnInput) -> Result<(), AgentError> {
+        Err(AgentError::Unsupported("be spoken to"))
+    }
+
+    async fn stop(&self, _: Duration) {
+        self.stop.send_replace(true);
+    }
+}
