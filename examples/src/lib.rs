@@ -1,1 +1,139 @@
-//! x
+//! What the examples share: a live view of a run.
+//!
+//! On a terminal, a spinner for each task under way; elsewhere, a plain line for each thing that was decided.
+
+use std::{
+    collections::HashMap,
+    io::{IsTerminal as _, stderr},
+    time::Duration,
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use orchestrator_core::{
+    driver::Notice,
+    model::{AttemptId, Effect, Record, Verdict, WorkspaceFate},
+};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+/// Shows a run on standard error until it ends.
+pub async fn show(mut notices: Receiver<Notice>) {
+    let mut view = View::new();
+    loop {
+        match notices.recv().await {
+            Ok(Notice::Recorded(entry)) => {
+                if let Some((attempt, line)) = describe(&entry.record) {
+                    view.line(attempt, &line, &entry.record);
+                }
+                if matches!(entry.record, Record::RunEnded { .. }) {
+                    break;
+                }
+            }
+            Ok(Notice::Activity { attempt, text }) => view.activity(&attempt, &text),
+            Ok(Notice::Warning(warning)) => view.print(&format!("warning: {warning}")),
+            Ok(_) => {}
+            Err(RecvError::Lagged(missed)) => view.print(&format!("({missed} lines were too fast to be shown)")),
+            Err(RecvError::Closed) => break,
+        }
+    }
+}
+
+struct View {
+    bars: Option<(MultiProgress, HashMap<AttemptId, ProgressBar>)>,
+}
+
+impl View {
+    fn new() -> Self {
+        Self { bars: stderr().is_terminal().then(|| (MultiProgress::new(), HashMap::new())) }
+    }
+
+    fn print(&self, line: &str) {
+        match &self.bars {
+            // Drawing on a terminal that went away is no reason to stop a run.
+            Some((all, _)) => drop(all.println(line)),
+            None => {
+                use std::io::Write as _;
+                drop(writeln!(stderr(), "{line}"));
+            }
+        }
+    }
+
+    fn line(&mut self, attempt: Option<&AttemptId>, line: &str, record: &Record) {
+        let text = attempt.map_or_else(|| line.to_owned(), |attempt| format!("{:<8} {line}", attempt.to_string()));
+        let Some((all, bars)) = &mut self.bars else { return self.print(&text) };
+        let Some(attempt) = attempt else { return self.print(&text) };
+        let over = matches!(record, Record::Landed { .. } | Record::AttemptEnded { .. });
+        if over {
+            bars.remove(attempt).into_iter().for_each(|bar| bar.finish_and_clear());
+            return self.print(&text);
+        }
+        let bar = bars.entry(attempt.clone()).or_insert_with(|| {
+            let bar = all.add(ProgressBar::new_spinner());
+            bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("a valid template"));
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        bar.set_message(text);
+    }
+
+    fn activity(&mut self, attempt: &AttemptId, text: &str) {
+        let line = format!("{:<8} says: {text}", attempt.to_string());
+        match &self.bars {
+            Some((_, bars)) => bars.get(attempt).into_iter().for_each(|bar| bar.set_message(line.clone())),
+            None => self.print(&line),
+        }
+    }
+}
+
+/// What a record means to somebody who watches; `None` for what only the machine needs.
+fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
+    Some(match record {
+        Record::RunOpened { opened, resumed, .. } => {
+            (None, format!("run {} {}", opened.run, if *resumed { "goes on" } else { "begins" }))
+        }
+        Record::PackageEntered { reason, package, .. } => {
+            let name = package.as_ref().map_or("(none)", |name| name.as_str());
+            (None, format!("package {name}: {reason}"))
+        }
+        Record::Dispatched { attempt, base, contract, .. } => {
+            (Some(attempt), format!("dispatched to {} from {}: {}", contract.agent, base.short(), contract.title))
+        }
+        Record::Requested { what, .. } => return requested(what),
+        Record::Submitted { attempt, submission } => {
+            (Some(attempt), format!("left {} commit(s), {} file(s)", submission.commits, submission.changes.len()))
+        }
+        Record::GateReported { attempt, report } => (
+            Some(attempt),
+            format!("gate {}: {}", report.gate.name, if report.passed() { "green".to_owned() } else { report.outcome.to_string() }),
+        ),
+        Record::Judged { attempt, verdict, .. } => match verdict {
+            Verdict::Accept => (Some(attempt), "accepted".to_owned()),
+            Verdict::Revise { findings } => (Some(attempt), format!("sent back: {}", first(findings))),
+            Verdict::Reject { reason } => (Some(attempt), format!("rejected: {reason}")),
+            Verdict::Escalate { question } => (Some(attempt), format!("a person must say: {question}")),
+        },
+        Record::Landed { attempt, commit } => (Some(attempt), format!("landed as {}", commit.short())),
+        Record::AttemptEnded { attempt, reason, .. } => (Some(attempt), format!("ended: {reason}")),
+        Record::HoldOpened { hold } => (None, format!("{} waits for a person: {}: {}", hold.task, hold.id, hold.question)),
+        Record::AnswerRefused { answer, why } => (None, format!("the answer to {} was refused: {why}", answer.hold)),
+        Record::Parked { task, reason } => (None, format!("{task} is parked: {reason}")),
+        Record::WorkspaceSettled { attempt, fate: WorkspaceFate::Kept { reason } } => {
+            (Some(attempt), format!("its workspace stays: {reason}"))
+        }
+        Record::ModeSet(mode) => (None, format!("mode: {mode}")),
+        Record::RunEnded { reason, .. } => (None, format!("the run ended: {reason}")),
+        _ => return None,
+    })
+}
+
+fn requested(what: &Effect) -> Option<(Option<&AttemptId>, String)> {
+    Some(match what {
+        Effect::RunTurn { attempt, turn, .. } => (Some(attempt), format!("turn {turn} runs")),
+        Effect::Merge { attempt, .. } => (Some(attempt), "is merged into the target's tip".to_owned()),
+        Effect::StopTurn { attempt, why, .. } => (Some(attempt), format!("is stopped: {why:?}")),
+        _ => return None,
+    })
+}
+
+fn first(findings: &[orchestrator_core::model::Finding]) -> String {
+    findings.first().map(ToString::to_string).unwrap_or_default()
+}

@@ -59,7 +59,9 @@ async fn an_honest_worker_lands_with_its_tick_and_leaves_nothing_behind() {
         let gated: Vec<_> = gated.collect();
         assert_eq!(gated, [tree]);
         let message = git(&sandbox.remote(), &["log", "-1", "--format=%B", "main"]);
-        for trailer in ["Orchestrator-Task: G1", "Orchestrator-Attempt: 1", "Orchestrator-Landing: ", "Orchestrator-Record: sha256:"] {
+        for trailer in
+            ["Orchestrator-Task: G1", "Orchestrator-Attempt: 1", "Orchestrator-Landing: ", "Orchestrator-Record: sha256:"]
+        {
             assert!(message.contains(trailer), "{message}");
         }
         // The person's branch and checkout are as they were; the workspace is gone.
@@ -140,7 +142,9 @@ async fn a_forbidden_path_is_sent_back_to_the_same_session_and_lands_mended() {
 async fn what_a_worker_says_is_compared_with_what_git_says() {
     let lie = ",\"changed_files\":[\"hello.txt\",\"other.txt\"],\"commit\":\"0123456789012345678901234567890123456789\"";
     let sandbox = pushed();
-    let outcome = run(&sandbox, &format!("echo hello > hello.txt; git add .; git diff --cached --quiet || commit c; handoff done '{lie}'")).await;
+    let outcome =
+        run(&sandbox, &format!("echo hello > hello.txt; git add .; git diff --cached --quiet || commit c; handoff done '{lie}'"))
+            .await;
     assert_eq!(outcome.report.ended, EndReason::Blocked);
     let task = outcome.task("G1");
     assert_eq!((task.state, task.attempts), (TaskState::Parked, 3));
@@ -253,5 +257,9 @@ async fn rewritten_history_is_not_taken() {
         git update-ref refs/heads/attempt/G1/$ORCHESTRATOR_ATTEMPT new; handoff done";
     let outcome = run(&sandbox, script).await;
     assert_eq!(outcome.task("G1").state, TaskState::Parked);
-    assert!(outcome.task("G1").reason.as_ref().is_some_and(|reason| reason.contains("history was rewritten")), "{:#?}", outcome.task("G1"));
+    assert!(
+        outcome.task("G1").reason.as_ref().is_some_and(|reason| reason.contains("history was rewritten")),
+        "{:#?}",
+        outcome.task("G1")
+    );
 }

@@ -81,7 +81,12 @@ impl AgentBackend for ScriptedAgent {
         let step = self.steps.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let step = step.ok_or_else(|| AgentError::Other("the script has no more turns".to_owned()))?;
         let (stop, stopped) = watch::channel(false);
-        Ok(Box::new(ScriptedTurn { updates: step(&request).into(), over: false, stopped, control: Arc::new(ScriptedControl { stop }) }))
+        Ok(Box::new(ScriptedTurn {
+            updates: step(&request).into(),
+            over: false,
+            stopped,
+            control: Arc::new(ScriptedControl { stop }),
+        }))
     }
 }
 

@@ -212,7 +212,8 @@ fn add_command_agents(policy: &Policy, backends: &mut BTreeMap<BackendName, Arc<
             AgentSpec::Claude {} => "claude",
             AgentSpec::Cursor {} => "cursor",
         };
-        let why = format!("no backend of kind `{kind}` was given to this program: use kind = \"command\", or give one with `backend`");
+        let why =
+            format!("no backend of kind `{kind}` was given to this program: use kind = \"command\", or give one with `backend`");
         return Err(PolicyError::Value { key: format!("agents.{name}.kind"), why }.into());
     }
     if backends.is_empty() {

@@ -10,7 +10,8 @@ use super::effects::World;
 use crate::{
     git::{GitError, IngressLimits, Trusted, Workspace},
     model::{
-        Collected, CommitId, Contract, Finding, Handoff, HandoffReport, HandoffStatus, KeptArtifact, MAX_HANDOFF, RepoPath, Severity, Submission,
+        Collected, CommitId, Contract, Finding, Handoff, HandoffReport, HandoffStatus, KeptArtifact, MAX_HANDOFF, RepoPath,
+        Severity, Submission,
     },
     port::EvidenceError,
 };
@@ -32,7 +33,13 @@ pub(super) fn handoff_path(workspace: &Workspace, turn: u32) -> PathBuf {
 
 impl World {
     /// Takes in the work of an attempt, as it is after one of its turns.
-    pub(super) async fn collect(&self, workspace: &Workspace, contract: &Contract, base: CommitId, turn: u32) -> Result<Collected, EvidenceError> {
+    pub(super) async fn collect(
+        &self,
+        workspace: &Workspace,
+        contract: &Contract,
+        base: CommitId,
+        turn: u32,
+    ) -> Result<Collected, EvidenceError> {
         let handoff = read_handoff(workspace, turn);
         match self.take_in(workspace, base, turn).await {
             Err(error) => Ok(Collected::Unusable { reason: error.to_string() }),
@@ -51,7 +58,9 @@ impl World {
                 for name in &contract.artifacts {
                     match self.keep_artifact(workspace, turn, name).await? {
                         Ok(kept) => submission.artifacts.push(kept),
-                        Err(why) => submission.findings.push(Finding::new(Severity::Error, "artifact/missing", why).at(name.clone())),
+                        Err(why) => {
+                            submission.findings.push(Finding::new(Severity::Error, "artifact/missing", why).at(name.clone()))
+                        }
                     }
                 }
                 Ok(Collected::Work(submission))
@@ -69,7 +78,8 @@ impl World {
             return Ok(None);
         }
         if !trusted.contains(head, base).await? {
-            let why = format!("its head {} does not descend from its base {}: its history was rewritten", head.short(), base.short());
+            let why =
+                format!("its head {} does not descend from its base {}: its history was rewritten", head.short(), base.short());
             return Err(GitError::Repository { path: workspace.repository().display().to_string(), why });
         }
         let tip = trusted.tip().await?.unwrap_or(base);
@@ -86,7 +96,11 @@ impl World {
         let uncommitted = match workspace.uncommitted(trusted, head, MAX_UNCOMMITTED).await {
             Ok(paths) => paths,
             Err(error) => {
-                findings.push(Finding::new(Severity::Warning, "commit/workspace", format!("the workspace cannot be read: {error}")));
+                findings.push(Finding::new(
+                    Severity::Warning,
+                    "commit/workspace",
+                    format!("the workspace cannot be read: {error}"),
+                ));
                 Vec::new()
             }
         };
@@ -108,7 +122,12 @@ impl World {
     }
 
     /// Keeps an artifact of this turn, or of the latest before it that left one.
-    async fn keep_artifact(&self, workspace: &Workspace, turn: u32, name: &RepoPath) -> Result<Result<KeptArtifact, String>, EvidenceError> {
+    async fn keep_artifact(
+        &self,
+        workspace: &Workspace,
+        turn: u32,
+        name: &RepoPath,
+    ) -> Result<Result<KeptArtifact, String>, EvidenceError> {
         let found = (1..=turn).rev().find_map(|turn| match open_beneath(&turn_dir(workspace, turn), name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             other => Some(other),
@@ -168,7 +187,8 @@ mod tests {
         std::fs::write(inside.join("sub/file"), "fine").expect("writes");
         std::os::unix::fs::symlink(&outside, inside.join("link")).expect("links");
         std::os::unix::fs::symlink(dir.path(), inside.join("up")).expect("links");
-        rustix::fs::mknodat(rustix::fs::CWD, inside.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("makes a fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, inside.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .expect("makes a fifo");
         let open = |name: &str| open_beneath(&inside, &name.parse().expect("a path")).map(|_| ()).map_err(|error| error.kind());
         assert_eq!(open("sub/file"), Ok(()));
         assert_eq!(open("absent"), Err(io::ErrorKind::NotFound));

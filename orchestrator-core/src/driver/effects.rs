@@ -19,9 +19,9 @@ use crate::{
     git::{GitError, Merge, Trusted, Workspace, Workspaces},
     machine::{State, check_roadmap},
     model::{
-        AttemptId, BackendName, Candidate, CommitId, ContentHash, Contract, Effect, EffectId, EventKind, Finding, GateOutcome, GateReport,
-        GateSpec, Landing, LandingOutcome, MergeFailure, Opinion, Policy, Review, Roadmap, RunId, Severity, Span, Submission, TreeId,
-        WorkspaceFate,
+        AttemptId, BackendName, Candidate, CommitId, ContentHash, Contract, Effect, EffectId, EventKind, Finding, GateOutcome,
+        GateReport, GateSpec, Landing, LandingOutcome, MergeFailure, Opinion, Policy, Review, Roadmap, RunId, Severity, Span,
+        Submission, TreeId, WorkspaceFate,
     },
     port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, TaskSource},
     process::{Captured, marked},
@@ -231,7 +231,11 @@ impl World {
         let (outcome, output, tail, environment) = match exported.await {
             Ok(()) => {
                 let run = run_gate(&gate, &directory, &self.environment, &mark).await;
-                let tail = if run.stderr.end(1).is_empty() { run.stdout.end(2000) } else { format!("{}\n{}", run.stdout.end(1000), run.stderr.end(1000)) };
+                let tail = if run.stderr.end(1).is_empty() {
+                    run.stdout.end(2000)
+                } else {
+                    format!("{}\n{}", run.stdout.end(1000), run.stderr.end(1000))
+                };
                 (run.outcome, joined(run.stdout, run.stderr), tail, run.environment)
             }
             Err(reason) => (GateOutcome::NotStarted { reason }, Vec::new(), String::new(), ContentHash::of_json(&self.environment)),

@@ -61,7 +61,8 @@ impl Inbox {
     /// What lies there, with the file of each; a file that is no letter comes with the reason.
     pub(super) fn letters(&self) -> Vec<(PathBuf, Result<Command, String>)> {
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
-        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some("json".as_ref())).collect();
+        let mut paths: Vec<_> =
+            entries.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some("json".as_ref())).collect();
         paths.sort();
         let read = |path: &Path| -> Result<Command, String> {
             let bytes = std::fs::read(path).map_err(|error| error.to_string())?;

@@ -230,7 +230,9 @@ impl Orchestrator {
         let records = decide(&state, Event { at, kind: EventKind::Tick }, policy)?;
         let first = |id: &TaskId| {
             records.iter().find_map(|record| match record {
-                Record::Dispatched { attempt, contract, .. } if attempt.task == *id => Some(format!("starts now, with {}", contract.agent)),
+                Record::Dispatched { attempt, contract, .. } if attempt.task == *id => {
+                    Some(format!("starts now, with {}", contract.agent))
+                }
                 Record::HoldOpened { hold } if hold.task == *id => Some(format!("asks a person: {}", hold.question)),
                 _ => None,
             })
@@ -238,7 +240,9 @@ impl Orchestrator {
         let planned = |entry: &crate::machine::TaskEntry| {
             let waits = || match readiness(&state, entry, policy, at) {
                 Ok(()) => "waits for a free session, or for its package".to_owned(),
-                Err(not_ready @ (NotReady::After(_) | NotReady::Until(_) | NotReady::Overlaps { .. } | NotReady::Resource { .. })) => {
+                Err(
+                    not_ready @ (NotReady::After(_) | NotReady::Until(_) | NotReady::Overlaps { .. } | NotReady::Resource { .. }),
+                ) => {
                     format!("waits: {not_ready}")
                 }
             };
@@ -270,7 +274,10 @@ impl Orchestrator {
     pub async fn run(self) -> Result<RunReport, RunError> {
         let survivors = kill_marked(&self.world.mark, SURVIVORS).await;
         if survivors > 0 {
-            drop(self.notices.send(Notice::Warning(format!("{survivors} processes of an earlier run were still alive, and were stopped"))));
+            drop(
+                self.notices
+                    .send(Notice::Warning(format!("{survivors} processes of an earlier run were still alive, and were stopped"))),
+            );
         }
         let (first, checkout) = (self.opened(), self.checkout().await?);
         let (events, incoming) = mpsc::channel(256);
@@ -314,7 +321,12 @@ struct Seen {
 }
 
 impl Running {
-    async fn go(&mut self, first: EventKind, checkout: crate::model::Checkout, mut incoming: mpsc::Receiver<EventKind>) -> Result<EndReason, RunError> {
+    async fn go(
+        &mut self,
+        first: EventKind,
+        checkout: crate::model::Checkout,
+        mut incoming: mpsc::Receiver<EventKind>,
+    ) -> Result<EndReason, RunError> {
         self.tell(first).await?;
         self.tell(EventKind::CheckoutSeen(checkout)).await?;
         self.settle().await?;

@@ -64,7 +64,12 @@ pub(super) struct TurnJob {
 
 impl World {
     /// Runs one turn; all that goes wrong is an outcome.
-    pub(super) async fn run_turn(&self, job: TurnJob, events: mpsc::Sender<EventKind>, notices: broadcast::Sender<Notice>) -> EventKind {
+    pub(super) async fn run_turn(
+        &self,
+        job: TurnJob,
+        events: mpsc::Sender<EventKind>,
+        notices: broadcast::Sender<Notice>,
+    ) -> EventKind {
         let effect = job.effect;
         let (outcome, usage) = match self.try_turn(job, &events, &notices).await {
             Ok(ended) => ended,

@@ -38,7 +38,8 @@ pub async fn run_gate(gate: &GateSpec, directory: &Path, environment: &BTreeMap<
         return GateRun { outcome, stdout: Captured::default(), stderr: Captured::default(), environment: seen };
     };
     let ceiling = directory.parent().unwrap_or(directory);
-    let spawn = Spawn::new(program, directory).args(arguments).envs(environment).envs([("GIT_CEILING_DIRECTORIES", ceiling)]).marked(mark);
+    let spawn =
+        Spawn::new(program, directory).args(arguments).envs(environment).envs([("GIT_CEILING_DIRECTORIES", ceiling)]).marked(mark);
     match run_to_end(spawn, &[], gate.timeout.to_std(), KEPT).await {
         Ok(finished) => {
             let outcome = match finished.exit {

@@ -169,7 +169,14 @@ impl Git {
 
     /// A call that finds its repository from a directory: only for the user's own.
     pub(super) fn call(&self, directory: &Path) -> Call<'_> {
-        Call { git: self, directory: directory.into(), arguments: Vec::new(), variables: Vec::new(), input: Vec::new(), deadline: LOCAL }
+        Call {
+            git: self,
+            directory: directory.into(),
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            input: Vec::new(),
+            deadline: LOCAL,
+        }
     }
 
     /// A call with this git directory and no other.
@@ -245,8 +252,7 @@ impl Call<'_> {
         let spawn = spawn.envs(self.variables);
         let limits = OutputLimits { head: MAX_OUTPUT, tail: 0 };
         let finished = run_to_end(spawn, &self.input, after, limits).await;
-        let finished =
-            finished.map_err(|source| GitError::NotFound { program: self.git.program.display().to_string(), source })?;
+        let finished = finished.map_err(|source| GitError::NotFound { program: self.git.program.display().to_string(), source })?;
         let Some(exit) = finished.exit else { return Err(GitError::TimedOut { verb, after }) };
         if finished.stdout.dropped() > 0 {
             return Err(GitError::Output { verb, what: format!("more than {MAX_OUTPUT} bytes") });

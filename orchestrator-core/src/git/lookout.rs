@@ -3,11 +3,7 @@
 //! For each workspace that lies there (none is remembered: they are found) a few stats tell whether its refs moved. Only
 //! where they did is the head read, and ahead/behind counted, in process.
 
-use std::{
-    collections::BTreeMap,
-    os::unix::fs::MetadataExt as _,
-    path::Path,
-};
+use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{GitError, Objects, Workspace, Workspaces};
 use crate::model::{AttemptId, CommitId};
@@ -66,7 +62,8 @@ impl Lookout {
     fn look_at(&mut self, workspace: &Workspace, base: CommitId) -> Look {
         let repository = workspace.repository();
         let branch = workspace.attempt.branch().full();
-        let stamps = [repository.join("worktrees/tree/HEAD"), repository.join(branch), repository.join("packed-refs")].map(|path| stamp(&path));
+        let stamps = [repository.join("worktrees/tree/HEAD"), repository.join(branch), repository.join("packed-refs")]
+            .map(|path| stamp(&path));
         if let Some(seen) = self.seen.get_mut(&workspace.attempt)
             && seen.stamps == stamps
             && seen.base == base

@@ -49,9 +49,8 @@ impl Objects {
         let count = |tip: CommitId, hidden: CommitId| -> Result<u32, GitError> {
             let fail = |why: String| GitError::Object { id: tip.to_string(), why };
             let walk = repository.rev_walk([to_gix(tip.0)]).with_hidden([to_gix(hidden.0)]).all();
-            walk.map_err(|error| fail(error.to_string()))?.try_fold(0, |count, step| {
-                step.map(|_| count + 1).map_err(|error| fail(error.to_string()))
-            })
+            walk.map_err(|error| fail(error.to_string()))?
+                .try_fold(0, |count, step| step.map(|_| count + 1).map_err(|error| fail(error.to_string())))
         };
         if head == base { Ok((0, 0)) } else { Ok((count(head, base)?, count(base, head)?)) }
     }

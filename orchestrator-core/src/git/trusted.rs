@@ -74,7 +74,13 @@ impl Trusted {
     ///
     /// # Errors
     /// [`GitError`] when it cannot be made.
-    pub async fn open(user: UserRepository, git: Git, dir: PathBuf, target: BranchName, destination: Destination) -> Result<Self, GitError> {
+    pub async fn open(
+        user: UserRepository,
+        git: Git,
+        dir: PathBuf,
+        target: BranchName,
+        destination: Destination,
+    ) -> Result<Self, GitError> {
         let identity = user.identity().await?;
         if !dir.join("HEAD").exists() {
             std::fs::create_dir_all(&dir).map_err(io_error(&dir))?;
@@ -195,7 +201,12 @@ impl Trusted {
     /// # Errors
     /// As `git cat-file`.
     pub async fn has(&self, commit: CommitId) -> Result<bool, GitError> {
-        self.call().args(["cat-file", "-e"]).args([format!("{commit}^{{commit}}")]).answer().await.map(|answer| answer.exit == Exit::Code(0))
+        self.call()
+            .args(["cat-file", "-e"])
+            .args([format!("{commit}^{{commit}}")])
+            .answer()
+            .await
+            .map(|answer| answer.exit == Exit::Code(0))
     }
 
     /// The refs that keep what an attempt brought, without the turn.
@@ -226,12 +237,28 @@ impl Trusted {
     ///
     /// # Errors
     /// [`GitError::Failed`] when it is damaged or gone, [`GitError::Repository`] when it is too large.
-    pub async fn ingest(&self, from: &Path, branch: &BranchName, keep: &str, base: CommitId, limits: IngressLimits) -> Result<CommitId, GitError> {
-        let call = self.call().args(["-c", "fetch.fsckObjects=true", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]);
-        let call = call.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance"]);
+    pub async fn ingest(
+        &self,
+        from: &Path,
+        branch: &BranchName,
+        keep: &str,
+        base: CommitId,
+        limits: IngressLimits,
+    ) -> Result<CommitId, GitError> {
+        let call =
+            self.call().args(["-c", "fetch.fsckObjects=true", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]);
+        let call = call.args([
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            "--no-auto-maintenance",
+        ]);
         let call = call.args(["--end-of-options"]).args([from]).args([format!("+{}:{keep}", branch.full())]);
         call.transfers().run().await?;
-        let head: CommitId = self.call().args(["rev-parse", "--verify", "--end-of-options"]).args([format!("{keep}^{{commit}}")]).id().await?;
+        let head: CommitId =
+            self.call().args(["rev-parse", "--verify", "--end-of-options"]).args([format!("{keep}^{{commit}}")]).id().await?;
         self.check_size(from, head, base, limits).await?;
         Ok(head)
     }
@@ -269,7 +296,17 @@ impl Trusted {
     /// # Errors
     /// As `git diff-tree`.
     pub async fn changes(&self, old: impl std::fmt::Display, new: impl std::fmt::Display) -> Result<Vec<Change>, GitError> {
-        let call = self.call().args(["diff-tree", "-r", "-z", "--raw", "-M", "--full-index", "--no-ext-diff", "--no-textconv", "--no-commit-id"]);
+        let call = self.call().args([
+            "diff-tree",
+            "-r",
+            "-z",
+            "--raw",
+            "-M",
+            "--full-index",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-commit-id",
+        ]);
         let listed = call.args([old.to_string(), new.to_string()]).bytes().await?;
         parse_raw(&listed).ok_or_else(|| GitError::Output { verb: "diff-tree".to_owned(), what: "no raw format".to_owned() })
     }
@@ -279,7 +316,8 @@ impl Trusted {
     /// # Errors
     /// As `git diff-tree`.
     pub async fn diff(&self, old: CommitId, new: CommitId, path: &RepoPath) -> Result<Vec<u8>, GitError> {
-        let call = self.call().args(["--literal-pathspecs", "diff-tree", "-r", "-p", "--no-ext-diff", "--no-textconv", "--no-commit-id"]);
+        let call =
+            self.call().args(["--literal-pathspecs", "diff-tree", "-r", "-p", "--no-ext-diff", "--no-textconv", "--no-commit-id"]);
         call.args([old.to_string(), new.to_string(), "--".to_owned()]).args([path.to_path()]).bytes().await
     }
 
@@ -315,11 +353,14 @@ impl Trusted {
         with_index().args(["read-tree"]).args([tree.to_string()]).run().await?;
         let mut lines = Vec::new();
         for LandingEdit { path, content } in edits {
-            let listed = self.call().args(["--literal-pathspecs", "ls-tree", "-z", "--full-tree"]).args([tree.to_string(), "--".to_owned()]);
+            let listed =
+                self.call().args(["--literal-pathspecs", "ls-tree", "-z", "--full-tree"]).args([tree.to_string(), "--".to_owned()]);
             let listed = listed.args([path.to_path()]).bytes().await?;
             let mode = listed.split(|byte| *byte == b' ').next().filter(|mode| mode.starts_with(b"100"));
-            let mode = mode.ok_or_else(|| GitError::Repository { path: path.to_string(), why: format!("it is no file in {tree}") })?;
-            let blob: crate::model::BlobId = self.call().args(["hash-object", "-w", "--stdin", "--no-filters"]).input(content.clone()).id().await?;
+            let mode =
+                mode.ok_or_else(|| GitError::Repository { path: path.to_string(), why: format!("it is no file in {tree}") })?;
+            let blob: crate::model::BlobId =
+                self.call().args(["hash-object", "-w", "--stdin", "--no-filters"]).input(content.clone()).id().await?;
             lines.extend_from_slice(mode);
             lines.extend_from_slice(format!(" {blob}\t").as_bytes());
             lines.extend_from_slice(path.as_bytes());
@@ -346,7 +387,8 @@ impl Trusted {
     /// # Errors
     /// As `git update-ref`.
     pub async fn forget(&self, prefix: &str) -> Result<(), GitError> {
-        let listed = self.call().args(["for-each-ref", "--format=delete %(refname)", "--end-of-options"]).args([prefix]).bytes().await?;
+        let listed =
+            self.call().args(["for-each-ref", "--format=delete %(refname)", "--end-of-options"]).args([prefix]).bytes().await?;
         self.call().args(["update-ref", "--stdin"]).input(listed).run().await
     }
 }
@@ -406,7 +448,9 @@ mod tests {
     #[test]
     fn raw_differences_are_read_with_any_name() {
         let (zero, one) = ("0".repeat(40), "1".repeat(40));
-        let listed = format!(":000000 100755 {zero} {one} A\0new\nline\0:120000 160000 {one} {one} T\0a\0:100644 100644 {one} {one} R087\0old\0new\0");
+        let listed = format!(
+            ":000000 100755 {zero} {one} A\0new\nline\0:120000 160000 {one} {one} T\0a\0:100644 100644 {one} {one} R087\0old\0new\0"
+        );
         let changes = parse_raw(listed.as_bytes()).expect("parses");
         let kinds: Vec<_> = changes.iter().map(|change| (change.path.to_string(), change.new.map(|new| new.mode))).collect();
         let expected = [("new\\x0aline", Mode::Executable), ("a", Mode::Submodule), ("new", Mode::File)];

@@ -124,7 +124,10 @@ impl UserRepository {
     /// # Errors
     /// [`GitError::Repository`] when there is no such branch, or no commit yet.
     pub async fn tip(&self, branch: &BranchName) -> Result<CommitId, GitError> {
-        let answer = self.call().args(["rev-parse", "--verify", "--quiet", "--end-of-options"]).args([format!("{}^{{commit}}", branch.full())]);
+        let answer = self
+            .call()
+            .args(["rev-parse", "--verify", "--quiet", "--end-of-options"])
+            .args([format!("{}^{{commit}}", branch.full())]);
         let answer = answer.answer().await?;
         let id = String::from_utf8_lossy(&answer.stdout).trim_end().parse();
         id.map_err(|_| GitError::Repository {
@@ -198,7 +201,13 @@ impl UserRepository {
     ///
     /// # Errors
     /// Only what keeps us from trying.
-    pub(super) async fn advance(&self, trusted: &Trusted, kept: &str, commit: CommitId, tip: CommitId) -> Result<LandingOutcome, GitError> {
+    pub(super) async fn advance(
+        &self,
+        trusted: &Trusted,
+        kept: &str,
+        commit: CommitId,
+        tip: CommitId,
+    ) -> Result<LandingOutcome, GitError> {
         let target = trusted.target();
         if self.tip(target).await? != tip {
             return Ok(LandingOutcome::TipMoved);
@@ -234,7 +243,8 @@ impl UserRepository {
     /// Fetches one ref of ours. Nobody but us writes `trusted.git`.
     async fn fetch(&self, trusted: &Trusted, refspec: &str) -> Result<Answer, GitError> {
         let call = self.call().args(["-c", "gc.auto=0", "-c", "maintenance.auto=false", "fetch", "--quiet", "--no-tags"]);
-        let call = call.args(["--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--"]).args([trusted.dir()]);
+        let call =
+            call.args(["--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--"]).args([trusted.dir()]);
         call.args([refspec]).transfers().answer().await
     }
 }

@@ -14,11 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    GitError, Trusted,
-    cli::io_error,
-    trusted::split_nul,
-};
+use super::{GitError, Trusted, cli::io_error, trusted::split_nul};
 use crate::model::{AttemptId, CommitId, RepoPath};
 
 /// All workspaces of a state directory.
@@ -62,7 +58,8 @@ impl Workspaces {
             let (task, number) = name.rsplit_once('-')?;
             Some(AttemptId { task: task.parse().ok()?, number: number.parse().ok()? })
         };
-        let mut found: Vec<_> = entries.flatten().filter_map(|entry| attempt(entry.file_name().to_str()?)).map(|id| self.of(&id)).collect();
+        let mut found: Vec<_> =
+            entries.flatten().filter_map(|entry| attempt(entry.file_name().to_str()?)).map(|id| self.of(&id)).collect();
         found.sort_by(|a, b| a.attempt.cmp(&b.attempt));
         Ok(found)
     }
@@ -169,7 +166,10 @@ impl Workspace {
     pub async fn uncommitted(&self, trusted: &Trusted, head: CommitId, limit: usize) -> Result<Vec<RepoPath>, GitError> {
         let tree = self.tree();
         if !tree.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-            return Err(GitError::Repository { path: tree.display().to_string(), why: "the workspace's directory is gone".to_owned() });
+            return Err(GitError::Repository {
+                path: tree.display().to_string(),
+                why: "the workspace's directory is gone".to_owned(),
+            });
         }
         let with_index = || {
             let call = trusted.call().args(["-c", "core.bare=false"]);
@@ -178,7 +178,8 @@ impl Workspace {
         with_index().args(["read-tree", "--reset"]).args([head.to_string()]).run().await?;
         let call = with_index().args(["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--full-name"]);
         let listed = call.args(["--"]).args([&tree]).transfers().bytes().await?;
-        let mut paths: Vec<_> = split_nul(&listed).filter_map(|path| RepoPath::from_bytes(path.strip_suffix(b"/").unwrap_or(path)).ok()).collect();
+        let mut paths: Vec<_> =
+            split_nul(&listed).filter_map(|path| RepoPath::from_bytes(path.strip_suffix(b"/").unwrap_or(path)).ok()).collect();
         paths.dedup();
         paths.truncate(limit);
         Ok(paths)

@@ -12,8 +12,8 @@ use super::state::{
     Waiting, Working,
 };
 use crate::model::{
-    Approval, Ask, AttemptId, Effect, EffectId, Hold, HoldOption, HoldReason, Record, Roadmap, TaskId, Timestamp, TurnOutcome, Verdict,
-    WorkspaceFate,
+    Approval, Ask, AttemptId, Effect, EffectId, Hold, HoldOption, HoldReason, Record, Roadmap, TaskId, Timestamp, TurnOutcome,
+    Verdict, WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.

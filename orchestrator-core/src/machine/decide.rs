@@ -8,9 +8,9 @@ use super::{
     verdict::{candidate_verdict, head_verdict},
 };
 use crate::model::{
-    Acceptance, Answer, AttemptId, Candidate, Collected, ContentHash, Effect, EffectId, EndReason, Event, EventKind, Finding, GateReport,
-    HandoffReport, Hold, HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Policy, Record, Review, Severity, Span, TaskId,
-    Timestamp, TurnOutcome, Verdict,
+    Acceptance, Answer, AttemptId, Candidate, Collected, ContentHash, Effect, EffectId, EndReason, Event, EventKind, Finding,
+    GateReport, HandoffReport, Hold, HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Policy, Record, Review,
+    Severity, Span, TaskId, Timestamp, TurnOutcome, Verdict,
 };
 
 /// An event that cannot have happened: a bug in whoever told it.
@@ -110,9 +110,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             | Step::Gate { .. }
             | Step::Land { .. } => None,
         }),
-        EventKind::StopSent { effect } => {
-            cx.closing(effect, |what| matches!(what, Effect::StopTurn { .. }).then(Vec::new))
-        }
+        EventKind::StopSent { effect } => cx.closing(effect, |what| matches!(what, Effect::StopTurn { .. }).then(Vec::new)),
         EventKind::Collected { effect, result } => cx.closing_step(effect, |entry, active| match &active.step {
             Step::Collect { outcome, .. } => Some(cx.collected(entry, active, outcome, result)),
             Step::Prepare(_)
@@ -175,7 +173,9 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             | Effect::Land { .. }
             | Effect::Report { .. } => None,
         }),
-        EventKind::Reported { effect, failure: _ } => cx.closing(effect, |what| matches!(what, Effect::Report { .. }).then(Vec::new)),
+        EventKind::Reported { effect, failure: _ } => {
+            cx.closing(effect, |what| matches!(what, Effect::Report { .. }).then(Vec::new))
+        }
         EventKind::Interrupted { effect } => match cx.open(effect)? {
             None => Ok(vec![Record::Stale { effect }]),
             Some(_) => Ok(vec![Record::Closed { effect, interrupted: true }]),
@@ -258,16 +258,20 @@ impl<'a> Context<'a> {
                     records.push(Record::Waiting { task: attempt.task, until });
                     records
                 }
-                TurnOutcome::Overloaded { reason } => self.try_again(entry, active, format!("the agent's service: {reason}"), false),
+                TurnOutcome::Overloaded { reason } => {
+                    self.try_again(entry, active, format!("the agent's service: {reason}"), false)
+                }
                 TurnOutcome::NeedsInput { question } => {
                     self.hold_ended(active, HoldReason::Question, format!("the agent asks: {question}"))
                 }
                 TurnOutcome::Refused { reason } => {
                     self.hold_ended(active, HoldReason::Question, format!("the agent declined the task: {reason}"))
                 }
-                TurnOutcome::Authentication { reason } => {
-                    self.hold_ended(active, HoldReason::Authentication, format!("the agent cannot be used until a person has seen to it: {reason}"))
-                }
+                TurnOutcome::Authentication { reason } => self.hold_ended(
+                    active,
+                    HoldReason::Authentication,
+                    format!("the agent cannot be used until a person has seen to it: {reason}"),
+                ),
                 TurnOutcome::Drifted { detail } => {
                     let question = format!("the agent speaks a protocol that its backend does not know: {detail}");
                     self.hold_ended(active, HoldReason::Question, question)
@@ -285,9 +289,7 @@ impl<'a> Context<'a> {
                 let said = Record::Reviewed { attempt: attempt.id.clone(), reviews };
                 Some(match verdict {
                     Verdict::Accept => vec![said],
-                    Verdict::Revise { findings } => {
-                        [said].into_iter().chain(self.revise(entry, active, findings)).collect()
-                    }
+                    Verdict::Revise { findings } => [said].into_iter().chain(self.revise(entry, active, findings)).collect(),
                     Verdict::Reject { reason } if reason.starts_with("blocked") => {
                         [said].into_iter().chain(self.give_up(active, reason)).collect()
                     }
@@ -329,7 +331,10 @@ impl<'a> Context<'a> {
                 let known: Vec<_> = known.cloned().collect();
                 let judged = (known.len() >= active.attempt.contract.gates.len())
                     .then(|| self.judge_candidate(entry, active, reviewed, &candidate, &known));
-                [Record::CandidateBuilt { attempt: attempt.clone(), candidate }].into_iter().chain(judged.into_iter().flatten()).collect()
+                [Record::CandidateBuilt { attempt: attempt.clone(), candidate }]
+                    .into_iter()
+                    .chain(judged.into_iter().flatten())
+                    .collect()
             }
             Err(MergeFailure::Conflict { tip, paths }) => {
                 let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();
@@ -408,7 +413,10 @@ impl<'a> Context<'a> {
             LandingOutcome::CheckoutDirty { paths } => {
                 let seen = Record::CheckoutSeen(crate::model::Checkout::Dirty { paths: paths.clone() });
                 let question = plan::dirty_question(&paths);
-                [seen].into_iter().chain(self.hold_due(active, HoldReason::CheckoutDirty { paths }, question, &[HoldOption::Retry])).collect()
+                [seen]
+                    .into_iter()
+                    .chain(self.hold_due(active, HoldReason::CheckoutDirty { paths }, question, &[HoldOption::Retry]))
+                    .collect()
             }
         }
     }
@@ -496,7 +504,9 @@ impl<'a> Context<'a> {
 
     pub(super) fn hold(&self, task: &TaskId, about: HoldReason, question: String, options: &[HoldOption]) -> Record {
         let options = options.iter().copied().chain([HoldOption::Park]).collect();
-        Record::HoldOpened { hold: Hold { id: self.state.next_hold(), task: task.clone(), about, question, options, since: self.at } }
+        Record::HoldOpened {
+            hold: Hold { id: self.state.next_hold(), task: task.clone(), about, question, options, since: self.at },
+        }
     }
 
     /// Which budget of the task is used up.

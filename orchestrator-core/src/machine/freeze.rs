@@ -61,7 +61,11 @@ pub(super) fn after(task: &Task) -> &[TaskId] {
 ///
 /// # Errors
 /// [`FreezeError`] when a name means nothing. `agents` are the backends that can be used.
-pub fn freeze<'b>(task: &Task, policy: &Policy, agents: impl IntoIterator<Item = &'b BackendName>) -> Result<Contract, FreezeError> {
+pub fn freeze<'b>(
+    task: &Task,
+    policy: &Policy,
+    agents: impl IntoIterator<Item = &'b BackendName>,
+) -> Result<Contract, FreezeError> {
     let (keys, defaults) = (&task.keys, &policy.defaults);
     let named = |name: &GateName| -> Result<GateSpec, FreezeError> {
         let unknown = || FreezeError::UnknownGate { gate: name.clone(), known: policy.gates.keys().cloned().collect() };

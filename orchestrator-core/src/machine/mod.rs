@@ -39,7 +39,7 @@ pub use freeze::{FreezeError, RoadmapFault, check_roadmap, freeze};
 pub use plan::{NotReady, readiness, wake_at};
 pub use replay::{ReplayError, replay};
 pub use state::{
-    Active, Asked, Attempt, Checked, Grant, Held, LandedTask, Phase, Reviewed, RoadmapState, RunInfo, State, Step, TaskEntry, Then, Waiting,
-    Working,
+    Active, Asked, Attempt, Checked, Grant, Held, LandedTask, Phase, Reviewed, RoadmapState, RunInfo, State, Step, TaskEntry, Then,
+    Waiting, Working,
 };
 pub use verdict::{candidate_verdict, head_verdict};

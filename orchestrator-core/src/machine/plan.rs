@@ -6,8 +6,8 @@ use super::{
     state::{Active, Asked, Grant, Phase, RoadmapState, State, Step, TaskEntry, Waiting},
 };
 use crate::model::{
-    Approval, AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, HoldOption, HoldReason, PackageName, Pattern, Policy, Record,
-    RepoPath, ResourceName, RunMode, StopReason, TaskId, Timestamp, Usage,
+    Approval, AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, HoldOption, HoldReason, PackageName, Pattern, Policy,
+    Record, RepoPath, ResourceName, RunMode, StopReason, TaskId, Timestamp, Usage,
 };
 
 /// Asks for everything that is due and allowed, dispatches ready tasks, and ends the run when nothing is left.
@@ -58,7 +58,13 @@ fn turn_limit(entry: &TaskEntry, active: &Active, policy: &Policy) -> crate::mod
 }
 
 /// Why a running turn must be stopped now, if it must.
-pub(super) fn stop_reason(cx: &Context<'_>, active: &Active, last: Timestamp, tool_in_flight: bool, usage: Usage) -> Option<StopReason> {
+pub(super) fn stop_reason(
+    cx: &Context<'_>,
+    active: &Active,
+    last: Timestamp,
+    tool_in_flight: bool,
+    usage: Usage,
+) -> Option<StopReason> {
     let Step::Working(working) = &active.step else { return None };
     let entry = cx.state.task(&active.attempt.id.task)?;
     if working.stopping.is_some() {
@@ -308,7 +314,11 @@ impl<'a> Plan<'a> {
                 break;
             }
             dispatched.push(&entry.task.id);
-            occupied.push(Occupied { task: &entry.task.id, allow: allowed(&entry.task, policy), resources: resources(&entry.task, policy) });
+            occupied.push(Occupied {
+                task: &entry.task.id,
+                allow: allowed(&entry.task, policy),
+                resources: resources(&entry.task, policy),
+            });
             slots -= 1;
             attempts += 1;
         }
@@ -351,7 +361,8 @@ impl<'a> Plan<'a> {
             return Some(if asked { Vec::new() } else { vec![hold()] });
         }
         let approve = entry.task.keys.approve.as_ref().or(self.cx.policy.defaults.approve.as_ref());
-        let needed = approve.is_some_and(|approve| approve.contains(&Approval::Dispatch)) && !waiting.grants.contains(&Grant::Dispatch);
+        let needed =
+            approve.is_some_and(|approve| approve.contains(&Approval::Dispatch)) && !waiting.grants.contains(&Grant::Dispatch);
         needed.then(|| {
             let question = "the contract asks for a person's approval before an agent starts".to_owned();
             vec![self.cx.hold(task, HoldReason::Approval(Approval::Dispatch), question, &[HoldOption::Approve])]
@@ -396,7 +407,8 @@ impl<'a> Plan<'a> {
         let any = |test: &dyn Fn(&TaskEntry) -> bool| state.tasks.iter().any(test);
         let waiting = any(&|entry| matches!(entry.phase, Phase::Waiting(_)));
         let held = any(&|entry| matches!(entry.phase, Phase::Held(_)));
-        let soon = any(&|entry| matches!(&entry.phase, Phase::Waiting(waiting) if waiting.until > self.cx.at) && !blocked(state, entry));
+        let soon =
+            any(&|entry| matches!(&entry.phase, Phase::Waiting(waiting) if waiting.until > self.cx.at) && !blocked(state, entry));
         let attempts = state.run.as_ref().map_or(0, |run| run.attempts);
         let wait = state.run.as_ref().is_some_and(|run| run.wait);
         let reason = if !any(&|entry| !entry.has_landed()) {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{
     AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, Effect, EffectId, EndReason, Finding, GateReport,
-    Hold, HoldId, Landing, PackageName, Policy, Review, RunId, RunMode, SessionRef, Span, StopReason, Submission, Task, TaskId, Timestamp,
-    TurnOutcome, Usage,
+    Hold, HoldId, Landing, PackageName, Policy, Review, RunId, RunMode, SessionRef, Span, StopReason, Submission, Task, TaskId,
+    Timestamp, TurnOutcome, Usage,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -363,7 +363,11 @@ impl State {
 
 impl TaskEntry {
     pub(super) fn new(task: Task) -> Self {
-        let phase = if task.done { Phase::Landed(Box::new(LandedTask { by: None, commit: None, reports: Vec::new() })) } else { Phase::Waiting(Waiting::default()) };
+        let phase = if task.done {
+            Phase::Landed(Box::new(LandedTask { by: None, commit: None, reports: Vec::new() }))
+        } else {
+            Phase::Waiting(Waiting::default())
+        };
         Self {
             task,
             phase,

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Grant;
 use crate::model::{
-    Approval, Contract, Evidence, Finding, GateReport, HandoffReport, HandoffStatus, HoldReason, Opinion, Review, Severity, Submission,
-    Verdict,
+    Approval, Contract, Evidence, Finding, GateReport, HandoffReport, HandoffStatus, HoldReason, Opinion, Review, Severity,
+    Submission, Verdict,
 };
 
 /// What follows for a head from what reviewers said of it. `Accept` means: good enough to be merged and gated.
@@ -34,7 +34,8 @@ pub fn head_verdict(work: &Submission, reviews: &[Review], without_unavailable: 
         }
     }
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
-        let mut findings: Vec<Finding> = findings.into_iter().filter(|finding| finding.severity > Severity::Note).cloned().collect();
+        let mut findings: Vec<Finding> =
+            findings.into_iter().filter(|finding| finding.severity > Severity::Note).cloned().collect();
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         return Verdict::Revise { findings };
     }

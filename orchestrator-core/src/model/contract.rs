@@ -11,9 +11,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    BackendName, ClaimId, ContentHash, GateName, PackageName, Pattern, RepoPath, ResourceName, Span, Surface, TaskId,
-};
+use super::{BackendName, ClaimId, ContentHash, GateName, PackageName, Pattern, RepoPath, ResourceName, Span, Surface, TaskId};
 
 /// One thing wanted from the roadmap, as its source tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

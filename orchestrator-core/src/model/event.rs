@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Ask, AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, EffectId, EndReason, GateReport,
-    GateSpec, Hold, HoldId, Landing, LandingOutcome, MergeFailure, PackageName, Review, RunId, RunMode, SessionRef, Span, StopReason,
-    Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, Verdict,
+    GateSpec, Hold, HoldId, Landing, LandingOutcome, MergeFailure, PackageName, Review, RunId, RunMode, SessionRef, Span,
+    StopReason, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, Verdict,
 };
 
 /// Something that happened, and when.

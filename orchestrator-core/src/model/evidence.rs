@@ -76,11 +76,6 @@ impl std::fmt::Display for GateOutcome {
 }
 
 /// How strongly something was observed. There is no way to make one but to observe.
-///
-/// ```compile_fail
-/// use orchestrator_core::model::Label;
-/// let label = Label(Strength::Direct); // its field is private
-/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Label(Strength);
 
@@ -144,7 +139,10 @@ impl Evidence {
         let own = green().find(|report| report.gate.surface == claim.surface);
         let (strength, reason) = match (own, green().next()) {
             (Some(report), _) => (Strength::Direct, format!("gate `{}` was green on `{}`", report.gate.name, claim.surface)),
-            (None, Some(report)) => (Strength::Proxy, format!("gate `{}` looks at `{}`, not at `{}`", report.gate.name, report.gate.surface, claim.surface)),
+            (None, Some(report)) => (
+                Strength::Proxy,
+                format!("gate `{}` looks at `{}`, not at `{}`", report.gate.name, report.gate.surface, claim.surface),
+            ),
             (None, None) => (Strength::Blocked, format!("no gate was green, and nothing looked at `{}`", claim.surface)),
         };
         Self { claim: claim.id.clone(), surface: claim.surface.clone(), label: Label(strength), reason }

@@ -65,13 +65,15 @@ impl Pattern {
     /// A pattern that matches just this path.
     #[must_use]
     pub fn exactly(path: &RepoPath) -> Self {
-        let escape = |text: &str| text.chars().fold(String::new(), |mut out, c| {
-            if "\\*?[]{},!".contains(c) {
-                out.push('\\');
-            }
-            out.push(c);
-            out
-        });
+        let escape = |text: &str| {
+            text.chars().fold(String::new(), |mut out, c| {
+                if "\\*?[]{},!".contains(c) {
+                    out.push('\\');
+                }
+                out.push(c);
+                out
+            })
+        };
         let text = String::from_utf8_lossy(path.as_bytes());
         escape(&text).parse().expect("an escaped path is a pattern")
     }

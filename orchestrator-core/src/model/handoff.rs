@@ -166,7 +166,8 @@ impl Handoff {
     }
 
     fn for_each_text(&mut self, mut f: impl FnMut(&mut String)) {
-        let one = [Some(&mut self.task), self.reason.as_mut(), self.branch.as_mut(), self.commit.as_mut(), self.self_review.as_mut()];
+        let one =
+            [Some(&mut self.task), self.reason.as_mut(), self.branch.as_mut(), self.commit.as_mut(), self.self_review.as_mut()];
         one.into_iter().flatten().for_each(&mut f);
         self.changed_files.iter_mut().flatten().chain(&mut self.residual_risks).for_each(&mut f);
         self.gates.iter_mut().for_each(|gate| f(&mut gate.name));

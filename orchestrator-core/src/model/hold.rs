@@ -91,7 +91,10 @@ impl std::str::FromStr for HoldOption {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let known = [Self::Approve, Self::Retry, Self::Park];
-        known.into_iter().find(|option| option.as_str() == text).ok_or_else(|| format!("`{text}` is no answer: approve, retry or park"))
+        known
+            .into_iter()
+            .find(|option| option.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is no answer: approve, retry or park"))
     }
 }
 

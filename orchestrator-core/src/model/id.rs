@@ -220,9 +220,8 @@ impl fmt::Display for AttemptId {
 impl FromStr for AttemptId {
     type Err = InvalidOid;
     fn from_str(text: &str) -> Result<Self, InvalidOid> {
-        let parsed = text.rsplit_once('#').and_then(|(task, number)| {
-            Some(Self { task: task.parse().ok()?, number: number.parse().ok()? })
-        });
+        let parsed =
+            text.rsplit_once('#').and_then(|(task, number)| Some(Self { task: task.parse().ok()?, number: number.parse().ok()? }));
         parsed.ok_or_else(|| InvalidOid(text.to_owned()))
     }
 }
@@ -319,7 +318,8 @@ impl FromStr for Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, size) = UNITS.iter().rev().find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size)).unwrap_or(&UNITS[0]);
+        let (unit, size) =
+            UNITS.iter().rev().find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size)).unwrap_or(&UNITS[0]);
         write!(f, "{}{unit}", self.0 / size)
     }
 }

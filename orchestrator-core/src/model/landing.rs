@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    AttemptId, Change, CommitId, ContentHash, Finding, GateReport, KeptArtifact, RepoPath, Review, Timestamp, TreeId,
-};
+use super::{AttemptId, Change, CommitId, ContentHash, Finding, GateReport, KeptArtifact, RepoPath, Review, Timestamp, TreeId};
 
 /// The head merged into the target's tip, landing edits included: the very tree that is gated and lands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,17 +22,15 @@ pub use event::{Collected, Effect, Event, EventKind, Opened, Record, Roadmap, Wo
 pub use evidence::{Evidence, GateOutcome, GateReport, Label};
 pub use glob::{InvalidPattern, Pattern};
 pub use handoff::{
-    ClaimedArtifact, ClaimedEvidence, ClaimedGate, ClaimedLabel, HANDOFF_VERSION, Handoff, HandoffError, HandoffStatus, MAX_HANDOFF,
-    clean,
+    ClaimedArtifact, ClaimedEvidence, ClaimedGate, ClaimedLabel, HANDOFF_VERSION, Handoff, HandoffError, HandoffStatus,
+    MAX_HANDOFF, clean,
 };
 pub use hold::{Answer, EndReason, Hold, HoldOption, HoldReason, RunMode};
 pub use id::{
     AttemptId, BlobId, CommitId, ContentHash, EffectId, HoldId, InvalidOid, InvalidSpan, Oid, SessionRef, Span, Timestamp, TreeId,
 };
 pub use landing::{Acceptance, Candidate, Checkout, Landing, LandingOutcome, MergeFailure};
-pub use name::{
-    BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId,
-};
+pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId};
 pub use path::{InvalidPath, RepoPath};
 pub use policy::{AgentSpec, Environment, GateRule, Limits, Policy, PolicyError, Push};
 pub use review::{

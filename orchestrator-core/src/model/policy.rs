@@ -206,7 +206,18 @@ pub struct Environment {
 impl Default for Environment {
     fn default() -> Self {
         let allow = [
-            "CARGO_HOME", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "RUSTUP_HOME", "SHELL", "TERM", "TMPDIR", "TZ",
+            "CARGO_HOME",
+            "HOME",
+            "LANG",
+            "LC_ALL",
+            "LC_CTYPE",
+            "LOGNAME",
+            "PATH",
+            "RUSTUP_HOME",
+            "SHELL",
+            "TERM",
+            "TMPDIR",
+            "TZ",
             "USER",
         ];
         Self { allow: allow.map(str::to_owned).into() }

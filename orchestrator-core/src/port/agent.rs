@@ -122,10 +122,27 @@ pub struct TurnRequest {
 impl TurnRequest {
     /// A first turn, with an empty environment.
     #[must_use]
-    pub fn new(attempt: AttemptId, prompt: impl Into<String>, workspace: PathBuf, handoff: PathBuf, mark: impl Into<String>) -> Self {
+    pub fn new(
+        attempt: AttemptId,
+        prompt: impl Into<String>,
+        workspace: PathBuf,
+        handoff: PathBuf,
+        mark: impl Into<String>,
+    ) -> Self {
         let (repository, contract) = (workspace.clone(), handoff.with_file_name("contract.json"));
         let (prompt, mark) = (prompt.into(), mark.into());
-        Self { attempt, turn: 1, prompt, repository, workspace, handoff, contract, environment: BTreeMap::new(), mark, resume: None }
+        Self {
+            attempt,
+            turn: 1,
+            prompt,
+            repository,
+            workspace,
+            handoff,
+            contract,
+            environment: BTreeMap::new(),
+            mark,
+            resume: None,
+        }
     }
 
     /// Sets the turn's number and the session that it goes on with.

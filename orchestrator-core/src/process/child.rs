@@ -95,7 +95,8 @@ impl Spawn {
         let mut wrap = CommandWrap::from(command);
         wrap.wrap(ProcessSession);
         let inner = wrap.spawn()?;
-        let pid = inner.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(|| io::Error::other("the child has no process id"))?;
+        let pid =
+            inner.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(|| io::Error::other("the child has no process id"))?;
         let leader = start_time(pid).map(|start| (pid, start));
         let killer = Killer { target: Target { mark: self.mark, whole: true, leader } };
         Ok(Child { inner, killer, exit: None })

@@ -103,7 +103,8 @@ mod tests {
     #[tokio::test]
     async fn output_larger_than_a_pipe_and_input_pass() {
         let input = vec![b'x'; 300_000];
-        let finished = run_to_end(shell("wc -c; head -c 200000 /dev/zero >&2; exit 3"), &input, Duration::from_secs(60), LIMITS).await;
+        let finished =
+            run_to_end(shell("wc -c; head -c 200000 /dev/zero >&2; exit 3"), &input, Duration::from_secs(60), LIMITS).await;
         let finished = finished.expect("runs");
         assert_eq!(finished.exit, Some(Exit::Code(3)));
         assert_eq!(finished.stdout.end(20), "300000");

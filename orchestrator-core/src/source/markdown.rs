@@ -218,7 +218,9 @@ fn close(text: &str, open: Open, package: Option<PackageName>) -> Result<Item, F
     };
     let body = open.head_end.unwrap_or(open.whole.end)..open.whole.end;
     let (before, after) = match &open.contract {
-        Some((block, _)) => (&text[body.start..block.start.max(body.start)], text[block.end..body.end].trim_start_matches(['`', '~'])),
+        Some((block, _)) => {
+            (&text[body.start..block.start.max(body.start)], text[block.end..body.end].trim_start_matches(['`', '~']))
+        }
         None => (&text[body], ""),
     };
     let mut task = Task::new(id, title).with_text(dedent(&format!("{before}\n{after}"))).with_keys(keys);
@@ -253,7 +255,9 @@ mod tests {
         let items = parse(ROADMAP).expect("parses");
         let seen: Vec<_> = items
             .iter()
-            .map(|Item { task, .. }| (task.id.as_str(), task.title.as_str(), task.package.as_ref().map(PackageName::as_str), task.done))
+            .map(|Item { task, .. }| {
+                (task.id.as_str(), task.title.as_str(), task.package.as_ref().map(PackageName::as_str), task.done)
+            })
             .collect();
         assert_eq!(
             seen,

@@ -6,8 +6,8 @@ use serde::Serialize;
 use crate::{
     machine::{Active, Phase, State, Step, TaskEntry, Then},
     model::{
-        ClaimId, CommitId, Contract, EndReason, Evidence, GateReport, Hold, HoldId, HoldOption, Label, PackageName, RunId, RunMode, Surface,
-        TaskId,
+        ClaimId, CommitId, Contract, EndReason, Evidence, GateReport, Hold, HoldId, HoldOption, Label, PackageName, RunId, RunMode,
+        Surface, TaskId,
     },
 };
 
@@ -164,7 +164,8 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
 
 fn why_waiting(state: &State, entry: &TaskEntry) -> Option<String> {
     let after = entry.task.keys.after.as_deref().unwrap_or_default();
-    let missing: Vec<_> = after.iter().filter(|id| !state.task(id).is_some_and(TaskEntry::has_landed)).map(TaskId::as_str).collect();
+    let missing: Vec<_> =
+        after.iter().filter(|id| !state.task(id).is_some_and(TaskEntry::has_landed)).map(TaskId::as_str).collect();
     if missing.is_empty() { entry.last_failure.clone() } else { Some(format!("after {}", missing.join(", "))) }
 }
 
@@ -197,7 +198,9 @@ fn of_active(active: &Active) -> Vec<EvidenceView> {
     let reports = match &active.step {
         Step::Merge { reviewed, .. } => &reviewed.reports,
         Step::Gate { checked, .. } | Step::Land { checked, .. } => &checked.reports,
-        Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) | Step::Collect { .. } | Step::Review { .. } => return Vec::new(),
+        Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) | Step::Collect { .. } | Step::Review { .. } => {
+            return Vec::new();
+        }
     };
     // Before the first report nothing was looked at, which is not the same as "blocked".
     if reports.is_empty() { Vec::new() } else { labelled(&active.attempt.contract, reports) }

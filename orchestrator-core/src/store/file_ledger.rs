@@ -117,7 +117,8 @@ impl FileLedger {
         if let Some(directory) = self.path.parent() {
             std::fs::create_dir_all(directory).map_err(self.io())?;
         }
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path).map_err(self.io())?;
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path).map_err(self.io())?;
         file.lock().map_err(self.io())?;
         let (mut tail, length, torn) = self.scan(drop)?;
         if torn > 0 {
@@ -137,7 +138,13 @@ impl FileLedger {
         Ok(opening)
     }
 
-    fn append_blocking(&self, epoch: Epoch, expected: Sequence, at: Timestamp, records: &[Record]) -> Result<Sequence, LedgerError> {
+    fn append_blocking(
+        &self,
+        epoch: Epoch,
+        expected: Sequence,
+        at: Timestamp,
+        records: &[Record],
+    ) -> Result<Sequence, LedgerError> {
         let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let writer = guard.as_mut().filter(|writer| writer.tail.epoch == epoch.0).ok_or(LedgerError::Fenced)?;
         if expected.0 != writer.tail.next {
@@ -177,7 +184,10 @@ impl Writer {
 }
 
 /// File operations block: a moment for an append, longer for a whole ledger.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static, path: &Path) -> Result<T, LedgerError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
+    path: &Path,
+) -> Result<T, LedgerError> {
     let failed = |error| LedgerError::Io { path: path.display().to_string(), source: std::io::Error::other(error) };
     tokio::task::spawn_blocking(work).await.map_err(failed)?
 }
@@ -220,7 +230,9 @@ mod tests {
     async fn filled(path: &Path) -> (FileLedger, Opening) {
         let ledger = FileLedger::new(path);
         let opening = ledger.open().await.expect("opens");
-        let next = ledger.append(opening.epoch, opening.next, AT, &[Record::ModeSet(RunMode::Drain), Record::ModeSet(RunMode::Active)]).await;
+        let next = ledger
+            .append(opening.epoch, opening.next, AT, &[Record::ModeSet(RunMode::Drain), Record::ModeSet(RunMode::Active)])
+            .await;
         assert_eq!(next.expect("appends"), Sequence(3));
         (ledger, opening)
     }
@@ -242,7 +254,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ledger");
         let (old, opening) = filled(&path).await;
-        drop(FileLedger::new(&path).open().await.expect("opens"));
+        FileLedger::new(&path).open().await.expect("opens");
         let refused = old.append(opening.epoch, Sequence(3), AT, &[Record::ModeSet(RunMode::Paused)]).await;
         assert!(matches!(refused, Err(LedgerError::Fenced)), "{refused:?}");
     }

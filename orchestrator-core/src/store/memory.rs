@@ -39,7 +39,11 @@ impl Ledger for MemoryLedger {
         if expected.0 != next {
             return Err(LedgerError::Conflict { expected: expected.0, actual: next });
         }
-        let entries = records.iter().zip(next..).map(|(record, sequence)| LedgerEntry { sequence: Sequence(sequence), at, record: record.clone() });
+        let entries = records.iter().zip(next..).map(|(record, sequence)| LedgerEntry {
+            sequence: Sequence(sequence),
+            at,
+            record: record.clone(),
+        });
         inner.1.extend(entries);
         Ok(Sequence(inner.1.len() as u64 + 1))
     }

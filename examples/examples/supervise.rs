@@ -1,0 +1,309 @@
+//! A supervisor for a real repository: `cargo run --example supervise -- run --repo DIR --roadmap FILE`.
+//!
+//! Exit status: 0, everything landed; 3, ended with tasks not landed, each listed with its reason; 2, bad input, nothing was
+//! started; 1, failed.
+
+use std::{
+    error::Error,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use orchestrator_core::{
+    driver::{BuildError, Command, Handle, Inbox, Notice, Orchestrator},
+    git::{Git, UserRepository},
+    machine::replay,
+    model::{AgentSpec, Answer, BackendName, HoldId, HoldOption, Policy, Record, RepoPath, RunMode},
+    port::{Ledger as _, Sequence},
+    status::{Snapshot, TaskState, table},
+    store::FileLedger,
+};
+
+#[derive(Parser)]
+#[command(about = "Keeps a roadmap moving: agents work, accepted change lands.", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Work on the roadmap until there is a reason to end.
+    Run(Run),
+    /// Show how everything stands; works beside a running one.
+    Status {
+        #[command(flatten)]
+        place: Place,
+        /// As JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Answer a question that waits for a person.
+    Answer {
+        #[command(flatten)]
+        place: Place,
+        /// The hold, such as H1.
+        hold: HoldId,
+        /// One of its options: approve, retry or park.
+        option: HoldOption,
+        /// Why; kept in the ledger.
+        #[arg(long)]
+        note: Option<String>,
+    },
+    /// Finish what runs, start nothing new.
+    Drain(Place),
+    /// Start nothing, and no new turn either.
+    Pause(Place),
+    /// Go on.
+    Resume(Place),
+}
+
+#[derive(Args)]
+struct Place {
+    /// The repository.
+    #[arg(long, default_value = ".")]
+    repo: PathBuf,
+    /// Where ledger, evidence and workspaces are kept [default: a directory beneath ~/.local/state/orchestrator].
+    #[arg(long)]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    place: Place,
+    /// The roadmap, in the repository and committed.
+    #[arg(long)]
+    roadmap: PathBuf,
+    /// The policy, as TOML.
+    #[arg(long)]
+    policy: Option<PathBuf>,
+    /// The agent for tasks that name none.
+    #[arg(long)]
+    agent: Option<BackendName>,
+    /// Any program as the agent: split like shell words, never run by a shell. A relative program is taken from here; it runs
+    /// in the workspace.
+    #[arg(long, value_name = "PROGRAM ARGS", conflicts_with = "agent")]
+    agent_command: Option<String>,
+    /// How many agents may run at once.
+    #[arg(long, value_name = "N")]
+    max_sessions: Option<u32>,
+    /// Write the snapshot here whenever something changes.
+    #[arg(long, value_name = "FILE")]
+    status_json: Option<PathBuf>,
+    /// Keep running while only a person can bring it on, or the mode is paused.
+    #[arg(long)]
+    wait: bool,
+    /// Say what would happen, and start nothing.
+    #[arg(long)]
+    plan: bool,
+}
+
+/// How it failed, for the exit status.
+enum Failure {
+    /// Nothing was started.
+    Input(Box<dyn Error>),
+    Run(Box<dyn Error>),
+}
+
+fn input<E: Into<Box<dyn Error>>>(error: E) -> Failure {
+    Failure::Input(error.into())
+}
+
+fn failed<E: Into<Box<dyn Error>>>(error: E) -> Failure {
+    Failure::Run(error.into())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Run(run) => supervise(run).await,
+        Verb::Status { place, json } => status(&place, json).await,
+        Verb::Answer { place, hold, option, note } => tell(&place, Command::Answer(Answer { hold, option, note })).await,
+        Verb::Drain(place) => tell(&place, Command::Mode(RunMode::Drain)).await,
+        Verb::Pause(place) => tell(&place, Command::Mode(RunMode::Paused)).await,
+        Verb::Resume(place) => tell(&place, Command::Mode(RunMode::Active)).await,
+    };
+    let (code, error) = match result {
+        Ok(code) => return code,
+        Err(Failure::Input(error)) => (2, error),
+        Err(Failure::Run(error)) => (1, error),
+    };
+    eprintln!("supervise: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+    ExitCode::from(code)
+}
+
+async fn supervise(run: Run) -> Result<ExitCode, Failure> {
+    let policy = read_policy(&run)?;
+    let root = std::fs::canonicalize(&run.place.repo).map_err(|error| input(format!("{}: {error}", run.place.repo.display())))?;
+    let git = Git::find().await.map_err(input)?;
+    let top = UserRepository::open(git, &root).await.map_err(input)?.root().map_or(root.clone(), Path::to_path_buf);
+    let mut builder = Orchestrator::builder().repository(&root).policy(policy).roadmap(inside(&top, &run.roadmap)?).wait(run.wait);
+    if let Some(Ok(path)) = run.policy.as_deref().map(|path| inside(&top, path)) {
+        builder = builder.forbid(path);
+    }
+    // A plan leaves no trace.
+    let scratch = run.plan.then(tempfile::tempdir).transpose().map_err(input)?;
+    if let Some(path) = scratch.as_ref().map(tempfile::TempDir::path).or(run.place.state_dir.as_deref()) {
+        builder = builder.state_dir(path);
+    }
+    let orchestrator = builder.build().await.map_err(|error| match error {
+        error @ (BuildError::Ledger(_) | BuildError::Replay(_)) => failed(error),
+        error => input(error),
+    })?;
+    if run.plan {
+        let planned = orchestrator.plan().await.map_err(input)?;
+        for task in planned {
+            let package = task.package.map(|name| format!(" [{name}]")).unwrap_or_default();
+            println!("{}{package} {}: {}", task.id, task.title, task.what);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let handle = orchestrator.handle();
+    let view = tokio::spawn(examples::show(handle.subscribe()));
+    let interrupt = handle.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupt.stop().await;
+        }
+    });
+    let writer = run.status_json.clone().map(|path| tokio::spawn(keep_status(handle, path)));
+    let report = orchestrator.run().await.map_err(failed)?;
+    writer.iter().for_each(tokio::task::JoinHandle::abort);
+    if let Some(path) = &run.status_json {
+        write_status(path, &report.snapshot).map_err(failed)?;
+    }
+    drop(view.await);
+    println!("\nThe run ended: {}.\n\n{}", report.ended, table(&report.snapshot));
+    let open: Vec<_> = report.snapshot.tasks.iter().filter(|task| task.state != TaskState::Landed).collect();
+    if open.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("Not landed:");
+    for task in open {
+        println!("- {} ({}): {}", task.id, task.state, task.reason.as_deref().unwrap_or("its turn did not come"));
+        for finding in &task.findings {
+            println!("    {}", finding.replace('\n', "\n    "));
+        }
+        if let Some(hold) = &task.hold {
+            let options: Vec<_> = hold.options.iter().map(|option| option.as_str()).collect();
+            println!("    answer with: supervise answer {} {}", hold.id, options.join("|"));
+        }
+    }
+    Ok(ExitCode::from(3))
+}
+
+fn read_policy(run: &Run) -> Result<Policy, Failure> {
+    let mut policy = match &run.policy {
+        None => Policy::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| input(format!("{}: {error}", path.display())))?;
+            Policy::parse(&text).map_err(|error| input(format!("{}: {error}", path.display())))?
+        }
+    };
+    if let Some(command) = &run.agent_command {
+        let words = shlex::split(command).filter(|words| !words.is_empty());
+        let mut words =
+            words.ok_or_else(|| input(format!("--agent-command: `{command}` cannot be split into words: a quote is open")))?;
+        if words[0].contains('/') {
+            let program =
+                std::fs::canonicalize(&words[0]).map_err(|error| input(format!("--agent-command: {}: {error}", words[0])))?;
+            words[0] = program.to_string_lossy().into_owned();
+        }
+        let name = BackendName::new("command").map_err(input)?;
+        policy.agents.insert(name.clone(), AgentSpec::Command { run: words });
+        policy.default_agent = Some(name);
+    }
+    if let Some(agent) = &run.agent {
+        policy.default_agent = Some(agent.clone());
+    }
+    if let Some(max_sessions) = run.max_sessions {
+        policy.max_sessions = max_sessions;
+    }
+    policy.check().map_err(input)?;
+    Ok(policy)
+}
+
+/// A file of the repository, given relative to here or to the repository.
+fn inside(top: &Path, path: &Path) -> Result<RepoPath, Failure> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let from_here = std::fs::canonicalize(path).ok();
+    let relative = match from_here.as_deref().and_then(|path| path.strip_prefix(top).ok()) {
+        Some(relative) => relative,
+        None if path.is_relative() => path.strip_prefix("./").unwrap_or(path),
+        None => return Err(input(format!("{}: it is not in the repository {}", path.display(), top.display()))),
+    };
+    RepoPath::from_bytes(relative.as_os_str().as_bytes()).map_err(input)
+}
+
+/// Writes the snapshot whenever something was recorded.
+async fn keep_status(handle: Handle, path: PathBuf) {
+    let mut notices = handle.subscribe();
+    loop {
+        match notices.recv().await {
+            Ok(Notice::Recorded(entry)) if !matches!(entry.record, Record::HeadSeen { .. }) => {
+                let Some(snapshot) = handle.snapshot().await else { return };
+                if let Err(error) = write_status(&path, &snapshot) {
+                    eprintln!("supervise: {}: {error}", path.display());
+                    return;
+                }
+            }
+            Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+/// A reader sees the old snapshot or the new one, never half of one.
+fn write_status(path: &Path, snapshot: &Snapshot) -> std::io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    serde_json::to_writer_pretty(&mut file, snapshot)?;
+    file.write_all(b"\n")?;
+    file.persist(path)?;
+    Ok(())
+}
+
+async fn state_dir(place: &Place) -> Result<PathBuf, Failure> {
+    if let Some(path) = &place.state_dir {
+        return Ok(path.clone());
+    }
+    let git = Git::find().await.map_err(input)?;
+    let repository = UserRepository::open(git, &place.repo).await.map_err(input)?;
+    Orchestrator::default_state_dir(repository.git_dir()).map_err(input)
+}
+
+async fn known_state_dir(place: &Place) -> Result<PathBuf, Failure> {
+    let path = state_dir(place).await?;
+    if path.join("ledger").exists() {
+        return Ok(path);
+    }
+    Err(input(format!("{}: there was no run with this state directory yet", path.display())))
+}
+
+async fn status(place: &Place, json: bool) -> Result<ExitCode, Failure> {
+    let path = known_state_dir(place).await?.join("ledger");
+    let entries = FileLedger::new(&path).read(Sequence(1), usize::MAX).await.map_err(failed)?;
+    let snapshot = Snapshot::of(&replay(entries.iter().map(|entry| &entry.record)).map_err(failed)?);
+    if json {
+        println!("{}", serde_json::to_string_pretty(&snapshot).map_err(failed)?);
+    } else {
+        let ended = snapshot.ended.map_or("goes on".to_owned(), |reason| format!("ended: {reason}"));
+        println!("mode: {}; the run {ended}\n\n{}", snapshot.mode, table(&snapshot));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn tell(place: &Place, command: Command) -> Result<ExitCode, Failure> {
+    let path = known_state_dir(place).await?;
+    Inbox::of(&path).post(&command).map_err(failed)?;
+    println!("left in the inbox of {}", path.display());
+    Ok(ExitCode::SUCCESS)
+}
