@@ -1,0 +1,6 @@
+//! The machine alone: every state against every event, the run's rules, and random worlds.
+
+mod run;
+mod table;
+mod walk;
+mod world;

@@ -1,0 +1,347 @@
+//! The rules of the run: order, slots, dependencies, resources, overlap, package, budgets, mode.
+
+use orchestrator_core::model::{
+    Answer, Collected, Effect, EndReason, EventKind, Finding, HoldId, HoldOption, LandingOutcome, MergeFailure, Record, RunMode,
+    Severity, Task, Timestamp, TurnOutcome, Usage, Verdict,
+};
+
+use crate::world::{World, commit, policy, report, review, task};
+
+/// The tasks that were dispatched, in order, each as `T1#1`.
+fn dispatched(world: &World) -> Vec<String> {
+    let attempts = world.ledger.iter().filter_map(|record| match record {
+        Record::Dispatched { attempt, .. } => Some(attempt.to_string()),
+        _ => None,
+    });
+    attempts.collect()
+}
+
+fn to_the_end(world: &mut World) -> EndReason {
+    while world.state.ended().is_none() {
+        world.check();
+        if !world.step() {
+            // Nothing is open: time must pass.
+            world.now += 1000;
+            world.tick();
+        }
+    }
+    world.check();
+    world.state.ended().expect("it ended")
+}
+
+fn packaged(id: &str, package: &str, keys: &str) -> Task {
+    task(id, keys).in_package(package.parse().expect("a name"))
+}
+
+#[test]
+fn tasks_go_in_the_roadmaps_order_as_far_as_slots_allow() {
+    let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]"), task("C", "allow = [\"c\"]")];
+    let mut world = World::with_tasks(policy("max_sessions = 2"), tasks);
+    assert_eq!(dispatched(&world), ["A#1", "B#1"]);
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+    assert_eq!(dispatched(&world), ["A#1", "B#1", "C#1"]);
+}
+
+#[test]
+fn what_may_change_the_same_paths_or_holds_the_same_resource_is_serialised() {
+    let tasks = vec![
+        task("A", "allow = [\"src/**\"]\nresources = [\"db\"]"),
+        task("B", "allow = [\"src/b.rs\"]"),
+        task("C", "allow = [\"docs/**\"]\nresources = [\"db\"]"),
+        task("D", "allow = [\"etc/**\"]"),
+        task("E", ""),
+    ];
+    let mut world = World::with_tasks(policy("max_sessions = 9"), tasks);
+    assert_eq!(dispatched(&world), ["A#1", "D#1"]);
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+}
+
+#[test]
+fn a_task_starts_from_a_base_that_contains_what_it_comes_after() {
+    let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]\nafter = [\"A\"]")];
+    let mut world = World::with_tasks(policy("max_sessions = 9"), tasks);
+    assert_eq!(dispatched(&world), ["A#1"]);
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+    let landed = world.ledger.iter().find_map(|record| match record {
+        Record::Landed { attempt, commit } if attempt.task.as_str() == "A" => Some(*commit),
+        _ => None,
+    });
+    let base = world.ledger.iter().find_map(|record| match record {
+        Record::Dispatched { attempt, base, .. } if attempt.task.as_str() == "B" => Some(*base),
+        _ => None,
+    });
+    assert!(landed.is_some());
+    assert_eq!(base, landed);
+}
+
+#[test]
+fn a_free_slot_is_no_permission_to_leave_the_package() {
+    let tasks = vec![
+        packaged("A", "one", "allow = [\"a\"]"),
+        packaged("B", "two", "allow = [\"b\"]"),
+        packaged("C", "one", "allow = [\"c\"]\nafter = [\"A\"]"),
+    ];
+    let mut world = World::with_tasks(policy("max_sessions = 9"), tasks);
+    assert_eq!(dispatched(&world), ["A#1"]);
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+    assert_eq!(dispatched(&world), ["A#1", "C#1", "B#1"]);
+    let reasons = world.ledger.iter().filter_map(|record| match record {
+        Record::PackageEntered { reason, .. } => Some(reason.as_str()),
+        _ => None,
+    });
+    assert_eq!(reasons.collect::<Vec<_>>(), ["`one` has the first ready task", "`one` has landed"]);
+}
+
+#[test]
+fn a_package_that_waits_for_a_person_is_left_with_a_reason() {
+    let tasks = vec![packaged("A", "one", "approve = [\"dispatch\"]\nallow = [\"a\"]"), packaged("B", "two", "allow = [\"b\"]")];
+    let mut world = World::with_tasks(policy("max_sessions = 9"), tasks);
+    assert_eq!(dispatched(&world), ["B#1"]);
+    assert_eq!(to_the_end(&mut world), EndReason::WaitingForAPerson);
+    world.open(false);
+    world.answer(Effect::ReadRoadmap, |effect| EventKind::RoadmapRead {
+        effect,
+        roadmap: crate::world::roadmap(vec![
+            packaged("A", "one", "approve = [\"dispatch\"]\nallow = [\"a\"]"),
+            packaged("B", "two", "allow = [\"b\"]"),
+        ]),
+    });
+    assert_eq!(world.state.ended(), Some(EndReason::WaitingForAPerson), "a hold survives the run");
+}
+
+#[test]
+fn an_approval_lets_the_task_go() {
+    let mut world = World::new(policy(""));
+    world.open(true);
+    let tasks = vec![task("A", "approve = [\"dispatch\", \"landing\"]")];
+    world.answer(Effect::ReadRoadmap, |effect| EventKind::RoadmapRead { effect, roadmap: crate::world::roadmap(tasks) });
+    assert_eq!(world.state.ended(), None, "it was told to wait");
+    let approve =
+        |hold| EventKind::Answered(Answer { hold: HoldId(hold), option: HoldOption::Approve, note: Some("fine".to_owned()) });
+    world.tell(approve(1));
+    world.tick();
+    assert_eq!(dispatched(&world), ["A#1"]);
+    while world.step() {}
+    world.tell(approve(2));
+    world.tick();
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+    let approvals = world.ledger.iter().find_map(|record| match record {
+        Record::Accepted { landing } => Some(landing.acceptance.approvals.clone()),
+        _ => None,
+    });
+    let expected = [
+        "dispatch approved by a person",
+        "H2: the contract asks for a person's approval before landing approved by a person: fine",
+    ];
+    assert_eq!(approvals.expect("was accepted"), expected);
+    let gates = world.ledger.iter().filter(|record| matches!(record, Record::GateReported { .. })).count();
+    assert_eq!(gates, 2, "a new candidate with another tree is gated again");
+}
+
+#[test]
+fn drain_finishes_what_runs_and_pause_starts_no_turn() {
+    let tasks = || vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]")];
+    let mut world = World::with_tasks(policy("max_sessions = 1"), tasks());
+    world.tell(EventKind::ModeAsked(RunMode::Drain));
+    assert_eq!(to_the_end(&mut world), EndReason::Drained);
+    assert_eq!(dispatched(&world), ["A#1"]);
+    assert!(world.state.tasks()[0].has_landed());
+    let mut world = World::with_tasks(policy("max_sessions = 1"), tasks());
+    world.tell(EventKind::ModeAsked(RunMode::Paused));
+    assert_eq!(to_the_end(&mut world), EndReason::Paused);
+    assert!(!world.ledger.iter().any(|record| matches!(record, Record::Requested { what: Effect::RunTurn { .. }, .. })));
+}
+
+#[test]
+fn budgets_stop_before_the_next_spend() {
+    let tasks = || vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]")];
+    for limit in ["run_attempts = 1", "run_tokens = 15", "run_usd = 0.5"] {
+        let mut world = World::with_tasks(policy(&format!("max_sessions = 1\n[limits]\n{limit}")), tasks());
+        assert_eq!(to_the_end(&mut world), EndReason::Budget, "{limit}");
+        assert_eq!(dispatched(&world), ["A#1"], "{limit}");
+    }
+    let mut world = World::with_tasks(policy("[limits]\nrun_wall = \"1ms\""), tasks());
+    assert_eq!(to_the_end(&mut world), EndReason::Budget);
+    assert_eq!(dispatched(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_tasks_own_budget_parks_it() {
+    let mut world = World::with_tasks(policy(""), vec![task("A", "budget = { tokens = 15 }")]);
+    world.step();
+    world.answer(run_turn(&world), |effect| EventKind::TurnEnded {
+        effect,
+        outcome: TurnOutcome::Completed,
+        usage: Usage { input_tokens: 20, output_tokens: 0, usd: 0.0 },
+    });
+    world.answer(collect(&world), |effect| EventKind::Collected {
+        effect,
+        result: Collected::Nothing { blocked: None, dirty: false },
+    });
+    assert_eq!(to_the_end(&mut world), EndReason::Blocked);
+    let reason = format!("{:?}", world.state.tasks()[0].phase);
+    assert!(reason.contains("its 15 tokens are used up"), "{reason}");
+}
+
+fn find(world: &World, test: impl Fn(&Effect) -> bool) -> Effect {
+    world.open_effects().into_iter().map(|(_, what)| what).find(test).expect("is open")
+}
+
+fn run_turn(world: &World) -> Effect {
+    find(world, |what| matches!(what, Effect::RunTurn { .. }))
+}
+
+fn collect(world: &World) -> Effect {
+    find(world, |what| matches!(what, Effect::Collect { .. }))
+}
+
+#[test]
+fn review_debt_holds_new_work_back() {
+    let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]")];
+    let mut world = World::with_tasks(policy("max_sessions = 1\n[limits]\nreview_debt = 1"), tasks);
+    // A's turn ends: its slot is free, but its work was not reviewed.
+    world.step();
+    world.step();
+    assert_eq!(dispatched(&world), ["A#1"]);
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+}
+
+#[test]
+fn a_usage_limit_waits_for_its_reset_and_spends_no_attempt() {
+    let mut world = World::with_tasks(policy("[limits]\nattempts = 1"), vec![task("A", "")]);
+    world.step();
+    let until = Timestamp(world.now + 5000);
+    world.answer(run_turn(&world), |effect| EventKind::TurnEnded {
+        effect,
+        outcome: TurnOutcome::UsageLimited { until: Some(until) },
+        usage: Usage::default(),
+    });
+    world.answer(collect(&world), |effect| EventKind::Collected {
+        effect,
+        result: Collected::Nothing { blocked: None, dirty: false },
+    });
+    assert_eq!(orchestrator_core::machine::wake_at(&world.state, &world.policy, Timestamp(world.now)), Some(until));
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+    assert_eq!(dispatched(&world), ["A#1", "A#2"]);
+}
+
+#[test]
+fn attempts_end_at_their_limit_and_the_task_is_parked_not_dropped() {
+    let mut world = World::with_tasks(policy("[limits]\nattempts = 2\nturns = 2"), vec![task("A", "")]);
+    let mut turns = 0;
+    while world.state.ended().is_none() {
+        world.check();
+        let Some((effect, what)) = world.open_effects().into_iter().next() else {
+            world.now += 10_000;
+            world.tick();
+            continue;
+        };
+        turns += usize::from(matches!(what, Effect::RunTurn { .. }));
+        let event = match &what {
+            Effect::Review { head, .. } => {
+                EventKind::Reviewed { effect, reviews: vec![review(*head, vec![Finding::new(Severity::Error, "x", "y")])] }
+            }
+            what => world.good(effect, what),
+        };
+        world.tell(event);
+        world.tick();
+    }
+    assert_eq!((turns, dispatched(&world).len()), (4, 2));
+    assert_eq!(world.state.ended(), Some(EndReason::Blocked));
+}
+
+#[test]
+fn a_conflict_starts_anew_on_the_new_tip_and_a_lost_race_builds_a_new_candidate() {
+    let mut world = World::with_tasks(policy("[limits]\nbackoff = \"0ms\""), vec![task("A", "")]);
+    for _ in 0..4 {
+        world.step();
+    }
+    world.tell(EventKind::TipSeen(commit(40)));
+    let merge = find(&world, |what| matches!(what, Effect::Merge { .. }));
+    world.answer(merge, |effect| EventKind::Merged {
+        effect,
+        result: Err(MergeFailure::Conflict { tip: commit(40), paths: vec!["a".parse().expect("a path")] }),
+    });
+    world.tick();
+    let bases: Vec<_> = world
+        .ledger
+        .iter()
+        .filter_map(|record| match record {
+            Record::Dispatched { base, .. } => Some(*base),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(bases, [commit(1), commit(40)]);
+    while !world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Land { .. })) {
+        world.step();
+    }
+    let land = find(&world, |what| matches!(what, Effect::Land { .. }));
+    world.answer(land, |effect| EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved });
+    assert!(world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Merge { .. })), "a new candidate is built");
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+}
+
+#[test]
+fn a_red_gate_goes_back_with_what_it_printed() {
+    let mut world = World::with_tasks(policy(""), vec![task("A", "")]);
+    for _ in 0..5 {
+        world.step();
+    }
+    let gate = find(&world, |what| matches!(what, Effect::RunGate { .. }));
+    let Effect::RunGate { tree, gate: spec, .. } = gate.clone() else { unreachable!("it was just found") };
+    world.answer(gate, |effect| EventKind::GateRan { effect, report: report(spec, tree, 1) });
+    let verdict = world.ledger.iter().rev().find_map(|record| match record {
+        Record::Judged { verdict, .. } => Some(verdict.clone()),
+        _ => None,
+    });
+    assert!(matches!(verdict, Some(Verdict::Revise { findings }) if findings[0].rule == "gate/unit"));
+    let turn = run_turn(&world);
+    assert!(matches!(turn, Effect::RunTurn { turn: 2, .. }), "{turn:?}");
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+}
+
+#[test]
+fn what_a_crash_left_open_is_asked_for_again_but_no_agent_is() {
+    let mut world = World::with_tasks(policy(""), vec![task("A", "")]);
+    for _ in 0..12 {
+        if world.state.ended().is_some() {
+            break;
+        }
+        let mut again = world.clone();
+        let turns = |world: &World| {
+            world.ledger.iter().filter(|record| matches!(record, Record::Requested { what: Effect::RunTurn { .. }, .. })).count()
+        };
+        let before = turns(&again);
+        again.open(false);
+        again.answer(Effect::ReadRoadmap, |effect| EventKind::RoadmapRead {
+            effect,
+            roadmap: crate::world::roadmap(vec![task("A", "")]),
+        });
+        let was_working = world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunTurn { .. }));
+        if was_working {
+            assert_eq!(turns(&again), before, "its workspace is looked at first");
+            assert!(again.open_effects().iter().any(|(_, what)| matches!(what, Effect::Collect { .. })));
+        }
+        assert_eq!(to_the_end(&mut again), EndReason::Complete);
+        assert_eq!(dispatched(&again), ["A#1"], "the attempt went on");
+        world.step();
+    }
+    assert!(world.state.ended().is_some(), "every step was interrupted once");
+}
+
+#[test]
+fn a_new_run_takes_up_what_an_earlier_one_parked() {
+    let mut world = World::with_tasks(policy("[limits]\nattempts = 1"), vec![task("A", "")]);
+    world.answer(find(&world, |what| matches!(what, Effect::Prepare { .. })), |effect| EventKind::Prepared {
+        effect,
+        failure: Some("disk full".to_owned()),
+    });
+    assert_eq!(to_the_end(&mut world), EndReason::Blocked);
+    world.open(false);
+    world.answer(Effect::ReadRoadmap, |effect| EventKind::RoadmapRead {
+        effect,
+        roadmap: crate::world::roadmap(vec![task("A", "")]),
+    });
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+    assert_eq!(dispatched(&world), ["A#1", "A#2"]);
+}

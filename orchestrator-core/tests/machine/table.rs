@@ -1,0 +1,288 @@
+//! Every state × event pair: a row, a `Stale`, or an `IllegalEvent`. The whole table is a snapshot, to be read in review.
+
+use std::fmt::Write as _;
+
+use orchestrator_core::{
+    machine::{IllegalEvent, decide},
+    model::{
+        Answer, Checkout, Collected, Effect, EffectId, Event, EventKind, HoldId, HoldOption, LandingOutcome, MergeFailure, Opened,
+        RunId, RunMode, SessionRef, Timestamp, TurnOutcome, Usage, WorkspaceFate,
+    },
+};
+
+use crate::world::{World, commit, name, policy, report, review, roadmap, submission, task};
+
+/// One world for each state that a task, or the run, can be in.
+fn states() -> Vec<(&'static str, World)> {
+    let fresh = World::new(policy(""));
+    let mut reading = fresh.clone();
+    reading.open(false);
+    let paused = |claims: &str| {
+        let mut world = fresh.clone();
+        world.open(true);
+        world.tell(EventKind::ModeAsked(RunMode::Paused));
+        world.answer(Effect::ReadRoadmap, |effect| EventKind::RoadmapRead { effect, roadmap: roadmap(vec![task("T1", claims)]) });
+        world
+    };
+    let waiting = paused("");
+    let mut preparing = waiting.clone();
+    preparing.tell(EventKind::ModeAsked(RunMode::Active));
+    preparing.tick();
+    let mut turn_due = preparing.clone();
+    turn_due.tell(EventKind::ModeAsked(RunMode::Paused));
+    turn_due.step();
+    let after = |world: &World| {
+        let mut next = world.clone();
+        assert!(next.step(), "an effect was open");
+        next
+    };
+    let working = after(&preparing);
+    let collecting = after(&working);
+    let reviewing = after(&collecting);
+    let merging = after(&reviewing);
+    let gating = after(&merging);
+    let landing = after(&gating);
+    let landed = after(&landing);
+    let mut stopping = working.clone();
+    stopping.now += 3 * 3600 * 1000;
+    stopping.tick();
+    let mut silent = working.clone();
+    silent.now += 3600 * 1000;
+    let mut held = paused("claims = [{ id = \"c\", text = \"t\", surface = \"device\" }]");
+    held.tell(EventKind::ModeAsked(RunMode::Active));
+    while held.state.holds().next().is_none() {
+        assert!(held.tick().len() + usize::from(held.step()) > 0, "it comes to the hold");
+    }
+    let mut parked = reviewing.clone();
+    while parked.open_effects().iter().any(|(_, what)| !matches!(what, Effect::CleanUp { .. } | Effect::Report { .. })) {
+        let (effect, what) = parked.open_effects().remove(0);
+        let event = match what {
+            Effect::Collect { .. } => {
+                EventKind::Collected { effect, result: Collected::Nothing { blocked: Some("no".into()), dirty: false } }
+            }
+            Effect::Review { .. } => EventKind::Reviewed { effect, reviews: vec![review(commit(7), vec![crate::world::error()])] },
+            what => parked.good(effect, &what),
+        };
+        parked.tell(event);
+        parked.tick();
+    }
+    let mut ended = landed.clone();
+    while ended.step() {}
+    assert!(ended.state.ended().is_some());
+    vec![
+        ("fresh", fresh),
+        ("reading the roadmap", reading),
+        ("waiting (paused)", waiting),
+        ("preparing", preparing),
+        ("turn due (paused)", turn_due),
+        ("working", working),
+        ("working, silent for an hour", silent),
+        ("working, told to stop", stopping),
+        ("collecting", collecting),
+        ("reviewing", reviewing),
+        ("merging", merging),
+        ("gating", gating),
+        ("landing", landing),
+        ("landed, cleaning up", landed),
+        ("held", held),
+        ("parked, cleaning up", parked),
+        ("ended", ended),
+    ]
+}
+
+/// An event of every kind that closes, or speaks of, an effect.
+fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKind)> {
+    let gate = world.policy.gates.iter().next().map(|(name, rule)| rule.named(name)).expect("a gate");
+    let tree = format!("{:040x}", 5).parse().expect("an id");
+    let usage = Usage::default();
+    vec![
+        ("roadmap read", EventKind::RoadmapRead { effect, roadmap: roadmap(vec![task("T1", "")]) }),
+        ("prepared", EventKind::Prepared { effect, failure: None }),
+        ("prepared, failed", EventKind::Prepared { effect, failure: Some("disk full".into()) }),
+        ("session seen", EventKind::SessionSeen { effect, session: SessionRef("s".into()) }),
+        (
+            "turn seen",
+            EventKind::TurnSeen { effect, active: Timestamp(world.now), tool_in_flight: false, head: Some(commit(77)), usage },
+        ),
+        ("turn seen, stalled", EventKind::TurnSeen { effect, active: Timestamp(0), tool_in_flight: false, head: None, usage }),
+        ("turn ended", EventKind::TurnEnded { effect, outcome: TurnOutcome::Completed, usage }),
+        ("stop sent", EventKind::StopSent { effect }),
+        ("collected, work", EventKind::Collected { effect, result: Collected::Work(submission(commit(50))) }),
+        ("collected, nothing", EventKind::Collected { effect, result: Collected::Nothing { blocked: None, dirty: true } }),
+        (
+            "collected, blocked",
+            EventKind::Collected { effect, result: Collected::Nothing { blocked: Some("why".into()), dirty: false } },
+        ),
+        ("collected, unusable", EventKind::Collected { effect, result: Collected::Unusable { reason: "rewritten".into() } }),
+        ("reviewed, fine", EventKind::Reviewed { effect, reviews: vec![review(commit(50), Vec::new())] }),
+        ("reviewed, findings", EventKind::Reviewed { effect, reviews: vec![review(commit(50), vec![crate::world::error()])] }),
+        (
+            "merged, conflict",
+            EventKind::Merged { effect, result: Err(MergeFailure::Conflict { tip: commit(2), paths: Vec::new() }) },
+        ),
+        (
+            "merged, offends",
+            EventKind::Merged { effect, result: Err(MergeFailure::Offends { findings: vec![crate::world::error()] }) },
+        ),
+        ("merged, impossible", EventKind::Merged { effect, result: Err(MergeFailure::Impossible { reason: "away".into() }) }),
+        ("gate ran, green", EventKind::GateRan { effect, report: report(gate.clone(), tree, 0) }),
+        ("gate ran, red", EventKind::GateRan { effect, report: report(gate, tree, 1) }),
+        ("landed", EventKind::LandingTried { effect, outcome: LandingOutcome::Landed { commit: commit(60) } }),
+        ("landing, tip moved", EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved }),
+        ("landing, refused", EventKind::LandingTried { effect, outcome: LandingOutcome::Refused { reason: "hook".into() } }),
+        (
+            "landing, checkout dirty",
+            EventKind::LandingTried { effect, outcome: LandingOutcome::CheckoutDirty { paths: Vec::new() } },
+        ),
+        ("cleaned up", EventKind::CleanedUp { effect, fate: WorkspaceFate::Kept { reason: "dirty".into() } }),
+        ("reported", EventKind::Reported { effect, failure: None }),
+        ("interrupted", EventKind::Interrupted { effect }),
+    ]
+}
+
+/// An event of every other kind.
+fn run_events() -> Vec<(&'static str, EventKind)> {
+    let opened = Opened {
+        run: RunId::new("again").expect("a name"),
+        policy: policy("").hash(),
+        seed: 1,
+        backends: vec![("agent".parse().expect("a name"), true)],
+        wait: false,
+    };
+    let answer = |hold, option| EventKind::Answered(Answer { hold: HoldId(hold), option, note: None });
+    vec![
+        ("opened", EventKind::Opened(opened)),
+        ("drain asked", EventKind::ModeAsked(RunMode::Drain)),
+        ("answer: approve", answer(1, HoldOption::Approve)),
+        ("answer: park", answer(1, HoldOption::Park)),
+        ("answer: not an option", answer(1, HoldOption::Retry)),
+        ("answer: no such hold", answer(9, HoldOption::Park)),
+        ("tip seen", EventKind::TipSeen(commit(88))),
+        ("checkout dirty", EventKind::CheckoutSeen(Checkout::Dirty { paths: vec!["a".parse().expect("a path")] })),
+        ("tick", EventKind::Tick),
+        ("stop asked", EventKind::StopAsked),
+    ]
+}
+
+/// Every kind of event is in the table: a new one does not compile until it is listed here, and the count below fails until it is there.
+fn kind_index(kind: &EventKind) -> usize {
+    match kind {
+        EventKind::Opened(_) => 0,
+        EventKind::RoadmapRead { .. } => 1,
+        EventKind::ModeAsked(_) => 2,
+        EventKind::Answered(_) => 3,
+        EventKind::TipSeen(_) => 4,
+        EventKind::CheckoutSeen(_) => 5,
+        EventKind::Tick => 6,
+        EventKind::StopAsked => 7,
+        EventKind::Prepared { .. } => 8,
+        EventKind::SessionSeen { .. } => 9,
+        EventKind::TurnSeen { .. } => 10,
+        EventKind::TurnEnded { .. } => 11,
+        EventKind::StopSent { .. } => 12,
+        EventKind::Collected { .. } => 13,
+        EventKind::Reviewed { .. } => 14,
+        EventKind::Merged { .. } => 15,
+        EventKind::GateRan { .. } => 16,
+        EventKind::LandingTried { .. } => 17,
+        EventKind::CleanedUp { .. } => 18,
+        EventKind::Reported { .. } => 19,
+        EventKind::Interrupted { .. } => 20,
+    }
+}
+
+fn outcome(world: &World, kind: EventKind) -> String {
+    match decide(&world.state, Event { at: Timestamp(world.now + 1), kind: kind.clone() }, &world.policy) {
+        Ok(records) => {
+            // What was decided can be applied, and something may follow from it.
+            let mut world = world.clone();
+            world.tell(kind);
+            world.tick();
+            world.check();
+            let names: Vec<_> = records.iter().map(name).collect();
+            if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+        }
+        Err(IllegalEvent::NotOpened) => "ILLEGAL: not opened".to_owned(),
+        Err(IllegalEvent::UnknownEffect(_)) => "ILLEGAL: unknown effect".to_owned(),
+        Err(IllegalEvent::WrongKind(_)) => "ILLEGAL: wrong kind".to_owned(),
+        Err(other) => panic!("an illegal event of a new kind: {other}"),
+    }
+}
+
+#[test]
+fn the_whole_table() {
+    let mut kinds = std::collections::BTreeSet::new();
+    let mut text = String::new();
+    for (state, world) in states() {
+        let _ = writeln!(text, "## {state}");
+        for (event, kind) in run_events() {
+            kinds.insert(kind_index(&kind));
+            let _ = writeln!(text, "{event}: {}", outcome(&world, kind));
+        }
+        for (effect, what) in world.open_effects() {
+            let what = serde_json::to_value(&what).expect("serialises");
+            let what = what.as_object().and_then(|members| members.keys().next().cloned()).unwrap_or_else(|| what.to_string());
+            let _ = writeln!(text, "# {effect} {what}");
+            for (event, kind) in effect_events(&world, effect) {
+                kinds.insert(kind_index(&kind));
+                let outcome = outcome(&world, kind);
+                // All that is not listed is illegal, as asserted below.
+                if outcome != "ILLEGAL: wrong kind" {
+                    let _ = writeln!(text, "{event}: {outcome}");
+                }
+            }
+        }
+        text.push('\n');
+    }
+    assert_eq!(kinds.len(), 21, "every kind of event is in the table");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn an_effect_is_closed_by_its_own_kind_of_event_only() {
+    let closers: [(&str, &[usize]); 11] = [
+        ("ReadRoadmap", &[1]),
+        ("Prepare", &[8]),
+        ("RunTurn", &[9, 10, 11]),
+        ("StopTurn", &[12]),
+        ("Collect", &[13]),
+        ("Review", &[14]),
+        ("Merge", &[15]),
+        ("RunGate", &[16]),
+        ("Land", &[17]),
+        ("CleanUp", &[18]),
+        ("Report", &[19]),
+    ];
+    let mut seen = std::collections::BTreeSet::new();
+    for (state, world) in states() {
+        for (effect, what) in world.open_effects() {
+            let debug = format!("{what:?}");
+            let (kind, own) = closers.iter().find(|(kind, _)| debug.starts_with(kind)).expect("a known effect");
+            seen.insert(*kind);
+            for (event, kind) in effect_events(&world, effect) {
+                let (index, outcome) = (kind_index(&kind), outcome(&world, kind));
+                let legal = own.contains(&index) || index == 20;
+                assert_eq!(outcome == "ILLEGAL: wrong kind", !legal, "{state}: {event} for {debug}: {outcome}");
+            }
+        }
+    }
+    assert_eq!(seen.len(), closers.len(), "every kind of effect was open in some state: {seen:?}");
+}
+
+#[test]
+fn a_late_event_is_stale_and_one_for_an_effect_that_never_was_is_illegal() {
+    for (state, world) in states() {
+        let unknown = EffectId(10_000);
+        for (event, kind) in effect_events(&world, unknown) {
+            let expected = if world.state.run().is_none() { "ILLEGAL: not opened" } else { "ILLEGAL: unknown effect" };
+            assert_eq!(outcome(&world, kind), expected, "{state}: {event}");
+        }
+        let open = world.state.open_effects();
+        let last = open.keys().next_back().map_or(0, |effect| effect.0);
+        for closed in (1..last).map(EffectId).filter(|effect| !open.contains_key(effect)) {
+            for (event, kind) in effect_events(&world, closed) {
+                assert_eq!(outcome(&world, kind), "stale", "{state}: {event} for {closed}");
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Random worlds: whatever happens in whatever order, the laws hold after each event, and a run that is let alone ends.
+
+use orchestrator_core::model::{
+    Collected, Effect, EffectId, EventKind, Finding, LandingOutcome, MergeFailure, RunMode, Severity, TurnOutcome, Usage,
+    WorkspaceFate,
+};
+use proptest::prelude::*;
+
+use crate::world::{World, commit, policy, report, review, task};
+
+/// One way in which an effect can end, by a number.
+fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> EventKind {
+    let findings = || vec![Finding::new(Severity::Error, "x", "y")];
+    match (what, choice % 8) {
+        (Effect::Prepare { .. }, 0) => EventKind::Prepared { effect, failure: Some("no".into()) },
+        (Effect::RunTurn { .. }, 0) => {
+            EventKind::TurnEnded { effect, outcome: TurnOutcome::Crashed { detail: "x".into() }, usage: Usage::default() }
+        }
+        (Effect::RunTurn { .. }, 1) => {
+            EventKind::TurnEnded { effect, outcome: TurnOutcome::UsageLimited { until: None }, usage: Usage::default() }
+        }
+        (Effect::RunTurn { .. }, 2) => {
+            EventKind::TurnEnded { effect, outcome: TurnOutcome::Authentication { reason: "x".into() }, usage: Usage::default() }
+        }
+        (Effect::RunTurn { .. }, 3) => EventKind::Interrupted { effect },
+        (Effect::Collect { .. }, 0) => EventKind::Collected { effect, result: Collected::Nothing { blocked: None, dirty: true } },
+        (Effect::Collect { .. }, 1) => EventKind::Collected { effect, result: Collected::Unusable { reason: "x".into() } },
+        (Effect::Collect { .. }, 2) => EventKind::Interrupted { effect },
+        (Effect::Review { head, .. }, 0) => EventKind::Reviewed { effect, reviews: vec![review(*head, findings())] },
+        (Effect::Merge { .. }, 0) => {
+            EventKind::Merged { effect, result: Err(MergeFailure::Conflict { tip: commit(5), paths: Vec::new() }) }
+        }
+        (Effect::Merge { .. }, 1) => EventKind::Merged { effect, result: Err(MergeFailure::Offends { findings: findings() }) },
+        (Effect::Merge { .. }, 2) => EventKind::Merged { effect, result: Err(MergeFailure::Impossible { reason: "x".into() }) },
+        (Effect::RunGate { tree, gate, .. }, 0) => EventKind::GateRan { effect, report: report(gate.clone(), *tree, 1) },
+        (Effect::Land { .. }, 0) => EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved },
+        (Effect::Land { .. }, 1) => EventKind::LandingTried { effect, outcome: LandingOutcome::Refused { reason: "x".into() } },
+        (Effect::Land { .. }, 2) => EventKind::Interrupted { effect },
+        (Effect::CleanUp { .. }, 0) => EventKind::CleanedUp { effect, fate: WorkspaceFate::Kept { reason: "x".into() } },
+        (what, _) => world.good(effect, what),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_laws_hold_after_every_event(choices in proptest::collection::vec(any::<(u8, u8)>(), 0..200)) {
+        let tasks = vec![
+            task("A", "allow = [\"src/**\"]"),
+            task("B", "allow = [\"src/b\"]\nresources = [\"x\"]"),
+            task("C", "allow = [\"docs/**\"]\nresources = [\"x\"]\napprove = [\"landing\"]"),
+            task("D", "allow = [\"etc/**\"]\nafter = [\"C\"]").in_package("late".parse().expect("a name")),
+        ];
+        let mut world = World::with_tasks(policy("max_sessions = 2\n[limits]\nbackoff = \"2ms\""), tasks);
+        for (pick, choice) in choices {
+            let open = world.open_effects();
+            if world.state.ended().is_some() {
+                break;
+            }
+            if pick % 16 == 15 {
+                let mode = [RunMode::Active, RunMode::Drain, RunMode::Paused][usize::from(choice) % 3];
+                world.tell(EventKind::ModeAsked(mode));
+            } else if let Some((effect, what)) = open.get(usize::from(pick) % open.len().max(1)) {
+                let event = ending(&mut world, *effect, what, choice);
+                world.tell(event);
+            }
+            world.tick();
+            world.check();
+        }
+        // Let alone, it ends for a reason.
+        for _ in 0..2000 {
+            if world.state.ended().is_some() {
+                break;
+            }
+            if !world.step() {
+                world.now += 1000;
+                world.tick();
+            }
+        }
+        prop_assert!(world.state.ended().is_some(), "it goes on for ever: {:?}", world.state.tasks());
+        world.check();
+    }
+}

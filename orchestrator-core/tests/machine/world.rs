@@ -1,0 +1,228 @@
+//! A world in memory for the machine: it answers effects as it is told to.
+
+use orchestrator_core::{
+    machine::{State, apply, decide, replay},
+    model::{
+        BlobId, Candidate, Change, ChangeKind, Collected, CommitId, ContentHash, ContractKeys, Effect, EffectId, Entry, Event,
+        EventKind, Finding, GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, LandingOutcome, Mode, Opened,
+        Opinion, Policy, Record, Review, Roadmap, RunId, Severity, Span, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome,
+        Usage, WorkspaceFate,
+    },
+};
+
+/// A machine with its ledger and a clock that moves by one with each event.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) policy: Policy,
+    pub(crate) ledger: Vec<Record>,
+    pub(crate) now: u64,
+    commits: u64,
+}
+
+pub(crate) fn task_id(id: &str) -> TaskId {
+    TaskId::new(id).expect("a valid id")
+}
+
+pub(crate) fn commit(number: u64) -> CommitId {
+    format!("{number:040x}").parse().expect("a valid id")
+}
+
+fn tree(number: u64) -> TreeId {
+    format!("{number:040x}").parse().expect("a valid id")
+}
+
+/// A task with the contract's keys as TOML.
+pub(crate) fn task(id: &str, keys: &str) -> Task {
+    let keys: ContractKeys = toml::from_str(keys).expect("valid keys");
+    Task::new(task_id(id), format!("task {id}")).with_keys(keys)
+}
+
+pub(crate) fn policy(more: &str) -> Policy {
+    let text = format!("{more}\n[gates.unit]\nrun = [\"true\"]\ndefault = true\n");
+    Policy::parse(&text).expect("a valid policy")
+}
+
+/// The name of a record, as the ledger writes it.
+pub(crate) fn name(record: &Record) -> String {
+    match serde_json::to_value(record).expect("serialises") {
+        serde_json::Value::Object(members) => members.keys().next().expect("one member").clone(),
+        serde_json::Value::String(name) => name,
+        other => panic!("a record is an object or a name, not {other}"),
+    }
+}
+
+impl World {
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self { state: State::default(), policy, ledger: Vec::new(), now: 1000, commits: 100 }
+    }
+
+    /// A run that is open and has read these tasks, in this mode, and has not yet ticked on them.
+    pub(crate) fn with_tasks(policy: Policy, tasks: Vec<Task>) -> Self {
+        let mut world = Self::new(policy);
+        world.open(false);
+        world.answer(Effect::ReadRoadmap, move |effect| EventKind::RoadmapRead { effect, roadmap: roadmap(tasks) });
+        world
+    }
+
+    pub(crate) fn open(&mut self, wait: bool) {
+        let agent = "agent".parse().expect("a name");
+        let run = RunId::new(format!("run{}", self.now)).expect("a name");
+        self.tell(EventKind::Opened(Opened { run, policy: self.policy.hash(), seed: 7, backends: vec![(agent, true)], wait }));
+        self.tick();
+    }
+
+    /// Decides, appends, applies; the names of what was recorded.
+    pub(crate) fn tell(&mut self, kind: EventKind) -> Vec<String> {
+        self.now += 1;
+        let event = Event { at: Timestamp(self.now), kind };
+        let records = decide(&self.state, event.clone(), &self.policy).unwrap_or_else(|error| panic!("{error}: {event:?}"));
+        for record in &records {
+            apply(&mut self.state, record).unwrap_or_else(|misfit| panic!("{misfit}: {record:?} after {event:?}"));
+        }
+        let names = records.iter().map(name).collect();
+        self.ledger.extend(records);
+        names
+    }
+
+    /// Ticks until nothing more is due.
+    pub(crate) fn tick(&mut self) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            let names = self.tell(EventKind::Tick);
+            if names.is_empty() {
+                return all;
+            }
+            all.extend(names);
+        }
+    }
+
+    pub(crate) fn open_effects(&self) -> Vec<(EffectId, Effect)> {
+        self.state.open_effects().iter().map(|(effect, what)| (*effect, what.clone())).collect()
+    }
+
+    /// Closes the open effect of the same kind as `like`, for the first task that has one, and ticks.
+    pub(crate) fn answer(&mut self, like: Effect, event: impl FnOnce(EffectId) -> EventKind) -> Vec<String> {
+        let kind = std::mem::discriminant(&like);
+        let found = self.open_effects().into_iter().find(|(_, what)| std::mem::discriminant(what) == kind);
+        let (effect, _) = found.unwrap_or_else(|| panic!("no such effect is open: {like:?} among {:?}", self.open_effects()));
+        let mut names = self.tell(event(effect));
+        names.extend(self.tick());
+        names
+    }
+
+    /// The event by which an effect ends well.
+    pub(crate) fn good(&mut self, effect: EffectId, what: &Effect) -> EventKind {
+        self.commits += 1;
+        let fresh = commit(self.commits);
+        match what {
+            Effect::ReadRoadmap => EventKind::RoadmapRead { effect, roadmap: roadmap(Vec::new()) },
+            Effect::Prepare { .. } => EventKind::Prepared { effect, failure: None },
+            Effect::RunTurn { .. } => EventKind::TurnEnded {
+                effect,
+                outcome: TurnOutcome::Completed,
+                usage: Usage { input_tokens: 10, output_tokens: 5, usd: 0.5 },
+            },
+            Effect::StopTurn { .. } => EventKind::StopSent { effect },
+            Effect::Collect { .. } => EventKind::Collected { effect, result: Collected::Work(submission(fresh)) },
+            Effect::Review { head, .. } => EventKind::Reviewed { effect, reviews: vec![review(*head, Vec::new())] },
+            Effect::Merge { head, .. } => {
+                let tip = self.state.tip().expect("a tip is known");
+                EventKind::Merged {
+                    effect,
+                    result: Ok(Candidate { head: *head, tip, tree: tree(self.commits), changes: vec![change("a")] }),
+                }
+            }
+            Effect::RunGate { tree, gate, .. } => EventKind::GateRan { effect, report: report(gate.clone(), *tree, 0) },
+            Effect::Land { .. } => EventKind::LandingTried { effect, outcome: LandingOutcome::Landed { commit: fresh } },
+            Effect::CleanUp { .. } => EventKind::CleanedUp { effect, fate: WorkspaceFate::Removed { kept: None } },
+            Effect::Report { .. } => EventKind::Reported { effect, failure: None },
+        }
+    }
+
+    /// Closes the first open effect well, and ticks. False when none is open.
+    pub(crate) fn step(&mut self) -> bool {
+        let Some((effect, what)) = self.open_effects().into_iter().next() else { return false };
+        let event = self.good(effect, &what);
+        self.tell(event);
+        self.tick();
+        true
+    }
+
+    /// What must hold at any time.
+    pub(crate) fn check(&self) {
+        assert_eq!(replay(&self.ledger).expect("replays"), self.state, "the replayed ledger equals the live state");
+        let steps: Vec<_> = self.state.tasks().iter().filter_map(|entry| entry.active()).collect();
+        assert!(steps.iter().filter(|active| active.step.in_lane()).count() <= 1, "the landing lane holds one at a time");
+        let sessions = steps.iter().filter(|active| active.step.takes_session()).count();
+        assert!(sessions <= self.policy.max_sessions as usize, "no more sessions than the policy allows");
+        let open: Vec<_> = self.state.tasks().iter().filter_map(|entry| entry.occupying()).collect();
+        for (at, one) in open.iter().enumerate() {
+            for other in &open[at + 1..] {
+                let overlap = one.contract.allow.iter().any(|a| other.contract.allow.iter().any(|b| a.overlaps(b)));
+                assert!(!overlap, "{} and {} may change the same paths", one.id, other.id);
+                assert!(!one.contract.resources.iter().any(|r| other.contract.resources.contains(r)), "a resource is held alone");
+            }
+        }
+        let mut asked: Vec<_> = self
+            .ledger
+            .iter()
+            .filter_map(|record| match record {
+                Record::Requested { effect, .. } => Some(effect.0),
+                _ => None,
+            })
+            .collect();
+        let count = asked.len();
+        asked.dedup();
+        assert_eq!(asked.len(), count, "no effect id is given twice");
+        assert!(asked.is_sorted());
+    }
+}
+
+pub(crate) fn roadmap(tasks: Vec<Task>) -> Roadmap {
+    Roadmap { revision: "1".to_owned(), tip: commit(1), tasks }
+}
+
+pub(crate) fn change(path: &str) -> Change {
+    let blob: BlobId = format!("{:040x}", 9).parse().expect("an id");
+    Change {
+        path: path.parse().expect("a path"),
+        kind: ChangeKind::Added,
+        old: None,
+        new: Some(Entry { mode: Mode::File, id: blob }),
+    }
+}
+
+pub(crate) fn submission(head: CommitId) -> Submission {
+    Submission {
+        head,
+        tree: tree(3),
+        commits: 1,
+        changes: vec![change("a")],
+        uncommitted: Vec::new(),
+        handoff: HandoffReport::Read(Handoff::new("T1", 1, HandoffStatus::Done)),
+        findings: Vec::new(),
+        artifacts: Vec::new(),
+    }
+}
+
+pub(crate) fn review(commit: CommitId, findings: Vec<Finding>) -> Review {
+    Review { reviewer: "r".to_owned(), commit, opinion: Opinion::Looked { findings } }
+}
+
+pub(crate) fn error() -> Finding {
+    Finding::new(Severity::Error, "paths/contract", "not allowed")
+}
+
+pub(crate) fn report(gate: GateSpec, tree: TreeId, code: i32) -> GateReport {
+    let hash = ContentHash::of(b"");
+    GateReport {
+        gate,
+        tree,
+        environment: hash,
+        outcome: GateOutcome::Exited { code },
+        output: hash,
+        tail: String::new(),
+        took: Span(1),
+    }
+}
