@@ -1,1 +1,50 @@
-//! x
+//! Timing side by side: each figure beside its rival, in the same run, as medians and ratios.
+
+use std::time::{Duration, Instant};
+
+/// How often something is timed.
+#[derive(Debug, Clone, Copy)]
+pub struct Rounds(pub usize);
+
+impl Rounds {
+    /// Many, or few for a quick look (`cargo bench -p benches -- --quick`).
+    #[must_use]
+    pub fn from_arguments(many: usize, few: usize) -> Self {
+        Self(if std::env::args().any(|argument| argument == "--quick") { few } else { many })
+    }
+}
+
+/// Times one run of something.
+pub fn time(work: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    work();
+    began.elapsed()
+}
+
+/// The middle one.
+#[must_use]
+pub fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Times two things in turn, so that both meet the same noise, and returns the median of each.
+pub fn side_by_side(
+    rounds: Rounds,
+    mut ours: impl FnMut() -> Duration,
+    mut rival: impl FnMut() -> Duration,
+) -> (Duration, Duration) {
+    let mut times = (Vec::new(), Vec::new());
+    for _ in 0..rounds.0 {
+        times.0.push(ours());
+        times.1.push(rival());
+    }
+    (median(times.0), median(times.1))
+}
+
+/// Prints one line of the table.
+pub fn line(figure: &str, ours: Duration, beside: &str, rival: Duration) {
+    let millis = |time: Duration| format!("{:.3} ms", time.as_secs_f64() * 1000.0);
+    let ratio = ours.as_secs_f64() / rival.as_secs_f64().max(f64::EPSILON);
+    println!("{figure:<44} {:>12}   {beside:<36} {:>12}   ratio {ratio:>8.4}", millis(ours), millis(rival));
+}

@@ -217,7 +217,7 @@ async fn tasks_agents_and_stores_may_come_from_code() {
 async fn bad_input_is_refused_before_anything_starts() {
     let refused = async |sandbox: &Sandbox, builder: OrchestratorBuilder| -> String {
         let builder = builder.repository(sandbox.repo()).state_dir(sandbox.state()).roadmap("ROADMAP.md".parse().expect("a path"));
-        let error = builder.build().await.err().expect("is refused").to_string();
+        let error = builder.build().await.expect_err("is refused").to_string();
         assert!(!sandbox.state().join("attempts").exists(), "nothing was started");
         error.replace(&sandbox.path().canonicalize().expect("is there").display().to_string(), "DIR")
     };

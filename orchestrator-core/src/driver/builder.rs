@@ -17,7 +17,7 @@ use crate::{
     git::{Destination, Git, Trusted, UserRepository, Workspaces},
     machine::{freeze, replay},
     model::{AgentSpec, BackendName, ContentHash, Pattern, Policy, PolicyError, RepoPath, RunId},
-    port::{AgentBackend, AgentError, EvidenceStore, Ledger, Reviewer, Sequence, TaskSource},
+    port::{AgentBackend, EvidenceStore, Ledger, Reviewer, Sequence, TaskSource},
     review,
     source::MarkdownRoadmap,
     store::{FileEvidence, FileLedger},
@@ -217,8 +217,7 @@ fn add_command_agents(policy: &Policy, backends: &mut BTreeMap<BackendName, Arc<
         return Err(PolicyError::Value { key: format!("agents.{name}.kind"), why }.into());
     }
     if backends.is_empty() {
-        let error = AgentError::Other("define one in the policy, or give one with `backend`".to_owned());
-        return Err(BuildError::Agent { name: BackendName::new("none").expect("a valid name"), error });
+        return Err(BuildError::NoAgent);
     }
     Ok(())
 }

@@ -59,7 +59,7 @@ impl World {
                     match self.keep_artifact(workspace, turn, name).await? {
                         Ok(kept) => submission.artifacts.push(kept),
                         Err(why) => {
-                            submission.findings.push(Finding::new(Severity::Error, "artifact/missing", why).at(name.clone()))
+                            submission.findings.push(Finding::new(Severity::Error, "artifact/missing", why).at(name.clone()));
                         }
                     }
                 }

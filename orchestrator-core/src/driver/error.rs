@@ -47,6 +47,9 @@ pub enum BuildError {
     /// The roadmap cannot be worked on.
     #[error("the roadmap cannot be worked on:\n{}", .0.iter().map(|fault| format!("  - {fault}")).collect::<Vec<_>>().join("\n"))]
     Roadmap(Vec<RoadmapFault>),
+    /// Nobody is there to do the work.
+    #[error("there is no agent: define one in the policy, as in `[agents.NAME]`, or give one to the builder")]
+    NoAgent,
     /// An agent cannot be used.
     #[error("agent `{name}`: {error}")]
     Agent {

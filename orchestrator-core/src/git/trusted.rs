@@ -148,7 +148,13 @@ impl Trusted {
             }
             Destination::Local => self.user.git_dir().to_string_lossy().into_owned(),
         };
-        self.fetch(&from, TARGET).await?;
+        self.fetch(&from, TARGET).await.map_err(|error| match &self.destination {
+            Destination::Remote { name, fetch_url, .. } if error.to_string().contains("couldn't find remote ref") => {
+                let why = format!("the remote `{name}` has no branch `{}`: push it first, or name another `target`", self.target);
+                GitError::Repository { path: fetch_url.clone(), why }
+            }
+            Destination::Remote { .. } | Destination::Local => error,
+        })?;
         self.tip().await?.ok_or_else(|| GitError::Output { verb: "fetch".to_owned(), what: format!("no tip of `{}`", self.target) })
     }
 

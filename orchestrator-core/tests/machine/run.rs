@@ -99,7 +99,7 @@ fn a_package_that_waits_for_a_person_is_left_with_a_reason() {
     assert_eq!(dispatched(&world), ["B#1"]);
     assert_eq!(to_the_end(&mut world), EndReason::WaitingForAPerson);
     world.open(false);
-    world.answer(Effect::ReadRoadmap, |effect| EventKind::RoadmapRead {
+    world.answer(&Effect::ReadRoadmap, |effect| EventKind::RoadmapRead {
         effect,
         roadmap: crate::world::roadmap(vec![
             packaged("A", "one", "approve = [\"dispatch\"]\nallow = [\"a\"]"),
@@ -114,7 +114,7 @@ fn an_approval_lets_the_task_go() {
     let mut world = World::new(policy(""));
     world.open(true);
     let tasks = vec![task("A", "approve = [\"dispatch\", \"landing\"]")];
-    world.answer(Effect::ReadRoadmap, |effect| EventKind::RoadmapRead { effect, roadmap: crate::world::roadmap(tasks) });
+    world.answer(&Effect::ReadRoadmap, |effect| EventKind::RoadmapRead { effect, roadmap: crate::world::roadmap(tasks) });
     assert_eq!(world.state.ended(), None, "it was told to wait");
     let approve =
         |hold| EventKind::Answered(Answer { hold: HoldId(hold), option: HoldOption::Approve, note: Some("fine".to_owned()) });
@@ -169,12 +169,12 @@ fn budgets_stop_before_the_next_spend() {
 fn a_tasks_own_budget_parks_it() {
     let mut world = World::with_tasks(policy(""), vec![task("A", "budget = { tokens = 15 }")]);
     world.step();
-    world.answer(run_turn(&world), |effect| EventKind::TurnEnded {
+    world.answer(&run_turn(&world), |effect| EventKind::TurnEnded {
         effect,
         outcome: TurnOutcome::Completed,
         usage: Usage { input_tokens: 20, output_tokens: 0, usd: 0.0 },
     });
-    world.answer(collect(&world), |effect| EventKind::Collected {
+    world.answer(&collect(&world), |effect| EventKind::Collected {
         effect,
         result: Collected::Nothing { blocked: None, dirty: false },
     });
@@ -211,12 +211,12 @@ fn a_usage_limit_waits_for_its_reset_and_spends_no_attempt() {
     let mut world = World::with_tasks(policy("[limits]\nattempts = 1"), vec![task("A", "")]);
     world.step();
     let until = Timestamp(world.now + 5000);
-    world.answer(run_turn(&world), |effect| EventKind::TurnEnded {
+    world.answer(&run_turn(&world), |effect| EventKind::TurnEnded {
         effect,
         outcome: TurnOutcome::UsageLimited { until: Some(until) },
         usage: Usage::default(),
     });
-    world.answer(collect(&world), |effect| EventKind::Collected {
+    world.answer(&collect(&world), |effect| EventKind::Collected {
         effect,
         result: Collected::Nothing { blocked: None, dirty: false },
     });
@@ -258,7 +258,7 @@ fn a_conflict_starts_anew_on_the_new_tip_and_a_lost_race_builds_a_new_candidate(
     }
     world.tell(EventKind::TipSeen(commit(40)));
     let merge = find(&world, |what| matches!(what, Effect::Merge { .. }));
-    world.answer(merge, |effect| EventKind::Merged {
+    world.answer(&merge, |effect| EventKind::Merged {
         effect,
         result: Err(MergeFailure::Conflict { tip: commit(40), paths: vec!["a".parse().expect("a path")] }),
     });
@@ -276,7 +276,7 @@ fn a_conflict_starts_anew_on_the_new_tip_and_a_lost_race_builds_a_new_candidate(
         world.step();
     }
     let land = find(&world, |what| matches!(what, Effect::Land { .. }));
-    world.answer(land, |effect| EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved });
+    world.answer(&land, |effect| EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved });
     assert!(world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Merge { .. })), "a new candidate is built");
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
 }
@@ -289,7 +289,7 @@ fn a_red_gate_goes_back_with_what_it_printed() {
     }
     let gate = find(&world, |what| matches!(what, Effect::RunGate { .. }));
     let Effect::RunGate { tree, gate: spec, .. } = gate.clone() else { unreachable!("it was just found") };
-    world.answer(gate, |effect| EventKind::GateRan { effect, report: report(spec, tree, 1) });
+    world.answer(&gate, |effect| EventKind::GateRan { effect, report: report(spec, tree, 1) });
     let verdict = world.ledger.iter().rev().find_map(|record| match record {
         Record::Judged { verdict, .. } => Some(verdict.clone()),
         _ => None,
@@ -313,7 +313,7 @@ fn what_a_crash_left_open_is_asked_for_again_but_no_agent_is() {
         };
         let before = turns(&again);
         again.open(false);
-        again.answer(Effect::ReadRoadmap, |effect| EventKind::RoadmapRead {
+        again.answer(&Effect::ReadRoadmap, |effect| EventKind::RoadmapRead {
             effect,
             roadmap: crate::world::roadmap(vec![task("A", "")]),
         });
@@ -332,13 +332,13 @@ fn what_a_crash_left_open_is_asked_for_again_but_no_agent_is() {
 #[test]
 fn a_new_run_takes_up_what_an_earlier_one_parked() {
     let mut world = World::with_tasks(policy("[limits]\nattempts = 1"), vec![task("A", "")]);
-    world.answer(find(&world, |what| matches!(what, Effect::Prepare { .. })), |effect| EventKind::Prepared {
+    world.answer(&find(&world, |what| matches!(what, Effect::Prepare { .. })), |effect| EventKind::Prepared {
         effect,
         failure: Some("disk full".to_owned()),
     });
     assert_eq!(to_the_end(&mut world), EndReason::Blocked);
     world.open(false);
-    world.answer(Effect::ReadRoadmap, |effect| EventKind::RoadmapRead {
+    world.answer(&Effect::ReadRoadmap, |effect| EventKind::RoadmapRead {
         effect,
         roadmap: crate::world::roadmap(vec![task("A", "")]),
     });

@@ -21,7 +21,7 @@ fn states() -> Vec<(&'static str, World)> {
         let mut world = fresh.clone();
         world.open(true);
         world.tell(EventKind::ModeAsked(RunMode::Paused));
-        world.answer(Effect::ReadRoadmap, |effect| EventKind::RoadmapRead { effect, roadmap: roadmap(vec![task("T1", claims)]) });
+        world.answer(&Effect::ReadRoadmap, |effect| EventKind::RoadmapRead { effect, roadmap: roadmap(vec![task("T1", claims)]) });
         world
     };
     let waiting = paused("");

@@ -61,7 +61,7 @@ impl World {
     pub(crate) fn with_tasks(policy: Policy, tasks: Vec<Task>) -> Self {
         let mut world = Self::new(policy);
         world.open(false);
-        world.answer(Effect::ReadRoadmap, move |effect| EventKind::RoadmapRead { effect, roadmap: roadmap(tasks) });
+        world.answer(&Effect::ReadRoadmap, move |effect| EventKind::RoadmapRead { effect, roadmap: roadmap(tasks) });
         world
     }
 
@@ -102,8 +102,8 @@ impl World {
     }
 
     /// Closes the open effect of the same kind as `like`, for the first task that has one, and ticks.
-    pub(crate) fn answer(&mut self, like: Effect, event: impl FnOnce(EffectId) -> EventKind) -> Vec<String> {
-        let kind = std::mem::discriminant(&like);
+    pub(crate) fn answer(&mut self, like: &Effect, event: impl FnOnce(EffectId) -> EventKind) -> Vec<String> {
+        let kind = std::mem::discriminant(like);
         let found = self.open_effects().into_iter().find(|(_, what)| std::mem::discriminant(what) == kind);
         let (effect, _) = found.unwrap_or_else(|| panic!("no such effect is open: {like:?} among {:?}", self.open_effects()));
         let mut names = self.tell(event(effect));

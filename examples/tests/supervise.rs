@@ -1,0 +1,136 @@
+//! `supervise` as a user meets it: exit status, what it prints, and the snapshot that it leaves.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+};
+
+use orchestrator_testkit::{Sandbox, git, shell_worker};
+
+/// The example's binary. `cargo test` builds examples beside the tests of their package, unless it is told to run one test
+/// only: then it is built here.
+fn binary() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let own = std::env::current_exe().expect("has a path");
+        let profile = own.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
+        let binary = profile.join("examples/supervise");
+        if !binary.exists() {
+            let build = ["build", "--quiet", "--package", "examples", "--example", "supervise"];
+            let status = Command::new(env!("CARGO")).args(build).current_dir(env!("CARGO_MANIFEST_DIR")).status();
+            assert!(status.expect("cargo can be run").success(), "supervise can be built");
+        }
+        binary
+    };
+    BUILT.get_or_init(build).clone()
+}
+
+fn supervise(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).current_dir(directory).output().expect("supervise was built")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const ROADMAP: &str = "## Package: p\n\n- [ ] **A** First\n  ```toml\n  allow = [\"A.txt\"]\n  ```\n\n- [ ] **B** Second\n  \
+    ```toml\n  allow = [\"B.txt\"]\n  after = [\"A\"]\n  ```\n";
+
+/// A sandbox with a roadmap, and the arguments that every call needs.
+fn sandbox(script: &str) -> (Sandbox, Vec<String>) {
+    let sandbox = Sandbox::new();
+    sandbox.publish(&[("ROADMAP.md", ROADMAP)], "roadmap");
+    std::fs::write(sandbox.path().join("policy.toml"), "push = \"origin\"\n[limits]\nbackoff = \"1ms\"\nattempts = 1\nturns = 1\n")
+        .expect("writes");
+    let worker = shell_worker(sandbox.path(), "worker", script).join(" ");
+    let place = |path: PathBuf| path.to_string_lossy().into_owned();
+    let arguments = [
+        ("--repo", place(sandbox.repo())),
+        ("--state-dir", place(sandbox.state())),
+        ("--roadmap", "ROADMAP.md".to_owned()),
+        ("--policy", place(sandbox.path().join("policy.toml"))),
+        ("--agent-command", worker),
+    ];
+    let arguments = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+    (sandbox, arguments)
+}
+
+fn run(sandbox: &Sandbox, arguments: &[String], more: &[&str]) -> Output {
+    let all: Vec<_> = ["run"].into_iter().chain(arguments.iter().map(String::as_str)).chain(more.iter().copied()).collect();
+    supervise(sandbox.path(), &all)
+}
+
+const WORK: &str = "echo $ORCHESTRATOR_TASK > $ORCHESTRATOR_TASK.txt; commit work; handoff done";
+
+#[test]
+fn a_plan_says_what_would_happen_and_starts_nothing() {
+    let (sandbox, arguments) = sandbox(WORK);
+    let output = run(&sandbox, &arguments, &["--plan"]);
+    assert_eq!(
+        text(&output.stdout),
+        "A [p] First: starts now, with command\nB [p] Second: waits: after A\n",
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!sandbox.state().exists());
+}
+
+#[test]
+fn everything_landed_is_exit_status_0_and_status_says_so_afterwards() {
+    let (sandbox, arguments) = sandbox(WORK);
+    let json = sandbox.path().join("status.json");
+    let output = run(&sandbox, &arguments, &["--status-json", &json.to_string_lossy()]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let snapshot: serde_json::Value = serde_json::from_slice(&std::fs::read(json).expect("was written")).expect("is JSON");
+    assert_eq!(snapshot["version"], 1);
+    assert_eq!(snapshot["ended"], "complete");
+    let tip = git(&sandbox.remote(), &["rev-parse", "main"]);
+    assert_eq!(snapshot["tasks"][1]["state"], "landed");
+    assert_eq!(snapshot["tasks"][1]["landed_commit"], serde_json::json!(tip));
+    let place = [
+        "--repo",
+        &*sandbox.repo().to_string_lossy().into_owned(),
+        "--state-dir",
+        &*sandbox.state().to_string_lossy().into_owned(),
+    ]
+    .map(str::to_owned);
+    let status: Vec<_> = ["status", "--json"].into_iter().chain(place.iter().map(String::as_str)).collect();
+    let again: serde_json::Value = serde_json::from_slice(&supervise(sandbox.path(), &status).stdout).expect("is JSON");
+    assert_eq!(again, snapshot);
+}
+
+#[test]
+fn tasks_that_did_not_land_are_listed_with_exit_status_3() {
+    let (sandbox, arguments) = sandbox("case $ORCHESTRATOR_TASK in A) echo no >&2; exit 7 ;; esac");
+    let output = run(&sandbox, &arguments, &[]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{said}{}", text(&output.stderr));
+    assert!(said.contains("- A (parked): the agent failed: exit status 7: no"), "{said}");
+    assert!(said.contains("- B (waiting): after A"), "{said}");
+}
+
+#[test]
+fn bad_input_is_exit_status_2_and_names_the_place() {
+    let (sandbox, arguments) = sandbox(WORK);
+    std::fs::write(sandbox.path().join("policy.toml"), "push = \"origin\"\nmax_session = 2\n").expect("writes");
+    let output = run(&sandbox, &arguments, &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("policy.toml: line 2: unknown field `max_session`"), "{}", text(&output.stderr));
+    let output = supervise(sandbox.path(), &["run", "--repo", "/", "--roadmap", "ROADMAP.md"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("it is no git repository"), "{}", text(&output.stderr));
+    let output = supervise(sandbox.path(), &["run"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!sandbox.state().exists());
+}
+
+#[test]
+fn inside_an_agents_environment_it_refuses_to_run() {
+    let (_sandbox, arguments) = sandbox(WORK);
+    let mut command = Command::new(binary());
+    let output = command.arg("run").args(&arguments).env("ORCHESTRATOR_TASK", "R1").output().expect("supervise was built");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("agents start no agents"), "{}", text(&output.stderr));
+}

@@ -1,0 +1,36 @@
+//! The JSON schemas of the formats that people and other programs meet: a change of one of them is a change that is read.
+
+use orchestrator_core::{
+    Handoff, Policy, Snapshot,
+    model::{Contract, ContractKeys},
+};
+use schemars::{JsonSchema, schema_for};
+
+fn schema<T: JsonSchema>() -> String {
+    serde_json::to_string_pretty(&schema_for!(T)).expect("serialises")
+}
+
+#[test]
+fn the_handoff() {
+    insta::assert_snapshot!(schema::<Handoff>());
+}
+
+#[test]
+fn the_policy() {
+    insta::assert_snapshot!(schema::<Policy>());
+}
+
+#[test]
+fn the_contracts_keys() {
+    insta::assert_snapshot!(schema::<ContractKeys>());
+}
+
+#[test]
+fn the_contract() {
+    insta::assert_snapshot!(schema::<Contract>());
+}
+
+#[test]
+fn the_snapshot() {
+    insta::assert_snapshot!(schema::<Snapshot>());
+}
