@@ -134,3 +134,33 @@ fn inside_an_agents_environment_it_refuses_to_run() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("agents start no agents"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn who_commits_and_how_it_is_signed_comes_from_the_global_configuration() {
+    let (sandbox, arguments) = sandbox(WORK);
+    for key in ["user.name", "user.email", "commit.gpgSign"] {
+        git(&sandbox.repo(), &["config", "--unset", key]);
+    }
+    let gpg = sandbox.path().join("gpg");
+    let script = "#!/bin/sh\ncat > /dev/null\nprintf '\\n[GNUPG:] SIG_CREATED \\n' >&2\n\
+        printf -- '-----BEGIN PGP SIGNATURE-----\\nsigned\\n-----END PGP SIGNATURE-----\\n'\n";
+    std::fs::write(&gpg, script).expect("writes");
+    std::fs::set_permissions(&gpg, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("sets the mode");
+    let global = sandbox.path().join("global");
+    let signing = format!("[commit]\n\tgpgSign = true\n[gpg]\n\tprogram = {}\n", gpg.display());
+    let run = |configuration: &str| {
+        std::fs::write(&global, configuration).expect("writes");
+        let mut command = Command::new(binary());
+        command.arg("run").args(&arguments).env("GIT_CONFIG_GLOBAL", &global).env("GIT_CONFIG_NOSYSTEM", "1");
+        command.current_dir(sandbox.path()).output().expect("supervise was built")
+    };
+    let output = run(&signing);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("git does not know who you are"), "{}", text(&output.stderr));
+    let output = run(&format!("[user]\n\tname = Ada\n\temail = ada@example.org\n{signing}"));
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let landed = git(&sandbox.remote(), &["cat-file", "commit", "main"]);
+    assert!(landed.contains("committer Ada <ada@example.org>") && landed.contains("BEGIN PGP SIGNATURE"), "{landed}");
+    let worker = git(&sandbox.remote(), &["cat-file", "commit", "main^2"]);
+    assert!(worker.contains("author Ada") && !worker.contains("PGP"), "a worker signs nothing: {worker}");
+}

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use orchestrator_core::{
     driver::{Command, Inbox, Notice, Orchestrator, OrchestratorBuilder},
-    model::{Answer, BackendName, EndReason, HoldId, HoldOption, Policy, Push, Record, RepoPath, RunMode, TurnOutcome},
+    model::{
+        Answer, BackendName, Effect, EndReason, HoldId, HoldOption, Policy, Push, Record, RepoPath, RunMode, StopReason,
+        TurnOutcome,
+    },
     port::{Ledger as _, Sequence, Update},
     process::marked,
     source::TaskList,
@@ -119,11 +122,18 @@ async fn a_hanging_agent_is_stopped_at_its_limit_with_all_its_children() {
     let script = "trap '' TERM; setsid sleep 1000 & sleep 1000 & while :; do wait; done";
     let worker = shell_worker(sandbox.path(), "worker", script);
     let mut policy = policy(&worker, "");
-    policy.limits.turn = "300ms".parse().expect("a span");
-    policy.limits.attempts = 1;
+    policy.limits.turn = "30s".parse().expect("a span");
+    policy.limits.attempts = 2;
+    policy.limits.stall = Some("100ms".parse().expect("a span"));
     let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
     assert_eq!(outcome.report.ended, EndReason::Blocked);
-    assert_eq!(outcome.task("A").reason.as_deref(), Some("the turn was stopped"));
+    let reason = outcome.task("A").reason.clone().unwrap_or_default();
+    assert_eq!(reason, "2 attempts are used up; the last: the turn was stopped");
+    assert!(
+        outcome
+            .records()
+            .any(|record| matches!(record, Record::Requested { what: Effect::StopTurn { why: StopReason::Stalled, .. }, .. }))
+    );
     assert!(outcome.records().any(|record| matches!(record, Record::TurnEnded { outcome: TurnOutcome::Stopped, .. })));
     let path = sandbox.state().canonicalize().expect("is there");
     let mark = orchestrator_core::model::ContentHash::of(path.as_os_str().as_encoded_bytes()).to_string();

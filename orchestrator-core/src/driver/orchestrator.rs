@@ -490,7 +490,8 @@ impl Running {
             let event = EventKind::TurnSeen {
                 effect,
                 active: watched.active,
-                tool_in_flight: watched.patient || !watched.tools.is_empty(),
+                tool_in_flight: !watched.tools.is_empty(),
+                silence: watched.silence,
                 head: look.and_then(|look| look.head),
                 usage: watched.usage,
             };

@@ -14,7 +14,9 @@ use super::{
     orchestrator::Notice,
 };
 use crate::{
-    model::{Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, SessionRef, Timestamp, TurnOutcome, Usage},
+    model::{
+        Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, SessionRef, Span, Timestamp, TurnOutcome, Usage,
+    },
     port::{AgentError, ErrorClass, Silence, TurnControl, TurnRequest, Update},
     prompt::{PromptContext, prompt},
 };
@@ -32,8 +34,8 @@ pub(super) struct Watched {
     pub(super) active: Timestamp,
     pub(super) tools: BTreeSet<String>,
     pub(super) usage: Usage,
-    /// Whether the agent's silence means nothing, or not yet.
-    pub(super) patient: bool,
+    /// The silence beyond which something is wrong, as the backend says.
+    pub(super) silence: Option<Span>,
 }
 
 impl TurnWatch {
@@ -111,8 +113,11 @@ impl World {
             .with_environment(self.worker_environment())
             .with_places(workspace.repository(), contract);
         let mut turn = backend.start(request).await?;
-        let patient = backend.capabilities().silence == Silence::MeansNothing;
-        let inner = Mutex::new(Watched { active: now(), tools: BTreeSet::new(), usage: Usage::default(), patient });
+        let silence = match backend.capabilities().silence {
+            Silence::MeansNothing => None,
+            Silence::Beyond(time) => Some(Span(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))),
+        };
+        let inner = Mutex::new(Watched { active: now(), tools: BTreeSet::new(), usage: Usage::default(), silence });
         let watch = Arc::new(TurnWatch { control: turn.control(), attempt: job.attempt.clone(), inner });
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).insert(job.effect, Arc::clone(&watch));
         let mut outcome = None;

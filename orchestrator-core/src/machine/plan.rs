@@ -58,13 +58,7 @@ fn turn_limit(entry: &TaskEntry, active: &Active, policy: &Policy) -> crate::mod
 }
 
 /// Why a running turn must be stopped now, if it must.
-pub(super) fn stop_reason(
-    cx: &Context<'_>,
-    active: &Active,
-    last: Timestamp,
-    tool_in_flight: bool,
-    usage: Usage,
-) -> Option<StopReason> {
+pub(super) fn stop_reason(cx: &Context<'_>, active: &Active, stalled: bool, usage: Usage) -> Option<StopReason> {
     let Step::Working(working) = &active.step else { return None };
     let entry = cx.state.task(&active.attempt.id.task)?;
     if working.stopping.is_some() {
@@ -78,8 +72,7 @@ pub(super) fn stop_reason(
     if cx.at.since(working.began) >= turn_limit(entry, active, cx.policy) {
         return Some(StopReason::Deadline);
     }
-    let silent = cx.at.since(last.max(working.began)) >= cx.policy.limits.stall;
-    (silent && !tool_in_flight).then_some(StopReason::Stalled)
+    stalled.then_some(StopReason::Stalled)
 }
 
 /// The attempt that an effect belongs to.

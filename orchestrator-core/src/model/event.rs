@@ -70,6 +70,8 @@ pub enum EventKind {
         active: Timestamp,
         /// Whether a tool is in flight: then silence is no stall.
         tool_in_flight: bool,
+        /// The silence beyond which, says the backend, something is wrong; `None` where its silence means nothing.
+        silence: Option<Span>,
         /// The attempt's head, read from its repository.
         head: Option<CommitId>,
         /// What the turn has cost so far.

@@ -152,8 +152,9 @@ pub struct Limits {
     pub turns: u32,
     /// Wall time of one turn.
     pub turn: Span,
-    /// A turn that says nothing and changes nothing for so long is stopped.
-    pub stall: Span,
+    /// A turn that says nothing and changes nothing for so long, with no tool in flight, is stopped. Default: what the
+    /// agent's backend knows of its silences; for a command, whose silence means nothing, never.
+    pub stall: Option<Span>,
     /// Time between two looks at the real state.
     pub heartbeat: Span,
     /// From TERM to KILL when a turn is stopped.
@@ -180,7 +181,7 @@ impl Default for Limits {
             attempts: 3,
             turns: 3,
             turn: Span::secs(2 * 3600),
-            stall: Span::secs(20 * 60),
+            stall: None,
             heartbeat: Span::secs(15),
             grace: Span::secs(10),
             backoff: Span::secs(1),
@@ -273,7 +274,7 @@ impl Policy {
             ("limits.turns", u64::from(self.limits.turns)),
             ("limits.review_debt", u64::from(self.limits.review_debt)),
             ("limits.turn", self.limits.turn.0),
-            ("limits.stall", self.limits.stall.0),
+            ("limits.stall", self.limits.stall.map_or(1, |stall| stall.0)),
             ("limits.heartbeat", self.limits.heartbeat.0),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, number)| *number == 0) {

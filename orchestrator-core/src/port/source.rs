@@ -85,7 +85,7 @@ pub enum Outcome {
 #[non_exhaustive]
 pub enum SourceError {
     /// The roadmap is not there.
-    #[error("{path} is not in {revision}: commit it first")]
+    #[error("{path} is not in {revision}: commit it first, and push it where the policy pushes")]
     Missing {
         /// Where it should be.
         path: String,

@@ -6,7 +6,7 @@ use orchestrator_core::{
     machine::{IllegalEvent, decide},
     model::{
         Answer, Checkout, Collected, Effect, EffectId, Event, EventKind, HoldId, HoldOption, LandingOutcome, MergeFailure, Opened,
-        RunId, RunMode, SessionRef, Timestamp, TurnOutcome, Usage, WorkspaceFate,
+        RunId, RunMode, SessionRef, Span, Timestamp, TurnOutcome, Usage, WorkspaceFate,
     },
 };
 
@@ -102,9 +102,26 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
         ("session seen", EventKind::SessionSeen { effect, session: SessionRef("s".into()) }),
         (
             "turn seen",
-            EventKind::TurnSeen { effect, active: Timestamp(world.now), tool_in_flight: false, head: Some(commit(77)), usage },
+            EventKind::TurnSeen {
+                effect,
+                active: Timestamp(world.now),
+                tool_in_flight: false,
+                silence: Some(Span::secs(60)),
+                head: Some(commit(77)),
+                usage,
+            },
         ),
-        ("turn seen, stalled", EventKind::TurnSeen { effect, active: Timestamp(0), tool_in_flight: false, head: None, usage }),
+        (
+            "turn seen, stalled",
+            EventKind::TurnSeen {
+                effect,
+                active: Timestamp(0),
+                tool_in_flight: false,
+                silence: Some(Span::secs(60)),
+                head: None,
+                usage,
+            },
+        ),
         ("turn ended", EventKind::TurnEnded { effect, outcome: TurnOutcome::Completed, usage }),
         ("stop sent", EventKind::StopSent { effect }),
         ("collected, work", EventKind::Collected { effect, result: Collected::Work(submission(commit(50))) }),
