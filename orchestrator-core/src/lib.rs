@@ -13,10 +13,10 @@
 //!
 //! # The loop
 //!
-//! A [`Task`](model::Task) from a roadmap is dispatched when its turn has come: its package is the current one, what it comes
+//! A [`Task`] from a roadmap is dispatched when its turn has come: its package is the current one, what it comes
 //! after has landed, and no open task may change the same paths or holds the same resource. Its
-//! [`Contract`](model::Contract) is frozen then. It gets a repository, worktree and branch of its own, from a pinned base, and a
-//! fresh session of an agent. What the agent leaves is a [`Handoff`](model::Handoff): claims. Git says what is; reviewers compare.
+//! [`Contract`] is frozen then. It gets a repository, worktree and branch of its own, from a pinned base, and a
+//! fresh session of an agent. What the agent leaves is a [`Handoff`]: claims. Git says what is; reviewers compare.
 //! What passes is merged into the target's tip, and the gates run on *that* tree; while the tip stays, that very tree lands, by a
 //! push that can overwrite nothing. The workspace goes only with proof that nothing is lost. Whatever needs judgement, hardware
 //! or authority becomes a [`Hold`](model::Hold).
