@@ -110,7 +110,7 @@ async fn a_remote_that_refuses_keeps_the_work_and_a_person_is_asked() {
     std::fs::remove_file(hook.join("pre-receive")).expect("removes");
     let answer = Answer { hold: HoldId(1), option: HoldOption::Retry, note: Some("mended".to_owned()) };
     Inbox::of(&sandbox.state()).post(&Command::Answer(answer)).expect("posts");
-    let outcome = run_checked(&sandbox, builder(&sandbox, "exit 1", "").wait(true)).await;
+    let outcome = run_checked(&sandbox, builder(&sandbox, "exit 1", "")).await;
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
     assert_eq!(outcome.task("A").attempts, 1);
     assert_eq!(sandbox.remote_file("A.txt"), "A");

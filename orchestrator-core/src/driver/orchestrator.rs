@@ -329,6 +329,8 @@ impl Running {
     ) -> Result<EndReason, RunError> {
         self.tell(first).await?;
         self.tell(EventKind::CheckoutSeen(checkout)).await?;
+        // What was answered while nobody ran counts before it is decided that only a person can bring the run on.
+        self.read_inbox().await?;
         self.settle().await?;
         let every = |period: Duration| {
             let mut interval = tokio::time::interval_at(Instant::now() + period, period);
