@@ -61,7 +61,7 @@ impl View {
         let text = attempt.map_or_else(|| line.to_owned(), |attempt| format!("{:<8} {line}", attempt.to_string()));
         let Some((all, bars)) = &mut self.bars else { return self.print(&text) };
         let Some(attempt) = attempt else { return self.print(&text) };
-        let over = matches!(record, Record::Landed { .. } | Record::AttemptEnded { .. });
+        let over = matches!(record, Record::Landed { .. } | Record::AttemptEnded { .. } | Record::WorkspaceSettled { .. });
         if over {
             bars.remove(attempt).into_iter().for_each(|bar| bar.finish_and_clear());
             return self.print(&text);

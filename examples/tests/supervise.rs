@@ -164,3 +164,23 @@ fn who_commits_and_how_it_is_signed_comes_from_the_global_configuration() {
     let worker = git(&sandbox.remote(), &["cat-file", "commit", "main^2"]);
     assert!(worker.contains("author Ada") && !worker.contains("PGP"), "a worker signs nothing: {worker}");
 }
+
+#[test]
+fn a_secret_of_ours_reaches_neither_worker_nor_gate() {
+    let (sandbox, arguments) = sandbox(&format!("env > $ORCHESTRATOR_TASK.txt; {}", "commit work; handoff done"));
+    let policy = "push = \"origin\"\n[gates.env]\nrun = [\"sh\", \"-c\", \"env; env | grep -q ^PATH= && ! env | grep CANARY\"]\ndefault = true\n";
+    std::fs::write(sandbox.path().join("policy.toml"), policy).expect("writes");
+    let mut command = Command::new(binary());
+    let output = command
+        .arg("run")
+        .args(&arguments)
+        .env("CANARY", "sing")
+        .current_dir(sandbox.path())
+        .output()
+        .expect("supervise was built");
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let seen = sandbox.remote_file("A.txt");
+    assert!(seen.contains("ORCHESTRATOR_HANDOFF=") && !seen.contains("sing"), "{seen}");
+    let hidden = Command::new("grep").args(["-r", "sing"]).arg(sandbox.state()).output().expect("grep can be run");
+    assert_eq!(text(&hidden.stdout), "", "nor is it in anything that is kept");
+}

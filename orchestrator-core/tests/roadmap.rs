@@ -94,6 +94,40 @@ async fn a_target_that_others_move_while_work_runs_is_merged_with() {
 }
 
 #[tokio::test]
+async fn a_conflict_at_landing_starts_a_new_attempt_on_the_new_tip() {
+    let sandbox = sandbox(&[("A", "")]);
+    // Somebody else lands the same file while the first attempt works.
+    let script = format!(
+        "if [ $ORCHESTRATOR_ATTEMPT = 1 ]; then cd '{}'; printf 'theirs' > A.txt; git add A.txt; git commit -qm theirs; \
+         git push -q origin HEAD:main; cd - > /dev/null; fi; {WORK}",
+        sandbox.repo().display()
+    );
+    let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(outcome.task("A").attempts, 2);
+    assert_eq!(sandbox.remote_file("A.txt"), "A");
+    let ends = outcome.records().filter_map(|record| match record {
+        Record::AttemptEnded { reason, .. } => Some(reason.as_str()),
+        _ => None,
+    });
+    let ends: Vec<_> = ends.collect();
+    assert!(ends.len() == 1 && ends[0].starts_with("conflict with") && ends[0].ends_with("in A.txt"), "{ends:?}");
+    // What the first attempt had done is not in the target, so it is kept.
+    let kept = git(&sandbox.state().join("trusted.git"), &["for-each-ref", "--format=%(refname)", "refs/orchestrator/attempts"]);
+    assert_eq!(kept, "refs/orchestrator/attempts/A/1/1");
+}
+
+#[tokio::test]
+async fn two_that_are_ready_to_land_at_once_land_one_after_the_other() {
+    let sandbox = sandbox(&[("A", ""), ("B", ""), ("C", ""), ("D", "")]);
+    let outcome = run_checked(&sandbox, builder(&sandbox, WORK, "max_sessions = 4")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    // Each was merged into the one before, and none had to be built twice: the lane is one.
+    let built = outcome.records().filter(|record| matches!(record, Record::CandidateBuilt { .. })).count();
+    assert_eq!((built, sandbox.remote_subjects().len()), (4, 6));
+}
+
+#[tokio::test]
 async fn a_remote_that_refuses_keeps_the_work_and_a_person_is_asked() {
     let sandbox = sandbox(&[("A", "")]);
     let hook = sandbox.remote().join("hooks");
@@ -181,11 +215,14 @@ async fn drain_from_another_process_finishes_what_runs_and_starts_nothing() {
             return;
         }
     };
+    until(&mut notices, &|record| matches!(record, Record::Requested { what: Effect::RunTurn { .. }, .. })).await;
     Inbox::of(&sandbox.state()).post(&Command::Mode(RunMode::Drain)).expect("posts");
     until(&mut notices, &|record| matches!(record, Record::ModeSet(RunMode::Drain))).await;
     std::fs::write(&fifo, "go").expect("lets it go");
     let report = run.await.expect("joins").expect("no error");
     assert_eq!(report.ended, EndReason::Drained);
+    let entries = FileLedger::new(sandbox.state().join("ledger")).read(Sequence(1), usize::MAX).await.expect("reads");
+    assert_eq!(replayed(&entries), report.state);
     let states: Vec<_> = report.snapshot.tasks.iter().map(|task| task.state).collect();
     assert_eq!(states, [TaskState::Landed, TaskState::Waiting]);
 }
@@ -229,7 +266,8 @@ async fn bad_input_is_refused_before_anything_starts() {
         let builder = builder.repository(sandbox.repo()).state_dir(sandbox.state()).roadmap("ROADMAP.md".parse().expect("a path"));
         let error = builder.build().await.expect_err("is refused").to_string();
         assert!(!sandbox.state().join("attempts").exists(), "nothing was started");
-        error.replace(&sandbox.path().canonicalize().expect("is there").display().to_string(), "DIR")
+        let tip = git(&sandbox.remote(), &["rev-parse", "--short=12", "main"]);
+        error.replace(&sandbox.path().canonicalize().expect("is there").display().to_string(), "DIR").replace(&tip, "TIP")
     };
     let mut said = Vec::new();
     let empty = Sandbox::new();

@@ -341,7 +341,9 @@ impl<'a> Context<'a> {
             Err(MergeFailure::Conflict { tip, paths }) => {
                 let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();
                 let reason = format!("conflict with {} in {}", tip.short(), paths.join(", "));
-                self.try_again(entry, active, reason, true)
+                // The next attempt begins on the tip that this one conflicts with.
+                let seen = (self.state.tip != Some(tip)).then_some(Record::TipSeen(tip));
+                seen.into_iter().chain(self.try_again(entry, active, reason, true)).collect()
             }
             Err(MergeFailure::Offends { findings }) => self.revise(entry, active, findings),
             Err(MergeFailure::Impossible { reason }) => {

@@ -256,7 +256,6 @@ fn a_conflict_starts_anew_on_the_new_tip_and_a_lost_race_builds_a_new_candidate(
     for _ in 0..4 {
         world.step();
     }
-    world.tell(EventKind::TipSeen(commit(40)));
     let merge = find(&world, |what| matches!(what, Effect::Merge { .. }));
     world.answer(&merge, |effect| EventKind::Merged {
         effect,

@@ -1,0 +1,130 @@
+//! A heartbeat finds what is there, and what it says of heads and distances is what git says.
+
+use orchestrator_core::{
+    git::{Destination, Git, Look, Lookout, Trusted, UserRepository, Workspace, Workspaces},
+    model::{AttemptId, CommitId},
+};
+use orchestrator_testkit::{Sandbox, git};
+
+async fn trusted(sandbox: &Sandbox) -> Trusted {
+    let git = Git::find().await.expect("git");
+    let user = UserRepository::open(git.clone(), &sandbox.repo()).await.expect("a repository");
+    let target = "main".parse().expect("a branch");
+    Trusted::open(user, git, sandbox.path().join("trusted.git"), target, Destination::Local).await.expect("opens")
+}
+
+fn attempt(number: u32) -> AttemptId {
+    AttemptId { task: "T1".parse().expect("an id"), number }
+}
+
+fn commit(workspace: &Workspace, file: &str) -> CommitId {
+    std::fs::write(workspace.tree().join(file), file).expect("writes");
+    git(&workspace.tree(), &["add", "."]);
+    git(&workspace.tree(), &["commit", "--quiet", "--message", file]);
+    git(&workspace.tree(), &["rev-parse", "HEAD"]).parse().expect("an id")
+}
+
+/// The same by git, in the workspace itself.
+fn by_git(workspace: &Workspace, base: CommitId) -> (Option<CommitId>, Option<(u32, u32)>) {
+    let branch = workspace.attempt.branch().full();
+    let head = git(&workspace.tree(), &["rev-parse", &branch]).parse().ok();
+    let counted = git(&workspace.tree(), &["rev-list", "--left-right", "--count", &format!("{branch}...{base}")]);
+    let mut numbers = counted.split_whitespace().filter_map(|number| number.parse().ok());
+    (head, numbers.next().zip(numbers.next()))
+}
+
+#[tokio::test]
+async fn heads_and_distances_are_what_git_says_and_cost_only_when_something_moved() {
+    let sandbox = Sandbox::new();
+    let trusted = trusted(&sandbox).await;
+    let base = trusted.fetch_target().await.expect("fetches");
+    let workspaces = Workspaces::beneath(&sandbox.state());
+    let all: Vec<_> = (1..=3).map(|number| workspaces.of(&attempt(number))).collect();
+    for workspace in &all {
+        workspace.create(&trusted, base).await.expect("is made");
+    }
+    let mut lookout = Lookout::new(workspaces.clone());
+    let mut check = |base: CommitId, changed: &[bool]| {
+        let looks = lookout.look(base).expect("looks");
+        let seen: Vec<_> = looks.iter().map(|look| (look.head, look.ahead_behind)).collect();
+        let expected: Vec<_> = all.iter().map(|workspace| by_git(workspace, base)).collect();
+        assert_eq!(seen, expected);
+        assert_eq!(looks.iter().map(|look| look.changed).collect::<Vec<_>>(), changed);
+    };
+    check(base, &[true, true, true]);
+    check(base, &[false, false, false]);
+    commit(&all[1], "one");
+    commit(&all[1], "two");
+    check(base, &[false, true, false]);
+    // Packed refs are refs as well.
+    git(&all[1].repository(), &["pack-refs", "--all", "--prune"]);
+    check(base, &[false, true, false]);
+    commit(&all[1], "three");
+    check(base, &[false, true, false]);
+    sandbox.commit(&[("moved.txt", "moved")], "the target moves");
+    let moved = trusted.fetch_target().await.expect("fetches");
+    check(moved, &[true, true, true]);
+    check(moved, &[false, false, false]);
+}
+
+#[tokio::test]
+async fn it_finds_what_is_there_and_remembers_nothing_that_is_not() {
+    let sandbox = Sandbox::new();
+    let trusted = trusted(&sandbox).await;
+    let base = trusted.fetch_target().await.expect("fetches");
+    let workspaces = Workspaces::beneath(&sandbox.state());
+    let mut lookout = Lookout::new(workspaces.clone());
+    assert_eq!(lookout.look(base).expect("looks"), []);
+    for number in [1, 2] {
+        workspaces.of(&attempt(number)).create(&trusted, base).await.expect("is made");
+    }
+    std::fs::create_dir(sandbox.state().join("attempts/not an attempt")).expect("makes");
+    assert_eq!(lookout.look(base).expect("looks").len(), 2);
+    workspaces.of(&attempt(1)).remove().expect("is removed");
+    let first = &workspaces.of(&attempt(2));
+    git(&first.tree(), &["checkout", "--quiet", "--detach"]);
+    let looks = lookout.look(base).expect("looks");
+    assert!(
+        matches!(&looks[..], [Look { attempt, on_branch: false, head: Some(head), .. }] if attempt.number == 2 && *head == base)
+    );
+    // A FIFO where a ref should be does not hang anybody.
+    let reference = first.repository().join("refs/heads/attempt/T1/2");
+    std::fs::remove_file(&reference).expect("removes");
+    assert!(std::process::Command::new("mkfifo").arg(&reference).status().expect("mkfifo can be run").success());
+    assert_eq!(lookout.look(base).expect("looks")[0].head, None);
+}
+
+#[tokio::test]
+async fn a_full_look_counts_untracked_files_and_cannot_be_lied_to() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[(".gitignore", "*.log\n"), ("a.txt", "a\n"), ("dir/b.txt", "b\n")], "files");
+    let trusted = trusted(&sandbox).await;
+    let base = trusted.fetch_target().await.expect("fetches");
+    let workspace = Workspaces::beneath(&sandbox.state()).of(&attempt(1));
+    workspace.create(&trusted, base).await.expect("is made");
+    let look = async |head: CommitId| {
+        let paths = workspace.uncommitted(&trusted, head, 50).await.expect("looks");
+        paths.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(look(base).await, Vec::<String>::new());
+    let tree = workspace.tree();
+    std::fs::write(tree.join("build.log"), "ignored").expect("writes");
+    std::fs::write(tree.join("d\u{e9}j\u{e0}.txt"), "untracked").expect("writes");
+    std::fs::write(tree.join("a.txt"), "changed\n").expect("writes");
+    std::fs::remove_file(tree.join("dir/b.txt")).expect("removes");
+    // The worker tells its own git to overlook what it changed.
+    git(&tree, &["update-index", "--assume-unchanged", "a.txt"]);
+    git(&tree, &["update-index", "--skip-worktree", "dir/b.txt"]);
+    assert_eq!(git(&tree, &["status", "--porcelain", "--untracked-files=no"]), "");
+    let mut seen = look(base).await;
+    seen.sort();
+    assert_eq!(seen, ["a.txt", "dir/b.txt", "d\u{e9}j\u{e0}.txt"]);
+    git(&tree, &["update-index", "--no-assume-unchanged", "a.txt"]);
+    git(&tree, &["update-index", "--no-skip-worktree", "dir/b.txt"]);
+    let head = commit(&workspace, "new.txt");
+    let keep = Trusted::keep_ref(&workspace.attempt, 1);
+    let branch = workspace.attempt.branch();
+    let taken = trusted.ingest(&workspace.repository(), &branch, &keep, base, Default::default()).await.expect("is taken in");
+    assert_eq!(taken, head);
+    assert_eq!(look(head).await, Vec::<String>::new());
+}
