@@ -108,7 +108,7 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
         Record::Judged { attempt, verdict, .. } => match verdict {
             Verdict::Accept => (Some(attempt), "accepted".to_owned()),
             Verdict::Revise { findings } => (Some(attempt), format!("sent back: {}", first(findings))),
-            Verdict::Reject { reason } => (Some(attempt), format!("rejected: {reason}")),
+            Verdict::Reject { reason, .. } => (Some(attempt), format!("rejected: {reason}")),
             Verdict::Escalate { question } => (Some(attempt), format!("a person must say: {question}")),
         },
         Record::Landed { attempt, commit } => (Some(attempt), format!("landed as {}", commit.short())),

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::{
     RunError,
-    orchestrator::Notice,
+    handle::Notice,
     turn::{TurnJob, TurnWatch},
     views::{ChangeBetween, Tree},
 };

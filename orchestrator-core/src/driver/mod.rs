@@ -16,12 +16,15 @@ mod clock;
 mod collect;
 mod effects;
 mod error;
+mod handle;
 mod inbox;
 mod orchestrator;
+mod running;
 mod turn;
 mod views;
 
 pub use builder::OrchestratorBuilder;
 pub use error::{BuildError, RunError};
+pub use handle::{Handle, Notice};
 pub use inbox::{Command, Inbox};
-pub use orchestrator::{Handle, Notice, Orchestrator, PlannedTask, RunReport};
+pub use orchestrator::{Orchestrator, PlannedTask, RunReport};

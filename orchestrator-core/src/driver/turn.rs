@@ -11,7 +11,7 @@ use super::{
     clock::now,
     collect::{handoff_path, turn_dir},
     effects::World,
-    orchestrator::Notice,
+    handle::Notice,
 };
 use crate::{
     model::{

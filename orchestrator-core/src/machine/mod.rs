@@ -27,6 +27,7 @@
 
 mod apply;
 mod decide;
+mod follow;
 mod freeze;
 mod plan;
 mod replay;

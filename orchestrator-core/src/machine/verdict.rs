@@ -29,8 +29,8 @@ pub fn head_verdict(work: &Submission, reviews: &[Review], without_unavailable: 
         let reason = || handoff.reason.clone().unwrap_or_else(|| "no reason was given".to_owned());
         match handoff.status {
             HandoffStatus::Done => {}
-            HandoffStatus::Blocked => return Verdict::Reject { reason: format!("blocked: {}", reason()) },
-            HandoffStatus::Failed => return Verdict::Reject { reason: format!("the worker gave up: {}", reason()) },
+            HandoffStatus::Blocked => return Verdict::Reject { reason: format!("blocked: {}", reason()), retry: false },
+            HandoffStatus::Failed => return Verdict::Reject { reason: format!("the worker gave up: {}", reason()), retry: true },
         }
     }
     if findings.iter().any(|finding| finding.severity == Severity::Error) {

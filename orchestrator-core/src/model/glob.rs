@@ -8,11 +8,9 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use globset::{GlobBuilder, GlobMatcher};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::Error as _};
 use thiserror::Error;
 
-use super::RepoPath;
+use super::{RepoPath, text::text_form};
 
 /// A text is no path pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -250,29 +248,7 @@ impl PartialEq for Pattern {
 
 impl Eq for Pattern {}
 
-impl Serialize for Pattern {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&self.text)
-    }
-}
-
-impl<'de> Deserialize<'de> for Pattern {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
-    }
-}
-
-impl JsonSchema for Pattern {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Pattern".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string" })
-    }
-}
+text_form!(Pattern);
 
 #[cfg(test)]
 mod tests {

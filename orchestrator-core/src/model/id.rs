@@ -2,12 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::Error as _};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use super::{BranchName, TaskId};
+use super::{BranchName, TaskId, text::text_form};
 
 /// A text is no object id.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -75,34 +74,16 @@ impl fmt::Display for Oid {
 }
 
 macro_rules! by_text {
-    ($($Name:ident),*) => {$(
-        impl fmt::Debug for $Name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($Name), "({})"), self)
+    ($($Name:ident),*) => {
+        text_form!($($Name),*);
+        $(
+            impl fmt::Debug for $Name {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    write!(f, concat!(stringify!($Name), "({})"), self)
+                }
             }
-        }
-        impl Serialize for $Name {
-            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.collect_str(self)
-            }
-        }
-        impl<'de> Deserialize<'de> for $Name {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                std::borrow::Cow::<'de, str>::deserialize(from)?.parse().map_err(D::Error::custom)
-            }
-        }
-        impl JsonSchema for $Name {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($Name).into()
-            }
-            fn inline_schema() -> bool {
-                true
-            }
-            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string" })
-            }
-        }
-    )*};
+        )*
+    };
 }
 
 macro_rules! oids {

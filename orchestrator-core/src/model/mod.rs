@@ -15,6 +15,7 @@ mod name;
 mod path;
 mod policy;
 mod review;
+mod text;
 mod turn;
 
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};

@@ -2,9 +2,9 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::Error as _};
 use thiserror::Error;
+
+use super::text::text_form;
 
 /// A path inside a repository, relative to its root, `/` between components. Bytes, because git's paths are bytes.
 ///
@@ -101,29 +101,7 @@ impl FromStr for RepoPath {
     }
 }
 
-impl Serialize for RepoPath {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for RepoPath {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
-    }
-}
-
-impl JsonSchema for RepoPath {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "RepoPath".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string" })
-    }
-}
+text_form!(RepoPath);
 
 #[cfg(test)]
 mod tests {

@@ -203,10 +203,12 @@ pub enum Verdict {
         /// What is to be mended.
         findings: Vec<Finding>,
     },
-    /// It will not land; the task may be tried again.
+    /// It will not land.
     Reject {
         /// Why.
         reason: String,
+        /// Whether another attempt may do better: not if the worker itself is blocked.
+        retry: bool,
     },
     /// A person must say.
     Escalate {

@@ -1,0 +1,93 @@
+//! Speaking to a run, and listening to it.
+
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::Command;
+use crate::{
+    git::Look,
+    model::{Answer, AttemptId, RunMode},
+    port::LedgerEntry,
+    status::Snapshot,
+};
+
+/// What subscribers hear.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Notice {
+    /// Something was decided, and is in the ledger.
+    Recorded(Arc<LedgerEntry>),
+    /// An agent said something.
+    Activity {
+        /// Which attempt's.
+        attempt: AttemptId,
+        /// A line.
+        text: String,
+    },
+    /// A heartbeat looked at the workspaces.
+    Heartbeat {
+        /// One for each workspace that was found.
+        looks: Arc<Vec<Look>>,
+    },
+    /// Something that a person should know, and that stops nothing.
+    Warning(String),
+}
+
+/// What a handle asks of the run.
+#[derive(Debug)]
+pub(super) enum Request {
+    Command(Command),
+    Snapshot(oneshot::Sender<Snapshot>),
+}
+
+/// Speaks to a run from elsewhere. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) notices: broadcast::Sender<Notice>,
+}
+
+impl Handle {
+    /// Finish what runs, start nothing new. False when the run is over.
+    pub async fn drain(&self) -> bool {
+        self.command(Command::Mode(RunMode::Drain)).await
+    }
+
+    /// Start nothing, and no new turn either. False when the run is over.
+    pub async fn pause(&self) -> bool {
+        self.command(Command::Mode(RunMode::Paused)).await
+    }
+
+    /// Go on. False when the run is over.
+    pub async fn resume(&self) -> bool {
+        self.command(Command::Mode(RunMode::Active)).await
+    }
+
+    /// Answers a hold. False when the run is over.
+    pub async fn answer(&self, answer: Answer) -> bool {
+        self.command(Command::Answer(answer)).await
+    }
+
+    /// Ends the run at once: agents are stopped, what is in flight goes on at the next start. False when the run is over.
+    pub async fn stop(&self) -> bool {
+        self.command(Command::Stop).await
+    }
+
+    async fn command(&self, command: Command) -> bool {
+        self.requests.send(Request::Command(command)).await.is_ok()
+    }
+
+    /// How everything stands; `None` when the run is over.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        let (reply, snapshot) = oneshot::channel();
+        self.requests.send(Request::Snapshot(reply)).await.ok()?;
+        snapshot.await.ok()
+    }
+
+    /// Everything from now on. A subscriber that falls more than 4,096 notices behind loses the oldest, and is told so.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+}

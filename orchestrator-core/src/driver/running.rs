@@ -1,0 +1,287 @@
+//! The run loop.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+    time::{Instant, MissedTickBehavior},
+};
+
+use super::{Command, Inbox, Notice, Orchestrator, RunError, clock::now, effects::Job, handle::Request};
+use crate::{
+    git::{Destination, Look, Lookout},
+    machine::{State, apply, decide, wake_at},
+    model::{Checkout, Effect, EffectId, EndReason, Event, EventKind, Record},
+    port::LedgerEntry,
+    process::kill_marked,
+    status::Snapshot,
+};
+
+/// How often the inbox is looked into.
+const INBOX: Duration = Duration::from_millis(200);
+/// How long a stopped run waits for a landing that is under way.
+const LANDING: Duration = Duration::from_secs(60);
+/// How long survivors of an earlier run are fought.
+pub(super) const SURVIVORS: Duration = Duration::from_secs(10);
+/// How often, at most, a remote is asked for its tip between landings.
+const REMOTE: Duration = Duration::from_secs(60);
+
+/// A run under way.
+pub(super) struct Running {
+    core: Orchestrator,
+    effects: JoinSet<(EffectId, Result<EventKind, RunError>)>,
+    /// How many of the effects are landings, which are waited for.
+    landings: usize,
+    /// What turns tell while they run.
+    events: (mpsc::Sender<EventKind>, mpsc::Receiver<EventKind>),
+    /// Away while a look is under way.
+    lookout: Option<Lookout>,
+    looking: JoinSet<Seen>,
+    asked_remote: Instant,
+}
+
+/// What one heartbeat saw.
+struct Seen {
+    lookout: Lookout,
+    looks: Vec<Look>,
+    facts: Vec<EventKind>,
+}
+
+impl Running {
+    pub(super) fn new(core: Orchestrator) -> Self {
+        let lookout = Lookout::new(core.world.workspaces.clone());
+        Self {
+            core,
+            effects: JoinSet::new(),
+            landings: 0,
+            events: mpsc::channel(256),
+            lookout: Some(lookout),
+            looking: JoinSet::new(),
+            asked_remote: Instant::now(),
+        }
+    }
+
+    pub(super) fn into_state(self) -> State {
+        self.core.state
+    }
+
+    /// Goes on until there is a reason to end.
+    pub(super) async fn go(&mut self, first: EventKind, checkout: Checkout) -> Result<EndReason, RunError> {
+        self.tell(first).await?;
+        self.tell(EventKind::CheckoutSeen(checkout)).await?;
+        // What was answered while nobody ran counts before it is decided that only a person can bring the run on.
+        self.read_inbox().await?;
+        self.settle().await?;
+        let every = |period: Duration| {
+            let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        };
+        let (mut heartbeat, mut inbox) = (every(self.core.world.policy.limits.heartbeat.to_std()), every(INBOX));
+        loop {
+            if let Some(reason) = self.core.state.ended() {
+                return Ok(reason);
+            }
+            let at = now();
+            let wake = wake_at(&self.core.state, &self.core.world.policy, at).map(|due| due.since(at).to_std());
+            tokio::select! {
+                Some(done) = self.effects.join_next() => self.effect_done(done).await?,
+                Some(event) = self.events.1.recv() => drop(self.tell(event).await?),
+                Some(request) = self.core.requests.1.recv() => self.request(request).await?,
+                Some(seen) = self.looking.join_next() => self.seen(seen).await?,
+                _ = heartbeat.tick() => self.look(),
+                _ = inbox.tick() => self.read_inbox().await?,
+                () = tokio::time::sleep(wake.unwrap_or_default() + Duration::from_millis(1)), if wake.is_some() => {}
+            }
+            self.settle().await?;
+        }
+    }
+
+    /// Tells the machine, and does what follows: append, then apply, then perform (law 2).
+    async fn tell(&mut self, kind: EventKind) -> Result<bool, RunError> {
+        let at = now();
+        let core = &mut self.core;
+        let records = decide(&core.state, Event { at, kind }, &core.world.policy)?;
+        if records.is_empty() {
+            return Ok(false);
+        }
+        let mut sequence = core.next;
+        core.next = core.ledger.append(core.epoch, core.next, at, &records).await?;
+        let mut asked = Vec::new();
+        for record in records {
+            apply(&mut core.state, &record)?;
+            if let Record::Requested { effect, what, .. } = &record {
+                asked.push((*effect, what.clone()));
+            }
+            drop(core.notices.send(Notice::Recorded(Arc::new(LedgerEntry { sequence, at, record }))));
+            sequence.0 += 1;
+        }
+        for (effect, what) in asked {
+            self.start(effect, &what);
+        }
+        Ok(true)
+    }
+
+    /// Ticks until nothing more is due.
+    async fn settle(&mut self) -> Result<(), RunError> {
+        while self.tell(EventKind::Tick).await? {}
+        Ok(())
+    }
+
+    /// Begins an effect beside the loop.
+    fn start(&mut self, effect: EffectId, what: &Effect) {
+        let Some(job) = self.core.world.job(&self.core.state, effect, what) else {
+            tracing::error!(%effect, "an effect was asked for an attempt that is not there");
+            return;
+        };
+        self.landings += usize::from(matches!(job, Job::Land { .. }));
+        let (world, events, notices) = (Arc::clone(&self.core.world), self.events.0.clone(), self.core.notices.clone());
+        self.effects.spawn(async move { (effect, world.perform(effect, job, events, notices).await) });
+    }
+
+    async fn effect_done(&mut self, done: Result<(EffectId, Result<EventKind, RunError>), JoinError>) -> Result<(), RunError> {
+        let (_, event) = done.map_err(|error| RunError::Panicked(error.to_string()))?;
+        let event = event?;
+        self.landings -= usize::from(matches!(event, EventKind::LandingTried { .. }));
+        if let EventKind::Reported { failure: Some(why), .. } = &event {
+            let warning = format!("the source of the roadmap could not be told how a task ended: {why}");
+            drop(self.core.notices.send(Notice::Warning(warning)));
+        }
+        self.tell(event).await.map(drop)
+    }
+
+    async fn request(&mut self, request: Request) -> Result<(), RunError> {
+        match request {
+            Request::Command(command) => self.command(command).await,
+            Request::Snapshot(reply) => {
+                // Who asked may have gone away.
+                drop(reply.send(Snapshot::of(&self.core.state)));
+                Ok(())
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command) -> Result<(), RunError> {
+        match command {
+            Command::Mode(mode) => self.tell(EventKind::ModeAsked(mode)).await.map(drop),
+            Command::Answer(answer) => self.tell(EventKind::Answered(answer)).await.map(drop),
+            Command::Stop => {
+                self.stop_everything().await;
+                self.tell(EventKind::StopAsked).await.map(drop)
+            }
+        }
+    }
+
+    async fn read_inbox(&mut self) -> Result<(), RunError> {
+        for (path, letter) in self.core.inbox.letters() {
+            match letter {
+                Ok(command) => self.command(command).await?,
+                Err(why) => {
+                    let warning = format!("{}: it is no command, and was thrown away: {why}", path.display());
+                    drop(self.core.notices.send(Notice::Warning(warning)));
+                }
+            }
+            Inbox::consumed(&path);
+        }
+        Ok(())
+    }
+
+    /// Begins a look at the real state; what it sees comes back as events. A look that takes longer than the heartbeat is
+    /// not overtaken by another.
+    fn look(&mut self) {
+        let Some(mut lookout) = self.lookout.take() else { return };
+        let (world, tip) = (Arc::clone(&self.core.world), self.core.state.tip());
+        let remote = matches!(world.trusted.destination(), Destination::Remote { .. });
+        let ask = !remote || self.asked_remote.elapsed() >= REMOTE;
+        if ask {
+            self.asked_remote = Instant::now();
+        }
+        self.looking.spawn(async move {
+            let mut facts = Vec::new();
+            if ask {
+                // A remote that is away now is asked again later; landing says so if it matters.
+                if let Ok(tip) = world.trusted.fetch_target().await {
+                    facts.push(EventKind::TipSeen(tip));
+                }
+                if !remote && let Ok(checkout) = world.trusted.user().checkout(world.trusted.target()).await {
+                    facts.push(EventKind::CheckoutSeen(checkout));
+                }
+            }
+            let looked = tokio::task::spawn_blocking(move || {
+                let looks = tip.and_then(|tip| lookout.look(tip).ok()).unwrap_or_default();
+                (lookout, looks)
+            });
+            // The closure does not panic, and a runtime that shuts down takes this task with it.
+            let (lookout, looks) = looked.await.expect("looking does not panic");
+            Seen { lookout, looks, facts }
+        });
+    }
+
+    async fn seen(&mut self, seen: Result<Seen, JoinError>) -> Result<(), RunError> {
+        let Seen { lookout, looks, facts } = seen.map_err(|error| RunError::Panicked(error.to_string()))?;
+        self.lookout = Some(lookout);
+        for fact in facts {
+            self.tell(fact).await?;
+        }
+        let turns: Vec<_> = {
+            let turns = self.core.world.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.iter().map(|(effect, watch)| (*effect, Arc::clone(watch))).collect()
+        };
+        for (effect, watch) in turns {
+            let look = looks.iter().find(|look| look.attempt == watch.attempt);
+            if look.is_some_and(|look| look.changed) {
+                watch.touch(|_| {});
+            }
+            let watched = watch.read();
+            let event = EventKind::TurnSeen {
+                effect,
+                active: watched.active,
+                tool_in_flight: !watched.tools.is_empty(),
+                silence: watched.silence,
+                head: look.and_then(|look| look.head),
+                usage: watched.usage,
+            };
+            // The turn may have ended while we looked.
+            if self.core.state.open_effects().contains_key(&effect) {
+                self.tell(event).await?;
+            }
+        }
+        drop(self.core.notices.send(Notice::Heartbeat { looks: Arc::new(looks) }));
+        Ok(())
+    }
+
+    /// Stops all turns, lets a landing that is under way finish, and drops everything else: it is interrupted, and closed as
+    /// such at the next start.
+    pub(super) async fn stop_everything(&mut self) {
+        let turns: Vec<_> = {
+            let turns = self.core.world.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.values().cloned().collect()
+        };
+        let grace = self.core.world.policy.limits.grace.to_std();
+        let mut stops = JoinSet::new();
+        for watch in turns {
+            stops.spawn(async move { watch.control.stop(grace).await });
+        }
+        while stops.join_next().await.is_some() {}
+        let deadline = Instant::now() + LANDING;
+        while self.landings > 0 {
+            match tokio::time::timeout_at(deadline, self.effects.join_next()).await {
+                Ok(Some(done)) => {
+                    if let Err(error) = self.effect_done(done).await {
+                        tracing::warn!(%error, "what ended while the run was stopped could not be recorded");
+                        break;
+                    }
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.effects.shutdown().await;
+        self.looking.shutdown().await;
+        self.landings = 0;
+        kill_marked(&self.core.world.mark, SURVIVORS).await;
+    }
+}
