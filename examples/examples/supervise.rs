@@ -170,7 +170,7 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
     let view = tokio::spawn(examples::show(handle.subscribe()));
     let interrupt = handle.clone();
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        if interrupted().await.is_ok() {
             interrupt.stop().await;
         }
     });
@@ -198,6 +198,16 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::from(3))
+}
+
+/// Returns when somebody wants us to end.
+async fn interrupted() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 fn read_policy(run: &Run) -> Result<Policy, Failure> {

@@ -1,8 +1,9 @@
 //! `supervise` as a user meets it: exit status, what it prints, and the snapshot that it leaves.
 
 use std::{
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::OnceLock,
 };
 
@@ -183,4 +184,28 @@ fn a_secret_of_ours_reaches_neither_worker_nor_gate() {
     assert!(seen.contains("ORCHESTRATOR_HANDOFF=") && !seen.contains("sing"), "{seen}");
     let hidden = Command::new("grep").args(["-r", "sing"]).arg(sandbox.state()).output().expect("grep can be run");
     assert_eq!(text(&hidden.stdout), "", "nor is it in anything that is kept");
+}
+
+#[test]
+fn told_to_end_it_stops_its_agents_and_goes_on_later() {
+    let (sandbox, arguments) = sandbox(&format!("{WORK}; setsid sleep 1000 & sleep 1000"));
+    let mut command = Command::new(binary());
+    command.arg("run").args(&arguments).current_dir(sandbox.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("supervise was built");
+    let lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
+    let ready = lines.map_while(Result::ok).find(|line| line.contains("turn 1 runs"));
+    assert!(ready.is_some(), "an agent was started");
+    // The agent's own children are found by the marker in their environment, wherever they went.
+    let tree = sandbox.state().canonicalize().expect("is there").join("attempts/A-1/tree");
+    while !tree.join("A.txt").exists() {
+        std::thread::yield_now();
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().expect("kill can be run").success());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("The run ended: stopped."), "{}", text(&output.stdout));
+    let processes = std::fs::read_dir("/proc").expect("is there").flatten();
+    let left =
+        processes.filter(|entry| std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&tree))).count();
+    assert_eq!(left, 0, "no process of the agent lives");
 }

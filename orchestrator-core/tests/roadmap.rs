@@ -162,7 +162,7 @@ async fn a_hanging_agent_is_stopped_at_its_limit_with_all_its_children() {
     let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
     assert_eq!(outcome.report.ended, EndReason::Blocked);
     let reason = outcome.task("A").reason.clone().unwrap_or_default();
-    assert_eq!(reason, "2 attempts are used up; the last: the turn was stopped");
+    assert_eq!(reason, "2 attempts are used up; the last: the turn was stopped: it was silent for longer than its limit");
     assert!(
         outcome
             .records()

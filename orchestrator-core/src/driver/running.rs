@@ -81,7 +81,10 @@ impl Running {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         };
-        let (mut heartbeat, mut inbox) = (every(self.core.world.policy.limits.heartbeat.to_std()), every(INBOX));
+        let limits = &self.core.world.policy.limits;
+        // A stall is seen at a heartbeat: one that is to be noticed earlier needs more of them.
+        let heartbeat = limits.stall.map_or(limits.heartbeat, |stall| stall.min(limits.heartbeat));
+        let (mut heartbeat, mut inbox) = (every(heartbeat.to_std()), every(INBOX));
         loop {
             if let Some(reason) = self.core.state.ended() {
                 return Ok(reason);

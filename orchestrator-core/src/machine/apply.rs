@@ -99,7 +99,8 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::TurnEnded { attempt, outcome, usage, took } => {
             let active = active_mut(state, attempt)?;
             let Step::Working(working) = &active.step else { return Err(misfit("no turn runs in", attempt)) };
-            active.step = Step::Collect { asked: Asked::Due, turn: working.turn, outcome: outcome.clone() };
+            active.step =
+                Step::Collect { asked: Asked::Due, turn: working.turn, outcome: outcome.clone(), stopped: working.stopping };
             let entry = entry_mut(state, &attempt.task)?;
             entry.spent = entry.spent.plus(*usage);
             entry.wall.0 = entry.wall.0.saturating_add(took.0);
@@ -325,7 +326,7 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
                 && working.effect == effect
             {
                 let outcome = TurnOutcome::Crashed { detail: "its orchestrator died while it ran".to_owned() };
-                active.step = Step::Collect { asked: Asked::Due, turn: working.turn, outcome };
+                active.step = Step::Collect { asked: Asked::Due, turn: working.turn, outcome, stopped: None };
             }
         }
         Effect::StopTurn { .. } => settle(state, what)?,

@@ -95,8 +95,8 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
         }),
         EventKind::StopSent { effect } => cx.closing(effect, |what| matches!(what, Effect::StopTurn { .. }).then(Vec::new)),
         EventKind::Collected { effect, result } => cx.closing_step(effect, |entry, active| {
-            let Step::Collect { outcome, .. } = &active.step else { return None };
-            Some(cx.collected(entry, active, outcome, result))
+            let Step::Collect { outcome, stopped, .. } = &active.step else { return None };
+            Some(cx.collected(entry, active, (outcome, *stopped), result))
         }),
         EventKind::Reviewed { effect, reviews } => cx.reviewed(effect, reviews),
         EventKind::Merged { effect, result } => cx.closing_step(effect, |entry, active| {

@@ -8,12 +8,18 @@ use super::{
 };
 use crate::model::{
     Acceptance, Answer, Candidate, Checkout, Collected, ContentHash, EffectId, Finding, GateReport, HandoffReport, Hold,
-    HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Record, Review, Severity, Span, TaskId, Timestamp, TurnOutcome,
-    Verdict,
+    HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Record, Review, Severity, Span, StopReason, TaskId, Timestamp,
+    TurnOutcome, Verdict,
 };
 
 impl Context<'_> {
-    pub(super) fn collected(&self, entry: &TaskEntry, active: &Active, outcome: &TurnOutcome, result: Collected) -> Vec<Record> {
+    pub(super) fn collected(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        (outcome, stopped): (&TurnOutcome, Option<StopReason>),
+        result: Collected,
+    ) -> Vec<Record> {
         let attempt = active.attempt.id.clone();
         match result {
             // A clean commit is work, whatever its session said at the end (law 3).
@@ -28,7 +34,15 @@ impl Context<'_> {
                 }
                 TurnOutcome::Crashed { detail } => self.try_again(entry, active, format!("the agent failed: {detail}"), true),
                 TurnOutcome::ContextFull => self.try_again(entry, active, "the agent's context was full".to_owned(), true),
-                TurnOutcome::Stopped => self.try_again(entry, active, "the turn was stopped".to_owned(), true),
+                TurnOutcome::Stopped => {
+                    let why = match stopped {
+                        None => "the turn was stopped",
+                        Some(StopReason::Deadline) => "the turn was stopped: it took longer than it may",
+                        Some(StopReason::Stalled) => "the turn was stopped: it was silent for longer than its limit",
+                        Some(StopReason::Budget) => "the turn was stopped: its budget was used up",
+                    };
+                    self.try_again(entry, active, why.to_owned(), true)
+                }
                 TurnOutcome::UsageLimited { until } => {
                     let mut records = self.end_attempt(active, "the agent's usage limit was reached", false);
                     let until = until.unwrap_or_else(|| self.backoff(entry));

@@ -220,6 +220,8 @@ pub enum Step {
         turn: u32,
         /// How the turn ended.
         outcome: TurnOutcome,
+        /// Why it was told to stop, if it was.
+        stopped: Option<StopReason>,
     },
     /// Reviewers look.
     Review {
