@@ -264,7 +264,9 @@ async fn tasks_agents_and_stores_may_come_from_code() {
 async fn bad_input_is_refused_before_anything_starts() {
     let refused = async |sandbox: &Sandbox, builder: OrchestratorBuilder| -> String {
         let builder = builder.repository(sandbox.repo()).state_dir(sandbox.state()).roadmap("ROADMAP.md".parse().expect("a path"));
-        let error = builder.build().await.expect_err("is refused").to_string();
+        let error = builder.build().await.expect_err("is refused");
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        let error = format!("{error}{cause}");
         assert!(!sandbox.state().join("attempts").exists(), "nothing was started");
         let tip = git(&sandbox.remote(), &["rev-parse", "--short=12", "main"]);
         error.replace(&sandbox.path().canonicalize().expect("is there").display().to_string(), "DIR").replace(&tip, "TIP")

@@ -1,7 +1,7 @@
 //! Putting an orchestrator together, and finding out whether it can work before anything is started (law 14).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -179,7 +179,8 @@ impl OrchestratorBuilder {
             environment: visible_environment(&policy.environment),
             policy,
             state_dir: state_dir.clone(),
-            turns: Mutex::new(HashMap::new()),
+            turns: Mutex::default(),
+            told_to_stop: Mutex::default(),
         };
         let roadmap = world.read_roadmap().await.map_err(|error| match error {
             RunError::Git(error) => BuildError::Git(error),

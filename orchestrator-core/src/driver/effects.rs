@@ -1,9 +1,9 @@
 //! What each effect does in the world.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::{broadcast, mpsc};
@@ -46,6 +46,8 @@ pub(super) struct World {
     /// What the policy lets workers and gates see of our environment.
     pub(super) environment: BTreeMap<String, String>,
     pub(super) turns: Mutex<HashMap<EffectId, Arc<TurnWatch>>>,
+    /// Turns that were told to stop, perhaps before they were among the above.
+    pub(super) told_to_stop: Mutex<HashSet<EffectId>>,
 }
 
 /// An effect with all that it needs of the state, so that it can run beside the loop.
@@ -132,7 +134,9 @@ impl World {
             }
             Job::Turn(job) => self.run_turn(job, events, notices).await,
             Job::Stop { turn } => {
-                let watch = self.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&turn).cloned();
+                // A turn that is just being started looks here when it has been.
+                self.told_to_stop.lock().unwrap_or_else(PoisonError::into_inner).insert(turn);
+                let watch = self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(&turn).cloned();
                 if let Some(watch) = watch {
                     watch.control.stop(self.policy.limits.grace.to_std()).await;
                 }

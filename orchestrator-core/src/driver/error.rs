@@ -25,7 +25,7 @@ pub enum BuildError {
     #[error("{0} is missing")]
     Missing(&'static str),
     /// The policy cannot be used.
-    #[error("the policy: {0}")]
+    #[error("the policy cannot be used")]
     Policy(#[from] PolicyError),
     /// Git, or the repository, cannot be used.
     #[error(transparent)]
@@ -51,11 +51,12 @@ pub enum BuildError {
     #[error("there is no agent: define one in the policy, as in `[agents.NAME]`, or give one to the builder")]
     NoAgent,
     /// An agent cannot be used.
-    #[error("agent `{name}`: {error}")]
+    #[error("agent `{name}` cannot be used")]
     Agent {
         /// Which.
         name: BackendName,
         /// Why.
+        #[source]
         error: AgentError,
     },
     /// The ledger cannot be used.

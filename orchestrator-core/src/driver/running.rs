@@ -15,7 +15,7 @@ use super::{Command, Inbox, Notice, Orchestrator, RunError, clock::now, effects:
 use crate::{
     git::{Destination, Look, Lookout},
     machine::{State, apply, decide, wake_at},
-    model::{Checkout, Effect, EffectId, EndReason, Event, EventKind, Record},
+    model::{Checkout, CommitId, Effect, EffectId, EndReason, Event, EventKind, Record},
     port::LedgerEntry,
     process::kill_marked,
     status::Snapshot,
@@ -49,6 +49,8 @@ struct Seen {
     lookout: Lookout,
     looks: Vec<Look>,
     facts: Vec<EventKind>,
+    /// The target's tip as it was known when the look began.
+    tip: Option<CommitId>,
 }
 
 impl Running {
@@ -199,15 +201,18 @@ impl Running {
         let Some(mut lookout) = self.lookout.take() else { return };
         let (world, tip) = (Arc::clone(&self.core.world), self.core.state.tip());
         let remote = matches!(world.trusted.destination(), Destination::Remote { .. });
-        let ask = !remote || self.asked_remote.elapsed() >= REMOTE;
+        // While we land ourselves, target and checkout are on their way.
+        let ask = self.landings == 0 && (!remote || self.asked_remote.elapsed() >= REMOTE);
         if ask {
             self.asked_remote = Instant::now();
         }
         self.looking.spawn(async move {
             let mut facts = Vec::new();
             if ask {
-                // A remote that is away now is asked again later; landing says so if it matters.
-                if let Ok(tip) = world.trusted.fetch_target().await {
+                // A remote that is away now is asked again later; landing says so if it matters. In the person's own
+                // repository a look at the ref tells whether there is anything to fetch.
+                let moved = remote || world.trusted.user().tip(world.trusted.target()).await.ok() != tip;
+                if moved && let Ok(tip) = world.trusted.fetch_target().await {
                     facts.push(EventKind::TipSeen(tip));
                 }
                 if !remote && let Ok(checkout) = world.trusted.user().checkout(world.trusted.target()).await {
@@ -220,15 +225,18 @@ impl Running {
             });
             // The closure does not panic, and a runtime that shuts down takes this task with it.
             let (lookout, looks) = looked.await.expect("looking does not panic");
-            Seen { lookout, looks, facts }
+            Seen { lookout, looks, facts, tip }
         });
     }
 
     async fn seen(&mut self, seen: Result<Seen, JoinError>) -> Result<(), RunError> {
-        let Seen { lookout, looks, facts } = seen.map_err(|error| RunError::Panicked(error.to_string()))?;
+        let Seen { lookout, looks, facts, tip } = seen.map_err(|error| RunError::Panicked(error.to_string()))?;
         self.lookout = Some(lookout);
-        for fact in facts {
-            self.tell(fact).await?;
+        // What was seen before a landing of ours says nothing about the world after it.
+        if self.landings == 0 && self.core.state.tip() == tip {
+            for fact in facts {
+                self.tell(fact).await?;
+            }
         }
         let turns: Vec<_> = {
             let turns = self.core.world.turns.lock().unwrap_or_else(PoisonError::into_inner);

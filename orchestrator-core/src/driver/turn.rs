@@ -120,6 +120,9 @@ impl World {
         let inner = Mutex::new(Watched { active: now(), tools: BTreeSet::new(), usage: Usage::default(), silence });
         let watch = Arc::new(TurnWatch { control: turn.control(), attempt: job.attempt.clone(), inner });
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).insert(job.effect, Arc::clone(&watch));
+        if self.told_to_stop.lock().unwrap_or_else(PoisonError::into_inner).contains(&job.effect) {
+            watch.control.stop(self.policy.limits.grace.to_std()).await;
+        }
         let mut outcome = None;
         while let Some(update) = turn.next().await {
             match update {
@@ -150,6 +153,7 @@ impl World {
             }
         }
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.effect);
+        self.told_to_stop.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.effect);
         let drifted = || TurnOutcome::Drifted { detail: "it ended without an end".to_owned() };
         Ok((outcome.unwrap_or_else(drifted), watch.read().usage))
     }

@@ -1,6 +1,11 @@
 //! `trusted.git`: our own bare repository, in which everything is pinned, reviewed and merged.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::sync::Mutex;
 
 use super::{Git, GitError, Objects, UserRepository, cli::Call, cli::io_error, user::Destination};
 use crate::{
@@ -67,6 +72,8 @@ pub struct Trusted {
     dir: PathBuf,
     target: BranchName,
     objects: Objects,
+    /// Held while the target's ref is written: git fails rather than waits when two do it at once.
+    target_ref: Arc<Mutex<()>>,
 }
 
 impl Trusted {
@@ -90,7 +97,7 @@ impl Trusted {
         let config = dir.join("config");
         std::fs::write(&config, configuration(&identity)).map_err(io_error(&config))?;
         let objects = Objects::open(&dir)?;
-        Ok(Self { git, user, destination, identity, dir, target, objects })
+        Ok(Self { git, user, destination, identity, dir, target, objects, target_ref: Arc::default() })
     }
 
     /// Its directory.
@@ -159,6 +166,7 @@ impl Trusted {
     }
 
     async fn fetch(&self, from: &str, to: &str) -> Result<(), GitError> {
+        let _alone = self.target_ref.lock().await;
         // History that is the person's own is taken as it is; only what workers bring is checked.
         let call = self.call().args(["-c", "fetch.fsckObjects=false", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
         let call = call.args(["--no-recurse-submodules", "--no-auto-maintenance", "--end-of-options"]).args([from]);
@@ -175,6 +183,7 @@ impl Trusted {
     }
 
     pub(super) async fn set_tip(&self, tip: CommitId) -> Result<(), GitError> {
+        let _alone = self.target_ref.lock().await;
         self.call().args(["update-ref", TARGET]).args([tip.to_string()]).run().await
     }
 
