@@ -101,7 +101,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
         EventKind::Reviewed { effect, reviews } => cx.reviewed(effect, reviews),
         EventKind::Merged { effect, result } => cx.closing_step(effect, |entry, active| {
             let Step::Merge { reviewed, .. } = &active.step else { return None };
-            Some(cx.merged(entry, active, &reviewed.reviews, result))
+            Some(cx.merged(entry, active, reviewed, result))
         }),
         EventKind::GateRan { effect, report } => cx.closing_step(effect, |entry, active| {
             let Step::Gate { checked, .. } = &active.step else { return None };

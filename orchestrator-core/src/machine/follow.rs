@@ -106,14 +106,12 @@ impl Context<'_> {
         &self,
         entry: &TaskEntry,
         active: &Active,
-        reviews: &[Review],
+        reviewed: &Reviewed,
         result: Result<Candidate, MergeFailure>,
     ) -> Vec<Record> {
         let attempt = &active.attempt.id;
         match result {
             Ok(candidate) => {
-                let Step::Merge { reviewed, .. } = &active.step else { return Vec::new() };
-                debug_assert_eq!(reviewed.reviews, reviews);
                 let known = reviewed.reports.iter().filter(|report| report.tree == candidate.tree && report.passed());
                 let known: Vec<_> = known.cloned().collect();
                 let judged = (known.len() >= active.attempt.contract.gates.len())

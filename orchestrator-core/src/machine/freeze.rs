@@ -72,7 +72,11 @@ pub fn freeze<'b>(
         policy.gates.get(name).map(|rule| rule.named(name)).ok_or_else(unknown)
     };
     let gates = match keys.gates.as_ref().or(defaults.gates.as_ref()) {
-        Some(names) => names.iter().map(named).collect::<Result<_, _>>()?,
+        // A gate that is named twice is run once.
+        Some(names) => {
+            let first = |(at, name): &(usize, &GateName)| !names[..*at].contains(name);
+            names.iter().enumerate().filter(first).map(|(_, name)| named(name)).collect::<Result<_, _>>()?
+        }
         None => policy.gates.iter().filter(|(_, rule)| rule.default).map(|(name, rule)| rule.named(name)).collect(),
     };
     let agents: Vec<_> = agents.into_iter().collect();

@@ -6,14 +6,21 @@ use super::{
     state::{Active, Asked, Grant, Phase, RoadmapState, State, Step, TaskEntry, Waiting},
 };
 use crate::model::{
-    Approval, AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, HoldOption, HoldReason, PackageName, Pattern, Policy,
-    Record, RepoPath, ResourceName, RunMode, StopReason, TaskId, Timestamp, Usage,
+    Approval, AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, GateSpec, HoldOption, HoldReason, PackageName, Pattern,
+    Policy, Record, RepoPath, ResourceName, RunMode, StopReason, TaskId, Timestamp, Usage,
 };
 
 /// Asks for everything that is due and allowed, dispatches ready tasks, and ends the run when nothing is left.
 pub(super) fn tick(state: &State, at: Timestamp, policy: &Policy) -> Vec<Record> {
     let cx = Context { state, policy, at };
-    let mut plan = Plan { cx: &cx, records: Vec::new(), last_effect: state.last_effect };
+    let steps = || state.tasks.iter().filter_map(entry_active).map(|active| &active.step);
+    let mut plan = Plan {
+        cx: &cx,
+        records: Vec::new(),
+        last_effect: state.last_effect,
+        sessions: u32::try_from(steps().filter(|step| step.takes_session()).count()).unwrap_or(u32::MAX),
+        lane_free: !steps().any(Step::in_lane),
+    };
     if state.ended.is_some() {
         return plan.records;
     }
@@ -187,6 +194,10 @@ struct Plan<'a> {
     cx: &'a Context<'a>,
     records: Vec<Record>,
     last_effect: u64,
+    /// Sessions that are taken, those that were asked for just now included.
+    sessions: u32,
+    /// Whether nobody is in the landing lane, and nobody was let in just now.
+    lane_free: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -198,7 +209,6 @@ impl<'a> Plan<'a> {
     /// Effects that are due for attempts under way and for those that are over.
     fn steps(&mut self) {
         let state = self.cx.state;
-        let mut lane_free = !state.tasks.iter().filter_map(TaskEntry::active).any(|active| active.step.in_lane());
         for entry in &state.tasks {
             let task = &entry.task.id;
             let attempt = |number: u32| AttemptId { task: task.clone(), number };
@@ -213,18 +223,20 @@ impl<'a> Plan<'a> {
                 self.request(Effect::Report { task: task.clone(), attempt: attempt(entry.last_attempt), landed });
             }
             if let Phase::Active(active) = &entry.phase {
-                self.step(entry, active, &mut lane_free);
+                self.step(entry, active);
             }
         }
     }
 
-    fn step(&mut self, entry: &TaskEntry, active: &Active, lane_free: &mut bool) {
+    fn step(&mut self, entry: &TaskEntry, active: &Active) {
         let attempt = active.attempt.id.clone();
         let paused = self.cx.state.mode == RunMode::Paused;
         match &active.step {
             Step::Prepare(Asked::Due) => self.request(Effect::Prepare { attempt, base: active.attempt.base }),
             Step::TurnDue { .. } if paused => {}
+            Step::TurnDue { .. } if active.step.waits_for_session() && self.sessions >= self.cx.policy.max_sessions => {}
             Step::TurnDue { turn, ask } => {
+                self.sessions += u32::from(active.step.waits_for_session());
                 let (backend, resume) = (active.attempt.contract.agent.clone(), active.attempt.session.clone());
                 self.request(Effect::RunTurn { attempt, turn: *turn, backend, resume, ask: ask.clone() });
             }
@@ -237,14 +249,13 @@ impl<'a> Plan<'a> {
             Step::Collect { asked: Asked::Due, turn, .. } => self.request(Effect::Collect { attempt, turn: *turn }),
             Step::Review { asked: Asked::Due, work, .. } => self.request(Effect::Review { attempt, head: work.head }),
             Step::Merge { asked: Asked::Due, reviewed } => {
-                if std::mem::take(lane_free) {
+                if std::mem::take(&mut self.lane_free) {
                     self.request(Effect::Merge { attempt, head: reviewed.work.head });
                 }
             }
             Step::Gate { asked: Asked::Due, checked } => {
-                let done = |name| checked.reports.iter().any(|report| report.gate.name == name);
-                let gate = active.attempt.contract.gates.iter().find(|gate| !done(gate.name.clone()));
-                if let Some(gate) = gate {
+                let ran = |gate: &&GateSpec| checked.reports.iter().any(|report| report.gate.name == gate.name);
+                if let Some(gate) = active.attempt.contract.gates.iter().find(|gate| !ran(gate)) {
                     self.request(Effect::RunGate { attempt, tree: checked.candidate.tree, gate: gate.clone() });
                 }
             }
@@ -262,13 +273,15 @@ impl<'a> Plan<'a> {
     fn dispatch(&mut self) {
         let (state, policy) = (self.cx.state, self.cx.policy);
         let Some(tip) = state.tip else { return };
-        let steps = || state.tasks.iter().filter_map(|entry| entry_active(entry)).map(|active| &active.step);
-        let sessions = steps().filter(|step| step.takes_session()).count();
-        let debt = steps().filter(|step| !step.takes_session()).count();
+        let steps = || state.tasks.iter().filter_map(entry_active).map(|active| &active.step);
+        // Work that came back goes before new work.
+        let returned = steps().filter(|step| step.waits_for_session()).count();
+        let debt = steps().filter(|step| !step.takes_session() && !step.waits_for_session()).count();
         if state.mode != RunMode::Active || debt >= policy.limits.review_debt as usize {
             return;
         }
-        let mut slots = (policy.max_sessions as usize).saturating_sub(sessions);
+        let free = policy.max_sessions.saturating_sub(self.sessions) as usize;
+        let mut slots = free.saturating_sub(returned);
         let mut attempts = state.run.as_ref().map_or(0, |run| run.attempts);
         let mut occupied: Vec<_> = state.tasks.iter().filter_map(Occupied::of).collect();
         let mut package = state.package.clone();

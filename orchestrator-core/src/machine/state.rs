@@ -434,10 +434,16 @@ impl Step {
         }
     }
 
-    /// Whether the attempt takes a session: an agent runs, or is about to.
+    /// Whether the attempt takes a session: an agent runs, or is about to for the first time.
     #[must_use]
     pub fn takes_session(&self) -> bool {
-        matches!(self, Self::Prepare(_) | Self::TurnDue { .. } | Self::Working(_))
+        matches!(self, Self::Prepare(_) | Self::TurnDue { turn: 1, .. } | Self::Working(_))
+    }
+
+    /// Whether the attempt waits for a session: its work came back, and the slot that it had may be taken.
+    #[must_use]
+    pub fn waits_for_session(&self) -> bool {
+        matches!(self, Self::TurnDue { .. }) && !self.takes_session()
     }
 
     /// Whether the attempt is in the landing lane, which holds one at a time.

@@ -196,6 +196,34 @@ fn collect(world: &World) -> Effect {
 }
 
 #[test]
+fn work_that_comes_back_waits_for_a_session_and_goes_before_new_work() {
+    let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]"), task("C", "allow = [\"c\"]")];
+    let mut world = World::with_tasks(policy("max_sessions = 1"), tasks);
+    // A's first turn is over, so B takes the session; then A's work comes back.
+    while !world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Review { .. })) {
+        world.step();
+    }
+    assert_eq!(dispatched(&world), ["A#1", "B#1"]);
+    let head = world.open_effects().into_iter().find_map(|(_, what)| match what {
+        Effect::Review { head, .. } => Some(head),
+        _ => None,
+    });
+    let head = head.expect("is open");
+    world.answer(&find(&world, |what| matches!(what, Effect::Review { .. })), |effect| EventKind::Reviewed {
+        effect,
+        reviews: vec![review(head, vec![crate::world::error()])],
+    });
+    world.check();
+    assert!(!world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunTurn { turn: 2, .. })), "B has the session");
+    while !world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunTurn { turn: 2, .. })) {
+        world.step();
+        world.check();
+    }
+    assert_eq!(dispatched(&world), ["A#1", "B#1"], "C waits until A is through");
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+}
+
+#[test]
 fn review_debt_holds_new_work_back() {
     let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]")];
     let mut world = World::with_tasks(policy("max_sessions = 1\n[limits]\nreview_debt = 1"), tasks);

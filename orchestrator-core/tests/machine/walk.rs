@@ -50,6 +50,9 @@ proptest! {
             task("A", "allow = [\"src/**\"]"),
             task("B", "allow = [\"src/b\"]\nresources = [\"x\"]"),
             task("C", "allow = [\"docs/**\"]\nresources = [\"x\"]\napprove = [\"landing\"]"),
+            task("E", "allow = [\"e/**\"]\ngates = [\"unit\", \"unit\"]"),
+            task("F", "allow = [\"f/**\"]"),
+            task("G", "allow = [\"g/**\"]"),
             task("D", "allow = [\"etc/**\"]\nafter = [\"C\"]").in_package("late".parse().expect("a name")),
         ];
         let mut world = World::with_tasks(policy("max_sessions = 2\n[limits]\nbackoff = \"2ms\""), tasks);
