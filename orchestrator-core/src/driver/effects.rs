@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::sync::{broadcast, mpsc};
+use tracing::Instrument as _;
 
 use super::{
     RunError,
@@ -132,7 +133,10 @@ impl World {
                 let made = self.workspaces.of(&attempt).create(&self.trusted, base).await;
                 EventKind::Prepared { effect, failure: made.err().map(|error| with_source(&error)) }
             }
-            Job::Turn(job) => self.run_turn(job, events, notices).await,
+            Job::Turn(job) => {
+                let span = tracing::info_span!("turn", backend = %job.backend, turn = job.turn);
+                self.run_turn(job, events, notices).instrument(span).await
+            }
             Job::Stop { turn } => {
                 // A turn that is just being started looks here when it has been.
                 self.told_to_stop.lock().unwrap_or_else(PoisonError::into_inner).insert(turn);
@@ -151,7 +155,10 @@ impl World {
                 let result = self.merge(&attempt, &contract, head).await;
                 EventKind::Merged { effect, result }
             }
-            Job::Gate { tree, gate } => EventKind::GateRan { effect, report: self.run_gate(effect, tree, gate).await? },
+            Job::Gate { tree, gate } => {
+                let span = tracing::info_span!("gate", name = %gate.name);
+                EventKind::GateRan { effect, report: self.run_gate(effect, tree, gate).instrument(span).await? }
+            }
             Job::Land { landing } => EventKind::LandingTried { effect, outcome: self.land(&landing).await? },
             Job::CleanUp { attempt, base } => EventKind::CleanedUp { effect, fate: self.clean_up(&attempt, base).await },
             Job::Report { task, outcome } => {

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::{
     git::GitError,
     machine::{IllegalEvent, Misfit, ReplayError, RoadmapFault},
-    model::{BackendName, InvalidName, PolicyError},
+    model::{BackendName, EffectId, InvalidName, PolicyError},
     port::{AgentError, EvidenceError, LedgerError, SourceError},
 };
 
@@ -92,6 +92,9 @@ pub enum RunError {
     /// A bug of ours.
     #[error("a bug in the orchestrator")]
     Misfit(#[from] Misfit),
+    /// A bug of ours.
+    #[error("a bug in the orchestrator: effect {0} belongs to no attempt")]
+    NoAttempt(EffectId),
     /// A port's implementation panicked.
     #[error("an effect panicked: {0}")]
     Panicked(String),

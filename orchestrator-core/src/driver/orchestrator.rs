@@ -3,6 +3,7 @@
 use std::{fs::File, sync::Arc};
 
 use tokio::sync::{broadcast, mpsc};
+use tracing::Instrument as _;
 
 use super::{
     BuildError, Handle, Inbox, Notice, OrchestratorBuilder, RunError,
@@ -184,8 +185,9 @@ impl Orchestrator {
             );
         }
         let (first, checkout) = (self.opened(), self.checkout().await?);
+        let span = tracing::info_span!("run", id = %self.world.run);
         let mut running = Running::new(self);
-        let result = running.go(first, checkout).await;
+        let result = running.go(first, checkout).instrument(span).await;
         // Whatever ended the run: nothing of it lives on.
         running.stop_everything().await;
         let ended = result?;

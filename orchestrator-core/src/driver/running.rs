@@ -11,6 +11,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
+use tracing::Instrument as _;
+
 use super::{Command, Inbox, Notice, Orchestrator, RunError, clock::now, effects::Job, handle::Request};
 use crate::{
     git::{Destination, Look, Lookout},
@@ -123,10 +125,11 @@ impl Running {
                 asked.push((*effect, what.clone()));
             }
             drop(core.notices.send(Notice::Recorded(Arc::new(LedgerEntry { sequence, at, record }))));
+            tracing::debug!(sequence = sequence.0, "recorded");
             sequence.0 += 1;
         }
         for (effect, what) in asked {
-            self.start(effect, &what);
+            self.start(effect, &what)?;
         }
         Ok(true)
     }
@@ -138,14 +141,16 @@ impl Running {
     }
 
     /// Begins an effect beside the loop.
-    fn start(&mut self, effect: EffectId, what: &Effect) {
-        let Some(job) = self.core.world.job(&self.core.state, effect, what) else {
-            tracing::error!(%effect, "an effect was asked for an attempt that is not there");
-            return;
-        };
+    fn start(&mut self, effect: EffectId, what: &Effect) -> Result<(), RunError> {
+        let job = self.core.world.job(&self.core.state, effect, what).ok_or(RunError::NoAttempt(effect))?;
         self.landings += usize::from(matches!(job, Job::Land { .. }));
         let (world, events, notices) = (Arc::clone(&self.core.world), self.events.0.clone(), self.core.notices.clone());
-        self.effects.spawn(async move { (effect, world.perform(effect, job, events, notices).await) });
+        let span = match what.attempt() {
+            Some(attempt) => tracing::info_span!("attempt", task = %attempt.task, attempt = attempt.number),
+            None => tracing::Span::current(),
+        };
+        self.effects.spawn(async move { (effect, world.perform(effect, job, events, notices).await) }.instrument(span));
+        Ok(())
     }
 
     async fn effect_done(&mut self, done: Result<(EffectId, Result<EventKind, RunError>), JoinError>) -> Result<(), RunError> {
