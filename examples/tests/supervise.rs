@@ -1,30 +1,36 @@
-//! `supervise` as a user meets it: exit status, what it prints, and the snapshot that it leaves.
+//! The examples as a user meets them: `supervise` with its exit status, what it prints, and the snapshot that it leaves;
+//! `embed` on a repository of its own.
 
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::OnceLock,
+    time::{Duration, Instant},
 };
 
 use orchestrator_testkit::{Sandbox, git, shell_worker};
 
-/// The example's binary. `cargo test` builds examples beside the tests of their package, unless it is told to run one test
-/// only: then it is built here.
 fn binary() -> PathBuf {
+    example("supervise")
+}
+
+/// An example's binary. `cargo test` builds examples beside the tests of their package, unless it is told to run one test
+/// only: then they are built here.
+fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let own = std::env::current_exe().expect("has a path");
         let profile = own.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
-        let binary = profile.join("examples/supervise");
-        if !binary.exists() {
-            let build = ["build", "--quiet", "--package", "examples", "--example", "supervise"];
+        let examples = profile.join("examples");
+        if !examples.join("supervise").exists() || !examples.join("embed").exists() {
+            let build = ["build", "--quiet", "--package", "examples", "--examples"];
             let status = Command::new(env!("CARGO")).args(build).current_dir(env!("CARGO_MANIFEST_DIR")).status();
-            assert!(status.expect("cargo can be run").success(), "supervise can be built");
+            assert!(status.expect("cargo can be run").success(), "the examples can be built");
         }
-        binary
+        examples
     };
-    BUILT.get_or_init(build).clone()
+    BUILT.get_or_init(build).join(name)
 }
 
 fn supervise(directory: &Path, arguments: &[&str]) -> Output {
@@ -197,7 +203,9 @@ fn told_to_end_it_stops_its_agents_and_goes_on_later() {
     assert!(ready.is_some(), "an agent was started");
     // The agent's own children are found by the marker in their environment, wherever they went.
     let tree = sandbox.state().canonicalize().expect("is there").join("attempts/A-1/tree");
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !tree.join("A.txt").exists() {
+        assert!(Instant::now() < deadline, "the agent does something");
         std::thread::yield_now();
     }
     assert!(Command::new("kill").arg(child.id().to_string()).status().expect("kill can be run").success());
@@ -208,4 +216,15 @@ fn told_to_end_it_stops_its_agents_and_goes_on_later() {
     let left =
         processes.filter(|entry| std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&tree))).count();
     assert_eq!(left, 0, "no process of the agent lives");
+}
+
+#[test]
+fn embed_lands_its_one_task() {
+    let sandbox = Sandbox::new();
+    let worker = shell_worker(sandbox.path(), "worker", "printf '# Changelog\\n\\n## Unreleased\\n' > CHANGELOG.md; commit work");
+    let mut command = Command::new(example("embed"));
+    let output = command.arg(sandbox.repo()).args(worker).env("XDG_STATE_HOME", sandbox.state()).output().expect("embed was built");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with("complete\n"), "{}", text(&output.stdout));
+    assert!(sandbox.repo().join("CHANGELOG.md").exists());
 }

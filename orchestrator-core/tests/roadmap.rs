@@ -284,6 +284,10 @@ async fn bad_input_is_refused_before_anything_starts() {
     let missing = policy(&["/no/such/program".to_owned()], "");
     said.push(refused(&good, Orchestrator::builder().policy(missing)).await);
     said.push(refused(&good, Orchestrator::builder()).await);
+    let old = good.path().join("old-git");
+    std::fs::write(&old, "#!/bin/sh\necho git version 2.39.3\n").expect("writes");
+    std::fs::set_permissions(&old, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("sets the mode");
+    said.push(refused(&good, builder(&good, WORK, "").git(old)).await);
     let mut upstream = policy(&["sh".to_owned()], "");
     upstream.push = Push::Remote("upstream".to_owned());
     said.push(refused(&good, Orchestrator::builder().policy(upstream)).await);

@@ -68,6 +68,15 @@ pub trait Turn: Debug + Send + 'static {
 }
 
 /// Acts on a turn while it runs.
+///
+/// # Contract
+/// Works beside [`Turn::next`], from any task, and does nothing to a turn that is over.
+///
+/// # Cancellation
+/// A `stop` that was dropped may have begun: call it again.
+///
+/// # Errors
+/// Stopping does not fail; speaking may not be possible.
 #[async_trait]
 pub trait TurnControl: Debug + Send + Sync + 'static {
     /// Says something to the agent.

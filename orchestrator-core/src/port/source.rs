@@ -36,7 +36,7 @@ pub trait TaskSource: Debug + Send + Sync + 'static {
     fn own_paths(&self) -> Vec<RepoPath>;
 }
 
-/// A tree of the repository, read by path.
+/// A tree of the repository, read by path. Given to sources; made by the driver.
 #[async_trait]
 pub trait TreeView: Debug + Send + Sync {
     /// The commit or tree that this is, for messages.
