@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     io::{IsTerminal as _, stderr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -39,11 +39,16 @@ pub async fn show(mut notices: Receiver<Notice>) {
 
 struct View {
     bars: Option<(MultiProgress, HashMap<AttemptId, ProgressBar>)>,
+    /// For each attempt, the second in which it spoke last, and how many lines of that second were shown.
+    spoken: HashMap<AttemptId, (Instant, u32)>,
 }
+
+/// Of what an agent says in one second, so many lines are shown: some say millions.
+const LINES_A_SECOND: u32 = 20;
 
 impl View {
     fn new() -> Self {
-        Self { bars: stderr().is_terminal().then(|| (MultiProgress::new(), HashMap::new())) }
+        Self { bars: stderr().is_terminal().then(|| (MultiProgress::new(), HashMap::new())), spoken: HashMap::new() }
     }
 
     fn print(&self, line: &str) {
@@ -76,6 +81,15 @@ impl View {
     }
 
     fn activity(&mut self, attempt: &AttemptId, text: &str) {
+        let now = Instant::now();
+        let (second, shown) = self.spoken.entry(attempt.clone()).or_insert((now, 0));
+        if now.duration_since(*second) >= Duration::from_secs(1) {
+            (*second, *shown) = (now, 0);
+        }
+        *shown += 1;
+        if *shown > LINES_A_SECOND {
+            return;
+        }
         let line = format!("{:<8} says: {text}", attempt.to_string());
         match &self.bars {
             Some((_, bars)) => bars.get(attempt).into_iter().for_each(|bar| bar.set_message(line.clone())),
