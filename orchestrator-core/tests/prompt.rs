@@ -4,7 +4,7 @@ use std::path::Path;
 
 use orchestrator_core::{
     machine::freeze,
-    model::{Ask, AttemptId, BackendName, Contract, Finding, Policy, Severity, Task, TaskId},
+    model::{Ask, AttemptId, BackendName, Conflict, Contract, Finding, Policy, Severity, Task, TaskId},
     prompt::{PromptContext, prompt},
 };
 
@@ -21,14 +21,30 @@ fn contract() -> Contract {
 }
 
 fn said(ask: &Ask) -> String {
+    said_after(ask, None)
+}
+
+fn said_after(ask: &Ask, conflict: Option<&Conflict>) -> String {
     let attempt = AttemptId { task: TaskId::new("R1").expect("an id"), number: 2 };
     let base = "0123456789abcdef0123456789abcdef01234567".parse().expect("an id");
-    prompt(&PromptContext { attempt: &attempt, contract: &contract(), base, handoff: Path::new("/state/out/handoff.json") }, ask)
+    prompt(
+        &PromptContext { attempt: &attempt, contract: &contract(), base, handoff: Path::new("/state/out/handoff.json"), conflict },
+        ask,
+    )
 }
 
 #[test]
 fn the_first_prompt() {
     insta::assert_snapshot!(said(&Ask::Begin));
+}
+
+#[test]
+fn the_first_prompt_after_a_conflict_names_what_was_done_before() {
+    let id = |digit: &str| digit.repeat(40).parse().expect("an id");
+    let conflict = Conflict { head: id("a"), tip: id("b"), paths: vec!["src/receipt/total.rs".parse().expect("a path")] };
+    let (plain, after) = (said(&Ask::Begin), said_after(&Ask::Begin, Some(&conflict)));
+    let more: Vec<_> = after.lines().filter(|line| !plain.contains(line)).collect();
+    insta::assert_snapshot!(more.join("\n"));
 }
 
 #[test]

@@ -96,9 +96,11 @@ async fn a_target_that_others_move_while_work_runs_is_merged_with() {
 #[tokio::test]
 async fn a_conflict_at_landing_starts_a_new_attempt_on_the_new_tip() {
     let sandbox = sandbox(&[("A", "")]);
-    // Somebody else lands the same file while the first attempt works.
+    // Somebody else lands the same file while the first attempt works. The second reads what the first had done: its head is
+    // named in the prompt, and its objects can be reached.
     let script = format!(
-        "if [ $ORCHESTRATOR_ATTEMPT = 1 ]; then cd '{}'; printf 'theirs' > A.txt; git add A.txt; git commit -qm theirs; \
+        "if [ $ORCHESTRATOR_ATTEMPT = 2 ]; then git show \"$(sed -n 's/.*\\.\\.\\.\\([0-9a-f]*\\)`.*/\\1/p')\":A.txt > /dev/null; fi
+         if [ $ORCHESTRATOR_ATTEMPT = 1 ]; then cd '{}'; printf 'theirs' > A.txt; git add A.txt; git commit -qm theirs; \
          git push -q origin HEAD:main; cd - > /dev/null; fi; {WORK}",
         sandbox.repo().display()
     );

@@ -81,6 +81,7 @@ impl World {
                     attempt: attempt.clone(),
                     contract: known.contract.clone(),
                     base: known.base,
+                    conflict: known.conflict.clone(),
                     turn: *turn,
                     backend: backend.clone(),
                     resume: resume.clone(),

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     model::{
-        Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, SessionRef, Span, Timestamp, TurnOutcome, Usage,
+        Ask, AttemptId, BackendName, CommitId, Conflict, Contract, EffectId, EventKind, SessionRef, Span, Timestamp, TurnOutcome,
+        Usage,
     },
     port::{AgentError, ErrorClass, Silence, TurnControl, TurnRequest, Update},
     prompt::{PromptContext, prompt},
@@ -58,6 +59,7 @@ pub(super) struct TurnJob {
     pub(super) attempt: AttemptId,
     pub(super) contract: Contract,
     pub(super) base: CommitId,
+    pub(super) conflict: Option<Conflict>,
     pub(super) turn: u32,
     pub(super) backend: BackendName,
     pub(super) resume: Option<SessionRef>,
@@ -105,7 +107,13 @@ impl World {
         tokio::fs::create_dir_all(&out).await.map_err(AgentError::Spawn)?;
         let json = serde_json::to_vec_pretty(&job.contract).map_err(|error| AgentError::Other(error.to_string()))?;
         tokio::fs::write(&contract, json).await.map_err(AgentError::Spawn)?;
-        let context = PromptContext { attempt: &job.attempt, contract: &job.contract, base: job.base, handoff: &handoff };
+        let context = PromptContext {
+            attempt: &job.attempt,
+            contract: &job.contract,
+            base: job.base,
+            handoff: &handoff,
+            conflict: job.conflict.as_ref(),
+        };
         let text = prompt(&context, &job.ask);
         let mark = format!("{}{}.{}", self.mark, job.attempt.slug(), job.turn);
         let request = TurnRequest::new(job.attempt.clone(), text, workspace.tree(), handoff.clone(), mark)

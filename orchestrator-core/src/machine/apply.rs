@@ -84,6 +84,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 began: *at,
                 session: None,
                 head: None,
+                conflict: waiting.conflict.take(),
                 grants: std::mem::take(&mut waiting.grants),
                 approvals: approvals.into_iter().collect(),
             };
@@ -163,7 +164,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry.cleanups.insert(attempt.number, Asked::Due);
             entry.report = Some(Asked::Due);
         }
-        Record::AttemptEnded { attempt, reason, counts } => {
+        Record::AttemptEnded { attempt, reason, counts, conflict } => {
             let entry = entry_mut(state, &attempt.task)?;
             let active = entry.active().filter(|active| active.attempt.id == *attempt);
             let grants = active.ok_or_else(|| misfit("not under way:", attempt))?.attempt.grants.clone();
@@ -171,7 +172,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry.counted = entry.counted.saturating_sub(u32::from(!counts));
             entry.last_failure = Some(reason.clone());
             entry.cleanups.insert(attempt.number, Asked::Due);
-            entry.phase = Phase::Waiting(Waiting { until: Timestamp(0), grants });
+            entry.phase = Phase::Waiting(Waiting { until: Timestamp(0), grants, conflict: conflict.clone() });
         }
         Record::Waiting { task, until } => {
             let entry = entry_mut(state, task)?;

@@ -7,7 +7,7 @@ use super::{
     verdict::{candidate_verdict, head_verdict},
 };
 use crate::model::{
-    Acceptance, Answer, Candidate, Checkout, Collected, ContentHash, EffectId, Finding, GateReport, HandoffReport, Hold,
+    Acceptance, Answer, Candidate, Checkout, Collected, Conflict, ContentHash, EffectId, Finding, GateReport, HandoffReport, Hold,
     HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Record, Review, Severity, Span, StopReason, TaskId, Timestamp,
     TurnOutcome, Verdict,
 };
@@ -122,11 +122,18 @@ impl Context<'_> {
                     .collect()
             }
             Err(MergeFailure::Conflict { tip, paths }) => {
-                let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();
-                let reason = format!("conflict with {} in {}", tip.short(), paths.join(", "));
-                // The next attempt begins on the tip that this one conflicts with.
+                let names: Vec<_> = paths.iter().map(ToString::to_string).collect();
+                let reason = format!("conflict with {} in {}", tip.short(), names.join(", "));
+                // The next attempt begins on the tip that this one conflicts with, and knows what it was about.
                 let seen = (self.state.tip != Some(tip)).then_some(Record::TipSeen(tip));
-                seen.into_iter().chain(self.try_again(entry, active, reason, true)).collect()
+                let left = Conflict { head: reviewed.work.head, tip, paths };
+                let mut records: Vec<_> = seen.into_iter().chain(self.try_again(entry, active, reason, true)).collect();
+                for record in &mut records {
+                    if let Record::AttemptEnded { conflict, .. } = record {
+                        *conflict = Some(left.clone());
+                    }
+                }
+                records
             }
             Err(MergeFailure::Offends { findings }) => self.revise(entry, active, findings),
             Err(MergeFailure::Impossible { reason }) => {
@@ -274,7 +281,7 @@ impl Context<'_> {
     }
 
     fn end_attempt(&self, active: &Active, reason: &str, counts: bool) -> Vec<Record> {
-        vec![Record::AttemptEnded { attempt: active.attempt.id.clone(), reason: reason.to_owned(), counts }]
+        vec![Record::AttemptEnded { attempt: active.attempt.id.clone(), reason: reason.to_owned(), counts, conflict: None }]
     }
 
     /// A question after which only another attempt can follow.

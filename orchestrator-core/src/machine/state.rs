@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{
-    AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, Effect, EffectId, EndReason, Finding, GateReport,
-    Hold, HoldId, Landing, PackageName, Policy, Review, RunId, RunMode, SessionRef, Span, StopReason, Submission, Task, TaskId,
-    Timestamp, TurnOutcome, Usage,
+    AttemptId, BackendName, Candidate, Checkout, CommitId, Conflict, ContentHash, Contract, Effect, EffectId, EndReason, Finding,
+    GateReport, Hold, HoldId, Landing, PackageName, Policy, Review, RunId, RunMode, SessionRef, Span, StopReason, Submission, Task,
+    TaskId, Timestamp, TurnOutcome, Usage,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -122,6 +122,8 @@ pub struct Waiting {
     pub until: Timestamp,
     /// What a person has allowed already.
     pub grants: BTreeSet<Grant>,
+    /// What the last attempt left, if it could not be merged.
+    pub conflict: Option<Conflict>,
 }
 
 /// Something that a person allowed for one task.
@@ -192,6 +194,8 @@ pub struct Attempt {
     pub session: Option<SessionRef>,
     /// Its head, as last seen in its own repository.
     pub head: Option<CommitId>,
+    /// What the attempt before left, if it could not be merged.
+    pub conflict: Option<Conflict>,
     /// What a person allowed.
     pub grants: BTreeSet<Grant>,
     /// The same in words, for the acceptance record.

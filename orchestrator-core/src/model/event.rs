@@ -9,9 +9,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Ask, AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, EffectId, EndReason, GateReport,
-    GateSpec, Hold, HoldId, Landing, LandingOutcome, MergeFailure, PackageName, Review, RunId, RunMode, SessionRef, Span,
-    StopReason, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, Verdict,
+    Answer, Ask, AttemptId, BackendName, Candidate, Checkout, CommitId, Conflict, ContentHash, Contract, EffectId, EndReason,
+    GateReport, GateSpec, Hold, HoldId, Landing, LandingOutcome, MergeFailure, PackageName, Review, RunId, RunMode, SessionRef,
+    Span, StopReason, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, Verdict,
 };
 
 /// Something that happened, and when.
@@ -448,6 +448,9 @@ pub enum Record {
         reason: String,
         /// Whether it counts against the limit of attempts.
         counts: bool,
+        /// What it leaves to the next, if it could not be merged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        conflict: Option<Conflict>,
     },
     /// The task waits for its next attempt.
     Waiting {

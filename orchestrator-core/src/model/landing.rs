@@ -40,6 +40,17 @@ pub enum MergeFailure {
     },
 }
 
+/// What an attempt that could not be merged leaves to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// Its head; kept, and readable from the next attempt's repository.
+    pub head: CommitId,
+    /// The target's tip that it conflicts with: the next attempt's base contains it.
+    pub tip: CommitId,
+    /// The paths in conflict.
+    pub paths: Vec<RepoPath>,
+}
+
 /// All that an acceptance rests on. Its hash stands in the landed commit's trailer. Labels are not in it: they follow
 /// from claims and reports whenever they are asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

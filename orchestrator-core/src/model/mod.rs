@@ -30,7 +30,7 @@ pub use hold::{Answer, EndReason, Hold, HoldOption, HoldReason, RunMode};
 pub use id::{
     AttemptId, BlobId, CommitId, ContentHash, EffectId, HoldId, InvalidOid, InvalidSpan, Oid, SessionRef, Span, Timestamp, TreeId,
 };
-pub use landing::{Acceptance, Candidate, Checkout, Landing, LandingOutcome, MergeFailure};
+pub use landing::{Acceptance, Candidate, Checkout, Conflict, Landing, LandingOutcome, MergeFailure};
 pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId};
 pub use path::{InvalidPath, RepoPath};
 pub use policy::{AgentSpec, Environment, GateRule, Limits, Policy, PolicyError, Push};

@@ -4,7 +4,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use crate::model::{Ask, AttemptId, CommitId, Contract, Finding, Pattern};
+use crate::model::{Ask, AttemptId, CommitId, Conflict, Contract, Finding, Pattern};
 
 /// All that a prompt is made from.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,8 @@ pub struct PromptContext<'a> {
     pub base: CommitId,
     /// Where the handoff of this turn is to be.
     pub handoff: &'a Path,
+    /// What the attempt before left, if it could not be merged.
+    pub conflict: Option<&'a Conflict>,
 }
 
 /// The prompt of one turn.
@@ -41,6 +43,16 @@ fn begin(context: &PromptContext<'_>) -> String {
         text.push_str("There is no description beyond the title.\n\n");
     } else {
         let _ = write!(text, "What is wanted, as the roadmap describes it:\n\n{}\n", fenced(&contract.text));
+    }
+    if let Some(Conflict { head, tip, paths }) = context.conflict {
+        let paths: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
+        let _ = write!(
+            text,
+            "An earlier attempt did this already, but others changed the same things meanwhile: its head {head} could not be merged \
+             into {tip}, which your base contains, because of {}. Read it for reference (`git diff {tip}...{head}`), and do the task \
+             anew on what is there now.\n\n",
+            paths.join(", ")
+        );
     }
     rules(&mut text, contract);
     handoff(&mut text, context);
