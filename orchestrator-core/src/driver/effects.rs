@@ -232,11 +232,11 @@ impl World {
     async fn run_gate(&self, effect: EffectId, tree: TreeId, gate: GateSpec) -> Result<GateReport, RunError> {
         let began = std::time::Instant::now();
         let mark = format!("{}gate.{effect}", self.mark);
-        let gates = self.state_dir.join("gates");
-        let directory = gates.join(effect.to_string()).join("tree");
+        let own = self.state_dir.join("gates").join(effect.to_string());
+        let directory = own.join("tree");
         let exported = async {
             // What an interrupted run of this gate left.
-            drop(tokio::fs::remove_dir_all(gates.join(effect.to_string())).await);
+            drop(tokio::fs::remove_dir_all(&own).await);
             tokio::fs::create_dir_all(&directory).await.map_err(|error| error.to_string())?;
             self.trusted.export(tree, &directory).await.map_err(|error| with_source(&error))
         };
@@ -252,7 +252,7 @@ impl World {
             }
             Err(reason) => (GateOutcome::NotStarted { reason }, Vec::new(), String::new(), ContentHash::of_json(&self.environment)),
         };
-        if let Err(error) = tokio::fs::remove_dir_all(gates.join(effect.to_string())).await {
+        if let Err(error) = tokio::fs::remove_dir_all(&own).await {
             tracing::warn!(%effect, %error, "a gate's tree could not be removed");
         }
         let output = self.evidence.put(&mut &output[..], u64::MAX).await?.hash;

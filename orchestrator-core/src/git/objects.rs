@@ -1,6 +1,6 @@
 //! Looking at objects in process, through gix.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::GitError;
 use crate::model::{BlobId, CommitId, Oid, RepoPath, TreeId};
@@ -84,11 +84,5 @@ impl Objects {
         let entry = object.lookup_entry_by_path(path.to_path()).map_err(|error| fail(error.to_string()))?;
         let blob = entry.filter(|entry| entry.mode().is_blob());
         blob.map(|entry| entry.object_id().to_string().parse().map_err(|error| fail(format!("{error}")))).transpose()
-    }
-
-    /// The git directory.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        self.repository.path().to_owned()
     }
 }

@@ -184,13 +184,6 @@ impl UserRepository {
     }
 
     async fn changed_in(&self, checkout: &Path) -> Result<Vec<RepoPath>, GitError> {
-        let call = self.git.call(checkout).args(["--no-optional-locks", "diff-index", "--name-only", "-z", "--no-ext-diff"]);
-        let changed = call.args(["--ignore-submodules=all", "HEAD", "--"]).bytes().await?;
-        let stale = split_nul(&changed).filter_map(|path| RepoPath::from_bytes(path).ok()).collect::<Vec<_>>();
-        if stale.is_empty() {
-            return Ok(stale);
-        }
-        // diff-index names files whose stat differs; status looks into them.
         let call = self.git.call(checkout).args(["--no-optional-locks", "status", "--porcelain=v1", "-z", "--no-renames"]);
         let listed = call.args(["--untracked-files=no", "--ignore-submodules=all"]).bytes().await?;
         Ok(split_nul(&listed).filter_map(|line| RepoPath::from_bytes(line.get(3..)?).ok()).take(20).collect())

@@ -192,10 +192,8 @@ impl Workspace {
     pub fn remove(&self) -> Result<(), GitError> {
         // Renamed first, so that what a crash leaves behind is not taken for a workspace.
         let gone = self.root.with_file_name(format!(".gone-{}", self.attempt.slug()));
-        for dir in [&self.root, &gone] {
-            if dir == &self.root && dir.exists() {
-                std::fs::rename(dir, &gone).map_err(io_error(dir))?;
-            }
+        if self.root.exists() {
+            std::fs::rename(&self.root, &gone).map_err(io_error(&self.root))?;
         }
         if gone.exists() {
             std::fs::remove_dir_all(&gone).map_err(io_error(&gone))?;

@@ -66,8 +66,8 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let what = state.open.remove(effect).ok_or_else(|| misfit("no open effect", effect))?;
             if *interrupted {
                 reopen(state, *effect, &what)?;
-            } else if let Effect::StopTurn { .. } | Effect::CleanUp { .. } | Effect::Report { .. } = &what {
-                settle(state, &what)?;
+            } else if let Effect::Report { task, .. } = &what {
+                entry_mut(state, task)?.report = None;
             }
         }
         Record::Stale { .. } | Record::AnswerRefused { .. } => {}
@@ -330,31 +330,13 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
                 active.step = Step::Collect { asked: Asked::Due, turn: working.turn, outcome, stopped: None };
             }
         }
-        Effect::StopTurn { .. } => settle(state, what)?,
+        Effect::StopTurn { .. } => {}
         Effect::Prepare { attempt, .. }
         | Effect::Collect { attempt, .. }
         | Effect::Review { attempt, .. }
         | Effect::Merge { attempt, .. }
         | Effect::RunGate { attempt, .. } => set_asked(active_mut(state, attempt)?, Asked::Due),
         Effect::Land { landing } => set_asked(active_mut(state, &landing.attempt)?, Asked::Due),
-    }
-    Ok(())
-}
-
-/// Effects whose end moves no step.
-fn settle(state: &mut State, what: &Effect) -> Result<(), Misfit> {
-    match what {
-        Effect::Report { task, .. } => entry_mut(state, task)?.report = None,
-        Effect::CleanUp { attempt } => drop(entry_mut(state, &attempt.task)?.cleanups.remove(&attempt.number)),
-        Effect::StopTurn { .. }
-        | Effect::ReadRoadmap
-        | Effect::Prepare { .. }
-        | Effect::RunTurn { .. }
-        | Effect::Collect { .. }
-        | Effect::Review { .. }
-        | Effect::Merge { .. }
-        | Effect::RunGate { .. }
-        | Effect::Land { .. } => {}
     }
     Ok(())
 }

@@ -26,12 +26,6 @@ impl Oid {
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
-
-    /// The id that git writes for "no object": all zeros, as long as this one.
-    #[must_use]
-    pub fn is_zero(&self) -> bool {
-        self.as_bytes().iter().all(|byte| *byte == 0)
-    }
 }
 
 fn from_hex(text: &str, into: &mut [u8]) -> Option<()> {

@@ -206,10 +206,4 @@ impl Killer {
     pub async fn sweep(&self) {
         kill_until_none(&self.target, SWEEP_PATIENCE).await;
     }
-
-    /// Whether anybody is left.
-    #[must_use]
-    pub fn survivors(&self) -> usize {
-        members(&self.target).len()
-    }
 }

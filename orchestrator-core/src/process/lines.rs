@@ -1,6 +1,6 @@
 //! Lines from a stream that may hold anything.
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
 /// One line, without its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     /// As reading from the stream.
     pub async fn next(&mut self) -> std::io::Result<Option<Line>> {
         loop {
-            let buffer = fill(&mut self.from).await?;
+            let buffer = self.from.fill_buf().await?;
             if buffer.is_empty() {
                 let line = self.take();
                 return Ok((line.cut || !line.bytes.is_empty()).then_some(line));
@@ -52,10 +52,6 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     fn take(&mut self) -> Line {
         std::mem::replace(&mut self.line, Line { bytes: Vec::new(), cut: false })
     }
-}
-
-async fn fill<R: AsyncBufRead + Unpin>(from: &mut R) -> std::io::Result<&[u8]> {
-    from.fill_buf().await
 }
 
 #[cfg(test)]
