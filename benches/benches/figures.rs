@@ -49,7 +49,7 @@ fn heartbeat(runtime: &Runtime) {
         let mut all = Vec::new();
         for number in 1..=100 {
             let workspace = workspaces.of(&AttemptId { task: TaskId::new("T1").expect("an id"), number });
-            workspace.create(&trusted, base).await.expect("is made");
+            workspace.create(&trusted, base, &[]).await.and_then(|()| workspace.seal()).expect("is made");
             all.push(workspace);
         }
         (base, workspaces, all)

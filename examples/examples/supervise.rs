@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use orchestrator_core::{
     driver::{BuildError, Command, Handle, Inbox, Notice, Orchestrator},
     git::{Git, UserRepository},
-    machine::replay,
+    machine::{State, replay},
     model::{AgentSpec, Answer, BackendName, HoldId, HoldOption, Policy, Record, RepoPath, RunMode},
     port::{Ledger as _, Sequence},
     status::{Snapshot, TaskState, table},
@@ -121,7 +121,7 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Run(run) => supervise(run).await,
         Verb::Status { place, json } => status(&place, json).await,
-        Verb::Answer { place, hold, option, note } => tell(&place, Command::Answer(Answer { hold, option, note })).await,
+        Verb::Answer { place, hold, option, note } => answer(&place, Answer { hold, option, note }).await,
         Verb::Drain(place) => tell(&place, Command::Mode(RunMode::Drain)).await,
         Verb::Pause(place) => tell(&place, Command::Mode(RunMode::Paused)).await,
         Verb::Resume(place) => tell(&place, Command::Mode(RunMode::Active)).await,
@@ -149,23 +149,21 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
     if let Some(Ok(path)) = run.policy.as_deref().map(|path| inside(&top, path)) {
         builder = builder.forbid(path);
     }
-    // A plan leaves no trace.
-    let scratch = run.plan.then(tempfile::tempdir).transpose().map_err(input)?;
-    if let Some(path) = scratch.as_ref().map(tempfile::TempDir::path).or(run.place.state_dir.as_deref()) {
+    if let Some(path) = &run.place.state_dir {
         builder = builder.state_dir(path);
     }
-    let orchestrator = builder.build().await.map_err(|error| match error {
+    let cannot_begin = |error| match error {
         error @ (BuildError::Ledger(_) | BuildError::Replay(_)) => failed(error),
         error => input(error),
-    })?;
+    };
     if run.plan {
-        let planned = orchestrator.plan().await.map_err(input)?;
-        for task in planned {
+        for task in builder.plan().await.map_err(cannot_begin)? {
             let package = task.package.map(|name| format!(" [{name}]")).unwrap_or_default();
             println!("{}{package} {}: {}", task.id, task.title, task.what);
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let orchestrator = builder.build().await.map_err(cannot_begin)?;
     let handle = orchestrator.handle();
     let view = tokio::spawn(examples::show(handle.subscribe()));
     let interrupt = handle.clone();
@@ -192,11 +190,8 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
         for finding in &task.findings {
             println!("    {}", finding.replace('\n', "\n    "));
         }
-        if let Some(hold) = &task.hold {
-            let options: Vec<_> = hold.options.iter().map(|option| option.as_str()).collect();
-            println!("    answer with: supervise answer {} {}", hold.id, options.join("|"));
-        }
     }
+    examples::print_holds(&report.snapshot);
     Ok(ExitCode::from(3))
 }
 
@@ -298,17 +293,29 @@ async fn known_state_dir(place: &Place) -> Result<PathBuf, Failure> {
     Err(input(format!("{}: there was no run with this state directory yet", path.display())))
 }
 
-async fn status(place: &Place, json: bool) -> Result<ExitCode, Failure> {
+/// The state as the ledger tells it; works beside a running orchestrator.
+async fn known(place: &Place) -> Result<State, Failure> {
     let path = known_state_dir(place).await?.join("ledger");
     let entries = FileLedger::new(&path).read(Sequence(1), usize::MAX).await.map_err(failed)?;
-    let snapshot = Snapshot::of(&replay(entries.iter().map(|entry| &entry.record)).map_err(failed)?);
+    replay(entries.iter().map(|entry| &entry.record)).map_err(failed)
+}
+
+async fn status(place: &Place, json: bool) -> Result<ExitCode, Failure> {
+    let snapshot = Snapshot::of(&known(place).await?);
     if json {
         println!("{}", serde_json::to_string_pretty(&snapshot).map_err(failed)?);
     } else {
         let ended = snapshot.ended.map_or("goes on".to_owned(), |reason| format!("ended: {reason}"));
         println!("mode: {}; the run {ended}\n\n{}", snapshot.mode, table(&snapshot));
+        examples::print_holds(&snapshot);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says at once what an orchestrator would refuse later.
+async fn answer(place: &Place, answer: Answer) -> Result<ExitCode, Failure> {
+    known(place).await?.accepts(&answer).map_err(|why| input(format!("{}: {why}", answer.hold)))?;
+    tell(place, Command::Answer(answer)).await
 }
 
 async fn tell(place: &Place, command: Command) -> Result<ExitCode, Failure> {

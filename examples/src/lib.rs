@@ -12,6 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use orchestrator_core::{
     driver::Notice,
     model::{AttemptId, Effect, Record, Verdict, WorkspaceFate},
+    status::Snapshot,
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
@@ -29,11 +30,27 @@ pub async fn show(mut notices: Receiver<Notice>) {
                 }
             }
             Ok(Notice::Activity { attempt, text }) => view.activity(&attempt, &text),
+            Ok(Notice::Drift { attempt, towards, paths }) => {
+                let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();
+                view.print(&format!("warning: {attempt} drifts towards {towards}: it touches {}", paths.join(", ")));
+            }
             Ok(Notice::Warning(warning)) => view.print(&format!("warning: {warning}")),
             Ok(_) => {}
             Err(RecvError::Lagged(missed)) => view.print(&format!("({missed} lines were too fast to be shown)")),
             Err(RecvError::Closed) => break,
         }
+    }
+}
+
+/// Prints each open question with all that it can be decided on.
+pub fn print_holds(snapshot: &Snapshot) {
+    for (task, hold) in snapshot.tasks.iter().filter_map(|task| Some((task, task.hold.as_ref()?))) {
+        println!("\n{} asks about {} ({}):\n  {}", hold.id, task.id, task.title, hold.question.replace('\n', "\n  "));
+        for line in hold.brief.to_string().lines() {
+            println!("  {line}");
+        }
+        let options: Vec<_> = hold.options.iter().map(|option| option.as_str()).collect();
+        println!("  answer with: supervise answer {} {} [--note TEXT]", hold.id, options.join("|"));
     }
 }
 
@@ -119,6 +136,17 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
             Some(attempt),
             format!("gate {}: {}", report.gate.name, if report.passed() { "green".to_owned() } else { report.outcome.to_string() }),
         ),
+        Record::RepairAsked { attempt, why } => (Some(attempt), format!("is asked for its handoff: {why}")),
+        Record::TipReported { attempt, report } => {
+            let how = if report.passed() { "green, so the work is at fault" } else { "red as well" };
+            (Some(attempt), format!("gate {} on the target's own tip: {how}", report.gate.name))
+        }
+        Record::RoadmapRefused { tip, why } => {
+            (None, format!("the roadmap at {} cannot be used, so nothing new begins: {why}", tip.short()))
+        }
+        Record::Withdrawn { task, why } => (None, format!("{task} is no longer wanted: {why:?}")),
+        Record::RemoteAway { why, .. } => (None, format!("the remote cannot be reached, and is asked again: {why}")),
+        Record::RemoteBack => (None, "the remote can be reached again".to_owned()),
         Record::Judged { attempt, verdict, .. } => match verdict {
             Verdict::Accept => (Some(attempt), "accepted".to_owned()),
             Verdict::Revise { findings } => (Some(attempt), format!("sent back: {}", first(findings))),

@@ -41,7 +41,7 @@ async fn heads_and_distances_are_what_git_says_and_cost_only_when_something_move
     let workspaces = Workspaces::beneath(&sandbox.state());
     let all: Vec<_> = (1..=3).map(|number| workspaces.of(&attempt(number))).collect();
     for workspace in &all {
-        workspace.create(&trusted, base).await.expect("is made");
+        workspace.create(&trusted, base, &[]).await.and_then(|()| workspace.seal()).expect("is made");
     }
     let mut lookout = Lookout::new(workspaces.clone());
     let mut check = |base: CommitId, changed: &[bool]| {
@@ -76,7 +76,7 @@ async fn it_finds_what_is_there_and_remembers_nothing_that_is_not() {
     let mut lookout = Lookout::new(workspaces.clone());
     assert_eq!(lookout.look(base).expect("looks"), []);
     for number in [1, 2] {
-        workspaces.of(&attempt(number)).create(&trusted, base).await.expect("is made");
+        workspaces.of(&attempt(number)).create(&trusted, base, &[]).await.expect("is made");
     }
     std::fs::create_dir(sandbox.state().join("attempts/not an attempt")).expect("makes");
     assert_eq!(lookout.look(base).expect("looks").len(), 2);
@@ -101,7 +101,7 @@ async fn a_full_look_counts_untracked_files_and_cannot_be_lied_to() {
     let trusted = trusted(&sandbox).await;
     let base = trusted.fetch_target().await.expect("fetches");
     let workspace = Workspaces::beneath(&sandbox.state()).of(&attempt(1));
-    workspace.create(&trusted, base).await.expect("is made");
+    workspace.create(&trusted, base, &[]).await.and_then(|()| workspace.seal()).expect("is made");
     let look = async |head: CommitId| {
         let paths = workspace.uncommitted(&trusted, head, 50).await.expect("looks");
         paths.iter().map(ToString::to_string).collect::<Vec<_>>()

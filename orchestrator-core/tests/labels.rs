@@ -15,6 +15,7 @@ fn report(surface: &str, code: i32) -> GateReport {
             run: vec!["true".to_owned()],
             surface: surface.parse().expect("a surface"),
             timeout: Span::secs(1),
+            cache: Vec::new(),
         },
         tree: "0123456789abcdef0123456789abcdef01234567".parse().expect("an id"),
         environment: ContentHash::of(b""),

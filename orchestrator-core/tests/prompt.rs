@@ -4,7 +4,7 @@ use std::path::Path;
 
 use orchestrator_core::{
     machine::freeze,
-    model::{Ask, AttemptId, BackendName, Conflict, Contract, Finding, Policy, Severity, Task, TaskId},
+    model::{Ask, AttemptId, BackendName, Contract, Finding, Obstacle, Policy, Predecessor, Severity, Task, TaskId},
     prompt::{PromptContext, prompt},
 };
 
@@ -21,16 +21,14 @@ fn contract() -> Contract {
 }
 
 fn said(ask: &Ask) -> String {
-    said_after(ask, None)
+    said_after(ask, None, None)
 }
 
-fn said_after(ask: &Ask, conflict: Option<&Conflict>) -> String {
+fn said_after(ask: &Ask, predecessor: Option<&Predecessor>, advice: Option<&str>) -> String {
     let attempt = AttemptId { task: TaskId::new("R1").expect("an id"), number: 2 };
     let base = "0123456789abcdef0123456789abcdef01234567".parse().expect("an id");
-    prompt(
-        &PromptContext { attempt: &attempt, contract: &contract(), base, handoff: Path::new("/state/out/handoff.json"), conflict },
-        ask,
-    )
+    let (contract, handoff) = (contract(), Path::new("/state/out/handoff.json"));
+    prompt(&PromptContext { attempt: &attempt, contract: &contract, base, handoff, predecessor, advice }, ask)
 }
 
 #[test]
@@ -39,12 +37,23 @@ fn the_first_prompt() {
 }
 
 #[test]
-fn the_first_prompt_after_a_conflict_names_what_was_done_before() {
+fn the_first_prompt_names_what_was_done_and_said_before() {
     let id = |digit: &str| digit.repeat(40).parse().expect("an id");
-    let conflict = Conflict { head: id("a"), tip: id("b"), paths: vec!["src/receipt/total.rs".parse().expect("a path")] };
-    let (plain, after) = (said(&Ask::Begin), said_after(&Ask::Begin, Some(&conflict)));
-    let more: Vec<_> = after.lines().filter(|line| !plain.contains(line)).collect();
-    insta::assert_snapshot!(more.join("\n"));
+    let conflict = Obstacle::Conflict { paths: vec!["src/receipt/total.rs".parse().expect("a path")] };
+    let red = Obstacle::Gates { findings: vec![Finding::new(Severity::Error, "gate/unit", "exit status 1: `cargo test`")] };
+    let plain = said(&Ask::Begin);
+    let more = |obstacle: Option<Obstacle>, advice| {
+        let predecessor = obstacle.map(|obstacle| Predecessor { head: id("a"), tip: id("b"), obstacle });
+        let after = said_after(&Ask::Begin, predecessor.as_ref(), advice);
+        after.lines().filter(|line| !plain.contains(line) || line.starts_with("```")).collect::<Vec<_>>().join("\n")
+    };
+    let all = [more(Some(conflict), None), more(Some(red), None), more(None, Some("Use the second tray."))];
+    insta::assert_snapshot!(all.join("\n\n---\n\n"));
+}
+
+#[test]
+fn the_prompt_for_a_missing_handoff() {
+    insta::assert_snapshot!(said(&Ask::Repair { why: "it cannot be read: expected `,`".to_owned() }));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! error. A further turn runs it again in the same workspace: that counts as resuming.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,7 +24,7 @@ use tokio::{
 use crate::{
     model::{SessionRef, TurnOutcome, clean},
     port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnControl, TurnInput, TurnRequest, Update},
-    process::{Captured, Child, Exit, Input, Killer, LineReader, Spawn},
+    process::{Captured, Child, Exit, Input, Killer, LineReader, Recording, Spawn},
 };
 
 /// The longest line that is kept of an agent's output, in bytes.
@@ -86,7 +87,9 @@ impl AgentBackend for CommandAgent {
         let (ended, over) = watch::channel(false);
         let control = Arc::new(CommandControl { killer: child.killer(), stopping: AtomicBool::new(false), over });
         let session = SessionRef(request.attempt.to_string());
-        let pump = tokio::spawn(pump(child, request.prompt, session, updates, ended, Arc::clone(&control)));
+        let pump =
+            Pump { prompt: request.prompt, streams: request.streams, session, updates, ended, control: Arc::clone(&control) };
+        let pump = tokio::spawn(pump.run(child));
         Ok(Box::new(CommandTurn { queue, control, pump }))
     }
 }
@@ -149,75 +152,98 @@ async fn drained(mut gone: watch::Receiver<bool>) {
     tokio::time::sleep(DRAIN).await;
 }
 
-/// Feeds the child, reads it to its end, sweeps what it left, and says how it ended.
-async fn pump(
-    mut child: Child,
+struct Pump {
     prompt: String,
+    streams: Option<PathBuf>,
     session: SessionRef,
     updates: mpsc::Sender<Update>,
     ended: watch::Sender<bool>,
     control: Arc<CommandControl>,
-) {
-    let (stdin, stdout, stderr) = (child.stdin(), child.stdout(), child.stderr());
-    let (leave, gone) = watch::channel(false);
-    let feed = async {
-        if let Some(mut stdin) = stdin {
-            // A program may end without having read its prompt.
-            drop(stdin.write_all(prompt.as_bytes()).await);
-        }
-    };
-    let listen = async {
-        if updates.send(Update::Started { session }).await.is_err() {
-            return;
-        }
-        let Some(stdout) = stdout else { return };
-        let mut lines = LineReader::new(stdout, MAX_LINE);
-        let drained = drained(gone.clone());
-        tokio::pin!(drained);
-        // Whatever is in the pipe comes first, however long a slow reader takes over it.
-        while let Some(line) = tokio::select! { biased; line = lines.next() => line.ok().flatten(), () = &mut drained => None } {
-            let text = clean(&String::from_utf8_lossy(&line.bytes));
-            if updates.send(Update::Activity { text }).await.is_err() {
-                return;
-            }
-        }
-    };
-    let mut complaints = Captured::new(0, 4096);
-    let complain = async {
-        let Some(mut stderr) = stderr else { return };
-        let mut buffer = vec![0; 8192];
-        let drained = drained(gone.clone());
-        tokio::pin!(drained);
-        while let Ok(read @ 1..) = tokio::select! { biased; read = stderr.read(&mut buffer) => read, () = &mut drained => Ok(0) } {
-            complaints.push(&buffer[..read]);
-        }
-    };
-    let exit = {
-        let streams = async { tokio::join!(feed, listen, complain) };
-        tokio::pin!(streams);
-        let mut read = false;
-        let exit = loop {
-            tokio::select! {
-                exit = child.wait() => break exit,
-                _ = &mut streams, if !read => read = true,
+}
+
+impl Pump {
+    /// Feeds the child, reads it to its end, sweeps what it left, and says how it ended.
+    async fn run(self, mut child: Child) {
+        let outcome = self.converse(&mut child).await;
+        self.ended.send_replace(true);
+        drop(self.updates.send(Update::Ended { outcome }).await);
+    }
+
+    async fn converse(&self, child: &mut Child) -> TurnOutcome {
+        let Self { prompt, session, updates, control, .. } = self;
+        let stdin = child.stdin();
+        let record = |name: &'static str| move |error: std::io::Error| format!("its {name} could not be recorded: {error}");
+        let directory = self.streams.as_deref();
+        let stdout = child.stdout().map(|stdout| Recording::new(stdout, directory, "stdout")).transpose().map_err(record("stdout"));
+        let stderr = child.stderr().map(|stderr| Recording::new(stderr, directory, "stderr")).transpose().map_err(record("stderr"));
+        let (stdout, stderr) = match (stdout, stderr) {
+            (Ok(stdout), Ok(stderr)) => (stdout, stderr),
+            (Err(detail), _) | (_, Err(detail)) => {
+                control.killer.stop(Duration::ZERO).await;
+                return TurnOutcome::Crashed { detail };
             }
         };
-        control.killer.sweep().await;
-        leave.send_replace(true);
-        if !read {
-            streams.await;
+        let (leave, gone) = watch::channel(false);
+        let feed = async {
+            if let Some(mut stdin) = stdin {
+                // A program may end without having read its prompt.
+                drop(stdin.write_all(prompt.as_bytes()).await);
+            }
+        };
+        let listen = async {
+            if updates.send(Update::Started { session: session.clone() }).await.is_err() {
+                return;
+            }
+            let Some(stdout) = stdout else { return };
+            let mut lines = LineReader::new(stdout, MAX_LINE);
+            let drained = drained(gone.clone());
+            tokio::pin!(drained);
+            // Whatever is in the pipe comes first, however long a slow reader takes over it.
+            while let Some(line) = tokio::select! { biased; line = lines.next() => line.ok().flatten(), () = &mut drained => None }
+            {
+                let text = clean(&String::from_utf8_lossy(&line.bytes));
+                if updates.send(Update::Activity { text }).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let mut complaints = Captured::new(0, 4096);
+        let complain = async {
+            let Some(mut stderr) = stderr else { return };
+            let mut buffer = vec![0; 8192];
+            let drained = drained(gone.clone());
+            tokio::pin!(drained);
+            while let Ok(read @ 1..) =
+                tokio::select! { biased; read = stderr.read(&mut buffer) => read, () = &mut drained => Ok(0) }
+            {
+                complaints.push(&buffer[..read]);
+            }
+        };
+        let exit = {
+            let streams = async { tokio::join!(feed, listen, complain) };
+            tokio::pin!(streams);
+            let mut read = false;
+            let exit = loop {
+                tokio::select! {
+                    exit = child.wait() => break exit,
+                    _ = &mut streams, if !read => read = true,
+                }
+            };
+            control.killer.sweep().await;
+            leave.send_replace(true);
+            if !read {
+                streams.await;
+            }
+            exit
+        };
+        match exit {
+            _ if control.stopping.load(Ordering::Acquire) => TurnOutcome::Stopped,
+            Ok(Exit::Code(0)) => TurnOutcome::Completed,
+            Ok(exit) => {
+                let said = complaints.end(1000);
+                TurnOutcome::Crashed { detail: if said.is_empty() { exit.to_string() } else { format!("{exit}: {said}") } }
+            }
+            Err(error) => TurnOutcome::Crashed { detail: format!("it could not be waited for: {error}") },
         }
-        exit
-    };
-    let outcome = match exit {
-        _ if control.stopping.load(Ordering::Acquire) => TurnOutcome::Stopped,
-        Ok(Exit::Code(0)) => TurnOutcome::Completed,
-        Ok(exit) => {
-            let said = complaints.end(1000);
-            TurnOutcome::Crashed { detail: if said.is_empty() { exit.to_string() } else { format!("{exit}: {said}") } }
-        }
-        Err(error) => TurnOutcome::Crashed { detail: format!("it could not be waited for: {error}") },
-    };
-    ended.send_replace(true);
-    drop(updates.send(Update::Ended { outcome }).await);
+    }
 }

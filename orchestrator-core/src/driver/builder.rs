@@ -7,16 +7,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{
-    BuildError, Inbox, Orchestrator, RunError,
-    effects::{World, with_source},
-};
+use super::{BuildError, Inbox, Orchestrator, PlannedTask, effects::World, orchestrator::planned};
 use crate::{
     agent::CommandAgent,
-    gate::visible_environment,
+    gate::{GateCaches, visible_environment},
     git::{Destination, Git, Trusted, UserRepository, Workspaces},
-    machine::{freeze, replay},
-    model::{AgentSpec, BackendName, ContentHash, Pattern, Policy, PolicyError, RepoPath, RunId},
+    machine::{State, freeze, replay},
+    model::{AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath, Roadmap, RunId},
     port::{AgentBackend, EvidenceStore, Ledger, Reviewer, Sequence, TaskSource},
     review,
     source::MarkdownRoadmap,
@@ -125,11 +122,46 @@ impl OrchestratorBuilder {
         self
     }
 
-    /// Checks everything that can be checked, and takes the state directory over.
+    /// Checks everything that can be checked, and takes repository and state directory over: another orchestrator on either of
+    /// them is refused as long as this one lives.
     ///
     /// # Errors
     /// [`BuildError`]; nothing was started then.
-    pub async fn build(mut self) -> Result<Orchestrator, BuildError> {
+    pub async fn build(self) -> Result<Orchestrator, BuildError> {
+        let wait = self.wait;
+        let (ground, state_dir) = self.ground().await?;
+        let repository = lock_repository(ground.user.git_dir())?;
+        let (state_dir, lock) = take_over(&state_dir)?;
+        let ledger = ground.ledger.clone().unwrap_or_else(|| Arc::new(FileLedger::new(state_dir.join("ledger"))));
+        let opening = ledger.open().await?;
+        if let Some(bytes) = opening.torn {
+            tracing::warn!(bytes, "the ledger ended in a torn batch, which was cut");
+        }
+        let state = folded(&*ledger).await?;
+        let (world, _) = ground.world(&state_dir, &state).await?;
+        Ok(Orchestrator::new(world, state, ledger, &opening, Inbox::of(&state_dir), wait, [repository, lock]))
+    }
+
+    /// What a run would do first. Makes the same checks, starts nothing, leaves no trace, and works beside a running
+    /// orchestrator.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub async fn plan(self) -> Result<Vec<PlannedTask>, BuildError> {
+        let wait = self.wait;
+        let (ground, state_dir) = self.ground().await?;
+        let state = match &ground.ledger {
+            Some(ledger) => folded(&**ledger).await?,
+            None => folded(&FileLedger::new(state_dir.join("ledger"))).await?,
+        };
+        let fail = |error: std::io::Error| BuildError::StateDir { path: std::env::temp_dir(), why: error.to_string() };
+        let scratch = tempfile::tempdir().map_err(fail)?;
+        let (world, roadmap) = ground.world(scratch.path(), &state).await?;
+        planned(&world, state, roadmap, wait).await
+    }
+
+    /// Checks what was given and what it stands on, without writing anything.
+    async fn ground(mut self) -> Result<(Ground, PathBuf), BuildError> {
         if std::env::var_os("ORCHESTRATOR_TASK").is_some() {
             return Err(BuildError::Nested { variable: "ORCHESTRATOR_TASK" });
         }
@@ -138,6 +170,7 @@ impl OrchestratorBuilder {
         policy.check()?;
         let own = source.own_paths().into_iter().chain(std::mem::take(&mut self.forbidden));
         policy.always_forbidden.extend(own.map(|path| Pattern::exactly(&path)));
+        policy.always_forbidden.extend(policy.setup.bring.iter().flat_map(Pattern::at_and_beneath));
         add_command_agents(&policy, &mut self.backends)?;
 
         let git = Git::at(self.git.unwrap_or_else(|| PathBuf::from("git"))).await?;
@@ -150,44 +183,57 @@ impl OrchestratorBuilder {
         let destination = user.destination(&policy.push).await?;
         if destination == Destination::Local {
             user.tip(&target).await?;
+            user.complete().await?;
         }
         user.identity().await?;
+        check_bring(&policy, &user).await?;
         let state_dir = match self.state_dir {
             Some(path) => path,
             None => default_state_dir(user.git_dir())?,
         };
-        let (state_dir, lock) = take_over(&state_dir)?;
-        let trusted = Trusted::open(user, git, state_dir.join("trusted.git"), target, destination).await?;
+        user.keeps_out(&state_dir).await?;
+        let (reviewers, backends) = (self.reviewers.unwrap_or_else(review::standard), self.backends);
+        let (ledger, evidence) = (self.ledger, self.evidence);
+        Ok((Ground { policy, source, reviewers, backends, ledger, evidence, git, user, target, destination }, state_dir))
+    }
+}
 
-        let ledger = self.ledger.unwrap_or_else(|| Arc::new(FileLedger::new(state_dir.join("ledger"))));
-        let opening = ledger.open().await?;
-        if let Some(bytes) = opening.torn {
-            tracing::warn!(bytes, "the ledger ended in a torn batch, which was cut");
-        }
-        let entries = ledger.read(Sequence(1), usize::MAX).await?;
-        let state = replay(entries.iter().map(|entry| &entry.record))?;
+/// What an orchestrator stands on, checked as far as it can be without a state directory.
+struct Ground {
+    policy: Policy,
+    source: Arc<dyn TaskSource>,
+    reviewers: Vec<Arc<dyn Reviewer>>,
+    backends: BTreeMap<BackendName, Arc<dyn AgentBackend>>,
+    ledger: Option<Arc<dyn Ledger>>,
+    evidence: Option<Arc<dyn EvidenceStore>>,
+    git: Git,
+    user: UserRepository,
+    target: BranchName,
+    destination: Destination,
+}
+
+impl Ground {
+    /// All that effects work with, in this state directory, and the roadmap as it is now.
+    async fn world(self, state_dir: &Path, state: &State) -> Result<(World, Roadmap), BuildError> {
+        let trusted = Trusted::open(self.user, self.git, state_dir.join("trusted.git"), self.target, self.destination).await?;
         let going_on = state.run().filter(|_| state.ended().is_none()).map(|run| run.id.clone());
         let world = World {
             run: going_on.unwrap_or_else(new_run_id),
             mark: format!("{}.", &ContentHash::of(state_dir.as_os_str().as_encoded_bytes()).to_string()[..16]),
             trusted: Arc::new(trusted),
-            workspaces: Workspaces::beneath(&state_dir),
-            source,
-            reviewers: self.reviewers.unwrap_or_else(review::standard),
+            workspaces: Workspaces::beneath(state_dir),
+            source: self.source,
+            reviewers: self.reviewers,
             backends: self.backends,
             evidence: self.evidence.unwrap_or_else(|| Arc::new(FileEvidence::new(state_dir.join("evidence")))),
-            environment: visible_environment(&policy.environment),
-            policy,
-            state_dir: state_dir.clone(),
+            environment: visible_environment(&self.policy.environment),
+            policy: self.policy,
+            lane: state_dir.join("lane"),
+            caches: Arc::new(Mutex::new(GateCaches::beneath(state_dir))),
             turns: Mutex::default(),
             told_to_stop: Mutex::default(),
         };
-        let roadmap = world.read_roadmap().await.map_err(|error| match error {
-            RunError::Git(error) => BuildError::Git(error),
-            RunError::Source(error) => BuildError::Source(error),
-            RunError::Roadmap(faults) => BuildError::Roadmap(faults),
-            other => BuildError::StateDir { path: state_dir.clone(), why: with_source(&other) },
-        })?;
+        let roadmap = world.load_roadmap(world.trusted.fetch_target().await?).await?;
         let open = roadmap.tasks.iter().filter(|task| !task.done);
         let needed = open.filter_map(|task| freeze(task, &world.policy, world.backends.keys()).ok()).map(|contract| contract.agent);
         for name in needed.collect::<std::collections::BTreeSet<_>>() {
@@ -196,8 +242,28 @@ impl OrchestratorBuilder {
                 probe.warnings.iter().for_each(|warning| tracing::warn!(agent = %name, warning));
             }
         }
-        Ok(Orchestrator::new(world, state, roadmap, ledger, &opening, Inbox::of(&state_dir), self.wait, lock))
+        Ok((world, roadmap))
     }
+}
+
+async fn folded(ledger: &dyn Ledger) -> Result<State, BuildError> {
+    let entries = ledger.read(Sequence(1), usize::MAX).await?;
+    Ok(replay(entries.iter().map(|entry| &entry.record))?)
+}
+
+/// What the policy brings along must be there, and must not be what git keeps.
+async fn check_bring(policy: &Policy, user: &UserRepository) -> Result<(), BuildError> {
+    let wrong = |path: &RepoPath, why: &str| PolicyError::Value { key: "setup.bring".to_owned(), why: format!("`{path}` {why}") };
+    for path in &policy.setup.bring {
+        let root = user.root().ok_or_else(|| wrong(path, "cannot be brought: the repository has no checkout to bring it from"))?;
+        if root.join(path.to_path()).symlink_metadata().is_err() {
+            return Err(wrong(path, &format!("is not in {}: make it there, or take it out of the policy", root.display())).into());
+        }
+        if user.tracks(path).await? {
+            return Err(wrong(path, "is tracked by git, so that every workspace has it: bring only what git ignores").into());
+        }
+    }
+    Ok(())
 }
 
 /// The agents that the policy defines and nobody gave.
@@ -233,6 +299,19 @@ fn take_over(path: &Path) -> Result<(PathBuf, File), BuildError> {
         Ok(()) => Ok((path, lock)),
         Err(TryLockError::WouldBlock) => {
             Err(fail("another orchestrator is running on it: wait for its end, or give another --state-dir".to_owned()))
+        }
+        Err(TryLockError::Error(error)) => Err(fail(error.to_string())),
+    }
+}
+
+/// Locks the person's repository against a second orchestrator with another state directory, and writes nothing into it.
+fn lock_repository(git_dir: &Path) -> Result<File, BuildError> {
+    let fail = |why: String| BuildError::Repository { path: git_dir.to_owned(), why };
+    let lock = File::open(git_dir).map_err(|error| fail(error.to_string()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            Err(fail("another orchestrator is running on this repository: wait for its end, or speak to that one".to_owned()))
         }
         Err(TryLockError::Error(error)) => Err(fail(error.to_string())),
     }

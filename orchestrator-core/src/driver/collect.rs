@@ -18,6 +18,10 @@ use crate::{
 
 /// The largest artifact that is kept whole, in bytes.
 const MAX_ARTIFACT: u64 = 64 << 20;
+/// What is kept of a raw stream, in bytes; the backend has cut it by then.
+const MAX_STREAM: u64 = 16 << 20;
+/// So many raw streams are kept of a turn.
+const MAX_STREAMS: usize = 16;
 /// Of uncommitted paths, so many are named.
 const MAX_UNCOMMITTED: usize = 50;
 
@@ -26,12 +30,39 @@ pub(super) fn turn_dir(workspace: &Workspace, turn: u32) -> PathBuf {
     workspace.out().join(format!("turn-{turn}"))
 }
 
+/// Where the backend of a turn leaves the raw streams: out of the worker's way.
+pub(super) fn streams_dir(workspace: &Workspace, turn: u32) -> PathBuf {
+    workspace.root().join(format!("streams/turn-{turn}"))
+}
+
 /// The handoff's file in it.
 pub(super) fn handoff_path(workspace: &Workspace, turn: u32) -> PathBuf {
     turn_dir(workspace, turn).join("handoff.json")
 }
 
 impl World {
+    /// Keeps what a turn said and claimed, whatever became of its work.
+    pub(super) async fn keep_turn(&self, workspace: &Workspace, turn: u32) -> Result<Vec<KeptArtifact>, EvidenceError> {
+        let mut found = Vec::new();
+        let mut entries: Vec<_> = std::fs::read_dir(streams_dir(workspace, turn)).into_iter().flatten().flatten().collect();
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries.into_iter().take(MAX_STREAMS) {
+            let name = entry.file_name().into_string().ok();
+            if let Some(name) = name.and_then(|name| name.parse::<RepoPath>().ok()) {
+                found.push((streams_dir(workspace, turn), name));
+            }
+        }
+        found.push((turn_dir(workspace, turn), "handoff.json".parse().expect("a relative path")));
+        let mut kept = Vec::new();
+        for (directory, name) in found {
+            let Ok(file) = open_beneath(&directory, &name) else { continue };
+            let stored = self.evidence.put(&mut tokio::fs::File::from_std(file), MAX_STREAM).await?;
+            let name = format!("turn-{turn}/{name}").parse().expect("a relative path");
+            kept.push(KeptArtifact { name, hash: stored.hash, size: stored.size });
+        }
+        Ok(kept)
+    }
+
     /// Takes in the work of an attempt, as it is after one of its turns.
     pub(super) async fn collect(
         &self,

@@ -11,20 +11,21 @@ use tracing::Instrument as _;
 
 use super::{
     RunError,
+    error::RoadmapError,
     handle::Notice,
     turn::{TurnJob, TurnWatch},
     views::{ChangeBetween, Tree},
 };
 use crate::{
-    gate::run_gate,
+    gate::{CacheOf, GateCaches, run_gate},
     git::{GitError, Merge, Trusted, Workspace, Workspaces},
-    machine::{State, check_roadmap},
+    machine::{Phase, State, check_roadmap},
     model::{
         AttemptId, BackendName, Candidate, CommitId, ContentHash, Contract, Effect, EffectId, EventKind, Finding, GateOutcome,
-        GateReport, GateSpec, Landing, LandingOutcome, MergeFailure, Opinion, Policy, Review, Roadmap, RunId, Severity, Span,
-        Submission, TreeId, WorkspaceFate,
+        GateReport, GateSpec, Landing, LandingOutcome, MergeFailure, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity,
+        Span, Submission, TreeId, WorkspaceFate,
     },
-    port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, TaskSource},
+    port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource},
     process::{Captured, marked},
     review::path_findings,
 };
@@ -43,7 +44,10 @@ pub(super) struct World {
     pub(super) backends: BTreeMap<BackendName, Arc<dyn AgentBackend>>,
     pub(super) evidence: Arc<dyn EvidenceStore>,
     pub(super) policy: Policy,
-    pub(super) state_dir: PathBuf,
+    /// Where gates run, one at a time: always the same place, since build tools remember paths.
+    pub(super) lane: PathBuf,
+    /// One at a time: the lane's cache is copied by one attempt and replaced by another.
+    pub(super) caches: Arc<Mutex<GateCaches>>,
     /// What the policy lets workers and gates see of our environment.
     pub(super) environment: BTreeMap<String, String>,
     pub(super) turns: Mutex<HashMap<EffectId, Arc<TurnWatch>>>,
@@ -54,16 +58,17 @@ pub(super) struct World {
 /// An effect with all that it needs of the state, so that it can run beside the loop.
 #[derive(Debug)]
 pub(super) enum Job {
-    ReadRoadmap,
+    ReadRoadmap { tip: Option<CommitId> },
     Prepare { attempt: AttemptId, base: CommitId },
     Turn(TurnJob),
     Stop { turn: EffectId },
     Collect { attempt: AttemptId, contract: Contract, base: CommitId, turn: u32 },
     Review(Box<ReviewRequest>),
     Merge { attempt: AttemptId, contract: Contract, head: CommitId },
-    Gate { tree: TreeId, gate: GateSpec },
+    Gate { attempt: AttemptId, tree: TreeId, gate: GateSpec },
+    CheckTip { tip: CommitId, gate: GateSpec },
     Land { landing: Box<Landing> },
-    CleanUp { attempt: AttemptId, base: Option<CommitId> },
+    CleanUp { attempt: AttemptId, tip: Option<CommitId>, landed: Option<TreeId> },
     Report { task: AttemptId, outcome: Outcome },
 }
 
@@ -72,7 +77,7 @@ impl World {
     pub(super) fn job(&self, state: &State, effect: EffectId, what: &Effect) -> Option<Job> {
         let active = |attempt: &AttemptId| state.task(&attempt.task).and_then(|entry| entry.active());
         Some(match what {
-            Effect::ReadRoadmap => Job::ReadRoadmap,
+            Effect::ReadRoadmap { tip } => Job::ReadRoadmap { tip: *tip },
             Effect::Prepare { attempt, base } => Job::Prepare { attempt: attempt.clone(), base: *base },
             Effect::RunTurn { attempt, turn, backend, resume, ask } => {
                 let known = &active(attempt)?.attempt;
@@ -81,7 +86,8 @@ impl World {
                     attempt: attempt.clone(),
                     contract: known.contract.clone(),
                     base: known.base,
-                    conflict: known.conflict.clone(),
+                    predecessor: known.predecessor.clone(),
+                    advice: known.advice.clone(),
                     turn: *turn,
                     backend: backend.clone(),
                     resume: resume.clone(),
@@ -101,12 +107,21 @@ impl World {
             Effect::Merge { attempt, head } => {
                 Job::Merge { attempt: attempt.clone(), contract: active(attempt)?.attempt.contract.clone(), head: *head }
             }
-            Effect::RunGate { tree, gate, .. } => Job::Gate { tree: *tree, gate: gate.clone() },
+            Effect::RunGate { attempt, tree, gate } => Job::Gate { attempt: attempt.clone(), tree: *tree, gate: gate.clone() },
+            Effect::CheckTip { tip, gate, .. } => Job::CheckTip { tip: *tip, gate: gate.clone() },
             Effect::Land { landing } => Job::Land { landing: landing.clone() },
-            Effect::CleanUp { attempt } => Job::CleanUp { attempt: attempt.clone(), base: state.tip() },
+            Effect::CleanUp { attempt } => {
+                let landed = match state.task(&attempt.task).map(|entry| &entry.phase) {
+                    Some(Phase::Landed(landed)) if landed.by.as_ref().is_some_and(|by| by.id == *attempt) => {
+                        landed.reports.first().map(|report| report.tree)
+                    }
+                    _ => None,
+                };
+                Job::CleanUp { attempt: attempt.clone(), tip: state.tip(), landed }
+            }
             Effect::Report { task, attempt, landed } => {
                 let reason = || match state.task(task).map(|entry| &entry.phase) {
-                    Some(crate::machine::Phase::Parked { reason }) => reason.clone(),
+                    Some(Phase::Parked { reason }) => reason.clone(),
                     _ => String::new(),
                 };
                 let outcome = landed.map_or_else(|| Outcome::Parked { reason: reason() }, |commit| Outcome::Landed { commit });
@@ -129,10 +144,10 @@ impl World {
         notices: broadcast::Sender<Notice>,
     ) -> Result<EventKind, RunError> {
         Ok(match job {
-            Job::ReadRoadmap => EventKind::RoadmapRead { effect, roadmap: self.read_roadmap().await? },
+            Job::ReadRoadmap { tip } => EventKind::RoadmapRead { effect, reading: self.read_roadmap(tip).await? },
             Job::Prepare { attempt, base } => {
-                let made = self.workspaces.of(&attempt).create(&self.trusted, base).await;
-                EventKind::Prepared { effect, failure: made.err().map(|error| with_source(&error)) }
+                let made = self.prepare(&self.workspaces.of(&attempt), base).await;
+                EventKind::Prepared { effect, failure: made.err() }
             }
             Job::Turn(job) => {
                 let span = tracing::info_span!("turn", backend = %job.backend, turn = job.turn);
@@ -148,20 +163,33 @@ impl World {
                 EventKind::StopSent { effect }
             }
             Job::Collect { attempt, contract, base, turn } => {
-                let result = self.collect(&self.workspaces.of(&attempt), &contract, base, turn).await?;
-                EventKind::Collected { effect, result }
+                let workspace = self.workspaces.of(&attempt);
+                let kept = self.keep_turn(&workspace, turn).await?;
+                let result = self.collect(&workspace, &contract, base, turn).await?;
+                EventKind::Collected { effect, result, kept }
             }
             Job::Review(request) => EventKind::Reviewed { effect, reviews: self.review(&request).await },
             Job::Merge { attempt, contract, head } => {
                 let result = self.merge(&attempt, &contract, head).await;
                 EventKind::Merged { effect, result }
             }
-            Job::Gate { tree, gate } => {
+            Job::Gate { attempt, tree, gate } => {
                 let span = tracing::info_span!("gate", name = %gate.name);
-                EventKind::GateRan { effect, report: self.run_gate(effect, tree, gate).instrument(span).await? }
+                let report = self.run_gate(effect, CacheOf::Attempt(&attempt), tree, gate).instrument(span).await?;
+                EventKind::GateRan { effect, report }
+            }
+            Job::CheckTip { tip, gate } => {
+                let span = tracing::info_span!("gate", name = %gate.name, tip = %tip.short());
+                let tree = self.trusted.tree_of(tip).await?;
+                let report = self.run_gate(effect, CacheOf::Lane, tree, gate).instrument(span).await?;
+                EventKind::TipChecked { effect, report }
             }
             Job::Land { landing } => EventKind::LandingTried { effect, outcome: self.land(&landing).await? },
-            Job::CleanUp { attempt, base } => EventKind::CleanedUp { effect, fate: self.clean_up(&attempt, base).await },
+            Job::CleanUp { attempt, tip, landed } => {
+                let settled = self.with_caches(attempt.clone(), move |caches, attempt| caches.settle(attempt, landed)).await;
+                settled.unwrap_or_else(|error| tracing::warn!(%attempt, %error, "a gate's cache could not be settled"));
+                EventKind::CleanedUp { effect, fate: self.clean_up(&attempt, tip).await }
+            }
             Job::Report { task, outcome } => {
                 let told = self.source.report(&task.task, &task, &outcome).await;
                 EventKind::Reported { effect, failure: told.err().map(|error| error.to_string()) }
@@ -169,11 +197,29 @@ impl World {
         })
     }
 
-    pub(super) async fn read_roadmap(&self) -> Result<Roadmap, RunError> {
-        let tip = self.trusted.fetch_target().await?;
+    /// Reads the roadmap at a tip that we have, or at the target's as it is now. Only what is our own trouble is an error.
+    async fn read_roadmap(&self, tip: Option<CommitId>) -> Result<Reading, RunError> {
+        let tip = match tip {
+            Some(tip) => tip,
+            None => match self.trusted.fetch_target().await {
+                Ok(tip) => tip,
+                Err(GitError::Unreachable { why, .. }) => return Ok(Reading::Unreachable { why }),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        Ok(match self.load_roadmap(tip).await {
+            Ok(roadmap) => Reading::Read(roadmap),
+            Err(RoadmapError::Source(SourceError::Unavailable(why))) => Reading::Unreachable { why },
+            Err(RoadmapError::Git(error)) => return Err(error.into()),
+            Err(error @ (RoadmapError::Source(_) | RoadmapError::Faults(_))) => Reading::Refused { tip, why: error.to_string() },
+        })
+    }
+
+    /// The roadmap as it is at this commit, checked.
+    pub(super) async fn load_roadmap(&self, tip: CommitId) -> Result<Roadmap, RoadmapError> {
         let view = self.tree(self.trusted.tree_of(tip).await?, format!("commit {}", tip.short()));
         let snapshot = self.source.snapshot(&view).await?;
-        check_roadmap(&snapshot.tasks, &self.policy, self.backends.keys()).map_err(RunError::Roadmap)?;
+        check_roadmap(&snapshot.tasks, &self.policy, self.backends.keys()).map_err(RoadmapError::Faults)?;
         Ok(Roadmap { revision: snapshot.revision, tip, tasks: snapshot.tasks })
     }
 
@@ -210,7 +256,10 @@ impl World {
 
     async fn merge(&self, attempt: &AttemptId, contract: &Contract, head: CommitId) -> Result<Candidate, MergeFailure> {
         let impossible = |error: &dyn std::error::Error| MergeFailure::Impossible { reason: with_source(error) };
-        let tip = self.trusted.fetch_target().await.map_err(|error| impossible(&error))?;
+        let tip = self.trusted.fetch_target().await.map_err(|error| match error {
+            GitError::Unreachable { why, .. } => MergeFailure::Unreachable { reason: why },
+            error => impossible(&error),
+        })?;
         let merged = match self.trusted.merge(tip, head).await.map_err(|error| impossible(&error))? {
             Merge::Clean(tree) => tree,
             Merge::Conflict(paths) => return Err(MergeFailure::Conflict { tip, paths }),
@@ -229,20 +278,48 @@ impl World {
         Ok(Candidate { head, tip, tree, changes })
     }
 
-    async fn run_gate(&self, effect: EffectId, tree: TreeId, gate: GateSpec) -> Result<GateReport, RunError> {
+    /// Does something with the caches beside the loop.
+    async fn with_caches<K: Send + 'static>(
+        &self,
+        key: K,
+        what: impl FnOnce(&GateCaches, &K) -> std::io::Result<()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let caches = Arc::clone(&self.caches);
+        let done = tokio::task::spawn_blocking(move || what(&caches.lock().unwrap_or_else(PoisonError::into_inner), &key));
+        done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+
+    async fn run_gate(&self, effect: EffectId, whose: CacheOf<'_>, tree: TreeId, gate: GateSpec) -> Result<GateReport, RunError> {
         let began = std::time::Instant::now();
         let mark = format!("{}gate.{effect}", self.mark);
-        let own = self.state_dir.join("gates").join(effect.to_string());
-        let directory = own.join("tree");
+        let directory = self.lane.join("tree");
         let exported = async {
-            // What an interrupted run of this gate left.
-            drop(tokio::fs::remove_dir_all(&own).await);
+            // What an interrupted gate left.
+            drop(tokio::fs::remove_dir_all(&self.lane).await);
             tokio::fs::create_dir_all(&directory).await.map_err(|error| error.to_string())?;
             self.trusted.export(tree, &directory).await.map_err(|error| with_source(&error))
         };
+        let attempt = match whose {
+            CacheOf::Attempt(attempt) => Some(attempt.clone()),
+            CacheOf::Lane => None,
+        };
+        let cached = async |back: bool| {
+            if gate.cache.is_empty() {
+                return;
+            }
+            let (paths, directory) = (gate.cache.clone(), directory.clone());
+            let moved = self.with_caches(attempt.clone(), move |caches, attempt| {
+                let whose = attempt.as_ref().map_or(CacheOf::Lane, CacheOf::Attempt);
+                if back { caches.take_back(whose, &paths, &directory) } else { caches.lend(whose, tree, &paths, &directory) }
+            });
+            // Without its cache a gate is slow, and as right as with it.
+            moved.await.unwrap_or_else(|error| tracing::warn!(%effect, %error, "a gate's cache could not be moved"));
+        };
         let (outcome, output, tail, environment) = match exported.await {
             Ok(()) => {
+                cached(false).await;
                 let run = run_gate(&gate, &directory, &self.environment, &mark).await;
+                cached(true).await;
                 let tail = if run.stderr.end(1).is_empty() {
                     run.stdout.end(2000)
                 } else {
@@ -252,7 +329,7 @@ impl World {
             }
             Err(reason) => (GateOutcome::NotStarted { reason }, Vec::new(), String::new(), ContentHash::of_json(&self.environment)),
         };
-        if let Err(error) = tokio::fs::remove_dir_all(&own).await {
+        if let Err(error) = tokio::fs::remove_dir_all(&self.lane).await {
             tracing::warn!(%effect, %error, "a gate's tree could not be removed");
         }
         let output = self.evidence.put(&mut &output[..], u64::MAX).await?.hash;
@@ -264,7 +341,10 @@ impl World {
         let record = serde_json::to_vec(&landing.acceptance).expect("our own data has string keys and serialises");
         self.evidence.put(&mut &record[..], u64::MAX).await?;
         let landed = self.trusted.land(landing).await;
-        Ok(landed.unwrap_or_else(|error| LandingOutcome::Refused { reason: with_source(&error) }))
+        Ok(landed.unwrap_or_else(|error| match error {
+            GitError::Unreachable { why, .. } => LandingOutcome::Unreachable { reason: why },
+            error => LandingOutcome::Refused { reason: with_source(&error) },
+        }))
     }
 
     /// Removes a workspace if that loses nothing; else says what it would lose (law 4).

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::{
     git::GitError,
     machine::{IllegalEvent, Misfit, ReplayError, RoadmapFault},
-    model::{BackendName, EffectId, InvalidName, PolicyError},
+    model::{BackendName, EffectId, PolicyError},
     port::{AgentError, EvidenceError, LedgerError, SourceError},
 };
 
@@ -30,9 +30,14 @@ pub enum BuildError {
     /// Git, or the repository, cannot be used.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// A path of the repository that is none.
-    #[error(transparent)]
-    Name(#[from] InvalidName),
+    /// The repository is in use.
+    #[error("{path}: {why}")]
+    Repository {
+        /// Its git directory.
+        path: PathBuf,
+        /// Why it cannot be used, and the mend.
+        why: String,
+    },
     /// The state directory cannot be used.
     #[error("the state directory {path}: {why}")]
     StateDir {
@@ -41,12 +46,9 @@ pub enum BuildError {
         /// Why.
         why: String,
     },
-    /// The roadmap cannot be read.
+    /// The roadmap cannot be read, or not be worked on.
     #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The roadmap cannot be worked on.
-    #[error("the roadmap cannot be worked on:\n{}", .0.iter().map(|fault| format!("  - {fault}")).collect::<Vec<_>>().join("\n"))]
-    Roadmap(Vec<RoadmapFault>),
+    Roadmap(#[from] RoadmapError),
     /// Nobody is there to do the work.
     #[error("there is no agent: define one in the policy, as in `[agents.NAME]`, or give one to the builder")]
     NoAgent,
@@ -65,6 +67,27 @@ pub enum BuildError {
     /// The ledger cannot be folded.
     #[error("the ledger does not make sense")]
     Replay(#[from] ReplayError),
+    /// A bug of ours.
+    #[error("a bug in the orchestrator")]
+    Illegal(#[from] IllegalEvent),
+    /// A bug of ours.
+    #[error("a bug in the orchestrator")]
+    Misfit(#[from] Misfit),
+}
+
+/// Why a roadmap cannot be worked on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RoadmapError {
+    /// The commit that it is in cannot be read.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// It was read, and makes no sense as a whole.
+    #[error("the roadmap cannot be worked on:\n{}", .0.iter().map(|fault| format!("  - {fault}")).collect::<Vec<_>>().join("\n"))]
+    Faults(Vec<RoadmapFault>),
 }
 
 /// Why a run broke off. What was in flight goes on when the same state directory is opened again.
@@ -77,15 +100,9 @@ pub enum RunError {
     /// Evidence cannot be kept.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
-    /// The roadmap cannot be read any more.
-    #[error(transparent)]
-    Source(#[from] SourceError),
     /// The target cannot be read any more.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// The roadmap cannot be worked on any more.
-    #[error("the roadmap cannot be worked on: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Roadmap(Vec<RoadmapFault>),
     /// A bug of ours.
     #[error("a bug in the orchestrator")]
     Illegal(#[from] IllegalEvent),

@@ -7,7 +7,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::Command;
 use crate::{
     git::Look,
-    model::{Answer, AttemptId, RunMode},
+    model::{Answer, AttemptId, RepoPath, RunMode},
     port::LedgerEntry,
     status::Snapshot,
 };
@@ -29,6 +29,16 @@ pub enum Notice {
     Heartbeat {
         /// One for each workspace that was found.
         looks: Arc<Vec<Look>>,
+    },
+    /// A worker touches, in a commit or not, what another open attempt touches or may change. Told once for each path of two
+    /// attempts; nothing follows from it but a conflict, perhaps.
+    Drift {
+        /// Who touches it.
+        attempt: AttemptId,
+        /// Whose it is as well.
+        towards: AttemptId,
+        /// What.
+        paths: Vec<RepoPath>,
     },
     /// Something that a person should know, and that stops nothing.
     Warning(String),

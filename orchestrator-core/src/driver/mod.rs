@@ -14,17 +14,19 @@
 mod builder;
 mod clock;
 mod collect;
+mod drift;
 mod effects;
 mod error;
 mod handle;
 mod inbox;
 mod orchestrator;
 mod running;
+mod setup;
 mod turn;
 mod views;
 
 pub use builder::OrchestratorBuilder;
-pub use error::{BuildError, RunError};
+pub use error::{BuildError, RoadmapError, RunError};
 pub use handle::{Handle, Notice};
 pub use inbox::{Command, Inbox};
 pub use orchestrator::{Orchestrator, PlannedTask, RunReport};

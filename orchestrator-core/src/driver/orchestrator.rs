@@ -13,8 +13,8 @@ use super::{
     running::{Running, SURVIVORS},
 };
 use crate::{
-    git::Destination,
-    machine::{NotReady, Phase, State, apply, decide, readiness},
+    git::{Destination, GitError},
+    machine::{Phase, State, TaskEntry, apply, decide, readiness},
     model::{Checkout, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap, TaskId},
     port::{Epoch, Ledger, Opening, Sequence},
     process::kill_marked,
@@ -26,7 +26,6 @@ use crate::{
 pub struct Orchestrator {
     pub(super) world: Arc<World>,
     pub(super) state: State,
-    pub(super) roadmap: Roadmap,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) epoch: Epoch,
     pub(super) next: Sequence,
@@ -34,8 +33,8 @@ pub struct Orchestrator {
     pub(super) wait: bool,
     pub(super) notices: broadcast::Sender<Notice>,
     pub(super) requests: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
-    /// Held for as long as we live.
-    _lock: File,
+    /// The repository's and the state directory's, held for as long as we live.
+    _locks: [File; 2],
 }
 
 /// How a run ended.
@@ -78,20 +77,18 @@ impl Orchestrator {
         OrchestratorBuilder::default()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the builder's last step, called from one place")]
     pub(super) fn new(
         world: World,
         state: State,
-        roadmap: Roadmap,
         ledger: Arc<dyn Ledger>,
         opening: &Opening,
         inbox: Inbox,
         wait: bool,
-        lock: File,
+        locks: [File; 2],
     ) -> Self {
         let (epoch, next) = (opening.epoch, opening.next);
         let (notices, requests) = (broadcast::Sender::new(4096), mpsc::channel(64));
-        Self { world: Arc::new(world), state, roadmap, ledger, epoch, next, inbox, wait, notices, requests, _lock: lock }
+        Self { world: Arc::new(world), state, ledger, epoch, next, inbox, wait, notices, requests, _locks: locks }
     }
 
     /// A handle to speak to the run.
@@ -108,70 +105,6 @@ impl Orchestrator {
         super::builder::default_state_dir(git_dir)
     }
 
-    fn opened(&self) -> EventKind {
-        let backends = self.world.backends.iter().map(|(name, backend)| (name.clone(), backend.capabilities().resume));
-        EventKind::Opened(Opened {
-            run: self.world.run.clone(),
-            policy: self.world.policy.hash(),
-            seed: random(),
-            backends: backends.collect(),
-            wait: self.wait,
-        })
-    }
-
-    /// What a run would do first. Starts nothing.
-    ///
-    /// # Errors
-    /// When the person's checkout cannot be read.
-    pub async fn plan(&self) -> Result<Vec<PlannedTask>, RunError> {
-        let (mut state, at, policy) = (self.state.clone(), now(), &self.world.policy);
-        let checkout = self.checkout().await?;
-        for kind in [self.opened(), EventKind::CheckoutSeen(checkout)] {
-            for record in decide(&state, Event { at, kind }, policy)? {
-                apply(&mut state, &record)?;
-            }
-        }
-        apply(&mut state, &Record::RoadmapRead(self.roadmap.clone()))?;
-        let records = decide(&state, Event { at, kind: EventKind::Tick }, policy)?;
-        let first = |id: &TaskId| {
-            records.iter().find_map(|record| match record {
-                Record::Dispatched { attempt, contract, .. } if attempt.task == *id => {
-                    Some(format!("starts now, with {}", contract.agent))
-                }
-                Record::HoldOpened { hold } if hold.task == *id => Some(format!("asks a person: {}", hold.question)),
-                _ => None,
-            })
-        };
-        let planned = |entry: &crate::machine::TaskEntry| {
-            let waits = || match readiness(&state, entry, policy, at) {
-                Ok(()) => "waits for a free session, or for its package".to_owned(),
-                Err(
-                    not_ready @ (NotReady::After(_) | NotReady::Until(_) | NotReady::Overlaps { .. } | NotReady::Resource { .. }),
-                ) => {
-                    format!("waits: {not_ready}")
-                }
-            };
-            let what = match &entry.phase {
-                Phase::Landed(_) => "has landed".to_owned(),
-                Phase::Waiting(_) => first(&entry.task.id).unwrap_or_else(waits),
-                Phase::Active(_) => "goes on".to_owned(),
-                Phase::Held(held) => format!("waits for a person: {}", held.hold.question),
-                Phase::Parked { reason } => format!("is parked: {reason}"),
-            };
-            let task = &entry.task;
-            PlannedTask { id: task.id.clone(), title: task.title.clone(), package: task.package.clone(), what }
-        };
-        Ok(state.tasks().iter().map(planned).collect())
-    }
-
-    async fn checkout(&self) -> Result<Checkout, RunError> {
-        let trusted = &self.world.trusted;
-        match trusted.destination() {
-            Destination::Remote { .. } => Ok(Checkout::Untouched),
-            Destination::Local => Ok(trusted.user().checkout(trusted.target()).await?),
-        }
-    }
-
     /// Runs until there is a reason to end.
     ///
     /// # Errors
@@ -184,7 +117,7 @@ impl Orchestrator {
                     .send(Notice::Warning(format!("{survivors} processes of an earlier run were still alive, and were stopped"))),
             );
         }
-        let (first, checkout) = (self.opened(), self.checkout().await?);
+        let (first, checkout) = (self.world.opened(self.wait), self.world.checkout().await?);
         let span = tracing::info_span!("run", id = %self.world.run);
         let mut running = Running::new(self);
         let result = running.go(first, checkout).instrument(span).await;
@@ -194,4 +127,62 @@ impl Orchestrator {
         let state = running.into_state();
         Ok(RunReport { ended, snapshot: Snapshot::of(&state), state })
     }
+}
+
+impl World {
+    fn opened(&self, wait: bool) -> EventKind {
+        let backends = self.backends.iter().map(|(name, backend)| (name.clone(), backend.capabilities().resume));
+        let (run, policy) = (self.run.clone(), self.policy.hash());
+        EventKind::Opened(Opened { run, policy, seed: random(), backends: backends.collect(), wait })
+    }
+
+    async fn checkout(&self) -> Result<Checkout, GitError> {
+        match self.trusted.destination() {
+            Destination::Remote { .. } => Ok(Checkout::Untouched),
+            Destination::Local => self.trusted.user().checkout(self.trusted.target()).await,
+        }
+    }
+}
+
+/// What a run would do first.
+pub(super) async fn planned(world: &World, mut state: State, roadmap: Roadmap, wait: bool) -> Result<Vec<PlannedTask>, BuildError> {
+    let (at, policy) = (now(), &world.policy);
+    let checkout = world.checkout().await?;
+    let tell = |state: &mut State, kind: EventKind| -> Result<Vec<Record>, BuildError> {
+        let records = decide(state, Event { at, kind }, policy)?;
+        records.iter().try_for_each(|record| apply(state, record))?;
+        Ok(records)
+    };
+    for kind in [world.opened(wait), EventKind::CheckoutSeen(checkout)] {
+        tell(&mut state, kind)?;
+    }
+    apply(&mut state, &Record::RoadmapRead(roadmap))?;
+    let before = state.clone();
+    let records = tell(&mut state, EventKind::Tick)?;
+    let first = |id: &TaskId| {
+        records.iter().find_map(|record| match record {
+            Record::Dispatched { attempt, contract, .. } if attempt.task == *id => {
+                Some(format!("starts now, with {}", contract.agent))
+            }
+            Record::HoldOpened { hold } if hold.task == *id => Some(format!("asks a person: {}", hold.question)),
+            _ => None,
+        })
+    };
+    let planned = |entry: &TaskEntry| {
+        // What starts now is in the way of what does not.
+        let waits = || match readiness(&state, entry, policy, at) {
+            Ok(()) => "waits for a free session, or for its package".to_owned(),
+            Err(not_ready) => format!("waits: {not_ready}"),
+        };
+        let what = match &entry.phase {
+            Phase::Landed(_) => "has landed".to_owned(),
+            Phase::Waiting(_) => first(&entry.task.id).unwrap_or_else(waits),
+            Phase::Active(_) => "goes on".to_owned(),
+            Phase::Held(held) => format!("waits for a person: {}", held.hold.question),
+            Phase::Parked { reason } => format!("is parked: {reason}"),
+        };
+        let task = &entry.task;
+        PlannedTask { id: task.id.clone(), title: task.title.clone(), package: task.package.clone(), what }
+    };
+    Ok(before.tasks().iter().map(planned).collect())
 }

@@ -13,11 +13,11 @@ use tokio::{
 
 use tracing::Instrument as _;
 
-use super::{Command, Inbox, Notice, Orchestrator, RunError, clock::now, effects::Job, handle::Request};
+use super::{Command, Inbox, Notice, Orchestrator, RunError, clock::now, drift::Drift, effects::Job, handle::Request};
 use crate::{
-    git::{Destination, Look, Lookout},
-    machine::{State, apply, decide, wake_at},
-    model::{Checkout, CommitId, Effect, EffectId, EndReason, Event, EventKind, Record},
+    git::{Destination, GitError, Look, Lookout},
+    machine::{Active, State, Step, apply, decide, wake_at},
+    model::{AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, Event, EventKind, Record, RepoPath},
     port::LedgerEntry,
     process::kill_marked,
     status::Snapshot,
@@ -29,8 +29,12 @@ const INBOX: Duration = Duration::from_millis(200);
 const LANDING: Duration = Duration::from_secs(60);
 /// How long survivors of an earlier run are fought.
 pub(super) const SURVIVORS: Duration = Duration::from_secs(10);
-/// How often, at most, a remote is asked for its tip between landings.
-const REMOTE: Duration = Duration::from_secs(60);
+
+/// Of so many heartbeats, one takes a full look: it asks a remote for its tip, and looks at what workers touch, which costs
+/// a process for each of them.
+const FULL_LOOK: u32 = 4;
+/// Of what a worker touches, so many paths are compared.
+const MAX_TOUCHED: usize = 1000;
 
 /// A run under way.
 pub(super) struct Running {
@@ -43,7 +47,8 @@ pub(super) struct Running {
     /// Away while a look is under way.
     lookout: Option<Lookout>,
     looking: JoinSet<Seen>,
-    asked_remote: Instant,
+    looks: u32,
+    drift: Drift,
 }
 
 /// What one heartbeat saw.
@@ -51,6 +56,8 @@ struct Seen {
     lookout: Lookout,
     looks: Vec<Look>,
     facts: Vec<EventKind>,
+    /// What workers have touched, where this was a full look.
+    touched: Vec<(AttemptId, Vec<RepoPath>)>,
     /// The target's tip as it was known when the look began.
     tip: Option<CommitId>,
 }
@@ -65,7 +72,8 @@ impl Running {
             events: mpsc::channel(256),
             lookout: Some(lookout),
             looking: JoinSet::new(),
-            asked_remote: Instant::now(),
+            looks: 0,
+            drift: Drift::default(),
         }
     }
 
@@ -206,19 +214,30 @@ impl Running {
         let Some(mut lookout) = self.lookout.take() else { return };
         let (world, tip) = (Arc::clone(&self.core.world), self.core.state.tip());
         let remote = matches!(world.trusted.destination(), Destination::Remote { .. });
+        self.looks = self.looks.wrapping_add(1);
+        let full = self.looks.is_multiple_of(FULL_LOOK);
         // While we land ourselves, target and checkout are on their way.
-        let ask = self.landings == 0 && (!remote || self.asked_remote.elapsed() >= REMOTE);
-        if ask {
-            self.asked_remote = Instant::now();
-        }
+        let ask = self.landings == 0 && (!remote || full);
+        let workers = if full { self.workers() } else { Vec::new() };
         self.looking.spawn(async move {
             let mut facts = Vec::new();
+            let mut touched = Vec::new();
+            for (attempt, base) in workers {
+                // A workspace that cannot be read now is looked at again; what counts is the look when the turn is over.
+                if let Ok(paths) = world.workspaces.of(&attempt).touched(&world.trusted, base, MAX_TOUCHED).await {
+                    touched.push((attempt, paths));
+                }
+            }
             if ask {
-                // A remote that is away now is asked again later; landing says so if it matters. In the person's own
-                // repository a look at the ref tells whether there is anything to fetch.
+                // In the person's own repository a look at the ref tells whether there is anything to fetch.
                 let moved = remote || world.trusted.user().tip(world.trusted.target()).await.ok() != tip;
-                if moved && let Ok(tip) = world.trusted.fetch_target().await {
-                    facts.push(EventKind::TipSeen(tip));
+                if moved {
+                    match world.trusted.fetch_target().await {
+                        Ok(tip) => facts.push(EventKind::TipSeen(tip)),
+                        Err(GitError::Unreachable { why, .. }) => facts.push(EventKind::RemoteAway { why }),
+                        // In the person's own repository it is asked again; landing says so if it matters.
+                        Err(_) => {}
+                    }
                 }
                 if !remote && let Ok(checkout) = world.trusted.user().checkout(world.trusted.target()).await {
                     facts.push(EventKind::CheckoutSeen(checkout));
@@ -230,12 +249,21 @@ impl Running {
             });
             // The closure does not panic, and a runtime that shuts down takes this task with it.
             let (lookout, looks) = looked.await.expect("looking does not panic");
-            Seen { lookout, looks, facts, tip }
+            Seen { lookout, looks, facts, touched, tip }
         });
     }
 
+    /// The attempts in which an agent works, with their bases, if there is another that it could get in the way of.
+    fn workers(&self) -> Vec<(AttemptId, CommitId)> {
+        let open = self.core.state.tasks().iter().filter_map(|entry| entry.active());
+        let open: Vec<_> = open.collect();
+        let works = |active: &&Active| matches!(active.step, Step::Working(_));
+        let workers = open.iter().copied().filter(works).map(|active| (active.attempt.id.clone(), active.attempt.base));
+        if open.len() > 1 { workers.collect() } else { Vec::new() }
+    }
+
     async fn seen(&mut self, seen: Result<Seen, JoinError>) -> Result<(), RunError> {
-        let Seen { lookout, looks, facts, tip } = seen.map_err(|error| RunError::Panicked(error.to_string()))?;
+        let Seen { lookout, looks, facts, touched, tip } = seen.map_err(|error| RunError::Panicked(error.to_string()))?;
         self.lookout = Some(lookout);
         // What was seen before a landing of ours says nothing about the world after it.
         if self.landings == 0 && self.core.state.tip() == tip {
@@ -265,6 +293,9 @@ impl Running {
             if self.core.state.open_effects().contains_key(&effect) {
                 self.tell(event).await?;
             }
+        }
+        for notice in self.drift.notices(&self.core.state, &touched) {
+            drop(self.core.notices.send(notice));
         }
         drop(self.core.notices.send(Notice::Heartbeat { looks: Arc::new(looks) }));
         Ok(())

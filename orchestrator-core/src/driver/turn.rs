@@ -9,14 +9,14 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::{
     clock::now,
-    collect::{handoff_path, turn_dir},
+    collect::{handoff_path, streams_dir, turn_dir},
     effects::World,
     handle::Notice,
 };
 use crate::{
     model::{
-        Ask, AttemptId, BackendName, CommitId, Conflict, Contract, EffectId, EventKind, SessionRef, Span, Timestamp, TurnOutcome,
-        Usage,
+        Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Predecessor, SessionRef, Span, Timestamp,
+        TurnOutcome, Usage,
     },
     port::{AgentError, ErrorClass, Silence, TurnControl, TurnRequest, Update},
     prompt::{PromptContext, prompt},
@@ -59,7 +59,8 @@ pub(super) struct TurnJob {
     pub(super) attempt: AttemptId,
     pub(super) contract: Contract,
     pub(super) base: CommitId,
-    pub(super) conflict: Option<Conflict>,
+    pub(super) predecessor: Option<Predecessor>,
+    pub(super) advice: Option<String>,
     pub(super) turn: u32,
     pub(super) backend: BackendName,
     pub(super) resume: Option<SessionRef>,
@@ -104,7 +105,10 @@ impl World {
         let workspace = self.workspaces.of(&job.attempt);
         let (out, handoff) = (turn_dir(&workspace, job.turn), handoff_path(&workspace, job.turn));
         let contract = workspace.out().join("contract.json");
-        tokio::fs::create_dir_all(&out).await.map_err(AgentError::Spawn)?;
+        let streams = streams_dir(&workspace, job.turn);
+        for directory in [&out, &streams] {
+            tokio::fs::create_dir_all(directory).await.map_err(AgentError::Spawn)?;
+        }
         let json = serde_json::to_vec_pretty(&job.contract).map_err(|error| AgentError::Other(error.to_string()))?;
         tokio::fs::write(&contract, json).await.map_err(AgentError::Spawn)?;
         let context = PromptContext {
@@ -112,14 +116,16 @@ impl World {
             contract: &job.contract,
             base: job.base,
             handoff: &handoff,
-            conflict: job.conflict.as_ref(),
+            predecessor: job.predecessor.as_ref(),
+            advice: job.advice.as_deref(),
         };
         let text = prompt(&context, &job.ask);
         let mark = format!("{}{}.{}", self.mark, job.attempt.slug(), job.turn);
         let request = TurnRequest::new(job.attempt.clone(), text, workspace.tree(), handoff.clone(), mark)
             .with_turn(job.turn, job.resume)
             .with_environment(self.worker_environment())
-            .with_places(workspace.repository(), contract);
+            .with_places(workspace.repository(), contract)
+            .with_streams(streams);
         let mut turn = backend.start(request).await?;
         let silence = match backend.capabilities().silence {
             Silence::MeansNothing => None,

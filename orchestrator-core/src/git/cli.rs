@@ -84,6 +84,14 @@ pub enum GitError {
         /// The deadline.
         after: Duration,
     },
+    /// The remote could not be reached: nothing was learned about it.
+    #[error("the remote `{remote}` cannot be reached: {why}")]
+    Unreachable {
+        /// Its name.
+        remote: String,
+        /// In git's words.
+        why: String,
+    },
     /// It said something that we do not understand.
     #[error("`git {verb}` gave what was not expected: {what}")]
     Output {
@@ -148,7 +156,13 @@ impl Git {
     pub async fn at(program: impl Into<PathBuf>) -> Result<Self, GitError> {
         let kept = |key: &OsStr| key.to_str().is_none_or(|key| !key.starts_with("GIT_") || KEPT.contains(&key));
         let mut environment: BTreeMap<_, _> = std::env::vars_os().filter(|(key, _)| kept(key)).collect();
-        for (key, value) in [("LC_ALL", "C"), ("GIT_TERMINAL_PROMPT", "0"), ("GIT_NO_REPLACE_OBJECTS", "1")] {
+        for (key, value) in [
+            ("LC_ALL", "C"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+            ("GIT_NO_REPLACE_OBJECTS", "1"),
+            // What we read in process and make ourselves has its refs in files, whatever the person prefers elsewhere.
+            ("GIT_DEFAULT_REF_FORMAT", "files"),
+        ] {
             environment.insert(key.into(), value.into());
         }
         let mut git = Self { program: program.into(), version: MINIMUM_VERSION, environment };

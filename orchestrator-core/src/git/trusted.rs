@@ -143,7 +143,7 @@ impl Trusted {
     /// Fetches the target, and returns its tip.
     ///
     /// # Errors
-    /// [`GitError`] when it cannot be reached, or has no such branch.
+    /// [`GitError::Unreachable`] when a remote does not answer, [`GitError::Repository`] when it has no such branch.
     pub async fn fetch_target(&self) -> Result<CommitId, GitError> {
         let from = match &self.destination {
             Destination::Remote { fetch_url, .. } => {
@@ -160,7 +160,14 @@ impl Trusted {
                 let why = format!("the remote `{name}` has no branch `{}`: push it first, or name another `target`", self.target);
                 GitError::Repository { path: fetch_url.clone(), why }
             }
-            Destination::Remote { .. } | Destination::Local => error,
+            Destination::Remote { name, .. } => {
+                let why = match error {
+                    GitError::Failed { stderr, .. } => stderr,
+                    other => other.to_string(),
+                };
+                GitError::Unreachable { remote: name.clone(), why }
+            }
+            Destination::Local => error,
         })?;
         self.tip().await?.ok_or_else(|| GitError::Output { verb: "fetch".to_owned(), what: format!("no tip of `{}`", self.target) })
     }

@@ -136,6 +136,49 @@ impl UserRepository {
         })
     }
 
+    /// Checks that all objects are here, so that they can be taken from here.
+    ///
+    /// # Errors
+    /// [`GitError::Repository`] for a shallow or a partial clone, with the mend.
+    pub async fn complete(&self) -> Result<(), GitError> {
+        let fail = |why: &str| Err(GitError::Repository { path: self.git_dir.display().to_string(), why: why.to_owned() });
+        if self.call().args(["rev-parse", "--is-shallow-repository"]).text().await? == "true" {
+            return fail("it is a shallow clone, whose history is cut off: run `git fetch --unshallow`, or push to its remote");
+        }
+        let promisors = self.call().args(["config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$"]);
+        if promisors.answer().await?.exit == Exit::Code(0) {
+            return fail("it is a partial clone, some of whose objects are elsewhere: clone it whole, or push to its remote");
+        }
+        Ok(())
+    }
+
+    /// Whether git keeps this path, or something beneath it.
+    ///
+    /// # Errors
+    /// As `git ls-files`.
+    pub async fn tracks(&self, path: &RepoPath) -> Result<bool, GitError> {
+        let call = self.call().args(["--literal-pathspecs", "ls-files", "-z", "--full-name", "--"]).args([path.to_path()]);
+        call.bytes().await.map(|listed| !listed.is_empty())
+    }
+
+    /// Checks that this directory is nowhere where its content would make the checkout dirty.
+    ///
+    /// # Errors
+    /// [`GitError::Repository`] when it is in the checkout and git does not ignore it.
+    pub async fn keeps_out(&self, directory: &Path) -> Result<(), GitError> {
+        let there = directory.ancestors().find_map(|known| {
+            let rest = directory.strip_prefix(known).ok()?;
+            known.canonicalize().ok().map(|known| known.join(rest))
+        });
+        let Some((root, there)) = self.root.as_ref().zip(there) else { return Ok(()) };
+        let inside = there.starts_with(root) && !there.starts_with(&self.git_dir);
+        if !inside || self.call().args(["check-ignore", "--quiet", "--"]).args([there.join("lock")]).holds().await? {
+            return Ok(());
+        }
+        let why = "it is in the checkout, which it would make dirty: give another --state-dir, or let git ignore it".to_owned();
+        Err(GitError::Repository { path: directory.display().to_string(), why })
+    }
+
     /// Where accepted work goes, as the policy says.
     ///
     /// # Errors

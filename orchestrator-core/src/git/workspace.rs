@@ -6,16 +6,19 @@
 //!   tree       its one linked worktree, on branch attempt/R1/1; the worker's to write
 //!   out        handoffs, contract; the worker's to write
 //!   index      our own index of the tree, from before the worker came: it cannot lie to it
-//!   ready      there once all of the above is
+//!   excludes   what was brought into the tree, and is no work of anybody's
+//!   streams    what agents wrote, byte by byte
+//!   ready      there once it was set up
 //! ```
 
 use std::{
+    ffi::OsString,
     io::Read as _,
     path::{Path, PathBuf},
 };
 
 use super::{GitError, Trusted, cli::io_error, trusted::split_nul};
-use crate::model::{AttemptId, CommitId, RepoPath};
+use crate::model::{AttemptId, CommitId, Pattern, RepoPath};
 
 /// All workspaces of a state directory.
 #[derive(Debug, Clone)]
@@ -100,12 +103,17 @@ impl Workspace {
         self.root.join("ready").exists()
     }
 
-    /// Makes it, from a base that `trusted` has. One that was made whole before is left as it is; a half-made one is made
-    /// anew, since no worker can have been in it.
+    fn excludes(&self) -> PathBuf {
+        self.root.join("excludes")
+    }
+
+    /// Makes it, from a base that `trusted` has; it is whole when it was [sealed](Self::seal). One that is whole is left as it
+    /// is; a half-made one is made anew, since no worker can have been in it. `brought` are paths that will be put into the
+    /// tree and do not count as anybody's work.
     ///
     /// # Errors
     /// [`GitError`] with what went wrong.
-    pub async fn create(&self, trusted: &Trusted, base: CommitId) -> Result<(), GitError> {
+    pub async fn create(&self, trusted: &Trusted, base: CommitId, brought: &[RepoPath]) -> Result<(), GitError> {
         if self.is_ready() {
             return Ok(());
         }
@@ -116,7 +124,8 @@ impl Workspace {
         std::fs::create_dir_all(&out).map_err(io_error(&out))?;
         let git = &trusted.git;
         let initial = format!("--initial-branch={}", trusted.target().short());
-        git.call(&self.root).args(["init", "--quiet", "--bare", "--template="]).args([initial]).args([&repository]).run().await?;
+        let init = git.call(&self.root).args(["init", "--quiet", "--bare", "--template=", "--object-format=sha1"]);
+        init.args([initial]).args([&repository]).run().await?;
         let write = |path: PathBuf, text: String| std::fs::write(&path, text).map_err(io_error(&path));
         std::fs::create_dir_all(repository.join("objects/info")).map_err(io_error(&repository))?;
         write(repository.join("objects/info/alternates"), format!("{}\n", trusted.dir().join("objects").display()))?;
@@ -135,7 +144,19 @@ impl Workspace {
         add.args([branch.short()]).transfers().run().await?;
         let index = self.index();
         std::fs::copy(repository.join("worktrees/tree/index"), &index).map_err(io_error(&index))?;
-        write(self.root.join("ready"), String::new())
+        let excludes: String = brought.iter().map(|path| format!("/{}\n", Pattern::exactly(path))).collect();
+        std::fs::create_dir_all(repository.join("info")).map_err(io_error(&repository))?;
+        write(repository.join("info/exclude"), excludes.clone())?;
+        write(self.excludes(), excludes)
+    }
+
+    /// Says that it is whole, and may be lent.
+    ///
+    /// # Errors
+    /// When the file that says so cannot be written.
+    pub fn seal(&self) -> Result<(), GitError> {
+        let ready = self.root.join("ready");
+        std::fs::write(&ready, "").map_err(io_error(&ready))
     }
 
     /// The head of the attempt's branch, read from its files: no git runs where the worker can write.
@@ -158,12 +179,29 @@ impl Workspace {
         head.is_some_and(|head| head.trim_ascii_end() == format!("ref: {}", self.attempt.branch().full()).as_bytes())
     }
 
-    /// A full look: paths in which the tree differs from a commit that `trusted` has, untracked files included, ignored ones
-    /// not. At most `limit` of them. Uses an index of our own, so that no bit of the worker's can hide anything.
+    /// A full look: paths in which the tree differs from a commit that `trusted` has, untracked files included, ignored and
+    /// brought ones not. At most `limit` of them. Uses an index of our own, so that no bit of the worker's can hide anything.
     ///
     /// # Errors
     /// As `git ls-files`, and when the tree is gone.
     pub async fn uncommitted(&self, trusted: &Trusted, head: CommitId, limit: usize) -> Result<Vec<RepoPath>, GitError> {
+        self.differs(trusted, head, limit, &self.index()).await
+    }
+
+    /// The same beside a worker that works: what it has touched since `base`, committed or not. Keeps an index of its own, so
+    /// that it is never in the way of the look that counts.
+    ///
+    /// # Errors
+    /// As [`uncommitted`](Self::uncommitted).
+    pub async fn touched(&self, trusted: &Trusted, base: CommitId, limit: usize) -> Result<Vec<RepoPath>, GitError> {
+        let index = self.root.join("index.live");
+        if !index.exists() {
+            std::fs::copy(self.index(), &index).map_err(io_error(&index))?;
+        }
+        self.differs(trusted, base, limit, &index).await
+    }
+
+    async fn differs(&self, trusted: &Trusted, from: CommitId, limit: usize, index: &Path) -> Result<Vec<RepoPath>, GitError> {
         let tree = self.tree();
         if !tree.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             return Err(GitError::Repository {
@@ -173,11 +211,13 @@ impl Workspace {
         }
         let with_index = || {
             let call = trusted.call().args(["-c", "core.bare=false"]);
-            call.var("GIT_INDEX_FILE", self.index()).var("GIT_WORK_TREE", &tree)
+            call.var("GIT_INDEX_FILE", index).var("GIT_WORK_TREE", &tree)
         };
-        with_index().args(["read-tree", "--reset"]).args([head.to_string()]).run().await?;
+        with_index().args(["read-tree", "--reset"]).args([from.to_string()]).run().await?;
+        let mut excludes = OsString::from("--exclude-from=");
+        excludes.push(self.excludes());
         let call = with_index().args(["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--full-name"]);
-        let listed = call.args(["--"]).args([&tree]).transfers().bytes().await?;
+        let listed = call.args([excludes]).args(["--"]).args([&tree]).transfers().bytes().await?;
         let mut paths: Vec<_> =
             split_nul(&listed).filter_map(|path| RepoPath::from_bytes(path.strip_suffix(b"/").unwrap_or(path)).ok()).collect();
         paths.dedup();

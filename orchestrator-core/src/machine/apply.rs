@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::state::{
-    Active, Asked, Attempt, Checked, Grant, Held, LandedTask, Phase, Reviewed, RoadmapState, RunInfo, State, Step, TaskEntry, Then,
-    Waiting, Working,
+    Active, Asked, Attempt, Away, Checked, Grant, Held, LandedTask, Phase, Reviewed, RoadmapState, RunInfo, State, Step, TaskEntry,
+    Then, Waiting, Working,
 };
 use crate::model::{
-    Approval, Ask, AttemptId, Effect, EffectId, Hold, HoldOption, HoldReason, Record, Roadmap, TaskId, Timestamp, TurnOutcome,
-    Verdict, WorkspaceFate,
+    Approval, Ask, AttemptId, CommitId, Effect, EffectId, Hold, HoldOption, HoldReason, Record, Roadmap, Task, TaskId, Timestamp,
+    TurnOutcome, Verdict, Withdrawal, WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -49,7 +49,8 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 spent,
             });
             state.ended = None;
-            state.roadmap = RoadmapState::Due;
+            state.roadmap = RoadmapState::default();
+            state.away = None;
             if !resumed {
                 state.mode = crate::model::RunMode::Active;
                 state.package = None;
@@ -57,13 +58,33 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             }
         }
         Record::RoadmapRead(roadmap) => read_roadmap(state, roadmap),
+        Record::RoadmapRefused { tip, why } => {
+            set_tip(state, *tip);
+            state.roadmap.refused = Some((*tip, why.clone()));
+        }
+        Record::Withdrawn { task, why } => {
+            let entry = entry_mut(state, task)?;
+            entry.phase = match why {
+                Withdrawal::Removed => Phase::Parked { reason: "removed from the roadmap".to_owned() },
+                Withdrawal::Ticked => TaskEntry::ticked(),
+            };
+        }
+        Record::RemoteAway { why, at, until } => {
+            let before = state.away.take();
+            let (since, tries) = before.map_or((*at, 0), |before| (before.since, before.tries));
+            state.away = Some(Away { since, why: why.clone(), tries: tries + 1, until: *until });
+        }
+        Record::RemoteBack => state.away = None,
         Record::ModeSet(mode) => state.mode = *mode,
-        Record::TipSeen(tip) => state.tip = Some(*tip),
+        Record::TipSeen(tip) => set_tip(state, *tip),
         Record::CheckoutSeen(checkout) => state.checkout = Some(checkout.clone()),
         Record::PackageEntered { package, .. } => state.package = Some(package.clone()),
         Record::Requested { effect, at, what } => request(state, *effect, *at, what)?,
         Record::Closed { effect, interrupted } => {
             let what = state.open.remove(effect).ok_or_else(|| misfit("no open effect", effect))?;
+            if let Effect::ReadRoadmap { .. } = &what {
+                state.roadmap.reading = None;
+            }
             if *interrupted {
                 reopen(state, *effect, &what)?;
             } else if let Effect::Report { task, .. } = &what {
@@ -84,7 +105,9 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 began: *at,
                 session: None,
                 head: None,
-                conflict: waiting.conflict.take(),
+                predecessor: waiting.predecessor.take(),
+                advice: waiting.advice.take(),
+                repaired: false,
                 grants: std::mem::take(&mut waiting.grants),
                 approvals: approvals.into_iter().collect(),
             };
@@ -109,6 +132,15 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 run.spent = run.spent.plus(*usage);
             }
         }
+        Record::Kept { attempt, files } => {
+            entry_mut(state, &attempt.task)?.kept.entry(attempt.number).or_default().extend(files.iter().cloned());
+        }
+        Record::RepairAsked { attempt, why } => {
+            let active = active_mut(state, attempt)?;
+            let Step::Collect { turn, .. } = active.step else { return Err(misfit("nothing is collected in", attempt)) };
+            active.attempt.repaired = true;
+            active.step = Step::TurnDue { turn: turn + 1, ask: Ask::Repair { why: why.clone() } };
+        }
         Record::Submitted { attempt, submission } => {
             let active = active_mut(state, attempt)?;
             let Step::Collect { turn, .. } = active.step else { return Err(misfit("nothing is collected in", attempt)) };
@@ -118,14 +150,17 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::Reviewed { attempt, reviews } => {
             let active = active_mut(state, attempt)?;
             let Step::Review { turn, work, .. } = &active.step else { return Err(misfit("nothing is reviewed in", attempt)) };
-            let reviewed = Reviewed { turn: *turn, work: (**work).clone(), reviews: reviews.clone(), reports: Vec::new() };
+            let (turn, work, reviews) = (*turn, (**work).clone(), reviews.clone());
+            let reviewed = Reviewed { turn, work, reviews, reports: Vec::new(), stuck_on: None };
             active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
         }
         Record::Queued { attempt } => {
             let active = active_mut(state, attempt)?;
             let reviewed = match std::mem::replace(&mut active.step, Step::Prepare(Asked::Due)) {
                 Step::Merge { reviewed, .. } => reviewed,
-                Step::Gate { checked, .. } | Step::Land { checked, .. } => Box::new(checked.into_queue()),
+                Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => {
+                    Box::new(checked.into_queue())
+                }
                 Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) | Step::Collect { .. } | Step::Review { .. } => {
                     return Err(misfit("nothing was reviewed in", attempt));
                 }
@@ -138,15 +173,54 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let mut reviewed = (**reviewed).clone();
             let mut known = std::mem::take(&mut reviewed.reports);
             known.retain(|report| report.tree == candidate.tree && report.passed());
+            reviewed.stuck_on = None;
             let checked = Checked { reviewed, candidate: candidate.clone(), reports: known };
             active.step = Step::Gate { asked: Asked::Due, checked: Box::new(checked) };
-            state.tip = Some(candidate.tip);
+            set_tip(state, candidate.tip);
         }
         Record::GateReported { attempt, report } => {
             let active = active_mut(state, attempt)?;
             let Step::Gate { asked, checked } = &mut active.step else { return Err(misfit("no gate runs in", attempt)) };
             *asked = Asked::Due;
             checked.reports.push(report.clone());
+        }
+        Record::TipSuspected { attempt } => {
+            let active = active_mut(state, attempt)?;
+            let checked = match &active.step {
+                Step::Gate { checked, .. } | Step::TipCheck { checked, .. } => checked.clone(),
+                Step::Prepare(_)
+                | Step::TurnDue { .. }
+                | Step::Working(_)
+                | Step::Collect { .. }
+                | Step::Review { .. }
+                | Step::Merge { .. }
+                | Step::Land { .. } => return Err(misfit("nothing is gated in", attempt)),
+            };
+            active.step = Step::TipCheck { asked: Asked::Due, checked };
+        }
+        Record::TipReported { attempt, report } => {
+            let Step::TipCheck { asked, checked } = &mut active_mut(state, attempt)?.step else {
+                return Err(misfit("no tip is checked in", attempt));
+            };
+            *asked = Asked::Due;
+            if Some(checked.candidate.tip) == state.tip {
+                state.tip_reports.push(report.clone());
+            }
+        }
+        Record::TipRed { attempt, tip } => {
+            let active = active_mut(state, attempt)?;
+            let checked = match std::mem::replace(&mut active.step, Step::Prepare(Asked::Due)) {
+                Step::Gate { checked, .. } | Step::TipCheck { checked, .. } => checked,
+                Step::Prepare(_)
+                | Step::TurnDue { .. }
+                | Step::Working(_)
+                | Step::Collect { .. }
+                | Step::Review { .. }
+                | Step::Merge { .. }
+                | Step::Land { .. } => return Err(misfit("nothing is gated in", attempt)),
+            };
+            let reviewed = Box::new(Reviewed { stuck_on: Some(*tip), ..checked.into_queue() });
+            active.step = Step::Merge { asked: Asked::Due, reviewed };
         }
         Record::Judged { attempt, verdict, .. } => judged(state, attempt, verdict)?,
         Record::Accepted { landing } => {
@@ -158,13 +232,16 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let active = active_mut(state, attempt)?;
             let Step::Land { checked, .. } = &active.step else { return Err(misfit("nothing lands in", attempt)) };
             let landed = LandedTask { by: Some(active.attempt.clone()), commit: Some(*commit), reports: checked.reports.clone() };
-            state.tip = Some(*commit);
+            let reports = checked.reports.clone();
+            set_tip(state, *commit);
+            // It is the tree that was gated.
+            state.tip_reports = reports;
             let entry = entry_mut(state, &attempt.task)?;
             entry.phase = Phase::Landed(Box::new(landed));
             entry.cleanups.insert(attempt.number, Asked::Due);
             entry.report = Some(Asked::Due);
         }
-        Record::AttemptEnded { attempt, reason, counts, conflict } => {
+        Record::AttemptEnded { attempt, reason, counts, left } => {
             let entry = entry_mut(state, &attempt.task)?;
             let active = entry.active().filter(|active| active.attempt.id == *attempt);
             let grants = active.ok_or_else(|| misfit("not under way:", attempt))?.attempt.grants.clone();
@@ -172,7 +249,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry.counted = entry.counted.saturating_sub(u32::from(!counts));
             entry.last_failure = Some(reason.clone());
             entry.cleanups.insert(attempt.number, Asked::Due);
-            entry.phase = Phase::Waiting(Waiting { until: Timestamp(0), grants, conflict: conflict.clone() });
+            entry.phase = Phase::Waiting(Waiting { until: Timestamp(0), grants, predecessor: left.clone(), advice: None });
         }
         Record::Waiting { task, until } => {
             let entry = entry_mut(state, task)?;
@@ -197,6 +274,9 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let Phase::Held(held) = std::mem::replace(&mut entry.phase, parked) else { return Err(misfit("not held:", hold)) };
             let Held { hold, then } = *held;
             entry.phase = answered(&hold, then, answer.as_ref().map(|answer| (answer.option, answer.note.as_deref())));
+            if matches!(hold.about, HoldReason::TipRed { .. }) {
+                judge_tip_anew(state);
+            }
         }
         Record::Parked { task, reason } => {
             let entry = entry_mut(state, task)?;
@@ -223,6 +303,26 @@ impl Checked {
     /// Back to the queue: another candidate is due, and green reports are kept for the case that it has the same tree.
     fn into_queue(self) -> Reviewed {
         Reviewed { reports: self.reports, ..self.reviewed }
+    }
+}
+
+/// What is known of a tip goes with it.
+fn set_tip(state: &mut State, tip: CommitId) {
+    if state.tip != Some(tip) {
+        state.tip = Some(tip);
+        state.tip_reports.clear();
+    }
+}
+
+/// The person says that the tip is mended, or that it was not the tip: all gates may run again.
+fn judge_tip_anew(state: &mut State) {
+    state.tip_reports.clear();
+    for entry in &mut state.tasks {
+        if let Phase::Active(active) = &mut entry.phase
+            && let Step::Merge { reviewed, .. } = &mut active.step
+        {
+            reviewed.stuck_on = None;
+        }
     }
 }
 
@@ -256,24 +356,42 @@ fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
     for task in &roadmap.tasks {
         let entry = match before.remove(&task.id) {
             None => TaskEntry::new(task.clone()),
-            Some(entry) if matches!(entry.phase, Phase::Waiting(_)) && task.done => {
-                TaskEntry { phase: TaskEntry::new(task.clone()).phase, task: task.clone(), ..entry }
-            }
-            Some(entry) => TaskEntry { task: task.clone(), ..entry },
+            Some(entry) => entry.told_again(task.clone()),
         };
         state.tasks.push(entry);
     }
     // What the roadmap no longer has stays where work of ours is in it; a task that never began is simply gone.
     let begun = before.into_values().filter(|entry| entry.last_attempt > 0);
     state.tasks.extend(begun.map(|mut entry| {
-        if let Phase::Waiting(_) = entry.phase {
-            entry.phase = Phase::Parked { reason: "removed from the roadmap".to_owned() };
+        match entry.phase {
+            Phase::Waiting(_) => entry.phase = Phase::Parked { reason: "removed from the roadmap".to_owned() },
+            Phase::Active(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
         }
+        entry.withdrawn = Some(Withdrawal::Removed);
         entry
     }));
     state.index = state.tasks.iter().enumerate().map(|(at, entry)| (entry.task.id.clone(), at)).collect();
-    state.roadmap = RoadmapState::Read(roadmap.revision.clone());
-    state.tip = Some(roadmap.tip);
+    if state.roadmap.read_at.is_none() {
+        set_tip(state, roadmap.tip);
+    }
+    state.roadmap = RoadmapState { reading: None, read_at: Some(roadmap.tip), refused: None };
+}
+
+impl TaskEntry {
+    /// As the roadmap tells it now. What is under way goes on under its frozen contract.
+    fn told_again(self, task: Task) -> Self {
+        let (was_done, done) = (self.task.done, task.done);
+        let mut entry = Self { task, withdrawn: None, ..self };
+        match &entry.phase {
+            Phase::Waiting(_) | Phase::Parked { .. } if done => entry.phase = Self::ticked(),
+            Phase::Active(_) | Phase::Held(_) if done => entry.withdrawn = Some(Withdrawal::Ticked),
+            // A tick that was taken away again: a person wants it done anew.
+            Phase::Landed(_) if was_done && !done => entry.phase = Phase::Waiting(Waiting::default()),
+            Phase::Parked { .. } if self.withdrawn.is_some() => entry.phase = Phase::Waiting(Waiting::default()),
+            Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
+        }
+        entry
+    }
 }
 
 fn request(state: &mut State, effect: EffectId, at: Timestamp, what: &Effect) -> Result<(), Misfit> {
@@ -281,7 +399,7 @@ fn request(state: &mut State, effect: EffectId, at: Timestamp, what: &Effect) ->
     state.open.insert(effect, what.clone());
     let open = Asked::Open(effect);
     match what {
-        Effect::ReadRoadmap => state.roadmap = RoadmapState::Open(effect),
+        Effect::ReadRoadmap { .. } => state.roadmap.reading = Some(effect),
         Effect::RunTurn { attempt, turn, .. } => {
             let working = Working { effect, turn: *turn, began: at, stopping: None };
             active_mut(state, attempt)?.step = Step::Working(working);
@@ -297,7 +415,8 @@ fn request(state: &mut State, effect: EffectId, at: Timestamp, what: &Effect) ->
         | Effect::Collect { attempt, .. }
         | Effect::Review { attempt, .. }
         | Effect::Merge { attempt, .. }
-        | Effect::RunGate { attempt, .. } => set_asked(active_mut(state, attempt)?, open),
+        | Effect::RunGate { attempt, .. }
+        | Effect::CheckTip { attempt, .. } => set_asked(active_mut(state, attempt)?, open),
         Effect::Land { landing } => set_asked(active_mut(state, &landing.attempt)?, open),
     }
     Ok(())
@@ -310,6 +429,7 @@ fn set_asked(active: &mut Active, to: Asked) {
         | Step::Review { asked, .. }
         | Step::Merge { asked, .. }
         | Step::Gate { asked, .. }
+        | Step::TipCheck { asked, .. }
         | Step::Land { asked, .. } => *asked = to,
         Step::TurnDue { .. } | Step::Working(_) => {}
     }
@@ -318,7 +438,6 @@ fn set_asked(active: &mut Active, to: Asked) {
 /// An interrupted effect is due again, but for a turn: an agent is never silently started again (law 2).
 fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misfit> {
     match what {
-        Effect::ReadRoadmap => state.roadmap = RoadmapState::Due,
         Effect::CleanUp { attempt } => drop(entry_mut(state, &attempt.task)?.cleanups.insert(attempt.number, Asked::Due)),
         Effect::Report { task, .. } => entry_mut(state, task)?.report = Some(Asked::Due),
         Effect::RunTurn { attempt, .. } => {
@@ -330,12 +449,13 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
                 active.step = Step::Collect { asked: Asked::Due, turn: working.turn, outcome, stopped: None };
             }
         }
-        Effect::StopTurn { .. } => {}
+        Effect::ReadRoadmap { .. } | Effect::StopTurn { .. } => {}
         Effect::Prepare { attempt, .. }
         | Effect::Collect { attempt, .. }
         | Effect::Review { attempt, .. }
         | Effect::Merge { attempt, .. }
-        | Effect::RunGate { attempt, .. } => set_asked(active_mut(state, attempt)?, Asked::Due),
+        | Effect::RunGate { attempt, .. }
+        | Effect::CheckTip { attempt, .. } => set_asked(active_mut(state, attempt)?, Asked::Due),
         Effect::Land { landing } => set_asked(active_mut(state, &landing.attempt)?, Asked::Due),
     }
     Ok(())
@@ -353,7 +473,7 @@ fn judged(state: &mut State, attempt: &AttemptId, verdict: &Verdict) -> Result<(
     let turn = match &active.step {
         Step::Collect { turn, .. } | Step::Review { turn, .. } => *turn,
         Step::Merge { reviewed, .. } => reviewed.turn,
-        Step::Gate { checked, .. } | Step::Land { checked, .. } => checked.reviewed.turn,
+        Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => checked.reviewed.turn,
         Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) => return Err(misfit("nothing can be judged in", attempt)),
     };
     active.step = Step::TurnDue { turn: turn + 1, ask: Ask::Revise { findings: findings.clone() } };
@@ -367,9 +487,12 @@ fn answered(hold: &Hold, then: Then, answer: Option<(HoldOption, Option<&str>)>)
         HoldReason::Approval(Approval::Landing) => Some(Grant::Landing),
         HoldReason::Unproven { .. } => Some(Grant::Unproven),
         HoldReason::Review => Some(Grant::Unreviewed),
+        HoldReason::Authority { .. } => Some(Grant::Authority),
         HoldReason::CheckoutDirty { .. }
         | HoldReason::LandingRefused { .. }
         | HoldReason::MergeImpossible { .. }
+        | HoldReason::TipRed { .. }
+        | HoldReason::Blocked
         | HoldReason::Question
         | HoldReason::Authentication => None,
     };
@@ -378,6 +501,7 @@ fn answered(hold: &Hold, then: Then, answer: Option<(HoldOption, Option<&str>)>)
         Then::Wait(mut waiting) => {
             waiting.grants.extend(granted);
             waiting.until = Timestamp(0);
+            waiting.advice = answer.and_then(|(_, note)| note).map(str::to_owned);
             Phase::Waiting(waiting)
         }
         Then::Resume(mut active) => {

@@ -6,7 +6,9 @@ use super::{
     plan,
     state::{Active, Asked, Phase, State, Step, TaskEntry},
 };
-use crate::model::{AttemptId, Checkout, Effect, EffectId, EndReason, Event, EventKind, HoldReason, Policy, Record, Timestamp};
+use crate::model::{
+    AttemptId, Checkout, Effect, EffectId, EndReason, Event, EventKind, HoldReason, Policy, Reading, Record, Timestamp,
+};
 
 /// An event that cannot have happened: a bug in whoever told it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -43,7 +45,11 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
         }
         EventKind::ModeAsked(mode) => Ok((mode != state.mode).then_some(Record::ModeSet(mode)).into_iter().collect()),
         EventKind::Answered(answer) => Ok(cx.answered(answer)),
-        EventKind::TipSeen(tip) => Ok((state.tip != Some(tip)).then_some(Record::TipSeen(tip)).into_iter().collect()),
+        EventKind::TipSeen(tip) => {
+            let moved = (state.tip != Some(tip)).then_some(Record::TipSeen(tip));
+            Ok(cx.reached().into_iter().chain(moved).collect())
+        }
+        EventKind::RemoteAway { why } => Ok(state.away.is_none().then(|| cx.away(why)).into_iter().collect()),
         EventKind::CheckoutSeen(checkout) => {
             if state.checkout.as_ref() == Some(&checkout) {
                 return Ok(Vec::new());
@@ -62,14 +68,20 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
         EventKind::StopAsked => {
             Ok(state.ended.is_none().then_some(Record::RunEnded { reason: EndReason::Stopped, at }).into_iter().collect())
         }
-        EventKind::RoadmapRead { effect, roadmap } => {
-            cx.closing(effect, |what| matches!(what, Effect::ReadRoadmap).then(|| vec![Record::RoadmapRead(roadmap)]))
-        }
+        EventKind::RoadmapRead { effect, reading } => cx.closing(effect, |what| {
+            let Effect::ReadRoadmap { tip: known } = what else { return None };
+            let reached = || cx.reached().filter(|_| known.is_none());
+            Some(match reading {
+                Reading::Read(roadmap) => reached().into_iter().chain([Record::RoadmapRead(roadmap)]).collect(),
+                Reading::Refused { tip, why } => reached().into_iter().chain([Record::RoadmapRefused { tip, why }]).collect(),
+                Reading::Unreachable { why } => vec![cx.away(why)],
+            })
+        }),
         EventKind::Prepared { effect, failure } => cx.closing_step(effect, |entry, active| {
             let Step::Prepare(_) = &active.step else { return None };
             Some(match failure {
                 None => vec![Record::WorkspaceReady { attempt: active.attempt.id.clone() }],
-                Some(why) => cx.try_again(entry, active, format!("its workspace could not be made: {why}"), true),
+                Some(why) => cx.try_again(entry, active, &format!("its workspace could not be made: {why}")),
             })
         }),
         EventKind::SessionSeen { effect, session } => cx.running(effect, |active| {
@@ -94,9 +106,10 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             Some(vec![Record::TurnEnded { attempt: active.attempt.id.clone(), outcome, usage, took }])
         }),
         EventKind::StopSent { effect } => cx.closing(effect, |what| matches!(what, Effect::StopTurn { .. }).then(Vec::new)),
-        EventKind::Collected { effect, result } => cx.closing_step(effect, |entry, active| {
+        EventKind::Collected { effect, result, kept } => cx.closing_step(effect, |entry, active| {
             let Step::Collect { outcome, stopped, .. } = &active.step else { return None };
-            Some(cx.collected(entry, active, (outcome, *stopped), result))
+            let kept = (!kept.is_empty()).then(|| Record::Kept { attempt: active.attempt.id.clone(), files: kept });
+            Some(kept.into_iter().chain(cx.collected(entry, active, (outcome, *stopped), result)).collect())
         }),
         EventKind::Reviewed { effect, reviews } => cx.reviewed(effect, reviews),
         EventKind::Merged { effect, result } => cx.closing_step(effect, |entry, active| {
@@ -113,10 +126,15 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             }
             Some(records)
         }),
-        EventKind::LandingTried { effect, outcome } => cx.closing_step(effect, |_, active| {
-            let Step::Land { .. } = &active.step else { return None };
-            Some(cx.landing_tried(active, outcome))
+        EventKind::TipChecked { effect, report } => cx.closing_step(effect, |entry, active| {
+            let Step::TipCheck { checked, .. } = &active.step else { return None };
+            let mut known = state.tip_reports.clone();
+            known.push(report.clone());
+            let said = Record::TipReported { attempt: active.attempt.id.clone(), report };
+            let follows = cx.red_candidate(entry, active, &checked.reviewed, &checked.candidate, &checked.reports, &known);
+            Some([said].into_iter().chain(follows).collect())
         }),
+        EventKind::LandingTried { effect, outcome } => cx.landing_tried(effect, outcome),
         EventKind::CleanedUp { effect, fate } => cx.closing(effect, |what| {
             let Effect::CleanUp { attempt } = what else { return None };
             Some(vec![Record::WorkspaceSettled { attempt: attempt.clone(), fate }])

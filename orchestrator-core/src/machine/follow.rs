@@ -4,12 +4,12 @@ use super::{
     decide::{Context, IllegalEvent},
     plan,
     state::{Active, Grant, Reviewed, Step, TaskEntry, Then},
-    verdict::{candidate_verdict, head_verdict},
+    verdict::{candidate_verdict, head_verdict, red_findings},
 };
 use crate::model::{
-    Acceptance, Answer, Candidate, Checkout, Collected, Conflict, ContentHash, EffectId, Finding, GateReport, HandoffReport, Hold,
-    HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Record, Review, Severity, Span, StopReason, TaskId, Timestamp,
-    TurnOutcome, Verdict,
+    Acceptance, Answer, Candidate, Checkout, Collected, ContentHash, EffectId, Finding, GateReport, GateSpec, HandoffReport, Hold,
+    HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Record, Review, Severity, Span,
+    StopReason, Submission, TaskId, Timestamp, TurnOutcome, Verdict,
 };
 
 impl Context<'_> {
@@ -23,34 +23,38 @@ impl Context<'_> {
         let attempt = active.attempt.id.clone();
         match result {
             // A clean commit is work, whatever its session said at the end (law 3).
-            Collected::Work(submission) => vec![Record::Submitted { attempt, submission }],
-            Collected::Unusable { reason } => self.try_again(entry, active, reason, true),
-            Collected::Nothing { blocked: Some(reason), .. } => self.give_up(active, format!("blocked: {reason}")),
+            Collected::Work(submission) => match self.handoff_to_repair(entry, active, outcome, &submission) {
+                Some(why) => vec![Record::RepairAsked { attempt, why }],
+                None => vec![Record::Submitted { attempt, submission }],
+            },
+            Collected::Unusable { reason } => self.try_again(entry, active, &reason),
+            Collected::Nothing { blocked: Some(reason), .. } => self.hold_blocked(active, &reason),
             Collected::Nothing { blocked: None, dirty } => match outcome {
                 TurnOutcome::Completed => {
                     let what = if dirty { "the work was left uncommitted: commit it" } else { "nothing was committed" };
                     let finding = Finding::new(Severity::Error, "commit/missing", format!("the session ended, but {what}"));
                     self.revise(entry, active, vec![finding])
                 }
-                TurnOutcome::Crashed { detail } => self.try_again(entry, active, format!("the agent failed: {detail}"), true),
-                TurnOutcome::ContextFull => self.try_again(entry, active, "the agent's context was full".to_owned(), true),
+                TurnOutcome::Crashed { detail } => self.try_again(entry, active, &format!("the agent failed: {detail}")),
+                TurnOutcome::ContextFull => self.try_again(entry, active, "the agent's context was full"),
                 TurnOutcome::Stopped => {
                     let why = match stopped {
                         None => "the turn was stopped",
                         Some(StopReason::Deadline) => "the turn was stopped: it took longer than it may",
                         Some(StopReason::Stalled) => "the turn was stopped: it was silent for longer than its limit",
                         Some(StopReason::Budget) => "the turn was stopped: its budget was used up",
+                        Some(StopReason::Withdrawn) => "the turn was stopped: the task is no longer wanted",
                     };
-                    self.try_again(entry, active, why.to_owned(), true)
+                    self.try_again(entry, active, why)
                 }
                 TurnOutcome::UsageLimited { until } => {
-                    let mut records = self.end_attempt(active, "the agent's usage limit was reached", false);
+                    let mut records = vec![self.attempt_ended(active, "the agent's usage limit was reached", false, None)];
                     let until = until.unwrap_or_else(|| self.backoff(entry));
                     records.push(Record::Waiting { task: attempt.task, until });
                     records
                 }
                 TurnOutcome::Overloaded { reason } => {
-                    self.try_again(entry, active, format!("the agent's service: {reason}"), false)
+                    self.again(entry, active, &format!("the agent's service: {reason}"), false, None)
                 }
                 TurnOutcome::NeedsInput { question } => {
                     self.hold_ended(active, HoldReason::Question, format!("the agent asks: {question}"))
@@ -81,8 +85,8 @@ impl Context<'_> {
             let follows = match verdict {
                 Verdict::Accept => Vec::new(),
                 Verdict::Revise { findings } => self.revise(entry, active, findings),
-                Verdict::Reject { reason, retry: false } => self.give_up(active, reason),
-                Verdict::Reject { reason, .. } => self.try_again(entry, active, reason, true),
+                Verdict::Reject { reason, retry: false } => self.hold_blocked(active, &reason),
+                Verdict::Reject { reason, .. } => self.try_again(entry, active, &reason),
                 Verdict::Escalate { question } => {
                     unavailable = true;
                     return Some(vec![self.hold(
@@ -110,7 +114,10 @@ impl Context<'_> {
         result: Result<Candidate, MergeFailure>,
     ) -> Vec<Record> {
         let attempt = &active.attempt.id;
-        match result {
+        if let Err(MergeFailure::Unreachable { reason }) = result {
+            return vec![Record::Queued { attempt: attempt.clone() }, self.away(reason)];
+        }
+        let follows = match result {
             Ok(candidate) => {
                 let known = reviewed.reports.iter().filter(|report| report.tree == candidate.tree && report.passed());
                 let known: Vec<_> = known.cloned().collect();
@@ -126,21 +133,17 @@ impl Context<'_> {
                 let reason = format!("conflict with {} in {}", tip.short(), names.join(", "));
                 // The next attempt begins on the tip that this one conflicts with, and knows what it was about.
                 let seen = (self.state.tip != Some(tip)).then_some(Record::TipSeen(tip));
-                let left = Conflict { head: reviewed.work.head, tip, paths };
-                let mut records: Vec<_> = seen.into_iter().chain(self.try_again(entry, active, reason, true)).collect();
-                for record in &mut records {
-                    if let Record::AttemptEnded { conflict, .. } = record {
-                        *conflict = Some(left.clone());
-                    }
-                }
-                records
+                let left = Predecessor { head: reviewed.work.head, tip, obstacle: Obstacle::Conflict { paths } };
+                seen.into_iter().chain(self.again(entry, active, &reason, true, Some(left))).collect()
             }
             Err(MergeFailure::Offends { findings }) => self.revise(entry, active, findings),
             Err(MergeFailure::Impossible { reason }) => {
                 let question = format!("the merge could not be built: {reason}");
                 self.hold_due(active, HoldReason::MergeImpossible { reason }, question, &[HoldOption::Retry])
             }
-        }
+            Err(MergeFailure::Unreachable { .. }) => Vec::new(),
+        };
+        self.reached().into_iter().chain(follows).collect()
     }
 
     pub(super) fn judge_candidate(
@@ -152,10 +155,10 @@ impl Context<'_> {
         reports: &[GateReport],
     ) -> Vec<Record> {
         let attempt = &active.attempt;
-        let (verdict, about) = candidate_verdict(&attempt.contract, reports, &attempt.grants);
+        let (verdict, about) = candidate_verdict(&attempt.contract, reports, &candidate.changes, &attempt.grants);
         match verdict {
-            Verdict::Revise { findings } => self.revise(entry, active, findings),
-            Verdict::Reject { reason, .. } => self.try_again(entry, active, reason, true),
+            Verdict::Revise { .. } => self.red_candidate(entry, active, reviewed, candidate, reports, &self.state.tip_reports),
+            Verdict::Reject { reason, .. } => self.try_again(entry, active, &reason),
             Verdict::Escalate { question } => {
                 let about = about.unwrap_or(HoldReason::Review);
                 self.hold_due(active, about, question, &[HoldOption::Approve])
@@ -195,11 +198,73 @@ impl Context<'_> {
         }
     }
 
-    pub(super) fn landing_tried(&self, active: &Active, outcome: LandingOutcome) -> Vec<Record> {
+    /// What follows from red gates on a candidate. Whose fault it is depends on the tip that it was built on, which is asked
+    /// first; `known` is what gates said of it.
+    ///
+    /// - A gate that applies by default must be green on the target. If it is not, the lane is at fault, not the worker.
+    /// - A gate that tasks name may be red until its task is done. If it is red on the tip too, the worker may mend that in its
+    ///   workspace; when it cannot, a person is asked rather than another attempt made.
+    /// - What is green on the tip, and red together with it, is the worker's to mend, unless its base is older than the tip.
+    pub(super) fn red_candidate(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        reviewed: &Reviewed,
+        candidate: &Candidate,
+        reports: &[GateReport],
+        known: &[GateReport],
+    ) -> Vec<Record> {
+        let (attempt, tip) = (active.attempt.id.clone(), candidate.tip);
+        if self.state.tip != Some(tip) && !matches!(active.step, Step::Merge { .. }) {
+            // The world has moved on meanwhile: another candidate tells more than this one.
+            return vec![Record::Queued { attempt }];
+        }
+        let of_tip = |gate: &GateSpec| known.iter().find(|report| report.gate == *gate);
+        let red = || reports.iter().filter(|report| !report.passed());
+        let red_there = |gate: &GateSpec| of_tip(gate).is_some_and(|tip| !tip.passed());
+        let by_default = |gate: &GateSpec| self.policy.gates.get(&gate.name).is_some_and(|rule| rule.default);
+        if red().any(|report| red_there(&report.gate) && by_default(&report.gate)) {
+            return vec![Record::TipRed { attempt, tip }];
+        }
+        if red().any(|report| of_tip(&report.gate).is_none()) {
+            return vec![Record::TipSuspected { attempt }];
+        }
+        let findings = red_findings(reports);
+        if red().all(|report| red_there(&report.gate)) {
+            return match self.turn_left(entry, active) {
+                true => self.revise(entry, active, findings),
+                false => vec![Record::TipRed { attempt, tip }],
+            };
+        }
+        if tip == active.attempt.base {
+            return self.revise(entry, active, findings);
+        }
+        // Its worker does not have what it does not fit: another begins where it is.
+        let reason = format!("on {}, which is newer than its base: {}", tip.short(), summarise(&findings));
+        let left = Predecessor { head: reviewed.work.head, tip, obstacle: Obstacle::Gates { findings } };
+        self.again(entry, active, &reason, true, Some(left))
+    }
+
+    pub(super) fn landing_tried(&self, effect: EffectId, outcome: LandingOutcome) -> Result<Vec<Record>, IllegalEvent> {
+        let unreachable = matches!(outcome, LandingOutcome::Unreachable { .. });
+        let mut records = self.closing_step(effect, |_, active| {
+            let Step::Land { .. } = &active.step else { return None };
+            let reached = self.reached().filter(|_| !unreachable);
+            Some(reached.into_iter().chain(self.landing_ended(active, outcome)).collect())
+        })?;
+        // Whether it was done is not known: when the remote is back, the very same landing is due again.
+        if unreachable && let Some(Record::Closed { interrupted, .. }) = records.first_mut() {
+            *interrupted = true;
+        }
+        Ok(records)
+    }
+
+    fn landing_ended(&self, active: &Active, outcome: LandingOutcome) -> Vec<Record> {
         let attempt = active.attempt.id.clone();
         match outcome {
             LandingOutcome::Landed { commit } => vec![Record::Landed { attempt, commit }],
             LandingOutcome::TipMoved => vec![Record::Queued { attempt }],
+            LandingOutcome::Unreachable { reason } => vec![self.away(reason)],
             LandingOutcome::Refused { reason } => {
                 let question = format!("the landing was refused: {reason}");
                 self.hold_due(active, HoldReason::LandingRefused { reason }, question, &[HoldOption::Retry])
@@ -215,16 +280,23 @@ impl Context<'_> {
         }
     }
 
+    /// The remote could not be reached just now.
+    pub(super) fn away(&self, why: String) -> Record {
+        let tries = self.state.away.as_ref().map_or(0, |away| away.tries);
+        let until = self.pause(tries, &("remote", tries));
+        Record::RemoteAway { why, at: self.at, until }
+    }
+
+    /// The remote answered: said once.
+    pub(super) fn reached(&self) -> Option<Record> {
+        self.state.away.is_some().then_some(Record::RemoteBack)
+    }
+
     pub(super) fn answered(&self, answer: Answer) -> Vec<Record> {
-        let refuse = |answer: Answer, why: String| vec![Record::AnswerRefused { answer, why }];
-        let Some((entry, held)) = self.state.held(answer.hold) else {
-            let why = if answer.hold.0 <= self.state.last_hold { "it was answered before" } else { "there is no such hold" };
-            return refuse(answer, why.to_owned());
+        let (entry, held) = match self.state.asked(&answer) {
+            Ok(asked) => asked,
+            Err(why) => return vec![Record::AnswerRefused { answer, why }],
         };
-        if !held.hold.options.contains(&answer.option) {
-            let options: Vec<_> = held.hold.options.iter().map(|option| option.as_str()).collect();
-            return refuse(answer, format!("its options are: {}", options.join(", ")));
-        }
         let (hold, option) = (answer.hold, answer.option);
         let said = Record::HoldAnswered { hold, answer: Some(answer) };
         match (option, &held.then) {
@@ -241,54 +313,85 @@ impl Context<'_> {
     /// Back to the same session if turns are left and the agent can resume, else to another attempt.
     fn revise(&self, entry: &TaskEntry, active: &Active, findings: Vec<Finding>) -> Vec<Record> {
         let attempt = &active.attempt;
-        let turn = match &active.step {
-            Step::Collect { turn, .. } | Step::Review { turn, .. } => *turn,
-            Step::Merge { reviewed, .. } => reviewed.turn,
-            Step::Gate { checked, .. } | Step::Land { checked, .. } => checked.reviewed.turn,
-            Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) => 0,
-        };
         let head = attempt.head.unwrap_or(attempt.base);
-        let resumes = self.state.run.as_ref().and_then(|run| run.backends.get(&attempt.contract.agent)).copied().unwrap_or(false);
         let summary = summarise(&findings);
-        if turn < self.policy.limits.turns && resumes && self.over_budget(entry, active).is_none() {
+        if self.turn_left(entry, active) {
             return vec![Record::Judged { attempt: attempt.id.clone(), head, verdict: Verdict::Revise { findings } }];
         }
         let judged =
             Record::Judged { attempt: attempt.id.clone(), head, verdict: Verdict::Reject { reason: summary.clone(), retry: true } };
-        [judged].into_iter().chain(self.try_again(entry, active, summary, true)).collect()
+        [judged].into_iter().chain(self.try_again(entry, active, &summary)).collect()
     }
 
-    /// Ends the attempt, and lets the task wait for the next if its limits allow one.
-    pub(super) fn try_again(&self, entry: &TaskEntry, active: &Active, reason: String, counts: bool) -> Vec<Record> {
+    /// Whether the session may be sent back once more.
+    fn turn_left(&self, entry: &TaskEntry, active: &Active) -> bool {
+        let turn = match &active.step {
+            Step::Collect { turn, .. } | Step::Review { turn, .. } => *turn,
+            Step::Merge { reviewed, .. } => reviewed.turn,
+            Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => checked.reviewed.turn,
+            Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) => 0,
+        };
+        // A turn for the handoff alone is no revision.
+        let revisions = turn.saturating_sub(u32::from(active.attempt.repaired));
+        revisions < self.policy.limits.turns && self.may_go_on(entry, active)
+    }
+
+    /// Whether another turn of the same session is possible: the agent can resume, and the task's budget is not used up.
+    fn may_go_on(&self, entry: &TaskEntry, active: &Active) -> bool {
+        let backends = self.state.run.as_ref().map(|run| &run.backends);
+        let resumes = backends.and_then(|backends| backends.get(&active.attempt.contract.agent)).copied().unwrap_or(false);
+        resumes && self.over_budget(entry, active).is_none()
+    }
+
+    /// What is wrong with the handoff, if the session can be asked, for once, to mend that before anything else. One that was
+    /// stopped, or that cannot be spoken to now, is not asked: its commit is reviewed, and the gap is named.
+    fn handoff_to_repair(&self, entry: &TaskEntry, active: &Active, outcome: &TurnOutcome, work: &Submission) -> Option<String> {
+        let why = match &work.handoff {
+            HandoffReport::Read(_) => return None,
+            HandoffReport::Missing => "there is none".to_owned(),
+            HandoffReport::Broken { reason } => format!("it cannot be read: {reason}"),
+        };
+        let listens = matches!(outcome, TurnOutcome::Completed | TurnOutcome::Crashed { .. });
+        (listens && !active.attempt.repaired && self.may_go_on(entry, active)).then_some(why)
+    }
+
+    /// Ends the attempt as a failure, and lets the task wait for the next if its limits allow one.
+    pub(super) fn try_again(&self, entry: &TaskEntry, active: &Active, reason: &str) -> Vec<Record> {
+        self.again(entry, active, reason, true, None)
+    }
+
+    /// The same, for an end that may not count, or that leaves something to the next attempt.
+    fn again(&self, entry: &TaskEntry, active: &Active, reason: &str, counts: bool, left: Option<Predecessor>) -> Vec<Record> {
         let limit = entry.attempt_limit(self.policy);
         if counts && entry.counted >= limit {
-            let reason = if limit == 1 { reason } else { format!("{limit} attempts are used up; the last: {reason}") };
-            return self.give_up(active, reason);
+            let used_up = || format!("{limit} attempts are used up; the last: {reason}");
+            return self.give_up(active, if limit == 1 { reason.to_owned() } else { used_up() });
         }
         if let Some(budget) = self.over_budget(entry, active) {
             return self.give_up(active, format!("{budget}; the last attempt: {reason}"));
         }
-        let mut records = self.end_attempt(active, &reason, counts);
-        records.push(Record::Waiting { task: entry.task.id.clone(), until: self.backoff(entry) });
-        records
+        let ended = self.attempt_ended(active, reason, counts, left);
+        vec![ended, Record::Waiting { task: entry.task.id.clone(), until: self.backoff(entry) }]
     }
 
     fn give_up(&self, active: &Active, reason: String) -> Vec<Record> {
         let task = active.attempt.id.task.clone();
-        let mut records = self.end_attempt(active, &reason, true);
-        records.push(Record::Parked { task, reason });
-        records
+        vec![self.attempt_ended(active, &reason, true, None), Record::Parked { task, reason }]
     }
 
-    fn end_attempt(&self, active: &Active, reason: &str, counts: bool) -> Vec<Record> {
-        vec![Record::AttemptEnded { attempt: active.attempt.id.clone(), reason: reason.to_owned(), counts, conflict: None }]
+    pub(super) fn attempt_ended(&self, active: &Active, reason: &str, counts: bool, left: Option<Predecessor>) -> Record {
+        Record::AttemptEnded { attempt: active.attempt.id.clone(), reason: reason.to_owned(), counts, left }
+    }
+
+    /// The worker says that it cannot go on: what it lacks is a person's to give.
+    fn hold_blocked(&self, active: &Active, reason: &str) -> Vec<Record> {
+        self.hold_ended(active, HoldReason::Blocked, format!("the worker cannot go on: {reason}"))
     }
 
     /// A question after which only another attempt can follow.
     fn hold_ended(&self, active: &Active, about: HoldReason, question: String) -> Vec<Record> {
-        let mut records = self.end_attempt(active, &question, false);
-        records.push(self.hold(&active.attempt.id.task, about, question, &[HoldOption::Retry]));
-        records
+        let ended = self.attempt_ended(active, &question, false, None);
+        vec![ended, self.hold(&active.attempt.id.task, about, question, &[HoldOption::Retry])]
     }
 
     /// A question after which the same attempt waits for the lane again.
@@ -314,13 +417,17 @@ impl Context<'_> {
             .or_else(|| usd.map(|usd| format!("its {usd} US dollars are used up")))
     }
 
-    /// Exponential with full jitter, from the seed in the ledger.
+    /// When the task is tried again.
     fn backoff(&self, entry: &TaskEntry) -> Timestamp {
+        self.pause(entry.last_attempt.saturating_sub(1), &(&entry.task.id, entry.last_attempt))
+    }
+
+    /// From now, exponential in the number of failures before, with full jitter from the seed in the ledger.
+    fn pause(&self, failures: u32, what: &impl serde::Serialize) -> Timestamp {
         let limits = &self.policy.limits;
-        let exponent = entry.last_attempt.saturating_sub(1).min(20);
-        let most = limits.backoff.0.saturating_mul(1 << exponent).min(limits.backoff_max.0);
+        let most = limits.backoff.0.saturating_mul(1 << failures.min(20)).min(limits.backoff_max.0);
         let seed = self.state.run.as_ref().map_or(0, |run| run.seed);
-        let hash = ContentHash::of_json(&(seed, &entry.task.id, entry.last_attempt));
+        let hash = ContentHash::of_json(&(seed, what));
         let random = hash.as_bytes().iter().take(8).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
         self.at.after(Span(random % (most + 1)))
     }

@@ -3,7 +3,7 @@
 use super::{
     decide::Context,
     freeze::{after, allowed, freeze, resources},
-    state::{Active, Asked, Grant, Phase, RoadmapState, State, Step, TaskEntry, Waiting},
+    state::{Active, Asked, Grant, Phase, State, Step, TaskEntry, Waiting},
 };
 use crate::model::{
     Approval, AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, GateSpec, HoldOption, HoldReason, PackageName, Pattern,
@@ -24,15 +24,15 @@ pub(super) fn tick(state: &State, at: Timestamp, policy: &Policy) -> Vec<Record>
     if state.ended.is_some() {
         return plan.records;
     }
-    match state.roadmap {
-        RoadmapState::Due => plan.request(Effect::ReadRoadmap),
-        RoadmapState::Open(_) => {}
-        RoadmapState::Read(_) => {
-            plan.steps();
+    plan.roadmap();
+    if state.roadmap.read_at.is_some() {
+        plan.withdraw();
+        plan.steps();
+        if plan.knows_roadmap() {
             plan.dispatch();
-            plan.end();
         }
     }
+    plan.end();
     plan.records
 }
 
@@ -51,11 +51,13 @@ pub fn wake_at(state: &State, policy: &Policy, now: Timestamp) -> Option<Timesta
             | Step::Review { .. }
             | Step::Merge { .. }
             | Step::Gate { .. }
+            | Step::TipCheck { .. }
             | Step::Land { .. } => None,
         },
         Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
     };
-    state.ended.is_none().then(|| state.tasks.iter().filter_map(due).filter(|due| *due > now).min()).flatten()
+    let away = state.away.as_ref().map(|away| away.until);
+    state.ended.is_none().then(|| state.tasks.iter().filter_map(due).chain(away).filter(|due| *due > now).min()).flatten()
 }
 
 /// How long the turn may take: the policy's limit, or what is left of the task's wall time.
@@ -85,7 +87,7 @@ pub(super) fn stop_reason(cx: &Context<'_>, active: &Active, stalled: bool, usag
 /// The attempt that an effect belongs to.
 pub(super) fn attempt_of(what: &Effect) -> Option<&AttemptId> {
     match what {
-        Effect::ReadRoadmap => None,
+        Effect::ReadRoadmap { .. } => None,
         Effect::Prepare { attempt, .. }
         | Effect::RunTurn { attempt, .. }
         | Effect::StopTurn { attempt, .. }
@@ -93,6 +95,7 @@ pub(super) fn attempt_of(what: &Effect) -> Option<&AttemptId> {
         | Effect::Review { attempt, .. }
         | Effect::Merge { attempt, .. }
         | Effect::RunGate { attempt, .. }
+        | Effect::CheckTip { attempt, .. }
         | Effect::CleanUp { attempt }
         | Effect::Report { attempt, .. } => Some(attempt),
         Effect::Land { landing } => Some(&landing.attempt),
@@ -206,6 +209,62 @@ impl<'a> Plan<'a> {
         self.records.push(Record::Requested { effect: EffectId(self.last_effect), at: self.cx.at, what });
     }
 
+    /// Whether the remote may be asked: it answered last time, or it is time to try again.
+    fn may_ask_remote(&self) -> bool {
+        self.cx.state.away.as_ref().is_none_or(|away| away.until <= self.cx.at)
+    }
+
+    /// Whether the roadmap is known as it is at the tip.
+    fn knows_roadmap(&self) -> bool {
+        self.cx.state.tip.is_some() && self.cx.state.roadmap.read_at == self.cx.state.tip
+    }
+
+    /// Reads the roadmap at the beginning of a run, and whenever the target has moved.
+    fn roadmap(&mut self) {
+        let state = self.cx.state;
+        let refused = state.roadmap.refused.as_ref().map(|(tip, _)| *tip);
+        if state.roadmap.reading.is_some() || self.knows_roadmap() || (refused.is_some() && refused == state.tip) {
+            return;
+        }
+        match (state.roadmap.read_at.or(refused), state.tip) {
+            (Some(_), Some(tip)) => self.request(Effect::ReadRoadmap { tip: Some(tip) }),
+            (_, _) if self.may_ask_remote() => self.request(Effect::ReadRoadmap { tip: None }),
+            (_, _) => {}
+        }
+    }
+
+    /// Ends what is no longer wanted, as soon as nothing is done for it.
+    fn withdraw(&mut self) {
+        for entry in &self.cx.state.tasks {
+            let Some(why) = entry.withdrawn else { continue };
+            let gone = Record::Withdrawn { task: entry.task.id.clone(), why };
+            match &entry.phase {
+                Phase::Waiting(_) => self.records.push(gone),
+                Phase::Held(held) => self.records.push(Record::HoldAnswered { hold: held.hold.id, answer: None }),
+                Phase::Active(active) => match &active.step {
+                    Step::Working(working) if working.stopping.is_none() => {
+                        let attempt = active.attempt.id.clone();
+                        self.request(Effect::StopTurn { attempt, turn: working.effect, why: StopReason::Withdrawn });
+                    }
+                    // Its work is taken in; a landing that was begun may be done already.
+                    Step::Collect { .. } | Step::Land { .. } => {}
+                    step if step.asked() == Asked::Due => {
+                        let ended = self.cx.attempt_ended(active, "the task is no longer wanted", false, None);
+                        self.records.extend([ended, gone]);
+                    }
+                    Step::Prepare(_)
+                    | Step::TurnDue { .. }
+                    | Step::Working(_)
+                    | Step::Review { .. }
+                    | Step::Merge { .. }
+                    | Step::Gate { .. }
+                    | Step::TipCheck { .. } => {}
+                },
+                Phase::Landed(_) | Phase::Parked { .. } => {}
+            }
+        }
+    }
+
     /// Effects that are due for attempts under way and for those that are over.
     fn steps(&mut self) {
         let state = self.cx.state;
@@ -222,10 +281,42 @@ impl<'a> Plan<'a> {
                 };
                 self.request(Effect::Report { task: task.clone(), attempt: attempt(entry.last_attempt), landed });
             }
-            if let Phase::Active(active) = &entry.phase {
-                self.step(entry, active);
+            match &entry.phase {
+                // What was done is taken in first, and a landing that was begun is finished.
+                Phase::Active(active)
+                    if entry.withdrawn.is_none() || matches!(active.step, Step::Collect { .. } | Step::Land { .. }) =>
+                {
+                    self.step(entry, active);
+                }
+                Phase::Held(held) if entry.withdrawn.is_none() => {
+                    // The tip that was red is no longer the tip.
+                    if let HoldReason::TipRed { tip, .. } = &held.hold.about
+                        && Some(*tip) != state.tip
+                    {
+                        self.records.push(Record::HoldAnswered { hold: held.hold.id, answer: None });
+                    }
+                }
+                Phase::Active(_) | Phase::Held(_) | Phase::Waiting(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
             }
         }
+        self.ask_about_tip();
+    }
+
+    /// Asks a person about a tip that is itself red: one question, however many attempts it keeps from landing.
+    fn ask_about_tip(&mut self) {
+        let state = self.cx.state;
+        let asked = state.holds().any(|hold| matches!(hold.about, HoldReason::TipRed { .. }));
+        let stuck = state.tasks.iter().filter_map(entry_active).find(|active| active.step.is_stuck_on(state.tip));
+        let (Some(active), Some(tip), false) = (stuck, state.tip, asked) else { return };
+        let red = || state.tip_reports.iter().filter(|report| !report.passed());
+        let names: Vec<_> = red().map(|report| format!("`{}` ({})", report.gate.name, report.outcome)).collect();
+        let question = format!(
+            "the target itself is red at {}: {}; nothing can be judged on it until it is mended there",
+            tip.short(),
+            names.join(", ")
+        );
+        let about = HoldReason::TipRed { tip, gates: red().map(|report| report.gate.name.clone()).collect() };
+        self.records.push(self.cx.hold(&active.attempt.id.task, about, question, &[HoldOption::Retry]));
     }
 
     fn step(&mut self, entry: &TaskEntry, active: &Active) {
@@ -248,6 +339,7 @@ impl<'a> Plan<'a> {
             }
             Step::Collect { asked: Asked::Due, turn, .. } => self.request(Effect::Collect { attempt, turn: *turn }),
             Step::Review { asked: Asked::Due, work, .. } => self.request(Effect::Review { attempt, head: work.head }),
+            Step::Merge { asked: Asked::Due, .. } if !self.may_ask_remote() || active.step.is_stuck_on(self.cx.state.tip) => {}
             Step::Merge { asked: Asked::Due, reviewed } => {
                 if std::mem::take(&mut self.lane_free) {
                     self.request(Effect::Merge { attempt, head: reviewed.work.head });
@@ -259,12 +351,26 @@ impl<'a> Plan<'a> {
                     self.request(Effect::RunGate { attempt, tree: checked.candidate.tree, gate: gate.clone() });
                 }
             }
+            Step::TipCheck { asked: Asked::Due, checked } => {
+                let known = |gate: &GateSpec| self.cx.state.tip_reports.iter().any(|report| report.gate == *gate);
+                let red = checked.reports.iter().find(|report| !report.passed() && !known(&report.gate));
+                match red {
+                    Some(report) => {
+                        let gate = report.gate.clone();
+                        self.request(Effect::CheckTip { attempt, tip: checked.candidate.tip, gate });
+                    }
+                    // The tip moved while it was looked at.
+                    None => self.records.push(Record::Queued { attempt }),
+                }
+            }
+            Step::Land { asked: Asked::Due, .. } if !self.may_ask_remote() => {}
             Step::Land { asked: Asked::Due, landing, .. } => self.request(Effect::Land { landing: landing.clone() }),
             Step::Prepare(Asked::Open(_))
             | Step::Collect { asked: Asked::Open(_), .. }
             | Step::Review { asked: Asked::Open(_), .. }
             | Step::Merge { asked: Asked::Open(_), .. }
             | Step::Gate { asked: Asked::Open(_), .. }
+            | Step::TipCheck { asked: Asked::Open(_), .. }
             | Step::Land { asked: Asked::Open(_), .. } => {}
         }
     }
@@ -299,6 +405,7 @@ impl<'a> Plan<'a> {
             let stay = package.as_ref().is_some_and(|package| moving(package, &occupied));
             let candidate = state.tasks.iter().find(|entry| {
                 matches!(entry.phase, Phase::Waiting(_))
+                    && entry.withdrawn.is_none()
                     && !dispatched.contains(&&entry.task.id)
                     && (!stay || package.as_ref() == Some(&entry.task.package))
                     && ready(state, entry, &occupied, policy, self.cx.at).is_ok()
@@ -405,9 +512,11 @@ impl<'a> Plan<'a> {
     fn end(&mut self) {
         let state = self.cx.state;
         let idle = self.records.is_empty() && state.open.is_empty();
-        let paused_turns = |entry: &TaskEntry| matches!(entry_active(entry), Some(Active { step: Step::TurnDue { .. }, .. }));
-        let under_way = state.tasks.iter().any(|entry| matches!(entry.phase, Phase::Active(_)) && !paused_turns(entry));
-        if !idle || under_way {
+        // A turn that is due and was not asked for waits for the mode; what is stuck on a red tip waits for a person.
+        let waits = |step: &Step| matches!(step, Step::TurnDue { .. }) || step.is_stuck_on(state.tip);
+        let under_way = state.tasks.iter().filter_map(entry_active).any(|active| !waits(&active.step));
+        let refused = state.roadmap.refused.is_some();
+        if !idle || under_way || !(self.knows_roadmap() || refused) {
             return;
         }
         let any = |test: &dyn Fn(&TaskEntry) -> bool| state.tasks.iter().any(test);
@@ -417,7 +526,7 @@ impl<'a> Plan<'a> {
             any(&|entry| matches!(&entry.phase, Phase::Waiting(waiting) if waiting.until > self.cx.at) && !blocked(state, entry));
         let attempts = state.run.as_ref().map_or(0, |run| run.attempts);
         let wait = state.run.as_ref().is_some_and(|run| run.wait);
-        let reason = if !any(&|entry| !entry.has_landed()) {
+        let reason = if !refused && !any(&|entry| !entry.has_landed()) {
             EndReason::Complete
         } else if state.mode == RunMode::Drain {
             EndReason::Drained
@@ -430,7 +539,7 @@ impl<'a> Plan<'a> {
             EndReason::Budget
         } else if soon {
             return;
-        } else if held {
+        } else if held || refused {
             if wait {
                 return;
             }

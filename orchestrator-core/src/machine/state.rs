@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{
-    AttemptId, BackendName, Candidate, Checkout, CommitId, Conflict, ContentHash, Contract, Effect, EffectId, EndReason, Finding,
-    GateReport, Hold, HoldId, Landing, PackageName, Policy, Review, RunId, RunMode, SessionRef, Span, StopReason, Submission, Task,
-    TaskId, Timestamp, TurnOutcome, Usage,
+    Answer, AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, Effect, EffectId, EndReason, Finding,
+    GateReport, Hold, HoldId, KeptArtifact, Landing, PackageName, Policy, Predecessor, Review, RunId, RunMode, SessionRef, Span,
+    StopReason, Submission, Task, TaskId, Timestamp, TurnOutcome, Usage, Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -16,6 +16,9 @@ pub struct State {
     pub(super) ended: Option<EndReason>,
     pub(super) roadmap: RoadmapState,
     pub(super) tip: Option<CommitId>,
+    /// What gates said of the tip's own tree.
+    pub(super) tip_reports: Vec<GateReport>,
+    pub(super) away: Option<Away>,
     pub(super) checkout: Option<Checkout>,
     /// `None` before the first dispatch; then the package, which may be "none".
     pub(super) package: Option<Option<PackageName>>,
@@ -47,16 +50,28 @@ pub struct RunInfo {
     pub spent: Usage,
 }
 
-/// Whether the roadmap was read.
+/// How far the roadmap is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum RoadmapState {
-    /// It is to be read.
-    #[default]
-    Due,
-    /// It is being read.
-    Open(EffectId),
-    /// It was read, at this revision of its source.
-    Read(String),
+pub struct RoadmapState {
+    /// The effect that reads it just now.
+    pub reading: Option<EffectId>,
+    /// The tip that it was read at last; `None` before the first time in this run.
+    pub read_at: Option<CommitId>,
+    /// The tip at which it cannot be used as it is, and why.
+    pub refused: Option<(CommitId, String)>,
+}
+
+/// The remote cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Away {
+    /// When this was found first.
+    pub since: Timestamp,
+    /// In git's words.
+    pub why: String,
+    /// How often it was asked in vain.
+    pub tries: u32,
+    /// When it is asked again.
+    pub until: Timestamp,
 }
 
 /// Whether what a step needs was asked for.
@@ -93,6 +108,10 @@ pub struct TaskEntry {
     pub leftovers: BTreeMap<u32, String>,
     /// Refs that keep the heads of attempts which did not land.
     pub kept_refs: BTreeMap<u32, String>,
+    /// What is kept of its turns, by attempt.
+    pub kept: BTreeMap<u32, Vec<KeptArtifact>>,
+    /// Why it is no longer wanted, if it is not.
+    pub withdrawn: Option<Withdrawal>,
     /// Whether the source is still to be told of the end.
     pub report: Option<Asked>,
 }
@@ -122,8 +141,10 @@ pub struct Waiting {
     pub until: Timestamp,
     /// What a person has allowed already.
     pub grants: BTreeSet<Grant>,
-    /// What the last attempt left, if it could not be merged.
-    pub conflict: Option<Conflict>,
+    /// What the last attempt left, if the target had moved away from it.
+    pub predecessor: Option<Predecessor>,
+    /// What a person said to the last attempt's question.
+    pub advice: Option<String>,
 }
 
 /// Something that a person allowed for one task.
@@ -137,6 +158,8 @@ pub enum Grant {
     Unproven,
     /// It may go on without the reviewers that could not look.
     Unreviewed,
+    /// It may change what decides how git treats the repository.
+    Authority,
 }
 
 /// A task that waits for a person.
@@ -194,8 +217,12 @@ pub struct Attempt {
     pub session: Option<SessionRef>,
     /// Its head, as last seen in its own repository.
     pub head: Option<CommitId>,
-    /// What the attempt before left, if it could not be merged.
-    pub conflict: Option<Conflict>,
+    /// What the attempt before left, if the target had moved away from it.
+    pub predecessor: Option<Predecessor>,
+    /// What a person said to the question of the attempt before.
+    pub advice: Option<String>,
+    /// Whether it was asked for a missing handoff: that is done once.
+    pub repaired: bool,
     /// What a person allowed.
     pub grants: BTreeSet<Grant>,
     /// The same in words, for the acceptance record.
@@ -250,6 +277,13 @@ pub enum Step {
         /// The candidate with its reports so far.
         checked: Box<Checked>,
     },
+    /// The candidate is red: its red gates run on the tip itself.
+    TipCheck {
+        /// By which effect.
+        asked: Asked,
+        /// The candidate with all its reports.
+        checked: Box<Checked>,
+    },
     /// The candidate is landed.
     Land {
         /// By which effect.
@@ -285,6 +319,8 @@ pub struct Reviewed {
     pub reviews: Vec<Review>,
     /// Reports of gates on earlier candidates: one with the same tree and gate is not run again.
     pub reports: Vec<GateReport>,
+    /// The tip that is itself red by the gates that were red here: nothing can be judged on it.
+    pub stuck_on: Option<CommitId>,
 }
 
 /// A candidate with what gates said of it so far.
@@ -323,6 +359,18 @@ impl State {
         self.tip
     }
 
+    /// Whether the remote cannot be reached, since when, and why.
+    #[must_use]
+    pub fn away(&self) -> Option<&Away> {
+        self.away.as_ref()
+    }
+
+    /// How far the roadmap is known.
+    #[must_use]
+    pub fn roadmap(&self) -> &RoadmapState {
+        &self.roadmap
+    }
+
     /// The package that work is taken from; `None` before the first dispatch.
     #[must_use]
     pub fn package(&self) -> Option<&Option<PackageName>> {
@@ -355,6 +403,31 @@ impl State {
         })
     }
 
+    /// Whether this answers a question that waits, by one of its options.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn accepts(&self, answer: &Answer) -> Result<(), String> {
+        self.asked(answer).map(|_| ())
+    }
+
+    pub(super) fn asked(&self, answer: &Answer) -> Result<(&TaskEntry, &Held), String> {
+        let Some((entry, held)) = self.held(answer.hold) else {
+            let open: Vec<_> = self.holds().map(|hold| hold.id.to_string()).collect();
+            let open = if open.is_empty() { "no question is open".to_owned() } else { format!("open are: {}", open.join(", ")) };
+            let known = (1..=self.last_hold).contains(&answer.hold.0);
+            return Err(format!(
+                "{}; {open}",
+                if known { "it was answered before, or has ended by itself" } else { "there is no such hold" }
+            ));
+        };
+        if held.hold.options.contains(&answer.option) {
+            return Ok((entry, held));
+        }
+        let options: Vec<_> = held.hold.options.iter().map(|option| option.as_str()).collect();
+        Err(format!("`{}` is not among its options: {}", answer.option, options.join(", ")))
+    }
+
     pub(super) fn held(&self, id: HoldId) -> Option<(&TaskEntry, &Held)> {
         self.tasks.iter().find_map(|entry| match &entry.phase {
             Phase::Held(held) if held.hold.id == id => Some((entry, &**held)),
@@ -369,11 +442,7 @@ impl State {
 
 impl TaskEntry {
     pub(super) fn new(task: Task) -> Self {
-        let phase = if task.done {
-            Phase::Landed(Box::new(LandedTask { by: None, commit: None, reports: Vec::new() }))
-        } else {
-            Phase::Waiting(Waiting::default())
-        };
+        let phase = if task.done { Self::ticked() } else { Phase::Waiting(Waiting::default()) };
         Self {
             task,
             phase,
@@ -386,8 +455,15 @@ impl TaskEntry {
             cleanups: BTreeMap::new(),
             leftovers: BTreeMap::new(),
             kept_refs: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            withdrawn: None,
             report: None,
         }
+    }
+
+    /// The roadmap had it ticked: by whom and how it was done is not ours to know.
+    pub(super) fn ticked() -> Phase {
+        Phase::Landed(Box::new(LandedTask { by: None, commit: None, reports: Vec::new() }))
     }
 
     /// Whether the target contains it.
@@ -432,6 +508,7 @@ impl Step {
             | Self::Review { asked, .. }
             | Self::Merge { asked, .. }
             | Self::Gate { asked, .. }
+            | Self::TipCheck { asked, .. }
             | Self::Land { asked, .. } => *asked,
             Self::TurnDue { .. } => Asked::Due,
             Self::Working(working) => Asked::Open(working.effect),
@@ -453,6 +530,12 @@ impl Step {
     /// Whether the attempt is in the landing lane, which holds one at a time.
     #[must_use]
     pub fn in_lane(&self) -> bool {
-        matches!(self, Self::Merge { asked: Asked::Open(_), .. } | Self::Gate { .. } | Self::Land { .. })
+        matches!(self, Self::Merge { asked: Asked::Open(_), .. } | Self::Gate { .. } | Self::TipCheck { .. } | Self::Land { .. })
+    }
+
+    /// Whether the attempt waits for the lane, and cannot be judged as long as this is the target's tip: the tip itself is red.
+    #[must_use]
+    pub fn is_stuck_on(&self, tip: Option<CommitId>) -> bool {
+        matches!(self, Self::Merge { asked: Asked::Due, reviewed } if tip.is_some() && reviewed.stuck_on == tip)
     }
 }

@@ -169,6 +169,9 @@ pub struct GateSpec {
     pub surface: Surface,
     /// After this it is stopped and counts as red.
     pub timeout: Span,
+    /// Directories of the tree that are kept from one run to the next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cache: Vec<RepoPath>,
 }
 
 impl GateSpec {

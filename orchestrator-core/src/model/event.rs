@@ -9,9 +9,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Ask, AttemptId, BackendName, Candidate, Checkout, CommitId, Conflict, ContentHash, Contract, EffectId, EndReason,
-    GateReport, GateSpec, Hold, HoldId, Landing, LandingOutcome, MergeFailure, PackageName, Review, RunId, RunMode, SessionRef,
-    Span, StopReason, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, Verdict,
+    Answer, Ask, AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, EffectId, EndReason, GateReport,
+    GateSpec, Hold, HoldId, KeptArtifact, Landing, LandingOutcome, MergeFailure, PackageName, Predecessor, Review, RunId, RunMode,
+    SessionRef, Span, StopReason, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, Verdict,
 };
 
 /// Something that happened, and when.
@@ -33,8 +33,8 @@ pub enum EventKind {
     RoadmapRead {
         /// The effect that this closes.
         effect: EffectId,
-        /// What was read.
-        roadmap: Roadmap,
+        /// What was read, or why nothing was.
+        reading: Reading,
     },
     /// A person wants another run mode.
     ModeAsked(RunMode),
@@ -42,6 +42,11 @@ pub enum EventKind {
     Answered(Answer),
     /// The target's tip was seen.
     TipSeen(CommitId),
+    /// The remote was asked for the target's tip, and could not be reached.
+    RemoteAway {
+        /// In git's words.
+        why: String,
+    },
     /// The person's checkout was seen.
     CheckoutSeen(Checkout),
     /// Time has passed, or something was applied: whatever is due is asked for now.
@@ -97,6 +102,8 @@ pub enum EventKind {
         effect: EffectId,
         /// What was found.
         result: Collected,
+        /// What was kept of the turn, whatever was found: its raw streams and its handoff.
+        kept: Vec<KeptArtifact>,
     },
     /// The reviewers have spoken: closes [`Effect::Review`].
     Reviewed {
@@ -117,6 +124,13 @@ pub enum EventKind {
         /// The effect that this closes.
         effect: EffectId,
         /// What it did.
+        report: GateReport,
+    },
+    /// Closes [`Effect::CheckTip`].
+    TipChecked {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// What the gate did on the tip's own tree.
         report: GateReport,
     },
     /// Closes [`Effect::Land`].
@@ -173,6 +187,36 @@ pub struct Roadmap {
     pub tasks: Vec<Task>,
 }
 
+/// What came of reading the roadmap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// It can be worked on.
+    Read(Roadmap),
+    /// It cannot be understood, or not be worked on.
+    Refused {
+        /// The tip that it was read at.
+        tip: CommitId,
+        /// The places and the mends.
+        why: String,
+    },
+    /// The remote could not be reached.
+    Unreachable {
+        /// In git's words.
+        why: String,
+    },
+}
+
+/// Why a task that was under way is no longer wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withdrawal {
+    /// The roadmap no longer has it.
+    Removed,
+    /// A person ticked it.
+    Ticked,
+}
+
 /// What was found when a turn was over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -214,8 +258,11 @@ pub enum WorkspaceFate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// Read the roadmap from the target's tip.
-    ReadRoadmap,
+    /// Read the roadmap.
+    ReadRoadmap {
+        /// At this tip, which we have; `None`: the target is fetched first.
+        tip: Option<CommitId>,
+    },
     /// Make the attempt's repository and workspace, from this base.
     Prepare {
         /// For which attempt.
@@ -275,6 +322,15 @@ pub enum Effect {
         /// The gate, from the frozen contract.
         gate: GateSpec,
     },
+    /// Run a gate that is red on the candidate on the tip that the candidate was built on.
+    CheckTip {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// The tip.
+        tip: CommitId,
+        /// The gate.
+        gate: GateSpec,
+    },
     /// Commit the candidate and make it the target's tip.
     Land {
         /// The intent.
@@ -311,6 +367,31 @@ pub enum Record {
     },
     /// The roadmap as it counts from now on.
     RoadmapRead(Roadmap),
+    /// The roadmap cannot be used as it is at this tip: the one before counts for what is under way, and nothing new begins.
+    RoadmapRefused {
+        /// The tip.
+        tip: CommitId,
+        /// The places and the mends.
+        why: String,
+    },
+    /// A task is no longer wanted.
+    Withdrawn {
+        /// Which.
+        task: TaskId,
+        /// Why.
+        why: Withdrawal,
+    },
+    /// The remote cannot be reached: what needs it waits.
+    RemoteAway {
+        /// In git's words.
+        why: String,
+        /// When this was found.
+        at: Timestamp,
+        /// When it is asked again.
+        until: Timestamp,
+    },
+    /// The remote can be reached again.
+    RemoteBack,
     /// The run mode as it counts from now on.
     ModeSet(RunMode),
     /// The target's tip, as seen.
@@ -386,6 +467,20 @@ pub enum Record {
         /// How long it took.
         took: Span,
     },
+    /// What is kept of a turn for good, by content: its raw streams and its handoff.
+    Kept {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// By name, such as `turn-1/stdout`.
+        files: Vec<KeptArtifact>,
+    },
+    /// There is a commit without a handoff that can be read: a turn for that alone is due.
+    RepairAsked {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What is wrong with the handoff.
+        why: String,
+    },
     /// The attempt's work is in our repository.
     Submitted {
         /// Which attempt.
@@ -419,6 +514,25 @@ pub enum Record {
         /// What it said.
         report: GateReport,
     },
+    /// The candidate is red: whether the tip itself is, is to be found out.
+    TipSuspected {
+        /// Which attempt.
+        attempt: AttemptId,
+    },
+    /// A gate ran on the tip itself.
+    TipReported {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// What it said.
+        report: GateReport,
+    },
+    /// The tip itself is red: the attempt waits, and is not to blame.
+    TipRed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The tip.
+        tip: CommitId,
+    },
     /// What follows for one commit.
     Judged {
         /// Which attempt.
@@ -448,9 +562,9 @@ pub enum Record {
         reason: String,
         /// Whether it counts against the limit of attempts.
         counts: bool,
-        /// What it leaves to the next, if it could not be merged.
+        /// What it leaves to the next, if the target had moved away from it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        conflict: Option<Conflict>,
+        left: Option<Predecessor>,
     },
     /// The task waits for its next attempt.
     Waiting {

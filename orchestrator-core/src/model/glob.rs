@@ -95,6 +95,15 @@ impl Pattern {
         Self { text: text.into(), shapes: Arc::new([just(path)]) }
     }
 
+    /// Patterns that match this path and, if it is a directory, everything beneath it.
+    #[must_use]
+    pub fn at_and_beneath(path: &RepoPath) -> [Self; 2] {
+        let at = Self::exactly(path);
+        let beneath = [just(path), vec![Part::Any]].concat();
+        let beneath = Self { text: format!("{}/**", at.text).into(), shapes: Arc::new([beneath]) };
+        [at, beneath]
+    }
+
     /// Whether the pattern matches the path.
     #[must_use]
     pub fn matches(&self, path: &RepoPath) -> bool {

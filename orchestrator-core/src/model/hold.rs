@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Approval, HoldId, RepoPath, TaskId, Timestamp};
+use super::{Approval, CommitId, GateName, HoldId, RepoPath, TaskId, Timestamp};
 
 /// A question to a person, with all that is needed to answer it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,20 @@ pub enum HoldReason {
         /// In its words.
         reason: String,
     },
+    /// A gate is red on the target's tip itself, so that nothing behind it can be judged. Ends by itself when the tip moves.
+    TipRed {
+        /// The tip.
+        tip: CommitId,
+        /// The gates that are red on it.
+        gates: Vec<GateName>,
+    },
+    /// The change touches what decides how git treats the repository, and the contract does not name it.
+    Authority {
+        /// What it touches.
+        paths: Vec<RepoPath>,
+    },
+    /// The worker says that it cannot go on.
+    Blocked,
     /// The candidate could not be built.
     MergeImpossible {
         /// Why.

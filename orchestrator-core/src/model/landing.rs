@@ -33,22 +33,43 @@ pub enum MergeFailure {
         /// How.
         findings: Vec<Finding>,
     },
-    /// The target could not be read, or the landing edits could not be made.
+    /// The landing edits could not be made, or the target is gone.
     Impossible {
         /// Why.
         reason: String,
     },
+    /// The remote could not be reached: nothing was learned.
+    Unreachable {
+        /// In git's words.
+        reason: String,
+    },
 }
 
-/// What an attempt that could not be merged leaves to the next.
+/// What an attempt that could not land on a target that had moved leaves to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Conflict {
+pub struct Predecessor {
     /// Its head; kept, and readable from the next attempt's repository.
     pub head: CommitId,
-    /// The target's tip that it conflicts with: the next attempt's base contains it.
+    /// The target's tip that it did not fit: the next attempt's base contains it.
     pub tip: CommitId,
-    /// The paths in conflict.
-    pub paths: Vec<RepoPath>,
+    /// What was in the way.
+    pub obstacle: Obstacle,
+}
+
+/// Why work does not fit a target that has moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Obstacle {
+    /// Both sides changed the same things.
+    Conflict {
+        /// The paths in conflict.
+        paths: Vec<RepoPath>,
+    },
+    /// They merge, and gates are red on the result.
+    Gates {
+        /// One for each red gate.
+        findings: Vec<Finding>,
+    },
 }
 
 /// All that an acceptance rests on. Its hash stands in the landed commit's trailer. Labels are not in it: they follow
@@ -121,6 +142,11 @@ pub enum LandingOutcome {
     CheckoutDirty {
         /// Some of them.
         paths: Vec<RepoPath>,
+    },
+    /// The remote could not be reached, and may have taken it or not: the same landing is tried again.
+    Unreachable {
+        /// In git's words.
+        reason: String,
     },
 }
 

@@ -19,7 +19,7 @@ mod text;
 mod turn;
 
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
-pub use event::{Collected, Effect, Event, EventKind, Opened, Record, Roadmap, WorkspaceFate};
+pub use event::{Collected, Effect, Event, EventKind, Opened, Reading, Record, Roadmap, Withdrawal, WorkspaceFate};
 pub use evidence::{Evidence, GateOutcome, GateReport, Label};
 pub use glob::{InvalidPattern, Pattern};
 pub use handoff::{
@@ -30,10 +30,10 @@ pub use hold::{Answer, EndReason, Hold, HoldOption, HoldReason, RunMode};
 pub use id::{
     AttemptId, BlobId, CommitId, ContentHash, EffectId, HoldId, InvalidOid, InvalidSpan, Oid, SessionRef, Span, Timestamp, TreeId,
 };
-pub use landing::{Acceptance, Candidate, Checkout, Conflict, Landing, LandingOutcome, MergeFailure};
+pub use landing::{Acceptance, Candidate, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor};
 pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId};
 pub use path::{InvalidPath, RepoPath};
-pub use policy::{AgentSpec, Environment, GateRule, Limits, Policy, PolicyError, Push};
+pub use policy::{AgentSpec, Commands, Environment, GateRule, Limits, Policy, PolicyError, Push, Setup};
 pub use review::{
     Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion, Review, Severity, Submission, Verdict,
 };

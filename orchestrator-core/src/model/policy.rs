@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{BackendName, BranchName, ContentHash, ContractKeys, GateName, GateSpec, Pattern, Span, Surface};
+use super::{BackendName, BranchName, ContentHash, ContractKeys, GateName, GateSpec, Pattern, RepoPath, Span, Surface};
 
 /// The rules of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +31,8 @@ pub struct Policy {
     pub defaults: ContractKeys,
     /// Numbers at which something is stopped or asked.
     pub limits: Limits,
+    /// What is done in a workspace before its worker comes.
+    pub setup: Setup,
     /// What workers and gates see of our environment.
     pub environment: Environment,
     /// Always forbidden, added by whoever reads the policy: the roadmap and the policy itself.
@@ -50,6 +52,7 @@ impl Default for Policy {
             gates: BTreeMap::new(),
             defaults: ContractKeys::default(),
             limits: Limits::default(),
+            setup: Setup::default(),
             environment: Environment::default(),
             always_forbidden: Vec::new(),
         }
@@ -127,6 +130,10 @@ pub struct GateRule {
     /// Whether it applies to every task that names no gates.
     #[serde(default)]
     pub default: bool,
+    /// Directories of the tree that are kept from one run to the next, such as `["target"]`: build caches, ignored by git. What
+    /// an attempt leaves in them is seen by that attempt alone, until it lands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cache: Vec<RepoPath>,
 }
 
 fn ten_minutes() -> Span {
@@ -137,7 +144,53 @@ impl GateRule {
     /// The rule under its name, as a contract keeps it.
     #[must_use]
     pub fn named(&self, name: &GateName) -> GateSpec {
-        GateSpec { name: name.clone(), run: self.run.clone(), surface: self.surface.clone(), timeout: self.timeout }
+        let (name, run, surface, cache) = (name.clone(), self.run.clone(), self.surface.clone(), self.cache.clone());
+        GateSpec { name, run, surface, timeout: self.timeout, cache }
+    }
+}
+
+/// What is done in a workspace before its worker comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Setup {
+    /// Files and directories of the person's checkout that git ignores and workers need, such as `[".env", "node_modules"]`:
+    /// copied to the same place. No worker may commit them.
+    pub bring: Vec<RepoPath>,
+    /// Commands, each as program and arguments, never a shell line, run one after another in the workspace:
+    /// `[["npm", "ci"], ["make", "deps"]]`, or just `["npm", "ci"]` for a single one. They must leave nothing that git would
+    /// see.
+    pub run: Commands,
+    /// After this a command is stopped and has failed. Default: `10m`.
+    pub timeout: Span,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { bring: Vec::new(), run: Commands::default(), timeout: ten_minutes() }
+    }
+}
+
+/// Commands as program and arguments.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "CommandsText")]
+#[schemars(with = "CommandsText")]
+pub struct Commands(pub Vec<Vec<String>>);
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum CommandsText {
+    One(Vec<String>),
+    Many(Vec<Vec<String>>),
+}
+
+impl From<CommandsText> for Commands {
+    fn from(text: CommandsText) -> Self {
+        match text {
+            CommandsText::One(command) if command.is_empty() => Self::default(),
+            CommandsText::One(command) => Self(vec![command]),
+            CommandsText::Many(commands) => Self(commands),
+        }
     }
 }
 
@@ -276,6 +329,7 @@ impl Policy {
             ("limits.turn", self.limits.turn.0),
             ("limits.stall", self.limits.stall.map_or(1, |stall| stall.0)),
             ("limits.heartbeat", self.limits.heartbeat.0),
+            ("setup.timeout", self.setup.timeout.0),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, number)| *number == 0) {
             return value((*key).to_owned(), "must be greater than zero".to_owned());
@@ -287,6 +341,9 @@ impl Policy {
             if gate.timeout.0 == 0 {
                 return value(format!("gates.{name}.timeout"), "must be greater than zero".to_owned());
             }
+        }
+        if self.setup.run.0.iter().any(|command| command.first().is_none_or(String::is_empty)) {
+            return value("setup.run".to_owned(), "each command needs a program, as in `run = [[\"npm\", \"ci\"]]`".to_owned());
         }
         for (name, agent) in &self.agents {
             if let AgentSpec::Command { run } = agent

@@ -11,6 +11,11 @@ use super::{Finding, Timestamp};
 pub enum Ask {
     /// The task, from the contract.
     Begin,
+    /// There is a commit, and its handoff is missing or cannot be read: only that is to be mended.
+    Repair {
+        /// What is wrong with the handoff.
+        why: String,
+    },
     /// The same task again, with what was found wrong.
     Revise {
         /// In the order in which they were found.
@@ -106,4 +111,6 @@ pub enum StopReason {
     Stalled,
     /// A budget is used up.
     Budget,
+    /// Its task is no longer wanted: it was removed from the roadmap, or ticked by a person.
+    Withdrawn,
 }

@@ -120,6 +120,10 @@ pub struct TurnRequest {
     pub handoff: PathBuf,
     /// The frozen contract as JSON.
     pub contract: PathBuf,
+    /// A directory in which the backend leaves what the agent wrote, byte by byte, each stream as a file such as `stdout`:
+    /// they are kept as evidence. `None`: nobody wants them. [`Recording`](crate::process::Recording) writes such a file
+    /// within bounds.
+    pub streams: Option<PathBuf>,
     /// All variables that the agent may see; the marker is among them.
     pub environment: BTreeMap<String, String>,
     /// By this value of `ORCHESTRATOR_MARK` all processes of the turn are found again.
@@ -148,6 +152,7 @@ impl TurnRequest {
             workspace,
             handoff,
             contract,
+            streams: None,
             environment: BTreeMap::new(),
             mark,
             resume: None,
@@ -165,6 +170,13 @@ impl TurnRequest {
     #[must_use]
     pub fn with_environment(mut self, environment: BTreeMap<String, String>) -> Self {
         self.environment = environment;
+        self
+    }
+
+    /// Sets where the raw streams are to be left.
+    #[must_use]
+    pub fn with_streams(mut self, directory: PathBuf) -> Self {
+        self.streams = Some(directory);
         self
     }
 

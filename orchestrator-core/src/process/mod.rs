@@ -16,11 +16,13 @@
 mod capture;
 mod child;
 mod lines;
+mod recording;
 mod run;
 mod sweep;
 
 pub use capture::Captured;
 pub use child::{Child, Exit, Input, Killer, Spawn};
 pub use lines::{Line, LineReader};
+pub use recording::Recording;
 pub use run::{Finished, OutputLimits, run_to_end};
 pub use sweep::{MARK_VARIABLE, kill_marked, marked};

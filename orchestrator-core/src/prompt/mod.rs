@@ -4,7 +4,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use crate::model::{Ask, AttemptId, CommitId, Conflict, Contract, Finding, Pattern};
+use crate::model::{Ask, AttemptId, CommitId, Contract, Finding, Obstacle, Pattern, Predecessor};
 
 /// All that a prompt is made from.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +17,10 @@ pub struct PromptContext<'a> {
     pub base: CommitId,
     /// Where the handoff of this turn is to be.
     pub handoff: &'a Path,
-    /// What the attempt before left, if it could not be merged.
-    pub conflict: Option<&'a Conflict>,
+    /// What the attempt before left, if the target had moved away from it.
+    pub predecessor: Option<&'a Predecessor>,
+    /// What a person said to the question of the attempt before.
+    pub advice: Option<&'a str>,
 }
 
 /// The prompt of one turn.
@@ -27,6 +29,7 @@ pub fn prompt(context: &PromptContext<'_>, ask: &Ask) -> String {
     match ask {
         Ask::Begin => begin(context),
         Ask::Revise { findings } => revise(context, findings),
+        Ask::Repair { why } => repair(context, why),
     }
 }
 
@@ -44,17 +47,45 @@ fn begin(context: &PromptContext<'_>) -> String {
     } else {
         let _ = write!(text, "What is wanted, as the roadmap describes it:\n\n{}\n", fenced(&contract.text));
     }
-    if let Some(Conflict { head, tip, paths }) = context.conflict {
-        let paths: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
-        let _ = write!(
-            text,
-            "An earlier attempt did this already, but others changed the same things meanwhile: its head {head} could not be merged \
-             into {tip}, which your base contains, because of {}. Read it for reference (`git diff {tip}...{head}`), and do the task \
-             anew on what is there now.\n\n",
-            paths.join(", ")
-        );
+    if let Some(predecessor) = context.predecessor {
+        earlier(&mut text, predecessor);
+    }
+    if let Some(advice) = context.advice {
+        let _ = write!(text, "An earlier attempt had a question. A person answered:\n\n{}\n", fenced(advice));
     }
     rules(&mut text, contract);
+    handoff(&mut text, context);
+    text
+}
+
+fn earlier(text: &mut String, predecessor: &Predecessor) {
+    let Predecessor { head, tip, obstacle } = predecessor;
+    let why = match obstacle {
+        Obstacle::Conflict { paths } => {
+            let paths: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
+            format!("could not be merged into {tip}, which your base contains, because of {}.", paths.join(", "))
+        }
+        Obstacle::Gates { findings } => {
+            let listed: Vec<_> = findings.iter().map(ToString::to_string).collect();
+            format!("was merged into {tip}, which your base contains, and the result failed:\n\n{}", fenced(&listed.join("\n")))
+        }
+    };
+    let _ = write!(
+        text,
+        "An earlier attempt did this already, but the target moved meanwhile: its head {head} {why}\nRead it for reference \
+         (`git diff {tip}...{head}`), and do the task anew on what is there now.\n\n"
+    );
+}
+
+fn repair(context: &PromptContext<'_>, why: &str) -> String {
+    let contract = context.contract;
+    let mut text = format!(
+        "You have committed work on task {} ({}), but its handoff is not as it must be:\n\n{}\nGo on in the same worktree and branch. \
+         If your work is finished and committed, change nothing: only write the handoff.\n",
+        contract.task,
+        one_line(&contract.title),
+        fenced(why)
+    );
     handoff(&mut text, context);
     text
 }

@@ -3,10 +3,11 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Brief;
 use crate::{
-    machine::{Active, Phase, State, Step, TaskEntry, Then},
+    machine::{Active, Asked, Held, Phase, State, Step, TaskEntry, Then},
     model::{
-        ClaimId, CommitId, Contract, EndReason, Evidence, GateReport, Hold, HoldId, HoldOption, Label, PackageName, RunId, RunMode,
+        ClaimId, CommitId, Contract, EndReason, Evidence, GateReport, HoldId, HoldOption, Label, PackageName, RunId, RunMode,
         Surface, TaskId,
     },
 };
@@ -113,6 +114,8 @@ pub struct HoldView {
     pub options: Vec<HoldOption>,
     /// Since when: milliseconds since 1970-01-01T00:00:00Z.
     pub since: u64,
+    /// What to decide it on.
+    pub brief: Brief,
 }
 
 impl Snapshot {
@@ -138,8 +141,8 @@ impl Snapshot {
 fn view(state: &State, entry: &TaskEntry) -> TaskView {
     let (task_state, landed_commit, reason, hold) = match &entry.phase {
         Phase::Waiting(_) => (TaskState::Waiting, None, why_waiting(state, entry), None),
-        Phase::Active(active) => (step_state(&active.step), None, None, None),
-        Phase::Held(held) => (TaskState::Held, None, Some(held.hold.question.clone()), Some(hold_view(&held.hold))),
+        Phase::Active(active) => (step_state(&active.step), None, why_active(state, &active.step), None),
+        Phase::Held(held) => (TaskState::Held, None, Some(held.hold.question.clone()), Some(hold_view(entry, held))),
         Phase::Landed(landed) => {
             let before = landed.commit.is_none().then(|| "ticked in the roadmap before".to_owned());
             (TaskState::Landed, landed.commit, before, None)
@@ -162,11 +165,24 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
     }
 }
 
+/// What keeps an attempt that is not worked on.
+fn why_active(state: &State, step: &Step) -> Option<String> {
+    let waits = matches!(step, Step::Merge { asked: Asked::Due, .. } | Step::Land { asked: Asked::Due, .. });
+    if let Some(away) = state.away().filter(|_| waits) {
+        return Some(format!("the remote cannot be reached: {}", away.why));
+    }
+    step.is_stuck_on(state.tip()).then(|| "the target itself is red: a person was asked".to_owned())
+}
+
 fn why_waiting(state: &State, entry: &TaskEntry) -> Option<String> {
     let after = entry.task.keys.after.as_deref().unwrap_or_default();
     let missing: Vec<_> =
         after.iter().filter(|id| !state.task(id).is_some_and(TaskEntry::has_landed)).map(TaskId::as_str).collect();
-    if missing.is_empty() { entry.last_failure.clone() } else { Some(format!("after {}", missing.join(", "))) }
+    if !missing.is_empty() {
+        return Some(format!("after {}", missing.join(", ")));
+    }
+    let refused = state.roadmap().refused.as_ref();
+    refused.map(|(tip, why)| format!("the roadmap cannot be used at {}: {why}", tip.short())).or_else(|| entry.last_failure.clone())
 }
 
 fn step_state(step: &Step) -> TaskState {
@@ -174,12 +190,13 @@ fn step_state(step: &Step) -> TaskState {
         Step::Prepare(_) => TaskState::Preparing,
         Step::TurnDue { .. } | Step::Working(_) => TaskState::Working,
         Step::Collect { .. } | Step::Review { .. } => TaskState::Reviewing,
-        Step::Merge { .. } | Step::Gate { .. } | Step::Land { .. } => TaskState::Landing,
+        Step::Merge { .. } | Step::Gate { .. } | Step::TipCheck { .. } | Step::Land { .. } => TaskState::Landing,
     }
 }
 
-fn hold_view(hold: &Hold) -> HoldView {
-    HoldView { id: hold.id, question: hold.question.clone(), options: hold.options.clone(), since: hold.since.0 }
+fn hold_view(entry: &TaskEntry, held: &Held) -> HoldView {
+    let (hold, brief) = (&held.hold, Brief::of(entry, held));
+    HoldView { id: hold.id, question: hold.question.clone(), options: hold.options.clone(), since: hold.since.0, brief }
 }
 
 fn evidence(entry: &TaskEntry) -> Vec<EvidenceView> {
@@ -197,7 +214,7 @@ fn evidence(entry: &TaskEntry) -> Vec<EvidenceView> {
 fn of_active(active: &Active) -> Vec<EvidenceView> {
     let reports = match &active.step {
         Step::Merge { reviewed, .. } => &reviewed.reports,
-        Step::Gate { checked, .. } | Step::Land { checked, .. } => &checked.reports,
+        Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => &checked.reports,
         Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) | Step::Collect { .. } | Step::Review { .. } => {
             return Vec::new();
         }
@@ -206,7 +223,7 @@ fn of_active(active: &Active) -> Vec<EvidenceView> {
     if reports.is_empty() { Vec::new() } else { labelled(&active.attempt.contract, reports) }
 }
 
-fn labelled(contract: &Contract, reports: &[GateReport]) -> Vec<EvidenceView> {
+pub(super) fn labelled(contract: &Contract, reports: &[GateReport]) -> Vec<EvidenceView> {
     let of = |claim| {
         let evidence = Evidence::of(claim, reports);
         EvidenceView {

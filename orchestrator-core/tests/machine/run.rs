@@ -1,11 +1,11 @@
 //! The rules of the run: order, slots, dependencies, resources, overlap, package, budgets, mode.
 
 use orchestrator_core::model::{
-    Answer, Collected, Effect, EndReason, EventKind, Finding, HoldId, HoldOption, LandingOutcome, MergeFailure, Record, RunMode,
-    Severity, Task, Timestamp, TurnOutcome, Usage, Verdict,
+    Answer, Collected, Effect, EndReason, EventKind, Finding, HoldId, HoldOption, LandingOutcome, MergeFailure, Reading, Record,
+    RunMode, Severity, Task, Timestamp, TurnOutcome, Usage, Verdict,
 };
 
-use crate::world::{World, commit, policy, report, review, task};
+use crate::world::{World, collected, commit, policy, report, review, task};
 
 /// The tasks that were dispatched, in order, each as `T1#1`.
 fn dispatched(world: &World) -> Vec<String> {
@@ -98,14 +98,7 @@ fn a_package_that_waits_for_a_person_is_left_with_a_reason() {
     let mut world = World::with_tasks(policy("max_sessions = 9"), tasks);
     assert_eq!(dispatched(&world), ["B#1"]);
     assert_eq!(to_the_end(&mut world), EndReason::WaitingForAPerson);
-    world.open(false);
-    world.answer(&Effect::ReadRoadmap, |effect| EventKind::RoadmapRead {
-        effect,
-        roadmap: crate::world::roadmap(vec![
-            packaged("A", "one", "approve = [\"dispatch\"]\nallow = [\"a\"]"),
-            packaged("B", "two", "allow = [\"b\"]"),
-        ]),
-    });
+    world.open_again();
     assert_eq!(world.state.ended(), Some(EndReason::WaitingForAPerson), "a hold survives the run");
 }
 
@@ -114,7 +107,10 @@ fn an_approval_lets_the_task_go() {
     let mut world = World::new(policy(""));
     world.open(true);
     let tasks = vec![task("A", "approve = [\"dispatch\", \"landing\"]")];
-    world.answer(&Effect::ReadRoadmap, |effect| EventKind::RoadmapRead { effect, roadmap: crate::world::roadmap(tasks) });
+    world.answer(&Effect::ReadRoadmap { tip: None }, |effect| EventKind::RoadmapRead {
+        effect,
+        reading: Reading::Read(crate::world::roadmap(tasks)),
+    });
     assert_eq!(world.state.ended(), None, "it was told to wait");
     let approve =
         |hold| EventKind::Answered(Answer { hold: HoldId(hold), option: HoldOption::Approve, note: Some("fine".to_owned()) });
@@ -174,10 +170,7 @@ fn a_tasks_own_budget_parks_it() {
         outcome: TurnOutcome::Completed,
         usage: Usage { input_tokens: 20, output_tokens: 0, usd: 0.0 },
     });
-    world.answer(&collect(&world), |effect| EventKind::Collected {
-        effect,
-        result: Collected::Nothing { blocked: None, dirty: false },
-    });
+    world.answer(&collect(&world), |effect| collected(effect, Collected::Nothing { blocked: None, dirty: false }));
     assert_eq!(to_the_end(&mut world), EndReason::Blocked);
     let reason = format!("{:?}", world.state.tasks()[0].phase);
     assert!(reason.contains("its 15 tokens are used up"), "{reason}");
@@ -244,10 +237,7 @@ fn a_usage_limit_waits_for_its_reset_and_spends_no_attempt() {
         outcome: TurnOutcome::UsageLimited { until: Some(until) },
         usage: Usage::default(),
     });
-    world.answer(&collect(&world), |effect| EventKind::Collected {
-        effect,
-        result: Collected::Nothing { blocked: None, dirty: false },
-    });
+    world.answer(&collect(&world), |effect| collected(effect, Collected::Nothing { blocked: None, dirty: false }));
     assert_eq!(orchestrator_core::machine::wake_at(&world.state, &world.policy, Timestamp(world.now)), Some(until));
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
     assert_eq!(dispatched(&world), ["A#1", "A#2"]);
@@ -316,7 +306,10 @@ fn a_red_gate_goes_back_with_what_it_printed() {
     }
     let gate = find(&world, |what| matches!(what, Effect::RunGate { .. }));
     let Effect::RunGate { tree, gate: spec, .. } = gate.clone() else { unreachable!("it was just found") };
-    world.answer(&gate, |effect| EventKind::GateRan { effect, report: report(spec, tree, 1) });
+    world.answer(&gate, |effect| EventKind::GateRan { effect, report: report(spec.clone(), tree, 1) });
+    // The tip is asked first: what is red there too is not the worker's fault.
+    let tip = find(&world, |what| matches!(what, Effect::CheckTip { .. }));
+    world.answer(&tip, |effect| EventKind::TipChecked { effect, report: report(spec, tree, 0) });
     let verdict = world.ledger.iter().rev().find_map(|record| match record {
         Record::Judged { verdict, .. } => Some(verdict.clone()),
         _ => None,
@@ -339,11 +332,7 @@ fn what_a_crash_left_open_is_asked_for_again_but_no_agent_is() {
             world.ledger.iter().filter(|record| matches!(record, Record::Requested { what: Effect::RunTurn { .. }, .. })).count()
         };
         let before = turns(&again);
-        again.open(false);
-        again.answer(&Effect::ReadRoadmap, |effect| EventKind::RoadmapRead {
-            effect,
-            roadmap: crate::world::roadmap(vec![task("A", "")]),
-        });
+        again.open_again();
         let was_working = world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunTurn { .. }));
         if was_working {
             assert_eq!(turns(&again), before, "its workspace is looked at first");
@@ -364,11 +353,7 @@ fn a_new_run_takes_up_what_an_earlier_one_parked() {
         failure: Some("disk full".to_owned()),
     });
     assert_eq!(to_the_end(&mut world), EndReason::Blocked);
-    world.open(false);
-    world.answer(&Effect::ReadRoadmap, |effect| EventKind::RoadmapRead {
-        effect,
-        roadmap: crate::world::roadmap(vec![task("A", "")]),
-    });
+    world.open_again();
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
     assert_eq!(dispatched(&world), ["A#1", "A#2"]);
 }

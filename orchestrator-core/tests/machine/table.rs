@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use orchestrator_core::{
     machine::{IllegalEvent, decide},
     model::{
-        Answer, Checkout, Collected, Effect, EffectId, Event, EventKind, HoldId, HoldOption, LandingOutcome, MergeFailure, Opened,
-        RunId, RunMode, SessionRef, Span, Timestamp, TurnOutcome, Usage, WorkspaceFate,
+        Answer, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind, GateReport, GateSpec, HandoffReport, HoldId,
+        HoldOption, LandingOutcome, MergeFailure, Opened, Reading, RunId, RunMode, SessionRef, Span, Submission, Timestamp,
+        TurnOutcome, Usage, WorkspaceFate,
     },
 };
 
-use crate::world::{World, commit, name, policy, report, review, roadmap, submission, task};
+use crate::world::{World, collected, commit, name, policy, report, review, roadmap, submission, task};
 
 /// One world for each state that a task, or the run, can be in.
 fn states() -> Vec<(&'static str, World)> {
@@ -21,7 +22,10 @@ fn states() -> Vec<(&'static str, World)> {
         let mut world = fresh.clone();
         world.open(true);
         world.tell(EventKind::ModeAsked(RunMode::Paused));
-        world.answer(&Effect::ReadRoadmap, |effect| EventKind::RoadmapRead { effect, roadmap: roadmap(vec![task("T1", claims)]) });
+        world.answer(&Effect::ReadRoadmap { tip: None }, |effect| EventKind::RoadmapRead {
+            effect,
+            reading: Reading::Read(roadmap(vec![task("T1", claims)])),
+        });
         world
     };
     let waiting = paused("");
@@ -42,6 +46,19 @@ fn states() -> Vec<(&'static str, World)> {
     let merging = after(&reviewing);
     let gating = after(&merging);
     let landing = after(&gating);
+    let mut checking_tip = gating.clone();
+    checking_tip.tell(EventKind::GateRan { effect: last(&gating), report: red() });
+    checking_tip.tick();
+    let mut tip_red = checking_tip.clone();
+    tip_red.tell(EventKind::TipChecked { effect: last(&checking_tip), report: red() });
+    tip_red.tick();
+    let mut away = reviewing.clone();
+    away.tell(EventKind::RemoteAway { why: "no route".into() });
+    away.step();
+    let mut withdrawn = working.clone();
+    withdrawn.tasks.clear();
+    withdrawn.tell(EventKind::TipSeen(commit(5)));
+    withdrawn.tick();
     let landed = after(&landing);
     let mut stopping = working.clone();
     stopping.now += 3 * 3600 * 1000;
@@ -57,15 +74,15 @@ fn states() -> Vec<(&'static str, World)> {
     while parked.open_effects().iter().any(|(_, what)| !matches!(what, Effect::CleanUp { .. } | Effect::Report { .. })) {
         let (effect, what) = parked.open_effects().remove(0);
         let event = match what {
-            Effect::Collect { .. } => {
-                EventKind::Collected { effect, result: Collected::Nothing { blocked: Some("no".into()), dirty: false } }
-            }
+            Effect::Collect { .. } => collected(effect, Collected::Nothing { blocked: Some("no".into()), dirty: false }),
             Effect::Review { .. } => EventKind::Reviewed { effect, reviews: vec![review(commit(7), vec![crate::world::error()])] },
             what => parked.good(effect, &what),
         };
         parked.tell(event);
         parked.tick();
     }
+    parked.tell(EventKind::Answered(Answer { hold: HoldId(1), option: HoldOption::Park, note: None }));
+    parked.tick();
     let mut ended = landed.clone();
     while ended.step() {}
     assert!(ended.state.ended().is_some());
@@ -82,6 +99,10 @@ fn states() -> Vec<(&'static str, World)> {
         ("reviewing", reviewing),
         ("merging", merging),
         ("gating", gating),
+        ("checking the tip", checking_tip),
+        ("held, since the tip is red", tip_red),
+        ("waiting for a remote that is away", away),
+        ("working on a task that was removed", withdrawn),
         ("landing", landing),
         ("landed, cleaning up", landed),
         ("held", held),
@@ -90,13 +111,32 @@ fn states() -> Vec<(&'static str, World)> {
     ]
 }
 
+/// Work without a handoff.
+fn silent(head: CommitId) -> Submission {
+    Submission { handoff: HandoffReport::Missing, ..submission(head) }
+}
+
+fn red() -> GateReport {
+    report(gate_spec(), format!("{:040x}", 5).parse().expect("an id"), 1)
+}
+
+fn gate_spec() -> GateSpec {
+    policy("").gates.iter().next().map(|(name, rule)| rule.named(name)).expect("a gate")
+}
+
+fn last(world: &World) -> EffectId {
+    world.open_effects().last().expect("one is open").0
+}
+
 /// An event of every kind that closes, or speaks of, an effect.
 fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKind)> {
-    let gate = world.policy.gates.iter().next().map(|(name, rule)| rule.named(name)).expect("a gate");
+    let gate = gate_spec();
     let tree = format!("{:040x}", 5).parse().expect("an id");
     let usage = Usage::default();
     vec![
-        ("roadmap read", EventKind::RoadmapRead { effect, roadmap: roadmap(vec![task("T1", "")]) }),
+        ("roadmap read", EventKind::RoadmapRead { effect, reading: Reading::Read(roadmap(vec![task("T1", "")])) }),
+        ("roadmap refused", EventKind::RoadmapRead { effect, reading: Reading::Refused { tip: commit(3), why: "line 1".into() } }),
+        ("roadmap unreachable", EventKind::RoadmapRead { effect, reading: Reading::Unreachable { why: "no route".into() } }),
         ("prepared", EventKind::Prepared { effect, failure: None }),
         ("prepared, failed", EventKind::Prepared { effect, failure: Some("disk full".into()) }),
         ("session seen", EventKind::SessionSeen { effect, session: SessionRef("s".into()) }),
@@ -124,13 +164,11 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
         ),
         ("turn ended", EventKind::TurnEnded { effect, outcome: TurnOutcome::Completed, usage }),
         ("stop sent", EventKind::StopSent { effect }),
-        ("collected, work", EventKind::Collected { effect, result: Collected::Work(submission(commit(50))) }),
-        ("collected, nothing", EventKind::Collected { effect, result: Collected::Nothing { blocked: None, dirty: true } }),
-        (
-            "collected, blocked",
-            EventKind::Collected { effect, result: Collected::Nothing { blocked: Some("why".into()), dirty: false } },
-        ),
-        ("collected, unusable", EventKind::Collected { effect, result: Collected::Unusable { reason: "rewritten".into() } }),
+        ("collected, work", collected(effect, Collected::Work(submission(commit(50))))),
+        ("collected, without a handoff", collected(effect, Collected::Work(silent(commit(50))))),
+        ("collected, nothing", collected(effect, Collected::Nothing { blocked: None, dirty: true })),
+        ("collected, blocked", collected(effect, Collected::Nothing { blocked: Some("why".into()), dirty: false })),
+        ("collected, unusable", collected(effect, Collected::Unusable { reason: "rewritten".into() })),
         ("reviewed, fine", EventKind::Reviewed { effect, reviews: vec![review(commit(50), Vec::new())] }),
         ("reviewed, findings", EventKind::Reviewed { effect, reviews: vec![review(commit(50), vec![crate::world::error()])] }),
         (
@@ -143,10 +181,17 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
         ),
         ("merged, impossible", EventKind::Merged { effect, result: Err(MergeFailure::Impossible { reason: "away".into() }) }),
         ("gate ran, green", EventKind::GateRan { effect, report: report(gate.clone(), tree, 0) }),
-        ("gate ran, red", EventKind::GateRan { effect, report: report(gate, tree, 1) }),
+        ("gate ran, red", EventKind::GateRan { effect, report: report(gate.clone(), tree, 1) }),
+        ("tip checked, green", EventKind::TipChecked { effect, report: report(gate.clone(), tree, 0) }),
+        ("tip checked, red", EventKind::TipChecked { effect, report: report(gate, tree, 1) }),
         ("landed", EventKind::LandingTried { effect, outcome: LandingOutcome::Landed { commit: commit(60) } }),
         ("landing, tip moved", EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved }),
         ("landing, refused", EventKind::LandingTried { effect, outcome: LandingOutcome::Refused { reason: "hook".into() } }),
+        ("merged, remote away", EventKind::Merged { effect, result: Err(MergeFailure::Unreachable { reason: "no route".into() }) }),
+        (
+            "landing, remote away",
+            EventKind::LandingTried { effect, outcome: LandingOutcome::Unreachable { reason: "no route".into() } },
+        ),
         (
             "landing, checkout dirty",
             EventKind::LandingTried { effect, outcome: LandingOutcome::CheckoutDirty { paths: Vec::new() } },
@@ -175,6 +220,7 @@ fn run_events() -> Vec<(&'static str, EventKind)> {
         ("answer: not an option", answer(1, HoldOption::Retry)),
         ("answer: no such hold", answer(9, HoldOption::Park)),
         ("tip seen", EventKind::TipSeen(commit(88))),
+        ("remote away", EventKind::RemoteAway { why: "no route".into() }),
         ("checkout dirty", EventKind::CheckoutSeen(Checkout::Dirty { paths: vec!["a".parse().expect("a path")] })),
         ("tick", EventKind::Tick),
         ("stop asked", EventKind::StopAsked),
@@ -205,6 +251,8 @@ fn kind_index(kind: &EventKind) -> usize {
         EventKind::CleanedUp { .. } => 18,
         EventKind::Reported { .. } => 19,
         EventKind::Interrupted { .. } => 20,
+        EventKind::RemoteAway { .. } => 21,
+        EventKind::TipChecked { .. } => 22,
     }
 }
 
@@ -251,13 +299,13 @@ fn the_whole_table() {
         }
         text.push('\n');
     }
-    assert_eq!(kinds.len(), 21, "every kind of event is in the table");
+    assert_eq!(kinds.len(), 23, "every kind of event is in the table");
     insta::assert_snapshot!(text);
 }
 
 #[test]
 fn an_effect_is_closed_by_its_own_kind_of_event_only() {
-    let closers: [(&str, &[usize]); 11] = [
+    let closers: [(&str, &[usize]); 12] = [
         ("ReadRoadmap", &[1]),
         ("Prepare", &[8]),
         ("RunTurn", &[9, 10, 11]),
@@ -266,6 +314,7 @@ fn an_effect_is_closed_by_its_own_kind_of_event_only() {
         ("Review", &[14]),
         ("Merge", &[15]),
         ("RunGate", &[16]),
+        ("CheckTip", &[22]),
         ("Land", &[17]),
         ("CleanUp", &[18]),
         ("Report", &[19]),

@@ -1,12 +1,12 @@
 //! Random worlds: whatever happens in whatever order, the laws hold after each event, and a run that is let alone ends.
 
 use orchestrator_core::model::{
-    Collected, Effect, EffectId, EventKind, Finding, LandingOutcome, MergeFailure, RunMode, Severity, TurnOutcome, Usage,
-    WorkspaceFate,
+    Answer, Collected, Effect, EffectId, EventKind, Finding, HandoffReport, HoldId, HoldOption, LandingOutcome, MergeFailure,
+    RunMode, Severity, Submission, TurnOutcome, Usage, WorkspaceFate,
 };
 use proptest::prelude::*;
 
-use crate::world::{World, commit, policy, report, review, task};
+use crate::world::{World, collected, commit, policy, report, review, submission, task};
 
 /// One way in which an effect can end, by a number.
 fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> EventKind {
@@ -23,8 +23,8 @@ fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> Eve
             EventKind::TurnEnded { effect, outcome: TurnOutcome::Authentication { reason: "x".into() }, usage: Usage::default() }
         }
         (Effect::RunTurn { .. }, 3) => EventKind::Interrupted { effect },
-        (Effect::Collect { .. }, 0) => EventKind::Collected { effect, result: Collected::Nothing { blocked: None, dirty: true } },
-        (Effect::Collect { .. }, 1) => EventKind::Collected { effect, result: Collected::Unusable { reason: "x".into() } },
+        (Effect::Collect { .. }, 0) => collected(effect, Collected::Nothing { blocked: None, dirty: true }),
+        (Effect::Collect { .. }, 1) => collected(effect, Collected::Unusable { reason: "x".into() }),
         (Effect::Collect { .. }, 2) => EventKind::Interrupted { effect },
         (Effect::Review { head, .. }, 0) => EventKind::Reviewed { effect, reviews: vec![review(*head, findings())] },
         (Effect::Merge { .. }, 0) => {
@@ -32,7 +32,18 @@ fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> Eve
         }
         (Effect::Merge { .. }, 1) => EventKind::Merged { effect, result: Err(MergeFailure::Offends { findings: findings() }) },
         (Effect::Merge { .. }, 2) => EventKind::Merged { effect, result: Err(MergeFailure::Impossible { reason: "x".into() }) },
-        (Effect::RunGate { tree, gate, .. }, 0) => EventKind::GateRan { effect, report: report(gate.clone(), *tree, 1) },
+        (Effect::Merge { .. }, 3) => EventKind::Merged { effect, result: Err(MergeFailure::Unreachable { reason: "x".into() }) },
+        (Effect::Collect { .. }, 3) => {
+            let handoff = HandoffReport::Broken { reason: "x".into() };
+            collected(effect, Collected::Work(Submission { handoff, ..submission(commit(77)) }))
+        }
+        (Effect::Collect { .. }, 4) => collected(effect, Collected::Nothing { blocked: Some("x".into()), dirty: false }),
+        (Effect::CheckTip { gate, .. }, 0..=2) => {
+            EventKind::TipChecked { effect, report: report(gate.clone(), format!("{:040x}", 8).parse().expect("an id"), 1) }
+        }
+        (Effect::CheckTip { .. }, 3) => EventKind::Interrupted { effect },
+        (Effect::Land { .. }, 3) => EventKind::LandingTried { effect, outcome: LandingOutcome::Unreachable { reason: "x".into() } },
+        (Effect::RunGate { tree, gate, .. }, 0..=2) => EventKind::GateRan { effect, report: report(gate.clone(), *tree, 1) },
         (Effect::Land { .. }, 0) => EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved },
         (Effect::Land { .. }, 1) => EventKind::LandingTried { effect, outcome: LandingOutcome::Refused { reason: "x".into() } },
         (Effect::Land { .. }, 2) => EventKind::Interrupted { effect },
@@ -55,6 +66,7 @@ proptest! {
             task("G", "allow = [\"g/**\"]"),
             task("D", "allow = [\"etc/**\"]\nafter = [\"C\"]").in_package("late".parse().expect("a name")),
         ];
+        let all = tasks.clone();
         let mut world = World::with_tasks(policy("max_sessions = 2\n[limits]\nbackoff = \"2ms\""), tasks);
         for (pick, choice) in choices {
             let open = world.open_effects();
@@ -64,6 +76,19 @@ proptest! {
             if pick % 16 == 15 {
                 let mode = [RunMode::Active, RunMode::Drain, RunMode::Paused][usize::from(choice) % 3];
                 world.tell(EventKind::ModeAsked(mode));
+            } else if pick % 16 == 14 {
+                // Somebody else moves the target; a task may be removed, ticked, or come back.
+                match (all.get(usize::from(choice) % 16), choice / 16) {
+                    (Some(task), 0..=5) => world.tasks.retain(|other| other.id != task.id && !other.keys.after.iter().flatten().any(|id| *id == task.id)),
+                    (Some(task), 6..=10) => world.tasks.iter_mut().filter(|other| other.id == task.id).for_each(|task| task.done = true),
+                    (Some(_), _) => world.tasks.clone_from(&all),
+                    (None, _) => world.tasks.reverse(),
+                }
+                world.tell(EventKind::TipSeen(commit(1000 + u64::from(choice))));
+            } else if pick % 16 == 13 {
+                let option = [HoldOption::Approve, HoldOption::Retry, HoldOption::Park][usize::from(choice) % 3];
+                let hold = world.state.holds().next().map_or(HoldId(99), |hold| hold.id);
+                world.tell(EventKind::Answered(Answer { hold, option, note: Some("x".into()) }));
             } else if let Some((effect, what)) = open.get(usize::from(pick) % open.len().max(1)) {
                 let event = ending(&mut world, *effect, what, choice);
                 world.tell(event);

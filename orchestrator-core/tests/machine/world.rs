@@ -5,8 +5,8 @@ use orchestrator_core::{
     model::{
         BlobId, Candidate, Change, ChangeKind, Collected, CommitId, ContentHash, ContractKeys, Effect, EffectId, Entry, Event,
         EventKind, Finding, GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, LandingOutcome, Mode, Opened,
-        Opinion, Policy, Record, Review, Roadmap, RunId, Severity, Span, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome,
-        Usage, WorkspaceFate,
+        Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Span, Submission, Task, TaskId, Timestamp, TreeId,
+        TurnOutcome, Usage, WorkspaceFate,
     },
 };
 
@@ -17,6 +17,8 @@ pub(crate) struct World {
     pub(crate) policy: Policy,
     pub(crate) ledger: Vec<Record>,
     pub(crate) now: u64,
+    /// The roadmap, as a re-reading finds it; what has landed is ticked.
+    pub(crate) tasks: Vec<Task>,
     commits: u64,
 }
 
@@ -54,14 +56,17 @@ pub(crate) fn name(record: &Record) -> String {
 
 impl World {
     pub(crate) fn new(policy: Policy) -> Self {
-        Self { state: State::default(), policy, ledger: Vec::new(), now: 1000, commits: 100 }
+        Self { state: State::default(), policy, ledger: Vec::new(), now: 1000, tasks: Vec::new(), commits: 100 }
     }
 
     /// A run that is open and has read these tasks, in this mode, and has not yet ticked on them.
     pub(crate) fn with_tasks(policy: Policy, tasks: Vec<Task>) -> Self {
         let mut world = Self::new(policy);
         world.open(false);
-        world.answer(&Effect::ReadRoadmap, move |effect| EventKind::RoadmapRead { effect, roadmap: roadmap(tasks) });
+        world.answer(&Effect::ReadRoadmap { tip: None }, move |effect| EventKind::RoadmapRead {
+            effect,
+            reading: Reading::Read(roadmap(tasks)),
+        });
         world
     }
 
@@ -72,9 +77,22 @@ impl World {
         self.tick();
     }
 
+    /// A new run, or the same one after a crash, that has read the roadmap again.
+    pub(crate) fn open_again(&mut self) {
+        self.open(false);
+        let (effect, what) =
+            self.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::ReadRoadmap { .. })).expect("is asked for");
+        let event = self.good(effect, &what);
+        self.tell(event);
+        self.tick();
+    }
+
     /// Decides, appends, applies; the names of what was recorded.
     pub(crate) fn tell(&mut self, kind: EventKind) -> Vec<String> {
         self.now += 1;
+        if let EventKind::RoadmapRead { reading: Reading::Read(roadmap), .. } = &kind {
+            self.tasks.clone_from(&roadmap.tasks);
+        }
         let event = Event { at: Timestamp(self.now), kind };
         let records = decide(&self.state, event.clone(), &self.policy).unwrap_or_else(|error| panic!("{error}: {event:?}"));
         for record in &records {
@@ -85,11 +103,16 @@ impl World {
         names
     }
 
-    /// Ticks until nothing more is due.
+    /// Ticks until nothing more is due, and reads the roadmap again wherever the target has moved.
     pub(crate) fn tick(&mut self) -> Vec<String> {
         let mut all = Vec::new();
         loop {
-            let names = self.tell(EventKind::Tick);
+            let mut names = self.tell(EventKind::Tick);
+            let again = self.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::ReadRoadmap { tip: Some(_) }));
+            if let Some((effect, what)) = again {
+                let event = self.good(effect, &what);
+                names.extend(self.tell(event));
+            }
             if names.is_empty() {
                 return all;
             }
@@ -116,7 +139,16 @@ impl World {
         self.commits += 1;
         let fresh = commit(self.commits);
         match what {
-            Effect::ReadRoadmap => EventKind::RoadmapRead { effect, roadmap: roadmap(Vec::new()) },
+            Effect::ReadRoadmap { tip } => {
+                let landed = |task: &Task| self.state.task(&task.id).is_some_and(orchestrator_core::machine::TaskEntry::has_landed);
+                let ticked = |mut task: Task| {
+                    task.done |= landed(&task);
+                    task
+                };
+                let tasks = self.tasks.iter().cloned().map(ticked).collect();
+                let tip = tip.unwrap_or_else(|| self.state.tip().unwrap_or(commit(1)));
+                EventKind::RoadmapRead { effect, reading: Reading::Read(Roadmap { tip, ..roadmap(tasks) }) }
+            }
             Effect::Prepare { .. } => EventKind::Prepared { effect, failure: None },
             Effect::RunTurn { .. } => EventKind::TurnEnded {
                 effect,
@@ -124,7 +156,7 @@ impl World {
                 usage: Usage { input_tokens: 10, output_tokens: 5, usd: 0.5 },
             },
             Effect::StopTurn { .. } => EventKind::StopSent { effect },
-            Effect::Collect { .. } => EventKind::Collected { effect, result: Collected::Work(submission(fresh)) },
+            Effect::Collect { .. } => collected(effect, Collected::Work(submission(fresh))),
             Effect::Review { head, .. } => EventKind::Reviewed { effect, reviews: vec![review(*head, Vec::new())] },
             Effect::Merge { head, .. } => {
                 let tip = self.state.tip().expect("a tip is known");
@@ -134,6 +166,7 @@ impl World {
                 }
             }
             Effect::RunGate { tree, gate, .. } => EventKind::GateRan { effect, report: report(gate.clone(), *tree, 0) },
+            Effect::CheckTip { gate, .. } => EventKind::TipChecked { effect, report: report(gate.clone(), tree(8), 0) },
             Effect::Land { .. } => EventKind::LandingTried { effect, outcome: LandingOutcome::Landed { commit: fresh } },
             Effect::CleanUp { .. } => EventKind::CleanedUp { effect, fate: WorkspaceFate::Removed { kept: None } },
             Effect::Report { .. } => EventKind::Reported { effect, failure: None },
@@ -181,6 +214,10 @@ impl World {
 
 pub(crate) fn roadmap(tasks: Vec<Task>) -> Roadmap {
     Roadmap { revision: "1".to_owned(), tip: commit(1), tasks }
+}
+
+pub(crate) fn collected(effect: EffectId, result: Collected) -> EventKind {
+    EventKind::Collected { effect, result, kept: Vec::new() }
 }
 
 pub(crate) fn change(path: &str) -> Change {

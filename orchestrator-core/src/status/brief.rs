@@ -1,0 +1,209 @@
+//! All that a person needs to answer a hold, in one place: a bare question is not enough to decide on (law 11).
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::snapshot::labelled;
+use crate::{
+    machine::{Active, Held, Reviewed, Step, TaskEntry, Then},
+    model::{Approval, GateReport, HandoffReport, HoldOption, HoldReason, Submission},
+};
+
+/// Of changed files, so many are named.
+const MAX_FILES: usize = 12;
+
+/// What a person decides on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Brief {
+    /// Why the question comes just now.
+    pub why_now: String,
+    /// What was done so far: commits and files; empty where nothing was.
+    pub change: Vec<String>,
+    /// What was observed: gates, and each claim with its label.
+    pub evidence: Vec<String>,
+    /// What was not observed, or is in the way.
+    pub missing: Vec<String>,
+    /// What may be answered, and what follows from it.
+    pub options: Vec<Choice>,
+    /// What we would do.
+    pub recommendation: String,
+    /// Where the work is, and what becomes of it.
+    pub work: String,
+}
+
+/// One answer, and what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Choice {
+    /// The answer.
+    pub option: HoldOption,
+    /// What follows.
+    pub then: String,
+}
+
+impl Brief {
+    pub(super) fn of(entry: &TaskEntry, held: &Held) -> Self {
+        let about = &held.hold.about;
+        let active = match &held.then {
+            Then::Resume(active) => Some(&**active),
+            Then::Wait(_) => None,
+        };
+        let work = active.and_then(|active| submission(&active.step));
+        let reports = active.map(|active| reports(&active.step)).unwrap_or_default();
+        let gates = reports.iter().map(|report| {
+            let outcome = if report.passed() { "green".to_owned() } else { report.outcome.to_string() };
+            format!("gate `{}`: {outcome}, on tree {}", report.gate.name, report.tree.short())
+        });
+        let claims = active.filter(|_| !reports.is_empty()).map(|active| labelled(&active.attempt.contract, reports));
+        let claims = claims.into_iter().flatten();
+        let (direct, other): (Vec<_>, Vec<_>) = claims.partition(|claim| claim.label.is_direct());
+        let say = |claim: &super::EvidenceView| format!("`{}` is {}: {}", claim.claim, claim.label, claim.reason);
+        let risks = work.iter().flat_map(|work| match &work.handoff {
+            HandoffReport::Read(handoff) => handoff.residual_risks.as_slice(),
+            HandoffReport::Missing | HandoffReport::Broken { .. } => &[],
+        });
+        let missing = other.iter().map(say).chain(risks.map(|risk| format!("the worker sees a risk: {risk}")));
+        let choice = |option: &HoldOption| Choice { option: *option, then: then(about, *option, active.is_some()) };
+        Self {
+            why_now: why_now(about),
+            change: work.map(change).unwrap_or_default(),
+            evidence: gates.chain(direct.iter().map(say)).collect(),
+            missing: missing.chain(in_the_way(about)).collect(),
+            options: held.hold.options.iter().map(choice).collect(),
+            recommendation: recommendation(about).to_owned(),
+            work: fate(entry, active),
+        }
+    }
+}
+
+impl fmt::Display for Brief {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |f: &mut fmt::Formatter<'_>, title: &str, items: &[String]| -> fmt::Result {
+            if items.is_empty() {
+                return writeln!(f, "{title}: nothing");
+            }
+            writeln!(f, "{title}:")?;
+            items.iter().try_for_each(|item| writeln!(f, "  - {}", item.replace('\n', "\n    ")))
+        };
+        writeln!(f, "Why now: {}", self.why_now)?;
+        list(f, "Change", &self.change)?;
+        list(f, "Observed", &self.evidence)?;
+        list(f, "Missing", &self.missing)?;
+        let options: Vec<_> = self.options.iter().map(|choice| format!("{}: {}", choice.option, choice.then)).collect();
+        list(f, "Options", &options)?;
+        writeln!(f, "We would: {}", self.recommendation)?;
+        writeln!(f, "The work: {}", self.work)
+    }
+}
+
+fn reviewed(step: &Step) -> Option<&Reviewed> {
+    match step {
+        Step::Merge { reviewed, .. } => Some(reviewed),
+        Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => Some(&checked.reviewed),
+        Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) | Step::Collect { .. } | Step::Review { .. } => None,
+    }
+}
+
+fn submission(step: &Step) -> Option<&Submission> {
+    match step {
+        Step::Review { work, .. } => Some(work),
+        step => reviewed(step).map(|reviewed| &reviewed.work),
+    }
+}
+
+fn reports(step: &Step) -> &[GateReport] {
+    match step {
+        Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => &checked.reports,
+        step => reviewed(step).map_or(&[], |reviewed| &reviewed.reports),
+    }
+}
+
+fn change(work: &Submission) -> Vec<String> {
+    let what = format!("{} commit(s), {} file(s), head {}", work.commits, work.changes.len(), work.head);
+    let files = work.changes.iter().take(MAX_FILES).map(|change| change.path.to_string());
+    let more = work.changes.len().checked_sub(MAX_FILES).filter(|more| *more > 0).map(|more| format!("and {more} more"));
+    [what].into_iter().chain(files).chain(more).collect()
+}
+
+fn why_now(about: &HoldReason) -> String {
+    match about {
+        HoldReason::Approval(Approval::Dispatch) => "the task is next, and its contract asks for approval before an agent starts",
+        HoldReason::Approval(Approval::Landing) => "it is reviewed and gated, and its contract asks for approval before it lands",
+        HoldReason::Unproven { .. } => "it is reviewed and gated, and no gate here observes what these claims speak of",
+        HoldReason::CheckoutDirty { .. } => "landing would have to touch a checkout with uncommitted changes",
+        HoldReason::LandingRefused { .. } => "it was accepted, and the push was refused",
+        HoldReason::TipRed { .. } => "its candidate failed, and so does the target without it: it cannot be judged",
+        HoldReason::Authority { .. } => "it is reviewed and gated, and it touches files by which git is told what to do",
+        HoldReason::Blocked => "the worker gave the task back",
+        HoldReason::MergeImpossible { .. } => "it is reviewed, and its candidate could not be built",
+        HoldReason::Question => "the agent ended its turn with a question",
+        HoldReason::Authentication => "the agent could not begin to work",
+        HoldReason::Review => "its commit is there, and not everybody who must look at it could",
+    }
+    .to_owned()
+}
+
+/// What the hold itself says is in the way.
+fn in_the_way(about: &HoldReason) -> Vec<String> {
+    match about {
+        HoldReason::CheckoutDirty { paths } => vec![format!("a clean checkout: {}", joined(paths))],
+        HoldReason::LandingRefused { reason } => vec![format!("the remote's consent: {reason}")],
+        HoldReason::TipRed { tip, gates } => vec![format!("{} on the target's tip {}", joined(gates), tip.short())],
+        HoldReason::Authority { paths } => vec![format!("a contract that names {}", joined(paths))],
+        HoldReason::MergeImpossible { reason } => vec![reason.clone()],
+        HoldReason::Approval(_)
+        | HoldReason::Unproven { .. }
+        | HoldReason::Blocked
+        | HoldReason::Question
+        | HoldReason::Authentication
+        | HoldReason::Review => Vec::new(),
+    }
+}
+
+fn joined<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn then(about: &HoldReason, option: HoldOption, goes_on: bool) -> String {
+    match (option, about) {
+        (HoldOption::Approve, HoldReason::Approval(Approval::Dispatch)) => "an agent starts",
+        (HoldOption::Approve, HoldReason::Unproven { .. }) => "it lands, and the claims stay labelled as they are",
+        (HoldOption::Approve, HoldReason::Review) => "it goes on without the reviewer that could not look",
+        (HoldOption::Approve, _) => "it lands, if the target has not moved in a way that speaks against it",
+        (HoldOption::Retry, HoldReason::LandingRefused { .. }) => "it is merged, gated and pushed again",
+        (HoldOption::Retry, HoldReason::TipRed { .. }) => "the gates run again, on the candidate and, if need be, on the tip",
+        (HoldOption::Retry, HoldReason::Review) => "the reviewers are asked again",
+        (HoldOption::Retry, _) if goes_on => "the same work is tried again",
+        (HoldOption::Retry, _) => "another attempt begins, and reads your note",
+        (HoldOption::Park, _) => "the task is given up in this run; what was done is kept",
+    }
+    .to_owned()
+}
+
+fn recommendation(about: &HoldReason) -> &'static str {
+    match about {
+        HoldReason::Approval(_) => "read it and say; nothing that we saw speaks against it",
+        HoldReason::Unproven { .. } => "try it where the claim is to be seen, and approve with a note of what you saw",
+        HoldReason::CheckoutDirty { .. } => "commit or stash what is there; the run then goes on by itself",
+        HoldReason::LandingRefused { .. } => "mend what refused it, then retry",
+        HoldReason::TipRed { .. } => {
+            "mend the target, or let a task of this roadmap do it: when the tip moves, this ends by itself"
+        }
+        HoldReason::Authority { .. } => "read these files in the diff, and approve only what you would have written yourself",
+        HoldReason::Blocked | HoldReason::Question => "retry with what is missing as a note, or mend the task in the roadmap first",
+        HoldReason::MergeImpossible { .. } => "mend what is in the way, then retry",
+        HoldReason::Authentication => "log the agent in, or mend its key, then retry",
+        HoldReason::Review => "retry when the reviewer can be reached again",
+    }
+}
+
+fn fate(entry: &TaskEntry, active: Option<&Active>) -> String {
+    if let Some(active) = active {
+        let id = &active.attempt.id;
+        return format!("attempt {id} waits, with its workspace and its commits; nothing of it is lost by waiting");
+    }
+    let kept = entry.kept_refs.values().next_back().map(|name| format!("what the last attempt did is kept as {name}"));
+    let stays = entry.leftovers.iter().next_back().map(|(number, why)| format!("the workspace of attempt {number} stays: {why}"));
+    kept.or(stays).unwrap_or_else(|| "nothing was done yet that could be lost".to_owned())
+}

@@ -1,0 +1,122 @@
+//! What the tests of the loop share: a sandbox with tasks, a shell worker, and a run that can be watched.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::{path::Path, time::Duration};
+
+use orchestrator_core::{
+    driver::{Handle, Notice, Orchestrator, OrchestratorBuilder, RunError, RunReport},
+    model::{Answer, HoldId, HoldOption, Policy, Record},
+    port::{Ledger as _, Sequence},
+    store::FileLedger,
+};
+use orchestrator_testkit::{RunOutcome, Sandbox, replayed, shell_worker};
+use tokio::{sync::broadcast::Receiver, task::JoinHandle};
+
+/// A worker that does what it is asked, and says so.
+pub(crate) const WORK: &str = "echo \"$ORCHESTRATOR_TASK\" > \"$ORCHESTRATOR_TASK.txt\"; commit work; handoff done";
+
+/// A policy that pushes, with one command agent and short times; `more` goes in front.
+pub(crate) fn policy(worker: &[String], more: &str) -> Policy {
+    let push = if more.contains("push =") { "" } else { "push = \"origin\"\n" };
+    let text = format!(
+        "{push}{more}\n[agents.worker]\nkind = \"command\"\nrun = {worker:?}\n\
+         [limits]\nbackoff = \"1ms\"\nheartbeat = \"50ms\"\ngrace = \"200ms\"\n"
+    );
+    Policy::parse(&text).expect("a valid policy")
+}
+
+/// A roadmap in which each task may change a file of its own name.
+pub(crate) fn roadmap(tasks: &[(&str, &str)]) -> String {
+    let item = |(id, keys): &(&str, &str)| {
+        let allow = if keys.contains("allow =") { String::new() } else { format!("allow = [\"{id}.txt\"]\n  ") };
+        format!("- [ ] **{id}** Task {id}\n  ```toml\n  {allow}{}\n  ```\n", keys.replace('\n', "\n  "))
+    };
+    tasks.iter().map(item).collect()
+}
+
+/// A sandbox whose remote has this roadmap.
+pub(crate) fn sandbox(tasks: &[(&str, &str)]) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.publish(&[("ROADMAP.md", &roadmap(tasks))], "roadmap");
+    sandbox
+}
+
+pub(crate) fn builder(sandbox: &Sandbox, script: &str, more: &str) -> OrchestratorBuilder {
+    let worker = shell_worker(sandbox.path(), "worker", script);
+    Orchestrator::builder().policy(policy(&worker, more))
+}
+
+/// Shell that commits a file in the person's clone and pushes it, as somebody else would while work runs.
+pub(crate) fn pushes(sandbox: &Sandbox, file: &str, content: &str) -> String {
+    format!(
+        "(cd '{}'; git pull -q --rebase origin main; printf '{content}' > '{file}'; git add '{file}'; \
+         git -c user.name=O -c user.email=o@example.org commit -qm 'somebody else: {file}'; git push -q origin HEAD:main)",
+        sandbox.repo().display()
+    )
+}
+
+pub(crate) fn make_fifo(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo can be run").success());
+}
+
+pub(crate) fn answer(hold: u32, option: HoldOption, note: Option<&str>) -> Answer {
+    Answer { hold: HoldId(hold), option, note: note.map(str::to_owned) }
+}
+
+/// A run that goes on in the background.
+pub(crate) struct Live {
+    pub(crate) handle: Handle,
+    pub(crate) notices: Receiver<Notice>,
+    run: JoinHandle<Result<RunReport, RunError>>,
+    ledger: FileLedger,
+}
+
+impl Live {
+    pub(crate) async fn start(sandbox: &Sandbox, builder: OrchestratorBuilder) -> Self {
+        let builder = builder.repository(sandbox.repo()).state_dir(sandbox.state());
+        let orchestrator = builder.roadmap("ROADMAP.md".parse().expect("a path")).build().await.expect("begins");
+        let (handle, notices) = (orchestrator.handle(), orchestrator.handle().subscribe());
+        Self { handle, notices, run: tokio::spawn(orchestrator.run()), ledger: FileLedger::new(sandbox.state().join("ledger")) }
+    }
+
+    /// Waits for a notice.
+    pub(crate) async fn until<T>(&mut self, test: impl Fn(&Notice) -> Option<T>) -> T {
+        let found = async {
+            loop {
+                if let Some(found) = test(&self.notices.recv().await.expect("goes on")) {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), found).await.expect("it happens")
+    }
+
+    /// Waits for a record.
+    pub(crate) async fn recorded(&mut self, test: impl Fn(&Record) -> bool) {
+        self.until(|notice| matches!(notice, Notice::Recorded(entry) if test(&entry.record)).then_some(())).await;
+    }
+
+    /// Waits for the end, and checks that the ledger tells the same.
+    pub(crate) async fn end(self) -> RunOutcome {
+        let report =
+            tokio::time::timeout(Duration::from_secs(60), self.run).await.expect("ends").expect("joins").expect("no error");
+        let entries = self.ledger.read(Sequence(1), usize::MAX).await.expect("reads");
+        assert_eq!(replayed(&entries), report.state);
+        RunOutcome { report, entries }
+    }
+}
+
+/// Why attempts ended, in order.
+pub(crate) fn ends(outcome: &RunOutcome) -> Vec<String> {
+    let ends = outcome.records().filter_map(|record| match record {
+        Record::AttemptEnded { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    ends.collect()
+}
+
+/// How many turns were run.
+pub(crate) fn turns(outcome: &RunOutcome) -> usize {
+    outcome.records().filter(|record| matches!(record, Record::TurnEnded { .. })).count()
+}

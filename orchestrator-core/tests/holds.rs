@@ -1,0 +1,180 @@
+//! Waiting for a person: what is asked, by which ways it is answered, and that it survives.
+
+mod common;
+
+use std::fs;
+
+use common::{Live, WORK, answer, builder, make_fifo, roadmap, sandbox, turns};
+use orchestrator_core::{
+    driver::{Command, Inbox, Notice},
+    model::{Effect, EndReason, HoldOption, Record, RunMode},
+    status::TaskState,
+};
+use orchestrator_testkit::{Sandbox, git, run_checked};
+
+#[tokio::test]
+async fn an_approval_is_given_through_the_inbox_and_through_a_handle() {
+    let sandbox = sandbox(&[("A", "approve = [\"dispatch\", \"landing\"]")]);
+    let mut live = Live::start(&sandbox, builder(&sandbox, WORK, "").wait(true)).await;
+    live.recorded(|record| matches!(record, Record::HoldOpened { .. })).await;
+    let snapshot = live.handle.snapshot().await.expect("goes on");
+    assert_eq!(snapshot.tasks[0].state, TaskState::Held);
+    Inbox::of(&sandbox.state()).post(&Command::Answer(answer(1, HoldOption::Approve, None))).expect("posts");
+    live.recorded(|record| matches!(record, Record::HoldOpened { .. })).await;
+    assert!(live.handle.answer(answer(2, HoldOption::Approve, Some("looks fine"))).await);
+    let outcome = live.end().await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    let approvals = outcome.records().find_map(|record| match record {
+        Record::Accepted { landing } => Some(landing.acceptance.approvals.clone()),
+        _ => None,
+    });
+    let expected = [
+        "dispatch approved by a person",
+        "H2: the contract asks for a person's approval before landing approved by a person: looks fine",
+    ];
+    assert_eq!(approvals.unwrap_or_default(), expected);
+}
+
+#[tokio::test]
+async fn a_claim_about_a_device_waits_with_all_that_is_needed_to_decide_and_survives_a_restart() {
+    let claims = "claims = [{ id = \"prints\", text = \"it prints\" }, { id = \"cuts\", text = \"the paper is cut\", surface = \"device:printer\" }]";
+    let sandbox = sandbox(&[("A", claims)]);
+    let gate = "[gates.unit]\nrun = [\"true\"]\ndefault = true";
+    let script = WORK.replace("handoff done", "handoff done ',\"residual_risks\":[\"the second tray\"]'");
+    let outcome = run_checked(&sandbox, builder(&sandbox, &script, gate)).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
+    let hold = outcome.task("A").hold.clone().expect("is held");
+    let head = git(&sandbox.state().join("attempts/A-1/repo.git"), &["rev-parse", "attempt/A/1"]);
+    let tree = outcome.records().find_map(|record| match record {
+        Record::GateReported { report, .. } => Some(report.tree.short().to_string()),
+        _ => None,
+    });
+    let brief = hold.brief.to_string().replace(&head, "HEAD").replace(&tree.expect("was gated"), "TREE");
+    insta::assert_snapshot!(format!("{}\n\n{brief}", hold.question));
+    // Another orchestrator, later: the question is still there, and nothing is done over.
+    let again = run_checked(&sandbox, builder(&sandbox, "exit 1", gate)).await;
+    assert_eq!((again.report.ended, again.task("A").hold.clone()), (EndReason::WaitingForAPerson, Some(hold)));
+    Inbox::of(&sandbox.state()).post(&Command::Answer(answer(1, HoldOption::Approve, Some("seen")))).expect("posts");
+    let outcome = run_checked(&sandbox, builder(&sandbox, "exit 1", gate)).await;
+    assert_eq!((outcome.report.ended, turns(&outcome)), (EndReason::Complete, 1));
+    let labels: Vec<_> = outcome.task("A").evidence.iter().map(|evidence| evidence.label.as_str()).collect();
+    assert_eq!(labels, ["direct", "proxy"], "no answer makes a label better");
+}
+
+#[tokio::test]
+async fn a_blocked_worker_is_believed_and_goes_on_with_what_a_person_says() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = "if [ $ORCHESTRATOR_ATTEMPT = 1 ]; then echo half > A.txt; handoff blocked ',\"reason\":\"which tray?\"'; exit; fi
+        cat > ../seen; grep -q 'the second tray' ../seen; echo second > A.txt; commit c; handoff done";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
+    let task = outcome.task("A");
+    assert_eq!(task.state, TaskState::Held);
+    let reason = task.reason.clone().unwrap_or_default();
+    assert!(reason.starts_with("the worker cannot go on: which tray?; the workspace of attempt 1 stays: uncommitted"), "{reason}");
+    assert_eq!(fs::read_to_string(sandbox.state().join("attempts/A-1/tree/A.txt")).expect("stays"), "half\n");
+    Inbox::of(&sandbox.state()).post(&Command::Answer(answer(1, HoldOption::Retry, Some("the second tray")))).expect("posts");
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!((outcome.task("A").attempts, sandbox.remote_file("A.txt").as_str()), (2, "second"));
+}
+
+#[tokio::test]
+async fn what_tells_git_what_to_do_needs_a_contract_that_names_it_or_a_person() {
+    let sandbox = sandbox(&[("A", "allow = [\"A/**\"]"), ("B", "allow = [\"B/.gitattributes\"]")]);
+    let script = "mkdir $ORCHESTRATOR_TASK; echo '* text=auto' > $ORCHESTRATOR_TASK/.gitattributes; commit c; handoff done";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
+    assert_eq!((outcome.task("A").state, outcome.task("B").state), (TaskState::Held, TaskState::Landed));
+    let question = outcome.task("A").reason.clone().unwrap_or_default();
+    assert!(question.contains("how git treats the repository (A/.gitattributes)"), "{question}");
+    Inbox::of(&sandbox.state()).post(&Command::Answer(answer(1, HoldOption::Approve, None))).expect("posts");
+    let outcome = run_checked(&sandbox, builder(&sandbox, "exit 1", "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+}
+
+#[tokio::test]
+async fn a_parked_task_keeps_its_work_and_its_dependents_wait() {
+    let sandbox = sandbox(&[("A", "approve = [\"landing\"]"), ("B", "after = [\"A\"]")]);
+    let outcome = run_checked(&sandbox, builder(&sandbox, WORK, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
+    Inbox::of(&sandbox.state()).post(&Command::Answer(answer(1, HoldOption::Park, Some("not this year")))).expect("posts");
+    let mut live = Live::start(&sandbox, builder(&sandbox, WORK, "")).await;
+    live.recorded(|record| matches!(record, Record::HoldAnswered { .. })).await;
+    let outcome = live.end().await;
+    assert_eq!(outcome.report.ended, EndReason::Blocked);
+    assert_eq!((outcome.task("A").state, outcome.task("B").state), (TaskState::Parked, TaskState::Waiting));
+    assert_eq!(outcome.task("B").reason.as_deref(), Some("after A"));
+    let kept = git(&sandbox.state().join("trusted.git"), &["show", "refs/orchestrator/attempts/A/1/1:A.txt"]);
+    assert_eq!(kept, "A");
+}
+
+#[tokio::test]
+async fn a_dirty_checkout_becomes_a_hold_before_any_agent_starts_and_is_freed_when_it_is_clean() {
+    let sandbox = Sandbox::new();
+    sandbox.commit(&[("ROADMAP.md", &roadmap(&[("A", "")]))], "roadmap");
+    sandbox.write(&[("README.md", "# half an idea\n")]);
+    let outcome = run_checked(&sandbox, builder(&sandbox, WORK, "push = false")).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
+    let task = outcome.task("A");
+    assert_eq!((task.state, task.attempts), (TaskState::Held, 0));
+    assert!(task.reason.as_ref().is_some_and(|reason| reason.contains("README.md")), "{task:#?}");
+    assert_eq!(fs::read_to_string(sandbox.repo().join("README.md")).expect("is there"), "# half an idea\n");
+    git(&sandbox.repo(), &["checkout", "--quiet", "README.md"]);
+    let outcome = run_checked(&sandbox, builder(&sandbox, WORK, "push = false")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+}
+
+#[tokio::test]
+async fn drain_from_another_process_finishes_what_runs_and_starts_nothing() {
+    let sandbox = sandbox(&[("A", ""), ("B", "after = [\"A\"]")]);
+    let fifo = sandbox.path().join("go");
+    make_fifo(&fifo);
+    let script = format!("cat '{}' > /dev/null; {WORK}", fifo.display());
+    let mut live = Live::start(&sandbox, builder(&sandbox, &script, "")).await;
+    live.recorded(|record| matches!(record, Record::Requested { what: Effect::RunTurn { .. }, .. })).await;
+    Inbox::of(&sandbox.state()).post(&Command::Mode(RunMode::Drain)).expect("posts");
+    live.recorded(|record| matches!(record, Record::ModeSet(RunMode::Drain))).await;
+    fs::write(&fifo, "go").expect("lets it go");
+    let outcome = live.end().await;
+    assert_eq!(outcome.report.ended, EndReason::Drained);
+    assert_eq!((outcome.task("A").state, outcome.task("B").state), (TaskState::Landed, TaskState::Waiting));
+}
+
+#[tokio::test]
+async fn paused_nothing_starts_and_resumed_it_goes_on() {
+    let sandbox = sandbox(&[("A", ""), ("B", "after = [\"A\"]")]);
+    let inbox = Inbox::of(&sandbox.state());
+    inbox.post(&Command::Mode(RunMode::Paused)).expect("posts");
+    let mut live = Live::start(&sandbox, builder(&sandbox, WORK, "").wait(true)).await;
+    live.recorded(|record| matches!(record, Record::ModeSet(RunMode::Paused))).await;
+    // Whatever is started would be seen at a heartbeat.
+    live.until(|notice| matches!(notice, Notice::Heartbeat { looks } if looks.is_empty()).then_some(())).await;
+    inbox.post(&Command::Mode(RunMode::Active)).expect("posts");
+    let outcome = live.end().await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    let first = outcome.records().find(|record| matches!(record, Record::Dispatched { .. } | Record::ModeSet(RunMode::Active)));
+    assert!(matches!(first, Some(Record::ModeSet(_))), "{first:?}");
+}
+
+#[tokio::test]
+async fn work_that_drifts_together_is_told_of_while_it_runs() {
+    let sandbox = sandbox(&[("A", ""), ("B", "")]);
+    let fifo = sandbox.path().join("go");
+    make_fifo(&fifo);
+    // A writes, without a commit, what is B's to write; both wait to be let go.
+    let script = format!(
+        "[ $ORCHESTRATOR_TASK = B ] || echo theirs > B.txt; read go < '{}'; [ $ORCHESTRATOR_TASK = B ] || rm B.txt; {WORK}",
+        fifo.display()
+    );
+    let mut live = Live::start(&sandbox, builder(&sandbox, &script, "")).await;
+    let told = live.until(|notice| match notice {
+        Notice::Drift { attempt, towards, paths } => Some(format!("{attempt} {towards} {paths:?}")),
+        _ => None,
+    });
+    assert_eq!(told.await, "A#1 B#1 [`B.txt`]");
+    let go = fs::OpenOptions::new().read(true).write(true).open(&fifo).expect("opens");
+    std::io::Write::write_all(&mut &go, b"go\ngo\n").expect("lets them go");
+    let outcome = live.end().await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+}

@@ -1,0 +1,197 @@
+//! Work that comes back: sent to the same session, to another attempt, or to a person; and handoffs that are not there.
+
+mod common;
+
+use common::{WORK, builder, ends, sandbox, turns};
+use orchestrator_core::{
+    driver::Orchestrator,
+    model::{BackendName, EndReason, HandoffReport, Policy, Record, TurnOutcome},
+    port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnRequest, Update},
+    status::TaskState,
+};
+use orchestrator_testkit::{ScriptedAgent, git, run_checked};
+
+#[tokio::test]
+async fn a_forbidden_path_is_sent_back_to_the_same_session_and_lands_mended() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script =
+        "if [ \"$ORCHESTRATOR_TURN\" = 1 ]; then echo a > A.txt; echo x > elsewhere.txt; commit one; handoff done; exit; fi
+        cat > ../prompt.seen; grep -q 'elsewhere.txt: not among the allowed paths' ../prompt.seen
+        git rm --quiet elsewhere.txt; commit two; handoff done";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2));
+    assert_eq!(git(&sandbox.remote(), &["ls-tree", "--name-only", "main"]), "A.txt\nREADME.md\nROADMAP.md");
+}
+
+#[tokio::test]
+async fn what_a_worker_says_is_compared_with_what_git_says() {
+    let sandbox = sandbox(&[("A", "")]);
+    let lie = ",\"changed_files\":[\"A.txt\",\"other.txt\"],\"commit\":\"0123456789012345678901234567890123456789\"";
+    let script = format!("echo a > A.txt; git add .; git diff --cached --quiet || commit c; handoff done '{lie}'");
+    let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Blocked);
+    let task = outcome.task("A");
+    assert_eq!((task.state, task.attempts, turns(&outcome)), (TaskState::Parked, 3, 9));
+    assert!(task.reason.as_ref().is_some_and(|reason| reason.starts_with("3 attempts are used up")), "{task:#?}");
+    let said = outcome.records().filter_map(|record| match record {
+        Record::Reviewed { reviews, .. } => Some(format!("{reviews:?}")),
+        _ => None,
+    });
+    let said = said.collect::<Vec<_>>().join("\n");
+    assert!(said.contains("handoff/commit") && said.contains("`other.txt` was changed; it was not"), "{said}");
+    assert_eq!(sandbox.remote_subjects(), ["roadmap", "begin"]);
+}
+
+#[tokio::test]
+async fn done_without_a_commit_is_not_done_and_what_crashes_is_tried_again() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = "case $ORCHESTRATOR_ATTEMPT.$ORCHESTRATOR_TURN in
+        1.1) handoff done ;;
+        1.2) echo broken >&2; exit 3 ;;
+        2.1) echo a > A.txt; commit c; handoff done ;;
+    esac";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(outcome.task("A").attempts, 2);
+    assert_eq!(ends(&outcome), ["the agent failed: exit status 3: broken"]);
+}
+
+#[tokio::test]
+async fn a_red_gate_goes_back_with_what_it_printed() {
+    let sandbox = sandbox(&[("A", "")]);
+    let gate =
+        "[gates.unit]\nrun = [\"sh\", \"-c\", \"if grep -s bad A.txt; then echo it is bad >&2; exit 1; fi\"]\ndefault = true";
+    let script = "if [ $ORCHESTRATOR_TURN = 1 ]; then echo bad > A.txt; else cat > ../seen; grep -q 'it is bad' ../seen; echo good > A.txt; fi
+        commit c; handoff done";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, gate)).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2));
+    assert_eq!(sandbox.remote_file("A.txt"), "good");
+}
+
+#[tokio::test]
+async fn a_task_may_bring_what_its_own_gate_asks_for() {
+    // The gate is red on the target until the task is done: the worker gets its turns, and then a person is asked.
+    let sandbox = sandbox(&[("A", "gates = [\"there\"]")]);
+    let gate = "[gates.there]\nrun = [\"grep\", \"-q\", \"right\", \"A.txt\"]";
+    let script = "[ $ORCHESTRATOR_TURN = 3 ] && echo right > A.txt || echo wrong$ORCHESTRATOR_TURN > A.txt; commit c; handoff done";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, gate)).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 3));
+    let sandbox = common::sandbox(&[("A", "gates = [\"there\"]")]);
+    let script = "echo wrong$ORCHESTRATOR_TURN > A.txt; commit c; handoff done";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, gate)).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
+    assert_eq!((outcome.task("A").state, outcome.task("A").attempts, turns(&outcome)), (TaskState::Held, 1, 3));
+    assert_eq!(sandbox.remote_subjects(), ["roadmap", "begin"]);
+}
+
+#[tokio::test]
+async fn a_missing_or_broken_handoff_is_asked_for_once_before_anything_else() {
+    for (first, why) in [("true", "there is none"), ("echo '{' > \"$ORCHESTRATOR_HANDOFF\"", "it cannot be read: EOF")] {
+        let sandbox = sandbox(&[("A", "")]);
+        let script = format!(
+            "if [ $ORCHESTRATOR_TURN = 1 ]; then echo a > A.txt; commit c; {first}; exit; fi
+             cat > ../seen; grep -q 'only write the handoff' ../seen; grep -q '{why}' ../seen; handoff done"
+        );
+        let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
+        assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+        assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2));
+        let order = outcome.records().filter_map(|record| match record {
+            Record::RepairAsked { why, .. } => Some(why.clone()),
+            Record::Submitted { submission, .. } => Some(format!("{:?}", matches!(submission.handoff, HandoffReport::Read(_)))),
+            _ => None,
+        });
+        let order: Vec<_> = order.collect();
+        assert!(order.len() == 2 && order[0].starts_with(why) && order[1] == "true", "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_without_a_handoff_is_reviewed_all_the_same_and_the_gap_is_named() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = "[ $ORCHESTRATOR_TURN = 2 ] || { echo a > A.txt; commit c; }";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2), "it is asked for once, and then looked at");
+    let named = outcome.records().any(|record| match record {
+        Record::Accepted { landing } => format!("{:?}", landing.acceptance.reviews).contains("handoff/missing"),
+        _ => false,
+    });
+    assert!(named);
+}
+
+#[tokio::test]
+async fn a_turn_for_the_handoff_is_no_revision() {
+    let sandbox = sandbox(&[("A", "")]);
+    let worker = "case $ORCHESTRATOR_TURN in
+        1) echo a > A.txt; echo x > other.txt; commit c ;;
+        2) handoff done ;;
+        3) git rm -q other.txt; commit c; handoff done ;; esac";
+    let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", worker);
+    let mut policy = common::policy(&worker, "");
+    policy.limits.turns = 2;
+    let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 3));
+}
+
+/// An agent whose sessions cannot be gone on with.
+#[derive(Debug)]
+struct Forgetful(ScriptedAgent);
+
+#[async_trait::async_trait]
+impl AgentBackend for Forgetful {
+    fn name(&self) -> &str {
+        "forgetful"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::least()
+    }
+
+    async fn probe(&self) -> Result<Probe, AgentError> {
+        self.0.probe().await
+    }
+
+    async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
+        self.0.start(request).await
+    }
+}
+
+#[tokio::test]
+async fn where_the_agent_cannot_resume_a_revision_is_another_attempt() {
+    let sandbox = sandbox(&[("A", "")]);
+    let step = |file: &'static str| {
+        move |request: &TurnRequest| {
+            std::fs::write(request.workspace.join(file), "x\n").expect("writes");
+            git(&request.workspace, &["add", "."]);
+            git(&request.workspace, &["commit", "--quiet", "--message", "work"]);
+            vec![Update::Ended { outcome: TurnOutcome::Completed }]
+        }
+    };
+    let agent = Forgetful(ScriptedAgent::default().turn(step("other.txt")).turn(step("A.txt")));
+    let policy = Policy::parse("push = \"origin\"\n[limits]\nbackoff = \"1ms\"").expect("a valid policy");
+    let name = BackendName::new("forgetful").expect("a name");
+    let builder = Orchestrator::builder().policy(policy).backend(name, std::sync::Arc::new(agent));
+    let outcome = run_checked(&sandbox, builder).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!((outcome.task("A").attempts, turns(&outcome)), (2, 2));
+    assert!(ends(&outcome)[0].contains("other.txt: not among the allowed paths"), "{:?}", ends(&outcome));
+}
+
+#[tokio::test]
+async fn limits_are_the_policys_and_what_was_done_is_kept() {
+    let sandbox = sandbox(&[("A", ""), ("B", "")]);
+    let script = format!("if [ $ORCHESTRATOR_TASK = A ]; then echo x > other.txt; commit c; handoff done; else {WORK}; fi");
+    let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", &script);
+    let mut policy = common::policy(&worker, "");
+    (policy.limits.turns, policy.limits.attempts) = (1, 2);
+    let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
+    assert_eq!(outcome.report.ended, EndReason::Blocked);
+    assert_eq!((outcome.task("A").state, outcome.task("A").attempts), (TaskState::Parked, 2));
+    assert_eq!(outcome.task("B").state, TaskState::Landed);
+    let kept = git(&sandbox.state().join("trusted.git"), &["for-each-ref", "--format=%(refname)", "refs/orchestrator/attempts"]);
+    assert_eq!(kept, "refs/orchestrator/attempts/A/1/1\nrefs/orchestrator/attempts/A/2/1");
+}
