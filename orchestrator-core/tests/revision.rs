@@ -60,8 +60,7 @@ async fn done_without_a_commit_is_not_done_and_what_crashes_is_tried_again() {
 #[tokio::test]
 async fn a_red_gate_goes_back_with_what_it_printed() {
     let sandbox = sandbox(&[("A", "")]);
-    let gate =
-        "[gates.unit]\nrun = [\"sh\", \"-c\", \"if grep -s bad A.txt; then echo it is bad >&2; exit 1; fi\"]\ndefault = true";
+    let gate = "[gates.unit]\nrun = [\"sh\", \"-c\", \"if grep -qs bad A.txt; then echo it is $(cat A.txt) >&2; exit 1; fi\"]\ndefault = true";
     let script = "if [ $ORCHESTRATOR_TURN = 1 ]; then echo bad > A.txt; else cat > ../seen; grep -q 'it is bad' ../seen; echo good > A.txt; fi
         commit c; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, gate)).await;

@@ -320,11 +320,9 @@ impl World {
                 cached(false).await;
                 let run = run_gate(&gate, &directory, &self.environment, &mark).await;
                 cached(true).await;
-                let tail = if run.stderr.end(1).is_empty() {
-                    run.stdout.end(2000)
-                } else {
-                    format!("{}\n{}", run.stdout.end(1000), run.stderr.end(1000))
-                };
+                let complained = run.stderr.end(1000);
+                let tail =
+                    if complained.is_empty() { run.stdout.end(2000) } else { format!("{}\n{complained}", run.stdout.end(1000)) };
                 (run.outcome, joined(run.stdout, run.stderr), tail, run.environment)
             }
             Err(reason) => (GateOutcome::NotStarted { reason }, Vec::new(), String::new(), ContentHash::of_json(&self.environment)),

@@ -59,7 +59,8 @@ impl World {
         let timeout = self.policy.setup.timeout;
         let finished = run_to_end(spawn, &[], timeout.to_std(), KEPT).await;
         let finished = finished.map_err(|error| named(format!("could not be started: {error}")))?;
-        let said = if finished.stderr.end(1).is_empty() { finished.stdout.end(1000) } else { finished.stderr.end(1000) };
+        let complained = finished.stderr.end(1000);
+        let said = if complained.is_empty() { finished.stdout.end(1000) } else { complained };
         match finished.exit {
             Some(Exit::Code(0)) => Ok(()),
             Some(exit) => Err(named(format!("failed ({exit}): {said}"))),
