@@ -1,0 +1,126 @@
+//! What workers find in their workspaces, what gates find warm, and what is kept when both are gone.
+
+mod common;
+
+use common::{WORK, builder, ends, policy, sandbox, turns};
+use orchestrator_core::{
+    driver::Orchestrator,
+    model::{EndReason, Policy, Record},
+    status::TaskState,
+};
+use orchestrator_testkit::{Sandbox, git, run_checked, shell_worker};
+
+fn with_setup(sandbox: &Sandbox, script: &str, setup: &str, attempts: u32) -> Policy {
+    let worker = shell_worker(sandbox.path(), "worker", script);
+    let mut policy = policy(&worker, &format!("[setup]\n{setup}"));
+    policy.limits.attempts = attempts;
+    policy
+}
+
+#[tokio::test]
+async fn a_workspace_is_set_up_before_its_worker_comes() {
+    let sandbox = sandbox(&[("A", "")]);
+    sandbox.publish(&[(".gitignore", "/deps/\n.env\n/made\n")], "ignore");
+    // A secret that no ignore rule of the target covers is brought all the same, and nobody can commit it.
+    sandbox.write(&[(".env", "KEY=dummy\n"), ("deps/lib/a.txt", "a"), ("local.conf", "x")]);
+    std::os::unix::fs::symlink("lib/a.txt", sandbox.repo().join("deps/link")).expect("links");
+    let setup = "bring = [\".env\", \"deps\", \"local.conf\"]\nrun = [[\"sh\", \"-c\", \"cat deps/link > made\"], [\"test\", \"-e\", \"made\"]]";
+    let script = format!("grep -q dummy .env; test \"$(cat made)\" = a; test -L deps/link; test -e local.conf; {WORK}");
+    let outcome = run_checked(&sandbox, Orchestrator::builder().policy(with_setup(&sandbox, &script, setup, 1))).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert!(outcome.records().all(|record| !format!("{record:?}").contains("commit/uncommitted")));
+    assert_eq!(std::fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0, "nothing of it stays");
+    assert_eq!(std::fs::read_to_string(sandbox.repo().join(".env")).expect("is untouched"), "KEY=dummy\n");
+    let paths = git(&sandbox.remote(), &["ls-tree", "-r", "--name-only", "main"]);
+    assert_eq!(paths, ".gitignore\nA.txt\nREADME.md\nROADMAP.md");
+}
+
+#[tokio::test]
+async fn what_was_brought_along_cannot_be_committed() {
+    let sandbox = Sandbox::new();
+    sandbox.publish(&[("ROADMAP.md", "- [ ] **A** Anything\n")], "roadmap");
+    sandbox.write(&[(".env", "KEY=dummy\n")]);
+    let script = "git add -f .env; commit leak; handoff done";
+    let outcome =
+        run_checked(&sandbox, Orchestrator::builder().policy(with_setup(&sandbox, script, "bring = [\".env\"]", 1))).await;
+    assert_eq!(outcome.report.ended, EndReason::Blocked);
+    assert!(ends(&outcome)[0].contains("paths/contract: .env: forbidden by `.env`"), "{:?}", ends(&outcome));
+}
+
+#[tokio::test]
+async fn each_failure_of_set_up_is_named_and_none_hangs() {
+    let cases = [
+        ("run = [\"sh\", \"-c\", \"echo no such package >&2; exit 7\"]", "failed (exit status 7): no such package"),
+        ("run = [[\"no-such-program\"]]", "set-up `no-such-program` could not be started"),
+        ("run = [\"sleep\", \"1000\"]\ntimeout = \"100ms\"", "set-up `sleep 1000` did not end within 100ms, and was stopped"),
+        ("run = [\"touch\", \"litter\"]", "set-up left what git sees as work (litter): let git ignore it, or set up otherwise"),
+        ("bring = [\"pipe\"]", "`pipe` could not be brought along"),
+    ];
+    for (setup, why) in cases {
+        let sandbox = sandbox(&[("A", "")]);
+        common::make_fifo(&sandbox.repo().join("pipe"));
+        let outcome = run_checked(&sandbox, Orchestrator::builder().policy(with_setup(&sandbox, WORK, setup, 1))).await;
+        let task = outcome.task("A");
+        assert_eq!((task.state, turns(&outcome)), (TaskState::Parked, 0), "{task:#?}");
+        let reason = task.reason.clone().unwrap_or_default();
+        assert!(reason.starts_with("its workspace could not be made: ") && reason.contains(why), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn gates_find_their_caches_warm_and_no_attempt_sees_what_another_left() {
+    let sandbox = sandbox(&[("A", ""), ("B", "after = [\"A\"]"), ("C", "after = [\"B\"]")]);
+    // The gate says how often it has run with this cache. B's first work is bad.
+    let gate = "[gates.unit]\nrun = [\"sh\", \"-c\", \"mkdir -p build/out; echo x >> build/out/runs; wc -l < build/out/runs; ! grep -qs bad B.txt\"]
+        default = true\ncache = [\"build/out\"]";
+    let script = format!(
+        "if [ $ORCHESTRATOR_TASK.$ORCHESTRATOR_TURN = B.1 ]; then echo bad > B.txt; commit c; handoff done; else {WORK}; fi"
+    );
+    let outcome = run_checked(&sandbox, builder(&sandbox, &script, gate)).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    let runs = outcome.records().filter_map(|record| match record {
+        Record::GateReported { attempt, report } => Some(format!("{attempt} {}", report.tail.trim())),
+        _ => None,
+    });
+    // B begins with what A's landed tree left, and keeps its own; since its red tree had been in it, C does not get it.
+    assert_eq!(runs.collect::<Vec<_>>(), ["A#1 1", "B#1 2", "B#1 3", "C#1 2"]);
+    assert!(!sandbox.state().join("lane").exists() && !sandbox.state().join("caches/A-1").exists());
+}
+
+#[tokio::test]
+async fn what_was_said_claimed_and_left_is_kept_by_content_after_clean_up() {
+    let sandbox = sandbox(&[("A", "artifacts = [\"report/sum.txt\"]\ngates = [\"unit\"]")]);
+    let gate = "[gates.unit]\nrun = [\"echo\", \"all is well\"]";
+    let script = "echo working; echo oddly >&2; head -c 9000000 /dev/zero
+        mkdir \"$(dirname \"$ORCHESTRATOR_HANDOFF\")/report\"; echo 42 > \"$(dirname \"$ORCHESTRATOR_HANDOFF\")/report/sum.txt\"
+        echo a > A.txt; commit c; handoff done";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, gate)).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(std::fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0, "the workspace is gone");
+    let read = |hash: &str| {
+        let hash = hash.trim_start_matches("sha256:");
+        let path = sandbox.state().join("evidence").join(&hash[..2]).join(&hash[2..]);
+        std::fs::read(path).expect("is kept")
+    };
+    let kept = outcome.records().flat_map(|record| match record {
+        Record::Kept { files, .. } => files.clone(),
+        Record::Submitted { submission, .. } => submission.artifacts.clone(),
+        _ => Vec::new(),
+    });
+    let kept: Vec<_> = kept.collect();
+    let names: Vec<_> = kept.iter().map(|file| file.name.to_string()).collect();
+    assert_eq!(names, ["turn-1/stderr", "turn-1/stdout", "turn-1/handoff.json", "report/sum.txt"]);
+    assert_eq!(read(&kept[0].hash.to_string()), b"oddly\n");
+    let stdout = read(&kept[1].hash.to_string());
+    assert!(
+        stdout.starts_with(b"working\n\0\0") && (8 << 20..9_000_000).contains(&stdout.len()),
+        "it is capped, and whole in part"
+    );
+    assert!(read(&kept[2].hash.to_string()).starts_with(b"{\"version\":1,\"task\":\"A\""));
+    assert_eq!(read(&kept[3].hash.to_string()), b"42\n");
+    let output = outcome.records().find_map(|record| match record {
+        Record::GateReported { report, .. } => Some(report.output.to_string()),
+        _ => None,
+    });
+    assert_eq!(read(&output.expect("was gated")), b"all is well\n");
+}
