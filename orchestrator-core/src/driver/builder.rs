@@ -292,7 +292,8 @@ fn add_command_agents(policy: &Policy, backends: &mut BTreeMap<BackendName, Arc<
 /// Makes the state directory, and locks it for as long as the file is open.
 fn take_over(path: &Path) -> Result<(PathBuf, File), BuildError> {
     let fail = |why: String| BuildError::StateDir { path: path.to_owned(), why };
-    std::fs::create_dir_all(path).map_err(|error| fail(error.to_string()))?;
+    let made = std::fs::create_dir_all(path);
+    made.map_err(|error| fail(format!("it cannot be made ({error}): give another --state-dir")))?;
     let path = path.canonicalize().map_err(|error| fail(error.to_string()))?;
     let lock = File::create(path.join("lock")).map_err(|error| fail(error.to_string()))?;
     match lock.try_lock() {

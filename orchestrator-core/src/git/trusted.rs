@@ -156,9 +156,10 @@ impl Trusted {
             Destination::Local => self.user.git_dir().to_string_lossy().into_owned(),
         };
         self.fetch(&from, TARGET).await.map_err(|error| match &self.destination {
-            Destination::Remote { name, fetch_url, .. } if error.to_string().contains("couldn't find remote ref") => {
-                let why = format!("the remote `{name}` has no branch `{}`: push it first, or name another `target`", self.target);
-                GitError::Repository { path: fetch_url.clone(), why }
+            Destination::Remote { name, .. } if error.to_string().contains("couldn't find remote ref") => {
+                // Its address may hold a password.
+                let why = format!("it has no branch `{}`: push it first, or name another `target`", self.target);
+                GitError::Repository { path: format!("the remote `{name}`"), why }
             }
             Destination::Remote { name, .. } => {
                 let why = match error {

@@ -143,11 +143,13 @@ impl UserRepository {
     pub async fn complete(&self) -> Result<(), GitError> {
         let fail = |why: &str| Err(GitError::Repository { path: self.git_dir.display().to_string(), why: why.to_owned() });
         if self.call().args(["rev-parse", "--is-shallow-repository"]).text().await? == "true" {
-            return fail("it is a shallow clone, whose history is cut off: run `git fetch --unshallow`, or push to its remote");
+            return fail(
+                "it is a shallow clone, whose history is cut off: run `git fetch --unshallow`, or set `push` to its remote",
+            );
         }
         let promisors = self.call().args(["config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$"]);
         if promisors.answer().await?.exit == Exit::Code(0) {
-            return fail("it is a partial clone, some of whose objects are elsewhere: clone it whole, or push to its remote");
+            return fail("it is a partial clone, some of whose objects are elsewhere: clone it whole, or set `push` to its remote");
         }
         Ok(())
     }

@@ -7,14 +7,14 @@ use std::{
 
 use thiserror::Error;
 
-use crate::model::{BackendName, Budget, Contract, GateName, GateSpec, Pattern, Policy, ResourceName, Task, TaskId};
+use crate::model::{BackendName, Budget, ClaimId, Contract, GateName, GateSpec, Pattern, Policy, ResourceName, Task, TaskId};
 
 /// Why a contract cannot be frozen. Checked for a whole roadmap before anything starts.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FreezeError {
     /// The task names a gate that the policy does not have.
-    #[error("the policy has no gate `{gate}`{}", list(.known))]
+    #[error("the policy has no gate `{gate}`{}: define it there, as `[gates.{gate}]`, or name another", list(.known))]
     UnknownGate {
         /// The gate.
         gate: GateName,
@@ -22,12 +22,27 @@ pub enum FreezeError {
         known: Vec<GateName>,
     },
     /// The task names an agent that is not there.
-    #[error("there is no agent `{agent}`{}", list(.known))]
+    #[error("there is no agent `{agent}`{}: name one of them, or define it in the policy, as `[agents.{agent}]`", list(.known))]
     UnknownAgent {
         /// The agent.
         agent: BackendName,
         /// The agents that are.
         known: Vec<BackendName>,
+    },
+    /// No path may change.
+    #[error("`allow` is empty, so that no work could be accepted: name paths, or leave it out")]
+    NothingAllowed,
+    /// Two claims bear one id.
+    #[error("claim `{claim}` is there twice: give one of them another id")]
+    DuplicateClaim {
+        /// The id.
+        claim: ClaimId,
+    },
+    /// A limit below which nothing can be done.
+    #[error("`budget.{key}` is zero, so that nothing could be done: give more, or leave it out")]
+    NoBudget {
+        /// The key.
+        key: &'static str,
     },
     /// Neither the task nor the policy says which agent.
     #[error("no agent is named: set `agent` beneath the task or `default_agent` in the policy")]
@@ -86,8 +101,33 @@ pub fn freeze<'b>(
     if !agents.contains(&&agent) {
         return Err(FreezeError::UnknownAgent { agent, known: agents.into_iter().cloned().collect() });
     }
+    if allowed(task, policy).is_empty() {
+        return Err(FreezeError::NothingAllowed);
+    }
+    let claims = keys.claims.as_ref().or(defaults.claims.as_ref()).cloned().unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = claims.iter().find(|claim| !seen.insert(&claim.id)) {
+        return Err(FreezeError::DuplicateClaim { claim: twice.id.clone() });
+    }
     let forbid = defaults.forbid.iter().chain(&keys.forbid).flatten().chain(&policy.always_forbidden);
     let (own, fallback) = (keys.budget.unwrap_or_default(), defaults.budget.unwrap_or_default());
+    let budget = Budget {
+        attempts: own.attempts.or(fallback.attempts),
+        wall: own.wall.or(fallback.wall),
+        tokens: own.tokens.or(fallback.tokens),
+        usd: own.usd.or(fallback.usd),
+        files: own.files.or(fallback.files),
+    };
+    let zero = [
+        ("attempts", budget.attempts == Some(0)),
+        ("wall", budget.wall.is_some_and(|wall| wall.0 == 0)),
+        ("tokens", budget.tokens == Some(0)),
+        ("usd", budget.usd.is_some_and(|usd| usd <= 0.0 || usd.is_nan())),
+        ("files", budget.files == Some(0)),
+    ];
+    if let Some((key, _)) = zero.into_iter().find(|(_, zero)| *zero) {
+        return Err(FreezeError::NoBudget { key });
+    }
     Ok(Contract {
         task: task.id.clone(),
         title: task.title.clone(),
@@ -96,27 +136,39 @@ pub fn freeze<'b>(
         allow: allowed(task, policy).to_vec(),
         forbid: forbid.cloned().collect(),
         gates,
-        claims: keys.claims.as_ref().or(defaults.claims.as_ref()).cloned().unwrap_or_default(),
+        claims,
         after: after(task).to_vec(),
         resources: resources(task, policy).to_vec(),
         docs: keys.docs.as_ref().or(defaults.docs.as_ref()).cloned().unwrap_or_default(),
         artifacts: keys.artifacts.as_ref().or(defaults.artifacts.as_ref()).cloned().unwrap_or_default(),
         approve: keys.approve.as_ref().or(defaults.approve.as_ref()).cloned().unwrap_or_default(),
         agent,
-        budget: Budget {
-            attempts: own.attempts.or(fallback.attempts),
-            wall: own.wall.or(fallback.wall),
-            tokens: own.tokens.or(fallback.tokens),
-            usd: own.usd.or(fallback.usd),
-            files: own.files.or(fallback.files),
-        },
+        budget,
     })
 }
 
-/// What is wrong with a roadmap as a whole.
+/// What is wrong with a roadmap as a whole, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoadmapFault {
+    /// Where the task is written; `None` where there is no such place.
+    pub place: Option<String>,
+    /// What is wrong.
+    pub what: Inconsistency,
+}
+
+impl std::fmt::Display for RoadmapFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.what),
+            None => self.what.fmt(f),
+        }
+    }
+}
+
+/// Why a roadmap makes no sense as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum RoadmapFault {
+pub enum Inconsistency {
     /// Two tasks bear one id.
     #[error("task `{task}` is there twice: give one of them another id")]
     Duplicate {
@@ -124,7 +176,7 @@ pub enum RoadmapFault {
         task: TaskId,
     },
     /// A task waits for one that is not there.
-    #[error("task `{task}`: `after` names `{missing}`, which is not in the roadmap")]
+    #[error("task `{task}`: `after` names `{missing}`, which is not in the roadmap: add it, or take it out of `after`")]
     UnknownDependency {
         /// The task.
         task: TaskId,
@@ -132,7 +184,7 @@ pub enum RoadmapFault {
         missing: TaskId,
     },
     /// Tasks wait for one another.
-    #[error("these tasks wait for one another, so that none can begin: {}", .tasks.iter().map(|t| format!("`{t}`")).collect::<Vec<_>>().join(" after "))]
+    #[error("{}", cycle_message(.tasks))]
     Cycle {
         /// Each waits for the next, and the last for the first.
         tasks: Vec<TaskId>,
@@ -147,6 +199,14 @@ pub enum RoadmapFault {
     },
 }
 
+fn cycle_message(tasks: &[TaskId]) -> String {
+    if let [task] = tasks {
+        return format!("task `{task}` waits for itself: take it out of its `after`");
+    }
+    let named: Vec<_> = tasks.iter().map(|task| format!("`{task}`")).collect();
+    format!("these tasks wait for one another, so that none can begin: {}; take one out of an `after`", named.join(" after "))
+}
+
 /// Checks a roadmap against itself and the policy, before anything is started on account of it (law 14).
 ///
 /// # Errors
@@ -158,22 +218,24 @@ pub fn check_roadmap<'b>(
 ) -> Result<(), Vec<RoadmapFault>> {
     let agents: Vec<_> = agents.into_iter().collect();
     let mut faults = Vec::new();
+    let fault = |task: &Task, what| RoadmapFault { place: task.place.clone(), what };
     let mut known = BTreeMap::new();
     for task in tasks {
         if known.insert(&task.id, task).is_some() {
-            faults.push(RoadmapFault::Duplicate { task: task.id.clone() });
+            faults.push(fault(task, Inconsistency::Duplicate { task: task.id.clone() }));
         }
     }
     for task in tasks {
         for missing in after(task).iter().filter(|id| !known.contains_key(id)) {
-            faults.push(RoadmapFault::UnknownDependency { task: task.id.clone(), missing: missing.clone() });
+            faults.push(fault(task, Inconsistency::UnknownDependency { task: task.id.clone(), missing: missing.clone() }));
         }
         if let Some(error) = (!task.done).then(|| freeze(task, policy, agents.iter().copied()).err()).flatten() {
-            faults.push(RoadmapFault::Contract { task: task.id.clone(), error });
+            faults.push(fault(task, Inconsistency::Contract { task: task.id.clone(), error }));
         }
     }
-    if let Some(cycle) = cycle(&known) {
-        faults.push(RoadmapFault::Cycle { tasks: cycle });
+    if let Some(tasks) = cycle(&known) {
+        let place = tasks.first().and_then(|task| known.get(task)).and_then(|task| task.place.clone());
+        faults.push(RoadmapFault { place, what: Inconsistency::Cycle { tasks } });
     }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
@@ -219,10 +281,11 @@ mod tests {
     fn a_roadmap_that_cannot_be_worked_on_says_why() {
         assert_eq!(faults(&[task("A", &[]), task("B", &["A"])]), Vec::<String>::new());
         assert_eq!(faults(&[task("A", &[]), task("A", &[])]), ["task `A` is there twice: give one of them another id"]);
-        assert_eq!(faults(&[task("A", &["X"])]), ["task `A`: `after` names `X`, which is not in the roadmap"]);
+        let unknown = "task `A`: `after` names `X`, which is not in the roadmap: add it, or take it out of `after`";
+        assert_eq!(faults(&[task("A", &["X"])]), [unknown]);
         assert_eq!(
             faults(&[task("A", &["B"]), task("B", &["C"]), task("C", &["B"])]),
-            ["these tasks wait for one another, so that none can begin: `B` after `C`"]
+            ["these tasks wait for one another, so that none can begin: `B` after `C`; take one out of an `after`"]
         );
     }
 }

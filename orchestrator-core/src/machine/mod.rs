@@ -36,7 +36,7 @@ mod verdict;
 
 pub use apply::{Misfit, apply};
 pub use decide::{IllegalEvent, decide};
-pub use freeze::{FreezeError, RoadmapFault, check_roadmap, freeze};
+pub use freeze::{FreezeError, Inconsistency, RoadmapFault, check_roadmap, freeze};
 pub use plan::{NotReady, readiness, wake_at};
 pub use replay::{ReplayError, replay};
 pub use state::{

@@ -29,13 +29,16 @@ pub struct Task {
     pub done: bool,
     /// The contract's keys as written beneath the task.
     pub keys: ContractKeys,
+    /// Where it is written, such as `ROADMAP.md:12`, for messages; `None` where there is no such place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
 }
 
 impl Task {
     /// A task that is open, in no package, under the policy's defaults.
     pub fn new(id: TaskId, title: impl Into<String>) -> Self {
         let (package, text, keys) = (None, String::new(), ContractKeys::default());
-        Self { id, title: title.into(), package, text, done: false, keys }
+        Self { id, title: title.into(), package, text, done: false, keys, place: None }
     }
 
     /// Puts the task into a package.

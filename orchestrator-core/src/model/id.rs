@@ -211,11 +211,16 @@ impl fmt::Display for HoldId {
     }
 }
 
+/// Why a text is no hold.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is no hold: write one that is open, such as `H1`")]
+pub struct InvalidHold(String);
+
 impl FromStr for HoldId {
-    type Err = InvalidOid;
-    fn from_str(text: &str) -> Result<Self, InvalidOid> {
+    type Err = InvalidHold;
+    fn from_str(text: &str) -> Result<Self, InvalidHold> {
         let number = text.strip_prefix('H').and_then(|digits| digits.parse().ok());
-        number.map(Self).ok_or_else(|| InvalidOid(text.to_owned()))
+        number.map(Self).ok_or_else(|| InvalidHold(text.chars().take(80).collect()))
     }
 }
 

@@ -28,7 +28,8 @@ pub use handoff::{
 };
 pub use hold::{Answer, EndReason, Hold, HoldOption, HoldReason, RunMode};
 pub use id::{
-    AttemptId, BlobId, CommitId, ContentHash, EffectId, HoldId, InvalidOid, InvalidSpan, Oid, SessionRef, Span, Timestamp, TreeId,
+    AttemptId, BlobId, CommitId, ContentHash, EffectId, HoldId, InvalidHold, InvalidOid, InvalidSpan, Oid, SessionRef, Span,
+    Timestamp, TreeId,
 };
 pub use landing::{Acceptance, Candidate, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor};
 pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId};

@@ -56,7 +56,15 @@ impl MarkdownRoadmap {
 impl TaskSource for MarkdownRoadmap {
     async fn snapshot(&self, tree: &dyn TreeView) -> Result<SourceSnapshot, SourceError> {
         let text = self.read(tree).await?;
-        let tasks = self.parse(&text)?.into_iter().map(|item| item.task).collect();
+        let placed = |Item { mut task, tick }: Item| {
+            task.place = Some(format!("{}:{}", self.path, line_of(&text, tick.start)));
+            task
+        };
+        let tasks: Vec<_> = self.parse(&text)?.into_iter().map(placed).collect();
+        if tasks.is_empty() {
+            let why = "no task is in it: a task is a checkbox with a bold id and a title, as in `- [ ] **R1** Title`".to_owned();
+            return Err(SourceError::Invalid { path: self.path.to_string(), line: 1, why });
+        }
         Ok(SourceSnapshot { revision: tree.revision(), tasks })
     }
 
