@@ -134,6 +134,41 @@ fn bad_input_is_exit_status_2_and_names_the_place() {
 }
 
 #[test]
+fn a_question_is_shown_with_its_brief_and_answered_from_another_process() {
+    let (sandbox, arguments) = sandbox("handoff blocked ',\"reason\":\"which tray?\"'");
+    let output = run(&sandbox, &arguments, &[]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{said}{}", text(&output.stderr));
+    for line in ["H1 asks about A (First):", "  Why now: the worker gave the task back", "supervise answer H1 retry|park"] {
+        assert!(said.contains(line), "{said}");
+    }
+    let (repo, state) = (sandbox.repo().to_string_lossy().into_owned(), sandbox.state().to_string_lossy().into_owned());
+    let call = |words: &[&str]| {
+        let all = [words, &["--repo", &repo, "--state-dir", &state]].concat();
+        let output = supervise(sandbox.path(), &all);
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    assert!(call(&["status"]).1.contains("which tray?"));
+    let refused = [
+        (&["answer", "H1", "approve"], "supervise: H1: `approve` is not among its options: retry, park"),
+        (&["answer", "H9", "park"], "supervise: H9: there is no such hold; open are: H1"),
+        (&["answer", "9", "park"], "`9` is no hold: write one that is open, such as `H1`"),
+        (&["answer", "H1", "maybe"], "`maybe` is no answer: approve, retry or park"),
+    ];
+    for (words, why) in refused {
+        let (code, said) = call(words);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+    assert_eq!(call(&["answer", "H1", "park", "--note", "not now"]).0, Some(0));
+    let output = run(&sandbox, &arguments, &[]);
+    assert!(text(&output.stdout).contains("- A (parked): parked by a person: not now"), "{}", text(&output.stdout));
+    let (code, said) = call(&["answer", "H1", "park"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("H1: it was answered before, or has ended by itself; no question is open"), "{said}");
+}
+
+#[test]
 fn inside_an_agents_environment_it_refuses_to_run() {
     let (_sandbox, arguments) = sandbox(WORK);
     let mut command = Command::new(binary());

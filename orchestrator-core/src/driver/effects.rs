@@ -60,7 +60,7 @@ pub(super) struct World {
 pub(super) enum Job {
     ReadRoadmap { tip: Option<CommitId> },
     Prepare { attempt: AttemptId, base: CommitId },
-    Turn(TurnJob),
+    Turn(Box<TurnJob>),
     Stop { turn: EffectId },
     Collect { attempt: AttemptId, contract: Contract, base: CommitId, turn: u32 },
     Review(Box<ReviewRequest>),
@@ -81,7 +81,7 @@ impl World {
             Effect::Prepare { attempt, base } => Job::Prepare { attempt: attempt.clone(), base: *base },
             Effect::RunTurn { attempt, turn, backend, resume, ask } => {
                 let known = &active(attempt)?.attempt;
-                Job::Turn(TurnJob {
+                Job::Turn(Box::new(TurnJob {
                     effect,
                     attempt: attempt.clone(),
                     contract: known.contract.clone(),
@@ -92,7 +92,7 @@ impl World {
                     backend: backend.clone(),
                     resume: resume.clone(),
                     ask: ask.clone(),
-                })
+                }))
             }
             Effect::StopTurn { turn, .. } => Job::Stop { turn: *turn },
             Effect::Collect { attempt, turn } => {
@@ -151,7 +151,7 @@ impl World {
             }
             Job::Turn(job) => {
                 let span = tracing::info_span!("turn", backend = %job.backend, turn = job.turn);
-                self.run_turn(job, events, notices).instrument(span).await
+                self.run_turn(*job, events, notices).instrument(span).await
             }
             Job::Stop { turn } => {
                 // A turn that is just being started looks here when it has been.

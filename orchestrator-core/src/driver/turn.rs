@@ -118,6 +118,7 @@ impl World {
             handoff: &handoff,
             predecessor: job.predecessor.as_ref(),
             advice: job.advice.as_deref(),
+            resumed: job.resume.is_some(),
         };
         let text = prompt(&context, &job.ask);
         let mark = format!("{}{}.{}", self.mark, job.attempt.slug(), job.turn);

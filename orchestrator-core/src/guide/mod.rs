@@ -3,6 +3,10 @@
 #[doc = include_str!("formats.md")]
 pub mod formats {}
 
+#[cfg(feature = "driver")]
+#[doc = include_str!("day.md")]
+pub mod the_day_as_it_goes {}
+
 #[doc = include_str!("machine.md")]
 pub mod driving_the_machine {}
 

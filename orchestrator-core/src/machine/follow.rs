@@ -298,14 +298,16 @@ impl Context<'_> {
             Err(why) => return vec![Record::AnswerRefused { answer, why }],
         };
         let (hold, option) = (answer.hold, answer.option);
+        let parked = match &answer.note {
+            Some(note) => format!("parked by a person: {note}"),
+            None => "parked by a person".to_owned(),
+        };
         let said = Record::HoldAnswered { hold, answer: Some(answer) };
         match (option, &held.then) {
             (HoldOption::Approve | HoldOption::Retry, _) => vec![said],
-            (HoldOption::Park, Then::Resume(active)) => {
-                [said].into_iter().chain(self.give_up(active, "parked by a person".to_owned())).collect()
-            }
+            (HoldOption::Park, Then::Resume(active)) => [said].into_iter().chain(self.give_up(active, parked)).collect(),
             (HoldOption::Park, Then::Wait(_)) => {
-                vec![said, Record::Parked { task: entry.task.id.clone(), reason: "parked by a person".to_owned() }]
+                vec![said, Record::Parked { task: entry.task.id.clone(), reason: parked }]
             }
         }
     }

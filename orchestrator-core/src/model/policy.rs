@@ -208,7 +208,8 @@ pub struct Limits {
     /// A turn that says nothing and changes nothing for so long, with no tool in flight, is stopped. Default: what the
     /// agent's backend knows of its silences; for a command, whose silence means nothing, never.
     pub stall: Option<Span>,
-    /// Time between two looks at the real state.
+    /// Time between two looks at the real state. At every fourth a remote is asked for its tip, and what workers have touched is
+    /// compared.
     pub heartbeat: Span,
     /// From TERM to KILL when a turn is stopped.
     pub grace: Span,

@@ -21,6 +21,8 @@ pub struct PromptContext<'a> {
     pub predecessor: Option<&'a Predecessor>,
     /// What a person said to the question of the attempt before.
     pub advice: Option<&'a str>,
+    /// Whether the session has been told of the task before.
+    pub resumed: bool,
 }
 
 /// The prompt of one turn.
@@ -42,11 +44,7 @@ fn begin(context: &PromptContext<'_>) -> String {
         contract.task,
         one_line(&contract.title)
     );
-    if contract.text.trim().is_empty() {
-        text.push_str("There is no description beyond the title.\n\n");
-    } else {
-        let _ = write!(text, "What is wanted, as the roadmap describes it:\n\n{}\n", fenced(&contract.text));
-    }
+    wanted(&mut text, contract);
     if let Some(predecessor) = context.predecessor {
         earlier(&mut text, predecessor);
     }
@@ -56,6 +54,14 @@ fn begin(context: &PromptContext<'_>) -> String {
     rules(&mut text, contract);
     handoff(&mut text, context);
     text
+}
+
+fn wanted(text: &mut String, contract: &Contract) {
+    if contract.text.trim().is_empty() {
+        text.push_str("There is no description beyond the title.\n\n");
+    } else {
+        let _ = write!(text, "What is wanted, as the roadmap describes it:\n\n{}\n", fenced(&contract.text));
+    }
 }
 
 fn earlier(text: &mut String, predecessor: &Predecessor) {
@@ -81,11 +87,15 @@ fn repair(context: &PromptContext<'_>, why: &str) -> String {
     let contract = context.contract;
     let mut text = format!(
         "You have committed work on task {} ({}), but its handoff is not as it must be:\n\n{}\nGo on in the same worktree and branch. \
-         If your work is finished and committed, change nothing: only write the handoff.\n",
+         If your work is finished and committed, change nothing: only write the handoff. If it is not, finish and commit it first.\n\n",
         contract.task,
         one_line(&contract.title),
         fenced(why)
     );
+    if !context.resumed {
+        wanted(&mut text, contract);
+        rules(&mut text, contract);
+    }
     handoff(&mut text, context);
     text
 }
@@ -99,6 +109,9 @@ fn revise(context: &PromptContext<'_>, findings: &[Finding]) -> String {
     );
     let listed: Vec<_> = findings.iter().zip(1..).map(|(finding, number)| format!("{number}. {finding}")).collect();
     let _ = write!(text, "{}\nMend every one of them, and commit.\n\n", fenced(&listed.join("\n")));
+    if !context.resumed {
+        wanted(&mut text, contract);
+    }
     rules(&mut text, contract);
     handoff(&mut text, context);
     text

@@ -55,7 +55,9 @@ impl Brief {
             let outcome = if report.passed() { "green".to_owned() } else { report.outcome.to_string() };
             format!("gate `{}`: {outcome}, on tree {}", report.gate.name, report.tree.short())
         });
-        let claims = active.filter(|_| !reports.is_empty()).map(|active| labelled(&active.attempt.contract, reports));
+        // Before it was reviewed nothing was looked at, which is not the same as "blocked".
+        let looked_at = active.filter(|active| reviewed(&active.step).is_some());
+        let claims = looked_at.map(|active| labelled(&active.attempt.contract, reports));
         let claims = claims.into_iter().flatten();
         let (direct, other): (Vec<_>, Vec<_>) = claims.partition(|claim| claim.label.is_direct());
         let say = |claim: &super::EvidenceView| format!("`{}` is {}: {}", claim.claim, claim.label, claim.reason);

@@ -1,8 +1,9 @@
 //! The rules of the run: order, slots, dependencies, resources, overlap, package, budgets, mode.
 
+use orchestrator_core::machine::wake_at;
 use orchestrator_core::model::{
     Answer, Collected, Effect, EndReason, EventKind, Finding, HoldId, HoldOption, LandingOutcome, MergeFailure, Reading, Record,
-    RunMode, Severity, Task, Timestamp, TurnOutcome, Usage, Verdict,
+    RunMode, Severity, StopReason, Task, Timestamp, TurnOutcome, Usage, Verdict,
 };
 
 use crate::world::{World, collected, commit, policy, report, review, task};
@@ -238,7 +239,7 @@ fn a_usage_limit_waits_for_its_reset_and_spends_no_attempt() {
         usage: Usage::default(),
     });
     world.answer(&collect(&world), |effect| collected(effect, Collected::Nothing { blocked: None, dirty: false }));
-    assert_eq!(orchestrator_core::machine::wake_at(&world.state, &world.policy, Timestamp(world.now)), Some(until));
+    assert_eq!(wake_at(&world.state, &world.policy, Timestamp(world.now)), Some(until));
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
     assert_eq!(dispatched(&world), ["A#1", "A#2"]);
 }
@@ -356,4 +357,50 @@ fn a_new_run_takes_up_what_an_earlier_one_parked() {
     world.open_again();
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
     assert_eq!(dispatched(&world), ["A#1", "A#2"]);
+}
+
+#[test]
+fn a_task_that_a_person_ticks_while_it_is_at_work_is_stopped_and_counts_as_landed() {
+    let mut world = World::with_tasks(
+        policy("max_sessions = 9"),
+        vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]\nafter = [\"A\"]")],
+    );
+    assert!(world.step(), "its workspace is ready");
+    world.tasks[0].done = true;
+    world.tell(EventKind::TipSeen(commit(7)));
+    world.tick();
+    let stop = find(&world, |what| matches!(what, Effect::StopTurn { .. }));
+    assert!(matches!(stop, Effect::StopTurn { why: StopReason::Withdrawn, .. }), "{stop:?}");
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+    assert_eq!(dispatched(&world), ["A#1", "B#1"]);
+    let landed = world.ledger.iter().filter(|record| matches!(record, Record::Landed { .. })).count();
+    assert_eq!(landed, 1, "A counts as landed, and was not landed by us");
+    let taken_in =
+        world.ledger.iter().any(|record| matches!(record, Record::Submitted { attempt, .. } if attempt.task.as_str() == "A"));
+    assert!(taken_in, "what was done is kept");
+}
+
+#[test]
+fn what_needs_a_remote_that_is_away_waits_and_the_rest_goes_on() {
+    let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]")];
+    let mut world = World::with_tasks(policy("max_sessions = 1\n[limits]\nbackoff = \"1m\""), tasks);
+    while !world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Merge { .. })) {
+        assert!(world.step());
+    }
+    let merge = find(&world, |what| matches!(what, Effect::Merge { .. }));
+    let away = |effect| EventKind::Merged { effect, result: Err(MergeFailure::Unreachable { reason: "no route".to_owned() }) };
+    world.answer(&merge, away);
+    let until = world.state.away().expect("is away").until;
+    assert_eq!(wake_at(&world.state, &world.policy, Timestamp(world.now)), Some(until));
+    while world.step() {}
+    assert_eq!(dispatched(&world), ["A#1", "B#1"], "B was worked on meanwhile");
+    assert!(world.now < until.0 && world.state.ended().is_none(), "both wait");
+    world.now = until.0;
+    world.tick();
+    world.answer(&merge, away);
+    assert!(world.state.away().is_some_and(|away| away.tries == 2 && away.since < until));
+    world.now += 3_600_000;
+    world.tick();
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+    assert!(world.state.away().is_none());
 }
