@@ -145,7 +145,10 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
             (None, format!("the roadmap at {} cannot be used, so nothing new begins: {why}", tip.short()))
         }
         Record::Withdrawn { task, why } => (None, format!("{task} is no longer wanted: {why:?}")),
-        Record::RemoteAway { why, .. } => (None, format!("the remote cannot be reached, and is asked again: {why}")),
+        Record::RemoteAway { why, .. } => {
+            let why = why.lines().next().unwrap_or_default();
+            (None, format!("the remote cannot be reached, and is asked again: {why}"))
+        }
         Record::RemoteBack => (None, "the remote can be reached again".to_owned()),
         Record::Judged { attempt, verdict, .. } => match verdict {
             Verdict::Accept => (Some(attempt), "accepted".to_owned()),

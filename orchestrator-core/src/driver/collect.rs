@@ -113,6 +113,14 @@ impl World {
                 format!("its head {} does not descend from its base {}: its history was rewritten", head.short(), base.short());
             return Err(GitError::Repository { path: workspace.repository().display().to_string(), why });
         }
+        if let Some(commit) = trusted.ever_touched(base, head, &self.policy.setup.bring).await? {
+            let why = format!(
+                "its history has what was only brought along ({} in {}), and would be pushed with it",
+                self.policy.setup.bring.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+                commit.short()
+            );
+            return Err(GitError::Repository { path: workspace.attempt.branch().to_string(), why });
+        }
         let tip = trusted.tip().await?.unwrap_or(base);
         let own = trusted.merge_base(tip, head).await?;
         let changes = trusted.changes(own, head).await?;

@@ -314,6 +314,21 @@ impl Trusted {
         self.call().args(["rev-list", "--count"]).args([head.to_string(), format!("^{base}")]).id().await
     }
 
+    /// A commit that `head` has and `base` has not, in which one of these paths changed: whatever a later one took away again,
+    /// it would be pushed with the history.
+    ///
+    /// # Errors
+    /// As `git rev-list`.
+    pub async fn ever_touched(&self, base: CommitId, head: CommitId, paths: &[RepoPath]) -> Result<Option<CommitId>, GitError> {
+        if paths.is_empty() {
+            return Ok(None);
+        }
+        let call = self.call().args(["--literal-pathspecs", "rev-list", "--full-history", "--max-count=1"]);
+        let call = call.args([head.to_string(), format!("^{base}"), "--".to_owned()]);
+        let found = call.args(paths.iter().map(RepoPath::to_path)).text().await?;
+        Ok(found.parse().ok())
+    }
+
     /// How two trees differ, with renames.
     ///
     /// # Errors

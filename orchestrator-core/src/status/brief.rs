@@ -13,6 +13,8 @@ use crate::{
 
 /// Of changed files, so many are named.
 const MAX_FILES: usize = 12;
+/// Of what a red gate printed, so many characters are shown.
+const MAX_TAIL: usize = 400;
 
 /// What a person decides on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -52,8 +54,13 @@ impl Brief {
         let work = active.and_then(|active| submission(&active.step));
         let reports = active.map(|active| reports(&active.step)).unwrap_or_default();
         let gates = reports.iter().map(|report| {
-            let outcome = if report.passed() { "green".to_owned() } else { report.outcome.to_string() };
-            format!("gate `{}`: {outcome}, on tree {}", report.gate.name, report.tree.short())
+            let (name, tree) = (&report.gate.name, report.tree.short());
+            if report.passed() {
+                return format!("gate `{name}`: green, on tree {tree}");
+            }
+            let skip = report.tail.chars().count().saturating_sub(MAX_TAIL);
+            let tail: String = report.tail.chars().skip(skip).collect();
+            format!("gate `{name}`: {}, on tree {tree}\n{tail}", report.outcome).trim_end().to_owned()
         });
         // Before it was reviewed nothing was looked at, which is not the same as "blocked".
         let looked_at = active.filter(|active| reviewed(&active.step).is_some());
