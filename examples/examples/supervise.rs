@@ -154,6 +154,7 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
     }
     let cannot_begin = |error| match error {
         error @ (BuildError::Ledger(_) | BuildError::Replay(_)) => failed(error),
+        BuildError::NoAgent => input("there is no agent: give a program with --agent-command, or a --policy that defines one"),
         error => input(error),
     };
     if run.plan {
@@ -162,6 +163,11 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
             println!("{}{package} {}: {}", task.id, task.title, task.what);
         }
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(path) = &run.status_json {
+        // Better now than when everything is done.
+        let blank = State::default();
+        write_status(path, &Snapshot::of(&blank)).map_err(|error| input(format!("--status-json {}: {error}", path.display())))?;
     }
     let orchestrator = builder.build().await.map_err(cannot_begin)?;
     let handle = orchestrator.handle();
@@ -214,9 +220,11 @@ fn read_policy(run: &Run) -> Result<Policy, Failure> {
         }
     };
     if let Some(command) = &run.agent_command {
-        let words = shlex::split(command).filter(|words| !words.is_empty());
-        let mut words =
-            words.ok_or_else(|| input(format!("--agent-command: `{command}` cannot be split into words: a quote is open")))?;
+        let open = || input(format!("--agent-command: `{command}` cannot be split into words: a quote is open"));
+        let mut words = shlex::split(command).ok_or_else(open)?;
+        if words.first().is_none_or(String::is_empty) {
+            return Err(input("--agent-command: it names no program"));
+        }
         if words[0].contains('/') {
             let program =
                 std::fs::canonicalize(&words[0]).map_err(|error| input(format!("--agent-command: {}: {error}", words[0])))?;
