@@ -274,7 +274,8 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let Phase::Held(held) = std::mem::replace(&mut entry.phase, parked) else { return Err(misfit("not held:", hold)) };
             let Held { hold, then } = *held;
             entry.phase = answered(&hold, then, answer.as_ref().map(|answer| (answer.option, answer.note.as_deref())));
-            if matches!(hold.about, HoldReason::TipRed { .. }) {
+            let parked = answer.as_ref().is_some_and(|answer| answer.option == HoldOption::Park);
+            if matches!(hold.about, HoldReason::TipRed { .. }) && !parked {
                 judge_tip_anew(state);
             }
         }

@@ -226,10 +226,9 @@ impl<'a> Plan<'a> {
         if state.roadmap.reading.is_some() || self.knows_roadmap() || (refused.is_some() && refused == state.tip) {
             return;
         }
-        match (state.roadmap.read_at.or(refused), state.tip) {
-            (Some(_), Some(tip)) => self.request(Effect::ReadRoadmap { tip: Some(tip) }),
-            (_, _) if self.may_ask_remote() => self.request(Effect::ReadRoadmap { tip: None }),
-            (_, _) => {}
+        if self.may_ask_remote() {
+            let tip = state.tip.filter(|_| state.roadmap.read_at.or(refused).is_some());
+            self.request(Effect::ReadRoadmap { tip });
         }
     }
 
@@ -382,7 +381,8 @@ impl<'a> Plan<'a> {
         let steps = || state.tasks.iter().filter_map(entry_active).map(|active| &active.step);
         // Work that came back goes before new work.
         let returned = steps().filter(|step| step.waits_for_session()).count();
-        let debt = steps().filter(|step| !step.takes_session() && !step.waits_for_session()).count();
+        let owed = |step: &Step| !step.takes_session() && !step.waits_for_session() && !step.is_stuck_on(state.tip);
+        let debt = steps().filter(|step| owed(step)).count();
         if state.mode != RunMode::Active || debt >= policy.limits.review_debt as usize {
             return;
         }
