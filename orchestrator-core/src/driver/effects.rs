@@ -17,16 +17,14 @@ use super::{
     views::{ChangeBetween, Tree},
 };
 use crate::{
-    gate::{CacheOf, GateCaches, run_gate},
-    git::{GitError, Merge, Trusted, Workspace, Workspaces},
+    gate::{CacheOf, GateCaches},
+    git::{GitError, Merge, Trusted, Workspaces},
     machine::{Phase, State, check_roadmap},
     model::{
-        AttemptId, BackendName, Candidate, CommitId, ContentHash, Contract, Effect, EffectId, EventKind, Finding, GateOutcome,
-        GateReport, GateSpec, Landing, LandingOutcome, MergeFailure, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity,
-        Span, Submission, TreeId, WorkspaceFate,
+        AttemptId, BackendName, Candidate, CommitId, Contract, Effect, EffectId, EventKind, Finding, GateSpec, Landing,
+        LandingOutcome, MergeFailure, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity, Submission, TreeId,
     },
     port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource},
-    process::{Captured, marked},
     review::path_findings,
 };
 
@@ -278,63 +276,6 @@ impl World {
         Ok(Candidate { head, tip, tree, changes })
     }
 
-    /// Does something with the caches beside the loop.
-    async fn with_caches<K: Send + 'static>(
-        &self,
-        key: K,
-        what: impl FnOnce(&GateCaches, &K) -> std::io::Result<()> + Send + 'static,
-    ) -> std::io::Result<()> {
-        let caches = Arc::clone(&self.caches);
-        let done = tokio::task::spawn_blocking(move || what(&caches.lock().unwrap_or_else(PoisonError::into_inner), &key));
-        done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
-    }
-
-    async fn run_gate(&self, effect: EffectId, whose: CacheOf<'_>, tree: TreeId, gate: GateSpec) -> Result<GateReport, RunError> {
-        let began = std::time::Instant::now();
-        let mark = format!("{}gate.{effect}", self.mark);
-        let directory = self.lane.join("tree");
-        let exported = async {
-            // What an interrupted gate left.
-            drop(tokio::fs::remove_dir_all(&self.lane).await);
-            tokio::fs::create_dir_all(&directory).await.map_err(|error| error.to_string())?;
-            self.trusted.export(tree, &directory).await.map_err(|error| with_source(&error))
-        };
-        let attempt = match whose {
-            CacheOf::Attempt(attempt) => Some(attempt.clone()),
-            CacheOf::Lane => None,
-        };
-        let cached = async |back: bool| {
-            if gate.cache.is_empty() {
-                return;
-            }
-            let (paths, directory) = (gate.cache.clone(), directory.clone());
-            let moved = self.with_caches(attempt.clone(), move |caches, attempt| {
-                let whose = attempt.as_ref().map_or(CacheOf::Lane, CacheOf::Attempt);
-                if back { caches.take_back(whose, &paths, &directory) } else { caches.lend(whose, tree, &paths, &directory) }
-            });
-            // Without its cache a gate is slow, and as right as with it.
-            moved.await.unwrap_or_else(|error| tracing::warn!(%effect, %error, "a gate's cache could not be moved"));
-        };
-        let (outcome, output, tail, environment) = match exported.await {
-            Ok(()) => {
-                cached(false).await;
-                let run = run_gate(&gate, &directory, &self.environment, &mark).await;
-                cached(true).await;
-                let complained = run.stderr.end(1000);
-                let tail =
-                    if complained.is_empty() { run.stdout.end(2000) } else { format!("{}\n{complained}", run.stdout.end(1000)) };
-                (run.outcome, joined(run.stdout, run.stderr), tail, run.environment)
-            }
-            Err(reason) => (GateOutcome::NotStarted { reason }, Vec::new(), String::new(), ContentHash::of_json(&self.environment)),
-        };
-        if let Err(error) = tokio::fs::remove_dir_all(&self.lane).await {
-            tracing::warn!(%effect, %error, "a gate's tree could not be removed");
-        }
-        let output = self.evidence.put(&mut &output[..], u64::MAX).await?.hash;
-        let took = Span(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        Ok(GateReport { gate, tree, environment, outcome, output, tail, took })
-    }
-
     async fn land(&self, landing: &Landing) -> Result<LandingOutcome, RunError> {
         let record = serde_json::to_vec(&landing.acceptance).expect("our own data has string keys and serialises");
         self.evidence.put(&mut &record[..], u64::MAX).await?;
@@ -344,64 +285,6 @@ impl World {
             error => LandingOutcome::Refused { reason: with_source(&error) },
         }))
     }
-
-    /// Removes a workspace if that loses nothing; else says what it would lose (law 4).
-    async fn clean_up(&self, attempt: &AttemptId, tip: Option<CommitId>) -> WorkspaceFate {
-        let workspace = self.workspaces.of(attempt);
-        if !workspace.root().exists() {
-            return WorkspaceFate::Removed { kept: None };
-        }
-        match self.try_clean_up(&workspace, tip).await {
-            Ok(fate) => fate,
-            Err(error) => WorkspaceFate::Kept { reason: with_source(&error) },
-        }
-    }
-
-    async fn try_clean_up(&self, workspace: &Workspace, tip: Option<CommitId>) -> Result<WorkspaceFate, GitError> {
-        let stays = |reason: String| Ok(WorkspaceFate::Kept { reason });
-        if !workspace.is_ready() {
-            // Half-made: no worker can have been in it.
-            workspace.remove()?;
-            return Ok(WorkspaceFate::Removed { kept: None });
-        }
-        let processes = marked(&format!("{}{}.", self.mark, workspace.attempt.slug()));
-        if !processes.is_empty() {
-            return stays(format!("{} of its processes live", processes.len()));
-        }
-        let Some(head) = workspace.head() else { return stays("its head cannot be read".to_owned()) };
-        if !workspace.on_branch() {
-            return stays(format!("its worktree is not on `{}`", workspace.attempt.branch()));
-        }
-        let Some(tip) = tip else { return stays("the target's tip is not known".to_owned()) };
-        let keep = self.trusted.kept(&workspace.attempt, head).await?;
-        let known = keep.is_some() || self.trusted.has(head).await?;
-        if !known {
-            return stays(format!("its head {} was never taken in", head.short()));
-        }
-        let uncommitted = workspace.uncommitted(&self.trusted, head, 5).await?;
-        if !uncommitted.is_empty() {
-            let names: Vec<_> = uncommitted.iter().map(ToString::to_string).collect();
-            return stays(format!("uncommitted work: {}", names.join(", ")));
-        }
-        let landed = self.trusted.contains(tip, head).await?;
-        if !landed && keep.is_none() {
-            return stays(format!("nothing keeps its head {}", head.short()));
-        }
-        workspace.remove()?;
-        if landed {
-            self.trusted.forget(&Trusted::keep_refs(&workspace.attempt)).await?;
-        }
-        Ok(WorkspaceFate::Removed { kept: keep.filter(|_| !landed) })
-    }
-}
-
-fn joined(stdout: Captured, stderr: Captured) -> Vec<u8> {
-    let (mut output, stderr) = (stdout.into_bytes(), stderr.into_bytes());
-    if !stderr.is_empty() {
-        output.extend_from_slice(b"\n--- stderr ---\n");
-        output.extend(stderr);
-    }
-    output
 }
 
 /// An error with all that caused it, on one line.

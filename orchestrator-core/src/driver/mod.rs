@@ -12,11 +12,13 @@
 //! more is due. What a crash leaves open is closed as interrupted at the next start, after survivors were swept.
 
 mod builder;
+mod cleanup;
 mod clock;
 mod collect;
 mod drift;
 mod effects;
 mod error;
+mod gating;
 mod handle;
 mod inbox;
 mod orchestrator;

@@ -3,17 +3,18 @@
 //! Applying never decides: whatever a record does not say is not done. So a ledger replays to the same state under any later
 //! version and any policy (law 2).
 
-use std::collections::BTreeMap;
-
 use thiserror::Error;
 
-use super::state::{
-    Active, Asked, Attempt, Away, Checked, Grant, Held, LandedTask, Phase, Reviewed, RoadmapState, RunInfo, State, Step, TaskEntry,
-    Then, Waiting, Working,
+use super::{
+    reread::read_roadmap,
+    state::{
+        Active, Asked, Attempt, Away, Checked, Grant, Held, LandedTask, Phase, Reviewed, RoadmapState, RunInfo, State, Step,
+        TaskEntry, Then, Waiting, Working,
+    },
 };
 use crate::model::{
-    Approval, Ask, AttemptId, CommitId, Effect, EffectId, Hold, HoldOption, HoldReason, Record, Roadmap, Task, TaskId, Timestamp,
-    TurnOutcome, Verdict, Withdrawal, WorkspaceFate,
+    Approval, Ask, AttemptId, CommitId, Effect, EffectId, Hold, HoldOption, HoldReason, Record, TaskId, Timestamp, TurnOutcome,
+    Verdict, Withdrawal, WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -308,7 +309,7 @@ impl Checked {
 }
 
 /// What is known of a tip goes with it.
-fn set_tip(state: &mut State, tip: CommitId) {
+pub(super) fn set_tip(state: &mut State, tip: CommitId) {
     if state.tip != Some(tip) {
         state.tip = Some(tip);
         state.tip_reports.clear();
@@ -348,50 +349,6 @@ fn begin_anew(entry: &mut TaskEntry) {
     entry.wall = crate::model::Span(0);
     if let Phase::Parked { .. } = entry.phase {
         entry.phase = Phase::Waiting(Waiting::default());
-    }
-}
-
-fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
-    let mut before: BTreeMap<TaskId, TaskEntry> =
-        std::mem::take(&mut state.tasks).into_iter().map(|entry| (entry.task.id.clone(), entry)).collect();
-    for task in &roadmap.tasks {
-        let entry = match before.remove(&task.id) {
-            None => TaskEntry::new(task.clone()),
-            Some(entry) => entry.told_again(task.clone()),
-        };
-        state.tasks.push(entry);
-    }
-    // What the roadmap no longer has stays where work of ours is in it; a task that never began is simply gone.
-    let begun = before.into_values().filter(|entry| entry.last_attempt > 0);
-    state.tasks.extend(begun.map(|mut entry| {
-        match entry.phase {
-            Phase::Waiting(_) => entry.phase = Phase::Parked { reason: "removed from the roadmap".to_owned() },
-            Phase::Active(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
-        }
-        entry.withdrawn = Some(Withdrawal::Removed);
-        entry
-    }));
-    state.index = state.tasks.iter().enumerate().map(|(at, entry)| (entry.task.id.clone(), at)).collect();
-    if state.roadmap.read_at.is_none() {
-        set_tip(state, roadmap.tip);
-    }
-    state.roadmap = RoadmapState { reading: None, read_at: Some(roadmap.tip), refused: None };
-}
-
-impl TaskEntry {
-    /// As the roadmap tells it now. What is under way goes on under its frozen contract.
-    fn told_again(self, task: Task) -> Self {
-        let (was_done, done) = (self.task.done, task.done);
-        let mut entry = Self { task, withdrawn: None, ..self };
-        match &entry.phase {
-            Phase::Waiting(_) | Phase::Parked { .. } if done => entry.phase = Self::ticked(),
-            Phase::Active(_) | Phase::Held(_) if done => entry.withdrawn = Some(Withdrawal::Ticked),
-            // A tick that was taken away again: a person wants it done anew.
-            Phase::Landed(_) if was_done && !done => entry.phase = Phase::Waiting(Waiting::default()),
-            Phase::Parked { .. } if self.withdrawn.is_some() => entry.phase = Phase::Waiting(Waiting::default()),
-            Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
-        }
-        entry
     }
 }
 

@@ -16,6 +16,8 @@
 //!    └─ Held (a person decides) ◄─────┴───────────┴─────────┴────────┴────────┘     Parked (for good in this run)
 //! ```
 //!
+//! A red gate leads through one more step, in which it runs on the tip alone: whose fault it is decides between the ways above.
+//!
 //! Two kinds of steps: a step whose effect is *due*, and one whose effect is *open*. Events close effects and make the next
 //! one due; [`EventKind::Tick`](crate::model::EventKind::Tick), told after every other event, asks for whatever is due and
 //! allowed, dispatches ready tasks, and ends the run when nothing is left. So there is one place that starts things.
@@ -27,20 +29,24 @@
 
 mod apply;
 mod decide;
+mod dispatch;
 mod follow;
 mod freeze;
 mod plan;
+mod ready;
 mod replay;
+mod reread;
 mod state;
 mod verdict;
 
 pub use apply::{Misfit, apply};
 pub use decide::{IllegalEvent, decide};
 pub use freeze::{FreezeError, Inconsistency, RoadmapFault, check_roadmap, freeze};
-pub use plan::{NotReady, readiness, wake_at};
+pub use plan::wake_at;
+pub use ready::{NotReady, readiness};
 pub use replay::{ReplayError, replay};
 pub use state::{
-    Active, Asked, Attempt, Checked, Grant, Held, LandedTask, Phase, Reviewed, RoadmapState, RunInfo, State, Step, TaskEntry, Then,
-    Waiting, Working,
+    Active, Asked, Attempt, Away, Checked, Grant, Held, LandedTask, Phase, Reviewed, RoadmapState, RunInfo, State, Step, TaskEntry,
+    Then, Waiting, Working,
 };
 pub use verdict::{candidate_verdict, head_verdict};

@@ -2,12 +2,12 @@
 
 use super::{
     decide::Context,
-    freeze::{after, allowed, freeze, resources},
-    state::{Active, Asked, Grant, Phase, State, Step, TaskEntry, Waiting},
+    freeze::after,
+    state::{Active, Asked, Phase, State, Step, TaskEntry},
 };
 use crate::model::{
-    Approval, AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, GateSpec, HoldOption, HoldReason, PackageName, Pattern,
-    Policy, Record, RepoPath, ResourceName, RunMode, StopReason, TaskId, Timestamp, Usage,
+    AttemptId, Effect, EffectId, EndReason, GateSpec, HoldOption, HoldReason, Policy, Record, RepoPath, RunMode, StopReason,
+    Timestamp, Usage,
 };
 
 /// Asks for everything that is due and allowed, dispatches ready tasks, and ends the run when nothing is left.
@@ -107,98 +107,12 @@ pub(super) fn dirty_question(paths: &[RepoPath]) -> String {
     format!("the checkout of the target has uncommitted changes ({}): commit or stash them, and the run goes on", some.join(", "))
 }
 
-/// Why a waiting task is not dispatched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotReady {
-    /// Tasks that it comes after have not landed.
-    After(Vec<TaskId>),
-    /// Its next attempt is not due yet.
-    Until(Timestamp),
-    /// It may change the same paths as an open task.
-    Overlaps {
-        /// The other task.
-        with: TaskId,
-        /// A pattern of this task.
-        ours: Pattern,
-        /// A pattern of the other.
-        theirs: Pattern,
-    },
-    /// An open task holds a resource.
-    Resource {
-        /// The other task.
-        with: TaskId,
-        /// The resource.
-        resource: ResourceName,
-    },
-}
-
-impl std::fmt::Display for NotReady {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::After(tasks) => {
-                let tasks: Vec<_> = tasks.iter().map(TaskId::as_str).collect();
-                write!(f, "after {}", tasks.join(", "))
-            }
-            Self::Until(_) => f.write_str("pausing before its next attempt"),
-            Self::Overlaps { with, ours, theirs } => write!(f, "`{ours}` overlaps `{theirs}` of {with}"),
-            Self::Resource { with, resource } => write!(f, "`{resource}` is held by {with}"),
-        }
-    }
-}
-
-/// What an open task occupies.
-struct Occupied<'a> {
-    task: &'a TaskId,
-    allow: &'a [Pattern],
-    resources: &'a [ResourceName],
-}
-
-impl<'a> Occupied<'a> {
-    fn of(entry: &'a TaskEntry) -> Option<Self> {
-        let contract = &entry.occupying()?.contract;
-        Some(Self { task: &entry.task.id, allow: &contract.allow, resources: &contract.resources })
-    }
-}
-
-/// Whether a waiting task could be dispatched, slots, package and budgets aside.
-///
-/// # Errors
-/// [`NotReady`] with the first reason why not.
-pub fn readiness(state: &State, entry: &TaskEntry, policy: &Policy, at: Timestamp) -> Result<(), NotReady> {
-    let occupied: Vec<_> = state.tasks.iter().filter_map(Occupied::of).collect();
-    ready(state, entry, &occupied, policy, at)
-}
-
-fn ready(state: &State, entry: &TaskEntry, occupied: &[Occupied<'_>], policy: &Policy, at: Timestamp) -> Result<(), NotReady> {
-    let landed = |id: &TaskId| state.task(id).is_some_and(TaskEntry::has_landed);
-    let missing: Vec<_> = after(&entry.task).iter().filter(|id| !landed(id)).cloned().collect();
-    if !missing.is_empty() {
-        return Err(NotReady::After(missing));
-    }
-    if let Phase::Waiting(Waiting { until, .. }) = entry.phase
-        && until > at
-    {
-        return Err(NotReady::Until(until));
-    }
-    let (allow, needs) = (allowed(&entry.task, policy), resources(&entry.task, policy));
-    for other in occupied.iter().filter(|other| *other.task != entry.task.id) {
-        if let Some(resource) = needs.iter().find(|resource| other.resources.contains(resource)) {
-            return Err(NotReady::Resource { with: other.task.clone(), resource: resource.clone() });
-        }
-        let pairs = allow.iter().flat_map(|ours| other.allow.iter().map(move |theirs| (ours, theirs)));
-        if let Some((ours, theirs)) = pairs.into_iter().find(|(ours, theirs)| ours.overlaps(theirs)) {
-            return Err(NotReady::Overlaps { with: other.task.clone(), ours: ours.clone(), theirs: theirs.clone() });
-        }
-    }
-    Ok(())
-}
-
-struct Plan<'a> {
-    cx: &'a Context<'a>,
-    records: Vec<Record>,
+pub(super) struct Plan<'a> {
+    pub(super) cx: &'a Context<'a>,
+    pub(super) records: Vec<Record>,
     last_effect: u64,
     /// Sessions that are taken, those that were asked for just now included.
-    sessions: u32,
+    pub(super) sessions: u32,
     /// Whether nobody is in the landing lane, and nobody was let in just now.
     lane_free: bool,
 }
@@ -374,140 +288,6 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Starts ready tasks, in the roadmap's order, as far as mode, slots, review debt, budget and package allow.
-    fn dispatch(&mut self) {
-        let (state, policy) = (self.cx.state, self.cx.policy);
-        let Some(tip) = state.tip else { return };
-        let steps = || state.tasks.iter().filter_map(entry_active).map(|active| &active.step);
-        // Work that came back goes before new work.
-        let returned = steps().filter(|step| step.waits_for_session()).count();
-        let owed = |step: &Step| !step.takes_session() && !step.waits_for_session() && !step.is_stuck_on(state.tip);
-        let debt = steps().filter(|step| owed(step)).count();
-        if state.mode != RunMode::Active || debt >= policy.limits.review_debt as usize {
-            return;
-        }
-        let free = policy.max_sessions.saturating_sub(self.sessions) as usize;
-        let mut slots = free.saturating_sub(returned);
-        let mut attempts = state.run.as_ref().map_or(0, |run| run.attempts);
-        let mut occupied: Vec<_> = state.tasks.iter().filter_map(Occupied::of).collect();
-        let mut package = state.package.clone();
-        let moving = |package: &Option<PackageName>, occupied: &[Occupied<'_>]| {
-            let mut members = state.tasks.iter().filter(|entry| entry.task.package == *package);
-            members.any(|entry| match &entry.phase {
-                Phase::Active(_) => true,
-                Phase::Waiting(_) => occupied.iter().any(|other| *other.task == entry.task.id) || self.can_come(entry),
-                Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => false,
-            })
-        };
-        let mut records = Vec::new();
-        let mut dispatched: Vec<&TaskId> = Vec::new();
-        while slots > 0 && self.run_budget(attempts).is_none() {
-            let stay = package.as_ref().is_some_and(|package| moving(package, &occupied));
-            let candidate = state.tasks.iter().find(|entry| {
-                matches!(entry.phase, Phase::Waiting(_))
-                    && entry.withdrawn.is_none()
-                    && !dispatched.contains(&&entry.task.id)
-                    && (!stay || package.as_ref() == Some(&entry.task.package))
-                    && ready(state, entry, &occupied, policy, self.cx.at).is_ok()
-            });
-            let Some(entry) = candidate else { break };
-            let Phase::Waiting(waiting) = &entry.phase else { break };
-            if let Some(hold) = self.ask_first(entry, waiting) {
-                // One question at a time: the others follow when this one is in the state.
-                records.extend(hold);
-                break;
-            }
-            if package.as_ref() != Some(&entry.task.package) {
-                let reason = self.why_enter(package.as_ref(), &entry.task.package);
-                records.push(Record::PackageEntered { package: entry.task.package.clone(), reason });
-                package = Some(entry.task.package.clone());
-            }
-            records.push(self.dispatch_one(entry, tip));
-            if matches!(records.last(), Some(Record::Parked { .. })) {
-                break;
-            }
-            dispatched.push(&entry.task.id);
-            occupied.push(Occupied {
-                task: &entry.task.id,
-                allow: allowed(&entry.task, policy),
-                resources: resources(&entry.task, policy),
-            });
-            slots -= 1;
-            attempts += 1;
-        }
-        self.records.extend(records);
-    }
-
-    /// Whether a waiting task of the current package can still come without leaving the package: it is ready, or only time
-    /// or running work is before it. What waits for a person, or for another package, keeps nobody.
-    fn can_come(&self, entry: &TaskEntry) -> bool {
-        let state = self.cx.state;
-        match readiness(state, entry, self.cx.policy, self.cx.at) {
-            Ok(()) | Err(NotReady::Until(_)) => true,
-            Err(NotReady::After(_)) => false,
-            Err(NotReady::Overlaps { with, .. } | NotReady::Resource { with, .. }) => {
-                state.task(&with).is_some_and(|other| matches!(other.phase, Phase::Active(_)))
-            }
-        }
-    }
-
-    fn why_enter(&self, from: Option<&Option<PackageName>>, to: &Option<PackageName>) -> String {
-        let name = |package: &Option<PackageName>| package.as_ref().map_or("(none)".to_owned(), |name| format!("`{name}`"));
-        let Some(from) = from else { return format!("{} has the first ready task", name(to)) };
-        let left = self.cx.state.tasks.iter().filter(|entry| entry.task.package == *from && !entry.has_landed());
-        let left: Vec<_> = left.map(|entry| entry.task.id.as_str()).collect();
-        if left.is_empty() {
-            format!("{} has landed", name(from))
-        } else {
-            format!("nothing of {} can go on: {} wait", name(from), left.join(", "))
-        }
-    }
-
-    /// The question that comes before a dispatch, if one does.
-    fn ask_first(&self, entry: &TaskEntry, waiting: &Waiting) -> Option<Vec<Record>> {
-        let task = &entry.task.id;
-        if let Some(Checkout::Dirty { paths }) = &self.cx.state.checkout {
-            // It would be in the way of every landing: one question is enough.
-            let asked = self.cx.state.holds().any(|hold| matches!(hold.about, HoldReason::CheckoutDirty { .. }));
-            let about = HoldReason::CheckoutDirty { paths: paths.clone() };
-            let hold = || self.cx.hold(task, about, dirty_question(paths), &[]);
-            return Some(if asked { Vec::new() } else { vec![hold()] });
-        }
-        let approve = entry.task.keys.approve.as_ref().or(self.cx.policy.defaults.approve.as_ref());
-        let needed =
-            approve.is_some_and(|approve| approve.contains(&Approval::Dispatch)) && !waiting.grants.contains(&Grant::Dispatch);
-        needed.then(|| {
-            let question = "the contract asks for a person's approval before an agent starts".to_owned();
-            vec![self.cx.hold(task, HoldReason::Approval(Approval::Dispatch), question, &[HoldOption::Approve])]
-        })
-    }
-
-    fn dispatch_one(&self, entry: &TaskEntry, base: CommitId) -> Record {
-        let agents = self.cx.state.run.iter().flat_map(|run| run.backends.keys());
-        match freeze(&entry.task, self.cx.policy, agents) {
-            Ok(contract) => {
-                let attempt = AttemptId { task: entry.task.id.clone(), number: entry.last_attempt + 1 };
-                Record::Dispatched { attempt, contract, base, at: self.cx.at }
-            }
-            Err(error) => Record::Parked { task: entry.task.id.clone(), reason: error.to_string() },
-        }
-    }
-
-    /// Which budget of the run is used up.
-    fn run_budget(&self, attempts: u32) -> Option<&'static str> {
-        let (limits, run) = (&self.cx.policy.limits, self.cx.state.run.as_ref()?);
-        if limits.run_attempts.is_some_and(|most| attempts >= most) {
-            return Some("attempts");
-        }
-        if limits.run_tokens.is_some_and(|most| run.spent.tokens() >= most) {
-            return Some("tokens");
-        }
-        if limits.run_usd.is_some_and(|most| run.spent.usd >= most) {
-            return Some("US dollars");
-        }
-        limits.run_wall.is_some_and(|most| self.cx.at.since(run.began) >= most).then_some("wall time")
-    }
-
     /// Ends the run if nothing runs, nothing was started just now, and nothing will be ready by waiting.
     fn end(&mut self) {
         let state = self.cx.state;
@@ -551,7 +331,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn entry_active(entry: &TaskEntry) -> Option<&Active> {
+pub(super) fn entry_active(entry: &TaskEntry) -> Option<&Active> {
     match &entry.phase {
         Phase::Active(active) => Some(active),
         Phase::Waiting(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => None,

@@ -1,0 +1,59 @@
+//! Removing workspaces, with proof that nothing is lost (law 4).
+
+use super::effects::{World, with_source};
+use crate::{
+    git::{GitError, Trusted, Workspace},
+    model::{AttemptId, CommitId, WorkspaceFate},
+    process::marked,
+};
+
+impl World {
+    /// Removes a workspace if that loses nothing; else says what it would lose (law 4).
+    pub(super) async fn clean_up(&self, attempt: &AttemptId, tip: Option<CommitId>) -> WorkspaceFate {
+        let workspace = self.workspaces.of(attempt);
+        if !workspace.root().exists() {
+            return WorkspaceFate::Removed { kept: None };
+        }
+        match self.try_clean_up(&workspace, tip).await {
+            Ok(fate) => fate,
+            Err(error) => WorkspaceFate::Kept { reason: with_source(&error) },
+        }
+    }
+
+    async fn try_clean_up(&self, workspace: &Workspace, tip: Option<CommitId>) -> Result<WorkspaceFate, GitError> {
+        let stays = |reason: String| Ok(WorkspaceFate::Kept { reason });
+        if !workspace.is_ready() {
+            // Half-made: no worker can have been in it.
+            workspace.remove()?;
+            return Ok(WorkspaceFate::Removed { kept: None });
+        }
+        let processes = marked(&format!("{}{}.", self.mark, workspace.attempt.slug()));
+        if !processes.is_empty() {
+            return stays(format!("{} of its processes live", processes.len()));
+        }
+        let Some(head) = workspace.head() else { return stays("its head cannot be read".to_owned()) };
+        if !workspace.on_branch() {
+            return stays(format!("its worktree is not on `{}`", workspace.attempt.branch()));
+        }
+        let Some(tip) = tip else { return stays("the target's tip is not known".to_owned()) };
+        let keep = self.trusted.kept(&workspace.attempt, head).await?;
+        let known = keep.is_some() || self.trusted.has(head).await?;
+        if !known {
+            return stays(format!("its head {} was never taken in", head.short()));
+        }
+        let uncommitted = workspace.uncommitted(&self.trusted, head, 5).await?;
+        if !uncommitted.is_empty() {
+            let names: Vec<_> = uncommitted.iter().map(ToString::to_string).collect();
+            return stays(format!("uncommitted work: {}", names.join(", ")));
+        }
+        let landed = self.trusted.contains(tip, head).await?;
+        if !landed && keep.is_none() {
+            return stays(format!("nothing keeps its head {}", head.short()));
+        }
+        workspace.remove()?;
+        if landed {
+            self.trusted.forget(&Trusted::keep_refs(&workspace.attempt)).await?;
+        }
+        Ok(WorkspaceFate::Removed { kept: keep.filter(|_| !landed) })
+    }
+}

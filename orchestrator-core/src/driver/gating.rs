@@ -1,0 +1,87 @@
+//! Running gates on exact trees, in the landing lane.
+
+use std::sync::{Arc, PoisonError};
+
+use super::{
+    RunError,
+    effects::{World, with_source},
+};
+use crate::{
+    gate::{CacheOf, GateCaches, run_gate},
+    model::{ContentHash, EffectId, GateOutcome, GateReport, GateSpec, Span, TreeId},
+    process::Captured,
+};
+
+impl World {
+    /// Does something with the caches beside the loop.
+    pub(super) async fn with_caches<K: Send + 'static>(
+        &self,
+        key: K,
+        what: impl FnOnce(&GateCaches, &K) -> std::io::Result<()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let caches = Arc::clone(&self.caches);
+        let done = tokio::task::spawn_blocking(move || what(&caches.lock().unwrap_or_else(PoisonError::into_inner), &key));
+        done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+
+    pub(super) async fn run_gate(
+        &self,
+        effect: EffectId,
+        whose: CacheOf<'_>,
+        tree: TreeId,
+        gate: GateSpec,
+    ) -> Result<GateReport, RunError> {
+        let began = std::time::Instant::now();
+        let mark = format!("{}gate.{effect}", self.mark);
+        let directory = self.lane.join("tree");
+        let exported = async {
+            // What an interrupted gate left.
+            drop(tokio::fs::remove_dir_all(&self.lane).await);
+            tokio::fs::create_dir_all(&directory).await.map_err(|error| error.to_string())?;
+            self.trusted.export(tree, &directory).await.map_err(|error| with_source(&error))
+        };
+        let attempt = match whose {
+            CacheOf::Attempt(attempt) => Some(attempt.clone()),
+            CacheOf::Lane => None,
+        };
+        let cached = async |back: bool| {
+            if gate.cache.is_empty() {
+                return;
+            }
+            let (paths, directory) = (gate.cache.clone(), directory.clone());
+            let moved = self.with_caches(attempt.clone(), move |caches, attempt| {
+                let whose = attempt.as_ref().map_or(CacheOf::Lane, CacheOf::Attempt);
+                if back { caches.take_back(whose, &paths, &directory) } else { caches.lend(whose, tree, &paths, &directory) }
+            });
+            // Without its cache a gate is slow, and as right as with it.
+            moved.await.unwrap_or_else(|error| tracing::warn!(%effect, %error, "a gate's cache could not be moved"));
+        };
+        let (outcome, output, tail, environment) = match exported.await {
+            Ok(()) => {
+                cached(false).await;
+                let run = run_gate(&gate, &directory, &self.environment, &mark).await;
+                cached(true).await;
+                let complained = run.stderr.end(1000);
+                let tail =
+                    if complained.is_empty() { run.stdout.end(2000) } else { format!("{}\n{complained}", run.stdout.end(1000)) };
+                (run.outcome, joined(run.stdout, run.stderr), tail, run.environment)
+            }
+            Err(reason) => (GateOutcome::NotStarted { reason }, Vec::new(), String::new(), ContentHash::of_json(&self.environment)),
+        };
+        if let Err(error) = tokio::fs::remove_dir_all(&self.lane).await {
+            tracing::warn!(%effect, %error, "a gate's tree could not be removed");
+        }
+        let output = self.evidence.put(&mut &output[..], u64::MAX).await?.hash;
+        let took = Span(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        Ok(GateReport { gate, tree, environment, outcome, output, tail, took })
+    }
+}
+
+fn joined(stdout: Captured, stderr: Captured) -> Vec<u8> {
+    let (mut output, stderr) = (stdout.into_bytes(), stderr.into_bytes());
+    if !stderr.is_empty() {
+        output.extend_from_slice(b"\n--- stderr ---\n");
+        output.extend(stderr);
+    }
+    output
+}

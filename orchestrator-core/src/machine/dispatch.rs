@@ -1,0 +1,145 @@
+//! Starting ready tasks, as far as mode, slots, review debt, budget and package allow (laws 9 and 10).
+
+use super::{
+    freeze::{allowed, freeze, resources},
+    plan::{Plan, dirty_question, entry_active},
+    ready::{NotReady, Occupied, readiness, ready},
+    state::{Grant, Phase, Step, TaskEntry, Waiting},
+};
+use crate::model::{Approval, AttemptId, Checkout, CommitId, HoldOption, HoldReason, PackageName, Record, RunMode, TaskId};
+
+impl Plan<'_> {
+    /// Starts ready tasks, in the roadmap's order, as far as mode, slots, review debt, budget and package allow.
+    pub(super) fn dispatch(&mut self) {
+        let (state, policy) = (self.cx.state, self.cx.policy);
+        let Some(tip) = state.tip else { return };
+        let steps = || state.tasks.iter().filter_map(entry_active).map(|active| &active.step);
+        // Work that came back goes before new work.
+        let returned = steps().filter(|step| step.waits_for_session()).count();
+        let owed = |step: &Step| !step.takes_session() && !step.waits_for_session() && !step.is_stuck_on(state.tip);
+        let debt = steps().filter(|step| owed(step)).count();
+        if state.mode != RunMode::Active || debt >= policy.limits.review_debt as usize {
+            return;
+        }
+        let free = policy.max_sessions.saturating_sub(self.sessions) as usize;
+        let mut slots = free.saturating_sub(returned);
+        let mut attempts = state.run.as_ref().map_or(0, |run| run.attempts);
+        let mut occupied: Vec<_> = state.tasks.iter().filter_map(Occupied::of).collect();
+        let mut package = state.package.clone();
+        let moving = |package: &Option<PackageName>, occupied: &[Occupied<'_>]| {
+            let mut members = state.tasks.iter().filter(|entry| entry.task.package == *package);
+            members.any(|entry| match &entry.phase {
+                Phase::Active(_) => true,
+                Phase::Waiting(_) => occupied.iter().any(|other| *other.task == entry.task.id) || self.can_come(entry),
+                Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => false,
+            })
+        };
+        let mut records = Vec::new();
+        let mut dispatched: Vec<&TaskId> = Vec::new();
+        while slots > 0 && self.run_budget(attempts).is_none() {
+            let stay = package.as_ref().is_some_and(|package| moving(package, &occupied));
+            let candidate = state.tasks.iter().find(|entry| {
+                matches!(entry.phase, Phase::Waiting(_))
+                    && entry.withdrawn.is_none()
+                    && !dispatched.contains(&&entry.task.id)
+                    && (!stay || package.as_ref() == Some(&entry.task.package))
+                    && ready(state, entry, &occupied, policy, self.cx.at).is_ok()
+            });
+            let Some(entry) = candidate else { break };
+            let Phase::Waiting(waiting) = &entry.phase else { break };
+            if let Some(hold) = self.ask_first(entry, waiting) {
+                // One question at a time: the others follow when this one is in the state.
+                records.extend(hold);
+                break;
+            }
+            if package.as_ref() != Some(&entry.task.package) {
+                let reason = self.why_enter(package.as_ref(), &entry.task.package);
+                records.push(Record::PackageEntered { package: entry.task.package.clone(), reason });
+                package = Some(entry.task.package.clone());
+            }
+            records.push(self.dispatch_one(entry, tip));
+            if matches!(records.last(), Some(Record::Parked { .. })) {
+                break;
+            }
+            dispatched.push(&entry.task.id);
+            occupied.push(Occupied {
+                task: &entry.task.id,
+                allow: allowed(&entry.task, policy),
+                resources: resources(&entry.task, policy),
+            });
+            slots -= 1;
+            attempts += 1;
+        }
+        self.records.extend(records);
+    }
+
+    /// Whether a waiting task of the current package can still come without leaving the package: it is ready, or only time
+    /// or running work is before it. What waits for a person, or for another package, keeps nobody.
+    fn can_come(&self, entry: &TaskEntry) -> bool {
+        let state = self.cx.state;
+        match readiness(state, entry, self.cx.policy, self.cx.at) {
+            Ok(()) | Err(NotReady::Until(_)) => true,
+            Err(NotReady::After(_)) => false,
+            Err(NotReady::Overlaps { with, .. } | NotReady::Resource { with, .. }) => {
+                state.task(&with).is_some_and(|other| matches!(other.phase, Phase::Active(_)))
+            }
+        }
+    }
+
+    fn why_enter(&self, from: Option<&Option<PackageName>>, to: &Option<PackageName>) -> String {
+        let name = |package: &Option<PackageName>| package.as_ref().map_or("(none)".to_owned(), |name| format!("`{name}`"));
+        let Some(from) = from else { return format!("{} has the first ready task", name(to)) };
+        let left = self.cx.state.tasks.iter().filter(|entry| entry.task.package == *from && !entry.has_landed());
+        let left: Vec<_> = left.map(|entry| entry.task.id.as_str()).collect();
+        if left.is_empty() {
+            format!("{} has landed", name(from))
+        } else {
+            format!("nothing of {} can go on: {} wait", name(from), left.join(", "))
+        }
+    }
+
+    /// The question that comes before a dispatch, if one does.
+    fn ask_first(&self, entry: &TaskEntry, waiting: &Waiting) -> Option<Vec<Record>> {
+        let task = &entry.task.id;
+        if let Some(Checkout::Dirty { paths }) = &self.cx.state.checkout {
+            // It would be in the way of every landing: one question is enough.
+            let asked = self.cx.state.holds().any(|hold| matches!(hold.about, HoldReason::CheckoutDirty { .. }));
+            let about = HoldReason::CheckoutDirty { paths: paths.clone() };
+            let hold = || self.cx.hold(task, about, dirty_question(paths), &[]);
+            return Some(if asked { Vec::new() } else { vec![hold()] });
+        }
+        let approve = entry.task.keys.approve.as_ref().or(self.cx.policy.defaults.approve.as_ref());
+        let needed =
+            approve.is_some_and(|approve| approve.contains(&Approval::Dispatch)) && !waiting.grants.contains(&Grant::Dispatch);
+        needed.then(|| {
+            let question = "the contract asks for a person's approval before an agent starts".to_owned();
+            vec![self.cx.hold(task, HoldReason::Approval(Approval::Dispatch), question, &[HoldOption::Approve])]
+        })
+    }
+
+    fn dispatch_one(&self, entry: &TaskEntry, base: CommitId) -> Record {
+        let agents = self.cx.state.run.iter().flat_map(|run| run.backends.keys());
+        match freeze(&entry.task, self.cx.policy, agents) {
+            Ok(contract) => {
+                let attempt = AttemptId { task: entry.task.id.clone(), number: entry.last_attempt + 1 };
+                Record::Dispatched { attempt, contract, base, at: self.cx.at }
+            }
+            Err(error) => Record::Parked { task: entry.task.id.clone(), reason: error.to_string() },
+        }
+    }
+
+    /// Which budget of the run is used up.
+    pub(super) fn run_budget(&self, attempts: u32) -> Option<&'static str> {
+        let (limits, run) = (&self.cx.policy.limits, self.cx.state.run.as_ref()?);
+        if limits.run_attempts.is_some_and(|most| attempts >= most) {
+            return Some("attempts");
+        }
+        if limits.run_tokens.is_some_and(|most| run.spent.tokens() >= most) {
+            return Some("tokens");
+        }
+        if limits.run_usd.is_some_and(|most| run.spent.usd >= most) {
+            return Some("US dollars");
+        }
+        limits.run_wall.is_some_and(|most| self.cx.at.since(run.began) >= most).then_some("wall time")
+    }
+}
