@@ -3,10 +3,13 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Live, WORK, answer, builder, ends, make_fifo, pushes, roadmap, sandbox, turns};
 use orchestrator_core::{
-    driver::{Command, Inbox, Notice},
-    model::{Effect, EndReason, HoldOption, HoldReason, Record},
+    driver::{Command, Inbox, Notice, Orchestrator},
+    model::{ContractKeys, Effect, EndReason, HoldOption, HoldReason, Record, Task},
+    source::TaskList,
     status::TaskState,
 };
 use orchestrator_testkit::{Sandbox, git, run_checked};
@@ -241,6 +244,29 @@ async fn a_roadmap_that_is_broken_while_it_runs_starts_nothing_new_until_it_is_m
     sandbox.publish(&[("ROADMAP.md", &mended)], "mended");
     let outcome = run_checked(&sandbox, builder(&sandbox, WORK, "")).await;
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+}
+
+#[tokio::test]
+async fn a_base_that_lost_what_a_task_comes_after_is_no_base() {
+    let sandbox = Sandbox::new();
+    let task = |id: &str, after: Option<&str>| {
+        let keys = ContractKeys { after: after.map(|id| vec![id.parse().expect("an id")]), ..ContractKeys::default() };
+        Task::new(id.parse().expect("an id"), id).with_keys(keys)
+    };
+    // A source without ticks: only the ledger knows that A has landed.
+    let builder = |tasks: &[Task]| {
+        let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", WORK);
+        let mut policy = common::policy(&worker, "");
+        policy.limits.attempts = 1;
+        let builder = Orchestrator::builder().repository(sandbox.repo()).state_dir(sandbox.state()).policy(policy);
+        builder.source(Arc::new(TaskList::new(tasks.to_vec())))
+    };
+    let report = builder(&[task("A", None)]).build().await.expect("begins").run().await.expect("runs");
+    assert!(report.snapshot.all_landed());
+    git(&sandbox.remote(), &["update-ref", "refs/heads/main", "refs/heads/main^"]);
+    let report = builder(&[task("A", None), task("B", Some("A"))]).build().await.expect("begins").run().await.expect("runs");
+    let why = report.snapshot.tasks[1].reason.clone().unwrap_or_default();
+    assert!(why.contains("by which A landed: the target was moved back"), "{why}");
 }
 
 #[tokio::test]

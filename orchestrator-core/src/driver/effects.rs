@@ -22,7 +22,7 @@ use crate::{
     machine::{Phase, State, check_roadmap},
     model::{
         AttemptId, BackendName, Candidate, CommitId, Contract, Effect, EffectId, EventKind, Finding, GateSpec, Landing,
-        LandingOutcome, MergeFailure, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity, Submission, TreeId,
+        LandingOutcome, MergeFailure, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity, Submission, TaskId, TreeId,
     },
     port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource},
     review::path_findings,
@@ -57,7 +57,7 @@ pub(super) struct World {
 #[derive(Debug)]
 pub(super) enum Job {
     ReadRoadmap { tip: Option<CommitId> },
-    Prepare { attempt: AttemptId, base: CommitId },
+    Prepare { attempt: AttemptId, base: CommitId, needs: Vec<(TaskId, CommitId)> },
     Turn(Box<TurnJob>),
     Stop { turn: EffectId },
     Collect { attempt: AttemptId, contract: Contract, base: CommitId, turn: u32 },
@@ -76,7 +76,14 @@ impl World {
         let active = |attempt: &AttemptId| state.task(&attempt.task).and_then(|entry| entry.active());
         Some(match what {
             Effect::ReadRoadmap { tip } => Job::ReadRoadmap { tip: *tip },
-            Effect::Prepare { attempt, base } => Job::Prepare { attempt: attempt.clone(), base: *base },
+            Effect::Prepare { attempt, base } => {
+                let landed = |id: &TaskId| match &state.task(id)?.phase {
+                    Phase::Landed(landed) => Some((id.clone(), landed.commit?)),
+                    Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) | Phase::Parked { .. } => None,
+                };
+                let needs = active(attempt)?.attempt.contract.after.iter().filter_map(landed).collect();
+                Job::Prepare { attempt: attempt.clone(), base: *base, needs }
+            }
             Effect::RunTurn { attempt, turn, backend, resume, ask } => {
                 let known = &active(attempt)?.attempt;
                 Job::Turn(Box::new(TurnJob {
@@ -143,8 +150,8 @@ impl World {
     ) -> Result<EventKind, RunError> {
         Ok(match job {
             Job::ReadRoadmap { tip } => EventKind::RoadmapRead { effect, reading: self.read_roadmap(tip).await? },
-            Job::Prepare { attempt, base } => {
-                let made = self.prepare(&self.workspaces.of(&attempt), base).await;
+            Job::Prepare { attempt, base, needs } => {
+                let made = self.prepare(&self.workspaces.of(&attempt), base, &needs).await;
                 EventKind::Prepared { effect, failure: made.err() }
             }
             Job::Turn(job) => {

@@ -215,7 +215,7 @@ impl Context<'_> {
         known: &[GateReport],
     ) -> Vec<Record> {
         let (attempt, tip) = (active.attempt.id.clone(), candidate.tip);
-        if self.state.tip != Some(tip) && !matches!(active.step, Step::Merge { .. }) {
+        if self.state.tip != Some(tip) {
             // The world has moved on meanwhile: another candidate tells more than this one.
             return vec![Record::Queued { attempt }];
         }
@@ -231,10 +231,8 @@ impl Context<'_> {
         }
         let findings = red_findings(reports);
         if red().all(|report| red_there(&report.gate)) {
-            return match self.turn_left(entry, active) {
-                true => self.revise(entry, active, findings),
-                false => vec![Record::TipRed { attempt, tip }],
-            };
+            let left = self.turn_left(entry, active);
+            return if left { self.revise(entry, active, findings) } else { vec![Record::TipRed { attempt, tip }] };
         }
         if tip == active.attempt.base {
             return self.revise(entry, active, findings);
