@@ -71,8 +71,11 @@ async fn a_blocked_worker_is_believed_and_goes_on_with_what_a_person_says() {
     let task = outcome.task("A");
     assert_eq!(task.state, TaskState::Held);
     let reason = task.reason.clone().unwrap_or_default();
-    assert!(reason.starts_with("the worker cannot go on: which tray?; the workspace of attempt 1 stays: uncommitted"), "{reason}");
-    assert_eq!(fs::read_to_string(sandbox.state().join("attempts/A-1/tree/A.txt")).expect("stays"), "half\n");
+    assert_eq!(reason, "the worker cannot go on: which tray?");
+    // What was not committed is kept, and the question says where.
+    let brief = &task.hold.as_ref().expect("is held").brief;
+    assert_eq!(brief.work, "what the last attempt did is kept as refs/orchestrator/rescue/A/1");
+    assert_eq!(git(&sandbox.state().join("trusted.git"), &["show", "refs/orchestrator/rescue/A/1:A.txt"]), "half");
     Inbox::of(&sandbox.state()).post(&Command::Answer(answer(1, HoldOption::Retry, Some("the second tray")))).expect("posts");
     let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);

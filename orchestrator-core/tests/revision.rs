@@ -194,3 +194,15 @@ async fn limits_are_the_policys_and_what_was_done_is_kept() {
     let kept = git(&sandbox.state().join("trusted.git"), &["for-each-ref", "--format=%(refname)", "refs/orchestrator/attempts"]);
     assert_eq!(kept, "refs/orchestrator/attempts/A/1/1\nrefs/orchestrator/attempts/A/2/1");
 }
+
+#[tokio::test]
+async fn what_a_crash_left_uncommitted_is_kept_and_offered_to_the_next_attempt() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = "if [ $ORCHESTRATOR_ATTEMPT = 1 ]; then echo half > A.txt; exit 3; fi
+        kept=$(sed -n 's/.*is kept as commit \\([0-9a-f]*\\);.*/\\1/p'); git show $kept:A.txt > A.txt; echo whole >> A.txt; commit c; handoff done";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!((outcome.task("A").attempts, sandbox.remote_file("A.txt").as_str()), (2, "half\nwhole"));
+    assert_eq!(std::fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0, "no workspace stays for it");
+    assert_eq!(git(&sandbox.state().join("trusted.git"), &["show", "refs/orchestrator/rescue/A/1:A.txt"]), "half");
+}

@@ -130,3 +130,39 @@ async fn what_was_said_claimed_and_left_is_kept_by_content_after_clean_up() {
     });
     assert_eq!(read(&output.expect("was gated")), b"all is well\n");
 }
+
+#[tokio::test]
+async fn uncommitted_work_is_kept_to_the_byte_before_its_workspace_goes() {
+    let sandbox = sandbox(&[("A", "")]);
+    // Attributes that would change what git keeps, were it asked to add the files.
+    sandbox
+        .publish(&[(".gitattributes", "* text=auto eol=lf ident\n"), ("gone.txt", "x\n"), ("dir/deep.txt", "x\n")], "attributes");
+    let script = r#"printf 'a\r\nb $Id$\r\n' > A.txt; printf 'bin\000ary' > new.bin; ln -s ../outside link; echo x > run; chmod +x run
+        rm gone.txt; rm -r dir; ln -s /etc dir; printf odd > "$(printf 'new\nline')"; exit 3"#;
+    let worker = shell_worker(sandbox.path(), "worker", script);
+    let mut policy = policy(&worker, "");
+    policy.limits.attempts = 1;
+    let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
+    assert_eq!(outcome.task("A").state, TaskState::Parked);
+    assert_eq!(std::fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0, "it is gone");
+    let trusted = sandbox.state().join("trusted.git");
+    let show = |path: &str| git(&trusted, &["cat-file", "blob", &format!("refs/orchestrator/rescue/A/1:{path}")]);
+    assert_eq!(show("A.txt"), "a\r\nb $Id$\r");
+    assert_eq!((show("new.bin").as_str(), show("link").as_str(), show("dir").as_str()), ("bin\0ary", "../outside", "/etc"));
+    assert_eq!(show("new\nline"), "odd");
+    let tree = git(&trusted, &["ls-tree", "-r", "--format=%(objectmode) %(path)", "refs/orchestrator/rescue/A/1"]);
+    let expected = "100644 .gitattributes\n100644 A.txt\n100644 README.md\n100644 ROADMAP.md\n120000 dir\n120000 link\n\
+        100644 \"new\\nline\"\n100644 new.bin\n100755 run";
+    assert_eq!(tree, expected);
+    git(&trusted, &["fsck", "--strict"]);
+}
+
+#[tokio::test]
+async fn a_workspace_with_what_cannot_be_kept_elsewhere_stays() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = format!("git init -q nested; echo x > nested/file; mkfifo pipe; {WORK}");
+    let outcome = run_checked(&sandbox, builder(&sandbox, &script.replace("git add --all", "git add A.txt"), "")).await;
+    let reason = outcome.task("A").reason.clone().unwrap_or_default();
+    assert!(reason.contains("the workspace of attempt 1 stays: uncommitted work that cannot be kept elsewhere"), "{reason}");
+    assert_eq!(std::fs::read_to_string(sandbox.state().join("attempts/A-1/tree/nested/file")).expect("stays"), "x\n");
+}

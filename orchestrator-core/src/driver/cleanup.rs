@@ -41,19 +41,21 @@ impl World {
         if !known {
             return stays(format!("its head {} was never taken in", head.short()));
         }
-        let uncommitted = workspace.uncommitted(&self.trusted, head, 5).await?;
-        if !uncommitted.is_empty() {
-            let names: Vec<_> = uncommitted.iter().map(ToString::to_string).collect();
-            return stays(format!("uncommitted work: {}", names.join(", ")));
-        }
         let landed = self.trusted.contains(tip, head).await?;
         if !landed && keep.is_none() {
             return stays(format!("nothing keeps its head {}", head.short()));
+        }
+        let rescued = workspace.rescue(&self.trusted, head).await?;
+        if let Some(left_out) = rescued.as_ref().map(|rescued| &rescued.left_out).filter(|left_out| !left_out.is_empty()) {
+            let names: Vec<_> = left_out.iter().take(5).map(ToString::to_string).collect();
+            return stays(format!("uncommitted work that cannot be kept elsewhere: {}", names.join(", ")));
         }
         workspace.remove()?;
         if landed {
             self.trusted.forget(&Trusted::keep_refs(&workspace.attempt)).await?;
         }
-        Ok(WorkspaceFate::Removed { kept: keep.filter(|_| !landed) })
+        // What was rescued stands on the head, and so keeps that as well.
+        let kept = rescued.map(|rescued| rescued.kept).or(keep.filter(|_| !landed));
+        Ok(WorkspaceFate::Removed { kept })
     }
 }

@@ -1,14 +1,13 @@
 //! Taking in what a worker left: its head, its handoff, its artifacts (laws 3 and 6).
 
 use std::{
-    fs::File,
     io::{self, Read as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use super::effects::World;
 use crate::{
-    git::{GitError, IngressLimits, Trusted, Workspace},
+    git::{GitError, IngressLimits, Trusted, Workspace, open_beneath},
     model::{
         Collected, CommitId, Contract, Finding, Handoff, HandoffReport, HandoffStatus, KeptArtifact, MAX_HANDOFF, RepoPath,
         Severity, Submission,
@@ -75,14 +74,19 @@ impl World {
         match self.take_in(workspace, base, turn).await {
             Err(error) => Ok(Collected::Unusable { reason: error.to_string() }),
             Ok(None) => {
-                let dirty = workspace.uncommitted(&self.trusted, base, 1).await;
+                // What cannot be read is not lost: the workspace stays, and says so.
+                let rescued = workspace.rescue(&self.trusted, base).await.ok().flatten();
+                let dirty = match &rescued {
+                    Some(_) => true,
+                    None => workspace.uncommitted(&self.trusted, base, 1).await.is_ok_and(|paths| !paths.is_empty()),
+                };
                 let blocked = match handoff {
                     HandoffReport::Read(Handoff { status: HandoffStatus::Blocked, reason, .. }) => {
                         Some(reason.unwrap_or_else(|| "no reason was given".to_owned()))
                     }
                     HandoffReport::Read(_) | HandoffReport::Missing | HandoffReport::Broken { .. } => None,
                 };
-                Ok(Collected::Nothing { blocked, dirty: dirty.is_ok_and(|paths| !paths.is_empty()) })
+                Ok(Collected::Nothing { blocked, dirty, rescued: rescued.map(|rescued| rescued.commit) })
             }
             Ok(Some(mut submission)) => {
                 submission.handoff = handoff;
@@ -195,44 +199,5 @@ fn read_handoff(workspace: &Workspace, turn: u32) -> HandoffReport {
             Ok(handoff) => HandoffReport::Read(handoff),
             Err(error) => HandoffReport::Broken { reason: error.to_string() },
         },
-    }
-}
-
-/// Opens a regular file beneath a directory that a worker can write: no component may be a link, and a FIFO does not block.
-fn open_beneath(directory: &Path, name: &RepoPath) -> io::Result<File> {
-    use rustix::fs::{CWD, Mode, OFlags, openat};
-    let safe = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut at = openat(CWD, directory, safe | OFlags::DIRECTORY, Mode::empty())?;
-    let mut parts = name.as_bytes().split(|byte| *byte == b'/').peekable();
-    while let Some(part) = parts.next() {
-        let kind = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
-        at = openat(&at, part, safe | kind, Mode::empty())?;
-    }
-    let file = File::from(at);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_but_regular_files_beneath_the_directory_is_opened() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let outside = dir.path().join("outside");
-        std::fs::write(&outside, "secret").expect("writes");
-        let inside = dir.path().join("inside");
-        std::fs::create_dir_all(inside.join("sub")).expect("makes");
-        std::fs::write(inside.join("sub/file"), "fine").expect("writes");
-        std::os::unix::fs::symlink(&outside, inside.join("link")).expect("links");
-        std::os::unix::fs::symlink(dir.path(), inside.join("up")).expect("links");
-        rustix::fs::mknodat(rustix::fs::CWD, inside.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
-            .expect("makes a fifo");
-        let open = |name: &str| open_beneath(&inside, &name.parse().expect("a path")).map(|_| ()).map_err(|error| error.kind());
-        assert_eq!(open("sub/file"), Ok(()));
-        assert_eq!(open("absent"), Err(io::ErrorKind::NotFound));
-        for bad in ["link", "up/outside", "fifo", "sub"] {
-            assert!(open(bad).is_err_and(|kind| kind != io::ErrorKind::NotFound), "{bad}");
-        }
     }
 }

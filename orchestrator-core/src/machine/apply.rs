@@ -13,8 +13,8 @@ use super::{
     },
 };
 use crate::model::{
-    Approval, Ask, AttemptId, CommitId, Effect, EffectId, Hold, HoldOption, HoldReason, Record, TaskId, Timestamp, TurnOutcome,
-    Verdict, Withdrawal, WorkspaceFate,
+    Approval, Ask, AttemptId, CommitId, Effect, EffectId, Hold, HoldOption, HoldReason, Obstacle, Predecessor, Record, TaskId,
+    Timestamp, TurnOutcome, Verdict, Withdrawal, WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -106,7 +106,8 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 began: *at,
                 session: None,
                 head: None,
-                predecessor: waiting.predecessor.take(),
+                predecessor: entry.predecessor.clone(),
+                rescued: None,
                 advice: waiting.advice.take(),
                 repaired: false,
                 grants: std::mem::take(&mut waiting.grants),
@@ -136,6 +137,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::Kept { attempt, files } => {
             entry_mut(state, &attempt.task)?.kept.entry(attempt.number).or_default().extend(files.iter().cloned());
         }
+        Record::Rescued { attempt, commit } => active_mut(state, attempt)?.attempt.rescued = Some(*commit),
         Record::RepairAsked { attempt, why } => {
             let active = active_mut(state, attempt)?;
             let Step::Collect { turn, .. } = active.step else { return Err(misfit("nothing is collected in", attempt)) };
@@ -146,6 +148,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let active = active_mut(state, attempt)?;
             let Step::Collect { turn, .. } = active.step else { return Err(misfit("nothing is collected in", attempt)) };
             active.attempt.head = Some(submission.head);
+            active.attempt.rescued = None;
             active.step = Step::Review { asked: Asked::Due, turn, work: Box::new(submission.clone()) };
         }
         Record::Reviewed { attempt, reviews } => {
@@ -245,12 +248,15 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::AttemptEnded { attempt, reason, counts, left } => {
             let entry = entry_mut(state, &attempt.task)?;
             let active = entry.active().filter(|active| active.attempt.id == *attempt);
-            let grants = active.ok_or_else(|| misfit("not under way:", attempt))?.attempt.grants.clone();
-            let grants = grants.into_iter().filter(|grant| *grant == Grant::Dispatch).collect();
+            let ended = &active.ok_or_else(|| misfit("not under way:", attempt))?.attempt;
+            let grants = ended.grants.iter().copied().filter(|grant| *grant == Grant::Dispatch).collect();
+            let unfinished = |head| Predecessor { head, tip: ended.base, obstacle: Obstacle::Unfinished };
+            let left = left.clone().or_else(|| ended.rescued.map(unfinished));
+            entry.predecessor = left.or_else(|| entry.predecessor.take());
             entry.counted = entry.counted.saturating_sub(u32::from(!counts));
             entry.last_failure = Some(reason.clone());
             entry.cleanups.insert(attempt.number, Asked::Due);
-            entry.phase = Phase::Waiting(Waiting { until: Timestamp(0), grants, predecessor: left.clone(), advice: None });
+            entry.phase = Phase::Waiting(Waiting { until: Timestamp(0), grants, advice: None });
         }
         Record::Waiting { task, until } => {
             let entry = entry_mut(state, task)?;

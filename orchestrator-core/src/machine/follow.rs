@@ -28,50 +28,65 @@ impl Context<'_> {
                 None => vec![Record::Submitted { attempt, submission }],
             },
             Collected::Unusable { reason } => self.try_again(entry, active, &reason),
-            Collected::Nothing { blocked: Some(reason), .. } => self.hold_blocked(active, &reason),
-            Collected::Nothing { blocked: None, dirty } => match outcome {
-                TurnOutcome::Completed => {
-                    let what = if dirty { "the work was left uncommitted: commit it" } else { "nothing was committed" };
-                    let finding = Finding::new(Severity::Error, "commit/missing", format!("the session ended, but {what}"));
-                    self.revise(entry, active, vec![finding])
-                }
-                TurnOutcome::Crashed { detail } => self.try_again(entry, active, &format!("the agent failed: {detail}")),
-                TurnOutcome::ContextFull => self.try_again(entry, active, "the agent's context was full"),
-                TurnOutcome::Stopped => {
-                    let why = match stopped {
-                        None => "the turn was stopped",
-                        Some(StopReason::Deadline) => "the turn was stopped: it took longer than it may",
-                        Some(StopReason::Stalled) => "the turn was stopped: it was silent for longer than its limit",
-                        Some(StopReason::Budget) => "the turn was stopped: its budget was used up",
-                        Some(StopReason::Withdrawn) => "the turn was stopped: the task is no longer wanted",
-                    };
-                    self.try_again(entry, active, why)
-                }
-                TurnOutcome::UsageLimited { until } => {
-                    let mut records = vec![self.attempt_ended(active, "the agent's usage limit was reached", false, None)];
-                    let until = until.unwrap_or_else(|| self.backoff(entry));
-                    records.push(Record::Waiting { task: attempt.task, until });
-                    records
-                }
-                TurnOutcome::Overloaded { reason } => {
-                    self.again(entry, active, &format!("the agent's service: {reason}"), false, None)
-                }
-                TurnOutcome::NeedsInput { question } => {
-                    self.hold_ended(active, HoldReason::Question, format!("the agent asks: {question}"))
-                }
-                TurnOutcome::Refused { reason } => {
-                    self.hold_ended(active, HoldReason::Question, format!("the agent declined the task: {reason}"))
-                }
-                TurnOutcome::Authentication { reason } => self.hold_ended(
-                    active,
-                    HoldReason::Authentication,
-                    format!("the agent cannot be used until a person has seen to it: {reason}"),
-                ),
-                TurnOutcome::Drifted { detail } => {
-                    let question = format!("the agent speaks a protocol that its backend does not know: {detail}");
-                    self.hold_ended(active, HoldReason::Question, question)
-                }
-            },
+            Collected::Nothing { blocked, dirty, rescued } => {
+                let kept = rescued.map(|commit| Record::Rescued { attempt, commit });
+                let follows = match blocked {
+                    Some(reason) => self.hold_blocked(active, &reason),
+                    None => self.nothing_done(entry, active, (outcome, stopped), dirty),
+                };
+                kept.into_iter().chain(follows).collect()
+            }
+        }
+    }
+
+    /// A turn that left no commit: what follows is in how it ended.
+    fn nothing_done(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        (outcome, stopped): (&TurnOutcome, Option<StopReason>),
+        dirty: bool,
+    ) -> Vec<Record> {
+        match outcome {
+            TurnOutcome::Completed => {
+                let what = if dirty { "the work was left uncommitted: commit it" } else { "nothing was committed" };
+                let finding = Finding::new(Severity::Error, "commit/missing", format!("the session ended, but {what}"));
+                self.revise(entry, active, vec![finding])
+            }
+            TurnOutcome::Crashed { detail } => self.try_again(entry, active, &format!("the agent failed: {detail}")),
+            TurnOutcome::ContextFull => self.try_again(entry, active, "the agent's context was full"),
+            TurnOutcome::Stopped => {
+                let why = match stopped {
+                    None => "the turn was stopped",
+                    Some(StopReason::Deadline) => "the turn was stopped: it took longer than it may",
+                    Some(StopReason::Stalled) => "the turn was stopped: it was silent for longer than its limit",
+                    Some(StopReason::Budget) => "the turn was stopped: its budget was used up",
+                    Some(StopReason::Withdrawn) => "the turn was stopped: the task is no longer wanted",
+                };
+                self.try_again(entry, active, why)
+            }
+            TurnOutcome::UsageLimited { until } => {
+                let mut records = vec![self.attempt_ended(active, "the agent's usage limit was reached", false, None)];
+                let until = until.unwrap_or_else(|| self.backoff(entry));
+                records.push(Record::Waiting { task: entry.task.id.clone(), until });
+                records
+            }
+            TurnOutcome::Overloaded { reason } => self.again(entry, active, &format!("the agent's service: {reason}"), false, None),
+            TurnOutcome::NeedsInput { question } => {
+                self.hold_ended(active, HoldReason::Question, format!("the agent asks: {question}"))
+            }
+            TurnOutcome::Refused { reason } => {
+                self.hold_ended(active, HoldReason::Question, format!("the agent declined the task: {reason}"))
+            }
+            TurnOutcome::Authentication { reason } => self.hold_ended(
+                active,
+                HoldReason::Authentication,
+                format!("the agent cannot be used until a person has seen to it: {reason}"),
+            ),
+            TurnOutcome::Drifted { detail } => {
+                let question = format!("the agent speaks a protocol that its backend does not know: {detail}");
+                self.hold_ended(active, HoldReason::Question, question)
+            }
         }
     }
 

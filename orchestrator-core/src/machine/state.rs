@@ -108,6 +108,8 @@ pub struct TaskEntry {
     pub leftovers: BTreeMap<u32, String>,
     /// Refs that keep the heads of attempts which did not land.
     pub kept_refs: BTreeMap<u32, String>,
+    /// What its attempts have left that could be of use to the next.
+    pub predecessor: Option<Predecessor>,
     /// What is kept of its turns, by attempt.
     pub kept: BTreeMap<u32, Vec<KeptArtifact>>,
     /// Why it is no longer wanted, if it is not.
@@ -141,8 +143,6 @@ pub struct Waiting {
     pub until: Timestamp,
     /// What a person has allowed already.
     pub grants: BTreeSet<Grant>,
-    /// What the last attempt left, if the target had moved away from it.
-    pub predecessor: Option<Predecessor>,
     /// What a person said to the last attempt's question.
     pub advice: Option<String>,
 }
@@ -217,8 +217,10 @@ pub struct Attempt {
     pub session: Option<SessionRef>,
     /// Its head, as last seen in its own repository.
     pub head: Option<CommitId>,
-    /// What the attempt before left, if the target had moved away from it.
+    /// What an attempt before left that could be of use.
     pub predecessor: Option<Predecessor>,
+    /// The commit of ours that keeps what it has not committed.
+    pub rescued: Option<CommitId>,
     /// What a person said to the question of the attempt before.
     pub advice: Option<String>,
     /// Whether it was asked for a missing handoff: that is done once.
@@ -455,6 +457,7 @@ impl TaskEntry {
             cleanups: BTreeMap::new(),
             leftovers: BTreeMap::new(),
             kept_refs: BTreeMap::new(),
+            predecessor: None,
             kept: BTreeMap::new(),
             withdrawn: None,
             report: None,

@@ -230,6 +230,8 @@ pub enum Collected {
         blocked: Option<String>,
         /// Whether the workspace holds uncommitted work.
         dirty: bool,
+        /// The commit of ours that keeps it.
+        rescued: Option<CommitId>,
     },
     /// The head could not be taken in: it does not descend from the base, is damaged, too large, or gone.
     Unusable {
@@ -244,7 +246,7 @@ pub enum Collected {
 pub enum WorkspaceFate {
     /// Gone, with proof that nothing was lost.
     Removed {
-        /// The ref in our repository that keeps its head, where the target does not contain it.
+        /// The ref in our repository that keeps its head, where the target does not contain it, or its uncommitted work.
         kept: Option<String>,
     },
     /// Still there.
@@ -473,6 +475,13 @@ pub enum Record {
         attempt: AttemptId,
         /// By name, such as `turn-1/stdout`.
         files: Vec<KeptArtifact>,
+    },
+    /// What an attempt had not committed is kept as a commit of ours.
+    Rescued {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The commit.
+        commit: CommitId,
     },
     /// There is a commit without a handoff that can be read: a turn for that alone is due.
     RepairAsked {

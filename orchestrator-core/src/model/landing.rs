@@ -45,18 +45,18 @@ pub enum MergeFailure {
     },
 }
 
-/// What an attempt that could not land on a target that had moved leaves to the next.
+/// What an attempt that could not land leaves to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Predecessor {
     /// Its head; kept, and readable from the next attempt's repository.
     pub head: CommitId,
-    /// The target's tip that it did not fit: the next attempt's base contains it.
+    /// The target's tip that it did not fit, or its base: the next attempt's base contains it.
     pub tip: CommitId,
     /// What was in the way.
     pub obstacle: Obstacle,
 }
 
-/// Why work does not fit a target that has moved.
+/// Why work could not land.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Obstacle {
@@ -65,6 +65,8 @@ pub enum Obstacle {
         /// The paths in conflict.
         paths: Vec<RepoPath>,
     },
+    /// It ended before its work was committed; the head is what it left, as we found it.
+    Unfinished,
     /// They merge, and gates are red on the result.
     Gates {
         /// One for each red gate.

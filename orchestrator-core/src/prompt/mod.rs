@@ -66,21 +66,33 @@ fn wanted(text: &mut String, contract: &Contract) {
 
 fn earlier(text: &mut String, predecessor: &Predecessor) {
     let Predecessor { head, tip, obstacle } = predecessor;
-    let why = match obstacle {
+    let story = match obstacle {
+        Obstacle::Unfinished => format!(
+            "An earlier attempt ended before it had committed anything. What it left is kept as commit {head}; read it for reference \
+             (`git diff {tip} {head}`), and take over what is good."
+        ),
         Obstacle::Conflict { paths } => {
             let paths: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
-            format!("could not be merged into {tip}, which your base contains, because of {}.", paths.join(", "))
+            did_not_fit(
+                head,
+                tip,
+                &format!("could not be merged into {tip}, which your base contains, because of {}.", paths.join(", ")),
+            )
         }
         Obstacle::Gates { findings } => {
             let listed: Vec<_> = findings.iter().map(ToString::to_string).collect();
-            format!("was merged into {tip}, which your base contains, and the result failed:\n\n{}", fenced(&listed.join("\n")))
+            let listed = fenced(&listed.join("\n"));
+            did_not_fit(head, tip, &format!("was merged into {tip}, which your base contains, and the result failed:\n\n{listed}"))
         }
     };
-    let _ = write!(
-        text,
+    let _ = write!(text, "{story}\n\n");
+}
+
+fn did_not_fit(head: &CommitId, tip: &CommitId, why: &str) -> String {
+    format!(
         "An earlier attempt did this already, but the target moved meanwhile: its head {head} {why}\nRead it for reference \
-         (`git diff {tip}...{head}`), and do the task anew on what is there now.\n\n"
-    );
+         (`git diff {tip}...{head}`), and do the task anew on what is there now."
+    )
 }
 
 fn repair(context: &PromptContext<'_>, why: &str) -> String {

@@ -171,7 +171,7 @@ fn a_tasks_own_budget_parks_it() {
         outcome: TurnOutcome::Completed,
         usage: Usage { input_tokens: 20, output_tokens: 0, usd: 0.0 },
     });
-    world.answer(&collect(&world), |effect| collected(effect, Collected::Nothing { blocked: None, dirty: false }));
+    world.answer(&collect(&world), |effect| collected(effect, Collected::Nothing { blocked: None, dirty: false, rescued: None }));
     assert_eq!(to_the_end(&mut world), EndReason::Blocked);
     let reason = format!("{:?}", world.state.tasks()[0].phase);
     assert!(reason.contains("its 15 tokens are used up"), "{reason}");
@@ -238,7 +238,7 @@ fn a_usage_limit_waits_for_its_reset_and_spends_no_attempt() {
         outcome: TurnOutcome::UsageLimited { until: Some(until) },
         usage: Usage::default(),
     });
-    world.answer(&collect(&world), |effect| collected(effect, Collected::Nothing { blocked: None, dirty: false }));
+    world.answer(&collect(&world), |effect| collected(effect, Collected::Nothing { blocked: None, dirty: false, rescued: None }));
     assert_eq!(wake_at(&world.state, &world.policy, Timestamp(world.now)), Some(until));
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
     assert_eq!(dispatched(&world), ["A#1", "A#2"]);

@@ -74,7 +74,9 @@ fn states() -> Vec<(&'static str, World)> {
     while parked.open_effects().iter().any(|(_, what)| !matches!(what, Effect::CleanUp { .. } | Effect::Report { .. })) {
         let (effect, what) = parked.open_effects().remove(0);
         let event = match what {
-            Effect::Collect { .. } => collected(effect, Collected::Nothing { blocked: Some("no".into()), dirty: false }),
+            Effect::Collect { .. } => {
+                collected(effect, Collected::Nothing { blocked: Some("no".into()), dirty: false, rescued: None })
+            }
             Effect::Review { .. } => EventKind::Reviewed { effect, reviews: vec![review(commit(7), vec![crate::world::error()])] },
             what => parked.good(effect, &what),
         };
@@ -166,8 +168,8 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
         ("stop sent", EventKind::StopSent { effect }),
         ("collected, work", collected(effect, Collected::Work(submission(commit(50))))),
         ("collected, without a handoff", collected(effect, Collected::Work(silent(commit(50))))),
-        ("collected, nothing", collected(effect, Collected::Nothing { blocked: None, dirty: true })),
-        ("collected, blocked", collected(effect, Collected::Nothing { blocked: Some("why".into()), dirty: false })),
+        ("collected, nothing", collected(effect, Collected::Nothing { blocked: None, dirty: true, rescued: None })),
+        ("collected, blocked", collected(effect, Collected::Nothing { blocked: Some("why".into()), dirty: false, rescued: None })),
         ("collected, unusable", collected(effect, Collected::Unusable { reason: "rewritten".into() })),
         ("reviewed, fine", EventKind::Reviewed { effect, reviews: vec![review(commit(50), Vec::new())] }),
         ("reviewed, findings", EventKind::Reviewed { effect, reviews: vec![review(commit(50), vec![crate::world::error()])] }),

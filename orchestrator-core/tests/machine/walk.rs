@@ -23,7 +23,7 @@ fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> Eve
             EventKind::TurnEnded { effect, outcome: TurnOutcome::Authentication { reason: "x".into() }, usage: Usage::default() }
         }
         (Effect::RunTurn { .. }, 3) => EventKind::Interrupted { effect },
-        (Effect::Collect { .. }, 0) => collected(effect, Collected::Nothing { blocked: None, dirty: true }),
+        (Effect::Collect { .. }, 0) => collected(effect, Collected::Nothing { blocked: None, dirty: true, rescued: None }),
         (Effect::Collect { .. }, 1) => collected(effect, Collected::Unusable { reason: "x".into() }),
         (Effect::Collect { .. }, 2) => EventKind::Interrupted { effect },
         (Effect::Review { head, .. }, 0) => EventKind::Reviewed { effect, reviews: vec![review(*head, findings())] },
@@ -37,7 +37,9 @@ fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> Eve
             let handoff = HandoffReport::Broken { reason: "x".into() };
             collected(effect, Collected::Work(Submission { handoff, ..submission(commit(77)) }))
         }
-        (Effect::Collect { .. }, 4) => collected(effect, Collected::Nothing { blocked: Some("x".into()), dirty: false }),
+        (Effect::Collect { .. }, 4) => {
+            collected(effect, Collected::Nothing { blocked: Some("x".into()), dirty: false, rescued: None })
+        }
         (Effect::CheckTip { gate, .. }, 0..=2) => {
             EventKind::TipChecked { effect, report: report(gate.clone(), format!("{:040x}", 8).parse().expect("an id"), 1) }
         }

@@ -1,0 +1,155 @@
+//! Keeping what a worker left uncommitted: raw bytes, no filters, in a commit of our own (law 4).
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    path::Path,
+};
+
+use super::{GitError, Trusted, Workspace, cli::io_error};
+use crate::model::{AttemptId, BlobId, CommitId, RepoPath};
+
+/// A file larger than this is not kept, in bytes: the workspace then stays as it is.
+const MAX_FILE: u64 = 50 << 20;
+/// More uncommitted files than this are not kept.
+const MAX_FILES: usize = 5000;
+
+/// Uncommitted work, kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rescued {
+    /// A commit on top of the head, with everything that differed.
+    pub commit: CommitId,
+    /// The ref that keeps it.
+    pub kept: String,
+    /// What could not be kept: nested repositories, sockets, files that are too large. Empty is proof that nothing is lost.
+    pub left_out: Vec<RepoPath>,
+}
+
+/// What one uncommitted path is.
+enum Left {
+    Gone,
+    Content { mode: &'static str, bytes: Vec<u8> },
+    Unkeepable,
+}
+
+impl Workspace {
+    /// Keeps all that differs from `head`, deletions and untracked files included, ignored and brought ones not, as a commit
+    /// under a ref of ours. `None` when nothing differs. Doing it again replaces what was kept.
+    ///
+    /// # Errors
+    /// When the workspace cannot be read, or git fails.
+    pub async fn rescue(&self, trusted: &Trusted, head: CommitId) -> Result<Option<Rescued>, GitError> {
+        let mut paths = self.uncommitted(trusted, head, MAX_FILES + 1).await?;
+        if paths.is_empty() {
+            return Ok(None);
+        }
+        let mut left_out = paths.split_off(paths.len().min(MAX_FILES));
+        let mut lines = Vec::new();
+        for path in paths {
+            let found = look(&self.tree(), &path).map_err(io_error(&self.tree().join(path.to_path())))?;
+            let (mode, id) = match found {
+                Left::Gone => ("0", "0".repeat(40)),
+                Left::Content { mode, bytes } => {
+                    let call = trusted.call().args(["hash-object", "-w", "--stdin", "--no-filters"]);
+                    (mode, call.input(bytes).id::<BlobId>().await?.to_string())
+                }
+                Left::Unkeepable => {
+                    left_out.push(path);
+                    continue;
+                }
+            };
+            lines.extend_from_slice(format!("{mode} {id}\t").as_bytes());
+            lines.extend_from_slice(path.as_bytes());
+            lines.push(0);
+        }
+        let scratch = tempfile::tempdir_in(trusted.dir()).map_err(io_error(trusted.dir()))?;
+        let index = scratch.path().join("index");
+        let with_index = || trusted.call().var("GIT_INDEX_FILE", &index);
+        with_index().args(["read-tree"]).args([head.to_string()]).run().await?;
+        with_index().args(["update-index", "--add", "--remove", "-z", "--index-info"]).input(lines).run().await?;
+        let tree: String = with_index().args(["write-tree"]).text().await?;
+        let message = format!("Uncommitted work of attempt {}, as it was found\n", self.attempt);
+        let commit = trusted.call().args(["commit-tree", "-p"]).args([head.to_string()]).args(["-F", "-"]).args([tree]);
+        let commit: CommitId = commit.input(message).id().await?;
+        let kept = Self::rescue_ref(&self.attempt);
+        trusted.call().args(["update-ref"]).args([kept.clone(), commit.to_string()]).run().await?;
+        Ok(Some(Rescued { commit, kept, left_out }))
+    }
+
+    /// The ref that keeps what an attempt left uncommitted.
+    #[must_use]
+    pub fn rescue_ref(attempt: &AttemptId) -> String {
+        format!("refs/orchestrator/rescue/{}/{}", attempt.task, attempt.number)
+    }
+}
+
+fn look(tree: &Path, path: &RepoPath) -> io::Result<Left> {
+    let whole = tree.join(path.to_path());
+    let through_link = |parent: &Path| parent.symlink_metadata().is_ok_and(|meta| !meta.is_dir());
+    if whole.ancestors().skip(1).take_while(|parent| *parent != tree).any(through_link) {
+        // A directory that became a link or a file: what was beneath it is gone.
+        return Ok(Left::Gone);
+    }
+    let meta = match whole.symlink_metadata() {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Left::Gone),
+        Err(error) => return Err(error),
+    };
+    if meta.is_symlink() {
+        let target = std::fs::read_link(&whole)?;
+        return Ok(Left::Content { mode: "120000", bytes: target.as_os_str().as_bytes().to_vec() });
+    }
+    if !meta.is_file() || meta.len() > MAX_FILE {
+        return Ok(Left::Unkeepable);
+    }
+    let mut bytes = Vec::new();
+    open_beneath(tree, path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Ok(Left::Unkeepable);
+    }
+    let mode = if meta.permissions().mode() & 0o111 == 0 { "100644" } else { "100755" };
+    Ok(Left::Content { mode, bytes })
+}
+
+/// Opens a regular file beneath a directory that a worker can write: no component may be a link, and a FIFO does not block.
+///
+/// # Errors
+/// As `openat`, and when it is no regular file.
+pub fn open_beneath(directory: &Path, name: &RepoPath) -> io::Result<File> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let safe = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at = openat(CWD, directory, safe | OFlags::DIRECTORY, Mode::empty())?;
+    let mut parts = name.as_bytes().split(|byte| *byte == b'/').peekable();
+    while let Some(part) = parts.next() {
+        let kind = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
+        at = openat(&at, part, safe | kind, Mode::empty())?;
+    }
+    let file = File::from(at);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_regular_files_beneath_the_directory_is_opened() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let outside = dir.path().join("outside");
+        std::fs::write(&outside, "secret").expect("writes");
+        let inside = dir.path().join("inside");
+        std::fs::create_dir_all(inside.join("sub")).expect("makes");
+        std::fs::write(inside.join("sub/file"), "fine").expect("writes");
+        std::os::unix::fs::symlink(&outside, inside.join("link")).expect("links");
+        std::os::unix::fs::symlink(dir.path(), inside.join("up")).expect("links");
+        rustix::fs::mknodat(rustix::fs::CWD, inside.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .expect("makes a fifo");
+        let open = |name: &str| open_beneath(&inside, &name.parse().expect("a path")).map(|_| ()).map_err(|error| error.kind());
+        assert_eq!(open("sub/file"), Ok(()));
+        assert_eq!(open("absent"), Err(io::ErrorKind::NotFound));
+        for bad in ["link", "up/outside", "fifo", "sub"] {
+            assert!(open(bad).is_err_and(|kind| kind != io::ErrorKind::NotFound), "{bad}");
+        }
+    }
+}
