@@ -93,6 +93,7 @@
 pub mod agent;
 #[cfg(feature = "driver")]
 pub mod driver;
+mod failpoint;
 pub mod gate;
 #[cfg(feature = "git")]
 pub mod git;

@@ -11,12 +11,12 @@ use std::{
 ///
 /// One line differs from the first design: `git` may import `process` and `port`. Every call of git is a child with a deadline
 /// that must die with its children, which is just what `process` does; and an edit that lands is said in the port's words.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("machine", &["model"]),
     ("port", &["model"]),
     ("process", &["model"]),
-    ("git", &["model", "port", "process"]),
+    ("git", &["failpoint", "model", "port", "process"]),
     ("prompt", BOX),
     ("source", BOX),
     ("review", BOX),
@@ -25,12 +25,31 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("agent", BOX),
     ("status", &["model", "machine"]),
     ("guide", &[]),
-    ("driver", &["model", "machine", "port", "process", "git", "prompt", "source", "review", "gate", "store", "agent", "status"]),
+    // Places at which a test may kill the process: nothing, but for tests.
+    ("failpoint", &[]),
+    (
+        "driver",
+        &[
+            "failpoint",
+            "model",
+            "machine",
+            "port",
+            "process",
+            "git",
+            "prompt",
+            "source",
+            "review",
+            "gate",
+            "store",
+            "agent",
+            "status",
+        ],
+    ),
     ("lib", &["agent", "driver", "machine", "model", "port", "source", "status"]),
 ];
 
 /// What ships in the box behind the ports.
-const BOX: &[&str] = &["model", "port", "process", "git"];
+const BOX: &[&str] = &["failpoint", "model", "port", "process", "git"];
 
 fn sources(directory: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("a directory of sources").flatten() {

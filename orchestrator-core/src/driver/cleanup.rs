@@ -11,13 +11,32 @@ impl World {
     /// Removes a workspace if that loses nothing; else says what it would lose (law 4).
     pub(super) async fn clean_up(&self, attempt: &AttemptId, tip: Option<CommitId>) -> WorkspaceFate {
         let workspace = self.workspaces.of(attempt);
-        if !workspace.root().exists() {
-            return WorkspaceFate::Removed { kept: None };
-        }
-        match self.try_clean_up(&workspace, tip).await {
+        let settled = if workspace.root().exists() {
+            self.try_clean_up(&workspace, tip).await
+        } else {
+            self.finish_removal(&workspace, tip).await
+        };
+        match settled {
             Ok(fate) => fate,
             Err(error) => WorkspaceFate::Kept { reason: with_source(&error) },
         }
+    }
+
+    /// A removal that was begun, and proven then, before we died: what is left of it is removed, and what keeps its work is said.
+    async fn finish_removal(&self, workspace: &Workspace, tip: Option<CommitId>) -> Result<WorkspaceFate, GitError> {
+        workspace.remove()?;
+        let keeps = self.trusted.refs(&Trusted::keep_refs(&workspace.attempt)).await?;
+        let mut kept = None;
+        if let Some(last) = keeps.last() {
+            let head = self.trusted.commit_of(last).await?;
+            if matches!(tip, Some(tip) if self.trusted.contains(tip, head).await?) {
+                self.trusted.forget(&Trusted::keep_refs(&workspace.attempt)).await?;
+            } else {
+                kept = Some(last.clone());
+            }
+        }
+        let rescued = self.trusted.refs(&Workspace::rescue_ref(&workspace.attempt)).await?.pop();
+        Ok(WorkspaceFate::Removed { kept: rescued.or(kept) })
     }
 
     async fn try_clean_up(&self, workspace: &Workspace, tip: Option<CommitId>) -> Result<WorkspaceFate, GitError> {

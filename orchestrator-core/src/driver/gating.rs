@@ -7,6 +7,7 @@ use super::{
     effects::{World, with_source},
 };
 use crate::{
+    failpoint::reach,
     gate::{CacheOf, GateCaches, run_gate},
     model::{ContentHash, EffectId, GateOutcome, GateReport, GateSpec, Span, TreeId},
     process::Captured,
@@ -59,7 +60,9 @@ impl World {
         let (outcome, output, tail, environment) = match exported.await {
             Ok(()) => {
                 cached(false).await;
+                reach("before gate");
                 let run = run_gate(&gate, &directory, &self.environment, &mark).await;
+                reach("after gate");
                 cached(true).await;
                 let complained = run.stderr.end(1000);
                 let tail =

@@ -7,7 +7,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Answer, ContentHash, RunMode};
+use crate::{
+    failpoint::reach,
+    model::{Answer, ContentHash, RunMode},
+};
 
 /// What a person tells a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,7 @@ impl Inbox {
 
     /// Takes a letter away, once what it says is in the ledger.
     pub(super) fn consumed(path: &Path) {
+        reach("before letter is taken");
         if let Err(error) = std::fs::remove_file(path) {
             tracing::warn!(path = %path.display(), %error, "a letter could not be taken out of the inbox");
         }

@@ -14,6 +14,7 @@ use super::{
     handle::Notice,
 };
 use crate::{
+    failpoint::reach,
     model::{
         Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Predecessor, SessionRef, Span, Timestamp,
         TurnOutcome, Usage,
@@ -127,7 +128,9 @@ impl World {
             .with_environment(self.worker_environment())
             .with_places(workspace.repository(), contract)
             .with_streams(streams);
+        reach("before turn");
         let mut turn = backend.start(request).await?;
+        reach("after turn began");
         let silence = match backend.capabilities().silence {
             Silence::MeansNothing => None,
             Silence::Beyond(time) => Some(Span(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))),
@@ -163,6 +166,7 @@ impl World {
                     watch.control.stop(self.policy.limits.grace.to_std()).await;
                 }
                 Update::Ended { outcome: ended } => {
+                    reach("after turn ended");
                     outcome.get_or_insert(ended);
                 }
             }

@@ -10,7 +10,10 @@ use std::{
 
 use thiserror::Error;
 
-use crate::process::{Exit, OutputLimits, Spawn, run_to_end};
+use crate::{
+    failpoint::reach,
+    process::{Exit, OutputLimits, Spawn, run_to_end},
+};
 
 /// The oldest git that is used: older ones have known holes when they read a repository that others can write
 /// (CVE-2024-32002, -32004, -32020, -32021, -32465; fixed in 2.39.4).
@@ -265,7 +268,9 @@ impl Call<'_> {
         let spawn = Spawn::new(&self.git.program, &self.directory).args(self.arguments).envs(self.git.environment.clone());
         let spawn = spawn.envs(self.variables);
         let limits = OutputLimits { head: MAX_OUTPUT, tail: 0 };
+        reach(&format!("before git {verb}"));
         let finished = run_to_end(spawn, &self.input, after, limits).await;
+        reach(&format!("after git {verb}"));
         let finished = finished.map_err(|source| GitError::NotFound { program: self.git.program.display().to_string(), source })?;
         let Some(exit) = finished.exit else { return Err(GitError::TimedOut { verb, after }) };
         if finished.stdout.dropped() > 0 {

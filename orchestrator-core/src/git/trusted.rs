@@ -195,6 +195,14 @@ impl Trusted {
         self.call().args(["update-ref", TARGET]).args([tip.to_string()]).run().await
     }
 
+    /// The commit that a ref of ours names.
+    ///
+    /// # Errors
+    /// When there is no such ref.
+    pub async fn commit_of(&self, reference: &str) -> Result<CommitId, GitError> {
+        self.call().args(["rev-parse", "--verify", "--end-of-options"]).args([format!("{reference}^{{commit}}")]).id().await
+    }
+
     /// A commit's tree.
     ///
     /// # Errors
@@ -418,6 +426,15 @@ impl Trusted {
         let with_index = || self.call().var("GIT_INDEX_FILE", &index).var("GIT_WORK_TREE", into);
         with_index().args(["-c", "core.bare=false", "read-tree"]).args([tree.to_string()]).run().await?;
         with_index().args(["-c", "core.bare=false", "checkout-index", "--all", "--force", "--quiet"]).transfers().run().await
+    }
+
+    /// Refs of ours at or beneath this one, in their order.
+    ///
+    /// # Errors
+    /// As `git for-each-ref`.
+    pub async fn refs(&self, prefix: &str) -> Result<Vec<String>, GitError> {
+        let call = self.call().args(["for-each-ref", "--sort=version:refname", "--format=%(refname)", "--end-of-options"]);
+        Ok(call.args([prefix]).text().await?.lines().map(str::to_owned).collect())
     }
 
     /// Deletes refs of ours.

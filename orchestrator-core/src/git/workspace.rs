@@ -18,7 +18,10 @@ use std::{
 };
 
 use super::{GitError, Trusted, cli::io_error, trusted::split_nul};
-use crate::model::{AttemptId, CommitId, Pattern, RepoPath};
+use crate::{
+    failpoint::reach,
+    model::{AttemptId, CommitId, Pattern, RepoPath},
+};
 
 /// All workspaces of a state directory.
 #[derive(Debug, Clone)]
@@ -121,6 +124,7 @@ impl Workspace {
             std::fs::remove_dir_all(&self.root).map_err(io_error(&self.root))?;
         }
         let (repository, out) = (self.repository(), self.out());
+        reach("before workspace");
         std::fs::create_dir_all(&out).map_err(io_error(&out))?;
         let git = &trusted.git;
         let initial = format!("--initial-branch={}", trusted.target().short());
@@ -137,6 +141,7 @@ impl Workspace {
                 trusted.identity.section()
             ),
         )?;
+        reach("workspace, configured");
         let branch = self.attempt.branch();
         let refs = format!("create {} {base}\ncreate {} {base}\n", branch.full(), trusted.target().full());
         git.with_dir(&repository).args(["update-ref", "--stdin"]).input(refs).run().await?;
@@ -156,7 +161,10 @@ impl Workspace {
     /// When the file that says so cannot be written.
     pub fn seal(&self) -> Result<(), GitError> {
         let ready = self.root.join("ready");
-        std::fs::write(&ready, "").map_err(io_error(&ready))
+        reach("before workspace is whole");
+        std::fs::write(&ready, "").map_err(io_error(&ready))?;
+        reach("after workspace is whole");
+        Ok(())
     }
 
     /// The head of the attempt's branch, read from its files: no git runs where the worker can write.
@@ -232,12 +240,15 @@ impl Workspace {
     pub fn remove(&self) -> Result<(), GitError> {
         // Renamed first, so that what a crash leaves behind is not taken for a workspace.
         let gone = self.root.with_file_name(format!(".gone-{}", self.attempt.slug()));
+        reach("before removal");
         if self.root.exists() {
             std::fs::rename(&self.root, &gone).map_err(io_error(&self.root))?;
         }
+        reach("removal, renamed");
         if gone.exists() {
             std::fs::remove_dir_all(&gone).map_err(io_error(&gone))?;
         }
+        reach("after removal");
         Ok(())
     }
 }

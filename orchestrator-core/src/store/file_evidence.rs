@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
+    failpoint::reach,
     model::ContentHash,
     port::{EvidenceError, EvidenceStore, Stored},
 };
@@ -60,9 +61,11 @@ impl EvidenceStore for FileEvidence {
         let path = self.path(hash);
         let directory = path.parent().unwrap_or(&self.root);
         tokio::fs::create_dir_all(directory).await.map_err(failed("making", directory))?;
+        reach("before evidence");
         scratch.persist(&path).map_err(|error| failed("writing", &path)(error.error))?;
         let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
         synced.map_err(failed("flushing", directory))?;
+        reach("after evidence");
         Ok(Stored { hash, size, truncated })
     }
 

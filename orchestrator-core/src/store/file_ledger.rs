@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    failpoint::reach,
     model::{ContentHash, Record, Timestamp},
     port::{Epoch, Ledger, LedgerEntry, LedgerError, Opening, Sequence},
 };
@@ -172,11 +173,15 @@ impl Writer {
         let mut line = format!("{hash} ").into_bytes();
         line.extend_from_slice(&json);
         line.push(b'\n');
-        if let Err(error) = self.file.write_all(&line).and_then(|()| self.file.sync_data()) {
+        reach("before append");
+        let written = self.file.write_all(&line);
+        reach("append, not flushed");
+        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
             self.file.set_len(self.length)?;
             self.file.seek(SeekFrom::Start(self.length))?;
             return Err(error);
         }
+        reach("after append");
         self.length += line.len() as u64;
         self.tail = Tail { epoch: self.tail.epoch, next: self.tail.next + records.len() as u64, hash };
         Ok(())
