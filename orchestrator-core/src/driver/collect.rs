@@ -106,6 +106,7 @@ impl World {
     /// The head and all that git says of it; `None` if there is no commit on top of the base.
     async fn take_in(&self, workspace: &Workspace, base: CommitId, turn: u32) -> Result<Option<Submission>, GitError> {
         let trusted = &self.trusted;
+        workspace.is_readable()?;
         let keep = Trusted::keep_ref(&workspace.attempt, turn);
         let branch = workspace.attempt.branch();
         let head = trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await?;
