@@ -14,6 +14,7 @@ use std::{
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -144,16 +145,14 @@ fn start(sandbox: &Sandbox, kill_at: Option<usize>, names: Option<&Path>) -> (Ex
     command.envs(names.map(|path| ("ORCHESTRATOR_FAILPOINTS", path)));
     let began = Instant::now();
     let mut child = command.spawn().expect("starts");
-    loop {
-        if let Some(status) = child.try_wait().expect("can be waited for") {
-            return (status, began.elapsed());
-        }
-        if began.elapsed() > CONVERGES {
-            drop(child.kill());
-            panic!("it did not end within {CONVERGES:?}, killed at {kill_at:?}");
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let (id, (told, ended)) = (child.id(), mpsc::channel());
+    let waits = std::thread::spawn(move || told.send(child.wait()));
+    let status = ended.recv_timeout(CONVERGES).unwrap_or_else(|_| {
+        drop(Command::new("kill").args(["-9", &id.to_string()]).status());
+        panic!("it did not end within {CONVERGES:?}, killed at {kill_at:?}");
+    });
+    waits.join().expect("waits").expect("somebody listens");
+    (status.expect("can be waited for"), began.elapsed())
 }
 
 /// Kills at one point, perhaps once more while it recovers, starts again, and checks the world. How long the restart took.
@@ -238,9 +237,8 @@ fn check(sandbox: &Sandbox, scenario: &Scenario) {
             );
         }
     }
-    for path in locks(&sandbox.state()).into_iter().chain(locks(&remote)) {
-        panic!("a lock was left: {}", path.display());
-    }
+    let left: Vec<_> = [locks(&sandbox.state()), locks(&remote)].concat();
+    assert_eq!(left, Vec::<std::path::PathBuf>::new(), "no lock was left");
     let path = sandbox.state().canonicalize().expect("is there");
     let mark = ContentHash::of(path.as_os_str().as_encoded_bytes()).to_string();
     assert_eq!(marked(&mark[..16]), Vec::<i32>::new(), "no process lives");
