@@ -186,7 +186,7 @@ fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Option<EventKi
 #[derive(Default)]
 struct Laws {
     told: usize,
-    turns: BTreeSet<String>,
+    turns: BTreeMap<String, BTreeSet<u32>>,
     open: BTreeSet<u64>,
     stops: BTreeMap<u64, StopReason>,
 }
@@ -198,10 +198,11 @@ impl Laws {
                 Record::Requested { effect, what, .. } => {
                     assert!(self.open.insert(effect.0), "effect {effect} was asked for once");
                     if let Effect::RunTurn { attempt, turn, .. } = what {
-                        assert!(
-                            self.turns.insert(format!("{attempt}.{turn}")),
-                            "no agent is started twice for {attempt}, turn {turn}"
-                        );
+                        let turns = self.turns.entry(attempt.to_string()).or_default();
+                        assert!(turns.insert(*turn), "no agent is started twice for {attempt}, turn {turn}");
+                        // One more for a missing handoff.
+                        let most = world.policy.limits.turns as usize + 1;
+                        assert!(turns.len() <= most, "{attempt} has no more turns than the policy allows");
                     }
                     if let Effect::StopTurn { turn, why, .. } = what {
                         assert!(self.stops.insert(turn.0, *why).is_none(), "a turn is told to stop once");
