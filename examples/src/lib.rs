@@ -82,7 +82,20 @@ impl View {
     fn line(&mut self, attempt: Option<&AttemptId>, line: &str, record: &Record) {
         let text = attempt.map_or_else(|| line.to_owned(), |attempt| format!("{:<8} {line}", attempt.to_string()));
         let Some((all, bars)) = &mut self.bars else { return self.print(&text) };
+        if let Record::HoldOpened { hold } = record {
+            // Nobody works on it until it is answered.
+            bars.extract_if(|attempt, _| attempt.task == hold.task).for_each(|(_, bar)| bar.finish_and_clear());
+        }
         let Some(attempt) = attempt else { return self.print(&text) };
+        let notable = match record {
+            Record::Judged { verdict, .. } => !matches!(verdict, Verdict::Accept),
+            Record::RepairAsked { .. } | Record::TipReported { .. } => true,
+            _ => false,
+        };
+        if notable {
+            // What would be gone with the next line of the bar.
+            drop(all.println(&text));
+        }
         let over = matches!(record, Record::Landed { .. } | Record::AttemptEnded { .. } | Record::WorkspaceSettled { .. });
         if over {
             bars.remove(attempt).into_iter().for_each(|bar| bar.finish_and_clear());
