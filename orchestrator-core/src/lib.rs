@@ -93,6 +93,7 @@
 pub mod agent;
 #[cfg(feature = "driver")]
 pub mod driver;
+#[cfg(any(feature = "git", feature = "store"))]
 mod failpoint;
 pub mod gate;
 #[cfg(feature = "git")]
