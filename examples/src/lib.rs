@@ -30,6 +30,8 @@ pub async fn show(mut notices: Receiver<Notice>) {
                 }
             }
             Ok(Notice::Activity { attempt, text }) => view.activity(&attempt, &text),
+            Ok(Notice::Observed { attempt, what }) => view.print(&format!("warning: {attempt}: {what}")),
+            Ok(Notice::Gap { missed, .. }) => view.print(&format!("warning: {missed} heartbeats were missed, for a cause unknown")),
             Ok(Notice::Drift { attempt, towards, paths }) => {
                 let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();
                 view.print(&format!("warning: {attempt} drifts towards {towards}: it touches {}", paths.join(", ")));

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::Command;
+use super::{Command, Observation};
 use crate::{
     git::Look,
-    model::{Answer, AttemptId, RepoPath, RunMode},
+    model::{Answer, AttemptId, RepoPath, RunMode, Timestamp},
     port::LedgerEntry,
     status::Snapshot,
 };
@@ -29,6 +29,20 @@ pub enum Notice {
     Heartbeat {
         /// One for each workspace that was found.
         looks: Arc<Vec<Look>>,
+    },
+    /// A heartbeat found a workspace not as it was lent. Told when it becomes so.
+    Observed {
+        /// Whose.
+        attempt: AttemptId,
+        /// What.
+        what: Observation,
+    },
+    /// There was no heartbeat for much longer than there should be.
+    Gap {
+        /// When the last one was.
+        since: Timestamp,
+        /// How many were missed.
+        missed: u64,
     },
     /// A worker touches, in a commit or not, what another open attempt touches or may change. Told once for each path of two
     /// attempts; nothing follows from it but a conflict, perhaps.

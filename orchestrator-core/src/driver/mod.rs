@@ -15,6 +15,7 @@ mod builder;
 mod cleanup;
 mod clock;
 mod collect;
+mod discovery;
 mod drift;
 mod effects;
 mod error;
@@ -28,6 +29,7 @@ mod turn;
 mod views;
 
 pub use builder::OrchestratorBuilder;
+pub use discovery::Observation;
 pub use error::{BuildError, RoadmapError, RunError};
 pub use handle::{Handle, Notice};
 pub use inbox::{Command, Inbox};

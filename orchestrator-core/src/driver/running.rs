@@ -13,7 +13,9 @@ use tokio::{
 
 use tracing::Instrument as _;
 
-use super::{Command, Inbox, Notice, Orchestrator, RunError, clock::now, drift::Drift, effects::Job, handle::Request};
+use super::{
+    Command, Inbox, Notice, Orchestrator, RunError, clock::now, discovery::Discovery, drift::Drift, effects::Job, handle::Request,
+};
 use crate::{
     git::{Destination, GitError, Look, Lookout},
     machine::{Active, State, Step, apply, decide, wake_at},
@@ -49,6 +51,7 @@ pub(super) struct Running {
     looking: JoinSet<Seen>,
     looks: u32,
     drift: Drift,
+    discovery: Discovery,
 }
 
 /// What one heartbeat saw.
@@ -74,6 +77,7 @@ impl Running {
             looking: JoinSet::new(),
             looks: 0,
             drift: Drift::default(),
+            discovery: Discovery::default(),
         }
     }
 
@@ -95,8 +99,8 @@ impl Running {
         };
         let limits = &self.core.world.policy.limits;
         // A stall is seen at a heartbeat: one that is to be noticed earlier needs more of them.
-        let heartbeat = limits.stall.map_or(limits.heartbeat, |stall| stall.min(limits.heartbeat));
-        let (mut heartbeat, mut inbox) = (every(heartbeat.to_std()), every(INBOX));
+        let period = limits.stall.map_or(limits.heartbeat, |stall| stall.min(limits.heartbeat));
+        let (mut heartbeat, mut inbox) = (every(period.to_std()), every(INBOX));
         loop {
             if let Some(reason) = self.core.state.ended() {
                 return Ok(reason);
@@ -108,7 +112,11 @@ impl Running {
                 Some(event) = self.events.1.recv() => drop(self.tell(event).await?),
                 Some(request) = self.core.requests.1.recv() => self.request(request).await?,
                 Some(seen) = self.looking.join_next() => self.seen(seen).await?,
-                _ = heartbeat.tick() => self.look(),
+                _ = heartbeat.tick() => {
+                    let gap = self.discovery.gap(now(), period);
+                    gap.into_iter().for_each(|gap| drop(self.core.notices.send(gap)));
+                    self.look();
+                }
                 _ = inbox.tick() => self.read_inbox().await?,
                 () = tokio::time::sleep(wake.unwrap_or_default() + Duration::from_millis(1)), if wake.is_some() => {}
             }
@@ -294,7 +302,8 @@ impl Running {
                 self.tell(event).await?;
             }
         }
-        for notice in self.drift.notices(&self.core.state, &touched) {
+        let observed = self.discovery.observed(&self.core.state, &looks);
+        for notice in observed.into_iter().chain(self.drift.notices(&self.core.state, &touched)) {
             drop(self.core.notices.send(notice));
         }
         drop(self.core.notices.send(Notice::Heartbeat { looks: Arc::new(looks) }));

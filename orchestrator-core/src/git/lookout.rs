@@ -20,6 +20,10 @@ pub struct Look {
     pub on_branch: bool,
     /// Commits that the head has and the base has not, and the other way round; `None` if they cannot be counted.
     pub ahead_behind: Option<(u32, u32)>,
+    /// Whether the worker's directory is there.
+    pub tree: bool,
+    /// Whether the head, since it moved last, lacks commits that it had before.
+    pub rewritten: bool,
     /// Whether anything but time differs from the last look.
     pub changed: bool,
 }
@@ -30,6 +34,7 @@ type Stamp = (i64, i64, u64, u64);
 #[derive(Debug)]
 struct Seen {
     stamps: [Stamp; 3],
+    tree: bool,
     base: CommitId,
     look: Look,
     objects: Option<Objects>,
@@ -64,19 +69,29 @@ impl Lookout {
         let branch = workspace.attempt.branch().full();
         let stamps = [repository.join("worktrees/tree/HEAD"), repository.join(branch), repository.join("packed-refs")]
             .map(|path| stamp(&path));
+        let tree = workspace.tree().is_dir();
         if let Some(seen) = self.seen.get_mut(&workspace.attempt)
             && seen.stamps == stamps
             && seen.base == base
+            && seen.tree == tree
         {
             seen.look.changed = false;
             return seen.look.clone();
         }
         let head = workspace.head();
         let before = self.seen.remove(&workspace.attempt);
-        let objects = before.and_then(|seen| seen.objects).or_else(|| Objects::open(&repository).ok());
+        let (was, objects) = before.map_or((None, None), |seen| (Some(seen.look), seen.objects));
+        let objects = objects.or_else(|| Objects::open(&repository).ok());
+        let moved = was.as_ref().and_then(|was| was.head).zip(head).filter(|(from, to)| from != to);
+        let lost = |(from, to): (CommitId, CommitId)| objects.as_ref().and_then(|objects| objects.ahead_behind(to, from).ok());
+        let rewritten = match moved {
+            Some(moved) => lost(moved).is_some_and(|(_, behind)| behind > 0),
+            None => was.is_some_and(|was| was.rewritten),
+        };
         let ahead_behind = head.zip(objects.as_ref()).and_then(|(head, objects)| objects.ahead_behind(head, base).ok());
-        let look = Look { attempt: workspace.attempt.clone(), head, on_branch: workspace.on_branch(), ahead_behind, changed: true };
-        self.seen.insert(workspace.attempt.clone(), Seen { stamps, base, look: look.clone(), objects });
+        let (attempt, on_branch) = (workspace.attempt.clone(), workspace.on_branch());
+        let look = Look { attempt, head, on_branch, ahead_behind, tree, rewritten, changed: true };
+        self.seen.insert(workspace.attempt.clone(), Seen { stamps, tree, base, look: look.clone(), objects });
         look
     }
 }

@@ -1,0 +1,105 @@
+//! What a heartbeat finds that nobody said, each by its name and told once.
+//!
+//! Nothing here decides: each observation has its answer elsewhere, and says which.
+
+use std::collections::BTreeSet;
+
+use super::handle::Notice;
+use crate::{
+    git::Look,
+    machine::State,
+    model::{AttemptId, Span, Timestamp},
+};
+
+/// Something about a workspace that is not as it was lent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Observation {
+    /// The worktree is on another branch, or on none. What is elsewhere does not count: a finding when the turn is over.
+    OffBranch,
+    /// The worker's directory is gone. What was committed counts; the rest is lost, by its worker's own hand.
+    TreeGone,
+    /// The attempt's branch cannot be read. If that is still so when the turn is over, the attempt is over with it.
+    HeadUnreadable,
+    /// The branch lost commits that it had: they were amended or rebased. What counts is what is there in the end; what does
+    /// not descend from the base is refused.
+    Rewritten,
+    /// No attempt of ours is under way in it, and none is being cleaned up. It is left alone.
+    Orphan,
+}
+
+impl std::fmt::Display for Observation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::OffBranch => "its worktree is not on its branch: what is elsewhere does not count",
+            Self::TreeGone => "its directory is gone; what was committed counts",
+            Self::HeadUnreadable => "its branch cannot be read",
+            Self::Rewritten => "its branch lost commits that it had",
+            Self::Orphan => "a workspace that belongs to no attempt under way; it is left alone",
+        })
+    }
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(super) struct Discovery {
+    found: BTreeSet<(AttemptId, Observation)>,
+    /// When the last heartbeat was.
+    last: Option<Timestamp>,
+}
+
+impl Discovery {
+    /// What is new in these looks. What was found before and is still so is not told again; what has gone and comes back, is.
+    pub(super) fn observed(&mut self, state: &State, looks: &[Look]) -> Vec<Notice> {
+        let found: BTreeSet<_> = looks.iter().flat_map(|look| of(state, look)).collect();
+        let new = found.difference(&self.found).cloned();
+        let notices = new.map(|(attempt, what)| Notice::Observed { attempt, what }).collect();
+        self.found = found;
+        notices
+    }
+
+    /// A heartbeat came now. How long there was none, if that was much longer than it should be: the machine slept, or was too
+    /// busy. The cause is not known, and nothing that needed a heartbeat happened meanwhile.
+    pub(super) fn gap(&mut self, now: Timestamp, period: Span) -> Option<Notice> {
+        let last = self.last.replace(now)?;
+        let silent = now.since(last);
+        let missed = silent.0 / period.0.max(1);
+        (missed > MISSED).then(|| Notice::Gap { since: last, missed: missed - 1 })
+    }
+}
+
+/// So many periods without a heartbeat are a gap. One late heartbeat is none.
+const MISSED: u64 = 3;
+
+fn of(state: &State, look: &Look) -> BTreeSet<(AttemptId, Observation)> {
+    let entry = state.task(&look.attempt.task);
+    let active = entry.and_then(|entry| entry.occupying()).is_some_and(|attempt| attempt.id == look.attempt);
+    let number = look.attempt.number;
+    let over = entry.is_some_and(|entry| entry.cleanups.contains_key(&number) || entry.leftovers.contains_key(&number));
+    let observations = [
+        (Observation::OffBranch, active && look.tree && !look.on_branch),
+        (Observation::TreeGone, active && !look.tree),
+        (Observation::HeadUnreadable, active && look.head.is_none()),
+        (Observation::Rewritten, active && look.rewritten),
+        (Observation::Orphan, !active && !over),
+    ];
+    let found = observations.into_iter().filter(|(_, is)| *is);
+    found.map(|(what, _)| (look.attempt.clone(), what)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_heartbeat_is_no_gap_and_a_night_is_one() {
+        let mut discovery = Discovery::default();
+        let mut gap = |at| match discovery.gap(Timestamp(at), Span(1000)) {
+            Some(Notice::Gap { since, missed }) => Some((since.0, missed)),
+            _ => None,
+        };
+        assert_eq!((gap(0), gap(1000), gap(4500)), (None, None, None));
+        assert_eq!(gap(10_004_500), Some((4500, 9999)));
+        assert_eq!(gap(10_005_500), None);
+    }
+}
