@@ -3,7 +3,7 @@
 use orchestrator_core::machine::wake_at;
 use orchestrator_core::model::{
     Answer, Collected, Effect, EndReason, EventKind, Finding, HoldId, HoldOption, LandingOutcome, MergeFailure, Reading, Record,
-    RunMode, Severity, StopReason, Task, Timestamp, TurnOutcome, Usage, Verdict,
+    RunMode, Severity, Span, StopReason, Task, Timestamp, TurnOutcome, Usage, Verdict,
 };
 
 use crate::world::{World, collected, commit, policy, report, review, task};
@@ -403,4 +403,26 @@ fn what_needs_a_remote_that_is_away_waits_and_the_rest_goes_on() {
     world.tick();
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
     assert!(world.state.away().is_none());
+}
+
+#[test]
+fn an_agent_with_a_tool_in_flight_is_not_stalled_and_one_whose_silence_means_nothing_never_is() {
+    let seen = |world: &World, tool_in_flight, silence: Option<u64>| {
+        let (effect, _) = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::RunTurn { .. })).expect("runs");
+        let silence = silence.map(Span::secs);
+        EventKind::TurnSeen { effect, active: Timestamp(1), tool_in_flight, silence, head: None, usage: Usage::default() }
+    };
+    let told = |policy_text: &str, tool_in_flight, silence| {
+        let mut world = World::with_tasks(policy(policy_text), vec![task("A", "")]);
+        assert!(world.step());
+        world.now += 3_600_000;
+        let event = seen(&world, tool_in_flight, silence);
+        world.tell(event);
+        world.ledger.iter().any(|record| matches!(record, Record::Requested { what: Effect::StopTurn { .. }, .. }))
+    };
+    assert!(told("", false, Some(60)), "silent for an hour, and its backend says that a minute is too long");
+    assert!(!told("", true, Some(60)), "a tool is in flight");
+    assert!(!told("", false, None), "its silence means nothing");
+    assert!(told("[limits]\nstall = \"10m\"", false, None), "a person's own limit holds for every agent");
+    assert!(!told("[limits]\nstall = \"10m\"", true, None), "but not while a tool is in flight");
 }
