@@ -104,6 +104,10 @@ impl World {
         let unknown = || AgentError::Other(format!("there is no agent `{}`", job.backend));
         let backend = self.backends.get(&job.backend).ok_or_else(unknown)?;
         let workspace = self.workspaces.of(&job.attempt);
+        if !workspace.tree().is_dir() {
+            // Not the agent's program is missing, but the place to run it: another attempt gets another.
+            return Err(AgentError::Other("its workspace is gone".to_owned()));
+        }
         let (out, handoff) = (turn_dir(&workspace, job.turn), handoff_path(&workspace, job.turn));
         let contract = workspace.out().join("contract.json");
         let streams = streams_dir(&workspace, job.turn);
