@@ -100,7 +100,7 @@ async fn misbehave(name: &'static str, phase: &'static str, script: String) -> S
 async fn each_ends_in_a_named_state_and_holds_nobody_up() {
     let all = BEHAVIOURS.iter().flat_map(|(name, script)| phases(script).map(|(phase, script)| (*name, phase, script)));
     let all: Vec<_> = all.collect();
-    for some in all.chunks(3) {
+    for some in all.chunks(4) {
         let some: Vec<_> = some.iter().cloned().map(|(name, phase, script)| tokio::spawn(misbehave(name, phase, script))).collect();
         for one in some {
             println!("{}", one.await.expect("it holds"));
