@@ -31,6 +31,8 @@ use crate::{
 const MAX_LINE: usize = 4096;
 /// Updates that wait for a slow reader before the agent is made to wait.
 const QUEUE: usize = 256;
+/// How often it is looked whether bytes have passed.
+const ALIVE: Duration = Duration::from_millis(100);
 /// What is still read after the agent has ended and its relatives were swept.
 const DRAIN: Duration = Duration::from_millis(200);
 
@@ -190,6 +192,7 @@ impl Pump {
                 drop(stdin.write_all(prompt.as_bytes()).await);
             }
         };
+        let passed: Vec<_> = stdout.iter().map(Recording::passed).chain(stderr.iter().map(Recording::passed)).collect();
         let listen = async {
             if updates.send(Update::Started { session: session.clone() }).await.is_err() {
                 return;
@@ -220,7 +223,21 @@ impl Pump {
             }
         };
         let exit = {
-            let streams = async { tokio::join!(feed, listen, complain) };
+            // A line without an end, and what is drawn on standard error, are signs of life as well.
+            let alive = async {
+                let (mut ticks, mut before) = (tokio::time::interval(ALIVE), 0);
+                loop {
+                    ticks.tick().await;
+                    let now: u64 = passed.iter().map(|passed| passed.load(Ordering::Relaxed)).sum();
+                    if std::mem::replace(&mut before, now) != now {
+                        // A queue that is full is being read.
+                        drop(updates.try_send(Update::Alive));
+                    }
+                }
+            };
+            let streams = async {
+                tokio::select! { _ = async { tokio::join!(feed, listen, complain) } => {}, () = alive => {} }
+            };
             tokio::pin!(streams);
             let mut read = false;
             let exit = loop {

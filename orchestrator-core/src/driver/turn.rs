@@ -80,9 +80,11 @@ impl World {
         let (outcome, usage) = match self.try_turn(job, &events, &notices).await {
             Ok(ended) => ended,
             Err(error) => {
-                let reason = match std::error::Error::source(&error) {
-                    Some(source) => format!("{error}: {source}"),
-                    None => error.to_string(),
+                let reason = match (&error, std::error::Error::source(&error)) {
+                    // That the agent failed is said by the outcome.
+                    (AgentError::Other(why), _) => why.clone(),
+                    (_, Some(source)) => format!("{error}: {source}"),
+                    (_, None) => error.to_string(),
                 };
                 let outcome = match error.class() {
                     ErrorClass::Transient => TurnOutcome::Overloaded { reason },
@@ -153,6 +155,7 @@ impl World {
                     // The loop is gone only when the run is.
                     drop(events.send(EventKind::SessionSeen { effect: job.effect, session }).await);
                 }
+                Update::Alive => watch.touch(|_| {}),
                 Update::Activity { text } => {
                     watch.touch(|_| {});
                     drop(notices.send(Notice::Activity { attempt: job.attempt.clone(), text }));

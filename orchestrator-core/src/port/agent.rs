@@ -202,6 +202,8 @@ pub enum Update {
         /// At most 4 KiB.
         text: String,
     },
+    /// It lives, and has nothing to say in words: it writes a line without an end, or draws how far it is.
+    Alive,
     /// A tool is in flight: silence is no stall until it has ended.
     ToolBegan {
         /// The agent's id for the call.
