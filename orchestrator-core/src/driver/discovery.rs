@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::handle::Notice;
 use crate::{
     git::Look,
-    machine::State,
+    machine::{State, Step},
     model::{AttemptId, Span, Timestamp},
 };
 
@@ -73,7 +73,9 @@ const MISSED: u64 = 3;
 
 fn of(state: &State, look: &Look) -> BTreeSet<(AttemptId, Observation)> {
     let entry = state.task(&look.attempt.task);
-    let active = entry.and_then(|entry| entry.occupying()).is_some_and(|attempt| attempt.id == look.attempt);
+    let ours = entry.and_then(|entry| entry.active()).filter(|active| active.attempt.id == look.attempt);
+    // One that is being made is not yet as it will be lent.
+    let active = ours.is_some_and(|active| !matches!(active.step, Step::Prepare(_)));
     let number = look.attempt.number;
     let over = entry.is_some_and(|entry| entry.cleanups.contains_key(&number) || entry.leftovers.contains_key(&number));
     let observations = [
@@ -81,7 +83,7 @@ fn of(state: &State, look: &Look) -> BTreeSet<(AttemptId, Observation)> {
         (Observation::TreeGone, active && !look.tree),
         (Observation::HeadUnreadable, active && look.head.is_none()),
         (Observation::Rewritten, active && look.rewritten),
-        (Observation::Orphan, !active && !over),
+        (Observation::Orphan, ours.is_none() && !over),
     ];
     let found = observations.into_iter().filter(|(_, is)| *is);
     found.map(|(what, _)| (look.attempt.clone(), what)).collect()
