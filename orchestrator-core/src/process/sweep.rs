@@ -36,26 +36,56 @@ pub async fn kill_marked(prefix: &str, patience: Duration) -> usize {
 
 /// KILL, again and again, until nobody is left: who forks faster than we look loses in the end, since the dead do not fork.
 pub(super) async fn kill_until_none(target: &Target, patience: Duration) {
-    let until = Instant::now() + patience;
-    let mut pause = Duration::from_millis(1);
-    while signal_all(target, Signal::KILL) > 0 && Instant::now() < until {
+    let mut hunt = Hunt::new(patience);
+    while let Some(pause) = hunt.step(target) {
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 
 /// The same where there is no runtime, as in a destructor's thread.
 pub(super) fn kill_until_none_blocking(target: &Target, patience: Duration) {
-    let until = Instant::now() + patience;
-    while signal_all(target, Signal::KILL) > 0 && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(2));
+    let mut hunt = Hunt::new(patience);
+    while let Some(pause) = hunt.step(target) {
+        std::thread::sleep(pause);
+    }
+}
+
+/// How long processes that cannot be told yet are waited for.
+const UNSETTLED: Duration = Duration::from_secs(1);
+
+/// Looks again and again. One look that finds nobody proves nothing: a process that is just becoming another program has no
+/// environment for a moment, and its parent may be gone.
+struct Hunt {
+    began: Instant,
+    patience: Duration,
+    /// How many looks in a row have found nobody.
+    quiet: u32,
+    pause: Duration,
+}
+
+impl Hunt {
+    fn new(patience: Duration) -> Self {
+        Self { began: Instant::now(), patience, quiet: 0, pause: Duration::from_millis(1) }
+    }
+
+    /// One look; the pause until the next, or `None` when it is over.
+    fn step(&mut self, target: &Target) -> Option<Duration> {
+        let found = signal_all(target, Signal::KILL) > 0;
+        self.quiet = if found { 0 } else { self.quiet + 1 };
+        let took = self.began.elapsed();
+        let settled = self.quiet >= 2 && (took >= UNSETTLED || !unsettled());
+        if settled || took >= self.patience {
+            return None;
+        }
+        self.pause = (self.pause * 2).min(Duration::from_millis(20));
+        Some(self.pause)
     }
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{members, signal_all, start_time};
+pub(super) use linux::{members, signal_all, start_time, unsettled};
 #[cfg(not(target_os = "linux"))]
-pub(super) use other::{members, signal_all, start_time};
+pub(super) use other::{members, signal_all, start_time, unsettled};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -66,7 +96,12 @@ mod linux {
         session: i32,
         start: u64,
         dead: bool,
+        /// A thread of the kernel's, which never has an environment.
+        kernel: bool,
     }
+
+    /// The flag of a kernel thread, in the field of `/proc/PID/stat` (`PF_KTHREAD` of the kernel's sched.h).
+    const KERNEL_THREAD: u64 = 0x0020_0000;
 
     /// The fields of `/proc/PID/stat` that matter; the name in parentheses may hold anything, so they are counted behind it.
     fn stat(pid: i32) -> Option<Stat> {
@@ -75,7 +110,8 @@ mod linux {
         let text = std::str::from_utf8(text.get(behind + 2..)?).ok()?;
         let fields: Vec<_> = text.split(' ').collect();
         let dead = matches!(*fields.first()?, "Z" | "X");
-        Some(Stat { session: fields.get(3)?.parse().ok()?, start: fields.get(19)?.parse().ok()?, dead })
+        let kernel = fields.get(6)?.parse::<u64>().ok()? & KERNEL_THREAD != 0;
+        Some(Stat { session: fields.get(3)?.parse().ok()?, start: fields.get(19)?.parse().ok()?, dead, kernel })
     }
 
     pub(in super::super) fn start_time(pid: i32) -> Option<u64> {
@@ -88,6 +124,20 @@ mod linux {
             let value = variable.strip_prefix(MARK_VARIABLE.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
             value.is_some_and(|value| if whole { value == mark.as_bytes() } else { value.starts_with(mark.as_bytes()) })
         })
+    }
+
+    /// Whether some process began a moment ago and has no environment: it may be in the middle of becoming another program, and
+    /// one of those that are looked for.
+    pub(in super::super) fn unsettled() -> bool {
+        let Ok(entries) = std::fs::read_dir("/proc") else { return false };
+        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let stats = pids.filter_map(|pid| Some((pid, stat(pid)?))).filter(|(_, stat)| !stat.dead && !stat.kernel);
+        let stats: Vec<_> = stats.collect();
+        // The youngest that there is tells what time it is, in the same clock.
+        let now = stats.iter().map(|(_, stat)| stat.start).max().unwrap_or(0);
+        let young = |stat: &Stat| stat.start + rustix::param::clock_ticks_per_second() >= now;
+        let blank = |pid: i32| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| environment.is_empty());
+        stats.iter().any(|(pid, stat)| young(stat) && blank(*pid))
     }
 
     /// The session, if it can still be the one that was meant: while a session has members, the kernel gives its number to
@@ -130,6 +180,10 @@ mod other {
 
     pub(in super::super) fn start_time(_: i32) -> Option<u64> {
         Some(0)
+    }
+
+    pub(in super::super) fn unsettled() -> bool {
+        false
     }
 
     pub(in super::super) fn members(target: &Target) -> Vec<i32> {
