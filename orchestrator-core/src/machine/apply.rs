@@ -7,10 +7,8 @@ use thiserror::Error;
 
 use super::{
     reread::read_roadmap,
-    state::{
-        Active, Asked, Attempt, Away, Checked, Grant, Held, LandedTask, Phase, Reviewed, RoadmapState, RunInfo, State, Step,
-        TaskEntry, Then, Waiting, Working,
-    },
+    state::{Active, Asked, Attempt, Away, Grant, Held, LandedTask, Phase, RoadmapState, RunInfo, State, TaskEntry, Then, Waiting},
+    step::{Checked, Reviewed, Step, Working},
 };
 use crate::model::{
     Approval, Ask, AttemptId, CommitId, Effect, EffectId, Hold, HoldOption, HoldReason, Obstacle, Predecessor, Record, TaskId,
@@ -190,17 +188,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::TipSuspected { attempt } => {
             let active = active_mut(state, attempt)?;
-            let checked = match &active.step {
-                Step::Gate { checked, .. } | Step::TipCheck { checked, .. } => checked.clone(),
-                Step::Prepare(_)
-                | Step::TurnDue { .. }
-                | Step::Working(_)
-                | Step::Collect { .. }
-                | Step::Review { .. }
-                | Step::Merge { .. }
-                | Step::Land { .. } => return Err(misfit("nothing is gated in", attempt)),
-            };
-            active.step = Step::TipCheck { asked: Asked::Due, checked };
+            active.step = Step::TipCheck { asked: Asked::Due, checked: Box::new(gated(active)?.clone()) };
         }
         Record::TipReported { attempt, report } => {
             let Step::TipCheck { asked, checked } = &mut active_mut(state, attempt)?.step else {
@@ -213,18 +201,8 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::TipRed { attempt, tip } => {
             let active = active_mut(state, attempt)?;
-            let checked = match std::mem::replace(&mut active.step, Step::Prepare(Asked::Due)) {
-                Step::Gate { checked, .. } | Step::TipCheck { checked, .. } => checked,
-                Step::Prepare(_)
-                | Step::TurnDue { .. }
-                | Step::Working(_)
-                | Step::Collect { .. }
-                | Step::Review { .. }
-                | Step::Merge { .. }
-                | Step::Land { .. } => return Err(misfit("nothing is gated in", attempt)),
-            };
-            let reviewed = Box::new(Reviewed { stuck_on: Some(*tip), ..checked.into_queue() });
-            active.step = Step::Merge { asked: Asked::Due, reviewed };
+            let reviewed = Reviewed { stuck_on: Some(*tip), ..gated(active)?.clone().into_queue() };
+            active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
         }
         Record::Judged { attempt, verdict, .. } => judged(state, attempt, verdict)?,
         Record::Accepted { landing } => {
@@ -312,6 +290,12 @@ impl Checked {
     fn into_queue(self) -> Reviewed {
         Reviewed { reports: self.reports, ..self.reviewed }
     }
+}
+
+/// The candidate that gates run on, here or on the tip alone. One that is being landed is none.
+fn gated(active: &Active) -> Result<&Checked, Misfit> {
+    let landing = matches!(active.step, Step::Land { .. });
+    active.step.checked().filter(|_| !landing).ok_or_else(|| misfit("nothing is gated in", &active.attempt.id))
 }
 
 /// What is known of a tip goes with it.
@@ -434,12 +418,7 @@ fn judged(state: &mut State, attempt: &AttemptId, verdict: &Verdict) -> Result<(
     }
     let Verdict::Revise { findings } = verdict else { return Ok(()) };
     let active = active_mut(state, attempt)?;
-    let turn = match &active.step {
-        Step::Collect { turn, .. } | Step::Review { turn, .. } => *turn,
-        Step::Merge { reviewed, .. } => reviewed.turn,
-        Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => checked.reviewed.turn,
-        Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) => return Err(misfit("nothing can be judged in", attempt)),
-    };
+    let turn = active.step.turn_over().ok_or_else(|| misfit("nothing can be judged in", attempt))?;
     active.step = Step::TurnDue { turn: turn + 1, ask: Ask::Revise { findings: findings.clone() } };
     Ok(())
 }

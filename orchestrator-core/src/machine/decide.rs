@@ -4,7 +4,8 @@ use thiserror::Error;
 
 use super::{
     plan,
-    state::{Active, Asked, Phase, State, Step, TaskEntry},
+    state::{Active, Asked, Phase, State, TaskEntry},
+    step::Step,
 };
 use crate::model::{
     AttemptId, Checkout, Effect, EffectId, EndReason, Event, EventKind, HoldReason, Policy, Reading, Record, Timestamp,

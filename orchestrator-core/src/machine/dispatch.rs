@@ -4,7 +4,8 @@ use super::{
     freeze::{allowed, freeze, resources},
     plan::{Plan, dirty_question, entry_active},
     ready::{NotReady, Occupied, readiness, ready},
-    state::{Grant, Phase, Step, TaskEntry, Waiting},
+    state::{Grant, Phase, TaskEntry, Waiting},
+    step::Step,
 };
 use crate::model::{Approval, AttemptId, Checkout, CommitId, HoldOption, HoldReason, PackageName, Record, RunMode, TaskId};
 

@@ -3,7 +3,8 @@
 use super::{
     decide::{Context, IllegalEvent},
     plan,
-    state::{Active, Grant, Reviewed, Step, TaskEntry, Then},
+    state::{Active, Grant, TaskEntry, Then},
+    step::{Reviewed, Step},
     verdict::{candidate_verdict, head_verdict, red_findings},
 };
 use crate::model::{
@@ -115,8 +116,8 @@ impl Context<'_> {
             Some([said].into_iter().chain(follows).collect())
         })?;
         // Nothing was reviewed: when the person has answered, the same review is due again.
-        if unavailable && let Some(Record::Closed { interrupted, .. }) = records.first_mut() {
-            *interrupted = true;
+        if unavailable {
+            still_due(&mut records);
         }
         Ok(records)
     }
@@ -129,9 +130,6 @@ impl Context<'_> {
         result: Result<Candidate, MergeFailure>,
     ) -> Vec<Record> {
         let attempt = &active.attempt.id;
-        if let Err(MergeFailure::Unreachable { reason }) = result {
-            return vec![Record::Queued { attempt: attempt.clone() }, self.away(reason)];
-        }
         let follows = match result {
             Ok(candidate) => {
                 let known = reviewed.reports.iter().filter(|report| report.tree == candidate.tree && report.passed());
@@ -156,7 +154,9 @@ impl Context<'_> {
                 let question = format!("the merge could not be built: {reason}");
                 self.hold_due(active, HoldReason::MergeImpossible { reason }, question, &[HoldOption::Retry])
             }
-            Err(MergeFailure::Unreachable { .. }) => Vec::new(),
+            Err(MergeFailure::Unreachable { reason }) => {
+                return vec![Record::Queued { attempt: attempt.clone() }, self.away(reason)];
+            }
         };
         self.reached().into_iter().chain(follows).collect()
     }
@@ -266,8 +266,8 @@ impl Context<'_> {
             Some(reached.into_iter().chain(self.landing_ended(active, outcome)).collect())
         })?;
         // Whether it was done is not known: when the remote is back, the very same landing is due again.
-        if unreachable && let Some(Record::Closed { interrupted, .. }) = records.first_mut() {
-            *interrupted = true;
+        if unreachable {
+            still_due(&mut records);
         }
         Ok(records)
     }
@@ -340,12 +340,7 @@ impl Context<'_> {
 
     /// Whether the session may be sent back once more.
     fn turn_left(&self, entry: &TaskEntry, active: &Active) -> bool {
-        let turn = match &active.step {
-            Step::Collect { turn, .. } | Step::Review { turn, .. } => *turn,
-            Step::Merge { reviewed, .. } => reviewed.turn,
-            Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => checked.reviewed.turn,
-            Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) => 0,
-        };
+        let turn = active.step.turn_over().unwrap_or(0);
         // A turn for the handoff alone is no revision.
         let revisions = turn.saturating_sub(u32::from(active.attempt.repaired));
         revisions < self.policy.limits.turns && self.may_go_on(entry, active)
@@ -445,6 +440,13 @@ impl Context<'_> {
         let hash = ContentHash::of_json(&(seed, what));
         let random = hash.as_bytes().iter().take(8).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
         self.at.after(Span(random % (most + 1)))
+    }
+}
+
+/// Says of the effect that these records close that it has come to nothing, so that the step asks for it again.
+fn still_due(records: &mut [Record]) {
+    if let Some(Record::Closed { interrupted, .. }) = records.first_mut() {
+        *interrupted = true;
     }
 }
 

@@ -37,6 +37,7 @@ mod ready;
 mod replay;
 mod reread;
 mod state;
+mod step;
 mod verdict;
 
 pub use apply::{Misfit, apply};
@@ -46,7 +47,7 @@ pub use plan::wake_at;
 pub use ready::{NotReady, readiness};
 pub use replay::{ReplayError, replay};
 pub use state::{
-    Active, Asked, Attempt, Away, Checked, Grant, Held, LandedTask, Phase, Reviewed, RoadmapState, RunInfo, State, Step, TaskEntry,
-    Then, Waiting, Working,
+    Active, Asked, Attempt, Away, Grant, Held, LandedTask, Phase, RoadmapState, RunInfo, State, TaskEntry, Then, Waiting,
 };
+pub use step::{Checked, Reviewed, Step, Working};
 pub use verdict::{candidate_verdict, head_verdict};

@@ -3,7 +3,8 @@
 use super::{
     decide::Context,
     freeze::after,
-    state::{Active, Asked, Phase, State, Step, TaskEntry},
+    state::{Active, Asked, Phase, State, TaskEntry},
+    step::Step,
 };
 use crate::model::{
     AttemptId, Effect, EffectId, EndReason, GateSpec, HoldOption, HoldReason, Policy, Record, RepoPath, RunMode, StopReason,

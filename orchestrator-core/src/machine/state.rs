@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::step::Step;
 use crate::model::{
-    Answer, AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, Effect, EffectId, EndReason, Finding,
-    GateReport, Hold, HoldId, KeptArtifact, Landing, PackageName, Policy, Predecessor, Review, RunId, RunMode, SessionRef, Span,
-    StopReason, Submission, Task, TaskId, Timestamp, TurnOutcome, Usage, Withdrawal,
+    Answer, AttemptId, BackendName, Checkout, CommitId, ContentHash, Contract, Effect, EffectId, EndReason, Finding, GateReport,
+    Hold, HoldId, KeptArtifact, PackageName, Policy, Predecessor, RunId, RunMode, SessionRef, Span, Task, TaskId, Timestamp, Usage,
+    Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -231,111 +232,6 @@ pub struct Attempt {
     pub approvals: Vec<String>,
 }
 
-/// How far an attempt is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// Its workspace is made.
-    Prepare(Asked),
-    /// A turn is due.
-    TurnDue {
-        /// Its number.
-        turn: u32,
-        /// What the agent is asked.
-        ask: crate::model::Ask,
-    },
-    /// A turn runs.
-    Working(Working),
-    /// Its work is taken in.
-    Collect {
-        /// By which effect.
-        asked: Asked,
-        /// The turn that is over.
-        turn: u32,
-        /// How the turn ended.
-        outcome: TurnOutcome,
-        /// Why it was told to stop, if it was.
-        stopped: Option<StopReason>,
-    },
-    /// Reviewers look.
-    Review {
-        /// By which effect.
-        asked: Asked,
-        /// The turn that is over.
-        turn: u32,
-        /// At this.
-        work: Box<Submission>,
-    },
-    /// It waits for the landing lane, or its candidate is built.
-    Merge {
-        /// By which effect.
-        asked: Asked,
-        /// Of this.
-        reviewed: Box<Reviewed>,
-    },
-    /// Gates run on the candidate, one after another.
-    Gate {
-        /// By which effect.
-        asked: Asked,
-        /// The candidate with its reports so far.
-        checked: Box<Checked>,
-    },
-    /// The candidate is red: its red gates run on the tip itself.
-    TipCheck {
-        /// By which effect.
-        asked: Asked,
-        /// The candidate with all its reports.
-        checked: Box<Checked>,
-    },
-    /// The candidate is landed.
-    Land {
-        /// By which effect.
-        asked: Asked,
-        /// The intent.
-        landing: Box<Landing>,
-        /// What it rests on.
-        checked: Box<Checked>,
-    },
-}
-
-/// A turn that runs.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Working {
-    /// By which effect.
-    pub effect: EffectId,
-    /// Its number.
-    pub turn: u32,
-    /// When it began.
-    pub began: Timestamp,
-    /// Whether it was told to stop, and why.
-    pub stopping: Option<StopReason>,
-}
-
-/// Work that reviewers have seen.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reviewed {
-    /// The turn that it came from.
-    pub turn: u32,
-    /// The work.
-    pub work: Submission,
-    /// What was said of it.
-    pub reviews: Vec<Review>,
-    /// Reports of gates on earlier candidates: one with the same tree and gate is not run again.
-    pub reports: Vec<GateReport>,
-    /// The tip that is itself red by the gates that were red here: nothing can be judged on it.
-    pub stuck_on: Option<CommitId>,
-}
-
-/// A candidate with what gates said of it so far.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Checked {
-    /// The work.
-    pub reviewed: Reviewed,
-    /// What is to land.
-    pub candidate: Candidate,
-    /// In the contract's order, as far as gates have run.
-    pub reports: Vec<GateReport>,
-}
-
 impl State {
     /// The run that goes on, or went on last.
     #[must_use]
@@ -498,47 +394,5 @@ impl TaskEntry {
     pub(super) fn attempt_limit(&self, policy: &Policy) -> u32 {
         let of = |keys: &crate::model::ContractKeys| keys.budget.and_then(|budget| budget.attempts);
         of(&self.task.keys).or_else(|| of(&policy.defaults)).unwrap_or(policy.limits.attempts)
-    }
-}
-
-impl Step {
-    /// The effect that the step waits for.
-    #[must_use]
-    pub fn asked(&self) -> Asked {
-        match self {
-            Self::Prepare(asked)
-            | Self::Collect { asked, .. }
-            | Self::Review { asked, .. }
-            | Self::Merge { asked, .. }
-            | Self::Gate { asked, .. }
-            | Self::TipCheck { asked, .. }
-            | Self::Land { asked, .. } => *asked,
-            Self::TurnDue { .. } => Asked::Due,
-            Self::Working(working) => Asked::Open(working.effect),
-        }
-    }
-
-    /// Whether the attempt takes a session: an agent runs, or is about to for the first time.
-    #[must_use]
-    pub fn takes_session(&self) -> bool {
-        matches!(self, Self::Prepare(_) | Self::TurnDue { turn: 1, .. } | Self::Working(_))
-    }
-
-    /// Whether the attempt waits for a session: its work came back, and the slot that it had may be taken.
-    #[must_use]
-    pub fn waits_for_session(&self) -> bool {
-        matches!(self, Self::TurnDue { .. }) && !self.takes_session()
-    }
-
-    /// Whether the attempt is in the landing lane, which holds one at a time.
-    #[must_use]
-    pub fn in_lane(&self) -> bool {
-        matches!(self, Self::Merge { asked: Asked::Open(_), .. } | Self::Gate { .. } | Self::TipCheck { .. } | Self::Land { .. })
-    }
-
-    /// Whether the attempt waits for the lane, and cannot be judged as long as this is the target's tip: the tip itself is red.
-    #[must_use]
-    pub fn is_stuck_on(&self, tip: Option<CommitId>) -> bool {
-        matches!(self, Self::Merge { asked: Asked::Due, reviewed } if tip.is_some() && reviewed.stuck_on == tip)
     }
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::snapshot::labelled;
 use crate::{
-    machine::{Active, Held, Reviewed, Step, TaskEntry, Then},
-    model::{Approval, GateReport, HandoffReport, HoldOption, HoldReason, Submission},
+    machine::{Active, Held, TaskEntry, Then},
+    model::{Approval, HandoffReport, HoldOption, HoldReason, Submission},
 };
 
 /// Of changed files, so many are named.
@@ -51,8 +51,8 @@ impl Brief {
             Then::Resume(active) => Some(&**active),
             Then::Wait(_) => None,
         };
-        let work = active.and_then(|active| submission(&active.step));
-        let reports = active.map(|active| reports(&active.step)).unwrap_or_default();
+        let work = active.and_then(|active| active.step.submission());
+        let reports = active.map(|active| active.step.reports()).unwrap_or_default();
         let gates = reports.iter().map(|report| {
             let (name, tree) = (&report.gate.name, report.tree.short());
             if report.passed() {
@@ -63,7 +63,7 @@ impl Brief {
             format!("gate `{name}`: {}, on tree {tree}\n{tail}", report.outcome).trim_end().to_owned()
         });
         // Before it was reviewed nothing was looked at, which is not the same as "blocked".
-        let looked_at = active.filter(|active| reviewed(&active.step).is_some());
+        let looked_at = active.filter(|active| active.step.reviewed().is_some());
         let claims = looked_at.map(|active| labelled(&active.attempt.contract, reports));
         let claims = claims.into_iter().flatten();
         let (direct, other): (Vec<_>, Vec<_>) = claims.partition(|claim| claim.label.is_direct());
@@ -103,28 +103,6 @@ impl fmt::Display for Brief {
         list(f, "Options", &options)?;
         writeln!(f, "We would: {}", self.recommendation)?;
         writeln!(f, "The work: {}", self.work)
-    }
-}
-
-fn reviewed(step: &Step) -> Option<&Reviewed> {
-    match step {
-        Step::Merge { reviewed, .. } => Some(reviewed),
-        Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => Some(&checked.reviewed),
-        Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) | Step::Collect { .. } | Step::Review { .. } => None,
-    }
-}
-
-fn submission(step: &Step) -> Option<&Submission> {
-    match step {
-        Step::Review { work, .. } => Some(work),
-        step => reviewed(step).map(|reviewed| &reviewed.work),
-    }
-}
-
-fn reports(step: &Step) -> &[GateReport] {
-    match step {
-        Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => &checked.reports,
-        step => reviewed(step).map_or(&[], |reviewed| &reviewed.reports),
     }
 }
 

@@ -212,13 +212,7 @@ fn evidence(entry: &TaskEntry) -> Vec<EvidenceView> {
 }
 
 fn of_active(active: &Active) -> Vec<EvidenceView> {
-    let reports = match &active.step {
-        Step::Merge { reviewed, .. } => &reviewed.reports,
-        Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => &checked.reports,
-        Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) | Step::Collect { .. } | Step::Review { .. } => {
-            return Vec::new();
-        }
-    };
+    let reports = active.step.reports();
     // Before the first report nothing was looked at, which is not the same as "blocked".
     if reports.is_empty() { Vec::new() } else { labelled(&active.attempt.contract, reports) }
 }

@@ -1,0 +1,204 @@
+//! How far an attempt is, and what it holds at each step.
+
+use super::state::Asked;
+use crate::model::{
+    Ask, Candidate, CommitId, EffectId, GateReport, Landing, Review, StopReason, Submission, Timestamp, TurnOutcome,
+};
+
+/// How far an attempt is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Its workspace is made.
+    Prepare(Asked),
+    /// A turn is due.
+    TurnDue {
+        /// Its number.
+        turn: u32,
+        /// What the agent is asked.
+        ask: Ask,
+    },
+    /// A turn runs.
+    Working(Working),
+    /// Its work is taken in.
+    Collect {
+        /// By which effect.
+        asked: Asked,
+        /// The turn that is over.
+        turn: u32,
+        /// How the turn ended.
+        outcome: TurnOutcome,
+        /// Why it was told to stop, if it was.
+        stopped: Option<StopReason>,
+    },
+    /// Reviewers look.
+    Review {
+        /// By which effect.
+        asked: Asked,
+        /// The turn that is over.
+        turn: u32,
+        /// At this.
+        work: Box<Submission>,
+    },
+    /// It waits for the landing lane, or its candidate is built.
+    Merge {
+        /// By which effect.
+        asked: Asked,
+        /// Of this.
+        reviewed: Box<Reviewed>,
+    },
+    /// Gates run on the candidate, one after another.
+    Gate {
+        /// By which effect.
+        asked: Asked,
+        /// The candidate with its reports so far.
+        checked: Box<Checked>,
+    },
+    /// The candidate is red: its red gates run on the tip itself.
+    TipCheck {
+        /// By which effect.
+        asked: Asked,
+        /// The candidate with all its reports.
+        checked: Box<Checked>,
+    },
+    /// The candidate is landed.
+    Land {
+        /// By which effect.
+        asked: Asked,
+        /// The intent.
+        landing: Box<Landing>,
+        /// What it rests on.
+        checked: Box<Checked>,
+    },
+}
+
+/// A turn that runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Working {
+    /// By which effect.
+    pub effect: EffectId,
+    /// Its number.
+    pub turn: u32,
+    /// When it began.
+    pub began: Timestamp,
+    /// Whether it was told to stop, and why.
+    pub stopping: Option<StopReason>,
+}
+
+/// Work that reviewers have seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reviewed {
+    /// The turn that it came from.
+    pub turn: u32,
+    /// The work.
+    pub work: Submission,
+    /// What was said of it.
+    pub reviews: Vec<Review>,
+    /// Reports of gates on earlier candidates: one with the same tree and gate is not run again.
+    pub reports: Vec<GateReport>,
+    /// The tip that is itself red by the gates that were red here: nothing can be judged on it.
+    pub stuck_on: Option<CommitId>,
+}
+
+/// A candidate with what gates said of it so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// The work.
+    pub reviewed: Reviewed,
+    /// What is to land.
+    pub candidate: Candidate,
+    /// In the contract's order, as far as gates have run.
+    pub reports: Vec<GateReport>,
+}
+
+impl Step {
+    /// The effect that the step waits for.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        match self {
+            Self::Prepare(asked)
+            | Self::Collect { asked, .. }
+            | Self::Review { asked, .. }
+            | Self::Merge { asked, .. }
+            | Self::Gate { asked, .. }
+            | Self::TipCheck { asked, .. }
+            | Self::Land { asked, .. } => *asked,
+            Self::TurnDue { .. } => Asked::Due,
+            Self::Working(working) => Asked::Open(working.effect),
+        }
+    }
+
+    /// Whether the attempt takes a session: an agent runs, or is about to for the first time.
+    #[must_use]
+    pub fn takes_session(&self) -> bool {
+        matches!(self, Self::Prepare(_) | Self::TurnDue { turn: 1, .. } | Self::Working(_))
+    }
+
+    /// Whether the attempt waits for a session: its work came back, and the slot that it had may be taken.
+    #[must_use]
+    pub fn waits_for_session(&self) -> bool {
+        matches!(self, Self::TurnDue { .. }) && !self.takes_session()
+    }
+
+    /// Whether the attempt is in the landing lane, which holds one at a time.
+    #[must_use]
+    pub fn in_lane(&self) -> bool {
+        matches!(self, Self::Merge { asked: Asked::Open(_), .. } | Self::Gate { .. } | Self::TipCheck { .. } | Self::Land { .. })
+    }
+
+    /// Whether the attempt waits for the lane, and cannot be judged as long as this is the target's tip: the tip itself is red.
+    #[must_use]
+    pub fn is_stuck_on(&self, tip: Option<CommitId>) -> bool {
+        matches!(self, Self::Merge { asked: Asked::Due, reviewed } if tip.is_some() && reviewed.stuck_on == tip)
+    }
+
+    /// The candidate and what gates said of it, from the first gate on.
+    #[must_use]
+    pub fn checked(&self) -> Option<&Checked> {
+        match self {
+            Self::Gate { checked, .. } | Self::TipCheck { checked, .. } | Self::Land { checked, .. } => Some(checked),
+            Self::Prepare(_)
+            | Self::TurnDue { .. }
+            | Self::Working(_)
+            | Self::Collect { .. }
+            | Self::Review { .. }
+            | Self::Merge { .. } => None,
+        }
+    }
+
+    /// The work as reviewers have seen it, once they have.
+    #[must_use]
+    pub fn reviewed(&self) -> Option<&Reviewed> {
+        match self {
+            Self::Merge { reviewed, .. } => Some(reviewed),
+            Self::Gate { checked, .. } | Self::TipCheck { checked, .. } | Self::Land { checked, .. } => Some(&checked.reviewed),
+            Self::Prepare(_) | Self::TurnDue { .. } | Self::Working(_) | Self::Collect { .. } | Self::Review { .. } => None,
+        }
+    }
+
+    /// The work, once it was taken in.
+    #[must_use]
+    pub fn submission(&self) -> Option<&Submission> {
+        if let Self::Review { work, .. } = self {
+            return Some(work);
+        }
+        self.reviewed().map(|reviewed| &reviewed.work)
+    }
+
+    /// What gates said: of the candidate, or, while the attempt waits for the lane, of the last one.
+    #[must_use]
+    pub fn reports(&self) -> &[GateReport] {
+        if let Self::Merge { reviewed, .. } = self {
+            return &reviewed.reports;
+        }
+        self.checked().map_or(&[], |checked| &checked.reports)
+    }
+
+    /// The turn that is over and that the step is about.
+    #[must_use]
+    pub fn turn_over(&self) -> Option<u32> {
+        if let Self::Collect { turn, .. } | Self::Review { turn, .. } = self {
+            return Some(*turn);
+        }
+        self.reviewed().map(|reviewed| reviewed.turn)
+    }
+}
