@@ -296,12 +296,16 @@ fn take_over(path: &Path) -> Result<(PathBuf, File), BuildError> {
     made.map_err(|error| fail(format!("it cannot be made ({error}): give another --state-dir")))?;
     let path = path.canonicalize().map_err(|error| fail(error.to_string()))?;
     let lock = File::create(path.join("lock")).map_err(|error| fail(error.to_string()))?;
-    match lock.try_lock() {
-        Ok(()) => Ok((path, lock)),
-        Err(TryLockError::WouldBlock) => {
-            Err(fail("another orchestrator is running on it: wait for its end, or give another --state-dir".to_owned()))
-        }
-        Err(TryLockError::Error(error)) => Err(fail(error.to_string())),
+    let lock = alone(lock, "another orchestrator is running on it: wait for its end, or give another --state-dir").map_err(fail)?;
+    Ok((path, lock))
+}
+
+/// Locks a file for as long as it is open; if somebody else has, what that means.
+fn alone(file: File, busy: &str) -> Result<File, String> {
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(busy.to_owned()),
+        Err(TryLockError::Error(error)) => Err(error.to_string()),
     }
 }
 
@@ -309,13 +313,7 @@ fn take_over(path: &Path) -> Result<(PathBuf, File), BuildError> {
 fn lock_repository(git_dir: &Path) -> Result<File, BuildError> {
     let fail = |why: String| BuildError::Repository { path: git_dir.to_owned(), why };
     let lock = File::open(git_dir).map_err(|error| fail(error.to_string()))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            Err(fail("another orchestrator is running on this repository: wait for its end, or speak to that one".to_owned()))
-        }
-        Err(TryLockError::Error(error)) => Err(fail(error.to_string())),
-    }
+    alone(lock, "another orchestrator is running on this repository: wait for its end, or speak to that one").map_err(fail)
 }
 
 /// A directory of this repository's own, outside of it, so that nothing of ours makes a checkout dirty.

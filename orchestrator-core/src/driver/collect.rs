@@ -75,10 +75,9 @@ impl World {
             Err(error) => Ok(Collected::Unusable { reason: error.to_string() }),
             Ok(None) => {
                 // What cannot be read is not lost: the workspace stays, and says so.
-                let rescued = workspace.rescue(&self.trusted, base).await.ok().flatten();
-                let dirty = match &rescued {
-                    Some(_) => true,
-                    None => workspace.uncommitted(&self.trusted, base, 1).await.is_ok_and(|paths| !paths.is_empty()),
+                let (dirty, rescued) = match workspace.rescue(&self.trusted, base).await {
+                    Ok(rescued) => (rescued.is_some(), rescued),
+                    Err(_) => (workspace.uncommitted(&self.trusted, base, 1).await.is_ok_and(|paths| !paths.is_empty()), None),
                 };
                 let blocked = match handoff {
                     HandoffReport::Read(Handoff { status: HandoffStatus::Blocked, reason, .. }) => {

@@ -180,7 +180,7 @@ impl World {
             }
             Job::Gate { attempt, tree, gate } => {
                 let span = tracing::info_span!("gate", name = %gate.name);
-                let report = self.run_gate(effect, CacheOf::Attempt(&attempt), tree, gate).instrument(span).await?;
+                let report = self.run_gate(effect, CacheOf::Attempt(attempt), tree, gate).instrument(span).await?;
                 EventKind::GateRan { effect, report }
             }
             Job::CheckTip { tip, gate } => {
@@ -191,7 +191,8 @@ impl World {
             }
             Job::Land { landing } => EventKind::LandingTried { effect, outcome: self.land(&landing).await? },
             Job::CleanUp { attempt, tip, landed } => {
-                let settled = self.with_caches(attempt.clone(), move |caches, attempt| caches.settle(attempt, landed)).await;
+                let own = attempt.clone();
+                let settled = self.with_caches(move |caches| caches.settle(&own, landed)).await;
                 settled.unwrap_or_else(|error| tracing::warn!(%attempt, %error, "a gate's cache could not be settled"));
                 EventKind::CleanedUp { effect, fate: self.clean_up(&attempt, tip).await }
             }

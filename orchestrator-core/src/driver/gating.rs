@@ -15,20 +15,19 @@ use crate::{
 
 impl World {
     /// Does something with the caches beside the loop.
-    pub(super) async fn with_caches<K: Send + 'static>(
+    pub(super) async fn with_caches(
         &self,
-        key: K,
-        what: impl FnOnce(&GateCaches, &K) -> std::io::Result<()> + Send + 'static,
+        what: impl FnOnce(&GateCaches) -> std::io::Result<()> + Send + 'static,
     ) -> std::io::Result<()> {
         let caches = Arc::clone(&self.caches);
-        let done = tokio::task::spawn_blocking(move || what(&caches.lock().unwrap_or_else(PoisonError::into_inner), &key));
+        let done = tokio::task::spawn_blocking(move || what(&caches.lock().unwrap_or_else(PoisonError::into_inner)));
         done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
     pub(super) async fn run_gate(
         &self,
         effect: EffectId,
-        whose: CacheOf<'_>,
+        whose: CacheOf,
         tree: TreeId,
         gate: GateSpec,
     ) -> Result<GateReport, RunError> {
@@ -41,18 +40,13 @@ impl World {
             tokio::fs::create_dir_all(&directory).await.map_err(|error| error.to_string())?;
             self.trusted.export(tree, &directory).await.map_err(|error| with_source(&error))
         };
-        let attempt = match whose {
-            CacheOf::Attempt(attempt) => Some(attempt.clone()),
-            CacheOf::Lane => None,
-        };
         let cached = async |back: bool| {
             if gate.cache.is_empty() {
                 return;
             }
-            let (paths, directory) = (gate.cache.clone(), directory.clone());
-            let moved = self.with_caches(attempt.clone(), move |caches, attempt| {
-                let whose = attempt.as_ref().map_or(CacheOf::Lane, CacheOf::Attempt);
-                if back { caches.take_back(whose, &paths, &directory) } else { caches.lend(whose, tree, &paths, &directory) }
+            let (whose, paths, directory) = (whose.clone(), gate.cache.clone(), directory.clone());
+            let moved = self.with_caches(move |caches| {
+                if back { caches.take_back(&whose, &paths, &directory) } else { caches.lend(&whose, tree, &paths, &directory) }
             });
             // Without its cache a gate is slow, and as right as with it.
             moved.await.unwrap_or_else(|error| tracing::warn!(%effect, %error, "a gate's cache could not be moved"));

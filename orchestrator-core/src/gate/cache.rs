@@ -23,10 +23,10 @@ pub struct GateCaches {
 }
 
 /// Whose cache a gate uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CacheOf<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheOf {
     /// An attempt's own.
-    Attempt(&'a AttemptId),
+    Attempt(AttemptId),
     /// The landing lane's: for trees that have landed.
     Lane,
 }
@@ -42,7 +42,7 @@ impl GateCaches {
         self.root.join("lane")
     }
 
-    fn of(&self, whose: CacheOf<'_>) -> PathBuf {
+    fn of(&self, whose: &CacheOf) -> PathBuf {
         match whose {
             CacheOf::Attempt(attempt) => self.root.join(attempt.slug()),
             CacheOf::Lane => self.lane(),
@@ -58,7 +58,7 @@ impl GateCaches {
     ///
     /// # Errors
     /// When files cannot be moved or copied; the gate can run all the same, cold.
-    pub fn lend(&self, whose: CacheOf<'_>, tree: TreeId, paths: &[RepoPath], into: &Path) -> io::Result<()> {
+    pub fn lend(&self, whose: &CacheOf, tree: TreeId, paths: &[RepoPath], into: &Path) -> io::Result<()> {
         let own = self.of(whose);
         if let CacheOf::Attempt(attempt) = whose {
             if !own.exists() && self.lane().exists() {
@@ -79,7 +79,7 @@ impl GateCaches {
     ///
     /// # Errors
     /// When they cannot be moved.
-    pub fn take_back(&self, whose: CacheOf<'_>, paths: &[RepoPath], from: &Path) -> io::Result<()> {
+    pub fn take_back(&self, whose: &CacheOf, paths: &[RepoPath], from: &Path) -> io::Result<()> {
         let own = self.of(whose);
         fs::create_dir_all(&own)?;
         paths.iter().try_for_each(|path| carry(from, &own, path))
@@ -90,7 +90,7 @@ impl GateCaches {
     /// # Errors
     /// When files cannot be moved or removed.
     pub fn settle(&self, attempt: &AttemptId, landed: Option<TreeId>) -> io::Result<()> {
-        let (own, lane) = (self.of(CacheOf::Attempt(attempt)), self.lane());
+        let (own, lane) = (self.of(&CacheOf::Attempt(attempt.clone())), self.lane());
         let trees = fs::read_to_string(self.trees(attempt)).unwrap_or_default();
         let pure = landed.is_some_and(|landed| trees.lines().all(|tree| tree == landed.to_string()));
         if pure && own.exists() {
@@ -172,13 +172,14 @@ mod tests {
     /// Runs a gate that writes `content` into its cache, and returns what it found there.
     fn run(caches: &GateCaches, top: &Path, attempt: &AttemptId, digit: &str, content: &str) -> Option<String> {
         let (paths, exported) = (["build/target".parse().expect("a path")], top.join("tree"));
+        let whose = CacheOf::Attempt(attempt.clone());
         fs::create_dir(&exported).expect("makes");
-        caches.lend(CacheOf::Attempt(attempt), tree(digit), &paths, &exported).expect("lends");
+        caches.lend(&whose, tree(digit), &paths, &exported).expect("lends");
         let target = exported.join("build/target");
         let found = fs::read_to_string(target.join("file")).ok();
         fs::create_dir_all(&target).expect("makes");
         fs::write(target.join("file"), content).expect("writes");
-        caches.take_back(CacheOf::Attempt(attempt), &paths, &exported).expect("takes back");
+        caches.take_back(&whose, &paths, &exported).expect("takes back");
         fs::remove_dir_all(&exported).expect("removes");
         found
     }
@@ -207,8 +208,8 @@ mod tests {
         fs::create_dir_all(outside.join("target")).expect("makes");
         fs::create_dir(&exported).expect("makes");
         std::os::unix::fs::symlink(&outside, exported.join("build")).expect("links");
-        let (attempt, paths) = ("R1#1".parse().expect("an id"), ["build/target".parse().expect("a path")]);
-        caches.take_back(CacheOf::Attempt(&attempt), &paths, &exported).expect("takes back");
+        let (whose, paths) = (CacheOf::Attempt("R1#1".parse().expect("an id")), ["build/target".parse().expect("a path")]);
+        caches.take_back(&whose, &paths, &exported).expect("takes back");
         assert!(outside.join("target").exists());
     }
 

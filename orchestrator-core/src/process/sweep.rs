@@ -103,6 +103,12 @@ mod linux {
     /// The flag of a kernel thread, in the field of `/proc/PID/stat` (`PF_KTHREAD` of the kernel's sched.h).
     const KERNEL_THREAD: u64 = 0x0020_0000;
 
+    /// All processes that there are.
+    fn pids() -> impl Iterator<Item = i32> {
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    }
+
     /// The fields of `/proc/PID/stat` that matter; the name in parentheses may hold anything, so they are counted behind it.
     fn stat(pid: i32) -> Option<Stat> {
         let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -129,9 +135,7 @@ mod linux {
     /// Whether some process began a moment ago and has no environment: it may be in the middle of becoming another program, and
     /// one of those that are looked for.
     pub(in super::super) fn unsettled() -> bool {
-        let Ok(entries) = std::fs::read_dir("/proc") else { return false };
-        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        let stats = pids.filter_map(|pid| Some((pid, stat(pid)?))).filter(|(_, stat)| !stat.dead && !stat.kernel);
+        let stats = pids().filter_map(|pid| Some((pid, stat(pid)?))).filter(|(_, stat)| !stat.dead && !stat.kernel);
         let stats: Vec<_> = stats.collect();
         // The youngest that there is tells what time it is, in the same clock.
         let now = stats.iter().map(|(_, stat)| stat.start).max().unwrap_or(0);
@@ -155,9 +159,7 @@ mod linux {
 
     pub(in super::super) fn members(target: &Target) -> Vec<i32> {
         let (own, session) = (std::process::id().cast_signed(), session(target));
-        let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        pids.filter(|pid| *pid != own && is_member(*pid, target, session)).collect()
+        pids().filter(|pid| *pid != own && is_member(*pid, target, session)).collect()
     }
 
     /// Signals every member through a handle that cannot mean another process, and returns how many there were.
