@@ -2,13 +2,13 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use common::{Live, WORK, builder, policy, sandbox};
 use orchestrator_core::{
     driver::{Notice, Orchestrator},
-    model::{BackendName, Effect, EndReason, Policy, Record, StopReason, TurnOutcome},
-    port::{Ledger as _, Sequence, Update},
+    model::{BackendName, Effect, EndReason, Policy, Pulse, Record, StopReason, TurnOutcome},
+    port::{Ledger as _, Sequence, TurnInput, Update},
     process::marked,
     source::TaskList,
     store::{MemoryEvidence, MemoryLedger},
@@ -72,6 +72,35 @@ async fn a_hanging_agent_is_stopped_at_its_limit_with_all_its_children() {
     let path = sandbox.state().canonicalize().expect("is there");
     let mark = orchestrator_core::model::ContentHash::of(path.as_os_str().as_encoded_bytes()).to_string();
     assert_eq!(marked(&mark[..16]), Vec::<i32>::new());
+}
+
+#[tokio::test]
+async fn an_agent_that_has_gone_silent_is_reminded_and_goes_on() {
+    let sandbox = sandbox(&[("A", "")]);
+    let agent = ScriptedAgent::default().silent_for_at_most(Duration::from_millis(100));
+    let agent = agent.turn(|_| Vec::new()).hearing(|request, input| {
+        assert!(matches!(input, TurnInput::Nudge(_)), "{input:?}");
+        std::fs::write(request.workspace.join("A.txt"), "A").expect("writes");
+        git(&request.workspace, &["add", "."]);
+        git(&request.workspace, &["commit", "--quiet", "--message", "A"]);
+        vec![Update::Ended { outcome: TurnOutcome::Completed }]
+    });
+    let policy = Policy::parse("push = \"origin\"\n[limits]\nheartbeat = \"20ms\"").expect("a valid policy");
+    let builder = Orchestrator::builder().policy(policy).backend(BackendName::new("mine").expect("a name"), Arc::new(agent));
+    let outcome = run_checked(&sandbox, builder).await;
+    let asked = |wanted: fn(&Effect) -> bool| {
+        outcome.records().filter(|record| matches!(record, Record::Requested { what, .. } if wanted(what))).count()
+    };
+    assert_eq!(asked(|what| matches!(what, Effect::Nudge { .. })), 1);
+    assert_eq!(asked(|what| matches!(what, Effect::StopTurn { .. })), 0);
+    let seen: Vec<_> = outcome
+        .records()
+        .filter_map(|record| if let Record::PulseSeen { pulse, .. } = record { Some(*pulse) } else { None })
+        .collect();
+    assert_eq!(seen.last(), Some(&Pulse::Stalled), "{seen:?}");
+    // It left no handoff, and the script has no second turn to repair that.
+    assert_eq!(outcome.task("A").attempts, 1);
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
 }
 
 #[tokio::test]

@@ -15,7 +15,8 @@ use orchestrator_core::{
     machine::replay,
     model::{
         Answer, Checkout, Collected, Effect, EffectId, EventKind, Finding, HandoffReport, HoldOption, LandingOutcome, MergeFailure,
-        Reading, Record, RunMode, Severity, Span, StopReason, Submission, Task, Timestamp, TurnOutcome, Usage, WorkspaceFate,
+        Reading, Record, RunMode, Severity, Span, StopReason, Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage,
+        WorkspaceFate,
     },
 };
 use world::{World, collected, commit, policy, report, review, submission, task};
@@ -132,6 +133,7 @@ fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what: &Effect) -
         }
         Effect::CleanUp { .. } => EventKind::CleanedUp { effect, fate: WorkspaceFate::Kept { reason: words() } },
         Effect::Report { .. } => EventKind::Reported { effect, failure: Some(words()) },
+        Effect::Nudge { .. } => EventKind::Nudged { effect, heard: dice.chance(2) },
         Effect::StopTurn { .. } => EventKind::StopSent { effect },
     }
 }
@@ -153,14 +155,15 @@ fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Option<EventKi
         }
         6 => {
             let (effect, _) = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::RunTurn { .. }))?;
-            EventKind::TurnSeen {
-                effect,
+            let seen = TurnSight {
                 active: Timestamp(world.now.saturating_sub(dice.roll() % 100_000)),
                 tool_in_flight: dice.chance(2),
                 silence: dice.chance(2).then(|| Span::secs(30)),
+                alive: dice.chance(2).then(|| !dice.chance(4)),
                 head: dice.chance(2).then(|| commit(8000)),
                 usage: Usage::default(),
-            }
+            };
+            EventKind::TurnSeen { effect, seen }
         }
         7 => {
             // The roadmap is edited: a task is taken out with what comes after it, ticked, or put back.

@@ -12,9 +12,9 @@ use std::{
 use async_trait::async_trait;
 use orchestrator_core::{
     model::TurnOutcome,
-    port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnControl, TurnInput, TurnRequest, Update},
+    port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnControl, TurnInput, TurnRequest, Update},
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Writes a shell script beside a sandbox and returns the argument vector that runs it as a command agent. The script runs in
 /// the workspace, sees the `ORCHESTRATOR_*` variables, and has these functions:
@@ -41,11 +41,16 @@ handoff() {
 /// What a scripted agent does in one turn.
 type Step = Box<dyn FnOnce(&TurnRequest) -> Vec<Update> + Send>;
 
+/// What it does when it is spoken to.
+type Ear = Arc<dyn Fn(&TurnRequest, &TurnInput) -> Vec<Update> + Send + Sync>;
+
 /// An agent in this process: each turn takes the next step of its script and says the updates that the step returns. A step
 /// that returns no [`Update::Ended`] hangs until it is stopped.
 #[derive(Clone, Default)]
 pub struct ScriptedAgent {
     steps: Arc<Mutex<VecDeque<Step>>>,
+    silence: Option<Duration>,
+    ear: Option<Ear>,
 }
 
 impl std::fmt::Debug for ScriptedAgent {
@@ -61,6 +66,20 @@ impl ScriptedAgent {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).push_back(Box::new(step));
         self
     }
+
+    /// Lets its silence mean something beyond so long.
+    #[must_use]
+    pub fn silent_for_at_most(mut self, silence: Duration) -> Self {
+        self.silence = Some(silence);
+        self
+    }
+
+    /// Lets it be spoken to while it works: it says the updates that `ear` returns.
+    #[must_use]
+    pub fn hearing(mut self, ear: impl Fn(&TurnRequest, &TurnInput) -> Vec<Update> + Send + Sync + 'static) -> Self {
+        self.ear = Some(Arc::new(ear));
+        self
+    }
 }
 
 #[async_trait]
@@ -70,7 +89,9 @@ impl AgentBackend for ScriptedAgent {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::least().with_resume()
+        let known = Capabilities::least().with_resume();
+        let known = if self.ear.is_some() { known.with_input() } else { known };
+        self.silence.map_or(known.clone(), |silence| known.with_silence(Silence::Beyond(silence)))
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
@@ -81,26 +102,34 @@ impl AgentBackend for ScriptedAgent {
         let step = self.steps.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let step = step.ok_or_else(|| AgentError::Other("the script has no more turns".to_owned()))?;
         let (stop, stopped) = watch::channel(false);
-        Ok(Box::new(ScriptedTurn {
-            updates: step(&request).into(),
-            over: false,
-            stopped,
-            control: Arc::new(ScriptedControl { stop }),
-        }))
+        let (say, said) = mpsc::unbounded_channel();
+        let updates = step(&request).into();
+        let control = ScriptedControl { stop, say, ear: self.ear.clone(), request };
+        Ok(Box::new(ScriptedTurn { updates, over: false, stopped, said, control: Arc::new(control) }))
     }
 }
 
 #[derive(Debug)]
 struct ScriptedTurn {
+    /// What follows from what it heard.
+    said: mpsc::UnboundedReceiver<Update>,
     updates: VecDeque<Update>,
     over: bool,
     stopped: watch::Receiver<bool>,
     control: Arc<ScriptedControl>,
 }
 
-#[derive(Debug)]
 struct ScriptedControl {
     stop: watch::Sender<bool>,
+    say: mpsc::UnboundedSender<Update>,
+    ear: Option<Ear>,
+    request: TurnRequest,
+}
+
+impl std::fmt::Debug for ScriptedControl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScriptedControl").field("attempt", &self.request.attempt).finish_non_exhaustive()
+    }
 }
 
 #[async_trait]
@@ -112,10 +141,13 @@ impl Turn for ScriptedTurn {
         let update = match self.updates.pop_front() {
             Some(update) => update,
             None => {
-                if self.stopped.wait_for(|stopped| *stopped).await.is_err() {
-                    pending::<()>().await;
+                // The turn holds its own control, so neither channel ends before it.
+                let (said, stopped) = (&mut self.said, &mut self.stopped);
+                tokio::select! {
+                    Some(update) = said.recv() => update,
+                    true = async { stopped.wait_for(|stopped| *stopped).await.is_ok() } => Update::Ended { outcome: TurnOutcome::Stopped },
+                    else => pending().await,
                 }
-                Update::Ended { outcome: TurnOutcome::Stopped }
             }
         };
         self.over = matches!(update, Update::Ended { .. });
@@ -129,8 +161,13 @@ impl Turn for ScriptedTurn {
 
 #[async_trait]
 impl TurnControl for ScriptedControl {
-    async fn send(&self, _: TurnInput) -> Result<(), AgentError> {
-        Err(AgentError::Unsupported("be spoken to"))
+    async fn send(&self, input: TurnInput) -> Result<(), AgentError> {
+        let ear = self.ear.as_ref().ok_or(AgentError::Unsupported("be spoken to"))?;
+        for update in ear(&self.request, &input) {
+            // A turn that was dropped hears nothing more.
+            drop(self.say.send(update));
+        }
+        Ok(())
     }
 
     async fn stop(&self, _: Duration) {

@@ -87,7 +87,12 @@ impl AgentBackend for CommandAgent {
         let child = spawn.marked(&request.mark).input(Input::Piped).spawn().map_err(AgentError::Spawn)?;
         let (updates, queue) = mpsc::channel(QUEUE);
         let (ended, over) = watch::channel(false);
-        let control = Arc::new(CommandControl { killer: child.killer(), stopping: AtomicBool::new(false), over });
+        let control = Arc::new(CommandControl {
+            killer: child.killer(),
+            stopping: AtomicBool::new(false),
+            over,
+            exited: AtomicBool::new(false),
+        });
         let session = SessionRef(request.attempt.to_string());
         let pump =
             Pump { prompt: request.prompt, streams: request.streams, session, updates, ended, control: Arc::clone(&control) };
@@ -131,12 +136,18 @@ struct CommandControl {
     killer: Killer,
     stopping: AtomicBool,
     over: watch::Receiver<bool>,
+    /// Its end was noticed, and the turn's follows.
+    exited: AtomicBool,
 }
 
 #[async_trait]
 impl TurnControl for CommandControl {
     async fn send(&self, _: TurnInput) -> Result<(), AgentError> {
         Err(AgentError::Unsupported("be spoken to while it works"))
+    }
+
+    fn is_alive(&self) -> Option<bool> {
+        (!self.exited.load(Ordering::Acquire)).then(|| self.killer.is_alive())
     }
 
     async fn stop(&self, grace: Duration) {
@@ -246,6 +257,7 @@ impl Pump {
                     _ = &mut streams, if !read => read = true,
                 }
             };
+            control.exited.store(true, Ordering::Release);
             control.killer.sweep().await;
             leave.send_replace(true);
             if !read {

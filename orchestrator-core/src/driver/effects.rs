@@ -24,7 +24,7 @@ use crate::{
         AttemptId, BackendName, Candidate, CommitId, Contract, Effect, EffectId, EventKind, Finding, GateSpec, Landing,
         LandingOutcome, MergeFailure, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity, Submission, TaskId, TreeId,
     },
-    port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource},
+    port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource, TurnInput},
     review::path_findings,
 };
 
@@ -53,11 +53,15 @@ pub(super) struct World {
     pub(super) told_to_stop: Mutex<HashSet<EffectId>>,
 }
 
+/// What an agent that has gone silent is told.
+const NUDGE: &str = "Nothing was heard of you for a long time. Go on with the task; if you are done, commit and write the handoff.";
+
 /// An effect with all that it needs of the state, so that it can run beside the loop.
 #[derive(Debug)]
 pub(super) enum Job {
     ReadRoadmap { tip: Option<CommitId> },
     Prepare { attempt: AttemptId, base: CommitId, needs: Vec<(TaskId, CommitId)> },
+    Nudge { turn: EffectId },
     Turn(Box<TurnJob>),
     Stop { turn: EffectId },
     Collect { attempt: AttemptId, contract: Contract, base: CommitId, turn: u32 },
@@ -99,6 +103,7 @@ impl World {
                     ask: ask.clone(),
                 }))
             }
+            Effect::Nudge { turn, .. } => Job::Nudge { turn: *turn },
             Effect::StopTurn { turn, .. } => Job::Stop { turn: *turn },
             Effect::Collect { attempt, turn } => {
                 let known = &active(attempt)?.attempt;
@@ -157,6 +162,14 @@ impl World {
             Job::Turn(job) => {
                 let span = tracing::info_span!("turn", backend = %job.backend, turn = job.turn);
                 self.run_turn(*job, events, notices).instrument(span).await
+            }
+            Job::Nudge { turn } => {
+                let watch = self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(&turn).cloned();
+                let heard = match watch {
+                    Some(watch) => watch.control.send(TurnInput::Nudge(NUDGE.to_owned())).await.is_ok(),
+                    None => false,
+                };
+                EventKind::Nudged { effect, heard }
             }
             Job::Stop { turn } => {
                 // A turn that is just being started looks here when it has been.

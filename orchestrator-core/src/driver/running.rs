@@ -19,7 +19,7 @@ use super::{
 use crate::{
     git::{Destination, GitError, Look, Lookout},
     machine::{Active, State, Step, apply, decide, wake_at},
-    model::{AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, Event, EventKind, Record, RepoPath},
+    model::{AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, Event, EventKind, Record, RepoPath, TurnSight},
     port::LedgerEntry,
     process::kill_marked,
     status::Snapshot,
@@ -289,17 +289,17 @@ impl Running {
                 watch.touch(|_| {});
             }
             let watched = watch.read();
-            let event = EventKind::TurnSeen {
-                effect,
+            let seen = TurnSight {
                 active: watched.active,
                 tool_in_flight: !watched.tools.is_empty(),
                 silence: watched.silence,
+                alive: watch.control.is_alive(),
                 head: look.and_then(|look| look.head),
                 usage: watched.usage,
             };
             // The turn may have ended while we looked.
             if self.core.state.open_effects().contains_key(&effect) {
-                self.tell(event).await?;
+                self.tell(EventKind::TurnSeen { effect, seen }).await?;
             }
         }
         let observed = self.discovery.observed(&self.core.state, &looks);

@@ -119,6 +119,12 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::WorkspaceReady { attempt } => active_mut(state, attempt)?.step = Step::TurnDue { turn: 1, ask: Ask::Begin },
         Record::SessionSeen { attempt, session } => active_mut(state, attempt)?.attempt.session = Some(session.clone()),
+        Record::PulseSeen { attempt, pulse } => {
+            let Step::Working(working) = &mut active_mut(state, attempt)?.step else {
+                return Err(misfit("no turn runs in", attempt));
+            };
+            working.pulse = *pulse;
+        }
         Record::HeadSeen { attempt, head } => active_mut(state, attempt)?.attempt.head = Some(*head),
         Record::TurnEnded { attempt, outcome, usage, took } => {
             let active = active_mut(state, attempt)?;
@@ -349,8 +355,12 @@ fn request(state: &mut State, effect: EffectId, at: Timestamp, what: &Effect) ->
     match what {
         Effect::ReadRoadmap { .. } => state.roadmap.reading = Some(effect),
         Effect::RunTurn { attempt, turn, .. } => {
-            let working = Working { effect, turn: *turn, began: at, stopping: None };
-            active_mut(state, attempt)?.step = Step::Working(working);
+            active_mut(state, attempt)?.step = Step::Working(Working::begin(effect, *turn, at));
+        }
+        Effect::Nudge { attempt, .. } => {
+            if let Step::Working(working) = &mut active_mut(state, attempt)?.step {
+                working.nudges = (working.nudges.0 + 1, Some(at));
+            }
         }
         Effect::StopTurn { attempt, why, .. } => {
             if let Step::Working(working) = &mut active_mut(state, attempt)?.step {
@@ -397,7 +407,7 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
                 active.step = Step::Collect { asked: Asked::Due, turn: working.turn, outcome, stopped: None };
             }
         }
-        Effect::ReadRoadmap { .. } | Effect::StopTurn { .. } => {}
+        Effect::ReadRoadmap { .. } | Effect::Nudge { .. } | Effect::StopTurn { .. } => {}
         Effect::Prepare { attempt, .. }
         | Effect::Collect { attempt, .. }
         | Effect::Review { attempt, .. }

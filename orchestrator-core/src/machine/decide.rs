@@ -89,18 +89,8 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             let known = active.attempt.session.as_ref() == Some(&session);
             (!known).then(|| Record::SessionSeen { attempt: active.attempt.id.clone(), session }).into_iter().collect()
         }),
-        EventKind::TurnSeen { effect, active: last, tool_in_flight, silence, head, usage } => cx.running(effect, |active| {
-            let moved = head.filter(|head| active.attempt.head != Some(*head));
-            let moved = moved.map(|head| Record::HeadSeen { attempt: active.attempt.id.clone(), head });
-            let quiet = at.since(last);
-            let patience = policy.limits.stall.or(silence).filter(|_| !tool_in_flight);
-            let stop = plan::stop_reason(&cx, active, patience.is_some_and(|patience| quiet >= patience), usage);
-            let stop = stop.map(|why| {
-                let what = Effect::StopTurn { attempt: active.attempt.id.clone(), turn: effect, why };
-                Record::Requested { effect: EffectId(state.last_effect + 1), at, what }
-            });
-            moved.into_iter().chain(stop).collect()
-        }),
+        EventKind::TurnSeen { effect, seen } => cx.running(effect, |active| cx.turn_seen(active, effect, &seen)),
+        EventKind::Nudged { effect, heard } => cx.nudged(effect, heard),
         EventKind::TurnEnded { effect, outcome, usage } => cx.closing_step(effect, |_, active| {
             let Step::Working(working) = &active.step else { return None };
             let took = at.since(working.began);

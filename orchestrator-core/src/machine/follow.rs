@@ -61,6 +61,7 @@ impl Context<'_> {
                     None => "the turn was stopped",
                     Some(StopReason::Deadline) => "the turn was stopped: it took longer than it may",
                     Some(StopReason::Stalled) => "the turn was stopped: it was silent for longer than its limit",
+                    Some(StopReason::Gone) => "the turn was stopped: its process was gone, and it did not end",
                     Some(StopReason::Budget) => "the turn was stopped: its budget was used up",
                     Some(StopReason::Withdrawn) => "the turn was stopped: the task is no longer wanted",
                 };

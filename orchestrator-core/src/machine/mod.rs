@@ -33,6 +33,7 @@ mod dispatch;
 mod follow;
 mod freeze;
 mod plan;
+mod pulse;
 mod ready;
 mod replay;
 mod reread;

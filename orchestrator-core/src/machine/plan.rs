@@ -67,8 +67,8 @@ fn turn_limit(entry: &TaskEntry, active: &Active, policy: &Policy) -> crate::mod
     left.map_or(policy.limits.turn, |left| left.min(policy.limits.turn))
 }
 
-/// Why a running turn must be stopped now, if it must.
-pub(super) fn stop_reason(cx: &Context<'_>, active: &Active, stalled: bool, usage: Usage) -> Option<StopReason> {
+/// Why a running turn must be stopped now, if it must: `stuck` where nothing weighs more.
+pub(super) fn stop_reason(cx: &Context<'_>, active: &Active, stuck: Option<StopReason>, usage: Usage) -> Option<StopReason> {
     let Step::Working(working) = &active.step else { return None };
     let entry = cx.state.task(&active.attempt.id.task)?;
     if working.stopping.is_some() {
@@ -82,7 +82,7 @@ pub(super) fn stop_reason(cx: &Context<'_>, active: &Active, stalled: bool, usag
     if cx.at.since(working.began) >= turn_limit(entry, active, cx.policy) {
         return Some(StopReason::Deadline);
     }
-    stalled.then_some(StopReason::Stalled)
+    stuck
 }
 
 /// The attempt that an effect belongs to.
@@ -91,6 +91,7 @@ pub(super) fn attempt_of(what: &Effect) -> Option<&AttemptId> {
         Effect::ReadRoadmap { .. } => None,
         Effect::Prepare { attempt, .. }
         | Effect::RunTurn { attempt, .. }
+        | Effect::Nudge { attempt, .. }
         | Effect::StopTurn { attempt, .. }
         | Effect::Collect { attempt, .. }
         | Effect::Review { attempt, .. }

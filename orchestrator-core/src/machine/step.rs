@@ -2,7 +2,7 @@
 
 use super::state::Asked;
 use crate::model::{
-    Ask, Candidate, CommitId, EffectId, GateReport, Landing, Review, StopReason, Submission, Timestamp, TurnOutcome,
+    Ask, Candidate, CommitId, EffectId, GateReport, Landing, Pulse, Review, StopReason, Submission, Timestamp, TurnOutcome,
 };
 
 /// How far an attempt is.
@@ -82,6 +82,18 @@ pub struct Working {
     pub began: Timestamp,
     /// Whether it was told to stop, and why.
     pub stopping: Option<StopReason>,
+    /// How it looked at the last heartbeat.
+    pub pulse: Pulse,
+    /// How often it was reminded to go on, and when last.
+    pub nudges: (u32, Option<Timestamp>),
+}
+
+impl Working {
+    /// A turn of which nothing is known yet.
+    #[must_use]
+    pub fn begin(effect: EffectId, turn: u32, began: Timestamp) -> Self {
+        Self { effect, turn, began, stopping: None, pulse: Pulse::Unknown, nudges: (0, None) }
+    }
 }
 
 /// Work that reviewers have seen.

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Ask, AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, EffectId, EndReason, GateReport,
-    GateSpec, Hold, HoldId, KeptArtifact, Landing, LandingOutcome, MergeFailure, PackageName, Predecessor, Review, RunId, RunMode,
-    SessionRef, Span, StopReason, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, Verdict,
+    GateSpec, Hold, HoldId, KeptArtifact, Landing, LandingOutcome, MergeFailure, PackageName, Predecessor, Pulse, Review, RunId,
+    RunMode, SessionRef, Span, StopReason, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, TurnSight, Usage, Verdict,
 };
 
 /// Something that happened, and when.
@@ -71,16 +71,8 @@ pub enum EventKind {
     TurnSeen {
         /// The [`Effect::RunTurn`] that runs.
         effect: EffectId,
-        /// The last sign of life: an update, or a change in the workspace.
-        active: Timestamp,
-        /// Whether a tool is in flight: then silence is no stall.
-        tool_in_flight: bool,
-        /// The silence beyond which, says the backend, something is wrong; `None` where its silence means nothing.
-        silence: Option<Span>,
-        /// The attempt's head, read from its repository.
-        head: Option<CommitId>,
-        /// What the turn has cost so far.
-        usage: Usage,
+        /// What was seen.
+        seen: TurnSight,
     },
     /// A turn is over, and none of its processes lives: closes [`Effect::RunTurn`].
     TurnEnded {
@@ -90,6 +82,13 @@ pub enum EventKind {
         outcome: TurnOutcome,
         /// What it cost.
         usage: Usage,
+    },
+    /// The agent was reminded to go on, or cannot be spoken to: closes [`Effect::Nudge`].
+    Nudged {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// Whether it took the reminder.
+        heard: bool,
     },
     /// A turn was told to stop: closes [`Effect::StopTurn`].
     StopSent {
@@ -285,6 +284,13 @@ pub enum Effect {
         /// What it is asked.
         ask: Ask,
     },
+    /// Remind an agent that has gone silent to go on.
+    Nudge {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// The [`Effect::RunTurn`] that runs.
+        turn: EffectId,
+    },
     /// Stop a running turn; its own end follows as [`EventKind::TurnEnded`].
     StopTurn {
         /// For which attempt.
@@ -450,6 +456,13 @@ pub enum Record {
         attempt: AttemptId,
         /// The session.
         session: SessionRef,
+    },
+    /// A running turn looks different from what it did before.
+    PulseSeen {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How it looks now.
+        pulse: Pulse,
     },
     /// The attempt's head moved.
     HeadSeen {

@@ -38,4 +38,4 @@ pub use policy::{AgentSpec, Commands, Environment, GateRule, Limits, Policy, Pol
 pub use review::{
     Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion, Review, Severity, Submission, Verdict,
 };
-pub use turn::{Ask, StopReason, TurnOutcome, Usage};
+pub use turn::{Ask, Pulse, StopReason, TurnOutcome, TurnSight, Usage};

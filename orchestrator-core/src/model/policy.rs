@@ -208,6 +208,9 @@ pub struct Limits {
     /// A turn that says nothing and changes nothing for so long, with no tool in flight, is stopped. Default: what the
     /// agent's backend knows of its silences; for a command, whose silence means nothing, never.
     pub stall: Option<Span>,
+    /// How often a turn that has been silent for so long is reminded to go on before it is stopped; each reminder gives it as
+    /// long again. Agents that cannot be spoken to are stopped at once.
+    pub nudges: u32,
     /// Time between two looks at the real state. At every fourth a remote is asked for its tip, and what workers have touched is
     /// compared.
     pub heartbeat: Span,
@@ -236,6 +239,7 @@ impl Default for Limits {
             turns: 3,
             turn: Span::secs(2 * 3600),
             stall: None,
+            nudges: 1,
             heartbeat: Span::secs(15),
             grace: Span::secs(10),
             backoff: Span::secs(1),

@@ -1,8 +1,9 @@
 //! How a turn went, in words that all backends share.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Timestamp};
+use super::{CommitId, Finding, Span, Timestamp};
 
 /// What a turn is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +102,40 @@ impl Usage {
     }
 }
 
+/// What a heartbeat sees of a running turn.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TurnSight {
+    /// The last sign of life: an update, or a change in the workspace.
+    pub active: Timestamp,
+    /// Whether a tool is in flight: then silence is no stall.
+    pub tool_in_flight: bool,
+    /// The silence beyond which, says the backend, something is wrong; `None` where its silence means nothing.
+    pub silence: Option<Span>,
+    /// Whether its process lives, where the backend can tell.
+    pub alive: Option<bool>,
+    /// The attempt's head, read from its repository.
+    pub head: Option<CommitId>,
+    /// What the turn has cost so far.
+    pub usage: Usage,
+}
+
+/// How a running turn looks at a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pulse {
+    /// Silent, in a way that cannot be read: the backend knows nothing of the agent's silences, and the policy sets no limit.
+    #[default]
+    Unknown,
+    /// A tool is in flight, or something was said or changed in the workspace since the last heartbeat.
+    Active,
+    /// Silent, and not yet for too long.
+    Quiet,
+    /// Silent for too long: it is nudged, then stopped.
+    Stalled,
+    /// Its process is gone, and the turn has not ended: stopped, if that is still so at the next heartbeat.
+    Gone,
+}
+
 /// Why we stop a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -109,6 +144,8 @@ pub enum StopReason {
     Deadline,
     /// It said nothing and changed nothing for longer than the policy's stall limit.
     Stalled,
+    /// Its process is gone, and the turn did not end by itself.
+    Gone,
     /// A budget is used up.
     Budget,
     /// Its task is no longer wanted: it was removed from the roadmap, or ticked by a person.

@@ -85,6 +85,12 @@ pub trait TurnControl: Debug + Send + Sync + 'static {
     /// [`AgentError::Unsupported`] where the agent does not listen while it works.
     async fn send(&self, input: TurnInput) -> Result<(), AgentError>;
 
+    /// Whether the agent's process lives; `None` where that cannot be told, or means nothing. A turn whose process is gone, and
+    /// that does not end, is stopped.
+    fn is_alive(&self) -> Option<bool> {
+        None
+    }
+
     /// Asks the turn to end, and after `grace` makes it. When this returns, none of its processes lives. May be called more
     /// than once, and before the first update.
     async fn stop(&self, grace: Duration);

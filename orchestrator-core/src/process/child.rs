@@ -202,6 +202,12 @@ impl Killer {
         self.sweep().await;
     }
 
+    /// Whether the child itself lives, whatever has become of its relatives.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.target.leader.is_some_and(|(pid, start)| start_time(pid) == Some(start))
+    }
+
     /// Kills whoever is left of a child that has ended.
     pub async fn sweep(&self) {
         kill_until_none(&self.target, SWEEP_PATIENCE).await;

@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::Brief;
 use crate::{
-    machine::{Active, Asked, Held, Phase, State, Step, TaskEntry, Then},
+    machine::{Active, Asked, Held, Phase, State, Step, TaskEntry, Then, Working},
     model::{
-        ClaimId, CommitId, Contract, EndReason, Evidence, GateReport, HoldId, HoldOption, Label, PackageName, RunId, RunMode,
-        Surface, TaskId,
+        ClaimId, CommitId, Contract, EndReason, Evidence, GateReport, HoldId, HoldOption, Label, PackageName, Pulse, RunId,
+        RunMode, Surface, TaskId,
     },
 };
 
@@ -38,6 +38,8 @@ pub struct TaskView {
     pub title: String,
     /// Where it stands.
     pub state: TaskState,
+    /// How the agent looks, while one works: known since the last heartbeat.
+    pub pulse: Option<Pulse>,
     /// How many attempts there were, over all runs.
     pub attempts: u32,
     /// The merge commit, if it landed.
@@ -156,6 +158,10 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
         package: entry.task.package.clone(),
         title: entry.task.title.clone(),
         state: task_state,
+        pulse: entry.active().and_then(|active| match &active.step {
+            Step::Working(working) => Some(working.pulse),
+            _ => None,
+        }),
         attempts: entry.last_attempt,
         landed_commit,
         reason: (!reason.is_empty()).then(|| reason.join("; ")),
@@ -170,6 +176,9 @@ fn why_active(state: &State, step: &Step) -> Option<String> {
     let waits = matches!(step, Step::Merge { asked: Asked::Due, .. } | Step::Land { asked: Asked::Due, .. });
     if let Some(away) = state.away().filter(|_| waits) {
         return Some(format!("the remote cannot be reached: {}", away.why));
+    }
+    if matches!(step, Step::Working(Working { pulse: Pulse::Stalled, stopping: None, .. })) {
+        return Some("silent for too long: it was reminded to go on".to_owned());
     }
     step.is_stuck_on(state.tip()).then(|| "the target itself is red: a person was asked".to_owned())
 }

@@ -1,9 +1,9 @@
 //! The rules of the run: order, slots, dependencies, resources, overlap, package, budgets, mode.
 
-use orchestrator_core::machine::wake_at;
+use orchestrator_core::machine::{Step, wake_at};
 use orchestrator_core::model::{
-    Answer, Collected, Effect, EndReason, EventKind, Finding, HoldId, HoldOption, LandingOutcome, MergeFailure, Reading, Record,
-    RunMode, Severity, Span, StopReason, Task, Timestamp, TurnOutcome, Usage, Verdict,
+    Answer, Collected, Effect, EffectId, EndReason, EventKind, Finding, HoldId, HoldOption, LandingOutcome, MergeFailure, Pulse,
+    Reading, Record, RunMode, Severity, Span, StopReason, Task, Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
 };
 
 use crate::world::{World, collected, commit, policy, report, review, task};
@@ -405,24 +405,111 @@ fn what_needs_a_remote_that_is_away_waits_and_the_rest_goes_on() {
     assert!(world.state.away().is_none());
 }
 
-#[test]
-fn an_agent_with_a_tool_in_flight_is_not_stalled_and_one_whose_silence_means_nothing_never_is() {
-    let seen = |world: &World, tool_in_flight, silence: Option<u64>| {
-        let (effect, _) = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::RunTurn { .. })).expect("runs");
-        let silence = silence.map(Span::secs);
-        EventKind::TurnSeen { effect, active: Timestamp(1), tool_in_flight, silence, head: None, usage: Usage::default() }
-    };
-    let told = |policy_text: &str, tool_in_flight, silence| {
+/// A world in which one agent works, and how many nudges and stops it is told.
+struct Silent(World);
+
+impl Silent {
+    fn under(policy_text: &str) -> Self {
         let mut world = World::with_tasks(policy(policy_text), vec![task("A", "")]);
         assert!(world.step());
-        world.now += 3_600_000;
-        let event = seen(&world, tool_in_flight, silence);
-        world.tell(event);
-        world.ledger.iter().any(|record| matches!(record, Record::Requested { what: Effect::StopTurn { .. }, .. }))
-    };
-    assert!(told("", false, Some(60)), "silent for an hour, and its backend says that a minute is too long");
-    assert!(!told("", true, Some(60)), "a tool is in flight");
-    assert!(!told("", false, None), "its silence means nothing");
-    assert!(told("[limits]\nstall = \"10m\"", false, None), "a person's own limit holds for every agent");
-    assert!(!told("[limits]\nstall = \"10m\"", true, None), "but not while a tool is in flight");
+        Self(world)
+    }
+
+    fn turn(&self) -> EffectId {
+        self.0.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::RunTurn { .. })).expect("runs").0
+    }
+
+    /// A heartbeat so many seconds later; the last sign of life was so many seconds ago.
+    fn seen(&mut self, later: u64, ago: u64, change: impl FnOnce(&mut TurnSight)) -> Pulse {
+        self.0.now += later * 1000;
+        let (active, usage) = (Timestamp(self.0.now - ago * 1000), Usage::default());
+        let mut seen = TurnSight { active, tool_in_flight: false, silence: None, alive: None, head: None, usage };
+        change(&mut seen);
+        let effect = self.turn();
+        self.0.tell(EventKind::TurnSeen { effect, seen });
+        let working = self.0.state.task(&"A".parse().expect("an id")).and_then(|entry| match &entry.active()?.step {
+            Step::Working(working) => Some(working.pulse),
+            _ => None,
+        });
+        working.expect("it works")
+    }
+
+    /// What the agent was told: nudges, and why it was stopped.
+    fn told(&self) -> (usize, Option<StopReason>) {
+        let (mut nudges, mut stop) = (0, None);
+        for record in &self.0.ledger {
+            match record {
+                Record::Requested { what: Effect::Nudge { .. }, .. } => nudges += 1,
+                Record::Requested { what: Effect::StopTurn { why, .. }, .. } => {
+                    assert_eq!(stop.replace(*why), None, "it is told once");
+                }
+                _ => {}
+            }
+        }
+        (nudges, stop)
+    }
+
+    fn answer_nudge(&mut self, heard: bool) {
+        let nudge = self.0.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::Nudge { .. }));
+        let (effect, _) = nudge.expect("it was nudged");
+        self.0.tell(EventKind::Nudged { effect, heard });
+    }
+}
+
+#[test]
+fn a_silence_is_judged_by_what_is_known_of_it() {
+    let mut silent = Silent::under("");
+    assert_eq!(silent.seen(1, 0, |_| {}), Pulse::Active, "something was heard since the last heartbeat");
+    assert_eq!(silent.seen(3600, 3600, |_| {}), Pulse::Unknown, "its silence means nothing");
+    assert_eq!(silent.seen(1, 30, |seen| seen.silence = Some(Span::secs(60))), Pulse::Quiet);
+    assert_eq!(silent.seen(1, 3600, |seen| (seen.silence, seen.tool_in_flight) = (Some(Span::secs(60)), true)), Pulse::Active);
+    assert_eq!(silent.seen(1, 0, |seen| seen.alive = Some(false)), Pulse::Gone);
+    assert_eq!(silent.told(), (0, None), "its end may be on the way");
+    assert_eq!(silent.seen(1, 0, |seen| seen.alive = Some(true)), Pulse::Active);
+    assert_eq!(silent.seen(1, 60, |seen| seen.silence = Some(Span::secs(60))), Pulse::Stalled);
+
+    let mut silent = Silent::under("[limits]\nstall = \"10m\"");
+    assert_eq!(silent.seen(599, 599, |seen| seen.silence = Some(Span::secs(60))), Pulse::Quiet, "a person's limit holds");
+    assert_eq!(silent.seen(1, 600, |_| {}), Pulse::Stalled, "for every agent");
+}
+
+#[test]
+fn who_is_silent_for_too_long_is_nudged_and_then_stopped() {
+    let mut silent = Silent::under("[limits]\nstall = \"10m\"");
+    silent.seen(600, 600, |_| {});
+    assert_eq!(silent.told(), (1, None));
+    silent.answer_nudge(true);
+    assert_eq!(silent.seen(599, 1199, |_| {}), Pulse::Quiet, "it gets as long again");
+    assert_eq!(silent.told(), (1, None));
+    assert_eq!(silent.seen(1, 1200, |_| {}), Pulse::Stalled);
+    assert_eq!(silent.told(), (1, Some(StopReason::Stalled)));
+
+    let mut silent = Silent::under("[limits]\nstall = \"10m\"");
+    silent.seen(600, 600, |_| {});
+    silent.answer_nudge(false);
+    assert_eq!(silent.told(), (1, Some(StopReason::Stalled)), "it cannot be spoken to");
+
+    let mut silent = Silent::under("[limits]\nstall = \"10m\"\nnudges = 0");
+    silent.seen(600, 600, |_| {});
+    assert_eq!(silent.told(), (0, Some(StopReason::Stalled)));
+
+    let mut silent = Silent::under("[limits]\nstall = \"10m\"\nnudges = 2");
+    silent.seen(600, 600, |_| {});
+    silent.answer_nudge(true);
+    assert_eq!(silent.seen(300, 10, |_| {}), Pulse::Active, "it went on");
+    silent.seen(600, 610, |_| {});
+    assert_eq!(silent.told(), (2, None));
+    silent.answer_nudge(true);
+    silent.seen(600, 1210, |_| {});
+    assert_eq!(silent.told(), (2, Some(StopReason::Stalled)));
+}
+
+#[test]
+fn a_turn_whose_process_is_gone_and_that_does_not_end_is_stopped() {
+    let mut silent = Silent::under("");
+    assert_eq!(silent.seen(15, 0, |seen| seen.alive = Some(false)), Pulse::Gone);
+    assert_eq!(silent.seen(15, 0, |seen| seen.alive = Some(false)), Pulse::Gone);
+    assert_eq!(silent.told(), (0, Some(StopReason::Gone)));
+    silent.seen(15, 0, |seen| seen.alive = Some(false));
+    assert_eq!(silent.told(), (0, Some(StopReason::Gone)));
 }

@@ -7,7 +7,7 @@ use orchestrator_core::{
     model::{
         Answer, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind, GateReport, GateSpec, HandoffReport, HoldId,
         HoldOption, LandingOutcome, MergeFailure, Opened, Reading, RunId, RunMode, SessionRef, Span, Submission, Timestamp,
-        TurnOutcome, Usage, WorkspaceFate,
+        TurnOutcome, TurnSight, Usage, WorkspaceFate,
     },
 };
 
@@ -65,6 +65,8 @@ fn states() -> Vec<(&'static str, World)> {
     stopping.tick();
     let mut silent = working.clone();
     silent.now += 3600 * 1000;
+    let mut nudged = silent.clone();
+    nudged.tell(EventKind::TurnSeen { effect: last(&silent), seen: sight(Timestamp(0), None, None) });
     let mut held = paused("claims = [{ id = \"c\", text = \"t\", surface = \"device\" }]");
     held.tell(EventKind::ModeAsked(RunMode::Active));
     while held.state.holds().next().is_none() {
@@ -96,6 +98,7 @@ fn states() -> Vec<(&'static str, World)> {
         ("turn due (paused)", turn_due),
         ("working", working),
         ("working, silent for an hour", silent),
+        ("working, reminded to go on", nudged),
         ("working, told to stop", stopping),
         ("collecting", collecting),
         ("reviewing", reviewing),
@@ -116,6 +119,11 @@ fn states() -> Vec<(&'static str, World)> {
 /// Work without a handoff.
 fn silent(head: CommitId) -> Submission {
     Submission { handoff: HandoffReport::Missing, ..submission(head) }
+}
+
+/// A look at a turn whose backend says that a minute of silence is too long.
+fn sight(active: Timestamp, head: Option<CommitId>, alive: Option<bool>) -> TurnSight {
+    TurnSight { active, tool_in_flight: false, silence: Some(Span::secs(60)), alive, head, usage: Usage::default() }
 }
 
 fn red() -> GateReport {
@@ -142,28 +150,11 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
         ("prepared", EventKind::Prepared { effect, failure: None }),
         ("prepared, failed", EventKind::Prepared { effect, failure: Some("disk full".into()) }),
         ("session seen", EventKind::SessionSeen { effect, session: SessionRef("s".into()) }),
-        (
-            "turn seen",
-            EventKind::TurnSeen {
-                effect,
-                active: Timestamp(world.now),
-                tool_in_flight: false,
-                silence: Some(Span::secs(60)),
-                head: Some(commit(77)),
-                usage,
-            },
-        ),
-        (
-            "turn seen, stalled",
-            EventKind::TurnSeen {
-                effect,
-                active: Timestamp(0),
-                tool_in_flight: false,
-                silence: Some(Span::secs(60)),
-                head: None,
-                usage,
-            },
-        ),
+        ("turn seen", EventKind::TurnSeen { effect, seen: sight(Timestamp(world.now), Some(commit(77)), None) }),
+        ("turn seen, stalled", EventKind::TurnSeen { effect, seen: sight(Timestamp(0), None, None) }),
+        ("turn seen, gone", EventKind::TurnSeen { effect, seen: sight(Timestamp(0), None, Some(false)) }),
+        ("nudged", EventKind::Nudged { effect, heard: true }),
+        ("nudged, deaf", EventKind::Nudged { effect, heard: false }),
         ("turn ended", EventKind::TurnEnded { effect, outcome: TurnOutcome::Completed, usage }),
         ("stop sent", EventKind::StopSent { effect }),
         ("collected, work", collected(effect, Collected::Work(submission(commit(50))))),
@@ -255,6 +246,7 @@ fn kind_index(kind: &EventKind) -> usize {
         EventKind::Interrupted { .. } => 20,
         EventKind::RemoteAway { .. } => 21,
         EventKind::TipChecked { .. } => 22,
+        EventKind::Nudged { .. } => 23,
     }
 }
 
@@ -301,16 +293,17 @@ fn the_whole_table() {
         }
         text.push('\n');
     }
-    assert_eq!(kinds.len(), 23, "every kind of event is in the table");
+    assert_eq!(kinds.len(), 24, "every kind of event is in the table");
     insta::assert_snapshot!(text);
 }
 
 #[test]
 fn an_effect_is_closed_by_its_own_kind_of_event_only() {
-    let closers: [(&str, &[usize]); 12] = [
+    let closers: [(&str, &[usize]); 13] = [
         ("ReadRoadmap", &[1]),
         ("Prepare", &[8]),
         ("RunTurn", &[9, 10, 11]),
+        ("Nudge", &[23]),
         ("StopTurn", &[12]),
         ("Collect", &[13]),
         ("Review", &[14]),

@@ -155,6 +155,7 @@ impl World {
                 outcome: TurnOutcome::Completed,
                 usage: Usage { input_tokens: 10, output_tokens: 5, usd: 0.5 },
             },
+            Effect::Nudge { .. } => EventKind::Nudged { effect, heard: true },
             Effect::StopTurn { .. } => EventKind::StopSent { effect },
             Effect::Collect { .. } => collected(effect, Collected::Work(submission(fresh))),
             Effect::Review { head, .. } => EventKind::Reviewed { effect, reviews: vec![review(*head, Vec::new())] },
