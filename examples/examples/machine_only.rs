@@ -95,6 +95,7 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
         }
         Effect::Prepare { .. } => EventKind::Prepared { effect, failure: None },
         Effect::RunTurn { .. } => EventKind::TurnEnded { effect, outcome: TurnOutcome::Completed, usage: Usage::default() },
+        Effect::Nudge { .. } => EventKind::Nudged { effect, heard: true },
         Effect::StopTurn { .. } => EventKind::StopSent { effect },
         Effect::Collect { attempt, turn } => {
             let submission = Submission {

@@ -17,6 +17,7 @@ use orchestrator_core::{
     machine::{State, replay},
     model::{AgentSpec, Answer, BackendName, HoldId, HoldOption, Policy, Record, RepoPath, RunMode},
     port::{Ledger as _, Sequence},
+    process::hide_environment,
     status::{Snapshot, TaskState, table},
     store::FileLedger,
 };
@@ -118,6 +119,9 @@ fn failed<E: Into<Box<dyn Error>>>(error: E) -> Failure {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if let Err(error) = hide_environment() {
+        eprintln!("supervise: workers of the same user can read its environment: {error}");
+    }
     let result = match Cli::parse().verb {
         Verb::Run(run) => supervise(run).await,
         Verb::Status { place, json } => status(&place, json).await,

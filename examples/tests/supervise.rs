@@ -208,26 +208,6 @@ fn who_commits_and_how_it_is_signed_comes_from_the_global_configuration() {
 }
 
 #[test]
-fn a_secret_of_ours_reaches_neither_worker_nor_gate() {
-    let (sandbox, arguments) = sandbox(&format!("env > $ORCHESTRATOR_TASK.txt; {}", "commit work; handoff done"));
-    let policy = "push = \"origin\"\n[gates.env]\nrun = [\"sh\", \"-c\", \"env; env | grep -q ^PATH= && ! env | grep CANARY\"]\ndefault = true\n";
-    std::fs::write(sandbox.path().join("policy.toml"), policy).expect("writes");
-    let mut command = Command::new(binary());
-    let output = command
-        .arg("run")
-        .args(&arguments)
-        .env("CANARY", "sing")
-        .current_dir(sandbox.path())
-        .output()
-        .expect("supervise was built");
-    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
-    let seen = sandbox.remote_file("A.txt");
-    assert!(seen.contains("ORCHESTRATOR_HANDOFF=") && !seen.contains("sing"), "{seen}");
-    let hidden = Command::new("grep").args(["-r", "sing"]).arg(sandbox.state()).output().expect("grep can be run");
-    assert_eq!(text(&hidden.stdout), "", "nor is it in anything that is kept");
-}
-
-#[test]
 fn told_to_end_it_stops_its_agents_and_goes_on_later() {
     let (sandbox, arguments) = sandbox(&format!("{WORK}; setsid sleep 1000 & sleep 1000"));
     let mut command = Command::new(binary());
@@ -262,4 +242,52 @@ fn embed_lands_its_one_task() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stdout).starts_with("complete\n"), "{}", text(&output.stdout));
     assert!(sandbox.repo().join("CHANGELOG.md").exists());
+}
+
+/// What stands in the supervisor's environment reaches neither worker nor gate by itself, and cannot be fetched from `/proc`, and so is in
+/// nothing that is kept. As root everything could be read: then another user runs it.
+#[test]
+fn a_secret_in_our_environment_reaches_nobody() {
+    const SECRET: &str = "canary-52a1f3";
+    let script =
+        "cat > ../../../../prompt; env > ../../../../environment; tr '\\0' '\\n' < /proc/$PPID/environ > ../../../../parent || true
+        PROBE=of-the-same-user sleep 1000 &
+        until tr '\\0' '\\n' < /proc/$!/environ | grep -q of-the-same-user; do :; done; echo yes > ../../../../probe; kill $!";
+    let (sandbox, arguments) = sandbox(&format!("{script}\n{WORK}"));
+    let gate = "push = \"origin\"\n[gates.env]\nrun = [\"sh\", \"-c\", \"env; env | grep -q ^PATH= && ! env | grep DEPLOY_KEY\"]\ndefault = true\n";
+    std::fs::write(sandbox.path().join("policy.toml"), gate).expect("writes");
+    let own = sandbox.path().join("supervise");
+    std::fs::copy(binary(), &own).expect("copies");
+    let (program, mut before) = (own.to_string_lossy().into_owned(), Vec::new());
+    let user = Command::new("id").arg("-u").output().expect("runs");
+    if text(&user.stdout).trim() == "0" {
+        let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"].map(str::to_owned);
+        before.extend(["setpriv".to_owned()].into_iter().chain(nobody));
+        let status = Command::new("chown").args(["-R", "65534:65534"]).arg(sandbox.path()).status().expect("runs");
+        assert!(status.success());
+    }
+    before.push(program);
+    let mut command = Command::new(&before[0]);
+    command.args(&before[1..]).arg("run").args(&arguments).current_dir(sandbox.path());
+    let output = command.env("DEPLOY_KEY", SECRET).env("HOME", sandbox.path()).output().expect("runs");
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let read = |name: &str| std::fs::read(sandbox.path().join(name)).unwrap_or_default();
+    assert_eq!(text(&read("probe")), "yes\n", "of the same user without the switch, it can be read");
+    assert_eq!(text(&read("parent")), "", "with it, not");
+    assert!(text(&read("environment")).contains("ORCHESTRATOR_TASK=") && text(&read("prompt")).contains("handoff"));
+    let mut left = vec![sandbox.path().to_path_buf()];
+    let mut looked_at = 0;
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(&directory).expect("reads").flatten() {
+            if entry.file_type().expect("is there").is_dir() {
+                left.push(entry.path());
+            } else if let Ok(bytes) = std::fs::read(entry.path()) {
+                looked_at += 1;
+                let found = bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
+                assert!(!found, "{}", entry.path().display());
+            }
+        }
+    }
+    assert!(looked_at > 20, "ledger, evidence, objects: {looked_at}");
+    assert!(!(text(&output.stdout) + &text(&output.stderr)).contains(SECRET));
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     path::Path,
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use orchestrator_core::{
     agent::CommandAgent,
     model::TurnOutcome,
     port::{AgentBackend as _, Turn, TurnRequest, Update},
-    process::{kill_marked, marked},
+    process::{Spawn, has_cgroups, kill_marked, marked},
 };
 
 /// From KILL to the last one gone.
@@ -118,6 +119,52 @@ async fn a_dropped_turn_is_stopped_in_the_background() {
         }
     };
     tokio::time::timeout(GONE, gone).await.expect("none lives");
+}
+
+/// Out of reach of marker and session: only a control group holds it, and where none can be made, that is what is said.
+#[tokio::test]
+async fn one_that_clears_its_environment_and_leaves_its_session_is_held_by_its_group() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mark, file) = (mark("cleared."), directory.path().join("pid"));
+    let escape = format!("setsid env -i /bin/sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000' &", file.display());
+    let script = format!("{escape}\nwhile ! [ -e {} ]; do :; done; echo ready; exit 0", file.display());
+    let mut turn = start(directory.path(), &script, &mark).await;
+    let mut ended = None;
+    while let Some(update) = turn.next().await {
+        if let Update::Ended { outcome } = update {
+            ended = Some(outcome);
+        }
+    }
+    assert_eq!(ended, Some(TurnOutcome::Completed));
+    let pid: i32 = std::fs::read_to_string(&file).expect("it was started").trim().parse().expect("a number");
+    // Dead, it may still wait for init to take note.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let lives = stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']));
+    if lives {
+        let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("can be killed");
+    }
+    println!("control groups can be made here: {}", has_cgroups());
+    assert_eq!(lives, !has_cgroups());
+    // Nothing is left of the group either.
+    let mine = format!("orchestrator-{mark}");
+    let groups = std::process::Command::new("find").args(["/sys/fs/cgroup", "-name", &mine]).output().expect("runs");
+    assert_eq!(String::from_utf8_lossy(&groups.stdout), "");
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_or_cannot_be_run_is_told_from_one_that_fails() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let plain = directory.path().join("plain");
+    std::fs::write(&plain, "").expect("writes");
+    let start = |program: &str| {
+        let environment = [("PATH", std::env::var("PATH").expect("is set"))];
+        let spawn = Spawn::new(program, directory.path()).envs(environment).marked(mark("missing."));
+        spawn.spawn().map(drop).map_err(|error| error.kind())
+    };
+    assert_eq!(start("nowhere-at-all"), Err(ErrorKind::NotFound));
+    assert_eq!(start("./nowhere"), Err(ErrorKind::NotFound));
+    assert_eq!(start("./plain"), Err(ErrorKind::PermissionDenied));
 }
 
 #[tokio::test]

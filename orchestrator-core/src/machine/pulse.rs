@@ -38,9 +38,12 @@ impl Context<'_> {
             Pulse::Gone if working.pulse == Pulse::Gone => Some(StopReason::Gone),
             Pulse::Gone | Pulse::Unknown | Pulse::Active | Pulse::Quiet => None,
         };
-        let follows = stop_reason(self, active, stuck, seen.usage).map(|why| match why {
-            StopReason::Stalled if working.nudges.0 < self.policy.limits.nudges => Effect::Nudge { attempt: attempt(), turn },
-            _ => Effect::StopTurn { attempt: attempt(), turn, why },
+        let follows = stop_reason(self, active, stuck, seen.usage).map(|why| {
+            if why == StopReason::Stalled && working.nudges.0 < self.policy.limits.nudges {
+                Effect::Nudge { attempt: attempt(), turn }
+            } else {
+                Effect::StopTurn { attempt: attempt(), turn, why }
+            }
         });
         moved.into_iter().chain(changed).chain(follows.map(|what| self.request(what))).collect()
     }

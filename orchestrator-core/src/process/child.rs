@@ -2,19 +2,25 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt, io,
     os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessSession};
-use rustix::process::Signal;
+use rustix::{
+    fs::{Access, access},
+    process::Signal,
+};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
-use super::sweep::{MARK_VARIABLE, Target, kill_until_none, kill_until_none_blocking, members, signal_all, start_time};
+use super::{
+    cgroup,
+    sweep::{MARK_VARIABLE, Target, kill_until_none, kill_until_none_blocking, members, signal_all, start_time},
+};
 
 /// How long a sweep goes on against processes that cannot be killed, such as those stuck in the kernel.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
@@ -83,13 +89,32 @@ impl Spawn {
         self
     }
 
+    /// The program itself, or the shell that joins its group and becomes it.
+    fn command(&self) -> io::Result<Command> {
+        let mark = self.mark.as_deref().filter(|_| cgroup::has_cgroups());
+        let path = self.environment.get(OsStr::new("PATH"));
+        // What the shell would say of it, nobody could tell from what the program says.
+        let group = match mark {
+            Some(mark) => can_run(&self.program, &self.directory, path.map(OsString::as_os_str)).map(|()| cgroup::make(mark))?,
+            None => None,
+        };
+        let Some(group) = group else {
+            let mut command = Command::new(&self.program);
+            command.args(&self.arguments);
+            return Ok(command);
+        };
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", cgroup::JOIN]).arg(group).arg(&self.program).args(&self.arguments);
+        Ok(command)
+    }
+
     /// Starts it. Needs a tokio runtime.
     ///
     /// # Errors
     /// When the program is not there, or cannot be run.
     pub fn spawn(self) -> io::Result<Child> {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).current_dir(&self.directory).env_clear().envs(&self.environment);
+        let mut command = self.command()?;
+        command.current_dir(&self.directory).env_clear().envs(&self.environment);
         command.stdin(if self.input == Input::Piped { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut wrap = CommandWrap::from(command);
@@ -101,6 +126,22 @@ impl Spawn {
         let killer = Killer { target: Target { mark: self.mark, whole: true, leader } };
         Ok(Child { inner, killer, exit: None })
     }
+}
+
+/// Whether a program is there and may be run, looked for as `exec` does.
+fn can_run(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> io::Result<()> {
+    let executable = |file: &Path| access(file, Access::EXEC_OK).is_ok() && file.is_file();
+    let found = if program.as_encoded_bytes().contains(&b'/') {
+        let file = directory.join(program);
+        if file.is_file() && !executable(&file) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        executable(&file)
+    } else {
+        let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
+        std::env::split_paths(path).any(|beneath| executable(&directory.join(beneath).join(program)))
+    };
+    found.then_some(()).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// How a process ended.

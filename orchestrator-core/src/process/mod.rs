@@ -11,17 +11,26 @@
 //! ([`MARK_VARIABLE`]), or membership in the session. Killing a process group is not enough: real agents start each tool
 //! in a session of its own. On Linux both are read from `/proc`; elsewhere only the group is signalled.
 //!
+//! A process that clears its environment and leaves its session is found by its control group, where this process may make such
+//! groups ([`has_cgroups`]); where not, it is out of reach, and an agent that is not trusted so far belongs into a pid namespace
+//! or a container: give the command that makes one (`unshare --pid --kill-child`, `bwrap`, ...) as the agent's program. A worker
+//! of the same user that means harm can leave its group; only another user or a container stops that.
+//!
 //! Public and stable: backends are built on this.
 
 mod capture;
+mod cgroup;
 mod child;
+mod hide;
 mod lines;
 mod recording;
 mod run;
 mod sweep;
 
 pub use capture::Captured;
+pub use cgroup::has_cgroups;
 pub use child::{Child, Exit, Input, Killer, Spawn};
+pub use hide::hide_environment;
 pub use lines::{Line, LineReader};
 pub use recording::Recording;
 pub use run::{Finished, OutputLimits, run_to_end};

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
+use super::cgroup;
+
 /// The variable that marks all processes of a turn or a gate.
 pub const MARK_VARIABLE: &str = "ORCHESTRATOR_MARK";
 
@@ -15,6 +17,15 @@ pub(super) struct Target {
     pub(super) whole: bool,
     /// The session's leader, with its start time in clock ticks since boot.
     pub(super) leader: Option<(i32, u64)>,
+}
+
+impl Target {
+    /// Removes the group, now that nobody is in it.
+    fn forget(&self) {
+        if let Some(mark) = &self.mark {
+            cgroup::remove(mark, self.whole);
+        }
+    }
 }
 
 /// The processes that bear a marker beginning with `prefix`, other than this one.
@@ -31,6 +42,7 @@ pub async fn kill_marked(prefix: &str, patience: Duration) -> usize {
     if found > 0 {
         kill_until_none(&target, patience).await;
     }
+    target.forget();
     found
 }
 
@@ -40,6 +52,7 @@ pub(super) async fn kill_until_none(target: &Target, patience: Duration) {
     while let Some(pause) = hunt.step(target) {
         tokio::time::sleep(pause).await;
     }
+    target.forget();
 }
 
 /// The same where there is no runtime, as in a destructor's thread.
@@ -48,6 +61,7 @@ pub(super) fn kill_until_none_blocking(target: &Target, patience: Duration) {
     while let Some(pause) = hunt.step(target) {
         std::thread::sleep(pause);
     }
+    target.forget();
 }
 
 /// How long processes that cannot be told yet are waited for.
@@ -89,7 +103,7 @@ pub(super) use other::{members, signal_all, start_time, unsettled};
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::{MARK_VARIABLE, Pid, Signal, Target};
+    use super::{MARK_VARIABLE, Pid, Signal, Target, cgroup};
     use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
     struct Stat {
@@ -154,7 +168,8 @@ mod linux {
     fn is_member(pid: i32, target: &Target, session: Option<i32>) -> bool {
         let Some(stat) = stat(pid) else { return false };
         let in_session = session == Some(stat.session);
-        !stat.dead && (in_session || target.mark.as_ref().is_some_and(|mark| bears(pid, mark, target.whole)))
+        let ours = |mark: &String| bears(pid, mark, target.whole) || cgroup::holds(pid, mark, target.whole);
+        !stat.dead && (in_session || target.mark.as_ref().is_some_and(ours))
     }
 
     pub(in super::super) fn members(target: &Target) -> Vec<i32> {

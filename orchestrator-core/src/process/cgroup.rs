@@ -1,0 +1,95 @@
+//! A control group for each marked child, where this process may make them (cgroup v2, delegated or as root).
+//!
+//! A process can clear its environment and leave its session, and is not found by either any more; its group it leaves only by
+//! an act of its own. The group's name is the marker, so that survivors of a dead orchestrator are found by it as well.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use rustix::fs::{Access, access};
+
+/// What the names of our groups begin with; the marker follows.
+const PREFIX: &str = "orchestrator-";
+
+/// Joins the group (its first argument), and becomes the program. A child that joined by its own hand has started nobody before.
+pub(super) const JOIN: &str = r#"echo $$ > "$0/cgroup.procs" 2> /dev/null; exec "$@""#;
+
+/// Whether groups can be made here. Where not, a process that clears its environment and leaves its session is out of reach.
+#[must_use]
+pub fn has_cgroups() -> bool {
+    own().is_some()
+}
+
+/// The directory of this process's own group, if groups can be made in it.
+fn own() -> Option<&'static Path> {
+    static OWN: OnceLock<Option<PathBuf>> = OnceLock::new();
+    OWN.get_or_init(|| {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        // Id, parent, device, root, mount point, ...; behind a lone hyphen the kind (proc_pid_mountinfo(5)).
+        let mount = mounts.lines().find(|line| line.split_once(" - ").is_some_and(|(_, kind)| kind.starts_with("cgroup2 ")))?;
+        let fields: Vec<_> = mount.split(' ').collect();
+        let (root, point) = (fields.get(3)?, fields.get(4)?);
+        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let group = Path::new(groups.lines().find_map(|line| line.strip_prefix("0::"))?);
+        let own = Path::new(point).join(group.strip_prefix(root).ok()?);
+        let may_write = |path: &Path| access(path, Access::WRITE_OK).is_ok();
+        (may_write(&own) && may_write(&own.join("cgroup.procs"))).then_some(own)
+    })
+    .as_deref()
+}
+
+/// Makes the group of a marker; `None` where that cannot be had.
+pub(super) fn make(mark: &str) -> Option<PathBuf> {
+    let plain = mark.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let group = own().filter(|_| plain)?.join(format!("{PREFIX}{mark}"));
+    match fs::create_dir(&group) {
+        Ok(()) => Some(group),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(group),
+        Err(error) => {
+            tracing::debug!(%error, "no cgroup could be made");
+            None
+        }
+    }
+}
+
+/// Whether a process is in the group of a marker: of this one, or of one that begins so.
+pub(super) fn holds(pid: i32, mark: &str, whole: bool) -> bool {
+    if own().is_none() {
+        return false;
+    }
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let Some(group) = groups.lines().find_map(|line| line.strip_prefix("0::")) else { return false };
+    let of =
+        |name: &str| name.strip_prefix(PREFIX).is_some_and(|found| if whole { found == mark } else { found.starts_with(mark) });
+    group.split('/').any(of)
+}
+
+/// Removes the groups of a marker. Those in which somebody lives stay.
+pub(super) fn remove(mark: &str, whole: bool) {
+    let Some(own) = own() else { return };
+    if whole {
+        return remove_tree(&own.join(format!("{PREFIX}{mark}")));
+    }
+    let begins = format!("{PREFIX}{mark}");
+    for entry in fs::read_dir(own).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&begins)) {
+            remove_tree(&entry.path());
+        }
+    }
+}
+
+/// A worker may have made groups of its own beneath.
+fn remove_tree(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path());
+        }
+    }
+    match fs::remove_dir(group) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::debug!(%error, ?group, "a cgroup stays"),
+        Ok(()) | Err(_) => {}
+    }
+}
