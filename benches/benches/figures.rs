@@ -1,6 +1,7 @@
 //! `cargo bench -p benches` prints the figures as a table; `-- --quick` takes fewer rounds.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     process::{Command, Stdio},
@@ -42,8 +43,9 @@ fn heartbeat(runtime: &Runtime) {
         let git = Git::find().await.expect("git");
         let user = UserRepository::open(git.clone(), &sandbox.repo()).await.expect("a repository");
         let target = "main".parse().expect("a branch");
-        let trusted =
-            Trusted::open(user, git, sandbox.path().join("trusted.git"), target, Destination::Local).await.expect("opens");
+        let trusted = Trusted::open(user, git, sandbox.path().join("trusted.git"), target, Destination::Local, &BTreeMap::new())
+            .await
+            .expect("opens");
         let base = trusted.fetch_target().await.expect("fetches");
         let workspaces = Workspaces::beneath(&sandbox.state());
         let mut all = Vec::new();

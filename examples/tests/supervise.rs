@@ -178,8 +178,9 @@ fn inside_an_agents_environment_it_refuses_to_run() {
 }
 
 #[test]
-fn who_commits_and_how_it_is_signed_comes_from_the_global_configuration() {
-    let (sandbox, arguments) = sandbox(WORK);
+fn who_commits_how_it_is_signed_and_filters_come_from_the_global_configuration() {
+    let (sandbox, arguments) = sandbox(&format!("git config filter.case.clean; {WORK}"));
+    sandbox.publish(&[(".gitattributes", "*.txt filter=case\n")], "filtered");
     for key in ["user.name", "user.email", "commit.gpgSign"] {
         git(&sandbox.repo(), &["config", "--unset", key]);
     }
@@ -199,10 +200,12 @@ fn who_commits_and_how_it_is_signed_comes_from_the_global_configuration() {
     let output = run(&signing);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("git does not know who you are"), "{}", text(&output.stderr));
-    let output = run(&format!("[user]\n\tname = Ada\n\temail = ada@example.org\n{signing}"));
+    let filter = "[filter \"case\"]\n\tclean = tr A-Z a-z\n\tsmudge = tr a-z A-Z\n";
+    let output = run(&format!("[user]\n\tname = Ada\n\temail = ada@example.org\n{signing}{filter}"));
     assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
     let landed = git(&sandbox.remote(), &["cat-file", "commit", "main"]);
     assert!(landed.contains("committer Ada <ada@example.org>") && landed.contains("BEGIN PGP SIGNATURE"), "{landed}");
+    assert_eq!((sandbox.remote_file("A.txt"), sandbox.remote_file("B.txt")), ("a".to_owned(), "b".to_owned()));
     let worker = git(&sandbox.remote(), &["cat-file", "commit", "main^2"]);
     assert!(worker.contains("author Ada") && !worker.contains("PGP"), "a worker signs nothing: {worker}");
 }

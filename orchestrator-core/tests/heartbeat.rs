@@ -10,7 +10,9 @@ async fn trusted(sandbox: &Sandbox) -> Trusted {
     let git = Git::find().await.expect("git");
     let user = UserRepository::open(git.clone(), &sandbox.repo()).await.expect("a repository");
     let target = "main".parse().expect("a branch");
-    Trusted::open(user, git, sandbox.path().join("trusted.git"), target, Destination::Local).await.expect("opens")
+    Trusted::open(user, git, sandbox.path().join("trusted.git"), target, Destination::Local, &std::collections::BTreeMap::new())
+        .await
+        .expect("opens")
 }
 
 fn attempt(number: u32) -> AttemptId {

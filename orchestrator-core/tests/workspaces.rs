@@ -166,3 +166,26 @@ async fn a_workspace_with_what_cannot_be_kept_elsewhere_stays() {
     assert!(reason.contains("the workspace of attempt 1 stays: uncommitted work that cannot be kept elsewhere"), "{reason}");
     assert_eq!(std::fs::read_to_string(sandbox.state().join("attempts/A-1/tree/nested/file")).expect("stays"), "x\n");
 }
+
+/// Upper case in the tree, lower case in history.
+const FILTER: &str = "[filters.case]\nclean = \"tr A-Z a-z\"\nsmudge = \"tr a-z A-Z\"\nrequired = true\n";
+
+#[tokio::test]
+async fn a_repository_that_needs_a_filter_works_with_the_policys_command() {
+    let sandbox = Sandbox::new();
+    sandbox.publish(
+        &[("ROADMAP.md", "- [ ] **A** Task A\n"), (".gitattributes", "*.big filter=case\n"), ("a/x.big", "words\n")],
+        "filtered",
+    );
+    // The worker sees what people see, changes nothing by looking, and what it commits is what belongs into history.
+    let script = "test \"$(cat a/x.big)\" = WORDS; test -z \"$(git status --porcelain)\"; echo NEW > A.txt; echo LOUD > A.big; commit work; \
+                  test \"$(git cat-file -p HEAD:A.big)\" = loud; handoff done";
+    let worker = shell_worker(sandbox.path(), "worker", script);
+    let gate =
+        "[gates.seen]\nrun = [\"sh\", \"-c\", \"test $(cat a/x.big) = WORDS && test $(cat A.big) = LOUD\"]\ndefault = true\n";
+    let mut policy = policy(&worker, &format!("{gate}{FILTER}"));
+    policy.limits.attempts = 1;
+    let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(sandbox.remote_file("A.big"), "loud");
+}

@@ -215,7 +215,9 @@ struct Ground {
 impl Ground {
     /// All that effects work with, in this state directory, and the roadmap as it is now.
     async fn world(self, state_dir: &Path, state: &State) -> Result<(World, Roadmap), BuildError> {
-        let trusted = Trusted::open(self.user, self.git, state_dir.join("trusted.git"), self.target, self.destination).await?;
+        let trusted =
+            Trusted::open(self.user, self.git, state_dir.join("trusted.git"), self.target, self.destination, &self.policy.filters)
+                .await?;
         let going_on = state.run().filter(|_| state.ended().is_none()).map(|run| run.id.clone());
         let world = World {
             run: going_on.unwrap_or_else(new_run_id),

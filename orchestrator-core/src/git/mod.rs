@@ -17,6 +17,7 @@
 //! object ids or full refs instead of names.
 
 mod cli;
+mod filters;
 mod landing;
 mod lookout;
 mod objects;

@@ -1,15 +1,21 @@
 //! `trusted.git`: our own bare repository, in which everything is pinned, reviewed and merged.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use tokio::sync::Mutex;
 
-use super::{Git, GitError, Objects, UserRepository, cli::Call, cli::io_error, user::Destination};
+use super::{
+    Git, GitError, Objects, UserRepository,
+    cli::{Call, io_error},
+    filters::{Filters, quoted},
+    user::Destination,
+};
 use crate::{
-    model::{AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Mode, RepoPath, TreeId},
+    model::{AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Filter, Mode, RepoPath, TreeId},
     port::LandingEdit,
     process::Exit,
 };
@@ -31,8 +37,7 @@ pub struct Identity {
 impl Identity {
     /// As a section of a configuration file.
     pub(super) fn section(&self) -> String {
-        let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
-        format!("[user]\n\tname = \"{}\"\n\temail = \"{}\"\n", quote(&self.name), quote(&self.email))
+        format!("[user]\n\tname = {}\n\temail = {}\n", quoted(&self.name), quoted(&self.email))
     }
 }
 
@@ -69,6 +74,7 @@ pub struct Trusted {
     pub(super) user: UserRepository,
     pub(super) destination: Destination,
     pub(super) identity: Identity,
+    pub(super) filters: Filters,
     dir: PathBuf,
     target: BranchName,
     objects: Objects,
@@ -77,7 +83,7 @@ pub struct Trusted {
 }
 
 impl Trusted {
-    /// Opens `dir`, or makes it, for work on one target of one repository.
+    /// Opens `dir`, or makes it, for work on one target of one repository. `filters` are the policy's.
     ///
     /// # Errors
     /// [`GitError`] when it cannot be made.
@@ -87,17 +93,19 @@ impl Trusted {
         dir: PathBuf,
         target: BranchName,
         destination: Destination,
+        filters: &BTreeMap<String, Filter>,
     ) -> Result<Self, GitError> {
         let identity = user.identity().await?;
+        let filters = Filters::of(&git, filters).await?;
         if !dir.join("HEAD").exists() {
             std::fs::create_dir_all(&dir).map_err(io_error(&dir))?;
             let init = git.call(&dir).args(["init", "--quiet", "--bare", "--template=", "--object-format=sha1"]).args([&dir]);
             init.run().await?;
         }
         let config = dir.join("config");
-        std::fs::write(&config, configuration(&identity)).map_err(io_error(&config))?;
+        std::fs::write(&config, configuration(&identity) + &filters.sections()).map_err(io_error(&config))?;
         let objects = Objects::open(&dir)?;
-        Ok(Self { git, user, destination, identity, dir, target, objects, target_ref: Arc::default() })
+        Ok(Self { git, user, destination, identity, filters, dir, target, objects, target_ref: Arc::default() })
     }
 
     /// Its directory.

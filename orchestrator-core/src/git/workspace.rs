@@ -140,8 +140,9 @@ impl Workspace {
             repository.join("config"),
             format!(
                 "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tlogAllRefUpdates = true\n[gc]\n\tauto = 0\n\
-                 [maintenance]\n\tauto = false\n[commit]\n\tgpgSign = false\n{}",
-                trusted.identity.section()
+                 [maintenance]\n\tauto = false\n[commit]\n\tgpgSign = false\n{}{}",
+                trusted.identity.section(),
+                trusted.filters.sections()
             ),
         )?;
         reach("workspace, configured");

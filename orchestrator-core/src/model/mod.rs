@@ -34,7 +34,7 @@ pub use id::{
 pub use landing::{Acceptance, Candidate, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor};
 pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId};
 pub use path::{InvalidPath, RepoPath};
-pub use policy::{AgentSpec, Commands, Environment, GateRule, Limits, Policy, PolicyError, Push, Setup};
+pub use policy::{AgentSpec, Commands, Environment, Filter, GateRule, Limits, Policy, PolicyError, Push, Setup};
 pub use review::{
     Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion, Review, Severity, Submission, Verdict,
 };

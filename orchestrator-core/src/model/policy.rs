@@ -35,6 +35,9 @@ pub struct Policy {
     pub setup: Setup,
     /// What workers and gates see of our environment.
     pub environment: Environment,
+    /// Git's filters that the repository's `.gitattributes` name, such as `lfs`. One that the person's own (global) git
+    /// configuration has needs no entry; what stands in the repository's configuration is never used.
+    pub filters: BTreeMap<String, Filter>,
     /// Always forbidden, added by whoever reads the policy: the roadmap and the policy itself.
     #[serde(skip)]
     #[schemars(skip)]
@@ -54,6 +57,7 @@ impl Default for Policy {
             limits: Limits::default(),
             setup: Setup::default(),
             environment: Environment::default(),
+            filters: BTreeMap::new(),
             always_forbidden: Vec::new(),
         }
     }
@@ -283,6 +287,21 @@ impl Default for Environment {
     }
 }
 
+/// One of git's filters, as in gitattributes(5): shell lines that git runs on a file's content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Filter {
+    /// From the working file to what is committed.
+    pub clean: Option<String>,
+    /// From what is committed to the working file.
+    pub smudge: Option<String>,
+    /// Both, by one process for many files.
+    pub process: Option<String>,
+    /// Whether a file that cannot be filtered is an error. Otherwise git takes it as it is.
+    pub required: bool,
+}
+
 /// A policy that cannot be used. The message names the place.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -338,6 +357,16 @@ impl Policy {
         ];
         if let Some((key, _)) = positive.iter().find(|(_, number)| *number == 0) {
             return value((*key).to_owned(), "must be greater than zero".to_owned());
+        }
+        for (name, filter) in &self.filters {
+            let lines = [&filter.clean, &filter.smudge, &filter.process];
+            let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+            if name.is_empty() || !plain(name) {
+                return value(format!("filters.{name}"), "is made of letters, digits, `-`, `_` and `.`".to_owned());
+            }
+            if lines.iter().all(|line| line.is_none()) || lines.into_iter().flatten().any(|line| line.contains(['\n', '\0'])) {
+                return value(format!("filters.{name}"), "needs `clean`, `smudge` or `process`, each a single line".to_owned());
+            }
         }
         for (name, gate) in &self.gates {
             if gate.run.first().is_none_or(String::is_empty) {
