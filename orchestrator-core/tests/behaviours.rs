@@ -1,4 +1,4 @@
-//! Fifteen ways in which real agents misbehave, each before the work, after the commit, and in a revision: every one ends in a
+//! Sixteen ways in which real agents misbehave, each before the work, after the commit, and in a revision: every one ends in a
 //! named state, and none holds up the agent beside it.
 //!
 //! `FLOOD` is how many bytes the flooding one writes: 64 MiB unless said.
@@ -19,7 +19,7 @@ use orchestrator_testkit::{git, run_checked, shell_worker};
 /// Ten times the figure: so much later, at most, the agent beside a misbehaving one has landed.
 const BESIDE: Duration = Duration::from_secs(10);
 
-const BEHAVIOURS: [(&str, &str); 15] = [
+const BEHAVIOURS: [(&str, &str); 16] = [
     ("hangs", "sleep 1000"),
     ("lies about its tests", "touch red.txt; handoff done ',\"gates\":[{\"name\":\"fine\",\"passed\":true}]'"),
     ("crashes", "kill -9 $$"),
@@ -33,6 +33,7 @@ const BEHAVIOURS: [(&str, &str); 15] = [
     ),
     ("touches a forbidden path", "echo x >> README.md; git add -A; git commit -qm forbidden"),
     ("moves the target of its own repository", "git update-ref refs/heads/main $(git commit-tree -m x HEAD^{tree})"),
+    ("pushes by itself", "git push -q ../../../../remote.git HEAD:main; git push -q ../../../../remote.git HEAD:refs/heads/mine"),
     ("deletes its workspace", "here=$PWD; cd /; rm -rf \"$here\"; exit 0"),
     ("forks daemons", "(setsid sh -c 'sleep 1000 &' &) ; setsid sleep 1000 &"),
     ("ignores TERM", "trap '' TERM; while :; do sleep 1; done"),

@@ -4,13 +4,13 @@ mod common;
 
 use std::{fs, path::Path, time::Duration};
 
-use common::{Live, WORK, builder, make_fifo, sandbox};
+use common::{Live, WORK, builder, make_fifo, policy, sandbox};
 use orchestrator_core::{
-    driver::{Notice, Observation},
+    driver::{Notice, Observation, Orchestrator},
     model::{EndReason, HandoffReport, Record},
     status::TaskState,
 };
-use orchestrator_testkit::{RunOutcome, Sandbox, git};
+use orchestrator_testkit::{RunOutcome, Sandbox, git, shell_worker};
 
 /// Runs a worker that does something odd, says `odd`, and waits to be let go; what is observed meanwhile must be this.
 async fn odd(script: &str, expected: Observation, meanwhile: impl FnOnce(&Sandbox)) -> (Sandbox, RunOutcome) {
@@ -18,10 +18,10 @@ async fn odd(script: &str, expected: Observation, meanwhile: impl FnOnce(&Sandbo
     let fifo = sandbox.path().join("go");
     make_fifo(&fifo);
     let script = script.replace("WAIT", &format!("echo odd; read go < '{}'", fifo.display()));
-    let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", &script);
-    let mut policy = common::policy(&worker, "");
+    let worker = shell_worker(sandbox.path(), "worker", &script);
+    let mut policy = policy(&worker, "");
     policy.limits.attempts = 1;
-    let mut live = Live::start(&sandbox, orchestrator_core::Orchestrator::builder().policy(policy)).await;
+    let mut live = Live::start(&sandbox, Orchestrator::builder().policy(policy)).await;
     // Heard by another ear: what is observed before the worker has said so counts as well.
     let mut words = live.handle.subscribe();
     let odd = async { while !matches!(words.recv().await.expect("goes on"), Notice::Activity { text, .. } if text == "odd") {} };
@@ -110,10 +110,10 @@ async fn a_workspace_of_nobody_is_named_and_left_alone() {
 #[tokio::test]
 async fn a_commit_under_a_session_that_never_ends_is_work() {
     let sandbox = sandbox(&[("A", "")]);
-    let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", &WORK.replace("handoff done", "sleep 1000"));
-    let mut policy = common::policy(&worker, "");
+    let worker = shell_worker(sandbox.path(), "worker", &WORK.replace("handoff done", "sleep 1000"));
+    let mut policy = policy(&worker, "");
     policy.limits.stall = Some("300ms".parse().expect("a span"));
-    let live = Live::start(&sandbox, orchestrator_core::Orchestrator::builder().policy(policy)).await;
+    let live = Live::start(&sandbox, Orchestrator::builder().policy(policy)).await;
     let outcome = live.end().await;
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
     let missing = outcome
@@ -141,4 +141,22 @@ fn fifo(directory: &Path) -> String {
     let path = directory.join("never");
     make_fifo(&path);
     path.display().to_string()
+}
+
+#[tokio::test]
+async fn a_gap_is_told_also_where_the_orchestrator_died_in_it() {
+    let sandbox = sandbox(&[("A", "")]);
+    let builder = |script: &str| {
+        let worker = shell_worker(sandbox.path(), "worker", script);
+        let mut policy = policy(&worker, "");
+        policy.limits.heartbeat = "1ms".parse().expect("a span");
+        Orchestrator::builder().policy(policy)
+    };
+    let mut live = Live::start(&sandbox, builder("sleep 1000")).await;
+    live.recorded(|record| matches!(record, Record::SessionSeen { .. })).await;
+    live.die().await;
+    let mut live = Live::start(&sandbox, builder(WORK)).await;
+    let missed = live.until(|notice| if let Notice::Gap { missed, .. } = notice { Some(*missed) } else { None }).await;
+    assert!(missed > 0);
+    assert_eq!(live.end().await.report.ended, EndReason::Complete);
 }

@@ -304,3 +304,15 @@ async fn without_a_push_a_target_that_is_checked_out_nowhere_is_advanced() {
     assert_eq!(git(&sandbox.repo(), &["show", "main:A.txt"]), "A");
     assert!(!sandbox.repo().join("A.txt").exists());
 }
+
+#[tokio::test]
+async fn what_a_worker_pushes_past_review_is_a_question_and_no_landing() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = format!("{WORK}; git push -q ../../../../remote.git HEAD:main");
+    let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
+    let task = outcome.task("A");
+    let hold = task.hold.as_ref().unwrap_or_else(|| panic!("{task:#?}"));
+    assert!(hold.question.contains("it was pushed past review"), "{}", hold.question);
+    assert!(outcome.records().all(|record| !matches!(record, Record::Landed { .. })));
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
+}

@@ -112,10 +112,11 @@ fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what: &Effect) -
             let failures = [
                 MergeFailure::Conflict { tip, paths: Vec::new() },
                 MergeFailure::Offends { findings: error() },
+                MergeFailure::PastReview { tip },
                 MergeFailure::Impossible { reason: words() },
                 MergeFailure::Unreachable { reason: words() },
             ];
-            EventKind::Merged { effect, result: Err(failures[dice.below(4)].clone()) }
+            EventKind::Merged { effect, result: Err(failures[dice.below(5)].clone()) }
         }
         Effect::RunGate { tree, gate, .. } => EventKind::GateRan { effect, report: report(gate.clone(), *tree, 1) },
         Effect::CheckTip { gate, .. } => {

@@ -13,7 +13,7 @@ use crate::{
     gate::{GateCaches, visible_environment},
     git::{Destination, Git, Trusted, UserRepository, Workspaces},
     machine::{State, freeze, replay},
-    model::{AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath, Roadmap, RunId},
+    model::{AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath, Roadmap, RunId, Timestamp},
     port::{AgentBackend, EvidenceStore, Ledger, Reviewer, Sequence, TaskSource},
     review,
     source::MarkdownRoadmap,
@@ -137,9 +137,11 @@ impl OrchestratorBuilder {
         if let Some(bytes) = opening.torn {
             tracing::warn!(bytes, "the ledger ended in a torn batch, which was cut");
         }
-        let state = folded(&*ledger).await?;
+        let (state, last) = folded(&*ledger).await?;
         let (world, _) = ground.world(&state_dir, &state).await?;
-        Ok(Orchestrator::new(world, state, ledger, &opening, Inbox::of(&state_dir), wait, [repository, lock]))
+        let died = last.filter(|_| state.run().is_some() && state.ended().is_none());
+        let orchestrator = Orchestrator::new(world, state, ledger, &opening, Inbox::of(&state_dir), wait, [repository, lock]);
+        Ok(orchestrator.silent_since(died))
     }
 
     /// What a run would do first. Makes the same checks, starts nothing, leaves no trace, and works beside a running
@@ -151,8 +153,8 @@ impl OrchestratorBuilder {
         let wait = self.wait;
         let (ground, state_dir) = self.ground().await?;
         let state = match &ground.ledger {
-            Some(ledger) => folded(&**ledger).await?,
-            None => folded(&FileLedger::new(state_dir.join("ledger"))).await?,
+            Some(ledger) => folded(&**ledger).await?.0,
+            None => folded(&FileLedger::new(state_dir.join("ledger"))).await?.0,
         };
         let fail = |error: std::io::Error| BuildError::StateDir { path: std::env::temp_dir(), why: error.to_string() };
         let scratch = tempfile::tempdir().map_err(fail)?;
@@ -248,9 +250,10 @@ impl Ground {
     }
 }
 
-async fn folded(ledger: &dyn Ledger) -> Result<State, BuildError> {
+/// What the ledger says, and when it was last written.
+async fn folded(ledger: &dyn Ledger) -> Result<(State, Option<Timestamp>), BuildError> {
     let entries = ledger.read(Sequence(1), usize::MAX).await?;
-    Ok(replay(entries.iter().map(|entry| &entry.record))?)
+    Ok((replay(entries.iter().map(|entry| &entry.record))?, entries.last().map(|entry| entry.at)))
 }
 
 /// What the policy brings along must be there, and must not be what git keeps.

@@ -41,14 +41,19 @@ impl std::fmt::Display for Observation {
 }
 
 /// What was found so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Discovery {
     found: BTreeSet<(AttemptId, Observation)>,
-    /// When the last heartbeat was.
+    /// When the last heartbeat was, or the last record of a run that died.
     last: Option<Timestamp>,
 }
 
 impl Discovery {
+    /// Beginning where a run that died was last heard of, or from nothing.
+    pub(super) fn since(last: Option<Timestamp>) -> Self {
+        Self { found: BTreeSet::new(), last }
+    }
+
     /// What is new in these looks. What was found before and is still so is not told again; what has gone and comes back, is.
     pub(super) fn observed(&mut self, state: &State, looks: &[Look]) -> Vec<Notice> {
         let found: BTreeSet<_> = looks.iter().flat_map(|look| of(state, look)).collect();
@@ -95,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_late_heartbeat_is_no_gap_and_a_night_is_one() {
-        let mut discovery = Discovery::default();
+        let mut discovery = Discovery::since(None);
         let mut gap = |at| match discovery.gap(Timestamp(at), Span(1000)) {
             Some(Notice::Gap { since, missed }) => Some((since.0, missed)),
             _ => None,

@@ -286,6 +286,9 @@ impl World {
         let changes = self.trusted.changes(tip, merged).await.map_err(|error| impossible(&error))?;
         let mut findings = path_findings(contract, &changes);
         if changes.is_empty() {
+            if self.trusted.contains(tip, head).await.map_err(|error| impossible(&error))? {
+                return Err(MergeFailure::PastReview { tip });
+            }
             findings.push(Finding::new(Severity::Error, "commit/empty", "the target has all of this already"));
         }
         if !findings.is_empty() {

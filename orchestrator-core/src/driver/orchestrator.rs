@@ -15,7 +15,7 @@ use super::{
 use crate::{
     git::{Destination, GitError},
     machine::{Phase, State, TaskEntry, apply, decide, readiness},
-    model::{Checkout, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap, TaskId},
+    model::{Checkout, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap, TaskId, Timestamp},
     port::{Epoch, Ledger, Opening, Sequence},
     process::kill_marked,
     status::Snapshot,
@@ -33,6 +33,8 @@ pub struct Orchestrator {
     pub(super) wait: bool,
     pub(super) notices: broadcast::Sender<Notice>,
     pub(super) requests: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
+    /// When a run that died, and goes on with this one, was last heard of.
+    pub(super) silent_since: Option<Timestamp>,
     /// The repository's and the state directory's, held for as long as we live.
     _locks: [File; 2],
 }
@@ -88,7 +90,13 @@ impl Orchestrator {
     ) -> Self {
         let (epoch, next) = (opening.epoch, opening.next);
         let (notices, requests) = (broadcast::Sender::new(4096), mpsc::channel(64));
-        Self { world: Arc::new(world), state, ledger, epoch, next, inbox, wait, notices, requests, _locks: locks }
+        let (world, silent_since) = (Arc::new(world), None);
+        Self { world, state, ledger, epoch, next, inbox, wait, notices, requests, silent_since, _locks: locks }
+    }
+
+    pub(super) fn silent_since(mut self, last: Option<Timestamp>) -> Self {
+        self.silent_since = last;
+        self
     }
 
     /// A handle to speak to the run.

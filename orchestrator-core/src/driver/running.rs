@@ -19,7 +19,7 @@ use super::{
 use crate::{
     git::{Destination, GitError, Look, Lookout},
     machine::{Active, State, Step, apply, decide, wake_at},
-    model::{AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, Event, EventKind, Record, RepoPath, TurnSight},
+    model::{AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, Event, EventKind, Record, RepoPath, Span, TurnSight},
     port::LedgerEntry,
     process::kill_marked,
     status::Snapshot,
@@ -68,6 +68,7 @@ struct Seen {
 impl Running {
     pub(super) fn new(core: Orchestrator) -> Self {
         let lookout = Lookout::new(core.world.workspaces.clone());
+        let discovery = Discovery::since(core.silent_since);
         Self {
             core,
             effects: JoinSet::new(),
@@ -77,7 +78,7 @@ impl Running {
             looking: JoinSet::new(),
             looks: 0,
             drift: Drift::default(),
-            discovery: Discovery::default(),
+            discovery,
         }
     }
 
@@ -100,6 +101,7 @@ impl Running {
         let limits = &self.core.world.policy.limits;
         // A stall is seen at a heartbeat: one that is to be noticed earlier needs more of them.
         let period = limits.stall.map_or(limits.heartbeat, |stall| stall.min(limits.heartbeat));
+        self.tell_gap(period);
         let (mut heartbeat, mut inbox) = (every(period.to_std()), every(INBOX));
         loop {
             if let Some(reason) = self.core.state.ended() {
@@ -113,8 +115,7 @@ impl Running {
                 Some(request) = self.core.requests.1.recv() => self.request(request).await?,
                 Some(seen) = self.looking.join_next() => self.seen(seen).await?,
                 _ = heartbeat.tick() => {
-                    let gap = self.discovery.gap(now(), period);
-                    gap.into_iter().for_each(|gap| drop(self.core.notices.send(gap)));
+                    self.tell_gap(period);
                     self.look();
                 }
                 _ = inbox.tick() => self.read_inbox().await?,
@@ -199,6 +200,12 @@ impl Running {
                 self.stop_everything().await;
                 self.tell(EventKind::StopAsked).await.map(drop)
             }
+        }
+    }
+
+    fn tell_gap(&mut self, period: Span) {
+        if let Some(gap) = self.discovery.gap(now(), period) {
+            drop(self.core.notices.send(gap));
         }
     }
 

@@ -445,6 +445,7 @@ fn answered(hold: &Hold, then: Then, answer: Option<(HoldOption, Option<&str>)>)
         | HoldReason::LandingRefused { .. }
         | HoldReason::MergeImpossible { .. }
         | HoldReason::TipRed { .. }
+        | HoldReason::PastReview { .. }
         | HoldReason::Blocked
         | HoldReason::Question
         | HoldReason::Authentication => None,

@@ -151,6 +151,13 @@ impl Context<'_> {
                 seen.into_iter().chain(self.again(entry, active, &reason, true, Some(left))).collect()
             }
             Err(MergeFailure::Offends { findings }) => self.revise(entry, active, findings),
+            Err(MergeFailure::PastReview { tip }) => {
+                let (head, tip_name) = (reviewed.work.head.short(), tip.short());
+                let question = format!(
+                    "the target ({tip_name}) has {head} of {attempt} already, and nobody landed it: it was pushed past review"
+                );
+                self.hold_ended(active, HoldReason::PastReview { tip }, question)
+            }
             Err(MergeFailure::Impossible { reason }) => {
                 let question = format!("the merge could not be built: {reason}");
                 self.hold_due(active, HoldReason::MergeImpossible { reason }, question, &[HoldOption::Retry])

@@ -56,6 +56,11 @@ pub enum HoldReason {
         /// What it touches.
         paths: Vec<RepoPath>,
     },
+    /// The target has the attempt's work already, and it was not landed here: somebody pushed it past review.
+    PastReview {
+        /// The tip that has it.
+        tip: CommitId,
+    },
     /// The worker says that it cannot go on.
     Blocked,
     /// The candidate could not be built.

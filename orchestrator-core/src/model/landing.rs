@@ -33,6 +33,11 @@ pub enum MergeFailure {
         /// How.
         findings: Vec<Finding>,
     },
+    /// The target contains the head already, and nobody landed it.
+    PastReview {
+        /// The tip that contains it.
+        tip: CommitId,
+    },
     /// The landing edits could not be made, or the target is gone.
     Impossible {
         /// Why.

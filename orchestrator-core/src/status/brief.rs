@@ -122,6 +122,7 @@ fn why_now(about: &HoldReason) -> String {
         HoldReason::LandingRefused { .. } => "it was accepted, and the push was refused",
         HoldReason::TipRed { .. } => "its candidate failed, and so does the target without it: it cannot be judged",
         HoldReason::Authority { .. } => "it is reviewed and gated, and it touches files by which git is told what to do",
+        HoldReason::PastReview { .. } => "it is reviewed, and its commit is in the target without a landing of ours",
         HoldReason::Blocked => "the worker gave the task back",
         HoldReason::MergeImpossible { .. } => "it is reviewed, and its candidate could not be built",
         HoldReason::Question => "the agent ended its turn with a question",
@@ -138,6 +139,7 @@ fn in_the_way(about: &HoldReason) -> Vec<String> {
         HoldReason::LandingRefused { reason } => vec![format!("the remote's consent: {reason}")],
         HoldReason::TipRed { tip, gates } => vec![format!("{} on the target's tip {}", joined(gates), tip.short())],
         HoldReason::Authority { paths } => vec![format!("a contract that names {}", joined(paths))],
+        HoldReason::PastReview { tip } => vec![format!("a word on how it came into the target, seen at {}", tip.short())],
         HoldReason::MergeImpossible { reason } => vec![reason.clone()],
         HoldReason::Approval(_)
         | HoldReason::Unproven { .. }
@@ -178,6 +180,7 @@ fn recommendation(about: &HoldReason) -> &'static str {
             "mend the target, or let a task of this roadmap do it: when the tip moves, this ends by itself"
         }
         HoldReason::Authority { .. } => "read these files in the diff, and approve only what you would have written yourself",
+        HoldReason::PastReview { .. } => "find out who pushed it; revert it and retry, or tick the task if it may stay",
         HoldReason::Blocked | HoldReason::Question => "retry with what is missing as a note, or mend the task in the roadmap first",
         HoldReason::MergeImpossible { .. } => "mend what is in the way, then retry",
         HoldReason::Authentication => "log the agent in, or mend its key, then retry",

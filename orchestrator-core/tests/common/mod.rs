@@ -97,6 +97,12 @@ impl Live {
         self.until(|notice| matches!(notice, Notice::Recorded(entry) if test(&entry.record)).then_some(())).await;
     }
 
+    /// Ends it without any leave-taking.
+    pub(crate) async fn die(self) {
+        self.run.abort();
+        assert!(self.run.await.is_err_and(|error| error.is_cancelled()), "it was still running");
+    }
+
     /// Waits for the end, and checks that the ledger tells the same.
     pub(crate) async fn end(self) -> RunOutcome {
         let report =

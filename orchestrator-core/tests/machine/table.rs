@@ -172,6 +172,7 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
             "merged, offends",
             EventKind::Merged { effect, result: Err(MergeFailure::Offends { findings: vec![crate::world::error()] }) },
         ),
+        ("merged, past review", EventKind::Merged { effect, result: Err(MergeFailure::PastReview { tip: commit(2) }) }),
         ("merged, impossible", EventKind::Merged { effect, result: Err(MergeFailure::Impossible { reason: "away".into() }) }),
         ("gate ran, green", EventKind::GateRan { effect, report: report(gate.clone(), tree, 0) }),
         ("gate ran, red", EventKind::GateRan { effect, report: report(gate.clone(), tree, 1) }),
