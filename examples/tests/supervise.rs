@@ -294,3 +294,33 @@ fn a_secret_in_our_environment_reaches_nobody() {
     assert!(looked_at > 20, "ledger, evidence, objects: {looked_at}");
     assert!(!(text(&output.stdout) + &text(&output.stderr)).contains(SECRET));
 }
+
+/// The figure is for 1 GiB: `FLOOD=1073741824`.
+#[test]
+fn a_flood_costs_little_memory_and_its_head_and_tail_are_kept() {
+    let size: u64 = std::env::var("FLOOD").map_or(64 << 20, |size| size.parse().expect("a number of bytes"));
+    // Half of it in lines, a quarter without any, a quarter as complaints; and what we take of memory before and after.
+    let peak = |name: &str| format!("grep VmHWM /proc/$PPID/status >> ../../../../{name}");
+    let script = format!(
+        "[ $ORCHESTRATOR_TASK = A ] || {{ {WORK}; exit; }}
+        {}; echo the beginning; yes $(seq 30 | tr -d '\\n') | head -c {}; echo; head -c {} /dev/zero; echo; head -c {2} /dev/zero >&2; echo the end
+        {}; {WORK}",
+        peak("before"),
+        size / 2,
+        size / 4,
+        peak("after"),
+    );
+    let (sandbox, arguments) = sandbox(&script);
+    let output = run(&sandbox, &arguments, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let peak = |name: &str| -> u64 {
+        let said = std::fs::read_to_string(sandbox.path().join(name)).expect("was written");
+        said.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    };
+    let more = peak("after") - peak("before");
+    println!("{} MiB of output cost {more} KiB of memory", size >> 20);
+    assert!(more <= 32 << 10, "{more} KiB more");
+    let kept = Command::new("grep").args(["-rlE", "^the (beginning|end)$"]).arg(sandbox.state().join("evidence")).output();
+    let kept = text(&kept.expect("grep can be run").stdout);
+    assert_eq!(kept.lines().count(), 1, "one recording, with both: {kept}");
+}

@@ -1,6 +1,8 @@
 //! The orchestrator is killed (SIGKILL, nothing tidied up) before and after each of its side effects, and started again: it
 //! converges, and nothing is lost, done twice, or left behind.
 //!
+//! Beside it: the state directory on a file system that is full, and a writer of the ledger that was stopped and wakes up.
+//!
 //! This program is its own child: with `CRASH_TOP` set it is an orchestrator. `CRASH_POINTS=all` kills at every point of every
 //! scenario, `few` at fewer than by default. `CRASH_ONLY=2:93` kills at point 93 of scenario 2 alone, 50 times.
 
@@ -22,8 +24,8 @@ use std::{
 use common::{WORK, answer, roadmap};
 use orchestrator_core::{
     driver::{Handle, Orchestrator},
-    model::{ContentHash, Effect, EndReason, HoldOption, Policy, Record, Verdict, WorkspaceFate},
-    port::{Ledger as _, LedgerEntry, Sequence},
+    model::{ContentHash, Effect, EndReason, HoldOption, Policy, Record, Timestamp, Verdict, WorkspaceFate},
+    port::{Ledger as _, LedgerEntry, LedgerError, Sequence},
     process::marked,
     status::Snapshot,
     store::FileLedger,
@@ -80,17 +82,118 @@ fn main() -> ExitCode {
     if let Some(top) = std::env::var_os("CRASH_TOP") {
         return child(Path::new(&top));
     }
+    if let Some(ledger) = std::env::var_os("CRASH_LEDGER") {
+        return writer(Path::new(&ledger));
+    }
     // What a test runner is asked: a list, or only tests of some name.
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     if arguments.iter().any(|argument| argument == "--list") {
         println!("crash: test");
+        println!("full_disk: test");
+        println!("stopped_writer: test");
         return ExitCode::SUCCESS;
     }
-    if !filters.is_empty() && !filters.iter().any(|filter| "crash".contains(filter.as_str())) {
-        return ExitCode::SUCCESS;
+    let tests: [(&str, Test); 3] = [("stopped_writer", stopped_writer), ("full_disk", full_disk), ("crash", crash)];
+    let mut failed = false;
+    for (name, test) in tests {
+        if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
+            continue;
+        }
+        let outcome = std::panic::catch_unwind(test).unwrap_or(Outcome::Failed);
+        failed |= outcome == Outcome::Failed;
+        match outcome {
+            Outcome::Passed => println!("test {name} ... ok"),
+            Outcome::Failed => println!("test {name} ... FAILED"),
+            Outcome::Ignored(why) => println!("test {name} ... ignored, {why}"),
+        }
     }
-    parent()
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+type Test = fn() -> Outcome;
+
+#[derive(PartialEq)]
+enum Outcome {
+    Passed,
+    Failed,
+    Ignored(&'static str),
+}
+
+/// A writer that stops itself between two appends, and is refused when it wakes up: another has come meanwhile.
+fn writer(path: &Path) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let (ledger, record) = (FileLedger::new(path), [Record::RemoteBack]);
+    let opening = runtime.block_on(ledger.open()).expect("opens");
+    let next = runtime.block_on(ledger.append(opening.epoch, opening.next, Timestamp(1), &record)).expect("appends");
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP).expect("stops");
+    match runtime.block_on(ledger.append(opening.epoch, next, Timestamp(2), &record)) {
+        Err(LedgerError::Fenced) => ExitCode::SUCCESS,
+        other => {
+            eprintln!("not refused: {other:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn stopped_writer() -> Outcome {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("ledger");
+    let mut command = Command::new(std::env::current_exe().expect("has a path"));
+    let mut child = command.env("CRASH_LEDGER", &path).spawn().expect("starts");
+    let stat = format!("/proc/{}/stat", child.id());
+    let deadline = Instant::now() + CONVERGES;
+    while !std::fs::read_to_string(&stat).expect("it lives").contains(") T ") {
+        assert!(Instant::now() < deadline, "it stops itself");
+        std::thread::yield_now();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let (ledger, record) = (FileLedger::new(&path), [Record::RemoteBack]);
+    let opening = runtime.block_on(ledger.open()).expect("opens");
+    runtime.block_on(ledger.append(opening.epoch, opening.next, Timestamp(3), &record)).expect("appends");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("wakes it");
+    assert!(child.wait().expect("ends").success(), "the one that was stopped is refused");
+    let entries = runtime.block_on(ledger.read(Sequence(1), usize::MAX)).expect("is whole");
+    assert_eq!(entries.iter().map(|entry| entry.at.0).collect::<Vec<_>>(), [1, 3]);
+    Outcome::Passed
+}
+
+/// The state directory on a file system of its own that is full, again and again with a little more room: every run ends, and
+/// when there is space, it goes on from what is there.
+fn full_disk() -> Outcome {
+    let scenario = &SCENARIOS[0];
+    let sandbox = make(scenario);
+    let (top, state, kept) = (sandbox.path(), sandbox.state(), sandbox.path().join("kept"));
+    std::fs::create_dir_all(&state).expect("is made");
+    let script = r#"mount -t tmpfs -o size=32m none "$STATE" || exit 77
+        for spare in 0 4 12 28 60 100 140 200 280 400 600 900 1400; do
+            room=$(df --output=avail --block-size=1024 "$STATE" | tail -n 1)
+            head -c $(((room - spare) * 1024)) /dev/zero > "$STATE/fill" 2> /dev/null
+            timeout --signal=KILL 100 "$CHILD"; status=$?
+            echo "$spare KiB: $status" >> "$CRASH_TOP/ends"
+            rm -f "$STATE/fill"
+            [ $status != 137 ] || exit 1
+        done
+        timeout --signal=KILL 100 "$CHILD"; status=$?
+        cp -a "$STATE/." "$KEPT" && exit $status"#;
+    let mut command = Command::new("unshare");
+    command.args(if rustix::process::getuid().is_root() { ["--mount", "--"] } else { ["--map-root-user", "--mount"] });
+    command.args(["sh", "-c", script]).env("CRASH_TOP", top).env("STATE", &state).env("KEPT", &kept);
+    command.env("CHILD", std::env::current_exe().expect("has a path")).env("RUST_BACKTRACE", "0");
+    let output = command.stdout(Stdio::null()).output().expect("unshare can be run");
+    if output.status.code() == Some(77) || !top.join("ends").exists() {
+        return Outcome::Ignored("no file system can be mounted here");
+    }
+    let ends = std::fs::read_to_string(top.join("ends")).expect("was written");
+    println!("{}", ends.trim_end().replace('\n', ", "));
+    assert!(output.status.success(), "with space it goes on: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(ends.lines().filter(|end| !end.ends_with(": 0")).count() > 5, "there was not enough space: {ends}");
+    // The file system is gone with its namespace.
+    std::fs::remove_dir(&state).expect("is empty");
+    std::fs::rename(&kept, &state).expect("takes its place");
+    check(&sandbox, scenario);
+    Outcome::Passed
 }
 
 /// One orchestrator, which answers its own questions.
@@ -275,7 +378,7 @@ fn locks(directory: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-fn parent() -> ExitCode {
+fn crash() -> Outcome {
     let size = std::env::var("CRASH_POINTS").unwrap_or_default();
     // Of points with one name in the plain scenario, the first so many; of the others, each so many-th.
     let (alike, apart) = match size.as_str() {
@@ -334,8 +437,8 @@ fn parent() -> ExitCode {
         println!("converged in {:?} (median), {worst:?} (worst)", times[times.len() / 2]);
     }
     if failures.is_empty() {
-        return ExitCode::SUCCESS;
+        return Outcome::Passed;
     }
     println!("did not survive:\n  {}", failures.join("\n  "));
-    ExitCode::FAILURE
+    Outcome::Failed
 }

@@ -338,8 +338,9 @@ fn active_mut<'a>(state: &'a mut State, id: &AttemptId) -> Result<&'a mut Active
     }
 }
 
-/// A new run: what was given up is tried again, and limits count from zero.
+/// A new run: what was given up is tried again, limits count from zero, and what could not be cleaned up may be mended by now.
 fn begin_anew(entry: &mut TaskEntry) {
+    entry.cleanups.extend(std::mem::take(&mut entry.leftovers).into_keys().map(|number| (number, Asked::Due)));
     entry.counted = u32::from(entry.active().is_some());
     entry.spent = crate::model::Usage::default();
     entry.wall = crate::model::Span(0);
