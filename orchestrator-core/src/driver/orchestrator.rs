@@ -1,6 +1,10 @@
 //! One orchestrator: what it is made of, what it would do, and its run from begin to end.
 
-use std::{fs::File, sync::Arc};
+use std::{
+    fs::File,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    sync::Arc,
+};
 
 use tokio::sync::{broadcast, mpsc};
 use tracing::Instrument as _;
@@ -63,13 +67,9 @@ pub struct PlannedTask {
     pub what: String,
 }
 
+/// The seed that a hash map of the standard library gets from the system: good enough for names and jitter, on every system.
 pub(super) fn random() -> u64 {
-    let mut bytes = [0; 8];
-    // The system's randomness does not fail once it is there; if it does, time is still better than nothing.
-    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
-        return now().0;
-    }
-    u64::from_le_bytes(bytes)
+    RandomState::new().build_hasher().finish()
 }
 
 impl Orchestrator {
