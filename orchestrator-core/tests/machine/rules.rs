@@ -1,0 +1,235 @@
+//! Rules that one call decides: what a verdict follows from, which roadmaps are refused, and what a budget or a pause is.
+
+use orchestrator_core::{
+    machine::{Grant, Phase, candidate_verdict, check_roadmap, head_verdict},
+    model::{
+        Answer, Collected, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport, HandoffStatus, HoldId, HoldOption,
+        HoldReason, Opinion, Reading, Record, Review, Severity, Span, StopReason, Submission, Task, Timestamp, TurnOutcome,
+        TurnSight, Usage, Verdict,
+    },
+};
+
+use crate::world::{World, change, collected, commit, error, policy, report, review, roadmap, submission, task, task_id};
+
+fn unavailable() -> Review {
+    Review { reviewer: "far".to_owned(), commit: commit(1), opinion: Opinion::Unavailable { reason: "no route".to_owned() } }
+}
+
+#[test]
+fn a_head_is_judged_by_its_findings_its_handoff_and_who_could_look() {
+    let work = submission(commit(1));
+    assert_eq!(head_verdict(&work, &[], false), Verdict::Accept);
+    let asked = Verdict::Escalate { question: "reviewer `far` could not look: no route".to_owned() };
+    assert_eq!(head_verdict(&work, &[unavailable()], false), asked);
+    assert_eq!(head_verdict(&work, &[unavailable()], true), Verdict::Accept, "a person said that it may go on without");
+    let (note, warning) = (Finding::new(Severity::Note, "n", "n"), Finding::new(Severity::Warning, "w", "w"));
+    assert_eq!(head_verdict(&work, &[review(commit(1), vec![note.clone(), warning.clone()])], false), Verdict::Accept);
+    let all = vec![note, warning.clone(), error()];
+    let worth_a_word = vec![error(), warning];
+    assert_eq!(head_verdict(&work, &[review(commit(1), all)], false), Verdict::Revise { findings: worth_a_word });
+    let said = |status| {
+        let mut handoff = Handoff::new("T1", 1, status);
+        handoff.reason = Some("no device".to_owned());
+        Submission { handoff: HandoffReport::Read(handoff), ..submission(commit(1)) }
+    };
+    let rejected = |reason: &str, retry| Verdict::Reject { reason: reason.to_owned(), retry };
+    assert_eq!(head_verdict(&said(HandoffStatus::Blocked), &[], false), rejected("no device", false));
+    assert_eq!(head_verdict(&said(HandoffStatus::Failed), &[], false), rejected("the worker gave up: no device", true));
+}
+
+#[test]
+fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
+    let claims = "claims = [{ id = \"c\", text = \"t\", surface = \"device\" }]";
+    let frozen = |keys: &str| {
+        let world = World::with_tasks(policy(""), vec![task("A", keys)]);
+        let contracts = world.ledger.iter().find_map(|record| match record {
+            Record::Dispatched { contract, .. } => Some(contract.clone()),
+            _ => None,
+        });
+        contracts.expect("it was dispatched")
+    };
+    let of = |keys: &str, code, paths: &[&str], grants: &[Grant]| {
+        let (contract, gate) = (frozen(keys), policy("").gates.iter().next().map(|(name, rule)| rule.named(name)).expect("one"));
+        let reports = [report(gate, format!("{:040x}", 5).parse().expect("an id"), code)];
+        let changes: Vec<_> = paths.iter().map(|path| change(path)).collect();
+        candidate_verdict(&contract, &reports, &changes, &grants.iter().copied().collect())
+    };
+    assert_eq!(of("", 0, &["a"], &[]), (Verdict::Accept, None));
+    assert!(matches!(of("", 1, &["a"], &[]), (Verdict::Revise { .. }, None)));
+    assert!(matches!(of(claims, 0, &["a"], &[]), (Verdict::Escalate { .. }, Some(HoldReason::Unproven { .. }))));
+    assert_eq!(of(claims, 0, &["a"], &[Grant::Unproven]), (Verdict::Accept, None));
+    assert!(matches!(of(claims, 1, &["a"], &[Grant::Unproven]), (Verdict::Revise { .. }, None)), "red is red");
+    for path in [".gitattributes", "deep/.gitmodules"] {
+        assert!(matches!(of("", 0, &["a", path], &[]), (Verdict::Escalate { .. }, Some(HoldReason::Authority { .. }))));
+        assert_eq!(of("", 0, &[path], &[Grant::Authority]), (Verdict::Accept, None));
+        assert_eq!(of(&format!("allow = [\"{path}\"]"), 0, &[path], &[]), (Verdict::Accept, None), "the contract names it");
+        assert!(matches!(of("allow = [\"**\"]", 0, &[path], &[]), (Verdict::Escalate { .. }, Some(_))), "not by the way");
+    }
+}
+
+fn faults(tasks: &[Task]) -> Vec<String> {
+    let agent = "agent".parse().expect("a name");
+    let faults = check_roadmap(tasks, &policy(""), [&agent]).err().unwrap_or_default();
+    faults.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_roadmap_is_refused_for_what_cannot_be_meant() {
+    let done = |mut task: Task| {
+        task.done = true;
+        task
+    };
+    assert_eq!(faults(&[task("A", ""), task("B", "after = [\"A\"]"), task("C", "after = [\"A\", \"B\"]")]), Vec::<String>::new());
+    let cycle = [task("O", ""), task("A", "after = [\"O\", \"C\"]"), task("B", "after = [\"A\"]"), task("C", "after = [\"B\"]")];
+    let waits = "these tasks wait for one another, so that none can begin: `A` after `C` after `B`; take one out of an `after`";
+    assert_eq!(faults(&cycle), [waits]);
+    assert_eq!(faults(&[task("A", "after = [\"A\"]")]), ["task `A` waits for itself: take it out of its `after`"]);
+    let unknown = "agent = \"other\"\ngates = [\"none\"]";
+    let gate = "task `A`: the policy has no gate `none`; known are `unit`: define it there, as `[gates.none]`, or name another";
+    assert_eq!(faults(&[task("A", unknown)]), [gate]);
+    assert_eq!(faults(&[done(task("A", unknown))]), Vec::<String>::new(), "what is done needs no contract any more");
+    for budget in ["attempts = 0", "wall = \"0s\"", "tokens = 0", "usd = 0.0", "usd = -1.0", "usd = nan", "files = 0"] {
+        let key = budget.split(' ').next().expect("a key");
+        let said = faults(&[task("A", &format!("budget = {{ {budget} }}"))]).join("\n");
+        assert!(said.contains(&format!("budget.{key}")), "{budget}: {said}");
+    }
+    let fine = "budget = { attempts = 1, wall = \"1s\", tokens = 1, usd = 0.1, files = 1 }";
+    assert_eq!(faults(&[task("A", fine)]), Vec::<String>::new());
+}
+
+#[test]
+fn a_run_starts_no_more_attempts_at_once_than_its_budget_has() {
+    let tasks = ["a", "b", "c", "d"].map(|id| task(id, &format!("allow = [\"{id}\"]")));
+    let world = World::with_tasks(policy("max_sessions = 9\n[limits]\nrun_attempts = 3"), tasks.into());
+    assert_eq!(world.ledger.iter().filter(|record| matches!(record, Record::Dispatched { .. })).count(), 3);
+}
+
+#[test]
+fn money_is_counted_while_it_is_spent_and_when_it_was() {
+    let spends = |usd: f64| {
+        let mut world = World::with_tasks(policy(""), vec![task("A", "budget = { usd = 1.5 }")]);
+        assert!(world.step());
+        let turn = world.open_effects()[0].0;
+        let usage = Usage { usd, ..Usage::default() };
+        let seen = TurnSight { active: Timestamp(world.now), tool_in_flight: false, silence: None, alive: None, head: None, usage };
+        world.tell(EventKind::TurnSeen { effect: turn, seen });
+        let stopped = world.open_effects().iter().any(|(_, what)| matches!(what, Effect::StopTurn { why: StopReason::Budget, .. }));
+        world.tell(EventKind::TurnEnded { effect: turn, outcome: TurnOutcome::Completed, usage });
+        world.tick();
+        let nothing = Collected::Nothing { blocked: None, dirty: false, rescued: None };
+        world.answer(&Effect::Collect { attempt: "A#1".parse().expect("an id"), turn: 1 }, |effect| collected(effect, nothing));
+        (
+            stopped,
+            matches!(&world.state.tasks()[0].phase, Phase::Parked { reason } if reason.contains("its 1.5 US dollars are used up")),
+        )
+    };
+    assert_eq!(spends(1.5), (true, true));
+    assert_eq!(spends(1.4), (false, false));
+}
+
+#[test]
+fn pauses_are_spread_over_all_of_their_time() {
+    let names: Vec<_> = (0..8).map(|number| format!("T{number}")).collect();
+    let tasks = names.iter().map(|id| task(id, &format!("allow = [\"{id}\"]"))).collect();
+    let limits = "max_sessions = 9\n[limits]\nbackoff = \"1h\"\nbackoff_max = \"2h\"";
+    let mut world = World::with_tasks(policy(limits), tasks);
+    for (effect, what) in world.open_effects() {
+        if matches!(what, Effect::Prepare { .. }) {
+            world.tell(EventKind::Prepared { effect, failure: Some("no".to_owned()) });
+        }
+    }
+    let pause = |phase: &Phase| match phase {
+        Phase::Waiting(waiting) => waiting.until.since(Timestamp(world.now)),
+        other => panic!("{other:?}"),
+    };
+    let pauses: Vec<_> = world.state.tasks().iter().map(|entry| pause(&entry.phase)).collect();
+    assert!(pauses.iter().all(|pause| *pause <= Span::secs(3600)), "{pauses:?}");
+    assert!(pauses.iter().any(|pause| *pause > Span::secs(1800)) && pauses.iter().any(|pause| *pause < Span::secs(1800)));
+}
+
+/// A run that waits for people, and does not end when only they can bring it on.
+fn patient(tasks: Vec<Task>) -> World {
+    let mut world = World::new(policy(""));
+    world.open(true);
+    let read = |effect| EventKind::RoadmapRead { effect, reading: Reading::Read(roadmap(tasks)) };
+    world.answer(&Effect::ReadRoadmap { tip: None }, read);
+    world
+}
+
+#[test]
+fn what_a_person_ticks_counts_and_what_is_unticked_is_done_again() {
+    let mut world = patient(vec![task("A", "approve = [\"dispatch\"]"), task("B", "after = [\"A\"]")]);
+    let reread = |world: &mut World, tip: u64| {
+        world.tell(EventKind::TipSeen(commit(tip)));
+        world.tick();
+    };
+    let kind = |world: &World, at: usize| match &world.state.tasks()[at].phase {
+        Phase::Landed(landed) => format!("landed {:?}", landed.commit),
+        Phase::Waiting(_) => "waiting".to_owned(),
+        Phase::Active(_) => "active".to_owned(),
+        Phase::Held(_) => "held".to_owned(),
+        Phase::Parked { .. } => "parked".to_owned(),
+    };
+    assert_eq!((kind(&world, 0), kind(&world, 1)), ("held".to_owned(), "waiting".to_owned()));
+    world.tasks[1].done = true;
+    reread(&mut world, 7);
+    assert_eq!(kind(&world, 1), "landed None", "it was waiting, and was ticked");
+    world.tasks[0].done = true;
+    reread(&mut world, 8);
+    assert_eq!(kind(&world, 0), "landed None", "its question is no longer asked");
+    assert_eq!(world.state.holds().count(), 0);
+    assert_eq!(world.state.ended(), Some(EndReason::Complete));
+    assert!(!world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Report { .. })), "nobody worked on them");
+
+    let mut world = patient(vec![task("A", ""), task("B", "approve = [\"dispatch\"]\nafter = [\"A\"]")]);
+    world.tasks[0].done = true;
+    reread(&mut world, 7);
+    while world.step() {}
+    assert_eq!(kind(&world, 0), "landed None");
+    // `World` ticks what has landed: here a person takes the tick away.
+    world.tell(EventKind::TipSeen(commit(9)));
+    let effect = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::ReadRoadmap { .. }));
+    let effect = effect.map_or_else(
+        || {
+            world.tell(EventKind::Tick);
+            world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::ReadRoadmap { .. })).expect("is asked for").0
+        },
+        |(effect, _)| effect,
+    );
+    let mut tasks = world.tasks.clone();
+    tasks[0].done = false;
+    let read = orchestrator_core::model::Roadmap { tip: commit(9), ..roadmap(tasks) };
+    world.tell(EventKind::RoadmapRead { effect, reading: Reading::Read(read) });
+    assert_eq!(kind(&world, 0), "waiting");
+}
+
+#[test]
+fn a_roadmap_that_was_refused_is_read_again_when_the_target_moves_and_not_before() {
+    let mut world = patient(vec![task("A", "approve = [\"dispatch\"]")]);
+    let reads = |world: &World| {
+        let asked = |record: &&Record| matches!(record, Record::Requested { what: Effect::ReadRoadmap { .. }, .. });
+        world.ledger.iter().filter(asked).count()
+    };
+    world.tell(EventKind::TipSeen(commit(7)));
+    world.tell(EventKind::Tick);
+    assert_eq!(reads(&world), 2);
+    let effect = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::ReadRoadmap { .. })).expect("reads").0;
+    world.tell(EventKind::RoadmapRead { effect, reading: Reading::Refused { tip: commit(7), why: "line 1".to_owned() } });
+    world.tell(EventKind::Tick);
+    world.tell(EventKind::Tick);
+    assert_eq!(reads(&world), 2, "it would be refused again");
+    world.tell(EventKind::TipSeen(commit(8)));
+    world.tell(EventKind::Tick);
+    assert_eq!(reads(&world), 3);
+}
+
+#[test]
+fn a_task_that_is_parked_before_any_attempt_is_reported_to_nobody() {
+    let mut world = patient(vec![task("A", "approve = [\"dispatch\"]")]);
+    world.tell(EventKind::Answered(Answer { hold: HoldId(1), option: HoldOption::Park, note: None }));
+    world.tick();
+    assert!(matches!(world.state.tasks()[0].phase, Phase::Parked { .. }));
+    assert!(world.state.open_effects().is_empty(), "{:?}", world.state.open_effects());
+    assert_eq!(world.state.package(), None, "no package was entered");
+    assert!(world.state.task(&task_id("A")).is_some_and(|entry| entry.report.is_none()));
+}
