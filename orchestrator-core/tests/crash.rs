@@ -24,9 +24,8 @@ use std::{
 use common::{WORK, answer, roadmap};
 use orchestrator_core::{
     driver::{Handle, Orchestrator},
-    model::{ContentHash, Effect, EndReason, HoldOption, Policy, Record, Timestamp, Verdict, WorkspaceFate},
+    model::{Effect, EndReason, HoldOption, Policy, Record, Timestamp, Verdict, WorkspaceFate},
     port::{Ledger as _, LedgerEntry, LedgerError, Sequence},
-    process::marked,
     status::Snapshot,
     store::FileLedger,
 };
@@ -355,9 +354,7 @@ fn check(sandbox: &Sandbox, scenario: &Scenario) {
     }
     let left: Vec<_> = [locks(&sandbox.state()), locks(&remote)].concat();
     assert_eq!(left, Vec::<std::path::PathBuf>::new(), "no lock was left");
-    let path = sandbox.state().canonicalize().expect("is there");
-    let mark = ContentHash::of(path.as_os_str().as_encoded_bytes()).to_string();
-    assert_eq!(marked(&mark[..16]), Vec::<i32>::new(), "no process lives");
+    assert_eq!(sandbox.processes(), Vec::<i32>::new(), "no process lives");
     git(&remote, &["fsck", "--strict", "--no-dangling"]);
     git(&trusted, &["fsck", "--strict", "--no-dangling"]);
     // The person's checkout is as it was.

@@ -30,94 +30,94 @@ struct Plant {
     proof: &'static str,
 }
 
-const fn hook(name: &'static str, plant: &'static str, proof: &'static str) -> Plant {
-    Plant { name, plant, proof }
+const fn plant(name: &'static str, by: &'static str, proof: &'static str) -> Plant {
+    Plant { name, plant: by, proof }
 }
 
 const PLANTS: &[Plant] = &[
-    hook("hook post-index-change", "mkdir -p $G/hooks; cp $FIRE $G/hooks/post-index-change", "touch A.txt README.md; git status"),
-    hook("hook reference-transaction", "mkdir -p $G/hooks; cp $FIRE $G/hooks/reference-transaction", "git update-ref refs/x HEAD"),
-    hook("hook post-checkout", "mkdir -p $G/hooks; cp $FIRE $G/hooks/post-checkout", "git checkout -q HEAD"),
-    hook("hook post-merge", "mkdir -p $G/hooks; cp $FIRE $G/hooks/post-merge", "git merge -q -X ours --no-ff -m m side"),
-    hook("hook pre-push", "mkdir -p $G/hooks; cp $FIRE $G/hooks/pre-push", "git push -q $ELSEWHERE HEAD:refs/heads/x"),
-    hook(
+    plant("hook post-index-change", "mkdir -p $G/hooks; cp $FIRE $G/hooks/post-index-change", "touch A.txt README.md; git status"),
+    plant("hook reference-transaction", "mkdir -p $G/hooks; cp $FIRE $G/hooks/reference-transaction", "git update-ref refs/x HEAD"),
+    plant("hook post-checkout", "mkdir -p $G/hooks; cp $FIRE $G/hooks/post-checkout", "git checkout -q HEAD"),
+    plant("hook post-merge", "mkdir -p $G/hooks; cp $FIRE $G/hooks/post-merge", "git merge -q -X ours --no-ff -m m side"),
+    plant("hook pre-push", "mkdir -p $G/hooks; cp $FIRE $G/hooks/pre-push", "git push -q $ELSEWHERE HEAD:refs/heads/x"),
+    plant(
         "core.hooksPath",
         "mkdir $G/h; cp $FIRE $G/h/reference-transaction; git config core.hooksPath $G/h",
         "git update-ref refs/x HEAD",
     ),
-    hook("core.fsmonitor", "git config core.fsmonitor $FIRE", "git status"),
-    hook(
+    plant("core.fsmonitor", "git config core.fsmonitor $FIRE", "git status"),
+    plant(
         "core.sshCommand",
         "git config core.sshCommand $FIRE; git config remote.origin.url ssh://nowhere.invalid/x",
         "git fetch -q origin",
     ),
-    hook("diff.external", "git config diff.external $FIRE", "git diff HEAD~1"),
-    hook("textconv", "git config diff.x.textconv $FIRE; echo '*.txt diff=x' > .gitattributes", "git diff HEAD~1"),
-    hook(
+    plant("diff.external", "git config diff.external $FIRE", "git diff HEAD~1"),
+    plant("textconv", "git config diff.x.textconv $FIRE; echo '*.txt diff=x' > .gitattributes", "git diff HEAD~1"),
+    plant(
         "textconv in info/attributes",
         "git config diff.x.textconv $FIRE; mkdir -p $G/info; echo '*.txt diff=x' > $G/info/attributes",
         "git diff HEAD~1",
     ),
-    hook(
+    plant(
         "clean filter",
         "git config filter.x.clean $FIRE; echo '*.txt filter=x' > .gitattributes",
         "echo y > A.txt; git add A.txt",
     ),
-    hook(
+    plant(
         "smudge filter",
         "git config filter.x.smudge $FIRE; echo '*.txt filter=x' > .gitattributes",
         "rm A.txt; git checkout -q A.txt",
     ),
-    hook(
+    plant(
         "process filter",
         "git config filter.x.process $FIRE; echo '*.txt filter=x' > .gitattributes",
         "rm A.txt; git checkout -q A.txt",
     ),
-    hook(
+    plant(
         "filter in info/attributes",
         "git config filter.x.smudge $FIRE; mkdir -p $G/info; echo '*.txt filter=x' > $G/info/attributes",
         "rm A.txt; git checkout -q A.txt",
     ),
-    hook(
+    plant(
         "merge driver",
         "git config merge.x.driver \"$FIRE %A\"; echo 'both.txt merge=x' > .gitattributes",
         "git commit -qm attributes; git merge -q -m m side",
     ),
-    hook(
+    plant(
         "merge driver in info/attributes",
         "git config merge.x.driver \"$FIRE %A\"; mkdir -p $G/info; echo 'both.txt merge=x' > $G/info/attributes",
         "git merge -q -m m side",
     ),
-    hook(
+    plant(
         "gpg.program",
         "git config gpg.program $FIRE; git config log.showSignature true; git config commit.gpgSign true",
         "git commit -q --allow-empty -m signed",
     ),
-    hook("include.path", "printf '[core]\\n\\tfsmonitor = %s\\n' $FIRE > $G/more; git config include.path $G/more", "git status"),
-    hook("config.worktree", "git config extensions.worktreeConfig true; git config --worktree core.fsmonitor $FIRE", "git status"),
-    hook(
+    plant("include.path", "printf '[core]\\n\\tfsmonitor = %s\\n' $FIRE > $G/more; git config include.path $G/more", "git status"),
+    plant("config.worktree", "git config extensions.worktreeConfig true; git config --worktree core.fsmonitor $FIRE", "git status"),
+    plant(
         "remote.uploadpack",
         "git config remote.origin.url $ELSEWHERE; git config remote.origin.uploadpack $FIRE",
         "git fetch -q origin",
     ),
-    hook(
+    plant(
         "remote.receivepack",
         "git config remote.origin.url $ELSEWHERE; git config remote.origin.receivepack $FIRE",
         "git push -q origin HEAD:refs/heads/x",
     ),
-    hook(
+    plant(
         "credential.helper",
         "git config credential.helper \"!$FIRE\"",
         "printf 'url=https://nowhere.invalid\\n' | git credential fill",
     ),
-    hook("core.askPass", "git config core.askPass $FIRE", "printf 'url=https://nowhere.invalid\\n' | git credential fill"),
-    hook(
+    plant("core.askPass", "git config core.askPass $FIRE", "printf 'url=https://nowhere.invalid\\n' | git credential fill"),
+    plant(
         "trailer command",
         "git config trailer.x.key X; git config trailer.x.command $FIRE; git config trailer.x.ifmissing add",
         "echo m | git interpret-trailers",
     ),
-    hook("core.pager and core.editor", "git config core.pager $FIRE; git config core.editor $FIRE", "git commit -q --allow-empty"),
-    hook("alias", "git config alias.lg \"!$FIRE\"", "git lg"),
+    plant("core.pager and core.editor", "git config core.pager $FIRE; git config core.editor $FIRE", "git commit -q --allow-empty"),
+    plant("alias", "git config alias.lg \"!$FIRE\"", "git lg"),
 ];
 
 /// Runs a script as a user of plain git would, with nothing of ours around it.

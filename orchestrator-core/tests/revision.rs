@@ -204,5 +204,11 @@ async fn what_a_crash_left_uncommitted_is_kept_and_offered_to_the_next_attempt()
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
     assert_eq!((outcome.task("A").attempts, sandbox.remote_file("A.txt").as_str()), (2, "half\nwhole"));
     assert_eq!(std::fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0, "no workspace stays for it");
-    assert_eq!(git(&sandbox.state().join("trusted.git"), &["show", "refs/orchestrator/rescue/A/1:A.txt"]), "half");
+    let trusted = sandbox.state().join("trusted.git");
+    assert_eq!(git(&trusted, &["show", "refs/orchestrator/rescue/A/1:A.txt"]), "half");
+    let offered = outcome.records().find_map(|record| match record {
+        Record::Rescued { commit, .. } => Some(commit.to_string()),
+        _ => None,
+    });
+    assert_eq!(Some(git(&trusted, &["rev-parse", "refs/orchestrator/rescue/A/1"])), offered, "what was offered is what is kept");
 }

@@ -6,6 +6,7 @@ use std::{
     process::Command,
 };
 
+use orchestrator_core::{model::ContentHash, process::marked};
 use tempfile::TempDir;
 
 /// A bare remote, a clone of it with one commit on `main`, and a state directory, all in one temporary directory.
@@ -97,6 +98,17 @@ impl Sandbox {
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// What lives of all that orchestrators with this state directory have started.
+    ///
+    /// # Panics
+    /// When there is no state directory.
+    #[must_use]
+    pub fn processes(&self) -> Vec<i32> {
+        let path = self.state().canonicalize().expect("the state directory is there");
+        let mark = ContentHash::of(path.as_os_str().as_encoded_bytes()).to_string();
+        marked(&mark[..16])
     }
 
     /// Writes files in the clone, without committing them.

@@ -35,7 +35,8 @@ enum Left {
 
 impl Workspace {
     /// Keeps all that differs from `head`, deletions and untracked files included, ignored and brought ones not, as a commit
-    /// under a ref of ours. `None` when nothing differs. Doing it again replaces what was kept.
+    /// under a ref of ours. `None` when nothing differs. Doing it again replaces what was kept, or
+    /// keeps the same.
     ///
     /// # Errors
     /// When the workspace cannot be read, or git fails.
@@ -70,8 +71,11 @@ impl Workspace {
         with_index().args(["update-index", "--add", "--remove", "-z", "--index-info"]).input(lines).run().await?;
         let tree: String = with_index().args(["write-tree"]).text().await?;
         let message = format!("Uncommitted work of attempt {}, as it was found\n", self.attempt);
+        // The head's own time: the same work found again is the same commit, also where another attempt was offered it already.
+        let time = trusted.call().args(["show", "--no-patch", "--format=@%ct +0000"]).args([head.to_string()]).text().await?;
         let commit = trusted.call().args(["commit-tree", "-p"]).args([head.to_string()]).args(["-F", "-"]).args([tree]);
-        let commit: CommitId = commit.input(message).id().await?;
+        let commit = commit.var("GIT_AUTHOR_DATE", &time).var("GIT_COMMITTER_DATE", &time).input(message);
+        let commit: CommitId = commit.id().await?;
         let kept = Self::rescue_ref(&self.attempt);
         trusted.call().args(["update-ref"]).args([kept.clone(), commit.to_string()]).run().await?;
         Ok(Some(Rescued { commit, kept, left_out }))
