@@ -6,6 +6,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::OnceLock,
 };
 
@@ -35,10 +36,21 @@ fn own() -> Option<&'static Path> {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
         let group = Path::new(groups.lines().find_map(|line| line.strip_prefix("0::"))?);
         let own = Path::new(point).join(group.strip_prefix(root).ok()?);
-        let may_write = |path: &Path| access(path, Access::WRITE_OK).is_ok();
-        (may_write(&own) && may_write(&own.join("cgroup.procs"))).then_some(own)
+        may_join(&own).then_some(own)
     })
     .as_deref()
+}
+
+/// Whether a group can be made in this one, and joined: tried once, since the kernel has more reasons to refuse than can be read
+/// anywhere.
+fn may_join(own: &Path) -> bool {
+    let group = own.join(format!("{PREFIX}probe-{}", std::process::id()));
+    if access(own, Access::WRITE_OK).is_err() || fs::create_dir(&group).is_err() {
+        return false;
+    }
+    let joined = Command::new("/bin/sh").args(["-c", "echo $$ > \"$0/cgroup.procs\""]).arg(&group).stderr(Stdio::null()).status();
+    let removed = fs::remove_dir(&group);
+    joined.is_ok_and(|status| status.success()) && removed.is_ok()
 }
 
 /// Makes the group of a marker; `None` where that cannot be had.
