@@ -3,9 +3,9 @@
 use orchestrator_core::{
     machine::{Grant, Phase, candidate_verdict, check_roadmap, head_verdict},
     model::{
-        Answer, Collected, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport, HandoffStatus, HoldId, HoldOption,
-        HoldReason, Opinion, Reading, Record, Review, Severity, Span, StopReason, Submission, Task, Timestamp, TurnOutcome,
-        TurnSight, Usage, Verdict,
+        Answer, Candidate, Collected, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport, HandoffStatus, HoldId,
+        HoldOption, HoldReason, LandingOutcome, Opinion, Reading, Record, Review, Severity, Span, StopReason, Submission, Task,
+        Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
     },
 };
 
@@ -232,4 +232,75 @@ fn a_task_that_is_parked_before_any_attempt_is_reported_to_nobody() {
     assert!(world.state.open_effects().is_empty(), "{:?}", world.state.open_effects());
     assert_eq!(world.state.package(), None, "no package was entered");
     assert!(world.state.task(&task_id("A")).is_some_and(|entry| entry.report.is_none()));
+}
+
+#[test]
+fn wall_time_is_used_up_when_it_is_and_not_before() {
+    let spends = |millis: u64| {
+        let mut world = World::with_tasks(policy(""), vec![task("A", "budget = { wall = \"10s\" }")]);
+        assert!(world.step());
+        let turn = world.open_effects()[0].0;
+        world.now += millis;
+        world.tell(EventKind::TurnEnded { effect: turn, outcome: TurnOutcome::Completed, usage: Usage::default() });
+        world.tick();
+        let nothing = Collected::Nothing { blocked: None, dirty: false, rescued: None };
+        world.answer(&Effect::Collect { attempt: "A#1".parse().expect("an id"), turn: 1 }, |effect| collected(effect, nothing));
+        matches!(&world.state.tasks()[0].phase, Phase::Parked { reason } if reason.contains("its wall time of 10s is used up"))
+    };
+    assert!(spends(10_000));
+    assert!(!spends(5000));
+}
+
+/// Brings the first task's attempt to where its one gate runs, and ends that gate with this status.
+fn gated(world: &mut World, code: i32) {
+    while !world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunGate { .. })) {
+        assert!(world.step(), "it comes to the gate");
+    }
+    let (effect, what) = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::RunGate { .. })).expect("runs");
+    let Effect::RunGate { tree, gate, .. } = what else { unreachable!("it was just found") };
+    world.tell(EventKind::GateRan { effect, report: report(gate, tree, code) });
+    world.tick();
+}
+
+fn asked(world: &World, wanted: fn(&Effect) -> bool) -> usize {
+    world.ledger.iter().filter(|record| matches!(record, Record::Requested { what, .. } if wanted(what))).count()
+}
+
+#[test]
+fn what_is_known_of_a_red_tip_stays_known_when_a_person_parks_what_showed_it() {
+    let mut world = patient(vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]")]);
+    gated(&mut world, 1);
+    let (effect, what) =
+        world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::CheckTip { .. })).expect("is asked");
+    let Effect::CheckTip { gate, .. } = what else { unreachable!("it was just found") };
+    world.tell(EventKind::TipChecked { effect, report: report(gate, format!("{:040x}", 8).parse().expect("an id"), 1) });
+    world.tick();
+    let hold = world.state.holds().next().expect("a person is asked").id;
+    world.tell(EventKind::Answered(Answer { hold, option: HoldOption::Park, note: None }));
+    world.tick();
+    gated(&mut world, 1);
+    assert_eq!(asked(&world, |what| matches!(what, Effect::CheckTip { .. })), 1, "the tip has not moved");
+    assert_eq!(world.state.holds().count(), 1, "and is red for B as well");
+}
+
+#[test]
+fn a_tree_that_was_gated_green_is_not_gated_again_after_a_lost_race() {
+    let mut world = patient(vec![task("A", "")]);
+    gated(&mut world, 0);
+    let landing = |world: &World| {
+        let land = world.open_effects().into_iter().find_map(|(effect, what)| match what {
+            Effect::Land { landing } => Some((effect, landing)),
+            _ => None,
+        });
+        land.expect("it is to land")
+    };
+    let (effect, first) = landing(&world);
+    world.tell(EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved });
+    world.tick();
+    let merge = Effect::Merge { attempt: first.attempt.clone(), head: first.head };
+    let candidate = Candidate { head: first.head, tip: commit(60), tree: first.tree, changes: vec![change("a")] };
+    world.answer(&merge, |effect| EventKind::Merged { effect, result: Ok(candidate) });
+    let (_, second) = landing(&world);
+    assert_eq!((second.tree, second.tip), (first.tree, commit(60)));
+    assert_eq!(asked(&world, |what| matches!(what, Effect::RunGate { .. })), 1);
 }
