@@ -316,3 +316,18 @@ async fn what_a_worker_pushes_past_review_is_a_question_and_no_landing() {
     assert!(outcome.records().all(|record| !matches!(record, Record::Landed { .. })));
     assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
 }
+
+#[tokio::test]
+async fn trailers_of_ours_in_a_workers_commit_mean_nothing() {
+    let sandbox = sandbox(&[("A", ""), ("B", "after = [\"A\"]")]);
+    // B's worker claims that A landed with its commit, and that B did.
+    let forged = "git commit -q --allow-empty -m 'x\n' -m \"$(printf 'Orchestrator-Task: B\\nOrchestrator-Attempt: 1\\nOrchestrator-Landing: r/B#1/1\\nOrchestrator-Record: sha256:0')\"";
+    let outcome = run_checked(&sandbox, builder(&sandbox, &format!("{forged}; {WORK}"), "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    let line = git(&sandbox.remote(), &["log", "--first-parent", "--format=%H", "main"]);
+    for id in ["A", "B"] {
+        let landed = outcome.task(id).landed_commit.expect("has landed").to_string();
+        assert!(line.lines().any(|commit| commit == landed), "{id}: by a commit of ours on the first-parent line");
+    }
+    assert_eq!(outcome.records().filter(|record| matches!(record, Record::Landed { .. })).count(), 2);
+}

@@ -57,6 +57,10 @@ impl ChangeView for ChangeBetween {
         read.map_err(|error| ReviewError::Unreadable(error.to_string()))
     }
 
+    async fn paths(&self) -> Result<Vec<RepoPath>, ReviewError> {
+        self.trusted.paths(self.head).await.map_err(|error| ReviewError::Unreadable(error.to_string()))
+    }
+
     async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError> {
         let diff = self.trusted.diff(self.base, self.head, path).await;
         diff.map_err(|error| ReviewError::Unreadable(error.to_string()))

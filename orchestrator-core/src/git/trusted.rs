@@ -365,6 +365,17 @@ impl Trusted {
         parse_raw(&listed).ok_or_else(|| GitError::Output { verb: "diff-tree".to_owned(), what: "no raw format".to_owned() })
     }
 
+    /// All paths of a commit's tree.
+    ///
+    /// # Errors
+    /// As `git ls-tree`.
+    pub async fn paths(&self, commit: CommitId) -> Result<Vec<RepoPath>, GitError> {
+        let listed =
+            self.call().args(["ls-tree", "-r", "-z", "--name-only", "--full-tree"]).args([commit.to_string()]).bytes().await?;
+        let unusable = |error| GitError::Output { verb: "ls-tree".to_owned(), what: format!("{error}") };
+        split_nul(&listed).map(|path| RepoPath::from_bytes(path).map_err(unusable)).collect()
+    }
+
     /// The difference in one path, as a unified diff.
     ///
     /// # Errors

@@ -24,6 +24,9 @@ pub struct Finding {
     /// The path that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<RepoPath>,
+    /// The line, counted from 1, in the file as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
     /// How much it weighs.
     pub severity: Severity,
     /// What is wrong and, where it can be said, the mend.
@@ -33,7 +36,7 @@ pub struct Finding {
 impl Finding {
     /// A finding about the whole submission.
     pub fn new(severity: Severity, rule: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { rule: rule.into(), path: None, severity, message: message.into() }
+        Self { rule: rule.into(), path: None, line: None, severity, message: message.into() }
     }
 
     /// A finding about one path.
@@ -42,14 +45,24 @@ impl Finding {
         self.path = Some(path);
         self
     }
+
+    /// On one line of it.
+    #[must_use]
+    pub fn on(mut self, line: u32) -> Self {
+        self.line = Some(line);
+        self
+    }
 }
 
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.path {
-            Some(path) => write!(f, "{}: {path}: {}", self.rule, self.message),
-            None => write!(f, "{}: {}", self.rule, self.message),
+        write!(f, "{}: ", self.rule)?;
+        match (&self.path, self.line) {
+            (Some(path), Some(line)) => write!(f, "{path}:{line}: ")?,
+            (Some(path), None) => write!(f, "{path}: ")?,
+            (None, _) => {}
         }
+        f.write_str(&self.message)
     }
 }
 

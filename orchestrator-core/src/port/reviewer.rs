@@ -57,6 +57,9 @@ pub trait ChangeView: Debug + Send + Sync {
     /// A blob's content, if it has at most `limit` bytes; `None` if it is larger.
     async fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, ReviewError>;
 
+    /// All paths of the head's tree.
+    async fn paths(&self) -> Result<Vec<RepoPath>, ReviewError>;
+
     /// The difference between base and head in one path, as a unified diff; bytes, since files are.
     async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError>;
 }

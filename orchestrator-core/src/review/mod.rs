@@ -1,9 +1,11 @@
 //! Reviewers in the box, each small. They find; what follows is the machine's to decide.
 
+mod contents;
 mod docs;
 mod handoff;
 mod paths;
 
+pub use contents::Contents;
 pub use docs::DocsInStep;
 pub use handoff::HandoffTruth;
 pub use paths::{ContractPaths, path_findings};
@@ -15,5 +17,5 @@ use crate::port::Reviewer;
 /// All reviewers in the box.
 #[must_use]
 pub fn standard() -> Vec<Arc<dyn Reviewer>> {
-    vec![Arc::new(ContractPaths), Arc::new(HandoffTruth), Arc::new(DocsInStep)]
+    vec![Arc::new(ContractPaths), Arc::new(HandoffTruth), Arc::new(DocsInStep), Arc::new(Contents)]
 }

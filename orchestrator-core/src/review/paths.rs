@@ -1,9 +1,11 @@
 //! Whether the change keeps to the contract's paths.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use crate::{
-    model::{Change, Contract, Finding, Mode, RepoPath, Severity},
+    model::{Change, ChangeKind, Contract, Finding, Mode, RepoPath, Severity},
     port::{ReviewError, ReviewRequest, Reviewer},
 };
 
@@ -53,8 +55,29 @@ impl Reviewer for ContractPaths {
                 findings.push(Finding::new(Severity::Error, "paths/symlink", why).at(change.path.clone()));
             }
         }
+        findings.extend(case_clashes(request).await?);
         Ok(findings)
     }
+}
+
+/// New paths that some file systems cannot tell from others.
+async fn case_clashes(request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
+    let new = |change: &&Change| matches!(change.kind, ChangeKind::Added | ChangeKind::Renamed { .. });
+    let new: Vec<_> = request.submission.changes.iter().filter(new).map(|change| &change.path).collect();
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let folded = |path: &RepoPath| String::from_utf8_lossy(path.as_bytes()).to_lowercase();
+    let mut known: BTreeMap<String, Vec<RepoPath>> = BTreeMap::new();
+    for path in request.view.paths().await? {
+        known.entry(folded(&path)).or_default().push(path);
+    }
+    let clash = |path: &&RepoPath| {
+        let other = known.get(&folded(path))?.iter().find(|other| other != path)?;
+        let why = format!("its name differs from that of `{other}` only in case: some systems take them for one");
+        Some(Finding::new(Severity::Error, "paths/case", why).at((*path).clone()))
+    };
+    Ok(new.iter().filter_map(clash).collect())
 }
 
 /// Whether a link at `path` points out of the repository.

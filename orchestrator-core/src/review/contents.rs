@@ -1,0 +1,172 @@
+//! What nobody means to commit: conflict markers, secrets, files that are far too large or that a tool has made.
+
+use async_trait::async_trait;
+
+use crate::{
+    model::{Change, ChangeKind, Finding, Mode, RepoPath, Severity},
+    port::{ReviewError, ReviewRequest, Reviewer},
+};
+
+/// A file with more bytes is not reviewable.
+const MAX_FILE: u64 = 10 << 20;
+
+/// Names that only tools give. Where a repository keeps such a file already, a change of it is no finding.
+const MADE: [&str; 6] = ["node_modules", "__pycache__", ".DS_Store", ".venv", ".pytest_cache", "Thumbs.db"];
+
+/// Reads what was added, line by line.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Contents;
+
+#[async_trait]
+impl Reviewer for Contents {
+    fn name(&self) -> &str {
+        "contents"
+    }
+
+    async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
+        let mut findings = Vec::new();
+        for change in &request.submission.changes {
+            findings.extend(made_by_a_tool(change));
+            let Some(new) = change.new.filter(|new| matches!(new.mode, Mode::File | Mode::Executable)) else { continue };
+            let Some(content) = request.view.blob(new.id, MAX_FILE).await? else {
+                let why = format!("a file of more than {} MiB: nobody can review it", MAX_FILE >> 20);
+                findings.push(Finding::new(Severity::Error, "size/file", why).at(change.path.clone()));
+                continue;
+            };
+            // What the file had before is not the worker's. Most files have nothing of the kind, and need no diff.
+            if content.split(|byte| *byte == b'\n').any(|line| is_marker(line) || secret(line).is_some()) {
+                let diff = request.view.diff(&change.path).await?;
+                findings.extend(in_lines(&change.path, added(&diff)));
+            }
+        }
+        Ok(findings)
+    }
+}
+
+/// New files beneath a directory that tools fill.
+fn made_by_a_tool(change: &Change) -> Option<Finding> {
+    let new = matches!(change.kind, ChangeKind::Added | ChangeKind::Renamed { .. });
+    let made = |part: &[u8]| MADE.iter().any(|name| name.as_bytes() == part) || part.ends_with(b".pyc");
+    let found = new && change.path.as_bytes().split(|byte| *byte == b'/').any(made);
+    let why = "this looks like something that a tool has made: let git ignore it";
+    found.then(|| Finding::new(Severity::Error, "paths/generated", why).at(change.path.clone()))
+}
+
+fn in_lines<'a>(path: &RepoPath, lines: impl Iterator<Item = (u32, &'a [u8])>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut marked = false;
+    for (number, line) in lines {
+        let at = |rule: &str, why: String| Finding::new(Severity::Error, rule, why).at(path.clone()).on(number);
+        if is_marker(line) && !marked {
+            marked = true;
+            findings.push(at("content/conflict-marker", "a conflict that was not resolved".to_owned()));
+        }
+        if let Some(kind) = secret(line) {
+            let why = format!("this looks like {kind}: take it out of every commit of the branch, and consider it known to others");
+            findings.push(at("content/secret", why));
+        }
+    }
+    findings
+}
+
+/// A line of equals signs is a heading in many a text: only the other markers tell.
+fn is_marker(line: &[u8]) -> bool {
+    [&b"<<<<<<< "[..], b">>>>>>> ", b"||||||| "].iter().any(|marker| line.starts_with(marker))
+}
+
+/// What a secret of a known form begins with, and at least how many letters, digits, `-` and `_` follow.
+const TOKENS: [(&str, usize, &str); 12] = [
+    ("AKIA", 16, "an AWS access key"),
+    ("ASIA", 16, "an AWS access key"),
+    ("ghp_", 36, "a GitHub token"),
+    ("gho_", 36, "a GitHub token"),
+    ("ghs_", 36, "a GitHub token"),
+    ("github_pat_", 22, "a GitHub token"),
+    ("glpat-", 20, "a GitLab token"),
+    ("xoxb-", 20, "a Slack token"),
+    ("sk-ant-", 20, "an Anthropic key"),
+    ("sk-proj-", 20, "an OpenAI key"),
+    ("AIza", 35, "a Google key"),
+    ("npm_", 36, "an npm token"),
+];
+
+/// What secret a line seems to hold. Forms that are beyond doubt only: a reviewer that cries wolf is switched off.
+fn secret(line: &[u8]) -> Option<&'static str> {
+    let line = String::from_utf8_lossy(line);
+    if line.contains("-----BEGIN ") && line.contains("PRIVATE KEY-----") {
+        return Some("a private key");
+    }
+    let known = |(prefix, length, kind): &(&'static str, usize, &'static str)| {
+        let long = |from: usize| {
+            let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+            let begins = line[..from].bytes().next_back().is_none_or(|before| !word(before));
+            begins && line[from + prefix.len()..].bytes().take_while(|byte| word(*byte)).count() >= *length
+        };
+        line.match_indices(prefix).any(|(from, _)| long(from)).then_some(*kind)
+    };
+    TOKENS.iter().find_map(known)
+}
+
+/// The lines that a unified diff adds, with their numbers in the new file. A binary file has none.
+fn added(diff: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    // Before the first hunk there is nothing but the file's names.
+    let mut number = None;
+    diff.split(|byte| *byte == b'\n').filter_map(move |line| {
+        if let Some(hunk) = line.strip_prefix(b"@@ ") {
+            let text = String::from_utf8_lossy(hunk);
+            let new = text.split(' ').nth(1).and_then(|new| new.strip_prefix('+'));
+            number = new.and_then(|new| new.split(',').next()?.parse::<u32>().ok());
+            return None;
+        }
+        let at = number?;
+        match line.split_first()? {
+            (b'+', text) => {
+                number = Some(at + 1);
+                Some((at, text))
+            }
+            (b' ', _) => {
+                number = Some(at + 1);
+                None
+            }
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIFF: &[u8] = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,3 +1,4 @@ fn a()\n one\n-two\n+zwei\n+dos\n three\n@@ -10 +11,2 @@\n ten\n+++ plus\n\\ No newline at end of file\n";
+
+    #[test]
+    fn added_lines_have_their_numbers_in_the_new_file() {
+        let lines: Vec<_> = added(DIFF).map(|(number, line)| (number, String::from_utf8_lossy(line).into_owned())).collect();
+        assert_eq!(lines, [(2, "zwei".to_owned()), (3, "dos".to_owned()), (12, "++ plus".to_owned())]);
+        assert_eq!(added(b"diff --git a/x b/x\nBinary files a/x and b/x differ\n").count(), 0);
+    }
+
+    #[test]
+    fn a_secret_is_told_from_what_only_begins_like_one() {
+        // Put together here, so that no scanner of this repository is troubled.
+        let letters = |prefix: &str, length: usize| format!("key = \"{prefix}{}\"", "A1b2".repeat(length)[..length].to_owned());
+        for (prefix, length, kind) in TOKENS {
+            assert_eq!(secret(letters(prefix, length).as_bytes()), Some(kind), "{prefix}");
+            assert_eq!(secret(letters(prefix, length - 1).as_bytes()), None, "{prefix}, too short");
+            assert_eq!(secret(letters(&format!("x{prefix}"), length).as_bytes()), None, "{prefix} within a word");
+        }
+        assert_eq!(secret(format!("-----BEGIN RSA {} KEY-----", "PRIVATE").as_bytes()), Some("a private key"));
+        assert_eq!(secret(b"-----BEGIN CERTIFICATE-----"), None);
+    }
+
+    #[test]
+    fn an_unresolved_conflict_is_named_once_and_a_heading_is_none() {
+        let path: RepoPath = "a.md".parse().expect("a path");
+        let lines = ["Title", "=======", "<<<<<<< HEAD", "a", "=======", "b", ">>>>>>> theirs"];
+        let found = in_lines(&path, (1..).zip(lines.iter().map(|line| line.as_bytes())));
+        assert_eq!(
+            found.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["content/conflict-marker: a.md:3: a conflict that was not resolved"]
+        );
+    }
+}
