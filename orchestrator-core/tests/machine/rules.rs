@@ -4,7 +4,7 @@ use orchestrator_core::{
     machine::{Grant, Phase, candidate_verdict, check_roadmap, head_verdict},
     model::{
         Answer, Candidate, Collected, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport, HandoffStatus, HoldId,
-        HoldOption, HoldReason, LandingOutcome, Opinion, Reading, Record, Review, Severity, Span, StopReason, Submission, Task,
+        HoldOption, HoldReason, LandingOutcome, Opinion, Reading, Record, Review, Severity, StopReason, Submission, Task,
         Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
     },
 };
@@ -131,20 +131,29 @@ fn money_is_counted_while_it_is_spent_and_when_it_was() {
 fn pauses_are_spread_over_all_of_their_time() {
     let names: Vec<_> = (0..8).map(|number| format!("T{number}")).collect();
     let tasks = names.iter().map(|id| task(id, &format!("allow = [\"{id}\"]"))).collect();
-    let limits = "max_sessions = 9\n[limits]\nbackoff = \"1h\"\nbackoff_max = \"2h\"";
+    let limits = "max_sessions = 9\n[limits]\nbackoff = \"1h\"\nbackoff_max = \"2h\"\nattempts = 9";
     let mut world = World::with_tasks(policy(limits), tasks);
-    for (effect, what) in world.open_effects() {
-        if matches!(what, Effect::Prepare { .. }) {
-            world.tell(EventKind::Prepared { effect, failure: Some("no".to_owned()) });
+    let mut fail = || {
+        for (effect, what) in world.open_effects() {
+            if matches!(what, Effect::Prepare { .. }) {
+                world.tell(EventKind::Prepared { effect, failure: Some("no".to_owned()) });
+            }
         }
-    }
-    let pause = |phase: &Phase| match phase {
-        Phase::Waiting(waiting) => waiting.until.since(Timestamp(world.now)),
-        other => panic!("{other:?}"),
+        let until = |phase: &Phase| match phase {
+            Phase::Waiting(waiting) => waiting.until,
+            other => panic!("{other:?}"),
+        };
+        let until: Vec<_> = world.state.tasks().iter().map(|entry| until(&entry.phase)).collect();
+        let pauses: Vec<_> = until.iter().map(|until| until.since(Timestamp(world.now)).0 / 1000).collect();
+        world.now = until.iter().map(|until| until.0).max().unwrap_or(0);
+        world.tick();
+        pauses
     };
-    let pauses: Vec<_> = world.state.tasks().iter().map(|entry| pause(&entry.phase)).collect();
-    assert!(pauses.iter().all(|pause| *pause <= Span::secs(3600)), "{pauses:?}");
-    assert!(pauses.iter().any(|pause| *pause > Span::secs(1800)) && pauses.iter().any(|pause| *pause < Span::secs(1800)));
+    let (first, second, third) = (fail(), fail(), fail());
+    assert!(first.iter().all(|pause| *pause <= 3600) && first.iter().any(|pause| *pause > 1800), "{first:?}");
+    assert!(first.iter().any(|pause| *pause < 1800), "{first:?}");
+    assert!(second.iter().all(|pause| *pause <= 7200) && second.iter().any(|pause| *pause > 3600), "doubled: {second:?}");
+    assert!(third.iter().all(|pause| *pause <= 7200) && third.iter().any(|pause| *pause > 3600), "no further: {third:?}");
 }
 
 /// A run that waits for people, and does not end when only they can bring it on.
