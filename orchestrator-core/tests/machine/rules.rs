@@ -3,8 +3,8 @@
 use orchestrator_core::{
     machine::{Grant, Phase, candidate_verdict, check_roadmap, head_verdict},
     model::{
-        Answer, Candidate, Collected, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport, HandoffStatus, HoldId,
-        HoldOption, HoldReason, LandingOutcome, Opinion, Reading, Record, Review, Severity, StopReason, Submission, Task,
+        Answer, Candidate, Checkout, Collected, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport, HandoffStatus,
+        HoldId, HoldOption, HoldReason, LandingOutcome, Opinion, Reading, Record, Review, Severity, StopReason, Submission, Task,
         Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
     },
 };
@@ -105,12 +105,11 @@ fn a_run_starts_no_more_attempts_at_once_than_its_budget_has() {
 }
 
 #[test]
-fn money_is_counted_while_it_is_spent_and_when_it_was() {
-    let spends = |usd: f64| {
-        let mut world = World::with_tasks(policy(""), vec![task("A", "budget = { usd = 1.5 }")]);
+fn money_and_tokens_are_counted_while_they_are_spent_and_when_they_were() {
+    let spends = |budget: &str, usage: Usage, used_up: &str| {
+        let mut world = World::with_tasks(policy(""), vec![task("A", &format!("budget = {{ {budget} }}"))]);
         assert!(world.step());
         let turn = world.open_effects()[0].0;
-        let usage = Usage { usd, ..Usage::default() };
         let seen = TurnSight { active: Timestamp(world.now), tool_in_flight: false, silence: None, alive: None, head: None, usage };
         world.tell(EventKind::TurnSeen { effect: turn, seen });
         let stopped = world.open_effects().iter().any(|(_, what)| matches!(what, Effect::StopTurn { why: StopReason::Budget, .. }));
@@ -118,13 +117,14 @@ fn money_is_counted_while_it_is_spent_and_when_it_was() {
         world.tick();
         let nothing = Collected::Nothing { blocked: None, dirty: false, rescued: None };
         world.answer(&Effect::Collect { attempt: "A#1".parse().expect("an id"), turn: 1 }, |effect| collected(effect, nothing));
-        (
-            stopped,
-            matches!(&world.state.tasks()[0].phase, Phase::Parked { reason } if reason.contains("its 1.5 US dollars are used up")),
-        )
+        (stopped, matches!(&world.state.tasks()[0].phase, Phase::Parked { reason } if reason.contains(used_up)))
     };
-    assert_eq!(spends(1.5), (true, true));
-    assert_eq!(spends(1.4), (false, false));
+    let usd = |usd| Usage { usd, ..Usage::default() };
+    assert_eq!(spends("usd = 1.5", usd(1.5), "its 1.5 US dollars are used up"), (true, true));
+    assert_eq!(spends("usd = 1.5", usd(1.4), "used up"), (false, false));
+    let tokens = |input_tokens| Usage { input_tokens, output_tokens: 10, usd: 0.0 };
+    assert_eq!(spends("tokens = 30", tokens(20), "its 30 tokens are used up"), (true, true));
+    assert_eq!(spends("tokens = 30", tokens(19), "used up"), (false, false));
 }
 
 #[test]
@@ -312,4 +312,45 @@ fn a_tree_that_was_gated_green_is_not_gated_again_after_a_lost_race() {
     let (_, second) = landing(&world);
     assert_eq!((second.tree, second.tip), (first.tree, commit(60)));
     assert_eq!(asked(&world, |what| matches!(what, Effect::RunGate { .. })), 1);
+}
+
+#[test]
+fn a_dirty_checkout_is_named_by_its_files() {
+    let mut world = patient(vec![task("A", "approve = [\"dispatch\"]")]);
+    world.tell(EventKind::CheckoutSeen(Checkout::Dirty { paths: vec!["a/x".parse().expect("a path")] }));
+    world.tell(EventKind::Answered(Answer { hold: HoldId(1), option: HoldOption::Approve, note: None }));
+    world.tick();
+    let questions: Vec<_> = world.state.holds().map(|hold| hold.question.clone()).collect();
+    assert!(questions.iter().any(|question| question.contains("uncommitted changes (a/x)")), "{questions:?}");
+}
+
+#[test]
+fn a_landing_waits_for_a_remote_that_is_away() {
+    let mut world = World::with_tasks(policy("[limits]\nbackoff = \"1h\""), vec![task("A", "")]);
+    gated(&mut world, 0);
+    let land = |world: &World| asked(world, |what| matches!(what, Effect::Land { .. }));
+    let (effect, _) = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::Land { .. })).expect("lands");
+    world.tell(EventKind::LandingTried { effect, outcome: LandingOutcome::Unreachable { reason: "no route".to_owned() } });
+    world.tick();
+    assert_eq!(land(&world), 1);
+    let until = world.state.away().expect("is away").until.0;
+    world.now = until;
+    world.tick();
+    assert_eq!(land(&world), 2, "the same landing is tried again");
+}
+
+#[test]
+fn the_tip_is_asked_about_the_red_gate_only() {
+    let two = "[gates.other]\nrun = [\"true\"]\ndefault = true";
+    let mut world = World::with_tasks(policy(two), vec![task("A", "")]);
+    gated(&mut world, 1);
+    gated(&mut world, 0);
+    let tips = |world: &World| asked(world, |what| matches!(what, Effect::CheckTip { .. }));
+    assert_eq!(tips(&world), 1);
+    let (effect, what) = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::CheckTip { .. })).expect("asks");
+    let Effect::CheckTip { gate, .. } = what else { unreachable!("it was just found") };
+    world.tell(EventKind::TipChecked { effect, report: report(gate, format!("{:040x}", 8).parse().expect("an id"), 0) });
+    world.tick();
+    assert_eq!(tips(&world), 1, "the other gate was green");
+    assert!(world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunTurn { turn: 2, .. })), "it goes back");
 }
