@@ -7,6 +7,7 @@ use orchestrator_core::{
         HoldId, HoldOption, HoldReason, LandingOutcome, Opinion, Reading, Record, Review, Severity, StopReason, Submission, Task,
         Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
     },
+    status::Snapshot,
 };
 
 use crate::world::{World, change, collected, commit, error, policy, report, review, roadmap, submission, task, task_id};
@@ -353,4 +354,36 @@ fn the_tip_is_asked_about_the_red_gate_only() {
     world.tick();
     assert_eq!(tips(&world), 1, "the other gate was green");
     assert!(world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunTurn { turn: 2, .. })), "it goes back");
+}
+
+#[test]
+fn a_task_that_is_put_back_while_its_agent_is_stopped_is_wanted_again() {
+    let mut world = patient(vec![task("A", "")]);
+    assert!(world.step(), "its agent runs");
+    let moved = |world: &mut World, tip: u64| {
+        world.tell(EventKind::TipSeen(commit(tip)));
+        world.tick();
+    };
+    let all = std::mem::take(&mut world.tasks);
+    moved(&mut world, 7);
+    assert!(world.state.tasks()[0].withdrawn.is_some());
+    world.tasks = all;
+    moved(&mut world, 8);
+    assert!(world.state.tasks()[0].withdrawn.is_none());
+    while world.step() {}
+    assert!(world.state.tasks()[0].has_landed(), "{:?}", world.state.tasks()[0].phase);
+}
+
+#[test]
+fn a_person_who_is_asked_about_a_review_is_told_what_was_done() {
+    let mut world = patient(vec![task("A", "")]);
+    while !world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Review { .. })) {
+        assert!(world.step());
+    }
+    let (effect, _) = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::Review { .. })).expect("is asked");
+    world.tell(EventKind::Reviewed { effect, reviews: vec![unavailable()] });
+    world.tick();
+    let snapshot = Snapshot::of(&world.state);
+    let hold = snapshot.tasks[0].hold.as_ref().expect("a person is asked");
+    assert!(hold.brief.change.iter().any(|line| line.starts_with("1 commit(s), 1 file(s)")), "{:?}", hold.brief.change);
 }
