@@ -344,12 +344,13 @@ fn a_landing_waits_for_a_remote_that_is_away() {
 fn the_tip_is_asked_about_the_red_gate_only() {
     let two = "[gates.other]\nrun = [\"true\"]\ndefault = true";
     let mut world = World::with_tasks(policy(two), vec![task("A", "")]);
-    gated(&mut world, 1);
     gated(&mut world, 0);
+    gated(&mut world, 1);
     let tips = |world: &World| asked(world, |what| matches!(what, Effect::CheckTip { .. }));
     assert_eq!(tips(&world), 1);
     let (effect, what) = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::CheckTip { .. })).expect("asks");
     let Effect::CheckTip { gate, .. } = what else { unreachable!("it was just found") };
+    assert_eq!(gate.name.as_str(), "unit", "the second, which was red");
     world.tell(EventKind::TipChecked { effect, report: report(gate, format!("{:040x}", 8).parse().expect("an id"), 0) });
     world.tick();
     assert_eq!(tips(&world), 1, "the other gate was green");
