@@ -6,7 +6,7 @@
 //! error. A further turn runs it again in the same workspace: that counts as resuming.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     model::{SessionRef, TurnOutcome, clean},
     port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnControl, TurnInput, TurnRequest, Update},
-    process::{Captured, Child, Exit, Input, Killer, LineReader, Recording, Spawn},
+    process::{Captured, Child, Exit, Input, Killer, LineReader, Recording, Spawn, can_run},
 };
 
 /// The longest line that is kept of an agent's output, in bytes.
@@ -61,13 +61,10 @@ impl AgentBackend for CommandAgent {
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
-        let there = if self.program.contains('/') {
-            // One that is in the repository cannot be looked for before there is a workspace.
-            !self.program.starts_with('/') || is_executable(self.program.as_ref())
-        } else {
-            let path = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&path).any(|dir| is_executable(&dir.join(&self.program)))
-        };
+        // One that is in the repository cannot be looked for before there is a workspace.
+        let in_repository = self.program.contains('/') && !self.program.starts_with('/');
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let there = in_repository || can_run(self.program.as_ref(), Path::new("/"), Some(&path)).is_ok();
         let missing = || AgentError::NotInstalled {
             program: self.program.clone(),
             mend: "give the path of a program that can be run, or one that is on the PATH".to_owned(),
@@ -99,11 +96,6 @@ impl AgentBackend for CommandAgent {
         let pump = tokio::spawn(pump.run(child));
         Ok(Box::new(CommandTurn { queue, control, pump }))
     }
-}
-
-fn is_executable(path: &std::path::Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 #[derive(Debug)]

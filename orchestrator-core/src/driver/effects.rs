@@ -140,6 +140,11 @@ impl World {
         })
     }
 
+    /// A turn that runs.
+    fn watched(&self, turn: EffectId) -> Option<Arc<TurnWatch>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(&turn).cloned()
+    }
+
     fn review_request(&self, attempt: &crate::machine::Attempt, work: &Submission) -> ReviewRequest {
         let view = ChangeBetween { trusted: Arc::clone(&self.trusted), base: attempt.base, head: work.head };
         ReviewRequest::new(attempt.id.clone(), attempt.contract.clone(), attempt.base, work.clone(), Arc::new(view))
@@ -164,8 +169,7 @@ impl World {
                 self.run_turn(*job, events, notices).instrument(span).await
             }
             Job::Nudge { turn } => {
-                let watch = self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(&turn).cloned();
-                let heard = match watch {
+                let heard = match self.watched(turn) {
                     Some(watch) => watch.control.send(TurnInput::Nudge(NUDGE.to_owned())).await.is_ok(),
                     None => false,
                 };
@@ -174,8 +178,7 @@ impl World {
             Job::Stop { turn } => {
                 // A turn that is just being started looks here when it has been.
                 self.told_to_stop.lock().unwrap_or_else(PoisonError::into_inner).insert(turn);
-                let watch = self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(&turn).cloned();
-                if let Some(watch) = watch {
+                if let Some(watch) = self.watched(turn) {
                     watch.control.stop(self.policy.limits.grace.to_std()).await;
                 }
                 EventKind::StopSent { effect }

@@ -53,16 +53,18 @@ impl ChangeView for ChangeBetween {
     async fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, ReviewError> {
         let objects = self.trusted.objects().clone();
         let read = tokio::task::spawn_blocking(move || objects.blob(id, limit)).await;
-        let read = read.map_err(|error| ReviewError::Unreadable(error.to_string()))?;
-        read.map_err(|error| ReviewError::Unreadable(error.to_string()))
+        read.map_err(unreadable)?.map_err(unreadable)
     }
 
     async fn paths(&self) -> Result<Vec<RepoPath>, ReviewError> {
-        self.trusted.paths(self.head).await.map_err(|error| ReviewError::Unreadable(error.to_string()))
+        self.trusted.paths(self.head).await.map_err(unreadable)
     }
 
     async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError> {
-        let diff = self.trusted.diff(self.base, self.head, path).await;
-        diff.map_err(|error| ReviewError::Unreadable(error.to_string()))
+        self.trusted.diff(self.base, self.head, path).await.map_err(unreadable)
     }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> ReviewError {
+    ReviewError::Unreadable(error.to_string())
 }

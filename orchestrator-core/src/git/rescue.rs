@@ -35,8 +35,8 @@ enum Left {
 
 impl Workspace {
     /// Keeps all that differs from `head`, deletions and untracked files included, ignored and brought ones not, as a commit
-    /// under a ref of ours. `None` when nothing differs. Doing it again replaces what was kept, or
-    /// keeps the same.
+    /// under a ref of ours. `None` when nothing differs. Done again, it keeps the same
+    /// commit, or replaces it by what is there then.
     ///
     /// # Errors
     /// When the workspace cannot be read, or git fails.

@@ -69,7 +69,7 @@ fn turn_limit(entry: &TaskEntry, active: &Active, policy: &Policy) -> crate::mod
 
 /// Why a running turn must be stopped now, if it must: `stuck` where nothing weighs more.
 pub(super) fn stop_reason(cx: &Context<'_>, active: &Active, stuck: Option<StopReason>, usage: Usage) -> Option<StopReason> {
-    let Step::Working(working) = &active.step else { return None };
+    let working = active.step.working()?;
     let entry = cx.state.task(&active.attempt.id.task)?;
     if working.stopping.is_some() {
         return None;

@@ -3,8 +3,8 @@
 use super::{
     decide::{Context, IllegalEvent},
     plan::stop_reason,
-    state::{Active, TaskEntry},
-    step::{Step, Working},
+    state::Active,
+    step::Working,
 };
 use crate::model::{Effect, EffectId, Policy, Pulse, Record, StopReason, Timestamp, TurnSight};
 
@@ -26,7 +26,7 @@ fn pulse(policy: &Policy, working: &Working, seen: &TurnSight, at: Timestamp) ->
 impl Context<'_> {
     /// What follows from a look at a running turn.
     pub(super) fn turn_seen(&self, active: &Active, turn: EffectId, seen: &TurnSight) -> Vec<Record> {
-        let Step::Working(working) = &active.step else { return Vec::new() };
+        let Some(working) = active.step.working() else { return Vec::new() };
         let attempt = || active.attempt.id.clone();
         let moved = seen.head.filter(|head| active.attempt.head != Some(*head));
         let moved = moved.map(|head| Record::HeadSeen { attempt: attempt(), head });
@@ -52,10 +52,9 @@ impl Context<'_> {
     pub(super) fn nudged(&self, effect: EffectId, heard: bool) -> Result<Vec<Record>, IllegalEvent> {
         self.closing(effect, |what| {
             let Effect::Nudge { attempt, turn } = what else { return None };
-            let step = self.state.task(&attempt.task).and_then(TaskEntry::active).map(|active| &active.step);
+            let working = self.state.task(&attempt.task).and_then(|entry| entry.active()?.step.working());
             // The turn may have ended, or been told to stop, while it was spoken to.
-            let works = |step| matches!(step, &Step::Working(Working { effect, stopping: None, .. }) if effect == *turn);
-            let deaf = !heard && step.is_some_and(works);
+            let deaf = !heard && working.is_some_and(|working| working.effect == *turn && working.stopping.is_none());
             let stop = Effect::StopTurn { attempt: attempt.clone(), turn: *turn, why: StopReason::Stalled };
             Some(deaf.then(|| self.request(stop)).into_iter().collect())
         })

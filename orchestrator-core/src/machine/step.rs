@@ -139,6 +139,12 @@ impl Step {
         }
     }
 
+    /// The turn that runs.
+    #[must_use]
+    pub fn working(&self) -> Option<&Working> {
+        if let Self::Working(working) = self { Some(working) } else { None }
+    }
+
     /// Whether the attempt takes a session: an agent runs, or is about to for the first time.
     #[must_use]
     pub fn takes_session(&self) -> bool {

@@ -74,23 +74,22 @@ pub(super) fn holds(pid: i32, mark: &str, whole: bool) -> bool {
     }
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let Some(group) = groups.lines().find_map(|line| line.strip_prefix("0::")) else { return false };
-    let of =
-        |name: &str| name.strip_prefix(PREFIX).is_some_and(|found| if whole { found == mark } else { found.starts_with(mark) });
-    group.split('/').any(of)
+    group.split('/').any(|name| is_named(name, mark, whole))
 }
 
 /// Removes the groups of a marker. Those in which somebody lives stay.
 pub(super) fn remove(mark: &str, whole: bool) {
     let Some(own) = own() else { return };
-    if whole {
-        return remove_tree(&own.join(format!("{PREFIX}{mark}")));
-    }
-    let begins = format!("{PREFIX}{mark}");
     for entry in fs::read_dir(own).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&begins)) {
+        if entry.file_name().to_str().is_some_and(|name| is_named(name, mark, whole)) {
             remove_tree(&entry.path());
         }
     }
+}
+
+/// Whether a group's name is that of a marker, or of one that begins so.
+fn is_named(name: &str, mark: &str, whole: bool) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|found| if whole { found == mark } else { found.starts_with(mark) })
 }
 
 /// A worker may have made groups of its own beneath.

@@ -129,7 +129,7 @@ impl Spawn {
 }
 
 /// Whether a program is there and may be run, looked for as `exec` does.
-fn can_run(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> io::Result<()> {
+pub(crate) fn can_run(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> io::Result<()> {
     let executable = |file: &Path| access(file, Access::EXEC_OK).is_ok() && file.is_file();
     let found = if program.as_encoded_bytes().contains(&b'/') {
         let file = directory.join(program);

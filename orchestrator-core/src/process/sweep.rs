@@ -41,8 +41,9 @@ pub async fn kill_marked(prefix: &str, patience: Duration) -> usize {
     let found = members(&target).len();
     if found > 0 {
         kill_until_none(&target, patience).await;
+    } else {
+        target.forget();
     }
-    target.forget();
     found
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Brief;
 use crate::{
-    machine::{Active, Asked, Held, Phase, State, Step, TaskEntry, Then, Working},
+    machine::{Active, Asked, Held, Phase, State, Step, TaskEntry, Then},
     model::{
         ClaimId, CommitId, Contract, EndReason, Evidence, GateReport, HoldId, HoldOption, Label, PackageName, Pulse, RunId,
         RunMode, Surface, TaskId,
@@ -158,10 +158,7 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
         package: entry.task.package.clone(),
         title: entry.task.title.clone(),
         state: task_state,
-        pulse: entry.active().and_then(|active| match &active.step {
-            Step::Working(working) => Some(working.pulse),
-            _ => None,
-        }),
+        pulse: entry.active().and_then(|active| Some(active.step.working()?.pulse)),
         attempts: entry.last_attempt,
         landed_commit,
         reason: (!reason.is_empty()).then(|| reason.join("; ")),
@@ -177,7 +174,7 @@ fn why_active(state: &State, step: &Step) -> Option<String> {
     if let Some(away) = state.away().filter(|_| waits) {
         return Some(format!("the remote cannot be reached: {}", away.why));
     }
-    if matches!(step, Step::Working(Working { pulse: Pulse::Stalled, stopping: None, .. })) {
+    if step.working().is_some_and(|working| working.pulse == Pulse::Stalled && working.stopping.is_none()) {
         return Some("silent for too long: it was reminded to go on".to_owned());
     }
     step.is_stuck_on(state.tip()).then(|| "the target itself is red: a person was asked".to_owned())
