@@ -17,7 +17,7 @@
 //! object ids or full refs instead of names.
 
 mod cli;
-mod filters;
+mod config;
 mod landing;
 mod lookout;
 mod objects;
@@ -27,10 +27,11 @@ mod user;
 mod workspace;
 
 pub use cli::{Git, GitError, GitVersion, MINIMUM_VERSION};
+pub use config::Identity;
 pub use landing::Landed;
 pub use lookout::{Look, Lookout};
 pub use objects::Objects;
 pub use rescue::{Rescued, open_beneath};
-pub use trusted::{Identity, IngressLimits, Merge, Trusted};
+pub use trusted::{IngressLimits, Merge, Trusted};
 pub use user::{Destination, UserRepository};
 pub use workspace::{Workspace, Workspaces};

@@ -9,9 +9,9 @@ use std::{
 use tokio::sync::Mutex;
 
 use super::{
-    Git, GitError, Objects, UserRepository,
+    Git, GitError, Identity, Objects, UserRepository,
     cli::{Call, io_error},
-    filters::{Filters, quoted},
+    config::{self, Filters},
     user::Destination,
 };
 use crate::{
@@ -22,24 +22,6 @@ use crate::{
 
 /// The target's tip, as last fetched.
 const TARGET: &str = "refs/orchestrator/target";
-
-/// Who commits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// As in `user.name`.
-    pub name: String,
-    /// As in `user.email`.
-    pub email: String,
-    /// Whether commits are signed; with which key and program is the person's global configuration's business.
-    pub sign: bool,
-}
-
-impl Identity {
-    /// As a section of a configuration file.
-    pub(super) fn section(&self) -> String {
-        format!("[user]\n\tname = {}\n\temail = {}\n", quoted(&self.name), quoted(&self.email))
-    }
-}
 
 /// What may come in from one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +85,7 @@ impl Trusted {
             init.run().await?;
         }
         let config = dir.join("config");
-        std::fs::write(&config, configuration(&identity) + &filters.sections()).map_err(io_error(&config))?;
+        std::fs::write(&config, config::trusted(&identity, &filters)).map_err(io_error(&config))?;
         let objects = Objects::open(&dir)?;
         Ok(Self { git, user, destination, identity, filters, dir, target, objects, target_ref: Arc::default() })
     }
@@ -465,16 +447,6 @@ impl Trusted {
             self.call().args(["for-each-ref", "--format=delete %(refname)", "--end-of-options"]).args([prefix]).bytes().await?;
         self.call().args(["update-ref", "--stdin"]).input(listed).run().await
     }
-}
-
-fn configuration(identity: &Identity) -> String {
-    format!(
-        "# Written anew at every start: changes here are lost.\n\
-         [core]\n\trepositoryformatversion = 0\n\tbare = true\n\thooksPath = /dev/null\n\tfsync = committed,loose-object,reference\n\
-         [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[receive]\n\tautogc = false\n\
-         {}",
-        identity.section()
-    )
 }
 
 /// Parts that each end with a NUL.

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{GitError, Trusted, cli::io_error, trusted::split_nul};
+use super::{GitError, Trusted, cli::io_error, config, trusted::split_nul};
 use crate::{
     failpoint::reach,
     model::{AttemptId, CommitId, Pattern, RepoPath},
@@ -136,15 +136,7 @@ impl Workspace {
         let write = |path: PathBuf, text: String| std::fs::write(&path, text).map_err(io_error(&path));
         std::fs::create_dir_all(repository.join("objects/info")).map_err(io_error(&repository))?;
         write(repository.join("objects/info/alternates"), format!("{}\n", trusted.dir().join("objects").display()))?;
-        write(
-            repository.join("config"),
-            format!(
-                "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tlogAllRefUpdates = true\n[gc]\n\tauto = 0\n\
-                 [maintenance]\n\tauto = false\n[commit]\n\tgpgSign = false\n{}{}",
-                trusted.identity.section(),
-                trusted.filters.sections()
-            ),
-        )?;
+        write(repository.join("config"), config::workspace(&trusted.identity, &trusted.filters))?;
         reach("workspace, configured");
         let branch = self.attempt.branch();
         let refs = format!("create {} {base}\ncreate {} {base}\n", branch.full(), trusted.target().full());

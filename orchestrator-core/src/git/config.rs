@@ -1,12 +1,30 @@
-//! Filters, and where they may come from: the policy, or the person's own configuration. What a repository's configuration says is
-//! never used, since a worker could have written it.
+//! The configuration of the repositories that we make, which we write: what a repository that a worker could write to says is
+//! never used.
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use super::{Git, GitError};
 use crate::{model, process::Exit};
 
-/// Settings such as `filter.lfs.clean`, each with its name and key.
+/// Who commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// As in `user.name`.
+    pub name: String,
+    /// As in `user.email`.
+    pub email: String,
+    /// Whether commits are signed; with which key and program is the person's global configuration's business.
+    pub sign: bool,
+}
+
+impl Identity {
+    /// As a section of a configuration file.
+    fn section(&self) -> String {
+        format!("[user]\n\tname = {}\n\temail = {}\n", quoted(&self.name), quoted(&self.email))
+    }
+}
+
+/// Filters from the policy, or from the person's own configuration: settings such as `filter.lfs.clean`, each with its name and key.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Filters(BTreeMap<(String, String), String>);
 
@@ -36,7 +54,7 @@ impl Filters {
     }
 
     /// As sections of a configuration file.
-    pub(super) fn sections(&self) -> String {
+    fn sections(&self) -> String {
         let mut text = String::new();
         for ((name, key), value) in &self.0 {
             let _ = writeln!(text, "[filter {}]\n\t{key} = {}", quoted(name), quoted(value));
@@ -45,7 +63,28 @@ impl Filters {
     }
 }
 
+/// Of our own repository.
+pub(super) fn trusted(identity: &Identity, filters: &Filters) -> String {
+    format!(
+        "# Written anew at every start: changes here are lost.\n\
+         [core]\n\trepositoryformatversion = 0\n\tbare = true\n\thooksPath = /dev/null\n\tfsync = committed,loose-object,reference\n\
+         [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[receive]\n\tautogc = false\n{}{}",
+        identity.section(),
+        filters.sections()
+    )
+}
+
+/// Of an attempt's repository, before it is lent.
+pub(super) fn workspace(identity: &Identity, filters: &Filters) -> String {
+    format!(
+        "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tlogAllRefUpdates = true\n[gc]\n\tauto = 0\n\
+         [maintenance]\n\tauto = false\n[commit]\n\tgpgSign = false\n{}{}",
+        identity.section(),
+        filters.sections()
+    )
+}
+
 /// A value as git-config(1) reads it back.
-pub(super) fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " "))
 }
