@@ -67,7 +67,7 @@ async fn answer_everything(handle: Handle) {
         let Some(view) = asked else { continue };
         let (option, why) = decide(&hold.about, &view.brief);
         println!("{} about {}: {}\n{}-> {option}: {why}\n", hold.id, hold.task, hold.question, view.brief);
-        handle.answer(Answer { hold: hold.id, option, note: Some(why.to_owned()) }).await;
+        handle.answer(Answer::new(hold.id, option).with_note(why)).await;
     }
 }
 

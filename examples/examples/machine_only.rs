@@ -113,7 +113,7 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
         Effect::Review { head, .. } => {
             let objection = Finding::new(Severity::Error, "taste/greeting", "say it more warmly");
             let findings = if *head == commit("1")? { vec![objection] } else { Vec::new() };
-            let review = Review { reviewer: "me".to_owned(), commit: *head, opinion: Opinion::Looked { findings } };
+            let review = Review::new("me", *head, Opinion::Looked { findings });
             EventKind::Reviewed { effect, reviews: vec![review] }
         }
         Effect::Merge { head, .. } => {

@@ -169,7 +169,7 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
             Verdict::Accept => (Some(attempt), "accepted".to_owned()),
             Verdict::Revise { findings } => (Some(attempt), format!("sent back: {}", first(findings))),
             Verdict::Reject { reason, .. } => (Some(attempt), format!("rejected: {reason}")),
-            Verdict::Escalate { question } => (Some(attempt), format!("a person must say: {question}")),
+            Verdict::Escalate(question) => (Some(attempt), format!("a person must say: {}", question.text)),
         },
         Record::Landed { attempt, commit } => (Some(attempt), format!("landed as {}", commit.short())),
         Record::AttemptEnded { attempt, reason, .. } => (Some(attempt), format!("ended: {reason}")),

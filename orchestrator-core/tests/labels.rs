@@ -33,7 +33,7 @@ fn the_label_follows_from_surface_and_outcome() {
         text: "it works".to_owned(),
         surface: surface.parse().expect("a surface"),
     };
-    let label = |surface: &str, reports: &[GateReport]| Evidence::of(&claim(surface), reports).label().as_str();
+    let label = |surface: &str, reports: &[GateReport]| Evidence::of(&claim(surface), reports, &[]).label().as_str();
     assert_eq!(Surface::repo().as_str(), "repo");
     assert_eq!(label("repo", &[report("repo", 0)]), "direct");
     assert_eq!(label("production", &[report("repo", 0)]), "proxy");

@@ -19,7 +19,8 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("git", &["failpoint", "model", "port", "process"]),
     ("prompt", BOX),
     ("source", BOX),
-    ("review", BOX),
+    // A reviewer may be an agent, and what that is told is a prompt.
+    ("review", &["failpoint", "model", "port", "process", "git", "prompt"]),
     ("gate", BOX),
     ("store", BOX),
     ("agent", BOX),

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use common::{WORK, builder, sandbox};
 use orchestrator_core::{
-    model::{EndReason, Record, RunMode, Timestamp},
+    model::{ContentHash, EndReason, Record, RunMode, Timestamp},
     port::{Epoch, Ledger, LedgerError, Sequence},
     store::{FileLedger, MemoryLedger},
 };
@@ -120,4 +120,44 @@ async fn ledgers_of_earlier_versions_are_read_as_they_were_meant() {
         seen += 1;
     }
     assert!(seen > 0);
+}
+
+/// Lines as docs/storage.md gives them, chained as they must be.
+fn chained(batches: &[&str]) -> String {
+    let mut before = ContentHash::of(b"");
+    let mut text = String::new();
+    for json in batches {
+        before = ContentHash::of(&[before.as_bytes().as_slice(), json.as_bytes()].concat());
+        text.push_str(&format!("{before} {json}\n"));
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_follow_the_one_before_is_refused_though_its_checksum_is_right() {
+    let sandbox = sandbox(&[]);
+    let path = sandbox.path().join("written-by-hand");
+    let first = r#"{"epoch":2,"from":1,"at":0,"records":["remote_back"]}"#;
+    for (second, fits) in [
+        (r#"{"epoch":2,"from":2,"at":0,"records":[]}"#, true),
+        (r#"{"epoch":3,"from":2,"at":0,"records":[]}"#, true),
+        (r#"{"epoch":2,"from":3,"at":0,"records":[]}"#, false),
+        (r#"{"epoch":1,"from":2,"at":0,"records":[]}"#, false),
+    ] {
+        fs::write(&path, chained(&[first, second])).expect("writes");
+        let read = FileLedger::new(&path).read(Sequence(1), usize::MAX).await;
+        match read {
+            Ok(entries) => assert!(fits && entries.len() == 1, "{second}"),
+            Err(error) => assert!(!fits && matches!(error, LedgerError::Damaged { line: 2, .. }), "{second}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_ledger_is_an_empty_one_and_one_that_cannot_be_opened_is_not() {
+    let sandbox = sandbox(&[]);
+    let at = |name: &str| FileLedger::new(sandbox.path().join(name));
+    assert_eq!(at("nothing").read(Sequence(1), usize::MAX).await.expect("reads"), []);
+    fs::write(sandbox.path().join("file"), "").expect("writes");
+    assert!(matches!(at("file/ledger").read(Sequence(1), usize::MAX).await, Err(LedgerError::Io { .. })));
 }

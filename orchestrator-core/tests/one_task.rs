@@ -93,7 +93,7 @@ async fn names_modes_links_and_submodules_are_seen_as_git_sees_them() {
         printf x > '\u{fc}ber.txt'; git add .; git update-index --add --cacheinfo 160000,$(git rev-parse HEAD),docs/sub
         git diff --cached --quiet || git commit --quiet --message c; handoff done";
     let outcome = run(&sandbox, script).await;
-    assert_eq!(outcome.task("G1").state, TaskState::Parked);
+    assert_eq!(outcome.task("G1").state, TaskState::Held);
     let found: Vec<_> = outcome
         .records()
         .find_map(|record| match record {
@@ -122,7 +122,7 @@ async fn a_rename_out_of_the_contract_is_judged_on_both_sides() {
     let script = "echo hello > hello.txt; mkdir -p docs; test -e docs/data.txt || git mv keep/data.txt docs/data.txt; \
         git diff HEAD --quiet || commit c; handoff done";
     let outcome = run(&sandbox, script).await;
-    assert_eq!(outcome.task("G1").state, TaskState::Parked);
+    assert_eq!(outcome.task("G1").state, TaskState::Held);
     assert!(outcome.task("G1").reason.as_ref().is_some_and(|reason| reason.contains("keep/data.txt")), "{:#?}", outcome.task("G1"));
 }
 
@@ -133,7 +133,7 @@ async fn rewritten_history_is_not_taken() {
         git branch --quiet --force attempt/G1/$ORCHESTRATOR_ATTEMPT new 2>/dev/null || \
         git update-ref refs/heads/attempt/G1/$ORCHESTRATOR_ATTEMPT new; handoff done";
     let outcome = run(&sandbox, script).await;
-    assert_eq!(outcome.task("G1").state, TaskState::Parked);
+    assert_eq!(outcome.task("G1").state, TaskState::Held);
     assert!(
         outcome.task("G1").reason.as_ref().is_some_and(|reason| reason.contains("history was rewritten")),
         "{:#?}",

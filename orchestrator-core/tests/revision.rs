@@ -30,10 +30,11 @@ async fn what_a_worker_says_is_compared_with_what_git_says() {
     let lie = ",\"changed_files\":[\"A.txt\",\"other.txt\"],\"commit\":\"0123456789012345678901234567890123456789\"";
     let script = format!("echo a > A.txt; git add .; git diff --cached --quiet || commit c; handoff done '{lie}'");
     let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
-    assert_eq!(outcome.report.ended, EndReason::Blocked);
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
     let task = outcome.task("A");
-    assert_eq!((task.state, task.attempts, turns(&outcome)), (TaskState::Parked, 3, 9));
-    assert!(task.reason.as_ref().is_some_and(|reason| reason.starts_with("3 attempts are used up")), "{task:#?}");
+    assert_eq!((task.state, task.attempts, turns(&outcome)), (TaskState::Held, 1, 2), "told once, and then a person is asked");
+    let reason = task.reason.clone().unwrap_or_default();
+    assert!(reason.starts_with("it was sent back over the same before (") && reason.contains("handoff/files"), "{reason}");
     let said = outcome.records().filter_map(|record| match record {
         Record::Reviewed { reviews, .. } => Some(format!("{reviews:?}")),
         _ => None,
@@ -186,7 +187,7 @@ async fn limits_are_the_policys_and_what_was_done_is_kept() {
     let script = format!("if [ $ORCHESTRATOR_TASK = A ]; then echo x > other.txt; commit c; handoff done; else {WORK}; fi");
     let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", &script);
     let mut policy = common::policy(&worker, "");
-    (policy.limits.turns, policy.limits.attempts) = (1, 2);
+    (policy.limits.turns, policy.limits.attempts, policy.limits.same_finding) = (1, 2, 9);
     let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
     assert_eq!(outcome.report.ended, EndReason::Blocked);
     assert_eq!((outcome.task("A").state, outcome.task("A").attempts), (TaskState::Parked, 2));

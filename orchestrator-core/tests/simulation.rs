@@ -146,7 +146,7 @@ fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Option<EventKi
         1 | 2 => {
             let hold = world.state.holds().next()?.id;
             let option = [HoldOption::Approve, HoldOption::Retry, HoldOption::Park][dice.below(3)];
-            EventKind::Answered(Answer { hold, option, note: dice.chance(2).then(|| "a word".to_owned()) })
+            EventKind::Answered(Answer { note: dice.chance(2).then(|| "a word".to_owned()), ..Answer::new(hold, option) })
         }
         3 => EventKind::TipSeen(commit(7000 + dice.roll() % 1000)),
         4 => EventKind::RemoteAway { why: "no route".to_owned() },

@@ -1,8 +1,8 @@
 //! Any program as an agent.
 //!
 //! It runs in the workspace with the prompt on its standard input, and sees the allowed environment plus
-//! `ORCHESTRATOR_TASK`, `_ATTEMPT`, `_TURN`, `_CONTRACT` (path of a JSON file), `_HANDOFF` (path to write) and `_MARK`. Lines on its
-//! standard output are activity. Exit status 0 is "completed"; anything else is "crashed", with the end of its standard
+//! `ORCHESTRATOR_TASK`, `_ATTEMPT`, `_TURN`, `_CONTRACT` (path of a JSON file), `_HANDOFF` (path to write), `_ACCESS` (`write`, or `read`
+//! for a reviewer) and `_MARK`. Lines on its standard output are activity. Exit status 0 is "completed"; anything else is "crashed", with the end of its standard
 //! error. A further turn runs it again in the same workspace: that counts as resuming.
 
 use std::{
@@ -79,6 +79,7 @@ impl AgentBackend for CommandAgent {
             ("ORCHESTRATOR_TURN", request.turn.to_string()),
             ("ORCHESTRATOR_CONTRACT", request.contract.to_string_lossy().into_owned()),
             ("ORCHESTRATOR_HANDOFF", request.handoff.to_string_lossy().into_owned()),
+            ("ORCHESTRATOR_ACCESS", if request.read_only { "read" } else { "write" }.to_owned()),
         ];
         let spawn = Spawn::new(&self.program, &request.workspace).args(&self.arguments).envs(&request.environment).envs(own);
         let child = spawn.marked(&request.mark).input(Input::Piped).spawn().map_err(AgentError::Spawn)?;

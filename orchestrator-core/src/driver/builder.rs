@@ -7,7 +7,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{BuildError, Inbox, Orchestrator, PlannedTask, effects::World, orchestrator::planned};
+use super::{
+    BuildError, Inbox, Orchestrator, PlannedTask,
+    effects::{World, agents_environment},
+    orchestrator::planned,
+};
 use crate::{
     agent::CommandAgent,
     gate::{GateCaches, visible_environment},
@@ -15,7 +19,7 @@ use crate::{
     machine::{State, freeze, replay},
     model::{AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath, Roadmap, RunId, Timestamp},
     port::{AgentBackend, EvidenceStore, Ledger, Reviewer, Sequence, TaskSource},
-    review,
+    review::{self, AgentReviewer},
     source::MarkdownRoadmap,
     store::{FileEvidence, FileLedger},
 };
@@ -220,17 +224,21 @@ impl Ground {
         let trusted =
             Trusted::open(self.user, self.git, state_dir.join("trusted.git"), self.target, self.destination, &self.policy.filters)
                 .await?;
+        let mark = format!("{}.", &ContentHash::of(state_dir.as_os_str().as_encoded_bytes()).to_string()[..16]);
+        let environment = visible_environment(&self.policy.environment);
+        let panel = panel(&self.policy, &self.backends, &environment, &state_dir.join("review"), &mark)?;
         let going_on = state.run().filter(|_| state.ended().is_none()).map(|run| run.id.clone());
         let world = World {
             run: going_on.unwrap_or_else(new_run_id),
-            mark: format!("{}.", &ContentHash::of(state_dir.as_os_str().as_encoded_bytes()).to_string()[..16]),
+            mark,
             trusted: Arc::new(trusted),
             workspaces: Workspaces::beneath(state_dir),
             source: self.source,
             reviewers: self.reviewers,
+            panel,
             backends: self.backends,
             evidence: self.evidence.unwrap_or_else(|| Arc::new(FileEvidence::new(state_dir.join("evidence")))),
-            environment: visible_environment(&self.policy.environment),
+            environment,
             policy: self.policy,
             lane: state_dir.join("lane"),
             caches: Arc::new(Mutex::new(GateCaches::beneath(state_dir))),
@@ -240,6 +248,7 @@ impl Ground {
         let roadmap = world.load_roadmap(world.trusted.fetch_target().await?).await?;
         let open = roadmap.tasks.iter().filter(|task| !task.done);
         let needed = open.filter_map(|task| freeze(task, &world.policy, world.backends.keys()).ok()).map(|contract| contract.agent);
+        let needed = needed.chain(world.policy.reviewers.agents.iter().cloned());
         for name in needed.collect::<std::collections::BTreeSet<_>>() {
             if let Some(backend) = world.backends.get(&name) {
                 let probe = backend.probe().await.map_err(|error| BuildError::Agent { name: name.clone(), error })?;
@@ -248,6 +257,25 @@ impl Ground {
         }
         Ok((world, roadmap))
     }
+}
+
+/// The agents that review.
+fn panel(
+    policy: &Policy,
+    backends: &BTreeMap<BackendName, Arc<dyn AgentBackend>>,
+    environment: &BTreeMap<String, String>,
+    room: &Path,
+    mark: &str,
+) -> Result<Vec<AgentReviewer>, BuildError> {
+    let rules = &policy.reviewers;
+    let reviewer = |name: &BackendName| {
+        let unknown = || PolicyError::Value { key: "reviewers.agents".to_owned(), why: format!("there is no agent `{name}`") };
+        let backend = backends.get(name).ok_or_else(unknown)?;
+        let reviewer = AgentReviewer::new(name.clone(), Arc::clone(backend), room.to_owned(), mark);
+        let limits = (rules.timeout.to_std(), policy.limits.grace.to_std());
+        Ok(reviewer.with_environment(agents_environment(environment)).with_limits(limits.0, limits.1))
+    };
+    rules.agents.iter().map(reviewer).collect()
 }
 
 /// What the ledger says, and when it was last written.

@@ -25,7 +25,7 @@ use crate::{
         LandingOutcome, MergeFailure, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity, Submission, TaskId, TreeId,
     },
     port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource, TurnInput},
-    review::path_findings,
+    review::{AgentReviewer, path_findings},
 };
 
 /// Everything that effects work with.
@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) workspaces: Workspaces,
     pub(super) source: Arc<dyn TaskSource>,
     pub(super) reviewers: Vec<Arc<dyn Reviewer>>,
+    /// Agents that look after them, in the policy's order.
+    pub(super) panel: Vec<AgentReviewer>,
     pub(super) backends: BTreeMap<BackendName, Arc<dyn AgentBackend>>,
     pub(super) evidence: Arc<dyn EvidenceStore>,
     pub(super) policy: Policy,
@@ -112,7 +114,8 @@ impl World {
             Effect::Review { attempt, .. } => {
                 let active = active(attempt)?;
                 let crate::machine::Step::Review { work, .. } = &active.step else { return None };
-                Job::Review(Box::new(self.review_request(&active.attempt, work)))
+                let before = &state.task(&attempt.task)?.findings;
+                Job::Review(Box::new(self.review_request(&active.attempt, work).with_before(before.clone())))
             }
             Effect::Merge { attempt, head } => {
                 Job::Merge { attempt: attempt.clone(), contract: active(attempt)?.attempt.contract.clone(), head: *head }
@@ -189,7 +192,7 @@ impl World {
                 let result = self.collect(&workspace, &contract, base, turn).await?;
                 EventKind::Collected { effect, result, kept }
             }
-            Job::Review(request) => EventKind::Reviewed { effect, reviews: self.review(&request).await },
+            Job::Review(request) => EventKind::Reviewed { effect, reviews: self.review(*request).await },
             Job::Merge { attempt, contract, head } => {
                 let result = self.merge(&attempt, &contract, head).await;
                 EventKind::Merged { effect, result }
@@ -249,29 +252,34 @@ impl World {
         Tree { trusted: Arc::clone(&self.trusted), tree, name }
     }
 
-    /// What workers see: what the policy allows, and nothing that lets git ask for, or find, a credential to push with.
-    pub(super) fn worker_environment(&self) -> BTreeMap<String, String> {
-        let mut environment = self.environment.clone();
-        let off = [
-            ("GIT_TERMINAL_PROMPT", "0"),
-            ("GIT_ASKPASS", "/bin/false"),
-            ("GIT_SSH_COMMAND", "/bin/false"),
-            ("GIT_CONFIG_COUNT", "1"),
-            ("GIT_CONFIG_KEY_0", "credential.helper"),
-            ("GIT_CONFIG_VALUE_0", ""),
-        ];
-        environment.extend(off.map(|(key, value)| (key.to_owned(), value.to_owned())));
-        environment
-    }
-
-    async fn review(&self, request: &ReviewRequest) -> Vec<Review> {
+    async fn review(&self, mut request: ReviewRequest) -> Vec<Review> {
         let mut reviews = Vec::new();
         for reviewer in &self.reviewers {
-            let opinion = match reviewer.review(request).await {
+            let opinion = match reviewer.review(&request).await {
                 Ok(findings) => Opinion::Looked { findings },
                 Err(error) => Opinion::Unavailable { reason: error.to_string() },
             };
-            reviews.push(Review { reviewer: reviewer.name().to_owned(), commit: request.submission.head, opinion });
+            let review = Review::new(reviewer.name(), request.submission.head, opinion);
+            request.findings.extend(review.findings().iter().cloned());
+            reviews.push(review);
+        }
+        // What goes back anyway, or waits for another reviewer, costs no agent's time.
+        let wrong = |finding: &Finding| finding.severity == Severity::Error;
+        let looked = |review: &Review| matches!(review.opinion, Opinion::Looked { .. });
+        if request.submission.findings.iter().chain(&request.findings).any(wrong) || !reviews.iter().all(looked) {
+            return reviews;
+        }
+        let mut wanted = match self.policy.reviewers.count {
+            0 => self.panel.len(),
+            count => count as usize,
+        };
+        for agent in &self.panel {
+            if wanted == 0 {
+                break;
+            }
+            let review = agent.look(&request).await;
+            wanted -= usize::from(looked(&review));
+            reviews.push(review);
         }
         reviews
     }
@@ -312,6 +320,21 @@ impl World {
             error => LandingOutcome::Refused { reason: with_source(&error) },
         }))
     }
+}
+
+/// What agents see: what the policy allows, and nothing that lets git ask for, or find, a credential to push with.
+pub(super) fn agents_environment(allowed: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut environment = allowed.clone();
+    let off = [
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_ASKPASS", "/bin/false"),
+        ("GIT_SSH_COMMAND", "/bin/false"),
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", "credential.helper"),
+        ("GIT_CONFIG_VALUE_0", ""),
+    ];
+    environment.extend(off.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    environment
 }
 
 /// An error with all that caused it, on one line.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::effects::{World, with_source};
+use super::effects::{World, agents_environment, with_source};
 use crate::{
     gate::copy,
     git::Workspace,
@@ -63,7 +63,7 @@ impl World {
     async fn run_setup(&self, workspace: &Workspace, command: &[String]) -> Result<(), String> {
         let Some((program, arguments)) = command.split_first() else { return Ok(()) };
         let mark = format!("{}{}.setup", self.mark, workspace.attempt.slug());
-        let spawn = Spawn::new(program, workspace.tree()).args(arguments).envs(self.worker_environment()).marked(&mark);
+        let spawn = Spawn::new(program, workspace.tree()).args(arguments).envs(agents_environment(&self.environment)).marked(&mark);
         let named = |why: String| format!("set-up `{}` {why}", command.join(" "));
         let timeout = self.policy.setup.timeout;
         let finished = run_to_end(spawn, &[], timeout.to_std(), KEPT).await;

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::{
     clock::now,
     collect::{handoff_path, streams_dir, turn_dir},
-    effects::World,
+    effects::{World, agents_environment},
     handle::Notice,
 };
 use crate::{
@@ -131,7 +131,7 @@ impl World {
         let mark = format!("{}{}.{}", self.mark, job.attempt.slug(), job.turn);
         let request = TurnRequest::new(job.attempt.clone(), text, workspace.tree(), handoff.clone(), mark)
             .with_turn(job.turn, job.resume)
-            .with_environment(self.worker_environment())
+            .with_environment(agents_environment(&self.environment))
             .with_places(workspace.repository(), contract)
             .with_streams(streams);
         reach("before turn");

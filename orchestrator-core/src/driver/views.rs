@@ -1,6 +1,6 @@
 //! Our repository, as ports may see it.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -62,6 +62,11 @@ impl ChangeView for ChangeBetween {
 
     async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError> {
         self.trusted.diff(self.base, self.head, path).await.map_err(unreadable)
+    }
+
+    async fn export(&self, into: &Path) -> Result<(), ReviewError> {
+        let tree = self.trusted.tree_of(self.head).await.map_err(unreadable)?;
+        self.trusted.export(tree, into).await.map_err(unreadable)
     }
 }
 

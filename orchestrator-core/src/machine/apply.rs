@@ -3,6 +3,8 @@
 //! Applying never decides: whatever a record does not say is not done. So a ledger replays to the same state under any later
 //! version and any policy (law 2).
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
 use super::{
@@ -11,8 +13,9 @@ use super::{
     step::{Checked, Reviewed, Step, Working},
 };
 use crate::model::{
-    Approval, Ask, AttemptId, CommitId, Effect, EffectId, Hold, HoldOption, HoldReason, Obstacle, Predecessor, Record, TaskId,
-    Timestamp, TurnOutcome, Verdict, Withdrawal, WorkspaceFate,
+    Answer, Approval, Ask, AttemptId, CommitId, Effect, EffectId, Finding, Hold, HoldItem, HoldOption, HoldReason, Item,
+    Observation, Obstacle, Predecessor, Record, Severity, Span, TaskId, Timestamp, TurnOutcome, Usage, Verdict, Waiver, Withdrawal,
+    WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -91,6 +94,12 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             }
         }
         Record::Stale { .. } | Record::AnswerRefused { .. } => {}
+        Record::Reminded { hold, at } => {
+            let index = state.held(*hold).and_then(|(entry, _)| state.index.get(&entry.task.id)).copied();
+            let phase = index.map(|index| &mut state.tasks[index].phase);
+            let Some(Phase::Held(held)) = phase else { return Err(misfit("no such hold:", hold)) };
+            held.asked = *at;
+        }
         Record::Dispatched { attempt, contract, base, at } => {
             let entry = entry_mut(state, &attempt.task)?;
             let Phase::Waiting(waiting) = &mut entry.phase else { return Err(misfit("not waiting:", attempt)) };
@@ -110,6 +119,8 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 repaired: false,
                 grants: std::mem::take(&mut waiting.grants),
                 approvals: approvals.into_iter().collect(),
+                waivers: Vec::new(),
+                observations: Vec::new(),
             };
             entry.counted += 1;
             entry.phase = Phase::Active(Box::new(Active { attempt, step: Step::Prepare(Asked::Due) }));
@@ -132,11 +143,8 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             active.step =
                 Step::Collect { asked: Asked::Due, turn: working.turn, outcome: outcome.clone(), stopped: working.stopping };
             let entry = entry_mut(state, &attempt.task)?;
-            entry.spent = entry.spent.plus(*usage);
             entry.wall.0 = entry.wall.0.saturating_add(took.0);
-            if let Some(run) = &mut state.run {
-                run.spent = run.spent.plus(*usage);
-            }
+            spend(state, &attempt.task, *usage)?;
         }
         Record::Kept { attempt, files } => {
             entry_mut(state, &attempt.task)?.kept.entry(attempt.number).or_default().extend(files.iter().cloned());
@@ -151,16 +159,25 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::Submitted { attempt, submission } => {
             let active = active_mut(state, attempt)?;
             let Step::Collect { turn, .. } = active.step else { return Err(misfit("nothing is collected in", attempt)) };
-            active.attempt.head = Some(submission.head);
-            active.attempt.rescued = None;
+            let attempt = &mut active.attempt;
+            attempt.head = Some(submission.head);
+            attempt.rescued = None;
+            // What a person said was said of another commit (law 5).
+            attempt.grants.retain(|grant| *grant == Grant::Dispatch);
+            attempt.approvals.truncate(attempt.grants.len());
+            attempt.waivers.clear();
+            attempt.observations.clear();
             active.step = Step::Review { asked: Asked::Due, turn, work: Box::new(submission.clone()) };
         }
         Record::Reviewed { attempt, reviews } => {
             let active = active_mut(state, attempt)?;
             let Step::Review { turn, work, .. } = &active.step else { return Err(misfit("nothing is reviewed in", attempt)) };
             let (turn, work, reviews) = (*turn, (**work).clone(), reviews.clone());
+            let cost = reviews.iter().filter_map(|review| review.by_agent.as_ref()).map(|by| by.usage);
+            let cost = cost.fold(Usage::default(), Usage::plus);
             let reviewed = Reviewed { turn, work, reviews, reports: Vec::new(), stuck_on: None };
             active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
+            spend(state, &attempt.task, cost)?;
         }
         Record::Queued { attempt } => {
             let active = active_mut(state, attempt)?;
@@ -233,6 +250,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let entry = entry_mut(state, &attempt.task)?;
             let active = entry.active().filter(|active| active.attempt.id == *attempt);
             let ended = &active.ok_or_else(|| misfit("not under way:", attempt))?.attempt;
+            let advice = ended.advice.clone();
             let grants = ended.grants.iter().copied().filter(|grant| *grant == Grant::Dispatch).collect();
             let unfinished = |head| Predecessor { head, tip: ended.base, obstacle: Obstacle::Unfinished };
             let left = left.clone().or_else(|| ended.rescued.map(unfinished));
@@ -240,7 +258,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry.counted = entry.counted.saturating_sub(u32::from(!counts));
             entry.last_failure = Some(reason.clone());
             entry.cleanups.insert(attempt.number, Asked::Due);
-            entry.phase = Phase::Waiting(Waiting { until: Timestamp(0), grants, advice: None });
+            entry.phase = Phase::Waiting(Waiting { until: Timestamp(0), grants, advice });
         }
         Record::Waiting { task, until } => {
             let entry = entry_mut(state, task)?;
@@ -256,15 +274,23 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 Phase::Active(active) => Then::Resume(active),
                 Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => return Err(misfit("cannot be held:", &hold.task)),
             };
-            entry.phase = Phase::Held(Box::new(Held { hold: hold.clone(), then }));
+            entry.phase = Phase::Held(Box::new(Held { hold: hold.clone(), asked: hold.since, then }));
         }
-        Record::HoldAnswered { hold, answer } => {
+        Record::HoldAnswered { hold, answer, at } => {
+            let said_at = *at;
             let at = state.held(*hold).and_then(|(entry, _)| state.index.get(&entry.task.id)).copied();
             let entry = at.map(|at| &mut state.tasks[at]).ok_or_else(|| misfit("no such hold:", hold))?;
             let parked = Phase::Parked { reason: String::new() };
             let Phase::Held(held) = std::mem::replace(&mut entry.phase, parked) else { return Err(misfit("not held:", hold)) };
-            let Held { hold, then } = *held;
-            entry.phase = answered(&hold, then, answer.as_ref().map(|answer| (answer.option, answer.note.as_deref())));
+            let Held { hold, then, .. } = *held;
+            entry.phase = answered(&hold, then, answer.as_ref(), said_at);
+            let exhausted = matches!(hold.about, HoldReason::Exhausted { .. });
+            if answer.is_some() && (exhausted || matches!(hold.about, HoldReason::Repeated { .. })) {
+                entry.rejections.clear();
+            }
+            if answer.is_some() && exhausted {
+                (entry.counted, entry.spent, entry.wall) = (0, Usage::default(), Span(0));
+            }
             let parked = answer.as_ref().is_some_and(|answer| answer.option == HoldOption::Park);
             if matches!(hold.about, HoldReason::TipRed { .. }) && !parked {
                 judge_tip_anew(state);
@@ -342,8 +368,8 @@ fn active_mut<'a>(state: &'a mut State, id: &AttemptId) -> Result<&'a mut Active
 fn begin_anew(entry: &mut TaskEntry) {
     entry.cleanups.extend(std::mem::take(&mut entry.leftovers).into_keys().map(|number| (number, Asked::Due)));
     entry.counted = u32::from(entry.active().is_some());
-    entry.spent = crate::model::Usage::default();
-    entry.wall = crate::model::Span(0);
+    entry.spent = Usage::default();
+    entry.wall = Span(0);
     if let Phase::Parked { .. } = entry.phase {
         entry.phase = Phase::Waiting(Waiting::default());
     }
@@ -425,7 +451,14 @@ fn judged(state: &mut State, attempt: &AttemptId, verdict: &Verdict) -> Result<(
     match verdict {
         Verdict::Accept => entry.findings.clear(),
         Verdict::Revise { findings } => entry.findings.clone_from(findings),
-        Verdict::Reject { .. } | Verdict::Escalate { .. } => {}
+        Verdict::Reject { .. } | Verdict::Escalate(_) => {}
+    }
+    if let Verdict::Revise { findings } | Verdict::Reject { findings, .. } = verdict {
+        // What a gate says is not a reviewer's word: the limits of turns and attempts are for that.
+        let said = findings.iter().filter(|finding| finding.severity == Severity::Error && !finding.rule.starts_with("gate/"));
+        for id in said.map(Finding::id).collect::<BTreeSet<_>>() {
+            *entry.rejections.entry(id).or_default() += 1;
+        }
     }
     let Verdict::Revise { findings } = verdict else { return Ok(()) };
     let active = active_mut(state, attempt)?;
@@ -435,14 +468,16 @@ fn judged(state: &mut State, attempt: &AttemptId, verdict: &Verdict) -> Result<(
 }
 
 /// What a held task becomes when it is answered, or (`None`) when the reason to ask went away.
-fn answered(hold: &Hold, then: Then, answer: Option<(HoldOption, Option<&str>)>) -> Phase {
+fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> Phase {
     let grant = match hold.about {
         HoldReason::Approval(Approval::Dispatch) => Some(Grant::Dispatch),
         HoldReason::Approval(Approval::Landing) => Some(Grant::Landing),
-        HoldReason::Unproven { .. } => Some(Grant::Unproven),
-        HoldReason::Review => Some(Grant::Unreviewed),
         HoldReason::Authority { .. } => Some(Grant::Authority),
-        HoldReason::CheckoutDirty { .. }
+        HoldReason::Unproven { .. }
+        | HoldReason::Review
+        | HoldReason::Repeated { .. }
+        | HoldReason::Exhausted { .. }
+        | HoldReason::CheckoutDirty { .. }
         | HoldReason::LandingRefused { .. }
         | HoldReason::MergeImpossible { .. }
         | HoldReason::TipRed { .. }
@@ -451,21 +486,69 @@ fn answered(hold: &Hold, then: Then, answer: Option<(HoldOption, Option<&str>)>)
         | HoldReason::Question
         | HoldReason::Authentication => None,
     };
-    let granted = matches!(answer, Some((HoldOption::Approve, _))).then_some(grant).flatten();
+    let note = answer.and_then(|answer| answer.note.clone());
+    let approved = answer.filter(|answer| answer.option == HoldOption::Approve);
+    let granted = approved.and(grant);
     match then {
         Then::Wait(mut waiting) => {
             waiting.grants.extend(granted);
             waiting.until = Timestamp(0);
-            waiting.advice = answer.and_then(|(_, note)| note).map(str::to_owned);
+            waiting.advice = note.or(waiting.advice);
             Phase::Waiting(waiting)
         }
         Then::Resume(mut active) => {
-            active.attempt.grants.extend(granted);
+            let attempt = &mut active.attempt;
+            attempt.grants.extend(granted);
             if granted.is_some() {
-                let note = answer.and_then(|(_, note)| note).map(|note| format!(": {note}")).unwrap_or_default();
-                active.attempt.approvals.push(format!("{}: {} approved by a person{note}", hold.id, hold.question));
+                let who = answer.and_then(|answer| answer.by.as_deref()).unwrap_or("a person");
+                let why = note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
+                attempt.approvals.push(format!("{}: {} approved by {who}{why}", hold.id, hold.question));
+            }
+            if let Some(answer) = answer {
+                let named = |item: &&HoldItem| answer.items.is_empty() || answer.items.contains(&item.what.to_string());
+                match answer.option {
+                    HoldOption::Approve => attempt.waivers.extend(hold.items.iter().filter(named).map(|item| Waiver {
+                        item: item.clone(),
+                        hold: hold.id,
+                        by: answer.by.clone(),
+                        why: answer.note.clone(),
+                        at,
+                    })),
+                    HoldOption::Observed => {
+                        let head = attempt.head;
+                        let seen = hold.items.iter().filter(named).filter_map(|item| observed(&item.what, head?, hold, answer, at));
+                        attempt.observations.extend(seen);
+                    }
+                    HoldOption::Retry if matches!(hold.about, HoldReason::Repeated { .. }) => attempt.advice = note,
+                    HoldOption::Retry | HoldOption::Park => {}
+                }
             }
             Phase::Active(active)
         }
     }
+}
+
+/// That a person has seen a claim hold.
+fn observed(item: &Item, commit: CommitId, hold: &Hold, answer: &Answer, at: Timestamp) -> Option<Observation> {
+    let Item::Claim(claim) = item else { return None };
+    Some(Observation {
+        claim: claim.id.clone(),
+        surface: claim.surface.clone(),
+        commit,
+        hold: hold.id,
+        by: answer.by.clone(),
+        note: answer.note.clone(),
+        artifact: answer.artifact.clone(),
+        at,
+    })
+}
+
+/// A task has cost this much more.
+fn spend(state: &mut State, task: &TaskId, cost: Usage) -> Result<(), Misfit> {
+    let entry = entry_mut(state, task)?;
+    entry.spent = entry.spent.plus(cost);
+    if let Some(run) = &mut state.run {
+        run.spent = run.spent.plus(cost);
+    }
+    Ok(())
 }

@@ -60,7 +60,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
                 Checkout::Clean | Checkout::Untouched => state
                     .holds()
                     .filter(|hold| matches!(hold.about, HoldReason::CheckoutDirty { .. }))
-                    .map(|hold| Record::HoldAnswered { hold: hold.id, answer: None })
+                    .map(|hold| Record::HoldAnswered { hold: hold.id, answer: None, at })
                     .collect(),
             };
             Ok([Record::CheckoutSeen(checkout)].into_iter().chain(freed).collect())

@@ -3,14 +3,14 @@
 use super::{
     decide::{Context, IllegalEvent},
     plan,
-    state::{Active, Grant, TaskEntry, Then},
+    state::{Active, TaskEntry, Then},
     step::{Reviewed, Step},
-    verdict::{candidate_verdict, head_verdict, red_findings},
+    verdict::{CandidateCase, HeadCase, candidate_verdict, head_verdict, red_findings},
 };
 use crate::model::{
     Acceptance, Answer, Candidate, Checkout, Collected, ContentHash, EffectId, Finding, GateReport, GateSpec, HandoffReport, Hold,
-    HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Record, Review, Severity, Span,
-    StopReason, Submission, TaskId, Timestamp, TurnOutcome, Verdict,
+    HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Question, Record, Review, Severity, Span,
+    StopReason, Submission, TaskId, Timestamp, TurnOutcome, Verdict, WhenExhausted,
 };
 
 impl Context<'_> {
@@ -97,21 +97,21 @@ impl Context<'_> {
         let mut records = self.closing_step(effect, |entry, active| {
             let Step::Review { work, .. } = &active.step else { return None };
             let attempt = &active.attempt;
-            let verdict = head_verdict(work, &reviews, attempt.grants.contains(&Grant::Unreviewed));
+            let case = HeadCase { work, reviews: &reviews, waivers: &attempt.waivers, rejections: &entry.rejections };
+            let verdict = head_verdict(&case, self.policy);
             let said = Record::Reviewed { attempt: attempt.id.clone(), reviews };
             let follows = match verdict {
                 Verdict::Accept => Vec::new(),
                 Verdict::Revise { findings } => self.revise(entry, active, findings),
-                Verdict::Reject { reason, retry: false } => self.hold_blocked(active, &reason),
+                Verdict::Reject { reason, retry: false, .. } => self.hold_blocked(active, &reason),
                 Verdict::Reject { reason, .. } => self.try_again(entry, active, &reason),
-                Verdict::Escalate { question } => {
-                    unavailable = true;
-                    return Some(vec![self.hold(
-                        &attempt.id.task,
-                        HoldReason::Review,
-                        question,
-                        &[HoldOption::Approve, HoldOption::Retry],
-                    )]);
+                Verdict::Escalate(question) => {
+                    unavailable = question.about == HoldReason::Review;
+                    let asked = self.ask(&attempt.id.task, *question);
+                    if unavailable {
+                        return Some(vec![asked]);
+                    }
+                    vec![asked]
                 }
             };
             Some([said].into_iter().chain(follows).collect())
@@ -178,13 +178,19 @@ impl Context<'_> {
         reports: &[GateReport],
     ) -> Vec<Record> {
         let attempt = &active.attempt;
-        let (verdict, about) = candidate_verdict(&attempt.contract, reports, &candidate.changes, &attempt.grants);
-        match verdict {
+        let case = CandidateCase {
+            contract: &attempt.contract,
+            reports,
+            changes: &candidate.changes,
+            grants: &attempt.grants,
+            waivers: &attempt.waivers,
+            observations: &attempt.observations,
+        };
+        match candidate_verdict(&case) {
             Verdict::Revise { .. } => self.red_candidate(entry, active, reviewed, candidate, reports, &self.state.tip_reports),
             Verdict::Reject { reason, .. } => self.try_again(entry, active, &reason),
-            Verdict::Escalate { question } => {
-                let about = about.unwrap_or(HoldReason::Review);
-                self.hold_due(active, about, question, &[HoldOption::Approve])
+            Verdict::Escalate(question) => {
+                vec![Record::Queued { attempt: attempt.id.clone() }, self.ask(&attempt.id.task, *question)]
             }
             Verdict::Accept => {
                 let risks = match &reviewed.work.handoff {
@@ -203,6 +209,8 @@ impl Context<'_> {
                     artifacts: reviewed.work.artifacts.clone(),
                     residual_risks: risks,
                     approvals: attempt.approvals.clone(),
+                    waivers: attempt.waivers.clone(),
+                    observations: attempt.observations.clone(),
                 };
                 let run = self.state.run.as_ref().map(|run| run.id.to_string()).unwrap_or_default();
                 let landing = Landing {
@@ -318,14 +326,20 @@ impl Context<'_> {
             Ok(asked) => asked,
             Err(why) => return vec![Record::AnswerRefused { answer, why }],
         };
-        let (hold, option) = (answer.hold, answer.option);
+        let (hold, option, again) = (answer.hold, answer.option, answer.note.clone());
         let parked = match &answer.note {
             Some(note) => format!("parked by a person: {note}"),
             None => "parked by a person".to_owned(),
         };
-        let said = Record::HoldAnswered { hold, answer: Some(answer) };
+        let said = Record::HoldAnswered { hold, answer: Some(answer), at: self.at };
         match (option, &held.then) {
-            (HoldOption::Approve | HoldOption::Retry, _) => vec![said],
+            // The same session has been told twice: another begins, with what the person says.
+            (HoldOption::Retry, Then::Resume(active)) if matches!(held.hold.about, HoldReason::Repeated { .. }) => {
+                let why = again.unwrap_or_else(|| "another attempt is to be made".to_owned());
+                let ended = self.attempt_ended(active, &format!("a person says: {why}"), true, None);
+                [said, ended].into()
+            }
+            (HoldOption::Approve | HoldOption::Observed | HoldOption::Retry, _) => vec![said],
             (HoldOption::Park, Then::Resume(active)) => [said].into_iter().chain(self.give_up(active, parked)).collect(),
             (HoldOption::Park, Then::Wait(_)) => {
                 vec![said, Record::Parked { task: entry.task.id.clone(), reason: parked }]
@@ -341,8 +355,8 @@ impl Context<'_> {
         if self.turn_left(entry, active) {
             return vec![Record::Judged { attempt: attempt.id.clone(), head, verdict: Verdict::Revise { findings } }];
         }
-        let judged =
-            Record::Judged { attempt: attempt.id.clone(), head, verdict: Verdict::Reject { reason: summary.clone(), retry: true } };
+        let verdict = Verdict::Reject { reason: summary.clone(), retry: true, findings };
+        let judged = Record::Judged { attempt: attempt.id.clone(), head, verdict };
         [judged].into_iter().chain(self.try_again(entry, active, &summary)).collect()
     }
 
@@ -383,13 +397,25 @@ impl Context<'_> {
         let limit = entry.attempt_limit(self.policy);
         if counts && entry.counted >= limit {
             let used_up = || format!("{limit} attempts are used up; the last: {reason}");
-            return self.give_up(active, if limit == 1 { reason.to_owned() } else { used_up() });
+            return self.exhausted(active, if limit == 1 { reason.to_owned() } else { used_up() });
         }
         if let Some(budget) = self.over_budget(entry, active) {
-            return self.give_up(active, format!("{budget}; the last attempt: {reason}"));
+            return self.exhausted(active, format!("{budget}; the last attempt: {reason}"));
         }
         let ended = self.attempt_ended(active, reason, counts, left);
         vec![ended, Record::Waiting { task: entry.task.id.clone(), until: self.backoff(entry) }]
+    }
+
+    /// The task has had all that it may have: a person may give it as much again.
+    fn exhausted(&self, active: &Active, why: String) -> Vec<Record> {
+        match self.policy.limits.exhausted {
+            WhenExhausted::Park => self.give_up(active, why),
+            WhenExhausted::Ask => {
+                let ended = self.attempt_ended(active, &why, true, None);
+                let about = HoldReason::Exhausted { why: why.clone() };
+                vec![ended, self.hold(&active.attempt.id.task, about, why, &[HoldOption::Retry])]
+            }
+        }
     }
 
     fn give_up(&self, active: &Active, reason: String) -> Vec<Record> {
@@ -419,10 +445,14 @@ impl Context<'_> {
     }
 
     pub(super) fn hold(&self, task: &TaskId, about: HoldReason, question: String, options: &[HoldOption]) -> Record {
-        let options = options.iter().copied().chain([HoldOption::Park]).collect();
-        Record::HoldOpened {
-            hold: Hold { id: self.state.next_hold(), task: task.clone(), about, question, options, since: self.at },
-        }
+        self.ask(task, Question::new(about, question, options))
+    }
+
+    fn ask(&self, task: &TaskId, question: Question) -> Record {
+        let Question { about, text: question, mut options, items } = question;
+        options.push(HoldOption::Park);
+        let (id, task) = (self.state.next_hold(), task.clone());
+        Record::HoldOpened { hold: Hold { id, task, about, question, options, items, since: self.at } }
     }
 
     /// Which budget of the task is used up.

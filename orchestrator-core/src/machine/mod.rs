@@ -51,4 +51,4 @@ pub use state::{
     Active, Asked, Attempt, Away, Grant, Held, LandedTask, Phase, RoadmapState, RunInfo, State, TaskEntry, Then, Waiting,
 };
 pub use step::{Checked, Reviewed, Step, Working};
-pub use verdict::{candidate_verdict, head_verdict};
+pub use verdict::{CandidateCase, HeadCase, candidate_verdict, head_verdict};

@@ -55,7 +55,8 @@ pub fn wake_at(state: &State, policy: &Policy, now: Timestamp) -> Option<Timesta
             | Step::TipCheck { .. }
             | Step::Land { .. } => None,
         },
-        Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
+        Phase::Held(held) => Some(held.remind_at(policy)),
+        Phase::Landed(_) | Phase::Parked { .. } => None,
     };
     let away = state.away.as_ref().map(|away| away.until);
     state.ended.is_none().then(|| state.tasks.iter().filter_map(due).chain(away).filter(|due| *due > now).min()).flatten()
@@ -155,7 +156,7 @@ impl<'a> Plan<'a> {
             let gone = Record::Withdrawn { task: entry.task.id.clone(), why };
             match &entry.phase {
                 Phase::Waiting(_) => self.records.push(gone),
-                Phase::Held(held) => self.records.push(Record::HoldAnswered { hold: held.hold.id, answer: None }),
+                Phase::Held(held) => self.records.push(Record::HoldAnswered { hold: held.hold.id, answer: None, at: self.cx.at }),
                 Phase::Active(active) => match &active.step {
                     Step::Working(working) if working.stopping.is_none() => {
                         let attempt = active.attempt.id.clone();
@@ -208,7 +209,9 @@ impl<'a> Plan<'a> {
                     if let HoldReason::TipRed { tip, .. } = &held.hold.about
                         && Some(*tip) != state.tip
                     {
-                        self.records.push(Record::HoldAnswered { hold: held.hold.id, answer: None });
+                        self.records.push(Record::HoldAnswered { hold: held.hold.id, answer: None, at: self.cx.at });
+                    } else if held.remind_at(self.cx.policy) <= self.cx.at {
+                        self.records.push(Record::Reminded { hold: held.hold.id, at: self.cx.at });
                     }
                 }
                 Phase::Active(_) | Phase::Held(_) | Phase::Waiting(_) | Phase::Landed(_) | Phase::Parked { .. } => {}

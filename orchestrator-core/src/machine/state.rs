@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::step::Step;
 use crate::model::{
-    Answer, AttemptId, BackendName, Checkout, CommitId, ContentHash, Contract, Effect, EffectId, EndReason, Finding, GateReport,
-    Hold, HoldId, KeptArtifact, PackageName, Policy, Predecessor, RunId, RunMode, SessionRef, Span, Task, TaskId, Timestamp, Usage,
-    Withdrawal,
+    Answer, AttemptId, BackendName, Checkout, CommitId, ContentHash, Contract, Effect, EffectId, EndReason, Finding, FindingId,
+    GateReport, Hold, HoldId, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RunId, RunMode, SessionRef,
+    Span, Task, TaskId, Timestamp, Usage, Waiver, Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -101,6 +101,8 @@ pub struct TaskEntry {
     pub wall: Span,
     /// The findings of the last verdict.
     pub findings: Vec<Finding>,
+    /// How often it was sent back over each finding of a reviewer, since a person last spoke about that.
+    pub rejections: BTreeMap<FindingId, u32>,
     /// Why the last attempt ended without a landing.
     pub last_failure: Option<String>,
     /// Workspaces of attempts that are over and have yet to be settled.
@@ -155,10 +157,6 @@ pub enum Grant {
     Dispatch,
     /// The result may land.
     Landing,
-    /// Unproven claims may land as unproven.
-    Unproven,
-    /// It may go on without the reviewers that could not look.
-    Unreviewed,
     /// It may change what decides how git treats the repository.
     Authority,
 }
@@ -168,8 +166,17 @@ pub enum Grant {
 pub struct Held {
     /// The question.
     pub hold: Hold,
+    /// When the person was asked last.
+    pub asked: Timestamp,
     /// What it goes on with.
     pub then: Then,
+}
+
+impl Held {
+    /// When the person is asked again, unless they answer.
+    pub(super) fn remind_at(&self, policy: &Policy) -> Timestamp {
+        self.asked.after(policy.notify.remind)
+    }
 }
 
 /// What a held task goes on with.
@@ -230,6 +237,10 @@ pub struct Attempt {
     pub grants: BTreeSet<Grant>,
     /// The same in words, for the acceptance record.
     pub approvals: Vec<String>,
+    /// What a person let pass of the head that is looked at.
+    pub waivers: Vec<Waiver>,
+    /// What a person has seen of it.
+    pub observations: Vec<Observation>,
 }
 
 impl State {
@@ -319,11 +330,21 @@ impl State {
                 if known { "it was answered before, or has ended by itself" } else { "there is no such hold" }
             ));
         };
-        if held.hold.options.contains(&answer.option) {
-            return Ok((entry, held));
+        let hold = &held.hold;
+        if !hold.options.contains(&answer.option) {
+            let options: Vec<_> = hold.options.iter().map(|option| option.as_str()).collect();
+            return Err(format!("`{}` is not among its options: {}", answer.option, options.join(", ")));
         }
-        let options: Vec<_> = held.hold.options.iter().map(|option| option.as_str()).collect();
-        Err(format!("`{}` is not among its options: {}", answer.option, options.join(", ")))
+        let known: Vec<_> = hold.items.iter().map(|item| item.what.to_string()).collect();
+        if let Some(unknown) = answer.items.iter().find(|item| !known.contains(item)) {
+            let known = if known.is_empty() { "it has none".to_owned() } else { format!("they are: {}", known.join(", ")) };
+            return Err(format!("`{unknown}` is not among its items: {known}"));
+        }
+        let partly = !answer.items.is_empty() && known.iter().any(|item| !answer.items.contains(item));
+        if partly && matches!(hold.about, HoldReason::Repeated { .. }) {
+            return Err("what is not waived would be sent back once more: waive all of it, or retry with a note".to_owned());
+        }
+        Ok((entry, held))
     }
 
     pub(super) fn held(&self, id: HoldId) -> Option<(&TaskEntry, &Held)> {
@@ -349,6 +370,7 @@ impl TaskEntry {
             spent: Usage::default(),
             wall: Span(0),
             findings: Vec::new(),
+            rejections: BTreeMap::new(),
             last_failure: None,
             cleanups: BTreeMap::new(),
             leftovers: BTreeMap::new(),

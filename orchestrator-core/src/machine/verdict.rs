@@ -1,87 +1,153 @@
 //! How reviews, gates and evidence become a verdict.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Grant;
 use crate::model::{
-    Approval, Change, Contract, Evidence, Finding, GateReport, HandoffReport, HandoffStatus, HoldReason, Opinion, Pattern,
-    RepoPath, Review, Severity, Submission, Verdict,
+    Approval, Change, Contract, Evidence, Finding, FindingId, GateReport, HandoffReport, HandoffStatus, HoldItem, HoldOption,
+    HoldReason, Item, Observation, Opinion, Pattern, Policy, Question, RepoPath, Review, Severity, Submission, Verdict, Waiver,
+    WhenUnavailable,
 };
+
+/// A head that was looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadCase<'a> {
+    /// What git says of it, and the worker's claims.
+    pub work: &'a Submission,
+    /// What reviewers said of it.
+    pub reviews: &'a [Review],
+    /// What a person let pass.
+    pub waivers: &'a [Waiver],
+    /// How often the task was sent back over each finding.
+    pub rejections: &'a BTreeMap<FindingId, u32>,
+}
 
 /// What follows for a head from what reviewers said of it. `Accept` means: good enough to be merged and gated.
 ///
 /// 1. A reviewer that could not look: a person must say whether to go on without it.
 /// 2. The worker itself says blocked or failed: rejected, with its reason.
-/// 3. A finding of severity `error`: back to the worker, with all findings that are more than notes.
+/// 3. A finding of severity `error` that nobody waived: back to the worker, with all findings that are more than notes; or,
+///    where the same was the reason before, to a person. What an agent calls an error counts if the policy counts agents.
+/// 4. Fewer agents could look than must: a person must say, unless the policy has said so.
 #[must_use]
-pub fn head_verdict(work: &Submission, reviews: &[Review], without_unavailable: bool) -> Verdict {
-    let mut findings: Vec<&Finding> = work.findings.iter().collect();
-    for review in reviews {
-        match &review.opinion {
-            Opinion::Looked { findings: found } => findings.extend(found),
-            Opinion::Unavailable { .. } if without_unavailable => {}
-            Opinion::Unavailable { reason } => {
-                return Verdict::Escalate { question: format!("reviewer `{}` could not look: {reason}", review.reviewer) };
-            }
-        }
+pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
+    let HeadCase { work, reviews, waivers, rejections } = *case;
+    let waived = |what: &Item| waivers.iter().any(|waiver| waiver.item.what == *what);
+    let silent = |review: &Review| match &review.opinion {
+        Opinion::Unavailable { reason } if !waived(&Item::Reviewer(review.reviewer.clone())) => Some(HoldItem {
+            what: Item::Reviewer(review.reviewer.clone()),
+            text: format!("reviewer `{}` could not look: {reason}", review.reviewer),
+        }),
+        Opinion::Unavailable { .. } | Opinion::Looked { .. } => None,
+    };
+    let (agents, checks): (Vec<&Review>, Vec<&Review>) = reviews.iter().partition(|review| review.by_agent.is_some());
+    let missing: Vec<HoldItem> = checks.iter().filter_map(|review| silent(review)).collect();
+    if !missing.is_empty() {
+        return ask(HoldReason::Review, missing, &[HoldOption::Approve, HoldOption::Retry]);
     }
     if let HandoffReport::Read(handoff) = &work.handoff {
         let reason = || handoff.reason.clone().unwrap_or_else(|| "no reason was given".to_owned());
+        let reject = |reason, retry| Verdict::Reject { reason, retry, findings: Vec::new() };
         match handoff.status {
             HandoffStatus::Done => {}
-            HandoffStatus::Blocked => return Verdict::Reject { reason: reason(), retry: false },
-            HandoffStatus::Failed => return Verdict::Reject { reason: format!("the worker gave up: {}", reason()), retry: true },
+            HandoffStatus::Blocked => return reject(reason(), false),
+            HandoffStatus::Failed => return reject(format!("the worker gave up: {}", reason()), true),
         }
     }
-    if findings.iter().any(|finding| finding.severity == Severity::Error) {
-        let mut findings: Vec<Finding> =
-            findings.into_iter().filter(|finding| finding.severity > Severity::Note).cloned().collect();
-        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        return Verdict::Revise { findings };
+    let counted: &[&Review] = if policy.reviewers.count == 0 { &[] } else { &agents };
+    let found = checks.iter().chain(counted).flat_map(|review| review.findings());
+    let found = work.findings.iter().chain(found).filter(|finding| !waived(&Item::Finding(finding.id())));
+    let mut findings: Vec<Finding> = found.filter(|finding| finding.severity > Severity::Note).cloned().collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let errors = || findings.iter().filter(|finding| finding.severity == Severity::Error);
+    if errors().next().is_some() {
+        let before =
+            |finding: &&Finding| rejections.get(&finding.id()).is_some_and(|times| times + 1 >= policy.limits.same_finding);
+        let again: Vec<FindingId> = errors().filter(before).map(Finding::id).collect();
+        if again.is_empty() {
+            return Verdict::Revise { findings };
+        }
+        let items = errors().map(Item::finding).collect();
+        return ask(HoldReason::Repeated { findings: again }, items, &[HoldOption::Approve, HoldOption::Retry]);
+    }
+    let looked = agents.iter().filter(|review| matches!(review.opinion, Opinion::Looked { .. })).count();
+    let missing: Vec<HoldItem> = agents.iter().filter_map(|review| silent(review)).collect();
+    let too_few = looked < policy.reviewers.count as usize && policy.reviewers.unavailable == WhenUnavailable::Ask;
+    if too_few && !missing.is_empty() {
+        return ask(HoldReason::Review, missing, &[HoldOption::Approve, HoldOption::Retry]);
     }
     Verdict::Accept
 }
 
-/// What follows for a candidate whose gates have all run; for `Escalate`, also what the hold is about.
+/// A candidate whose gates have all run.
+#[derive(Debug, Clone, Copy)]
+pub struct CandidateCase<'a> {
+    /// What was to be kept.
+    pub contract: &'a Contract,
+    /// What gates said of its tree.
+    pub reports: &'a [GateReport],
+    /// How it differs from the tip.
+    pub changes: &'a [Change],
+    /// What a person allowed.
+    pub grants: &'a BTreeSet<Grant>,
+    /// What a person let pass.
+    pub waivers: &'a [Waiver],
+    /// What a person has seen.
+    pub observations: &'a [Observation],
+}
+
+/// What follows for a candidate whose gates have all run.
 ///
 /// 1. A red gate: back to the worker, unless the tip is to blame.
-/// 2. A claim that no gate observed on its own surface: a person must say whether it may land as it is.
+/// 2. A claim that neither a gate nor a person observed on its own surface: a person must say whether it may land as it is.
 /// 3. A change of what decides how git treats the repository, which the contract does not name: a person is asked.
 /// 4. The contract asks for approval before landing: a person is asked.
 #[must_use]
-pub fn candidate_verdict(
-    contract: &Contract,
-    reports: &[GateReport],
-    changes: &[Change],
-    grants: &BTreeSet<Grant>,
-) -> (Verdict, Option<HoldReason>) {
+pub fn candidate_verdict(case: &CandidateCase<'_>) -> Verdict {
+    let CandidateCase { contract, reports, changes, grants, waivers, observations } = *case;
     let findings = red_findings(reports);
     if !findings.is_empty() {
-        return (Verdict::Revise { findings }, None);
+        return Verdict::Revise { findings };
     }
-    let unproven: Vec<_> = contract
-        .claims
-        .iter()
-        .map(|claim| (claim, Evidence::of(claim, reports)))
-        .filter(|(_, evidence)| !evidence.label().is_direct())
-        .map(|(claim, evidence)| format!("`{}` ({}) is {}: {}", claim.id, claim.text, evidence.label(), evidence.reason()))
-        .collect();
-    if !unproven.is_empty() && !grants.contains(&Grant::Unproven) {
-        let question = format!("may this land though not all of it is proven? {}", unproven.join("; "));
-        return (Verdict::Escalate { question }, Some(HoldReason::Unproven { claims: unproven }));
+    let waived = |what: &Item| waivers.iter().any(|waiver| waiver.item.what == *what);
+    let of = |claim| (claim, Evidence::of(claim, reports, observations));
+    let open = contract.claims.iter().map(of).filter(|(_, evidence)| !evidence.label().is_direct());
+    let items = open.map(|(claim, evidence)| HoldItem {
+        what: Item::Claim(claim.clone()),
+        text: format!("`{}` ({}) is {}: {}", claim.id, claim.text, evidence.label(), evidence.reason()),
+    });
+    let unproven: Vec<HoldItem> = items.filter(|item| !waived(&item.what)).collect();
+    if !unproven.is_empty() {
+        let claims = unproven.iter().map(|item| item.text.clone()).collect();
+        return ask(HoldReason::Unproven { claims }, unproven, &[HoldOption::Approve, HoldOption::Observed]);
     }
     let powerful = powerful(contract, changes);
     if !powerful.is_empty() && !grants.contains(&Grant::Authority) {
         let names: Vec<_> = powerful.iter().map(ToString::to_string).collect();
-        let question =
-            format!("this changes how git treats the repository ({}), and the contract does not say so", names.join(", "));
-        return (Verdict::Escalate { question }, Some(HoldReason::Authority { paths: powerful }));
+        let text = format!("this changes how git treats the repository ({}), and the contract does not say so", names.join(", "));
+        return Verdict::Escalate(Box::new(Question::new(HoldReason::Authority { paths: powerful }, text, &[HoldOption::Approve])));
     }
     if contract.approve.contains(&Approval::Landing) && !grants.contains(&Grant::Landing) {
-        let question = "the contract asks for a person's approval before landing".to_owned();
-        return (Verdict::Escalate { question }, Some(HoldReason::Approval(Approval::Landing)));
+        let text = "the contract asks for a person's approval before landing";
+        let about = HoldReason::Approval(Approval::Landing);
+        return Verdict::Escalate(Box::new(Question::new(about, text, &[HoldOption::Approve])));
     }
-    (Verdict::Accept, None)
+    Verdict::Accept
+}
+
+/// A question about items that a person may waive.
+fn ask(about: HoldReason, items: Vec<HoldItem>, options: &[HoldOption]) -> Verdict {
+    let texts: Vec<_> = items.iter().map(|item| item.text.as_str()).collect();
+    let texts = texts.join("; ");
+    let text = if let HoldReason::Unproven { .. } = about {
+        format!("may this land though not all of it is proven? {texts}")
+    } else if let HoldReason::Repeated { findings } = &about {
+        let ids: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        format!("it was sent back over the same before ({}): {texts}", ids.join(", "))
+    } else {
+        texts
+    };
+    Verdict::Escalate(Box::new(Question { about, text, options: options.to_vec(), items }))
 }
 
 /// One finding for each red gate.

@@ -606,6 +606,16 @@ pub enum Record {
         hold: HoldId,
         /// With what; `None` when the reason went away by itself.
         answer: Option<Answer>,
+        /// When.
+        #[serde(default)]
+        at: Timestamp,
+    },
+    /// Nobody has answered for long: the person is asked again, and nothing else follows.
+    Reminded {
+        /// About which hold.
+        hold: HoldId,
+        /// When.
+        at: Timestamp,
     },
     /// A person answered something that was not asked, or not so: nothing follows from it.
     AnswerRefused {

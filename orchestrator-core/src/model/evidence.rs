@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! Claim { surface } ──┐
-//!                     ├── label ──► direct    a green gate that looked at the claim's own surface
-//! GateReport ─────────┘              proxy     a green gate that looked elsewhere
+//! GateReport ─────────┼── label ──► direct    a green gate that looked at the claim's own surface, or a person who did
+//! Observation ────────┘              proxy     a green gate that looked elsewhere
 //!                                    blocked   nothing of the kind, with the reason
 //! ```
 //!
@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Claim, ClaimId, ContentHash, GateSpec, Span, Surface, TreeId};
+use super::{Claim, ClaimId, CommitId, ContentHash, GateSpec, HoldId, KeptArtifact, Span, Surface, Timestamp, TreeId};
 
 /// What a gate did on one tree. An observation of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,27 @@ impl std::fmt::Display for GateOutcome {
     }
 }
 
+/// What a person has seen, on the claim's own surface, and stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Which claim holds.
+    pub claim: ClaimId,
+    /// Where it was seen.
+    pub surface: Surface,
+    /// With which commit.
+    pub commit: CommitId,
+    /// The question that it answered.
+    pub hold: HoldId,
+    /// Who saw it, in the words of whoever answered.
+    pub by: Option<String>,
+    /// What was seen, in the same words.
+    pub note: Option<String>,
+    /// What was brought as a proof.
+    pub artifact: Option<KeptArtifact>,
+    /// When it was said.
+    pub at: Timestamp,
+}
+
 /// How strongly something was observed. There is no way to make one but to observe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Label(Strength);
@@ -122,7 +143,7 @@ impl Serialize for Label {
     }
 }
 
-/// One claim with what was observed about it. Computed from claim and reports; never stored.
+/// One claim with what was observed about it. Computed from claim, reports and observations; never stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     claim: ClaimId,
@@ -132,18 +153,25 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// What these reports, all of one tree, say about a claim.
+    /// What these reports, all of one tree, and what persons have seen of the commit say about a claim.
     #[must_use]
-    pub fn of(claim: &Claim, reports: &[GateReport]) -> Self {
+    pub fn of(claim: &Claim, reports: &[GateReport], seen: &[Observation]) -> Self {
         let green = || reports.iter().filter(|report| report.passed());
         let own = green().find(|report| report.gate.surface == claim.surface);
-        let (strength, reason) = match (own, green().next()) {
-            (Some(report), _) => (Strength::Direct, format!("gate `{}` was green on `{}`", report.gate.name, claim.surface)),
-            (None, Some(report)) => (
+        let seen = seen.iter().find(|seen| seen.claim == claim.id && seen.surface == claim.surface);
+        let (strength, reason) = match (own, seen, green().next()) {
+            (Some(report), _, _) => (Strength::Direct, format!("gate `{}` was green on `{}`", report.gate.name, claim.surface)),
+            (None, Some(seen), _) => {
+                let who = seen.by.as_deref().unwrap_or("a person");
+                let what = seen.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
+                let proof = seen.artifact.as_ref().map(|artifact| format!(" (with `{}`)", artifact.name)).unwrap_or_default();
+                (Strength::Direct, format!("{who} observed it on `{}`{what}{proof}", claim.surface))
+            }
+            (None, None, Some(report)) => (
                 Strength::Proxy,
                 format!("gate `{}` looks at `{}`, not at `{}`", report.gate.name, report.gate.surface, claim.surface),
             ),
-            (None, None) => (Strength::Blocked, format!("no gate was green, and nothing looked at `{}`", claim.surface)),
+            (None, None, None) => (Strength::Blocked, format!("no gate was green, and nothing looked at `{}`", claim.surface)),
         };
         Self { claim: claim.id.clone(), surface: claim.surface.clone(), label: Label(strength), reason }
     }

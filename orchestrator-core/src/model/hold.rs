@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Approval, CommitId, GateName, HoldId, RepoPath, TaskId, Timestamp};
+use super::{Approval, Claim, CommitId, Finding, FindingId, GateName, HoldId, KeptArtifact, RepoPath, TaskId, Timestamp};
 
 /// A question to a person, with all that is needed to answer it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +18,88 @@ pub struct Hold {
     pub question: String,
     /// What may be answered.
     pub options: Vec<HoldOption>,
+    /// What an approval would waive, or an observation prove, one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<HoldItem>,
     /// Since when.
     pub since: Timestamp,
+}
+
+/// What is to be asked, before it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// What it is about.
+    pub about: HoldReason,
+    /// In words.
+    pub text: String,
+    /// What may be answered, beside giving the task up.
+    pub options: Vec<HoldOption>,
+    /// What an approval would waive, or an observation prove.
+    pub items: Vec<HoldItem>,
+}
+
+impl Question {
+    /// A question without items.
+    #[must_use]
+    pub fn new(about: HoldReason, text: impl Into<String>, options: &[HoldOption]) -> Self {
+        Self { about, text: text.into(), options: options.to_vec(), items: Vec::new() }
+    }
+}
+
+/// One thing that a person can let pass, or has seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldItem {
+    /// What.
+    pub what: Item,
+    /// In words.
+    pub text: String,
+}
+
+/// What a waiver or an observation is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Item {
+    /// A claim that nothing here observed directly.
+    Claim(Claim),
+    /// A reviewer that could not look, by name.
+    Reviewer(String),
+    /// A finding, by id.
+    Finding(FindingId),
+}
+
+impl Item {
+    /// The finding as something that can be waived.
+    #[must_use]
+    pub fn finding(finding: &Finding) -> HoldItem {
+        HoldItem { what: Self::Finding(finding.id()), text: finding.to_string() }
+    }
+}
+
+impl std::fmt::Display for Item {
+    /// The word by which an answer names it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Claim(claim) => write!(f, "{}", claim.id),
+            Self::Reviewer(name) => f.write_str(name),
+            Self::Finding(id) => write!(f, "{id}"),
+        }
+    }
+}
+
+/// What a person let pass, for one commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiver {
+    /// What.
+    #[serde(flatten)]
+    pub item: HoldItem,
+    /// The question that it answered.
+    pub hold: HoldId,
+    /// Who let it pass, in the words of whoever answered.
+    pub by: Option<String>,
+    /// Why, in the same words.
+    pub why: Option<String>,
+    /// When it was said.
+    pub at: Timestamp,
 }
 
 /// What a hold is about.
@@ -74,14 +154,26 @@ pub enum HoldReason {
     Authentication,
     /// A reviewer could not look, or the machine cannot decide.
     Review,
+    /// The same was found wrong again: another round of the same would change nothing.
+    Repeated {
+        /// By id.
+        findings: Vec<FindingId>,
+    },
+    /// All attempts, or the budget of the task, are used up.
+    Exhausted {
+        /// What is used up, and how the last attempt ended.
+        why: String,
+    },
 }
 
 /// What a person may answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldOption {
-    /// Go on as asked; what was unproven is accepted as it is, and stays labelled so.
+    /// Go on as asked. What is not as it should be is waived, item by item; what was unproven stays labelled so.
     Approve,
+    /// The person has seen for themselves that the claims hold, on their own surface: this is evidence.
+    Observed,
     /// Try again what did not work.
     Retry,
     /// Give the task up in this run; its work is kept.
@@ -94,6 +186,7 @@ impl HoldOption {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Approve => "approve",
+            Self::Observed => "observed",
             Self::Retry => "retry",
             Self::Park => "park",
         }
@@ -109,11 +202,11 @@ impl std::fmt::Display for HoldOption {
 impl std::str::FromStr for HoldOption {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = [Self::Approve, Self::Retry, Self::Park];
+        let known = [Self::Approve, Self::Observed, Self::Retry, Self::Park];
         known
             .into_iter()
             .find(|option| option.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is no answer: approve, retry or park"))
+            .ok_or_else(|| format!("`{text}` is no answer: approve, observed, retry or park"))
     }
 }
 
@@ -127,6 +220,51 @@ pub struct Answer {
     /// In the person's words; kept in the ledger.
     #[serde(default)]
     pub note: Option<String>,
+    /// Who answers. Nobody checks it: whoever may write the state directory may answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// For which of the hold's items, as they are written; empty: for all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<String>,
+    /// What is brought as a proof; its content is in the evidence store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<KeptArtifact>,
+}
+
+impl Answer {
+    /// An answer to all that is asked, without a word.
+    #[must_use]
+    pub fn new(hold: HoldId, option: HoldOption) -> Self {
+        Self { hold, option, note: None, by: None, items: Vec::new(), artifact: None }
+    }
+
+    /// Says why.
+    #[must_use]
+    pub fn with_note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
+    /// Says who.
+    #[must_use]
+    pub fn with_name(mut self, by: impl Into<String>) -> Self {
+        self.by = Some(by.into());
+        self
+    }
+
+    /// For these items alone.
+    #[must_use]
+    pub fn with_items(mut self, items: impl IntoIterator<Item = String>) -> Self {
+        self.items = items.into_iter().collect();
+        self
+    }
+
+    /// Brings a proof, which the evidence store must have.
+    #[must_use]
+    pub fn with_artifact(mut self, artifact: KeptArtifact) -> Self {
+        self.artifact = Some(artifact);
+        self
+    }
 }
 
 /// Whether new work may start.

@@ -224,7 +224,31 @@ impl FromStr for HoldId {
     }
 }
 
-by_text!(Oid, CommitId, TreeId, BlobId, ContentHash, AttemptId, HoldId);
+/// What a finding is about, the same in every round: eight hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FindingId(pub u32);
+
+impl fmt::Display for FindingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// A text that is no [`FindingId`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is not the id of a finding: those are eight hexadecimal digits")]
+pub struct InvalidFinding(String);
+
+impl FromStr for FindingId {
+    type Err = InvalidFinding;
+    fn from_str(text: &str) -> Result<Self, InvalidFinding> {
+        let digits = Some(text).filter(|text| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        number.map(Self).ok_or_else(|| InvalidFinding(text.chars().take(80).collect()))
+    }
+}
+
+by_text!(Oid, CommitId, TreeId, BlobId, ContentHash, AttemptId, HoldId, FindingId);
 
 /// One effect that the machine asked for, numbered from 1 through the whole ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

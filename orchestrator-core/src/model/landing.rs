@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptId, Change, CommitId, ContentHash, Finding, GateReport, KeptArtifact, RepoPath, Review, Timestamp, TreeId};
+use super::{
+    AttemptId, Change, CommitId, ContentHash, Finding, GateReport, KeptArtifact, Observation, RepoPath, Review, Timestamp, TreeId,
+    Waiver,
+};
 
 /// The head merged into the target's tip, landing edits included: the very tree that is gated and lands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +84,7 @@ pub enum Obstacle {
 
 /// All that an acceptance rests on. Its hash stands in the landed commit's trailer. Labels are not in it: they follow
 /// from claims and reports whenever they are asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Acceptance {
     /// Always 1.
     pub version: u32,
@@ -105,11 +108,17 @@ pub struct Acceptance {
     pub residual_risks: Vec<String>,
     /// What a person approved on the way, in the order of the answers.
     pub approvals: Vec<String>,
+    /// What a person let pass, one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waivers: Vec<Waiver>,
+    /// What a person has seen for themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observations: Vec<Observation>,
 }
 
 /// One intent to land, recorded before it is tried. A commit of the target that bears its id and tree is the proof that
 /// it was done (law 3).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Landing {
     /// Unique: run, attempt and effect.
     pub id: String,

@@ -12,6 +12,7 @@ mod hold;
 mod id;
 mod landing;
 mod name;
+mod opinion;
 mod path;
 mod policy;
 mod review;
@@ -20,22 +21,27 @@ mod turn;
 
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
 pub use event::{Collected, Effect, Event, EventKind, Opened, Reading, Record, Roadmap, Withdrawal, WorkspaceFate};
-pub use evidence::{Evidence, GateOutcome, GateReport, Label};
+pub use evidence::{Evidence, GateOutcome, GateReport, Label, Observation};
 pub use glob::{InvalidPattern, Pattern};
 pub use handoff::{
     ClaimedArtifact, ClaimedEvidence, ClaimedGate, ClaimedLabel, HANDOFF_VERSION, Handoff, HandoffError, HandoffStatus,
     MAX_HANDOFF, clean,
 };
-pub use hold::{Answer, EndReason, Hold, HoldOption, HoldReason, RunMode};
+pub use hold::{Answer, EndReason, Hold, HoldItem, HoldOption, HoldReason, Item, Question, RunMode, Waiver};
 pub use id::{
-    AttemptId, BlobId, CommitId, ContentHash, EffectId, HoldId, InvalidHold, InvalidOid, InvalidSpan, Oid, SessionRef, Span,
-    Timestamp, TreeId,
+    AttemptId, BlobId, CommitId, ContentHash, EffectId, FindingId, HoldId, InvalidFinding, InvalidHold, InvalidOid, InvalidSpan,
+    Oid, SessionRef, Span, Timestamp, TreeId,
 };
 pub use landing::{Acceptance, Candidate, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor};
 pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId};
+pub use opinion::{AgentFinding, AgentOpinion, AgentSays, MAX_OPINION, OPINION_VERSION, OpinionError};
 pub use path::{InvalidPath, RepoPath};
-pub use policy::{AgentSpec, Commands, Environment, Filter, GateRule, Limits, Policy, PolicyError, Push, Setup};
+pub use policy::{
+    AgentSpec, Commands, Environment, Filter, GateRule, Limits, Notify, Policy, PolicyError, Push, Reviewers, Setup, WhenExhausted,
+    WhenUnavailable,
+};
 pub use review::{
-    Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion, Review, Severity, Submission, Verdict,
+    AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion, Review, Severity, Submission,
+    Verdict,
 };
 pub use turn::{Ask, Pulse, StopReason, TurnOutcome, TurnSight, Usage};

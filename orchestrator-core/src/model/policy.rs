@@ -33,6 +33,10 @@ pub struct Policy {
     pub limits: Limits,
     /// What is done in a workspace before its worker comes.
     pub setup: Setup,
+    /// Agents that review what workers leave.
+    pub reviewers: Reviewers,
+    /// How a person is told that they are asked.
+    pub notify: Notify,
     /// What workers and gates see of our environment.
     pub environment: Environment,
     /// Git's filters that the repository's `.gitattributes` name, such as `lfs`. One that the person's own (global) git
@@ -56,6 +60,8 @@ impl Default for Policy {
             defaults: ContractKeys::default(),
             limits: Limits::default(),
             setup: Setup::default(),
+            reviewers: Reviewers::default(),
+            notify: Notify::default(),
             environment: Environment::default(),
             filters: BTreeMap::new(),
             always_forbidden: Vec::new(),
@@ -198,6 +204,84 @@ impl From<CommandsText> for Commands {
     }
 }
 
+/// Agents that review what workers leave, after every other reviewer, and only what those let through. They see a copy of
+/// the head's files that is thrown away. Their word is advice: it never makes a change acceptable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Reviewers {
+    /// Their names in `[agents]`, in the order in which they are asked; one that cannot look is replaced by the next.
+    pub agents: Vec<BackendName>,
+    /// How many of them must have looked, each another. What they call an error then goes back to the worker. 0: all are asked,
+    /// and what they say stands in the record alone.
+    pub count: u32,
+    /// After this an agent is stopped, and was unavailable. Default: `10m`.
+    pub timeout: Span,
+    /// What follows when fewer could look.
+    pub unavailable: WhenUnavailable,
+}
+
+impl Default for Reviewers {
+    fn default() -> Self {
+        Self { agents: Vec::new(), count: 0, timeout: ten_minutes(), unavailable: WhenUnavailable::default() }
+    }
+}
+
+impl Reviewers {
+    fn check(&self) -> Result<(), PolicyError> {
+        let value = |key: &str, why: String| Err(PolicyError::Value { key: format!("reviewers.{key}"), why });
+        for (at, name) in self.agents.iter().enumerate() {
+            if self.agents[..at].contains(name) {
+                return value("agents", format!("`{name}` stands there twice: a second opinion is another agent's"));
+            }
+        }
+        if self.count as usize > self.agents.len() {
+            return value("count", format!("{} are to look, and `agents` names {}", self.count, self.agents.len()));
+        }
+        Ok(())
+    }
+}
+
+/// What follows when fewer agents could look than must.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenUnavailable {
+    /// A person is asked whether to go on without.
+    #[default]
+    Ask,
+    /// It goes on, and the record says who could not look.
+    GoOn,
+}
+
+/// How a person is told that they are asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Notify {
+    /// Program and arguments; never a shell line. It is run at each new question, at each reminder, and at the run's end, with
+    /// a line of JSON on its standard input: `{"version": 1, "what": "asked" | "reminded" | "ended", ...}`. It may take 30 s.
+    pub run: Vec<String>,
+    /// A person who does not answer is asked again so often. Nobody answering is not an answer.
+    pub remind: Span,
+}
+
+impl Default for Notify {
+    fn default() -> Self {
+        Self { run: Vec::new(), remind: Span::secs(4 * 3600) }
+    }
+}
+
+/// What follows when a task's attempts, or its budget, are used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenExhausted {
+    /// A person is asked whether it gets as much once more.
+    #[default]
+    Ask,
+    /// The task is parked.
+    Park,
+}
+
 /// Numbers at which something is stopped or asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -205,8 +289,12 @@ impl From<CommandsText> for Commands {
 pub struct Limits {
     /// Attempts at one task in one run.
     pub attempts: u32,
+    /// What follows when they, or the task's budget, are used up.
+    pub exhausted: WhenExhausted,
     /// Turns in one attempt: the first and its revisions.
     pub turns: u32,
+    /// So many rejections of one task over the same finding of a reviewer, and a person is asked instead of the worker.
+    pub same_finding: u32,
     /// Wall time of one turn.
     pub turn: Span,
     /// A turn that says nothing and changes nothing for so long, with no tool in flight, is stopped. Default: what the
@@ -240,7 +328,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             attempts: 3,
+            exhausted: WhenExhausted::default(),
             turns: 3,
+            same_finding: 2,
             turn: Span::secs(2 * 3600),
             stall: None,
             nudges: 1,
@@ -349,6 +439,9 @@ impl Policy {
             ("max_sessions", u64::from(self.max_sessions)),
             ("limits.attempts", u64::from(self.limits.attempts)),
             ("limits.turns", u64::from(self.limits.turns)),
+            ("limits.same_finding", u64::from(self.limits.same_finding)),
+            ("reviewers.timeout", self.reviewers.timeout.0),
+            ("notify.remind", self.notify.remind.0),
             ("limits.review_debt", u64::from(self.limits.review_debt)),
             ("limits.turn", self.limits.turn.0),
             ("limits.stall", self.limits.stall.map_or(1, |stall| stall.0)),
@@ -358,6 +451,7 @@ impl Policy {
         if let Some((key, _)) = positive.iter().find(|(_, number)| *number == 0) {
             return value((*key).to_owned(), "must be greater than zero".to_owned());
         }
+        self.reviewers.check()?;
         for (name, filter) in &self.filters {
             let lines = [&filter.clean, &filter.smudge, &filter.process];
             let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));

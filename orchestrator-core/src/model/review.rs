@@ -1,11 +1,12 @@
 //! What reviewers see and say, and what the machine makes of it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BlobId, CommitId, ContentHash, Handoff, RepoPath, TreeId};
+use super::{BackendName, BlobId, CommitId, ContentHash, FindingId, Handoff, Question, RepoPath, TreeId, Usage};
 
 /// How much a finding weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Worth knowing; kept in the record.
@@ -39,6 +40,15 @@ impl Finding {
         Self { rule: rule.into(), path: None, line: None, severity, message: message.into() }
     }
 
+    /// By this the same thing is known again in the next round: the beginning of the SHA-256 of rule and path. Neither the words
+    /// nor the line are in it.
+    #[must_use]
+    pub fn id(&self) -> FindingId {
+        let hash = ContentHash::of_json(&(&self.rule, &self.path));
+        let [a, b, c, d, ..] = hash.as_bytes();
+        FindingId(u32::from_be_bytes([*a, *b, *c, *d]))
+    }
+
     /// A finding about one path.
     #[must_use]
     pub fn at(mut self, path: RepoPath) -> Self {
@@ -67,7 +77,7 @@ impl std::fmt::Display for Finding {
 }
 
 /// What one reviewer says of one commit. Findings only: what follows from them is the machine's to decide.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Review {
     /// The reviewer's name.
     pub reviewer: String,
@@ -75,6 +85,35 @@ pub struct Review {
     pub commit: CommitId,
     /// What it says.
     pub opinion: Opinion,
+    /// For an agent: what it cost. What an agent says is an opinion, and counts as far as the policy lets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_agent: Option<AgentReview>,
+}
+
+/// That a review was an agent's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentReview {
+    /// Which agent.
+    pub agent: BackendName,
+    /// What its turn has cost.
+    pub usage: Usage,
+}
+
+impl Review {
+    /// What a reviewer that is no agent says.
+    #[must_use]
+    pub fn new(reviewer: impl Into<String>, commit: CommitId, opinion: Opinion) -> Self {
+        Self { reviewer: reviewer.into(), commit, opinion, by_agent: None }
+    }
+
+    /// What was found; nothing where it could not look.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        match &self.opinion {
+            Opinion::Looked { findings } => findings,
+            Opinion::Unavailable { .. } => &[],
+        }
+    }
 }
 
 /// The outcome of one reviewer's look.
@@ -222,10 +261,10 @@ pub enum Verdict {
         reason: String,
         /// Whether another attempt may do better: not if the worker itself is blocked.
         retry: bool,
+        /// The findings that led to it, where some did.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        findings: Vec<Finding>,
     },
     /// A person must say.
-    Escalate {
-        /// What is asked.
-        question: String,
-    },
+    Escalate(Box<Question>),
 }

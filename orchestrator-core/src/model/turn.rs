@@ -72,6 +72,23 @@ pub enum TurnOutcome {
     Stopped,
 }
 
+impl std::fmt::Display for TurnOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Completed => f.write_str("completed"),
+            Self::NeedsInput { question } => write!(f, "it asks: {question}"),
+            Self::Refused { reason } => write!(f, "declined: {reason}"),
+            Self::UsageLimited { .. } => f.write_str("its usage limit was reached"),
+            Self::Overloaded { reason } => write!(f, "its service: {reason}"),
+            Self::Authentication { reason } => write!(f, "it cannot be used until a person has seen to it: {reason}"),
+            Self::ContextFull => f.write_str("its context was full"),
+            Self::Crashed { detail } => write!(f, "it failed: {detail}"),
+            Self::Drifted { detail } => write!(f, "it speaks a protocol that its backend does not know: {detail}"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
 /// What a turn has cost so far, where the agent tells.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]

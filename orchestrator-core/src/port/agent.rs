@@ -136,6 +136,10 @@ pub struct TurnRequest {
     pub mark: String,
     /// The session to go on with.
     pub resume: Option<SessionRef>,
+    /// Whether the agent is to read and say, and to change nothing but the file at `handoff`, which is then its answer. Where it
+    /// cannot write there, the backend writes its last word. The workspace is thrown away afterwards, so that a backend
+    /// which cannot hold its agent back loses nothing.
+    pub read_only: bool,
 }
 
 impl TurnRequest {
@@ -162,7 +166,15 @@ impl TurnRequest {
             environment: BTreeMap::new(),
             mark,
             resume: None,
+            read_only: false,
         }
+    }
+
+    /// Says that the agent is to change nothing.
+    #[must_use]
+    pub fn reading_only(mut self) -> Self {
+        self.read_only = true;
+        self
     }
 
     /// Sets the turn's number and the session that it goes on with.

@@ -1,6 +1,6 @@
 //! Who looks at what a worker left.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -39,6 +39,10 @@ pub struct ReviewRequest {
     pub base: CommitId,
     /// What git says of the work, and the worker's claims.
     pub submission: Submission,
+    /// What reviewers before this one have found in the same commit.
+    pub findings: Vec<Finding>,
+    /// What the task was sent back for before.
+    pub before: Vec<Finding>,
     /// Contents and differences, by id.
     pub view: Arc<dyn ChangeView>,
 }
@@ -47,7 +51,14 @@ impl ReviewRequest {
     /// All that a reviewer sees.
     #[must_use]
     pub fn new(attempt: AttemptId, contract: Contract, base: CommitId, submission: Submission, view: Arc<dyn ChangeView>) -> Self {
-        Self { attempt, contract, base, submission, view }
+        Self { attempt, contract, base, submission, findings: Vec::new(), before: Vec::new(), view }
+    }
+
+    /// Sets what the task was sent back for before.
+    #[must_use]
+    pub fn with_before(mut self, before: Vec<Finding>) -> Self {
+        self.before = before;
+        self
     }
 }
 
@@ -62,6 +73,9 @@ pub trait ChangeView: Debug + Send + Sync {
 
     /// The difference between base and head in one path, as a unified diff; bytes, since files are.
     async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError>;
+
+    /// Lays the head's files out in an empty directory: a copy, and no repository.
+    async fn export(&self, into: &Path) -> Result<(), ReviewError>;
 }
 
 /// Why a reviewer could not look.

@@ -2,6 +2,10 @@
 //!
 //! The task's text and findings may come from anywhere, so they stand between fences that their own content cannot close.
 
+mod review;
+
+pub use review::{ReviewContext, review_prompt};
+
 use std::{fmt::Write as _, path::Path};
 
 use crate::model::{Ask, AttemptId, CommitId, Contract, Finding, Obstacle, Pattern, Predecessor};
@@ -119,7 +123,8 @@ fn revise(context: &PromptContext<'_>, findings: &[Finding]) -> String {
         contract.task,
         one_line(&contract.title)
     );
-    let listed: Vec<_> = findings.iter().zip(1..).map(|(finding, number)| format!("{number}. {finding}")).collect();
+    let listed: Vec<_> =
+        findings.iter().zip(1..).map(|(finding, number)| format!("{number}. [{}] {finding}", finding.id())).collect();
     let _ = write!(text, "{}\nMend every one of them, and commit.\n\n", fenced(&listed.join("\n")));
     if !context.resumed {
         wanted(&mut text, contract);

@@ -1,10 +1,14 @@
 //! Reviewers in the box, each small. They find; what follows is the machine's to decide.
 
+#[cfg(feature = "git")]
+mod agent;
 mod contents;
 mod docs;
 mod handoff;
 mod paths;
 
+#[cfg(feature = "git")]
+pub use agent::AgentReviewer;
 pub use contents::Contents;
 pub use docs::DocsInStep;
 pub use handoff::HandoffTruth;

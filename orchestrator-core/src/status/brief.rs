@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::snapshot::labelled;
 use crate::{
     machine::{Active, Held, TaskEntry, Then},
-    model::{Approval, HandoffReport, HoldOption, HoldReason, Submission},
+    model::{Approval, HandoffReport, HoldOption, HoldReason, Item, Submission},
 };
 
 /// Of changed files, so many are named.
@@ -64,7 +64,7 @@ impl Brief {
         });
         // Before it was reviewed nothing was looked at, which is not the same as "blocked".
         let looked_at = active.filter(|active| active.step.reviewed().is_some());
-        let claims = looked_at.map(|active| labelled(&active.attempt.contract, reports));
+        let claims = looked_at.map(|active| labelled(&active.attempt, reports));
         let claims = claims.into_iter().flatten();
         let (direct, other): (Vec<_>, Vec<_>) = claims.partition(|claim| claim.label.is_direct());
         let say = |claim: &super::EvidenceView| format!("`{}` is {}: {}", claim.claim, claim.label, claim.reason);
@@ -72,7 +72,9 @@ impl Brief {
             HandoffReport::Read(handoff) => handoff.residual_risks.as_slice(),
             HandoffReport::Missing | HandoffReport::Broken { .. } => &[],
         });
-        let missing = other.iter().map(say).chain(risks.map(|risk| format!("the worker sees a risk: {risk}")));
+        let items = held.hold.items.iter().filter(|item| !matches!(item.what, Item::Claim(_)));
+        let items = items.map(|item| format!("`{}`: {}", item.what, item.text));
+        let missing = items.chain(other.iter().map(say)).chain(risks.map(|risk| format!("the worker sees a risk: {risk}")));
         let choice = |option: &HoldOption| Choice { option: *option, then: then(about, *option, active.is_some()) };
         Self {
             why_now: why_now(about),
@@ -128,6 +130,8 @@ fn why_now(about: &HoldReason) -> String {
         HoldReason::Question => "the agent ended its turn with a question",
         HoldReason::Authentication => "the agent could not begin to work",
         HoldReason::Review => "its commit is there, and not everybody who must look at it could",
+        HoldReason::Repeated { .. } => "its worker was told, and the same was found wrong again",
+        HoldReason::Exhausted { .. } => "it has had all the attempts, or all of the budget, that it may have",
     }
     .to_owned()
 }
@@ -141,11 +145,13 @@ fn in_the_way(about: &HoldReason) -> Vec<String> {
         HoldReason::Authority { paths } => vec![format!("a contract that names {}", joined(paths))],
         HoldReason::PastReview { tip } => vec![format!("a word on how it came into the target, seen at {}", tip.short())],
         HoldReason::MergeImpossible { reason } => vec![reason.clone()],
+        HoldReason::Exhausted { why } => vec![why.clone()],
         HoldReason::Approval(_)
         | HoldReason::Unproven { .. }
         | HoldReason::Blocked
         | HoldReason::Question
         | HoldReason::Authentication
+        | HoldReason::Repeated { .. }
         | HoldReason::Review => Vec::new(),
     }
 }
@@ -158,7 +164,13 @@ fn then(about: &HoldReason, option: HoldOption, goes_on: bool) -> String {
     match (option, about) {
         (HoldOption::Approve, HoldReason::Approval(Approval::Dispatch)) => "an agent starts",
         (HoldOption::Approve, HoldReason::Unproven { .. }) => "it lands, and the claims stay labelled as they are",
-        (HoldOption::Approve, HoldReason::Review) => "it goes on without the reviewer that could not look",
+        (HoldOption::Approve, HoldReason::Review) => {
+            "it goes on without the reviewer that could not look: a waiver, under your name"
+        }
+        (HoldOption::Approve, HoldReason::Repeated { .. }) => "it goes on as it is: each finding is waived, under your name",
+        (HoldOption::Observed, _) => "it lands, and what you saw is evidence: say what it was, and bring a proof if there is one",
+        (HoldOption::Retry, HoldReason::Repeated { .. }) => "another attempt begins, and reads your note: say what was unclear",
+        (HoldOption::Retry, HoldReason::Exhausted { .. }) => "it gets as much once more, and another attempt reads your note",
         (HoldOption::Approve, _) => "it lands, if the target has not moved in a way that speaks against it",
         (HoldOption::Retry, HoldReason::LandingRefused { .. }) => "it is merged, gated and pushed again",
         (HoldOption::Retry, HoldReason::TipRed { .. }) => "the gates run again, on the candidate and, if need be, on the tip",
@@ -185,6 +197,8 @@ fn recommendation(about: &HoldReason) -> &'static str {
         HoldReason::MergeImpossible { .. } => "mend what is in the way, then retry",
         HoldReason::Authentication => "log the agent in, or mend its key, then retry",
         HoldReason::Review => "retry when the reviewer can be reached again",
+        HoldReason::Repeated { .. } => "read the findings beside the contract: restate what is meant in a note, and retry",
+        HoldReason::Exhausted { .. } => "read how the attempts ended; retry only with a note that changes something",
     }
 }
 

@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::Brief;
 use crate::{
-    machine::{Active, Asked, Held, Phase, State, Step, TaskEntry, Then},
+    machine::{Active, Asked, Attempt, Held, Phase, State, Step, TaskEntry, Then},
     model::{
-        ClaimId, CommitId, Contract, EndReason, Evidence, GateReport, HoldId, HoldOption, Label, PackageName, Pulse, RunId,
-        RunMode, Surface, TaskId,
+        ClaimId, CommitId, EndReason, Evidence, GateReport, HoldId, HoldOption, Label, PackageName, Pulse, RunId, RunMode, Surface,
+        TaskId,
     },
 };
 
@@ -207,7 +207,7 @@ fn hold_view(entry: &TaskEntry, held: &Held) -> HoldView {
 
 fn evidence(entry: &TaskEntry) -> Vec<EvidenceView> {
     match &entry.phase {
-        Phase::Landed(landed) => landed.by.as_ref().map_or_else(Vec::new, |attempt| labelled(&attempt.contract, &landed.reports)),
+        Phase::Landed(landed) => landed.by.as_ref().map_or_else(Vec::new, |attempt| labelled(attempt, &landed.reports)),
         Phase::Active(active) => of_active(active),
         Phase::Held(held) => match &held.then {
             Then::Resume(active) => of_active(active),
@@ -220,12 +220,12 @@ fn evidence(entry: &TaskEntry) -> Vec<EvidenceView> {
 fn of_active(active: &Active) -> Vec<EvidenceView> {
     let reports = active.step.reports();
     // Before the first report nothing was looked at, which is not the same as "blocked".
-    if reports.is_empty() { Vec::new() } else { labelled(&active.attempt.contract, reports) }
+    if reports.is_empty() { Vec::new() } else { labelled(&active.attempt, reports) }
 }
 
-pub(super) fn labelled(contract: &Contract, reports: &[GateReport]) -> Vec<EvidenceView> {
+pub(super) fn labelled(attempt: &Attempt, reports: &[GateReport]) -> Vec<EvidenceView> {
     let of = |claim| {
-        let evidence = Evidence::of(claim, reports);
+        let evidence = Evidence::of(claim, reports, &attempt.observations);
         EvidenceView {
             claim: evidence.claim().clone(),
             surface: evidence.surface().clone(),
@@ -233,5 +233,5 @@ pub(super) fn labelled(contract: &Contract, reports: &[GateReport]) -> Vec<Evide
             reason: evidence.reason().to_owned(),
         }
     };
-    contract.claims.iter().map(of).collect()
+    attempt.contract.claims.iter().map(of).collect()
 }

@@ -21,7 +21,7 @@ pub(crate) fn policy(worker: &[String], more: &str) -> Policy {
     let push = if more.contains("push =") { "" } else { "push = \"origin\"\n" };
     let text = format!(
         "{push}{more}\n[agents.worker]\nkind = \"command\"\nrun = {worker:?}\n\
-         [limits]\nbackoff = \"1ms\"\nheartbeat = \"50ms\"\ngrace = \"200ms\"\n"
+         [limits]\nexhausted = \"park\"\nbackoff = \"1ms\"\nheartbeat = \"50ms\"\ngrace = \"200ms\"\n"
     );
     Policy::parse(&text).expect("a valid policy")
 }
@@ -61,7 +61,7 @@ pub(crate) fn make_fifo(path: &Path) {
 }
 
 pub(crate) fn answer(hold: u32, option: HoldOption, note: Option<&str>) -> Answer {
-    Answer { hold: HoldId(hold), option, note: note.map(str::to_owned) }
+    Answer { note: note.map(str::to_owned), ..Answer::new(HoldId(hold), option) }
 }
 
 /// A run that goes on in the background.

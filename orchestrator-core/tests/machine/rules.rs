@@ -1,11 +1,13 @@
 //! Rules that one call decides: what a verdict follows from, which roadmaps are refused, and what a budget or a pause is.
 
+use std::collections::BTreeMap;
+
 use orchestrator_core::{
-    machine::{Grant, Phase, candidate_verdict, check_roadmap, head_verdict},
+    machine::{CandidateCase, Grant, HeadCase, Phase, candidate_verdict, check_roadmap, head_verdict},
     model::{
-        Answer, Candidate, Checkout, Collected, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport, HandoffStatus,
-        HoldId, HoldOption, HoldReason, LandingOutcome, Opinion, Reading, Record, Review, Severity, StopReason, Submission, Task,
-        Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
+        AgentReview, Answer, Candidate, Checkout, Collected, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport,
+        HandoffStatus, HoldId, HoldItem, HoldOption, HoldReason, Item, LandingOutcome, Observation, Opinion, Reading, Record,
+        Review, Severity, StopReason, Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage, Verdict, Waiver,
     },
     status::Snapshot,
 };
@@ -13,29 +15,64 @@ use orchestrator_core::{
 use crate::world::{World, change, collected, commit, error, policy, report, review, roadmap, submission, task, task_id};
 
 fn unavailable() -> Review {
-    Review { reviewer: "far".to_owned(), commit: commit(1), opinion: Opinion::Unavailable { reason: "no route".to_owned() } }
+    Review::new("far", commit(1), Opinion::Unavailable { reason: "no route".to_owned() })
+}
+
+fn judged(work: &Submission, reviews: &[Review], waivers: &[Waiver], rules: &str) -> Verdict {
+    head_verdict(&HeadCase { work, reviews, waivers, rejections: &BTreeMap::new() }, &policy(rules))
+}
+
+fn waiver(what: Item) -> Waiver {
+    Waiver { item: HoldItem { what, text: String::new() }, hold: HoldId(1), by: None, why: None, at: Timestamp(0) }
 }
 
 #[test]
 fn a_head_is_judged_by_its_findings_its_handoff_and_who_could_look() {
     let work = submission(commit(1));
-    assert_eq!(head_verdict(&work, &[], false), Verdict::Accept);
-    let asked = Verdict::Escalate { question: "reviewer `far` could not look: no route".to_owned() };
-    assert_eq!(head_verdict(&work, &[unavailable()], false), asked);
-    assert_eq!(head_verdict(&work, &[unavailable()], true), Verdict::Accept, "a person said that it may go on without");
+    let of = |reviews: &[Review], waivers: &[Waiver]| judged(&work, reviews, waivers, "");
+    assert_eq!(of(&[], &[]), Verdict::Accept);
+    assert!(matches!(of(&[unavailable()], &[]), Verdict::Escalate(question)
+        if question.text == "reviewer `far` could not look: no route" && question.about == HoldReason::Review));
+    let far = waiver(Item::Reviewer("far".to_owned()));
+    assert_eq!(of(&[unavailable()], &[far]), Verdict::Accept, "a person said that it may go on without");
     let (note, warning) = (Finding::new(Severity::Note, "n", "n"), Finding::new(Severity::Warning, "w", "w"));
-    assert_eq!(head_verdict(&work, &[review(commit(1), vec![note.clone(), warning.clone()])], false), Verdict::Accept);
+    assert_eq!(of(&[review(commit(1), vec![note.clone(), warning.clone()])], &[]), Verdict::Accept);
     let all = vec![note, warning.clone(), error()];
     let worth_a_word = vec![error(), warning];
-    assert_eq!(head_verdict(&work, &[review(commit(1), all)], false), Verdict::Revise { findings: worth_a_word });
+    assert_eq!(of(&[review(commit(1), all.clone())], &[]), Verdict::Revise { findings: worth_a_word });
+    assert_eq!(of(&[review(commit(1), all)], &[waiver(Item::Finding(error().id()))]), Verdict::Accept, "waived by its id");
     let said = |status| {
         let mut handoff = Handoff::new("T1", 1, status);
         handoff.reason = Some("no device".to_owned());
         Submission { handoff: HandoffReport::Read(handoff), ..submission(commit(1)) }
     };
-    let rejected = |reason: &str, retry| Verdict::Reject { reason: reason.to_owned(), retry };
-    assert_eq!(head_verdict(&said(HandoffStatus::Blocked), &[], false), rejected("no device", false));
-    assert_eq!(head_verdict(&said(HandoffStatus::Failed), &[], false), rejected("the worker gave up: no device", true));
+    let rejected = |reason: &str, retry| Verdict::Reject { reason: reason.to_owned(), retry, findings: Vec::new() };
+    assert_eq!(judged(&said(HandoffStatus::Blocked), &[], &[], ""), rejected("no device", false));
+    assert_eq!(judged(&said(HandoffStatus::Failed), &[], &[], ""), rejected("the worker gave up: no device", true));
+}
+
+#[test]
+fn what_agents_say_counts_as_far_as_the_policy_lets_it() {
+    let work = submission(commit(1));
+    let by = |name: &str, opinion| {
+        let agent = name.parse().expect("a name");
+        Review { by_agent: Some(AgentReview { agent, usage: Usage::default() }), ..Review::new(name, commit(1), opinion) }
+    };
+    let fine = |name: &str| by(name, Opinion::Looked { findings: Vec::new() });
+    let against = |name: &str| by(name, Opinion::Looked { findings: vec![error()] });
+    let away = |name: &str| by(name, Opinion::Unavailable { reason: "it took longer than 1 s".to_owned() });
+    let of = |count: u32, more: &str, reviews: &[Review]| {
+        judged(&work, reviews, &[], &format!("[reviewers]\nagents = [\"a\", \"b\"]\ncount = {count}\n{more}"))
+    };
+    assert_eq!(of(0, "", &[against("a"), away("b")]), Verdict::Accept, "advice, and no more");
+    assert!(matches!(of(1, "", &[against("a")]), Verdict::Revise { .. }));
+    assert_eq!(of(1, "", &[away("a"), fine("b")]), Verdict::Accept, "the next one looked instead");
+    assert!(matches!(of(1, "", &[away("a"), away("b")]), Verdict::Escalate(question)
+        if question.items.len() == 2 && question.about == HoldReason::Review));
+    assert!(matches!(of(2, "", &[fine("a"), away("b")]), Verdict::Escalate(_)), "two were to look");
+    assert_eq!(of(2, "unavailable = \"go-on\"", &[fine("a"), away("b")]), Verdict::Accept, "the policy has said so");
+    let red = review(commit(1), vec![error()]);
+    assert!(matches!(of(2, "", &[red, fine("a"), fine("b")]), Verdict::Revise { .. }), "nobody outvotes a finding");
 }
 
 #[test]
@@ -49,22 +86,43 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
         });
         contracts.expect("it was dispatched")
     };
-    let of = |keys: &str, code, paths: &[&str], grants: &[Grant]| {
+    let of = |keys: &str, code, paths: &[&str], grants: &[Grant], (waive, see): (bool, bool)| {
         let (contract, gate) = (frozen(keys), policy("").gates.iter().next().map(|(name, rule)| rule.named(name)).expect("one"));
         let reports = [report(gate, format!("{:040x}", 5).parse().expect("an id"), code)];
         let changes: Vec<_> = paths.iter().map(|path| change(path)).collect();
-        candidate_verdict(&contract, &reports, &changes, &grants.iter().copied().collect())
+        let (waivers, observations): (Vec<_>, Vec<_>) = contract
+            .claims
+            .iter()
+            .map(|claim| {
+                let (claim, surface) = (claim.clone(), claim.surface.clone());
+                let (commit, hold, at) = (commit(1), HoldId(1), Timestamp(0));
+                let seen = Observation { claim: claim.id.clone(), surface, commit, hold, by: None, note: None, artifact: None, at };
+                (waiver(Item::Claim(claim)), seen)
+            })
+            .unzip();
+        candidate_verdict(&CandidateCase {
+            contract: &contract,
+            reports: &reports,
+            changes: &changes,
+            grants: &grants.iter().copied().collect(),
+            waivers: if waive { &waivers } else { &[] },
+            observations: if see { &observations } else { &[] },
+        })
     };
-    assert_eq!(of("", 0, &["a"], &[]), (Verdict::Accept, None));
-    assert!(matches!(of("", 1, &["a"], &[]), (Verdict::Revise { .. }, None)));
-    assert!(matches!(of(claims, 0, &["a"], &[]), (Verdict::Escalate { .. }, Some(HoldReason::Unproven { .. }))));
-    assert_eq!(of(claims, 0, &["a"], &[Grant::Unproven]), (Verdict::Accept, None));
-    assert!(matches!(of(claims, 1, &["a"], &[Grant::Unproven]), (Verdict::Revise { .. }, None)), "red is red");
+    let nothing = (false, false);
+    assert_eq!(of("", 0, &["a"], &[], nothing), Verdict::Accept);
+    assert!(matches!(of("", 1, &["a"], &[], nothing), Verdict::Revise { .. }));
+    assert!(matches!(of(claims, 0, &["a"], &[], nothing), Verdict::Escalate(question)
+        if matches!(question.about, HoldReason::Unproven { .. }) && question.options.contains(&HoldOption::Observed)));
+    assert_eq!(of(claims, 0, &["a"], &[], (true, false)), Verdict::Accept, "waived");
+    assert_eq!(of(claims, 0, &["a"], &[], (false, true)), Verdict::Accept, "seen");
+    assert!(matches!(of(claims, 1, &["a"], &[], (true, true)), Verdict::Revise { .. }), "red is red");
     for path in [".gitattributes", "deep/.gitmodules"] {
-        assert!(matches!(of("", 0, &["a", path], &[]), (Verdict::Escalate { .. }, Some(HoldReason::Authority { .. }))));
-        assert_eq!(of("", 0, &[path], &[Grant::Authority]), (Verdict::Accept, None));
-        assert_eq!(of(&format!("allow = [\"{path}\"]"), 0, &[path], &[]), (Verdict::Accept, None), "the contract names it");
-        assert!(matches!(of("allow = [\"**\"]", 0, &[path], &[]), (Verdict::Escalate { .. }, Some(_))), "not by the way");
+        assert!(matches!(of("", 0, &["a", path], &[], nothing), Verdict::Escalate(question)
+            if matches!(question.about, HoldReason::Authority { .. })));
+        assert_eq!(of("", 0, &[path], &[Grant::Authority], nothing), Verdict::Accept);
+        assert_eq!(of(&format!("allow = [\"{path}\"]"), 0, &[path], &[], nothing), Verdict::Accept, "the contract names it");
+        assert!(matches!(of("allow = [\"**\"]", 0, &[path], &[], nothing), Verdict::Escalate(_)), "not by the way");
     }
 }
 
@@ -105,6 +163,12 @@ fn a_run_starts_no_more_attempts_at_once_than_its_budget_has() {
     assert_eq!(world.ledger.iter().filter(|record| matches!(record, Record::Dispatched { .. })).count(), 3);
 }
 
+/// Of what the first task had all that it may have; empty if it had not.
+fn exhausted(world: &World) -> String {
+    let about = world.state.holds().next().map(|hold| &hold.about);
+    if let Some(HoldReason::Exhausted { why }) = about { why.clone() } else { String::new() }
+}
+
 #[test]
 fn money_and_tokens_are_counted_while_they_are_spent_and_when_they_were() {
     let spends = |budget: &str, usage: Usage, used_up: &str| {
@@ -118,7 +182,7 @@ fn money_and_tokens_are_counted_while_they_are_spent_and_when_they_were() {
         world.tick();
         let nothing = Collected::Nothing { blocked: None, dirty: false, rescued: None };
         world.answer(&Effect::Collect { attempt: "A#1".parse().expect("an id"), turn: 1 }, |effect| collected(effect, nothing));
-        (stopped, matches!(&world.state.tasks()[0].phase, Phase::Parked { reason } if reason.contains(used_up)))
+        (stopped, exhausted(&world).contains(used_up))
     };
     let usd = |usd| Usage { usd, ..Usage::default() };
     assert_eq!(spends("usd = 1.5", usd(1.5), "its 1.5 US dollars are used up"), (true, true));
@@ -236,7 +300,7 @@ fn a_roadmap_that_was_refused_is_read_again_when_the_target_moves_and_not_before
 #[test]
 fn a_task_that_is_parked_before_any_attempt_is_reported_to_nobody() {
     let mut world = patient(vec![task("A", "approve = [\"dispatch\"]")]);
-    world.tell(EventKind::Answered(Answer { hold: HoldId(1), option: HoldOption::Park, note: None }));
+    world.tell(EventKind::Answered(Answer::new(HoldId(1), HoldOption::Park)));
     world.tick();
     assert!(matches!(world.state.tasks()[0].phase, Phase::Parked { .. }));
     assert!(world.state.open_effects().is_empty(), "{:?}", world.state.open_effects());
@@ -255,7 +319,7 @@ fn wall_time_is_used_up_when_it_is_and_not_before() {
         world.tick();
         let nothing = Collected::Nothing { blocked: None, dirty: false, rescued: None };
         world.answer(&Effect::Collect { attempt: "A#1".parse().expect("an id"), turn: 1 }, |effect| collected(effect, nothing));
-        matches!(&world.state.tasks()[0].phase, Phase::Parked { reason } if reason.contains("its wall time of 10s is used up"))
+        exhausted(&world).contains("its wall time of 10s is used up")
     };
     assert!(spends(10_000));
     assert!(!spends(5000));
@@ -286,7 +350,7 @@ fn what_is_known_of_a_red_tip_stays_known_when_a_person_parks_what_showed_it() {
     world.tell(EventKind::TipChecked { effect, report: report(gate, format!("{:040x}", 8).parse().expect("an id"), 1) });
     world.tick();
     let hold = world.state.holds().next().expect("a person is asked").id;
-    world.tell(EventKind::Answered(Answer { hold, option: HoldOption::Park, note: None }));
+    world.tell(EventKind::Answered(Answer::new(hold, HoldOption::Park)));
     world.tick();
     gated(&mut world, 1);
     assert_eq!(asked(&world, |what| matches!(what, Effect::CheckTip { .. })), 1, "the tip has not moved");
@@ -319,7 +383,7 @@ fn a_tree_that_was_gated_green_is_not_gated_again_after_a_lost_race() {
 fn a_dirty_checkout_is_named_by_its_files() {
     let mut world = patient(vec![task("A", "approve = [\"dispatch\"]")]);
     world.tell(EventKind::CheckoutSeen(Checkout::Dirty { paths: vec!["a/x".parse().expect("a path")] }));
-    world.tell(EventKind::Answered(Answer { hold: HoldId(1), option: HoldOption::Approve, note: None }));
+    world.tell(EventKind::Answered(Answer::new(HoldId(1), HoldOption::Approve)));
     world.tick();
     let questions: Vec<_> = world.state.holds().map(|hold| hold.question.clone()).collect();
     assert!(questions.iter().any(|question| question.contains("uncommitted changes (a/x)")), "{questions:?}");

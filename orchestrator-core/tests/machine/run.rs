@@ -34,6 +34,9 @@ fn packaged(id: &str, package: &str, keys: &str) -> Task {
     task(id, keys).in_package(package.parse().expect("a name"))
 }
 
+/// What is used up is used up, and nobody is asked.
+const PARK: &str = "[limits]\nexhausted = \"park\"";
+
 #[test]
 fn tasks_go_in_the_roadmaps_order_as_far_as_slots_allow() {
     let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]"), task("C", "allow = [\"c\"]")];
@@ -113,8 +116,7 @@ fn an_approval_lets_the_task_go() {
         reading: Reading::Read(crate::world::roadmap(tasks)),
     });
     assert_eq!(world.state.ended(), None, "it was told to wait");
-    let approve =
-        |hold| EventKind::Answered(Answer { hold: HoldId(hold), option: HoldOption::Approve, note: Some("fine".to_owned()) });
+    let approve = |hold| EventKind::Answered(Answer::new(HoldId(hold), HoldOption::Approve).with_note("fine"));
     world.tell(approve(1));
     world.tick();
     assert_eq!(dispatched(&world), ["A#1"]);
@@ -164,7 +166,7 @@ fn budgets_stop_before_the_next_spend() {
 
 #[test]
 fn a_tasks_own_budget_parks_it() {
-    let mut world = World::with_tasks(policy(""), vec![task("A", "budget = { tokens = 15 }")]);
+    let mut world = World::with_tasks(policy(PARK), vec![task("A", "budget = { tokens = 15 }")]);
     world.step();
     world.answer(&run_turn(&world), |effect| EventKind::TurnEnded {
         effect,
@@ -246,7 +248,8 @@ fn a_usage_limit_waits_for_its_reset_and_spends_no_attempt() {
 
 #[test]
 fn attempts_end_at_their_limit_and_the_task_is_parked_not_dropped() {
-    let mut world = World::with_tasks(policy("[limits]\nattempts = 2\nturns = 2"), vec![task("A", "")]);
+    let mut world =
+        World::with_tasks(policy("[limits]\nattempts = 2\nturns = 2\nsame_finding = 9\nexhausted = \"park\""), vec![task("A", "")]);
     let mut turns = 0;
     while world.state.ended().is_none() {
         world.check();
@@ -348,7 +351,7 @@ fn what_a_crash_left_open_is_asked_for_again_but_no_agent_is() {
 
 #[test]
 fn a_new_run_takes_up_what_an_earlier_one_parked() {
-    let mut world = World::with_tasks(policy("[limits]\nattempts = 1"), vec![task("A", "")]);
+    let mut world = World::with_tasks(policy(&format!("{PARK}\nattempts = 1")), vec![task("A", "")]);
     world.answer(&find(&world, |what| matches!(what, Effect::Prepare { .. })), |effect| EventKind::Prepared {
         effect,
         failure: Some("disk full".to_owned()),

@@ -85,7 +85,7 @@ fn states() -> Vec<(&'static str, World)> {
         parked.tell(event);
         parked.tick();
     }
-    parked.tell(EventKind::Answered(Answer { hold: HoldId(1), option: HoldOption::Park, note: None }));
+    parked.tell(EventKind::Answered(Answer::new(HoldId(1), HoldOption::Park)));
     parked.tick();
     let mut ended = landed.clone();
     while ended.step() {}
@@ -205,7 +205,7 @@ fn run_events() -> Vec<(&'static str, EventKind)> {
         backends: vec![("agent".parse().expect("a name"), true)],
         wait: false,
     };
-    let answer = |hold, option| EventKind::Answered(Answer { hold: HoldId(hold), option, note: None });
+    let answer = |hold, option| EventKind::Answered(Answer::new(HoldId(hold), option));
     vec![
         ("opened", EventKind::Opened(opened)),
         ("drain asked", EventKind::ModeAsked(RunMode::Drain)),

@@ -90,7 +90,7 @@ proptest! {
             } else if pick % 16 == 13 {
                 let option = [HoldOption::Approve, HoldOption::Retry, HoldOption::Park][usize::from(choice) % 3];
                 let hold = world.state.holds().next().map_or(HoldId(99), |hold| hold.id);
-                world.tell(EventKind::Answered(Answer { hold, option, note: Some("x".into()) }));
+                world.tell(EventKind::Answered(Answer::new(hold, option).with_note("x")));
             } else if let Some((effect, what)) = open.get(usize::from(pick) % open.len().max(1)) {
                 let event = ending(&mut world, *effect, what, choice);
                 world.tell(event);

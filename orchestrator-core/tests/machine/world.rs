@@ -245,7 +245,7 @@ pub(crate) fn submission(head: CommitId) -> Submission {
 }
 
 pub(crate) fn review(commit: CommitId, findings: Vec<Finding>) -> Review {
-    Review { reviewer: "r".to_owned(), commit, opinion: Opinion::Looked { findings } }
+    Review::new("r", commit, Opinion::Looked { findings })
 }
 
 pub(crate) fn error() -> Finding {
