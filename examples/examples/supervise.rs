@@ -12,13 +12,13 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use orchestrator_core::{
-    driver::{BuildError, Command, Handle, Inbox, Notice, Orchestrator},
+    driver::{BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator, VerifyError, verify},
     git::{Git, UserRepository},
     machine::{State, replay},
-    model::{AgentSpec, Answer, BackendName, HoldId, HoldOption, Policy, Record, RepoPath, RunMode},
-    port::{Ledger as _, Sequence},
+    model::{AgentSpec, Answer, BackendName, BranchName, HoldId, HoldOption, Policy, Record, RepoPath, RunMode, TaskId, Timestamp},
+    port::{Ledger as _, LedgerEntry, Sequence},
     process::hide_environment,
-    status::{Snapshot, TaskState, table},
+    status::{Report, Snapshot, TaskState, table},
     store::FileLedger,
 };
 
@@ -47,11 +47,54 @@ enum Verb {
         place: Place,
         /// The hold, such as H1.
         hold: HoldId,
-        /// One of its options: approve, retry or park.
+        /// One of its options: approve, observed, retry or park.
         option: HoldOption,
-        /// Why; kept in the ledger.
+        /// Why, or what was seen; kept in the ledger.
         #[arg(long)]
         note: Option<String>,
+        /// Who answers [default: the user's name].
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+        /// For this item of the hold alone, such as a claim; may be given more than once.
+        #[arg(long, value_name = "ITEM")]
+        item: Vec<String>,
+        /// A file that proves it; kept as evidence.
+        #[arg(long, value_name = "FILE")]
+        artifact: Option<PathBuf>,
+    },
+    /// What was delivered, what waits for whom, and what went wrong: Markdown on the screen, or a page.
+    Report {
+        #[command(flatten)]
+        place: Place,
+        /// Write one HTML page here instead.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+        /// Of so many hours, and not of everything.
+        #[arg(long, value_name = "N")]
+        hours: Option<u64>,
+        /// As JSON.
+        #[arg(long, conflicts_with = "html")]
+        json: bool,
+    },
+    /// Compare each commit of a branch with what we recorded of it. Exit status 1 if something is missing or was altered.
+    Verify {
+        #[command(flatten)]
+        place: Place,
+        /// A branch of the repository [default: the target, as it was last seen].
+        branch: Option<BranchName>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// All that is recorded of a task: contract, attempts, reviews, gates, evidence, waivers.
+    Export {
+        #[command(flatten)]
+        place: Place,
+        /// Which task.
+        task: TaskId,
+        /// As JSON instead of Markdown.
+        #[arg(long)]
+        json: bool,
     },
     /// Finish what runs, start nothing new.
     Drain(Place),
@@ -125,7 +168,14 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Run(run) => supervise(run).await,
         Verb::Status { place, json } => status(&place, json).await,
-        Verb::Answer { place, hold, option, note } => answer(&place, Answer { hold, option, note }).await,
+        Verb::Answer { place, hold, option, note, by, item, artifact } => {
+            let mut said = Answer::new(hold, option).with_items(item);
+            (said.note, said.by) = (note, by.or_else(|| std::env::var("USER").ok()));
+            answer(&place, said, artifact.as_deref()).await
+        }
+        Verb::Report { place, html, hours, json } => report(&place, html.as_deref(), hours, json).await,
+        Verb::Verify { place, branch, json } => check(&place, branch.as_ref(), json).await,
+        Verb::Export { place, task, json } => export(&place, &task, json).await,
         Verb::Drain(place) => tell(&place, Command::Mode(RunMode::Drain)).await,
         Verb::Pause(place) => tell(&place, Command::Mode(RunMode::Paused)).await,
         Verb::Resume(place) => tell(&place, Command::Mode(RunMode::Active)).await,
@@ -305,11 +355,75 @@ async fn known_state_dir(place: &Place) -> Result<PathBuf, Failure> {
     Err(input(format!("{}: there was no run with this state directory yet", path.display())))
 }
 
-/// The state as the ledger tells it; works beside a running orchestrator.
-async fn known(place: &Place) -> Result<State, Failure> {
+/// What the ledger tells; works beside a running orchestrator.
+async fn entries(place: &Place) -> Result<Vec<LedgerEntry>, Failure> {
     let path = known_state_dir(place).await?.join("ledger");
-    let entries = FileLedger::new(&path).read(Sequence(1), usize::MAX).await.map_err(failed)?;
-    replay(entries.iter().map(|entry| &entry.record)).map_err(failed)
+    FileLedger::new(&path).read(Sequence(1), usize::MAX).await.map_err(failed)
+}
+
+async fn known(place: &Place) -> Result<State, Failure> {
+    replay(entries(place).await?.iter().map(|entry| &entry.record)).map_err(failed)
+}
+
+async fn told(place: &Place, hours: Option<u64>) -> Result<Report, Failure> {
+    let entries = entries(place).await?;
+    let last = entries.last().map(|entry| entry.at).unwrap_or_default();
+    let since = hours.map(|hours| Timestamp(last.0.saturating_sub(hours.saturating_mul(3_600_000))));
+    Report::of(entries.iter().map(|entry| (entry.at, &entry.record)), since).map_err(failed)
+}
+
+async fn report(place: &Place, html: Option<&Path>, hours: Option<u64>, json: bool) -> Result<ExitCode, Failure> {
+    let report = told(place, hours).await?;
+    match html {
+        Some(path) => {
+            std::fs::write(path, report.to_html()).map_err(|error| input(format!("{}: {error}", path.display())))?;
+            println!("written to {}", path.display());
+        }
+        None if json => println!("{}", serde_json::to_string_pretty(&report).map_err(failed)?),
+        None => print!("{}", report.to_markdown()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn export(place: &Place, task: &TaskId, json: bool) -> Result<ExitCode, Failure> {
+    let report = told(place, None).await?;
+    let known = || report.tasks.iter().map(|story| story.id.as_str()).collect::<Vec<_>>().join(", ");
+    let unknown = || input(format!("there is no task `{task}`; there are: {}", known()));
+    let story = report.tasks.iter().find(|story| story.id == *task).ok_or_else(unknown)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(story).map_err(failed)?);
+    } else {
+        print!("{}", report.task_to_markdown(task).ok_or_else(unknown)?);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn check(place: &Place, branch: Option<&BranchName>, json: bool) -> Result<ExitCode, Failure> {
+    let state_dir = known_state_dir(place).await?;
+    let git = Git::find().await.map_err(input)?;
+    let repository = UserRepository::open(git.clone(), &place.repo).await.map_err(input)?;
+    let found = verify(&repository, &git, &state_dir, branch).await.map_err(|error| match error {
+        VerifyError::Git(error) => input(error),
+        error => failed(error),
+    })?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&found).map_err(failed)?);
+    } else {
+        for CheckedCommit { commit, subject, what } in &found.commits {
+            match what {
+                CommitKind::Foreign => println!("-       {}  {subject}", commit.short()),
+                CommitKind::Landing { faults, .. } if faults.is_empty() => println!("whole   {}  {subject}", commit.short()),
+                CommitKind::Landing { faults, .. } => {
+                    println!("FAULTY  {}  {subject}", commit.short());
+                    faults.iter().for_each(|fault| println!("          {fault}"));
+                }
+            }
+        }
+        found.missing.iter().for_each(|missing| println!("MISSING {missing}"));
+        let whole = if found.is_whole() { "every record is complete, and as it was" } else { "not all is as it was recorded" };
+        println!("\n{}: {whole}. Commits marked `-` were not landed here.", found.branch);
+    }
+    Ok(if found.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 async fn status(place: &Place, json: bool) -> Result<ExitCode, Failure> {
@@ -325,8 +439,12 @@ async fn status(place: &Place, json: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Says at once what an orchestrator would refuse later.
-async fn answer(place: &Place, answer: Answer) -> Result<ExitCode, Failure> {
+async fn answer(place: &Place, mut answer: Answer, artifact: Option<&Path>) -> Result<ExitCode, Failure> {
     known(place).await?.accepts(&answer).map_err(|why| input(format!("{}: {why}", answer.hold)))?;
+    if let Some(path) = artifact {
+        let brought = Inbox::of(&known_state_dir(place).await?).bring(path).await;
+        answer.artifact = Some(brought.map_err(|error| input(format!("{}: {error}", path.display())))?);
+    }
     tell(place, Command::Answer(answer)).await
 }
 

@@ -22,10 +22,12 @@ mod error;
 mod gating;
 mod handle;
 mod inbox;
+mod notify;
 mod orchestrator;
 mod running;
 mod setup;
 mod turn;
+mod verify;
 mod views;
 
 pub use builder::OrchestratorBuilder;
@@ -34,3 +36,4 @@ pub use error::{BuildError, RoadmapError, RunError};
 pub use handle::{Handle, Notice};
 pub use inbox::{Command, Inbox};
 pub use orchestrator::{Orchestrator, PlannedTask, RunReport};
+pub use verify::{CheckedCommit, CommitKind, Verification, VerifyError, verify};

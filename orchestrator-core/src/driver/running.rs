@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 
 use super::{
     Command, Inbox, Notice, Orchestrator, RunError, clock::now, discovery::Discovery, drift::Drift, effects::Job, handle::Request,
+    notify::Message,
 };
 use crate::{
     git::{Destination, GitError, Look, Lookout},
@@ -49,6 +50,8 @@ pub(super) struct Running {
     /// Away while a look is under way.
     lookout: Option<Lookout>,
     looking: JoinSet<Seen>,
+    /// Commands that tell a person something.
+    telling: JoinSet<()>,
     looks: u32,
     drift: Drift,
     discovery: Discovery,
@@ -76,6 +79,7 @@ impl Running {
             events: mpsc::channel(256),
             lookout: Some(lookout),
             looking: JoinSet::new(),
+            telling: JoinSet::new(),
             looks: 0,
             drift: Drift::default(),
             discovery,
@@ -105,6 +109,8 @@ impl Running {
         let (mut heartbeat, mut inbox) = (every(period.to_std()), every(INBOX));
         loop {
             if let Some(reason) = self.core.state.ended() {
+                // Each has its own deadline.
+                while self.telling.join_next().await.is_some() {}
                 return Ok(reason);
             }
             let at = now();
@@ -114,6 +120,7 @@ impl Running {
                 Some(event) = self.events.1.recv() => drop(self.tell(event).await?),
                 Some(request) = self.core.requests.1.recv() => self.request(request).await?,
                 Some(seen) = self.looking.join_next() => self.seen(seen).await?,
+                Some(_) = self.telling.join_next() => {}
                 _ = heartbeat.tick() => {
                     self.tell_gap(period);
                     self.look();
@@ -140,6 +147,11 @@ impl Running {
             apply(&mut core.state, &record)?;
             if let Record::Requested { effect, what, .. } = &record {
                 asked.push((*effect, what.clone()));
+            }
+            if !core.world.policy.notify.run.is_empty()
+                && let Some(message) = Message::of(&record, &core.state)
+            {
+                self.telling.spawn(Arc::clone(&core.world).tell_person(message, core.notices.clone()));
             }
             drop(core.notices.send(Notice::Recorded(Arc::new(LedgerEntry { sequence, at, record }))));
             tracing::debug!(sequence = sequence.0, "recorded");
@@ -344,6 +356,7 @@ impl Running {
         }
         self.effects.shutdown().await;
         self.looking.shutdown().await;
+        self.telling.shutdown().await;
         self.landings = 0;
         kill_marked(&self.core.world.mark, SURVIVORS).await;
     }

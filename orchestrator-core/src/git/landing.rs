@@ -7,8 +7,8 @@ use crate::{
 };
 
 /// Trailers of a landed commit.
-const LANDING: &str = "Orchestrator-Landing";
-const RECORD: &str = "Orchestrator-Record";
+pub(super) const LANDING: &str = "Orchestrator-Landing";
+pub(super) const RECORD: &str = "Orchestrator-Record";
 const TASK: &str = "Orchestrator-Task";
 const ATTEMPT: &str = "Orchestrator-Attempt";
 

@@ -18,6 +18,7 @@
 
 mod cli;
 mod config;
+mod history;
 mod landing;
 mod lookout;
 mod objects;
@@ -28,10 +29,11 @@ mod workspace;
 
 pub use cli::{Git, GitError, GitVersion, MINIMUM_VERSION};
 pub use config::Identity;
+pub use history::{BranchCommit, first_parents};
 pub use landing::Landed;
 pub use lookout::{Look, Lookout};
 pub use objects::Objects;
 pub use rescue::{Rescued, open_beneath};
-pub use trusted::{IngressLimits, Merge, Trusted};
+pub use trusted::{IngressLimits, Merge, TARGET, Trusted};
 pub use user::{Destination, UserRepository};
 pub use workspace::{Workspace, Workspaces};

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The target's tip, as last fetched.
-const TARGET: &str = "refs/orchestrator/target";
+pub const TARGET: &str = "refs/orchestrator/target";
 
 /// What may come in from one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

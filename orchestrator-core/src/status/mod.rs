@@ -1,9 +1,15 @@
 //! One snapshot of the state, and every view rendered from that one: so no two views can disagree.
 
 mod brief;
+#[cfg(feature = "driver")]
+mod report;
 mod snapshot;
+mod story;
 mod table;
 
 pub use brief::{Brief, Choice};
+#[cfg(feature = "driver")]
+pub use report::{Figures, Report, RunEvent};
 pub use snapshot::{EvidenceView, HoldView, Snapshot, TaskState, TaskView};
+pub use story::{AttemptEnd, AttemptStory, HoldStory, Phase, PhaseKind, TaskStory, stories};
 pub use table::table;

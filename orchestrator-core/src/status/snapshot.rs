@@ -1,5 +1,7 @@
 //! The state as people and other programs see it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -52,6 +54,10 @@ pub struct TaskView {
     pub evidence: Vec<EvidenceView>,
     /// The question that waits for a person.
     pub hold: Option<HoldView>,
+    /// Where the work of attempts that did not land is, by their numbers: a ref in `trusted.git` of the state directory, or a
+    /// workspace that could not go.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<u32, String>,
 }
 
 /// Where a task stands.
@@ -105,6 +111,17 @@ pub struct EvidenceView {
     pub reason: String,
 }
 
+impl From<&Evidence> for EvidenceView {
+    fn from(evidence: &Evidence) -> Self {
+        Self {
+            claim: evidence.claim().clone(),
+            surface: evidence.surface().clone(),
+            label: evidence.label(),
+            reason: evidence.reason().to_owned(),
+        }
+    }
+}
+
 /// A question that waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HoldView {
@@ -151,8 +168,8 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
         }
         Phase::Parked { reason } => (TaskState::Parked, None, Some(reason.clone()), None),
     };
-    let kept = entry.leftovers.iter().map(|(number, why)| format!("the workspace of attempt {number} stays: {why}"));
-    let reason: Vec<_> = reason.into_iter().chain(kept).collect();
+    let stay = entry.leftovers.iter().map(|(number, why)| format!("the workspace of attempt {number} stays: {why}"));
+    let reason: Vec<_> = reason.into_iter().chain(stay).collect();
     TaskView {
         id: entry.task.id.clone(),
         package: entry.task.package.clone(),
@@ -165,7 +182,15 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
         findings: entry.findings.iter().map(ToString::to_string).collect(),
         evidence: evidence(entry),
         hold,
+        kept: kept(entry),
     }
+}
+
+/// Where the work of attempts that did not land is.
+fn kept(entry: &TaskEntry) -> BTreeMap<u32, String> {
+    let refs = entry.kept_refs.iter().map(|(number, name)| (*number, format!("as {name} in trusted.git")));
+    let stay = entry.leftovers.iter().map(|(number, why)| (*number, format!("its workspace stays: {why}")));
+    refs.chain(stay).collect()
 }
 
 /// What keeps an attempt that is not worked on.
@@ -224,14 +249,6 @@ fn of_active(active: &Active) -> Vec<EvidenceView> {
 }
 
 pub(super) fn labelled(attempt: &Attempt, reports: &[GateReport]) -> Vec<EvidenceView> {
-    let of = |claim| {
-        let evidence = Evidence::of(claim, reports, &attempt.observations);
-        EvidenceView {
-            claim: evidence.claim().clone(),
-            surface: evidence.surface().clone(),
-            label: evidence.label(),
-            reason: evidence.reason().to_owned(),
-        }
-    };
+    let of = |claim| EvidenceView::from(&Evidence::of(claim, reports, &attempt.observations));
     attempt.contract.claims.iter().map(of).collect()
 }

@@ -1,0 +1,63 @@
+//! What a branch says of how it came about.
+
+use std::path::Path;
+
+use super::{
+    Git, GitError,
+    landing::{LANDING, RECORD},
+};
+use crate::model::{CommitId, TreeId};
+
+/// A commit of a branch's first-parent line, with what trailers of ours say in it. Anybody can write such a trailer: what it
+/// is worth is found by comparing it with the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BranchCommit {
+    /// The commit.
+    pub commit: CommitId,
+    /// Its tree.
+    pub tree: TreeId,
+    /// Its parents, in order.
+    pub parents: Vec<CommitId>,
+    /// The landing's id that it bears, if it bears one.
+    pub landing: Option<String>,
+    /// The record's hash that it bears, as `sha256:…`.
+    pub record: Option<String>,
+    /// The first line of its message, without control characters.
+    pub subject: String,
+}
+
+/// The first-parent line of a ref, by its full name, newest first. Nothing is written.
+///
+/// # Errors
+/// When there is no such ref, or the history cannot be read.
+pub async fn first_parents(git: &Git, git_dir: &Path, reference: &str) -> Result<Vec<BranchCommit>, GitError> {
+    let tip: CommitId = git
+        .with_dir(git_dir)
+        .args(["rev-parse", "--verify", "--end-of-options"])
+        .args([format!("{reference}^{{commit}}")])
+        .id()
+        .await?;
+    let trailer = |key: &str| format!("%(trailers:key={key},valueonly,unfold,separator=%x2C)");
+    let format = format!("--format=%H%x00%T%x00%P%x00{}%x00{}%x00%s", trailer(LANDING), trailer(RECORD));
+    let call = git.with_dir(git_dir).args(["rev-list", "--first-parent", "--no-commit-header"]).args([format, tip.to_string()]);
+    let listed = call.transfers().bytes().await?;
+    let parse = |line: &str| {
+        let mut fields = line.split('\0');
+        let (commit, tree) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let parents = fields.next()?.split_whitespace().map(|id| id.parse().ok()).collect::<Option<_>>()?;
+        let mut said = || fields.next().map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()));
+        Some(BranchCommit {
+            commit,
+            tree,
+            parents,
+            landing: said()?,
+            record: said()?,
+            subject: crate::model::clean(fields.next()?),
+        })
+    };
+    let listed = String::from_utf8_lossy(&listed);
+    let commits = listed.lines().map(|line| {
+        parse(line).ok_or_else(|| GitError::Output { verb: "rev-list".to_owned(), what: line.chars().take(200).collect() })
+    });
+    commits.collect()
+}

@@ -1,0 +1,400 @@
+//! How each task came to where it stands, folded from the ledger.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::snapshot::EvidenceView;
+use crate::model::{
+    Answer, Approval, AttemptId, BackendName, CommitId, ContentHash, Contract, Effect, EffectId, Evidence, Finding, GateReport,
+    Hold, HoldId, HoldReason, KeptArtifact, Landing, Opinion, PackageName, Record, Review, Severity, TaskId, Timestamp, Usage,
+    Verdict,
+};
+
+/// One task with all that happened to it, over all runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TaskStory {
+    /// Its id.
+    pub id: TaskId,
+    /// Its title, as its source told it last.
+    pub title: String,
+    /// Its package, likewise.
+    pub package: Option<PackageName>,
+    /// Its attempts, in order.
+    pub attempts: Vec<AttemptStory>,
+    /// What a person was asked about it, in order.
+    pub holds: Vec<HoldStory>,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AttemptStory {
+    /// Which.
+    pub id: AttemptId,
+    /// By which agent.
+    pub agent: BackendName,
+    /// From which commit.
+    pub base: CommitId,
+    /// Under which contract.
+    pub contract: Contract,
+    /// The contract's name.
+    pub contract_hash: ContentHash,
+    /// When it began: milliseconds since 1970-01-01T00:00:00Z, like all times here.
+    pub began: Timestamp,
+    /// When it was over.
+    pub ended: Option<Timestamp>,
+    /// What came of it.
+    pub end: AttemptEnd,
+    /// What it did when, without gaps between one thing and the next.
+    pub phases: Vec<Phase>,
+    /// What its turns have cost.
+    pub usage: Usage,
+    /// Its head, as it was reviewed last.
+    pub head: Option<CommitId>,
+    /// How often it was sent back.
+    pub revisions: u32,
+    /// What it was sent back or rejected for last.
+    pub findings: Vec<Finding>,
+    /// What reviewers said last.
+    pub reviews: Vec<Review>,
+    /// What gates said, of all its candidates.
+    pub gates: Vec<GateReport>,
+    /// What is kept of its turns.
+    pub kept: Vec<KeptArtifact>,
+    /// What it rests on, if it was accepted.
+    pub landing: Option<Landing>,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptEnd {
+    /// It goes on, or waits for a person.
+    UnderWay,
+    /// It landed.
+    Accepted {
+        /// As this commit.
+        commit: CommitId,
+    },
+    /// It was looked at, and not good enough.
+    Rejected {
+        /// Why.
+        reason: String,
+    },
+    /// Its worker gave it back.
+    Blocked {
+        /// Why.
+        reason: String,
+    },
+    /// It came to nothing otherwise: it crashed, was stopped, or did not fit any more.
+    Abandoned {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Something that took time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Phase {
+    /// What.
+    pub what: PhaseKind,
+    /// From when.
+    pub from: Timestamp,
+    /// Until when; `None` while it goes on.
+    pub to: Option<Timestamp>,
+}
+
+/// What took time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseKind {
+    /// Its workspace was made, or it waited for a session.
+    Preparing,
+    /// An agent worked.
+    Working,
+    /// What it left was taken in and looked at.
+    Reviewing,
+    /// It was merged, gated and landed, or waited for that.
+    Landing,
+    /// A person was asked.
+    Asking,
+}
+
+/// One question to a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HoldStory {
+    /// The question.
+    pub hold: Hold,
+    /// The answer; `None` while it waits, and where the reason went away by itself.
+    pub answer: Option<Answer>,
+    /// When it was over.
+    pub ended: Option<Timestamp>,
+    /// How often the person was reminded.
+    pub reminders: u32,
+}
+
+impl AttemptStory {
+    /// What was observed about each claim, for the last candidate.
+    #[must_use]
+    pub fn evidence(&self) -> Vec<EvidenceView> {
+        let none = (&[][..], &[][..]);
+        let (reports, seen) =
+            self.landing.as_ref().map_or(none, |landing| (&landing.acceptance.gates[..], &landing.acceptance.observations[..]));
+        self.contract.claims.iter().map(|claim| EvidenceView::from(&Evidence::of(claim, reports, seen))).collect()
+    }
+
+    fn enter(&mut self, what: PhaseKind, at: Timestamp) {
+        if self.phases.last().is_some_and(|last| last.what == what && last.to.is_none()) {
+            return;
+        }
+        self.leave(at);
+        self.phases.push(Phase { what, from: at, to: None });
+    }
+
+    fn leave(&mut self, at: Timestamp) {
+        if let Some(last) = self.phases.last_mut() {
+            last.to.get_or_insert(at);
+        }
+    }
+
+    fn end(&mut self, end: AttemptEnd, at: Timestamp) {
+        self.leave(at);
+        (self.end, self.ended) = (end, Some(at));
+    }
+}
+
+/// Folds what was recorded, with when. In the roadmap's order; tasks that it no longer has come last.
+#[must_use]
+pub fn stories<'a>(entries: impl IntoIterator<Item = (Timestamp, &'a Record)>) -> Vec<TaskStory> {
+    let mut fold = Fold::default();
+    for (at, record) in entries {
+        fold.record(at, record);
+    }
+    fold.tasks
+}
+
+#[derive(Default)]
+struct Fold {
+    tasks: Vec<TaskStory>,
+    turns: BTreeMap<EffectId, AttemptId>,
+    rejected: Option<AttemptId>,
+}
+
+impl Fold {
+    fn task(&mut self, id: &TaskId) -> &mut TaskStory {
+        let at = self.tasks.iter().position(|task| task.id == *id).unwrap_or_else(|| {
+            let (id, title) = (id.clone(), String::new());
+            self.tasks.push(TaskStory { id, title, package: None, attempts: Vec::new(), holds: Vec::new() });
+            self.tasks.len() - 1
+        });
+        &mut self.tasks[at]
+    }
+
+    fn attempt(&mut self, id: &AttemptId) -> Option<&mut AttemptStory> {
+        self.task(&id.task).attempts.iter_mut().find(|attempt| attempt.id == *id)
+    }
+
+    fn enter(&mut self, id: &AttemptId, what: PhaseKind, at: Timestamp) {
+        if let Some(attempt) = self.attempt(id) {
+            attempt.enter(what, at);
+        }
+    }
+
+    fn record(&mut self, at: Timestamp, record: &Record) {
+        match record {
+            Record::RoadmapRead(roadmap) => {
+                let mut known = std::mem::take(&mut self.tasks);
+                for task in &roadmap.tasks {
+                    let before = known.iter().position(|story| story.id == task.id).map(|at| known.remove(at));
+                    let (attempts, holds) = before.map(|story| (story.attempts, story.holds)).unwrap_or_default();
+                    let (id, title, package) = (task.id.clone(), task.title.clone(), task.package.clone());
+                    self.tasks.push(TaskStory { id, title, package, attempts, holds });
+                }
+                self.tasks.extend(known);
+            }
+            Record::Dispatched { attempt, contract, base, at } => {
+                let story = AttemptStory {
+                    id: attempt.clone(),
+                    agent: contract.agent.clone(),
+                    base: *base,
+                    contract: contract.clone(),
+                    contract_hash: contract.hash(),
+                    began: *at,
+                    ended: None,
+                    end: AttemptEnd::UnderWay,
+                    phases: vec![Phase { what: PhaseKind::Preparing, from: *at, to: None }],
+                    usage: Usage::default(),
+                    head: None,
+                    revisions: 0,
+                    findings: Vec::new(),
+                    reviews: Vec::new(),
+                    gates: Vec::new(),
+                    kept: Vec::new(),
+                    landing: None,
+                };
+                self.task(&attempt.task).attempts.push(story);
+            }
+            Record::Requested { effect, what: Effect::RunTurn { attempt, .. }, at } => {
+                self.turns.insert(*effect, attempt.clone());
+                self.enter(attempt, PhaseKind::Working, *at);
+            }
+            // A turn that was cut off by the death of its orchestrator: how long it lived is not known better.
+            Record::Closed { effect, interrupted: true } => {
+                if let Some(attempt) = self.turns.get(effect).cloned() {
+                    self.enter(&attempt, PhaseKind::Reviewing, at);
+                }
+            }
+            Record::TurnEnded { attempt, usage, .. } => {
+                self.enter(attempt, PhaseKind::Reviewing, at);
+                if let Some(story) = self.attempt(attempt) {
+                    story.usage = story.usage.plus(*usage);
+                }
+            }
+            Record::Kept { attempt, files } => {
+                if let Some(story) = self.attempt(attempt) {
+                    story.kept.extend(files.iter().cloned());
+                }
+            }
+            Record::Submitted { attempt, submission } => {
+                if let Some(story) = self.attempt(attempt) {
+                    story.head = Some(submission.head);
+                }
+            }
+            Record::Reviewed { attempt, reviews } => {
+                self.enter(attempt, PhaseKind::Landing, at);
+                if let Some(story) = self.attempt(attempt) {
+                    let cost = reviews.iter().filter_map(|review| review.by_agent.as_ref()).map(|by| by.usage);
+                    story.usage = cost.fold(story.usage, Usage::plus);
+                    story.reviews.clone_from(reviews);
+                }
+            }
+            Record::GateReported { attempt, report } => {
+                if let Some(story) = self.attempt(attempt) {
+                    story.gates.push(report.clone());
+                }
+            }
+            Record::Judged { attempt, verdict, .. } => self.judged(attempt, verdict, at),
+            Record::Accepted { landing } => {
+                if let Some(story) = self.attempt(&landing.attempt) {
+                    story.landing = Some((**landing).clone());
+                }
+            }
+            Record::Landed { attempt, commit } => {
+                if let Some(story) = self.attempt(attempt) {
+                    story.end(AttemptEnd::Accepted { commit: *commit }, at);
+                }
+            }
+            Record::AttemptEnded { attempt, reason, .. } => {
+                let rejected = self.rejected.as_ref() == Some(attempt);
+                let reason = reason.clone();
+                if let Some(story) = self.attempt(attempt) {
+                    let end = if rejected { AttemptEnd::Rejected { reason } } else { AttemptEnd::Abandoned { reason } };
+                    story.end(end, at);
+                    // What was accepted and then not landed is no acceptance.
+                    story.landing = None;
+                }
+            }
+            Record::HoldOpened { hold } => self.asked(hold, at),
+            Record::HoldAnswered { hold, answer, .. } => {
+                if let Some((task, at_hold)) = self.hold(*hold) {
+                    let story = &mut task.holds[at_hold];
+                    (story.answer, story.ended) = (answer.clone(), Some(at));
+                    let next =
+                        if matches!(story.hold.about, HoldReason::Review) { PhaseKind::Reviewing } else { PhaseKind::Landing };
+                    if let Some(attempt) = task.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
+                        attempt.enter(next, at);
+                    }
+                }
+            }
+            Record::Reminded { hold, .. } => {
+                if let Some((task, at_hold)) = self.hold(*hold) {
+                    task.holds[at_hold].reminders += 1;
+                }
+            }
+            Record::RunOpened { .. }
+            | Record::RoadmapRefused { .. }
+            | Record::Withdrawn { .. }
+            | Record::RemoteAway { .. }
+            | Record::RemoteBack
+            | Record::ModeSet(_)
+            | Record::TipSeen(_)
+            | Record::CheckoutSeen(_)
+            | Record::PackageEntered { .. }
+            | Record::Requested { .. }
+            | Record::Closed { .. }
+            | Record::Stale { .. }
+            | Record::WorkspaceReady { .. }
+            | Record::SessionSeen { .. }
+            | Record::PulseSeen { .. }
+            | Record::HeadSeen { .. }
+            | Record::Rescued { .. }
+            | Record::RepairAsked { .. }
+            | Record::Queued { .. }
+            | Record::CandidateBuilt { .. }
+            | Record::TipSuspected { .. }
+            | Record::TipReported { .. }
+            | Record::TipRed { .. }
+            | Record::Waiting { .. }
+            | Record::AnswerRefused { .. }
+            | Record::Parked { .. }
+            | Record::WorkspaceSettled { .. }
+            | Record::RunEnded { .. } => {}
+        }
+    }
+
+    fn judged(&mut self, attempt: &AttemptId, verdict: &Verdict, at: Timestamp) {
+        if let Verdict::Reject { .. } = verdict {
+            self.rejected = Some(attempt.clone());
+        }
+        let Some(story) = self.attempt(attempt) else { return };
+        match verdict {
+            Verdict::Revise { findings } => {
+                story.revisions += 1;
+                story.findings.clone_from(findings);
+                story.enter(PhaseKind::Preparing, at);
+            }
+            Verdict::Reject { findings, .. } => story.findings.clone_from(findings),
+            Verdict::Accept => story.findings.clear(),
+            Verdict::Escalate(_) => {}
+        }
+    }
+
+    fn asked(&mut self, hold: &Hold, at: Timestamp) {
+        let task = self.task(&hold.task);
+        task.holds.push(HoldStory { hold: hold.clone(), answer: None, ended: None, reminders: 0 });
+        if let Some(attempt) = task.attempts.last_mut() {
+            match (&hold.about, &mut attempt.end) {
+                (HoldReason::Blocked, AttemptEnd::Abandoned { reason }) => {
+                    attempt.end = AttemptEnd::Blocked { reason: std::mem::take(reason) };
+                }
+                (HoldReason::Approval(Approval::Dispatch), _) => {}
+                (_, AttemptEnd::UnderWay) => attempt.enter(PhaseKind::Asking, at),
+                (_, _) => {}
+            }
+        }
+    }
+
+    fn hold(&mut self, id: HoldId) -> Option<(&mut TaskStory, usize)> {
+        self.tasks.iter_mut().find_map(|task| {
+            let at = task.holds.iter().position(|story| story.hold.id == id)?;
+            Some((task, at))
+        })
+    }
+}
+
+/// What reviewers said, in short: for a page, not for a decision.
+pub(super) fn said(review: &Review) -> String {
+    match &review.opinion {
+        Opinion::Unavailable { reason } => format!("could not look: {reason}"),
+        Opinion::Looked { findings } if findings.is_empty() => "nothing found".to_owned(),
+        Opinion::Looked { findings } => {
+            let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+            let counts = [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Note, "note")];
+            let counts = counts.map(|(severity, name)| (count(severity), name));
+            let words: Vec<_> =
+                counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
+            words.join(", ")
+        }
+    }
+}
