@@ -128,7 +128,8 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
                 outcome: GateOutcome::Exited { code: 0 },
                 output: nothing,
                 tail: String::new(),
-                took: Span::secs(1),
+                before: Vec::new(),
+        took: Span::secs(1),
             };
             EventKind::GateRan { effect, report }
         }

@@ -11,6 +11,7 @@ fn the_promoting_programs_do_not_compile() {
 fn report(surface: &str, code: i32) -> GateReport {
     GateReport {
         gate: GateSpec {
+            rerun: 0,
             name: "unit".parse().expect("a name"),
             run: vec!["true".to_owned()],
             surface: surface.parse().expect("a surface"),
@@ -22,6 +23,7 @@ fn report(surface: &str, code: i32) -> GateReport {
         outcome: GateOutcome::Exited { code },
         output: ContentHash::of(b""),
         tail: String::new(),
+        before: Vec::new(),
         took: Span(1),
     }
 }

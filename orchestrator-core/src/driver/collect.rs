@@ -125,6 +125,13 @@ impl World {
             );
             return Err(GitError::Repository { path: workspace.attempt.branch().to_string(), why });
         }
+        // A worker that has merged the target may have a newer one than we: what came from there is not its own. A remote that
+        // does not answer now leaves us with what we know.
+        if trusted.has_merges(base, head).await?
+            && let Err(error) = trusted.fetch_target().await
+        {
+            tracing::warn!(%error, "the target could not be fetched");
+        }
         let tip = trusted.tip().await?.unwrap_or(base);
         let own = trusted.merge_base(tip, head).await?;
         // Where the target has the head already, somebody pushed it: what it does is reviewed all the same.
@@ -133,6 +140,12 @@ impl World {
         let mut findings = Vec::new();
         if changes.is_empty() {
             findings.push(Finding::new(Severity::Error, "commit/empty", "there are commits, but no file differs from the base"));
+        }
+        // Up to where the target is now: what was merged from it is ours.
+        for commit in trusted.forged(own, head).await?.into_iter().take(5) {
+            let message =
+                format!("commit {} bears a trailer that only a landing bears: take it out of the message", commit.short());
+            findings.push(Finding::new(Severity::Error, "commit/trailer", message));
         }
         if !workspace.on_branch() {
             let message = format!("the worktree is not on `{branch}`: what is elsewhere does not count");

@@ -24,6 +24,7 @@ impl World {
         done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
+    /// Runs a gate, and again as often as it may be while it is red.
     pub(super) async fn run_gate(
         &self,
         effect: EffectId,
@@ -31,6 +32,18 @@ impl World {
         tree: TreeId,
         gate: GateSpec,
     ) -> Result<GateReport, RunError> {
+        let mut before = Vec::new();
+        loop {
+            let report = self.run_gate_once(effect, whose.clone(), tree, gate.clone()).await?;
+            let again = !report.passed() && before.len() < gate.rerun as usize;
+            if !again {
+                return Ok(GateReport { before, ..report });
+            }
+            before.push(report.outcome);
+        }
+    }
+
+    async fn run_gate_once(&self, effect: EffectId, whose: CacheOf, tree: TreeId, gate: GateSpec) -> Result<GateReport, RunError> {
         let began = std::time::Instant::now();
         let mark = format!("{}gate.{effect}", self.mark);
         let directory = self.lane.join("tree");
@@ -70,7 +83,7 @@ impl World {
         }
         let output = self.evidence.put(&mut &output[..], u64::MAX).await?.hash;
         let took = Span(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        Ok(GateReport { gate, tree, environment, outcome, output, tail, took })
+        Ok(GateReport { gate, tree, environment, outcome, output, tail, took, before: Vec::new() })
     }
 }
 

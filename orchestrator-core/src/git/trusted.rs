@@ -12,6 +12,7 @@ use super::{
     Git, GitError, Identity, Objects, UserRepository,
     cli::{Call, io_error},
     config::{self, Filters},
+    landing::{LANDING, RECORD},
     user::Destination,
 };
 use crate::{
@@ -310,6 +311,27 @@ impl Trusted {
     /// As `git rev-list`.
     pub async fn count_commits(&self, base: CommitId, head: CommitId) -> Result<u32, GitError> {
         self.call().args(["rev-list", "--count"]).args([head.to_string(), format!("^{base}")]).id().await
+    }
+
+    /// Whether `head` has a merge that `base` has not.
+    ///
+    /// # Errors
+    /// As `git rev-list`.
+    pub async fn has_merges(&self, base: CommitId, head: CommitId) -> Result<bool, GitError> {
+        let call = self.call().args(["rev-list", "--merges", "--max-count=1"]).args([head.to_string(), format!("^{base}")]);
+        Ok(!call.bytes().await?.is_empty())
+    }
+
+    /// Commits that `head` has and `base` has not whose messages bear trailers of ours.
+    ///
+    /// # Errors
+    /// As `git rev-list`.
+    pub async fn forged(&self, base: CommitId, head: CommitId) -> Result<Vec<CommitId>, GitError> {
+        let format = format!("--format=%H %(trailers:key={LANDING},key={RECORD},separator=%x2C)");
+        let call = self.call().args(["rev-list", "--no-commit-header"]).args([format, head.to_string(), format!("^{base}")]);
+        let listed = call.bytes().await?;
+        let bears = |line: &str| line.split_once(' ').filter(|(_, trailers)| !trailers.is_empty())?.0.parse().ok();
+        Ok(String::from_utf8_lossy(&listed).lines().filter_map(bears).collect())
     }
 
     /// A commit that `head` has and `base` has not, in which one of these paths changed: whatever a later one took away again,

@@ -260,7 +260,8 @@ impl Context<'_> {
         if red().any(|report| of_tip(&report.gate).is_none()) {
             return vec![Record::TipSuspected { attempt }];
         }
-        let findings = red_findings(reports);
+        let mut findings = red_findings(reports);
+        findings.extend(denied(&reviewed.work.handoff, reports));
         if red().all(|report| red_there(&report.gate)) {
             let left = self.turn_left(entry, active);
             return if left { self.revise(entry, active, findings) } else { vec![Record::TipRed { attempt, tip }] };
@@ -479,6 +480,19 @@ impl Context<'_> {
         let random = hash.as_bytes().iter().take(8).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
         self.at.after(Span(random % (most + 1)))
     }
+}
+
+/// Gates of which the worker says that they passed, and that are red here.
+fn denied(handoff: &HandoffReport, reports: &[GateReport]) -> Vec<Finding> {
+    let HandoffReport::Read(handoff) = handoff else { return Vec::new() };
+    let red = |name: &str| reports.iter().any(|report| report.gate.name.as_str() == name && !report.passed());
+    let claimed = handoff.gates.iter().filter(|gate| gate.passed && red(&gate.name));
+    claimed
+        .map(|gate| {
+            let message = format!("the handoff says that gate `{}` passed; on the merge result it is red", gate.name);
+            Finding::new(Severity::Error, "handoff/gate", message)
+        })
+        .collect()
 }
 
 /// Says of the effect that these records close that it has come to nothing, so that the step asks for it again.

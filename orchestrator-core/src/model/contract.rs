@@ -175,6 +175,14 @@ pub struct GateSpec {
     /// Directories of the tree that are kept from one run to the next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cache: Vec<RepoPath>,
+    /// How often it is run again on the same tree when it is red.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rerun: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl GateSpec {

@@ -31,9 +31,18 @@ pub struct GateReport {
     pub tail: String,
     /// How long it ran.
     pub took: Span,
+    /// How it ended before on the same tree, where it was run again: a gate with something here that passed is flaky.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<GateOutcome>,
 }
 
 impl GateReport {
+    /// Whether the gate was red and then green on the same tree.
+    #[must_use]
+    pub fn is_flaky(&self) -> bool {
+        self.passed() && !self.before.is_empty()
+    }
+
     /// Whether the gate was green.
     #[must_use]
     pub fn passed(&self) -> bool {

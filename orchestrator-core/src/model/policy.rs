@@ -144,6 +144,10 @@ pub struct GateRule {
     /// an attempt leaves in them is seen by that attempt alone, until it lands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cache: Vec<RepoPath>,
+    /// How often it is run again on the same tree when it is red, at most 5. One that is green then counts as green, and is named
+    /// as flaky in the record and in the report. Default: 0.
+    #[serde(default)]
+    pub rerun: u32,
 }
 
 fn ten_minutes() -> Span {
@@ -155,7 +159,7 @@ impl GateRule {
     #[must_use]
     pub fn named(&self, name: &GateName) -> GateSpec {
         let (name, run, surface, cache) = (name.clone(), self.run.clone(), self.surface.clone(), self.cache.clone());
-        GateSpec { name, run, surface, timeout: self.timeout, cache }
+        GateSpec { name, run, surface, timeout: self.timeout, cache, rerun: self.rerun }
     }
 }
 
@@ -465,6 +469,9 @@ impl Policy {
         for (name, gate) in &self.gates {
             if gate.run.first().is_none_or(String::is_empty) {
                 return value(format!("gates.{name}.run"), "needs a program, as in `run = [\"cargo\", \"test\"]`".to_owned());
+            }
+            if gate.rerun > 5 {
+                return value(format!("gates.{name}.rerun"), "at most 5: a gate that needs more is no gate".to_owned());
             }
             if gate.timeout.0 == 0 {
                 return value(format!("gates.{name}.timeout"), "must be greater than zero".to_owned());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 
 use crate::{
-    model::{ChangeKind, Finding, Handoff, HandoffReport, Severity},
+    model::{ChangeKind, ClaimedLabel, Finding, Handoff, HandoffReport, Severity},
     port::{ReviewError, ReviewRequest, Reviewer},
 };
 
@@ -57,6 +57,24 @@ fn compare(request: &ReviewRequest, handoff: &Handoff) -> Vec<Finding> {
     for evidence in handoff.evidence.iter().filter(|evidence| !known.contains(evidence.claim.as_str())) {
         let message = format!("the handoff speaks of a claim `{}` that the contract does not have", evidence.claim);
         findings.push(Finding::new(Severity::Warning, "handoff/claim", message));
+    }
+    let gates: BTreeSet<_> = request.contract.gates.iter().map(|gate| gate.name.as_str()).collect();
+    for gate in handoff.gates.iter().filter(|gate| !gates.contains(gate.name.as_str())) {
+        let message = format!("the handoff speaks of a gate `{}` that the contract does not have", gate.name);
+        findings.push(Finding::new(Severity::Warning, "handoff/gate", message));
+    }
+    let artifacts: BTreeSet<_> = request.contract.artifacts.iter().map(ToString::to_string).collect();
+    for artifact in handoff.artifacts.iter().filter(|artifact| !artifacts.contains(&artifact.name)) {
+        let message =
+            format!("the handoff names an artifact `{}` that the contract does not ask for: it was not kept", artifact.name);
+        findings.push(Finding::new(Severity::Warning, "handoff/artifact", message));
+    }
+    let unreasoned = handoff.evidence.iter().filter(|evidence| {
+        evidence.label == ClaimedLabel::Blocked && evidence.note.as_ref().is_none_or(|note| note.trim().is_empty())
+    });
+    for evidence in unreasoned {
+        let message = format!("the handoff says that `{}` is blocked, and not why", evidence.claim);
+        findings.push(Finding::new(Severity::Warning, "handoff/blocked", message));
     }
     if handoff.self_review.as_ref().is_none_or(|text| text.trim().is_empty()) {
         findings.push(Finding::new(Severity::Warning, "handoff/self-review", "the worker did not review its own change"));

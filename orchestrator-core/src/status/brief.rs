@@ -56,7 +56,8 @@ impl Brief {
         let gates = reports.iter().map(|report| {
             let (name, tree) = (&report.gate.name, report.tree.short());
             if report.passed() {
-                return format!("gate `{name}`: green, on tree {tree}");
+                let flaky = if report.is_flaky() { ", and red before on the same: it is flaky" } else { "" };
+                return format!("gate `{name}`: green, on tree {tree}{flaky}");
             }
             let skip = report.tail.chars().count().saturating_sub(MAX_TAIL);
             let tail: String = report.tail.chars().skip(skip).collect();

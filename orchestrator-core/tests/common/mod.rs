@@ -126,3 +126,9 @@ pub(crate) fn ends(outcome: &RunOutcome) -> Vec<String> {
 pub(crate) fn turns(outcome: &RunOutcome) -> usize {
     outcome.records().filter(|record| matches!(record, Record::TurnEnded { .. })).count()
 }
+
+/// Runs a shell script in a directory.
+pub(crate) fn shell(directory: &Path, script: &str) {
+    let status = std::process::Command::new("/bin/sh").args(["-euc", script]).current_dir(directory).status();
+    assert!(status.expect("a shell can be run").success(), "{script}");
+}

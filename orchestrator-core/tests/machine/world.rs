@@ -261,6 +261,7 @@ pub(crate) fn report(gate: GateSpec, tree: TreeId, code: i32) -> GateReport {
         outcome: GateOutcome::Exited { code },
         output: hash,
         tail: String::new(),
+        before: Vec::new(),
         took: Span(1),
     }
 }

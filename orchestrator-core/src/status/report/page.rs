@@ -147,7 +147,14 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
     let record = crate::model::ContentHash::of_json(&landing.acceptance);
     fact("record", format!("sha256:{record}, under contract {}", attempt.contract_hash));
     let acceptance = &landing.acceptance;
-    let gates = acceptance.gates.iter().map(|report| format!("`{}` green in {}", report.gate.name, roughly(report.took)));
+    let gates = acceptance.gates.iter().map(|report| {
+        let flaky = if report.is_flaky() {
+            format!(" (FLAKY: {} red before, on the same tree)", report.before.len())
+        } else {
+            String::new()
+        };
+        format!("`{}` green in {}{flaky}", report.gate.name, roughly(report.took))
+    });
     let gates: Vec<_> = gates.collect();
     let tree = landing.tree.short();
     fact("gates", if gates.is_empty() { "none".to_owned() } else { format!("{}, on tree {tree}", gates.join(", ")) });

@@ -1,0 +1,1 @@
+git switch -qc mine; mkdir -p src; echo a > src/a.txt; git add -A && git commit -qm work

@@ -1,0 +1,1 @@
+mkdir -p src; printf "key AKIA%s\n" ABCDEFGHIJKLMNOP > src/k

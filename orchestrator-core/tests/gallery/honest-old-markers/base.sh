@@ -1,0 +1,1 @@
+mkdir -p src; printf "<<<<<<< this\nis how a conflict looks\n" > src/marked.txt

@@ -1,0 +1,1 @@
+mkdir -p src; ln -s ../../secret src/link; git add -A && git commit -qm work

@@ -1,0 +1,1 @@
+mkdir -p src; echo r > src/README.md

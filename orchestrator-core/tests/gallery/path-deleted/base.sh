@@ -1,0 +1,1 @@
+seq 9 > theirs.txt

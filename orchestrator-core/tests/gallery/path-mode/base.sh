@@ -1,0 +1,1 @@
+echo exit > run.sh

@@ -1,0 +1,1 @@
+mkdir -p src; seq 9 > src/old.txt

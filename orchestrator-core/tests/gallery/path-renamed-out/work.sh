@@ -1,0 +1,1 @@
+git mv src/old.txt other.txt; git add -A && git commit -qm work
