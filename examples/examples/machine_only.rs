@@ -129,7 +129,7 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
                 output: nothing,
                 tail: String::new(),
                 before: Vec::new(),
-        took: Span::secs(1),
+                took: Span::secs(1),
             };
             EventKind::GateRan { effect, report }
         }

@@ -7,6 +7,10 @@ pub mod formats {}
 #[doc = include_str!("day.md")]
 pub mod the_day_as_it_goes {}
 
+#[cfg(feature = "driver")]
+#[doc = include_str!("review.md")]
+pub mod who_looks_and_who_decides {}
+
 #[doc = include_str!("machine.md")]
 pub mod driving_the_machine {}
 

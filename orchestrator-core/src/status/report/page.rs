@@ -259,7 +259,11 @@ fn remains(attempt: &AttemptStory, view: Option<&TaskView>) -> Vec<String> {
     });
     let work = view.and_then(|view| view.kept.get(&attempt.id.number));
     let work = work.map(|place| format!("its work is kept: {place}"));
-    let streams = attempt.kept.iter().map(|kept| format!("{}: {} bytes, sha256:{}", kept.name, kept.size, kept.hash));
+    let streams = attempt
+        .kept
+        .iter()
+        .filter(|kept| kept.size > 0)
+        .map(|kept| format!("{}: {} bytes, sha256:{}", kept.name, kept.size, kept.hash));
     found.chain(silent).chain(work).chain(streams).take(MANY).collect()
 }
 

@@ -80,6 +80,7 @@ pub(super) fn timeline(report: &Report) -> Timeline {
                 AttemptEnd::Rejected { .. } => "rejected",
                 AttemptEnd::Blocked { .. } => "given back",
                 AttemptEnd::Abandoned { .. } => "came to nothing",
+                AttemptEnd::UnderWay if attempt.phases.last().is_some_and(|last| last.what == PhaseKind::Asking) => "waits",
                 AttemptEnd::UnderWay => "goes on",
             };
             rows.push(Row { name, bars, end });
