@@ -13,7 +13,7 @@ mod worker;
 use std::{
     error::Error,
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdout, Command, Output, Stdio},
     sync::Arc,
     time::Duration,
@@ -313,8 +313,10 @@ fn morning(project: &Project) -> Result<()> {
     said(project, &["report", "--html", &page.to_string_lossy()])?;
     let html = std::fs::read_to_string(&page)?;
     assert!(html.contains("<svg") && html.contains("drawn &lt;b&gt;by hand") && !html.contains("<script"), "{html}");
-    if let Ok(copy) = std::env::var("ONE_NIGHT_PAGE") {
-        std::fs::copy(&page, PathBuf::from(copy))?;
+    // To look at the page in a browser, or to keep the ledger.
+    if let Ok(directory) = std::env::var("ONE_NIGHT") {
+        std::fs::copy(&page, Path::new(&directory).join("report.html"))?;
+        std::fs::copy(project.state.join("ledger"), Path::new(&directory).join("ledger"))?;
     }
 
     let record = said(project, &["export", "R5"])?;

@@ -114,7 +114,7 @@ fn tasks_that_did_not_land_are_listed_with_exit_status_3() {
     let output = run(&sandbox, &arguments, &[]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{said}{}", text(&output.stderr));
-    assert!(said.contains("- A (parked): the agent failed: exit status 7: no"), "{said}");
+    assert!(said.contains("- A (held): the agent failed: exit status 7: no"), "{said}");
     assert!(said.contains("- B (waiting): after A"), "{said}");
 }
 
@@ -153,7 +153,7 @@ fn a_question_is_shown_with_its_brief_and_answered_from_another_process() {
         (&["answer", "H1", "approve"], "supervise: H1: `approve` is not among its options: retry, park"),
         (&["answer", "H9", "park"], "supervise: H9: there is no such hold; open are: H1"),
         (&["answer", "9", "park"], "`9` is no hold: write one that is open, such as `H1`"),
-        (&["answer", "H1", "maybe"], "`maybe` is no answer: approve, retry or park"),
+        (&["answer", "H1", "maybe"], "`maybe` is no answer: approve, observed, retry or park"),
     ];
     for (words, why) in refused {
         let (code, said) = call(words);
@@ -166,6 +166,26 @@ fn a_question_is_shown_with_its_brief_and_answered_from_another_process() {
     let (code, said) = call(&["answer", "H1", "park"]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("H1: it was answered before, or has ended by itself; no question is open"), "{said}");
+}
+
+#[test]
+fn of_gits_variables_those_that_name_a_person_count_and_those_that_name_a_repository_do_not() {
+    let (sandbox, arguments) = sandbox(WORK);
+    for key in ["user.name", "user.email"] {
+        git(&sandbox.repo(), &["config", "--unset-all", key]);
+    }
+    let config = sandbox.path().join("person");
+    std::fs::write(&config, "[user]\n\tname = Ada\n\temail = ada@example.org\n").expect("writes");
+    let plan = |config: &Path| {
+        let mut command = Command::new(binary());
+        command.arg("run").args(&arguments).arg("--plan").env("GIT_CONFIG_GLOBAL", config).env("GIT_CONFIG_NOSYSTEM", "1");
+        command.env("GIT_DIR", "/nowhere").env("GIT_INDEX_FILE", "/nowhere/index").current_dir(sandbox.path());
+        let output = command.output().expect("supervise was built");
+        (output.status.code(), text(&output.stderr))
+    };
+    assert_eq!(plan(&config), (Some(0), String::new()));
+    let (code, said) = plan(Path::new("/dev/null"));
+    assert!(code == Some(2) && said.contains("git does not know who you are"), "{said}");
 }
 
 #[test]

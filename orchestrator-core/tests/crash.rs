@@ -233,7 +233,7 @@ fn make(scenario: &Scenario) -> Sandbox {
     let worker = shell_worker(sandbox.path(), "worker", &(scenario.script)(&sandbox));
     let policy = format!(
         "push = \"origin\"\n[agents.worker]\nkind = \"command\"\nrun = {worker:?}\n[gates.fine]\nrun = [\"sh\", \"-c\", \"! test -e other.txt\"]\n\
-         default = true\n[limits]\nbackoff = \"1ms\"\nheartbeat = \"50ms\"\ngrace = \"200ms\"\nattempts = 9\n"
+         default = true\n[limits]\nbackoff = \"1ms\"\nheartbeat = \"50ms\"\ngrace = \"200ms\"\nattempts = 9\nexhausted = \"park\"\n"
     );
     std::fs::write(sandbox.path().join("policy.toml"), policy).expect("writes");
     // The person is in the middle of something.

@@ -3,12 +3,16 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use common::{Live, WORK, answer, builder, ends, make_fifo, pushes, roadmap, sandbox, turns};
 use orchestrator_core::{
     driver::{Command, Inbox, Notice, Orchestrator},
-    model::{ContractKeys, Effect, EndReason, HoldOption, HoldReason, Record, Task},
+    git::{Git, Trusted, UserRepository},
+    model::{
+        Acceptance, AttemptId, ContentHash, ContractKeys, Effect, EndReason, HoldOption, HoldReason, Landing, LandingOutcome, Push,
+        Record, Task, Timestamp,
+    },
     source::TaskList,
     status::TaskState,
 };
@@ -315,6 +319,44 @@ async fn what_a_worker_pushes_past_review_is_a_question_and_no_landing() {
     assert!(hold.question.contains("it was pushed past review"), "{}", hold.question);
     assert!(outcome.records().all(|record| !matches!(record, Record::Landed { .. })));
     assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
+}
+
+#[tokio::test]
+async fn a_landing_is_known_again_by_its_id_and_its_tree_together() {
+    let sandbox = sandbox(&[]);
+    sandbox.publish(&[("a.txt", "a\n")], "one");
+    let program = Git::find().await.expect("git is there");
+    let user = UserRepository::open(program.clone(), &sandbox.repo()).await.expect("opens");
+    let destination = user.destination(&Push::Remote("origin".to_owned())).await.expect("is there");
+    let (target, dir) = ("main".parse().expect("a name"), sandbox.path().join("trusted.git"));
+    let trusted = Trusted::open(user, program, dir, target, destination, &BTreeMap::new()).await.expect("opens");
+    let tip = trusted.fetch_target().await.expect("fetches");
+    let first = git(&sandbox.repo(), &["rev-parse", "main~1"]).parse().expect("an id");
+    let (now, before) = (trusted.tree_of(tip).await.expect("a tree"), trusted.tree_of(first).await.expect("a tree"));
+    let landing = |tree| {
+        let attempt: AttemptId = "A#1".parse().expect("an id");
+        let acceptance = Acceptance {
+            version: 1,
+            attempt: attempt.clone(),
+            contract: ContentHash::of(b""),
+            head: first,
+            tip,
+            tree,
+            reviews: Vec::new(),
+            gates: Vec::new(),
+            artifacts: Vec::new(),
+            residual_risks: Vec::new(),
+            approvals: Vec::new(),
+            waivers: Vec::new(),
+            observations: Vec::new(),
+        };
+        let (id, subject) = ("run/A#1/7".to_owned(), "A: anything".to_owned());
+        Landing { id, attempt, subject, head: first, tip, tree, acceptance, at: Timestamp(1_000_000) }
+    };
+    let landed = trusted.land(&landing(now)).await.expect("can be tried");
+    assert!(matches!(landed, LandingOutcome::Landed { .. }), "{landed:?}");
+    assert_eq!(trusted.land(&landing(now)).await.expect("can be tried"), landed, "done once, and found again");
+    assert_eq!(trusted.land(&landing(before)).await.expect("can be tried"), LandingOutcome::TipMoved, "another tree is another");
 }
 
 #[tokio::test]

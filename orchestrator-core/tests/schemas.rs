@@ -2,7 +2,7 @@
 
 use orchestrator_core::{
     Handoff, Policy, Snapshot,
-    model::{Contract, ContractKeys},
+    model::{AgentOpinion, Contract, ContractKeys},
 };
 use schemars::{JsonSchema, schema_for};
 
@@ -28,6 +28,11 @@ fn the_contracts_keys() {
 #[test]
 fn the_contract() {
     insta::assert_snapshot!(schema::<Contract>());
+}
+
+#[test]
+fn what_a_reviewing_agent_answers() {
+    insta::assert_snapshot!(schema::<AgentOpinion>());
 }
 
 #[test]

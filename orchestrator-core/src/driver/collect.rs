@@ -143,9 +143,8 @@ impl World {
         }
         // Up to where the target is now: what was merged from it is ours.
         for commit in trusted.forged(own, head).await?.into_iter().take(5) {
-            let message =
-                format!("commit {} bears a trailer that only a landing bears: take it out of the message", commit.short());
-            findings.push(Finding::new(Severity::Error, "commit/trailer", message));
+            let message = format!("commit {} bears a trailer that only a landing bears; there it means nothing", commit.short());
+            findings.push(Finding::new(Severity::Warning, "commit/trailer", message));
         }
         if !workspace.on_branch() {
             let message = format!("the worktree is not on `{branch}`: what is elsewhere does not count");

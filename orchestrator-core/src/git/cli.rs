@@ -337,4 +337,26 @@ mod tests {
         assert!(parse_version("git version 2.9.5").is_some_and(|old| old < MINIMUM_VERSION));
         assert_eq!(parse_version("hg 6"), None);
     }
+
+    #[tokio::test]
+    async fn the_oldest_version_that_is_enough_is_enough() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let GitVersion(major, minor, patch) = MINIMUM_VERSION;
+        for (patch, fits) in [(patch, true), (patch - 1, false)] {
+            let program = directory.path().join(format!("git-{patch}"));
+            std::fs::write(&program, format!("#!/bin/sh\necho git version {major}.{minor}.{patch}\n")).expect("writes");
+            std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("can be run");
+            let found = Git::at(&program).await;
+            assert_eq!(found.is_ok(), fits, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_named_by_its_command() {
+        let git = Git { program: "git".into(), version: MINIMUM_VERSION, environment: BTreeMap::new() };
+        let verb = |arguments: &[&str]| git.call(Path::new("/")).args(arguments.iter().copied()).verb();
+        assert_eq!(verb(&["--git-dir=/x", "-c", "core.bare=false", "read-tree", "-m"]), "read-tree");
+        assert_eq!(verb(&["version"]), "version");
+        assert_eq!(verb(&["-c", "a=b"]), "");
+    }
 }
