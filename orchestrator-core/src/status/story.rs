@@ -8,8 +8,7 @@ use serde::Serialize;
 use super::snapshot::EvidenceView;
 use crate::model::{
     Answer, Approval, AttemptId, BackendName, CommitId, ContentHash, Contract, Effect, EffectId, Evidence, Finding, GateReport,
-    Hold, HoldId, HoldReason, KeptArtifact, Landing, Opinion, PackageName, Record, Review, Severity, TaskId, Timestamp, Usage,
-    Verdict,
+    Hold, HoldId, HoldReason, KeptArtifact, Landing, PackageName, Record, Review, TaskId, Timestamp, Usage, Verdict,
 };
 
 /// One task with all that happened to it, over all runs.
@@ -380,21 +379,5 @@ impl Fold {
             let at = task.holds.iter().position(|story| story.hold.id == id)?;
             Some((task, at))
         })
-    }
-}
-
-/// What reviewers said, in short: for a page, not for a decision.
-pub(super) fn said(review: &Review) -> String {
-    match &review.opinion {
-        Opinion::Unavailable { reason } => format!("could not look: {reason}"),
-        Opinion::Looked { findings } if findings.is_empty() => "nothing found".to_owned(),
-        Opinion::Looked { findings } => {
-            let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-            let counts = [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Note, "note")];
-            let counts = counts.map(|(severity, name)| (count(severity), name));
-            let words: Vec<_> =
-                counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
-            words.join(", ")
-        }
     }
 }

@@ -5,8 +5,8 @@ use super::{
     timeline::{Timeline, timeline},
 };
 use crate::{
-    model::{Opinion, Span, Timestamp},
-    status::{AttemptEnd, AttemptStory, EvidenceView, HoldView, TaskState, TaskStory, TaskView, story::said},
+    model::{Opinion, Review, Severity, Span, Timestamp},
+    status::{AttemptEnd, AttemptStory, EvidenceView, HoldView, TaskState, TaskStory, TaskView},
 };
 
 /// Of changed or named things, so many are listed.
@@ -269,6 +269,22 @@ fn remains(attempt: &AttemptStory, view: Option<&TaskView>) -> Vec<String> {
 
 fn attempts(report: &Report) -> impl Iterator<Item = (&TaskStory, &AttemptStory)> {
     report.tasks.iter().flat_map(|task| task.attempts.iter().map(move |attempt| (task, attempt)))
+}
+
+/// What reviewers said, in short.
+fn said(review: &Review) -> String {
+    match &review.opinion {
+        Opinion::Unavailable { reason } => format!("could not look: {reason}"),
+        Opinion::Looked { findings } if findings.is_empty() => "nothing found".to_owned(),
+        Opinion::Looked { findings } => {
+            let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+            let counts = [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Note, "note")];
+            let counts = counts.map(|(severity, name)| (count(severity), name));
+            let words: Vec<_> =
+                counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
+            words.join(", ")
+        }
+    }
 }
 
 /// With a full stop, unless it ends otherwise.
