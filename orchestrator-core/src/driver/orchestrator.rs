@@ -22,6 +22,7 @@ use crate::{
     model::{Checkout, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap, TaskId, Timestamp},
     port::{Epoch, Ledger, Opening, Sequence},
     process::kill_marked,
+    review::AgentReviewer,
     status::Snapshot,
 };
 
@@ -125,6 +126,7 @@ impl Orchestrator {
                     .send(Notice::Warning(format!("{survivors} processes of an earlier run were still alive, and were stopped"))),
             );
         }
+        self.world.panel.iter().for_each(AgentReviewer::clear);
         let (first, checkout) = (self.world.opened(self.wait), self.world.checkout().await?);
         let span = tracing::info_span!("run", id = %self.world.run);
         let mut running = Running::new(self);

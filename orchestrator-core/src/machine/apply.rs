@@ -505,27 +505,33 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
                 attempt.approvals.push(format!("{}: {} approved by {who}{why}", hold.id, hold.question));
             }
             if let Some(answer) = answer {
-                let named = |item: &&HoldItem| answer.items.is_empty() || answer.items.contains(&item.what.to_string());
-                match answer.option {
-                    HoldOption::Approve => attempt.waivers.extend(hold.items.iter().filter(named).map(|item| Waiver {
-                        item: item.clone(),
-                        hold: hold.id,
-                        by: answer.by.clone(),
-                        why: answer.note.clone(),
-                        at,
-                    })),
-                    HoldOption::Observed => {
+                match (answer.option, &hold.about) {
+                    (HoldOption::Approve, _) => attempt.waivers.extend(waivers(hold, answer, at)),
+                    (HoldOption::Observed, _) => {
                         let head = attempt.head;
-                        let seen = hold.items.iter().filter(named).filter_map(|item| observed(&item.what, head?, hold, answer, at));
+                        let seen = named(hold, answer).filter_map(|item| observed(&item.what, head?, hold, answer, at));
                         attempt.observations.extend(seen);
                     }
-                    HoldOption::Retry if matches!(hold.about, HoldReason::Repeated { .. }) => attempt.advice = note,
-                    HoldOption::Retry | HoldOption::Park => {}
+                    (HoldOption::Retry, HoldReason::Repeated { .. }) => attempt.advice = note,
+                    (HoldOption::Retry, HoldReason::Review) => active.step.review_again(),
+                    (HoldOption::Retry | HoldOption::Park, _) => {}
                 }
             }
             Phase::Active(active)
         }
     }
+}
+
+/// The items that an answer is about: those that it names, or all.
+fn named<'a>(hold: &'a Hold, answer: &'a Answer) -> impl Iterator<Item = &'a HoldItem> {
+    hold.items.iter().filter(|item| answer.items.is_empty() || answer.items.contains(&item.what.to_string()))
+}
+
+/// What an approval waives.
+pub(super) fn waivers(hold: &Hold, answer: &Answer, at: Timestamp) -> Vec<Waiver> {
+    let (by, why) = (&answer.by, &answer.note);
+    let waiver = |item: &HoldItem| Waiver { item: item.clone(), hold: hold.id, by: by.clone(), why: why.clone(), at };
+    named(hold, answer).map(waiver).collect()
 }
 
 /// That a person has seen a claim hold.

@@ -1,6 +1,7 @@
 //! What follows from the end of each effect: the consequences that [`decide`](super::decide) draws.
 
 use super::{
+    apply::waivers,
     decide::{Context, IllegalEvent},
     plan,
     state::{Active, TaskEntry, Then},
@@ -10,7 +11,7 @@ use super::{
 use crate::model::{
     Acceptance, Answer, Candidate, Checkout, Collected, ContentHash, EffectId, Finding, GateReport, GateSpec, HandoffReport, Hold,
     HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Question, Record, Review, Severity, Span,
-    StopReason, Submission, TaskId, Timestamp, TurnOutcome, Verdict, WhenExhausted,
+    StopReason, Submission, TaskId, Timestamp, TurnOutcome, Verdict, Waiver, WhenExhausted,
 };
 
 impl Context<'_> {
@@ -93,34 +94,31 @@ impl Context<'_> {
     }
 
     pub(super) fn reviewed(&self, effect: EffectId, reviews: Vec<Review>) -> Result<Vec<Record>, IllegalEvent> {
-        let mut unavailable = false;
-        let mut records = self.closing_step(effect, |entry, active| {
+        self.closing_step(effect, |entry, active| {
             let Step::Review { work, .. } = &active.step else { return None };
-            let attempt = &active.attempt;
-            let case = HeadCase { work, reviews: &reviews, waivers: &attempt.waivers, rejections: &entry.rejections };
-            let verdict = head_verdict(&case, self.policy);
-            let said = Record::Reviewed { attempt: attempt.id.clone(), reviews };
-            let follows = match verdict {
-                Verdict::Accept => Vec::new(),
-                Verdict::Revise { findings } => self.revise(entry, active, findings),
-                Verdict::Reject { reason, retry: false, .. } => self.hold_blocked(active, &reason),
-                Verdict::Reject { reason, .. } => self.try_again(entry, active, &reason),
-                Verdict::Escalate(question) => {
-                    unavailable = question.about == HoldReason::Review;
-                    let asked = self.ask(&attempt.id.task, *question);
-                    if unavailable {
-                        return Some(vec![asked]);
-                    }
-                    vec![asked]
-                }
-            };
+            let follows = self.judge_head(entry, active, work, &reviews, &active.attempt.waivers);
+            let said = Record::Reviewed { attempt: active.attempt.id.clone(), reviews };
             Some([said].into_iter().chain(follows).collect())
-        })?;
-        // Nothing was reviewed: when the person has answered, the same review is due again.
-        if unavailable {
-            still_due(&mut records);
+        })
+    }
+
+    /// What follows from what reviewers said; nothing where the head is good enough to be merged.
+    fn judge_head(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        work: &Submission,
+        reviews: &[Review],
+        waivers: &[Waiver],
+    ) -> Vec<Record> {
+        let case = HeadCase { work, reviews, waivers, rejections: &entry.rejections };
+        match head_verdict(&case, self.policy) {
+            Verdict::Accept => Vec::new(),
+            Verdict::Revise { findings } => self.revise(entry, active, findings),
+            Verdict::Reject { reason, retry: false, .. } => self.hold_blocked(active, &reason),
+            Verdict::Reject { reason, .. } => self.try_again(entry, active, &reason),
+            Verdict::Escalate(question) => vec![self.ask(&active.attempt.id.task, *question)],
         }
-        Ok(records)
     }
 
     pub(super) fn merged(
@@ -332,6 +330,7 @@ impl Context<'_> {
             Some(note) => format!("parked by a person: {note}"),
             None => "parked by a person".to_owned(),
         };
+        let waived = waivers(&held.hold, &answer, self.at);
         let said = Record::HoldAnswered { hold, answer: Some(answer), at: self.at };
         match (option, &held.then) {
             // The same session has been told twice: another begins, with what the person says.
@@ -339,6 +338,14 @@ impl Context<'_> {
                 let why = again.unwrap_or_else(|| "another attempt is to be made".to_owned());
                 let ended = self.attempt_ended(active, &format!("a person says: {why}"), true, None);
                 [said, ended].into()
+            }
+            // What the others found was not looked at as long as one could not look.
+            (HoldOption::Approve, Then::Resume(active)) if held.hold.about == HoldReason::Review => {
+                let again = active.step.reviewed().map(|reviewed| {
+                    let waivers = [active.attempt.waivers.clone(), waived].concat();
+                    self.judge_head(entry, active, &reviewed.work, &reviewed.reviews, &waivers)
+                });
+                [said].into_iter().chain(again.into_iter().flatten()).collect()
             }
             (HoldOption::Approve | HoldOption::Observed | HoldOption::Retry, _) => vec![said],
             (HoldOption::Park, Then::Resume(active)) => [said].into_iter().chain(self.give_up(active, parked)).collect(),

@@ -123,6 +123,14 @@ pub struct Checked {
 }
 
 impl Step {
+    /// Back to the reviewers, where they have spoken already.
+    pub(super) fn review_again(&mut self) {
+        if let Self::Merge { reviewed, .. } = self {
+            let (turn, work) = (reviewed.turn, Box::new(reviewed.work.clone()));
+            *self = Self::Review { asked: Asked::Due, turn, work };
+        }
+    }
+
     /// The effect that the step waits for.
     #[must_use]
     pub fn asked(&self) -> Asked {

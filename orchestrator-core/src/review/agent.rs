@@ -63,6 +63,12 @@ impl AgentReviewer {
         self
     }
 
+    /// Removes what a look left behind that was cut off.
+    pub(crate) fn clear(&self) {
+        // There is none, most often; and what stays is in nobody's way.
+        drop(std::fs::remove_dir_all(&self.room));
+    }
+
     /// Looks, and says what it cost; all that goes wrong is an opinion.
     pub async fn look(&self, request: &ReviewRequest) -> Review {
         let mut usage = Usage::default();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::snapshot::EvidenceView;
 use crate::model::{
     Answer, Approval, AttemptId, BackendName, CommitId, ContentHash, Contract, Effect, EffectId, Evidence, Finding, GateReport,
-    Hold, HoldId, HoldReason, KeptArtifact, Landing, PackageName, Record, Review, TaskId, Timestamp, Usage, Verdict,
+    Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Landing, PackageName, Record, Review, TaskId, Timestamp, Usage, Verdict,
 };
 
 /// One task with all that happened to it, over all runs.
@@ -299,8 +299,9 @@ impl Fold {
                 if let Some((task, at_hold)) = self.hold(*hold) {
                     let story = &mut task.holds[at_hold];
                     (story.answer, story.ended) = (answer.clone(), Some(at));
-                    let next =
-                        if matches!(story.hold.about, HoldReason::Review) { PhaseKind::Reviewing } else { PhaseKind::Landing };
+                    let again = story.answer.as_ref().is_some_and(|answer| answer.option == HoldOption::Retry);
+                    let reviewed = again && story.hold.about == HoldReason::Review;
+                    let next = if reviewed { PhaseKind::Reviewing } else { PhaseKind::Landing };
                     if let Some(attempt) = task.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
                         attempt.enter(next, at);
                     }

@@ -3,8 +3,8 @@
 use orchestrator_core::{
     machine::{Phase, Then, wake_at},
     model::{
-        Acceptance, Answer, Ask, Collected, Effect, EventKind, Finding, HoldId, HoldOption, HoldReason, Item, LandingOutcome,
-        MergeFailure, Policy, Reading, Record, Review, Severity, Task, Timestamp,
+        Acceptance, AgentReview, Answer, Ask, Collected, Effect, EventKind, Finding, HoldId, HoldOption, HoldReason, Item,
+        LandingOutcome, MergeFailure, Opinion, Policy, Reading, Record, Review, Severity, Task, Timestamp, Usage,
     },
 };
 
@@ -192,4 +192,39 @@ fn nobody_answering_is_no_answer_and_the_person_is_asked_again() {
     assert!(world.now >= since.0 + 3 * 3_600_000, "an hour between them");
     assert!(matches!(&world.state.tasks()[0].phase, Phase::Held(held) if matches!(held.then, Then::Wait(_))), "and still it asks");
     assert_eq!(world.state.ended(), None);
+}
+
+/// A head on which one reviewer could not look, and others found this; the person was asked.
+fn half_reviewed(findings: &[Finding]) -> World {
+    let mut world = patient(policy("[reviewers]\nagents = [\"a\"]\ncount = 1"), vec![task("A", "")]);
+    until(&mut world, |what| matches!(what, Effect::Review { .. }));
+    let head = world.state.tasks()[0].active().and_then(|active| active.step.submission()).expect("there is work").head;
+    let by_agent = Some(AgentReview { agent: "a".parse().expect("a name"), usage: Usage { usd: 2.0, ..Usage::default() } });
+    let away = Opinion::Unavailable { reason: "no route".to_owned() };
+    let reviews = vec![review(head, findings.to_vec()), Review { by_agent, ..Review::new("agent/a", head, away.clone()) }];
+    let reviews = if findings.is_empty() { reviews } else { [reviews, vec![Review::new("far", head, away)]].concat() };
+    let like = Effect::Review { attempt: "A#1".parse().expect("an id"), head };
+    world.answer(&like, |effect| EventKind::Reviewed { effect, reviews });
+    assert_eq!(about(&world), Some(&HoldReason::Review));
+    assert!(world.state.tasks()[0].spent.usd >= 2.0, "what the agent did was paid for");
+    world
+}
+
+#[test]
+fn without_a_reviewer_it_goes_on_as_the_others_say_and_nobody_is_asked_twice() {
+    let mut world = half_reviewed(&[]);
+    say(&mut world, Answer::new(HoldId(1), HoldOption::Approve).with_name("ada"));
+    assert!(world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Merge { .. })), "{:?}", world.open_effects());
+    to_the_end(&mut world);
+    assert_eq!(accepted(&world).waivers[0].item.what, Item::Reviewer("agent/a".to_owned()));
+
+    let mut world = half_reviewed(&[objection()]);
+    say(&mut world, Answer::new(HoldId(1), HoldOption::Approve));
+    let next = world.open_effects();
+    assert!(matches!(&next[0].1, Effect::RunTurn { ask: Ask::Revise { findings }, .. } if *findings == [objection()]), "{next:?}");
+
+    let mut world = half_reviewed(&[]);
+    say(&mut world, Answer::new(HoldId(1), HoldOption::Retry));
+    assert!(world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Review { .. })), "{:?}", world.open_effects());
+    world.check();
 }

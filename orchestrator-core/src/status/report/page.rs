@@ -161,7 +161,8 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
     // Who says the same stands together.
     let mut reviews: Vec<(String, Vec<&str>)> = Vec::new();
     for review in &acceptance.reviews {
-        let said = said(review);
+        // An agent's word is an opinion, whatever it says.
+        let said = said(review) + if review.by_agent.is_some() { " (an opinion: proxy)" } else { "" };
         match reviews.iter_mut().find(|(known, _)| *known == said) {
             Some((_, names)) => names.push(&review.reviewer),
             None => reviews.push((said, vec![&review.reviewer])),
