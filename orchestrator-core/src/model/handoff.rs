@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::clean;
+
 /// The largest handoff that is read, in bytes.
 pub const MAX_HANDOFF: u64 = 1 << 20;
 
@@ -178,12 +180,6 @@ impl Handoff {
             [Some(claim), note.as_mut()].into_iter().flatten().for_each(&mut f);
         }
     }
-}
-
-/// Text from outside without control characters, newlines and tabs excepted.
-#[must_use]
-pub fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 
 #[cfg(test)]

@@ -24,8 +24,7 @@ pub use event::{Collected, Effect, Event, EventKind, Opened, Reading, Record, Ro
 pub use evidence::{Evidence, GateOutcome, GateReport, Label, Observation};
 pub use glob::{InvalidPattern, Pattern};
 pub use handoff::{
-    ClaimedArtifact, ClaimedEvidence, ClaimedGate, ClaimedLabel, HANDOFF_VERSION, Handoff, HandoffError, HandoffStatus,
-    MAX_HANDOFF, clean,
+    ClaimedArtifact, ClaimedEvidence, ClaimedGate, ClaimedLabel, HANDOFF_VERSION, Handoff, HandoffError, HandoffStatus, MAX_HANDOFF,
 };
 pub use hold::{Answer, EndReason, Hold, HoldItem, HoldOption, HoldReason, Item, Question, RunMode, Waiver};
 pub use id::{
@@ -44,4 +43,6 @@ pub use review::{
     AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion, Review, Severity, Submission,
     Verdict,
 };
+pub use text::clean;
+pub(crate) use text::fenced;
 pub use turn::{Ask, Pulse, StopReason, TurnOutcome, TurnSight, Usage};

@@ -1,4 +1,4 @@
-//! Types whose one form outside of memory is text.
+//! Text from outside, and types whose one form outside of memory is text.
 
 /// Serde and schema for types that have `Display` and `FromStr`: a string, checked when it is read.
 macro_rules! text_form {
@@ -28,3 +28,28 @@ macro_rules! text_form {
 }
 
 pub(super) use text_form;
+
+/// Text from outside without control characters, newlines and tabs excepted.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+/// Text between two lines of backticks, more of them than it holds anywhere.
+pub(crate) fn fenced(text: &str) -> String {
+    let text = clean(text);
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{}\n{fence}\n", text.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_is_longer_than_anything_within() {
+        assert_eq!(fenced("a\n````\nb"), "`````text\na\n````\nb\n`````\n");
+        assert_eq!(fenced("plain"), "```text\nplain\n```\n");
+    }
+}

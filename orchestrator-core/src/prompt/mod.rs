@@ -8,7 +8,7 @@ pub use review::{ReviewContext, review_prompt};
 
 use std::{fmt::Write as _, path::Path};
 
-use crate::model::{Ask, AttemptId, CommitId, Contract, Finding, Obstacle, Pattern, Predecessor};
+use crate::model::{Ask, AttemptId, CommitId, Contract, Finding, Obstacle, Pattern, Predecessor, fenced};
 
 /// All that a prompt is made from.
 #[derive(Debug, Clone, Copy)]
@@ -195,23 +195,4 @@ fn handoff(text: &mut String, context: &PromptContext<'_>) {
 
 fn one_line(text: &str) -> String {
     crate::model::clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Text between two lines of backticks, more of them than it holds anywhere.
-fn fenced(text: &str) -> String {
-    let text = crate::model::clean(text);
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest.max(2) + 1);
-    format!("{fence}text\n{}\n{fence}\n", text.trim_end())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fence_is_longer_than_anything_within() {
-        assert_eq!(fenced("a\n````\nb"), "`````text\na\n````\nb\n`````\n");
-        assert_eq!(fenced("plain"), "```text\nplain\n```\n");
-    }
 }

@@ -2,8 +2,8 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use super::{fenced, one_line, rules};
-use crate::model::{AttemptId, Contract, Finding, HandoffReport, Submission};
+use super::{one_line, rules};
+use crate::model::{AttemptId, Contract, Finding, HandoffReport, Submission, fenced};
 
 /// The longest difference that is shown in the prompt itself, in bytes.
 const MAX_DIFF: usize = 64 << 10;
@@ -46,8 +46,9 @@ pub fn review_prompt(context: &ReviewContext<'_>) -> String {
         one_line(&contract.title)
     );
     let _ = writeln!(text, "{}", fenced(if contract.text.trim().is_empty() { "(no description)" } else { &contract.text }));
-    text.push_str("This is what its worker was told to keep:\n\n");
-    rules(&mut text, contract);
+    let mut told = String::new();
+    rules(&mut told, contract);
+    let _ = write!(text, "This is what its worker was told:\n\n{}", fenced(&told));
     claims(&mut text, work);
     let listed = |findings: &[Finding]| {
         let lines: Vec<_> = findings.iter().map(|finding| format!("[{}] {finding}", finding.id())).collect();

@@ -6,6 +6,7 @@ use super::{
     page::Block,
     timeline::{KINDS, Timeline, word},
 };
+use crate::model::fenced;
 
 /// Characters of a timeline's row.
 const WIDTH: usize = 72;
@@ -45,13 +46,6 @@ fn line(text: &str) -> String {
         }
     }
     safe
-}
-
-fn fenced(text: &str) -> String {
-    let text = crate::model::clean(text);
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest.max(2) + 1);
-    format!("{fence}text\n{}\n{fence}\n", text.trim_end())
 }
 
 fn drawn(timeline: &Timeline) -> String {
