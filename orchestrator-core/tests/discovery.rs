@@ -33,7 +33,7 @@ async fn odd(script: &str, expected: Observation, meanwhile: impl FnOnce(&Sandbo
     });
     let (attempt, what) = seen.await;
     assert_eq!(what, expected, "{attempt}");
-    fs::write(&fifo, "go\n").expect("lets it go");
+    common::let_go(&fifo).await;
     let outcome = live.end().await;
     (sandbox, outcome)
 }
@@ -82,13 +82,13 @@ async fn commits_that_were_rewritten_are_named_and_the_last_count() {
     // The first commit must have been seen before it is gone.
     let base = git(&sandbox.remote(), &["rev-parse", "main"]);
     live.recorded(|record| matches!(record, Record::HeadSeen { head, .. } if head.to_string() != base)).await;
-    fs::write(&fifo, "go\n").expect("lets it go");
+    common::let_go(&fifo).await;
     let seen = live.until(|notice| match notice {
         Notice::Observed { what, .. } => Some(*what),
         _ => None,
     });
     assert_eq!(seen.await, Observation::Rewritten);
-    fs::write(&fifo, "go\n").expect("lets it go");
+    common::let_go(&fifo).await;
     let outcome = live.end().await;
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
     assert_eq!(sandbox.remote_file("A.txt"), "b");

@@ -138,7 +138,7 @@ async fn drain_from_another_process_finishes_what_runs_and_starts_nothing() {
     live.recorded(|record| matches!(record, Record::Requested { what: Effect::RunTurn { .. }, .. })).await;
     Inbox::of(&sandbox.state()).post(&Command::Mode(RunMode::Drain)).expect("posts");
     live.recorded(|record| matches!(record, Record::ModeSet(RunMode::Drain))).await;
-    fs::write(&fifo, "go").expect("lets it go");
+    common::let_go(&fifo).await;
     let outcome = live.end().await;
     assert_eq!(outcome.report.ended, EndReason::Drained);
     assert_eq!((outcome.task("A").state, outcome.task("B").state), (TaskState::Landed, TaskState::Waiting));

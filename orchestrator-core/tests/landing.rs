@@ -111,7 +111,7 @@ async fn a_task_that_mends_a_red_target_lands_and_frees_the_lane() {
     );
     let mut live = Live::start(&sandbox, builder(&sandbox, &script, NOT_BAD)).await;
     live.recorded(|record| matches!(record, Record::HoldOpened { hold } if matches!(hold.about, HoldReason::TipRed { .. }))).await;
-    std::fs::write(&fifo, "go").expect("lets it go");
+    common::let_go(&fifo).await;
     let outcome = live.end().await;
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
     assert_eq!(sandbox.remote_subjects()[..2], ["A: Task A", "B: Task B"]);
@@ -179,7 +179,7 @@ async fn changed_meanwhile(sandbox: &Sandbox, script: &str, change: impl FnOnce(
     live.until(|notice| matches!(notice, Notice::Activity { text, .. } if text == "waits").then_some(())).await;
     change(sandbox);
     live.recorded(|record| matches!(record, Record::RoadmapRead(_) | Record::RoadmapRefused { .. })).await;
-    std::fs::write(&fifo, "go").expect("lets it go");
+    common::let_go(&fifo).await;
     live.end().await
 }
 

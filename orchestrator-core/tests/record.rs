@@ -86,6 +86,28 @@ async fn a_branch_as_it_was_landed_is_whole_and_each_alteration_is_named() {
 }
 
 #[tokio::test]
+async fn what_a_person_waived_lands_as_it_is_with_their_name_in_the_record() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = "echo x > beside.txt; echo A > A.txt; git add .; git diff --cached --quiet || commit work; handoff done";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson, "it was told, and did not mend it");
+    let mut live = Live::start(&sandbox, builder(&sandbox, script, "")).await;
+    live.recorded(|record| matches!(record, Record::RunOpened { .. })).await;
+    let said = answer(1, HoldOption::Approve, Some("it may stay there")).with_name("Ada");
+    assert!(live.handle.answer(said).await);
+    let outcome = live.end().await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(sandbox.remote_file("beside.txt"), "x");
+    let report = Report::of(outcome.entries.iter().map(|entry| (entry.at, &entry.record)), None).expect("it fits").to_markdown();
+    assert!(
+        report.contains("(paths/contract: beside.txt: not among the allowed paths) by Ada: it may stay there (H1)"),
+        "{report}"
+    );
+    let found = verified(&sandbox, None).await;
+    assert!(found.is_whole(), "{found:#?}");
+}
+
+#[tokio::test]
 async fn what_a_record_names_must_be_there() {
     let (sandbox, outcome) = two_landed().await;
     let report = outcome.records().find_map(|record| match record {

@@ -21,8 +21,9 @@ use crate::{
     git::{GitError, Merge, Trusted, Workspaces},
     machine::{Phase, State, check_roadmap},
     model::{
-        AttemptId, BackendName, Candidate, CommitId, Contract, Effect, EffectId, EventKind, Finding, GateSpec, Landing,
-        LandingOutcome, MergeFailure, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity, Submission, TaskId, TreeId,
+        AttemptId, BackendName, Candidate, CommitId, Contract, Effect, EffectId, EventKind, Finding, FindingId, GateSpec, Item,
+        Landing, LandingOutcome, MergeFailure, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity, Submission, TaskId,
+        TreeId,
     },
     port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource, TurnInput},
     review::{AgentReviewer, path_findings},
@@ -68,7 +69,7 @@ pub(super) enum Job {
     Stop { turn: EffectId },
     Collect { attempt: AttemptId, contract: Contract, base: CommitId, turn: u32 },
     Review(Box<ReviewRequest>),
-    Merge { attempt: AttemptId, contract: Contract, head: CommitId },
+    Merge { attempt: AttemptId, contract: Contract, head: CommitId, waived: Vec<FindingId> },
     Gate { attempt: AttemptId, tree: TreeId, gate: GateSpec },
     CheckTip { tip: CommitId, gate: GateSpec },
     Land { landing: Box<Landing> },
@@ -118,7 +119,13 @@ impl World {
                 Job::Review(Box::new(self.review_request(&active.attempt, work).with_before(before.clone())))
             }
             Effect::Merge { attempt, head } => {
-                Job::Merge { attempt: attempt.clone(), contract: active(attempt)?.attempt.contract.clone(), head: *head }
+                let known = &active(attempt)?.attempt;
+                let waived = known.waivers.iter().filter_map(|waiver| match waiver.item.what {
+                    Item::Finding(id) => Some(id),
+                    Item::Claim(_) | Item::Reviewer(_) => None,
+                });
+                let (waived, contract) = (waived.collect(), known.contract.clone());
+                Job::Merge { attempt: attempt.clone(), contract, head: *head, waived }
             }
             Effect::RunGate { attempt, tree, gate } => Job::Gate { attempt: attempt.clone(), tree: *tree, gate: gate.clone() },
             Effect::CheckTip { tip, gate, .. } => Job::CheckTip { tip: *tip, gate: gate.clone() },
@@ -193,8 +200,8 @@ impl World {
                 EventKind::Collected { effect, result, kept }
             }
             Job::Review(request) => EventKind::Reviewed { effect, reviews: self.review(*request).await },
-            Job::Merge { attempt, contract, head } => {
-                let result = self.merge(&attempt, &contract, head).await;
+            Job::Merge { attempt, contract, head, waived } => {
+                let result = self.merge(&attempt, &contract, head, &waived).await;
                 EventKind::Merged { effect, result }
             }
             Job::Gate { attempt, tree, gate } => {
@@ -284,7 +291,13 @@ impl World {
         reviews
     }
 
-    async fn merge(&self, attempt: &AttemptId, contract: &Contract, head: CommitId) -> Result<Candidate, MergeFailure> {
+    async fn merge(
+        &self,
+        attempt: &AttemptId,
+        contract: &Contract,
+        head: CommitId,
+        waived: &[FindingId],
+    ) -> Result<Candidate, MergeFailure> {
         let impossible = |error: &dyn std::error::Error| MergeFailure::Impossible { reason: with_source(error) };
         let tip = self.trusted.fetch_target().await.map_err(|error| match error {
             GitError::Unreachable { why, .. } => MergeFailure::Unreachable { reason: why },
@@ -296,6 +309,7 @@ impl World {
         };
         let changes = self.trusted.changes(tip, merged).await.map_err(|error| impossible(&error))?;
         let mut findings = path_findings(contract, &changes);
+        findings.retain(|finding| !waived.contains(&finding.id()));
         if changes.is_empty() {
             if self.trusted.contains(tip, head).await.map_err(|error| impossible(&error))? {
                 return Err(MergeFailure::PastReview { tip });

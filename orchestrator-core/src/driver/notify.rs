@@ -64,12 +64,13 @@ impl Message {
 }
 
 impl World {
-    /// Runs the policy's command. That it fails is told, and stops nothing.
-    pub(super) async fn tell_person(self: Arc<Self>, message: Message, notices: broadcast::Sender<Notice>) {
+    /// Runs the policy's command for the record of this number. That it fails is told, and stops nothing.
+    pub(super) async fn tell_person(self: Arc<Self>, message: Message, number: u64, notices: broadcast::Sender<Notice>) {
         let Some((program, arguments)) = self.policy.notify.run.split_first() else { return };
         let mut line = serde_json::to_vec(&message).expect("our own data has string keys and serialises");
         line.push(b'\n');
-        let spawn = Spawn::new(program, "/").args(arguments).envs(&self.environment).marked(format!("{}notify", self.mark));
+        let spawn =
+            Spawn::new(program, "/").args(arguments).envs(&self.environment).marked(format!("{}notify.{number}.", self.mark));
         let why = match run_to_end(spawn, &line, DEADLINE, KEPT).await {
             Ok(finished) => match finished.exit {
                 Some(Exit::Code(0)) => return,

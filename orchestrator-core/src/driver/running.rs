@@ -151,7 +151,7 @@ impl Running {
             if !core.world.policy.notify.run.is_empty()
                 && let Some(message) = Message::of(&record, &core.state)
             {
-                self.telling.spawn(Arc::clone(&core.world).tell_person(message, core.notices.clone()));
+                self.telling.spawn(Arc::clone(&core.world).tell_person(message, sequence.0, core.notices.clone()));
             }
             drop(core.notices.send(Notice::Recorded(Arc::new(LedgerEntry { sequence, at, record }))));
             tracing::debug!(sequence = sequence.0, "recorded");

@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::{
     git::{BranchCommit, Git, GitError, TARGET, UserRepository, first_parents},
-    model::{AttemptId, BranchName, CommitId, ContentHash, Contract, Evidence, Item, Landing, Opinion, Record},
+    model::{AttemptId, BranchName, CommitId, ContentHash, Contract, Evidence, Item, Landing, Opinion, Record, Severity},
     port::{EvidenceStore, Ledger, LedgerEntry, LedgerError, Sequence},
     store::{FileEvidence, FileLedger},
 };
@@ -207,6 +207,10 @@ fn inconsistent(landing: &Landing, contract: &Contract) -> Vec<String> {
     for review in &acceptance.reviews {
         if review.commit != landing.head {
             faults.push(format!("reviewer `{}` looked at another commit", review.reviewer));
+        }
+        let open = review.findings().iter().filter(|finding| finding.severity == Severity::Error && review.by_agent.is_none());
+        for finding in open.filter(|finding| !waived(&Item::Finding(finding.id()))) {
+            faults.push(format!("nobody waived what `{}` found: {finding}", review.reviewer));
         }
         let silent = matches!(review.opinion, Opinion::Unavailable { .. });
         if silent && review.by_agent.is_none() && !waived(&Item::Reviewer(review.reviewer.clone())) {

@@ -186,7 +186,9 @@ fn then(about: &HoldReason, option: HoldOption, goes_on: bool) -> String {
 fn recommendation(about: &HoldReason) -> &'static str {
     match about {
         HoldReason::Approval(_) => "read it and say; nothing that we saw speaks against it",
-        HoldReason::Unproven { .. } => "try it where the claim is to be seen, and approve with a note of what you saw",
+        HoldReason::Unproven { .. } => {
+            "try it where the claim is to be seen, and answer `observed` with what you saw; approve what may land unproven"
+        }
         HoldReason::CheckoutDirty { .. } => "commit or stash what is there; the run then goes on by itself",
         HoldReason::LandingRefused { .. } => "mend what refused it, then retry",
         HoldReason::TipRed { .. } => {

@@ -132,3 +132,9 @@ pub(crate) fn shell(directory: &Path, script: &str) {
     let status = std::process::Command::new("/bin/sh").args(["-euc", script]).current_dir(directory).status();
     assert!(status.expect("a shell can be run").success(), "{script}");
 }
+
+/// Lets go whoever waits for this FIFO: it may have yet to be started, by the very thread that asks for this.
+pub(crate) async fn let_go(fifo: &Path) {
+    let fifo = fifo.to_owned();
+    tokio::task::spawn_blocking(move || std::fs::write(fifo, "go\n")).await.expect("does not panic").expect("lets it go");
+}
