@@ -61,8 +61,7 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let errors = || findings.iter().filter(|finding| finding.severity == Severity::Error);
     if errors().next().is_some() {
-        let before =
-            |finding: &&Finding| rejections.get(&finding.id()).is_some_and(|times| times + 1 >= policy.limits.same_finding);
+        let before = |finding: &&Finding| rejections.get(&finding.id()).map_or(0, |times| *times) + 1 >= policy.limits.same_finding;
         let again: Vec<FindingId> = errors().filter(before).map(Finding::id).collect();
         if again.is_empty() {
             return Verdict::Revise { findings };

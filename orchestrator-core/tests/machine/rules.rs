@@ -41,6 +41,8 @@ fn a_head_is_judged_by_its_findings_its_handoff_and_who_could_look() {
     let worth_a_word = vec![error(), warning];
     assert_eq!(of(&[review(commit(1), all.clone())], &[]), Verdict::Revise { findings: worth_a_word });
     assert_eq!(of(&[review(commit(1), all)], &[waiver(Item::Finding(error().id()))]), Verdict::Accept, "waived by its id");
+    let at_once = judged(&work, &[review(commit(1), vec![error()])], &[], "[limits]\nsame_finding = 1");
+    assert!(matches!(at_once, Verdict::Escalate(question) if matches!(question.about, HoldReason::Repeated { .. })));
     let said = |status| {
         let mut handoff = Handoff::new("T1", 1, status);
         handoff.reason = Some("no device".to_owned());
