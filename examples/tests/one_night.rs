@@ -4,6 +4,7 @@
 //!
 //! This program plays all parts but the person's: it is the test, the orchestrator that is killed, and the agent.
 
+mod common;
 #[path = "../examples/quickstart/project.rs"]
 #[expect(dead_code, reason = "what the quickstart prints beforehand")]
 mod project;
@@ -19,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use common::example;
 use orchestrator_core::{
     AgentBackend, CommandAgent, Notice, Orchestrator, Policy, Turn,
     model::{Record, RepoPath, Timestamp, TurnOutcome},
@@ -201,15 +203,8 @@ impl Watched {
 }
 
 fn supervise(project: &Project, arguments: &[&str]) -> Result<Output> {
-    let own = std::env::current_exe()?;
-    let binary = own.ancestors().nth(2).ok_or("target/PROFILE/deps/TEST")?.join("examples/supervise");
-    if !binary.exists() {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "examples", "--examples"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        assert!(build.status()?.success(), "the examples can be built");
-    }
     let place = ["--repo".as_ref(), project.repository.as_os_str(), "--state-dir".as_ref(), project.state.as_os_str()];
-    Ok(Command::new(binary).args(arguments).args(place).output()?)
+    Ok(Command::new(example("supervise")).args(arguments).args(place).output()?)
 }
 
 fn said(project: &Project, arguments: &[&str]) -> Result<String> {

@@ -1,36 +1,20 @@
 //! The examples as a user meets them: `supervise` with its exit status, what it prints, and the snapshot that it leaves;
 //! `embed` on a repository of its own.
 
+mod common;
+
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::OnceLock,
     time::{Duration, Instant},
 };
 
+use common::example;
 use orchestrator_testkit::{Sandbox, git, shell_worker};
 
 fn binary() -> PathBuf {
     example("supervise")
-}
-
-/// An example's binary. `cargo test` builds examples beside the tests of their package, unless it is told to run one test
-/// only: then they are built here.
-fn example(name: &str) -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        let own = std::env::current_exe().expect("has a path");
-        let profile = own.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
-        let examples = profile.join("examples");
-        if !examples.join("supervise").exists() || !examples.join("embed").exists() {
-            let build = ["build", "--quiet", "--package", "examples", "--examples"];
-            let status = Command::new(env!("CARGO")).args(build).current_dir(env!("CARGO_MANIFEST_DIR")).status();
-            assert!(status.expect("cargo can be run").success(), "the examples can be built");
-        }
-        examples
-    };
-    BUILT.get_or_init(build).join(name)
 }
 
 fn supervise(directory: &Path, arguments: &[&str]) -> Output {

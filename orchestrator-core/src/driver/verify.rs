@@ -1,6 +1,9 @@
 //! Whether a branch, the ledger and the evidence still tell one story.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -105,34 +108,34 @@ pub async fn verify(
     let evidence = FileEvidence::new(state_dir.join("evidence"));
     let mut commits = Vec::new();
     for commit in &history {
-        let what = match (&commit.landing, &commit.record) {
-            (None, None) => CommitKind::Foreign,
-            (_, _) => known.check(commit, &evidence).await,
-        };
+        let landing = commit.claims_to_be_a_landing();
+        let what = if landing { known.check(commit, &evidence).await } else { CommitKind::Foreign };
         commits.push(CheckedCommit { commit: commit.commit, subject: commit.subject.clone(), what });
     }
-    let there = |commit: CommitId| history.iter().any(|other| other.commit == commit);
-    let missing = known.landed.iter().filter(|(_, commit)| !there(*commit));
+    let there: HashSet<CommitId> = history.iter().map(|commit| commit.commit).collect();
+    let missing = known.landed.iter().filter(|(_, commit)| !there.contains(commit));
     let missing = missing.map(|(attempt, commit)| format!("{attempt} landed as {commit}, which is not on this branch")).collect();
     let branch = branch.map_or("target".to_owned(), ToString::to_string);
     Ok(Verification { version: 1, branch, commits, missing })
 }
 
 /// What the ledger knows of landings.
+#[derive(Default)]
 struct Known<'a> {
-    contracts: Vec<(&'a AttemptId, &'a Contract)>,
-    intents: Vec<&'a Landing>,
-    landed: Vec<(&'a AttemptId, CommitId)>,
+    contracts: BTreeMap<&'a AttemptId, &'a Contract>,
+    /// By the landing's id.
+    intents: BTreeMap<&'a str, &'a Landing>,
+    landed: BTreeMap<&'a AttemptId, CommitId>,
 }
 
 impl<'a> Known<'a> {
     fn of(entries: &'a [LedgerEntry]) -> Self {
-        let mut known = Self { contracts: Vec::new(), intents: Vec::new(), landed: Vec::new() };
+        let mut known = Self::default();
         for entry in entries {
             match &entry.record {
-                Record::Dispatched { attempt, contract, .. } => known.contracts.push((attempt, contract)),
-                Record::Accepted { landing } => known.intents.push(landing),
-                Record::Landed { attempt, commit } => known.landed.push((attempt, *commit)),
+                Record::Dispatched { attempt, contract, .. } => drop(known.contracts.insert(attempt, contract)),
+                Record::Accepted { landing } => drop(known.intents.insert(&landing.id, landing)),
+                Record::Landed { attempt, commit } => drop(known.landed.insert(attempt, *commit)),
                 _ => {}
             }
         }
@@ -141,8 +144,8 @@ impl<'a> Known<'a> {
 
     async fn check(&self, commit: &BranchCommit, evidence: &FileEvidence) -> CommitKind {
         let record = commit.record.clone();
-        let Some(landing) = self.intents.iter().find(|landing| Some(&landing.id) == commit.landing.as_ref()) else {
-            let id = commit.landing.as_deref().unwrap_or("none");
+        let id = commit.landing.as_deref().unwrap_or("none");
+        let Some(landing) = self.intents.get(id) else {
             return CommitKind::Landing { attempt: None, record, faults: vec![format!("the ledger knows no landing `{id}`")] };
         };
         let acceptance = &landing.acceptance;
@@ -156,10 +159,8 @@ impl<'a> Known<'a> {
         check(record.as_deref() == Some(&format!("sha256:{hash}")), "its trailer has another hash than its record");
         check(commit.tree == landing.tree, "its tree is not the one that was gated");
         check(commit.parents == [landing.tip, landing.head], "its parents are not the ones that were recorded");
-        let landed = self.landed.iter().any(|(attempt, as_commit)| **attempt == landing.attempt && *as_commit == commit.commit);
-        check(landed, "the ledger does not say that it landed");
-        let contract = self.contracts.iter().rev().find(|(attempt, _)| **attempt == landing.attempt).map(|(_, contract)| *contract);
-        match contract {
+        check(self.landed.get(&landing.attempt) == Some(&commit.commit), "the ledger does not say that it landed");
+        match self.contracts.get(&landing.attempt) {
             None => faults.push("its contract is not in the ledger".to_owned()),
             Some(contract) => faults.extend(inconsistent(landing, contract)),
         }
@@ -194,10 +195,10 @@ fn inconsistent(landing: &Landing, contract: &Contract) -> Vec<String> {
             faults.push(format!("no green report of gate `{}` on its tree", gate.name));
         }
     }
-    let waived = |item: &Item| acceptance.waivers.iter().any(|waiver| waiver.item.what == *item);
+    let waived = |item: Item| item.is_waived_by(&acceptance.waivers);
     for claim in &contract.claims {
         let direct = Evidence::of(claim, &acceptance.gates, &acceptance.observations).label().is_direct();
-        if !direct && !waived(&Item::Claim(claim.clone())) {
+        if !direct && !waived(Item::Claim(claim.clone())) {
             faults.push(format!("claim `{}` is neither proven nor waived", claim.id));
         }
     }
@@ -209,11 +210,11 @@ fn inconsistent(landing: &Landing, contract: &Contract) -> Vec<String> {
             faults.push(format!("reviewer `{}` looked at another commit", review.reviewer));
         }
         let open = review.findings().iter().filter(|finding| finding.severity == Severity::Error && review.by_agent.is_none());
-        for finding in open.filter(|finding| !waived(&Item::Finding(finding.id()))) {
+        for finding in open.filter(|finding| !waived(Item::Finding(finding.id()))) {
             faults.push(format!("nobody waived what `{}` found: {finding}", review.reviewer));
         }
         let silent = matches!(review.opinion, Opinion::Unavailable { .. });
-        if silent && review.by_agent.is_none() && !waived(&Item::Reviewer(review.reviewer.clone())) {
+        if silent && review.by_agent.is_none() && !waived(Item::Reviewer(review.reviewer.clone())) {
             faults.push(format!("reviewer `{}` could not look, and nobody waived that", review.reviewer));
         }
     }

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use super::{
     Git, GitError,
+    cli::Call,
     landing::{LANDING, RECORD},
 };
 use crate::model::{CommitId, TreeId};
 
-/// A commit of a branch's first-parent line, with what trailers of ours say in it. Anybody can write such a trailer: what it
+/// A commit, with what trailers of ours say in it. Anybody can write such a trailer: what it
 /// is worth is found by comparing it with the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BranchCommit {
@@ -26,21 +27,29 @@ pub struct BranchCommit {
     pub subject: String,
 }
 
+impl BranchCommit {
+    /// Whether it bears a trailer that only a landing bears.
+    #[must_use]
+    pub fn claims_to_be_a_landing(&self) -> bool {
+        self.landing.is_some() || self.record.is_some()
+    }
+}
+
 /// The first-parent line of a ref, by its full name, newest first. Nothing is written.
 ///
 /// # Errors
 /// When there is no such ref, or the history cannot be read.
 pub async fn first_parents(git: &Git, git_dir: &Path, reference: &str) -> Result<Vec<BranchCommit>, GitError> {
-    let tip: CommitId = git
-        .with_dir(git_dir)
-        .args(["rev-parse", "--verify", "--end-of-options"])
-        .args([format!("{reference}^{{commit}}")])
-        .id()
-        .await?;
+    let call = git.with_dir(git_dir).args(["rev-parse", "--verify", "--end-of-options"]);
+    let tip: CommitId = call.args([format!("{reference}^{{commit}}")]).id().await?;
+    commits(git.with_dir(git_dir), &["--first-parent".to_owned(), tip.to_string()]).await
+}
+
+/// The commits that `git rev-list` gives for these arguments, newest first.
+pub(super) async fn commits(call: Call<'_>, which: &[String]) -> Result<Vec<BranchCommit>, GitError> {
     let trailer = |key: &str| format!("%(trailers:key={key},valueonly,unfold,separator=%x2C)");
     let format = format!("--format=%H%x00%T%x00%P%x00{}%x00{}%x00%s", trailer(LANDING), trailer(RECORD));
-    let call = git.with_dir(git_dir).args(["rev-list", "--first-parent", "--no-commit-header"]).args([format, tip.to_string()]);
-    let listed = call.transfers().bytes().await?;
+    let listed = call.args(["rev-list", "--no-commit-header"]).args([format]).args(which).transfers().bytes().await?;
     let parse = |line: &str| {
         let mut fields = line.split('\0');
         let (commit, tree) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
@@ -55,9 +64,6 @@ pub async fn first_parents(git: &Git, git_dir: &Path, reference: &str) -> Result
             subject: crate::model::clean(fields.next()?),
         })
     };
-    let listed = String::from_utf8_lossy(&listed);
-    let commits = listed.lines().map(|line| {
-        parse(line).ok_or_else(|| GitError::Output { verb: "rev-list".to_owned(), what: line.chars().take(200).collect() })
-    });
-    commits.collect()
+    let wrong = |line: &str| GitError::Output { verb: "rev-list".to_owned(), what: line.chars().take(200).collect() };
+    String::from_utf8_lossy(&listed).lines().map(|line| parse(line).ok_or_else(|| wrong(line))).collect()
 }

@@ -1,8 +1,8 @@
 //! From a gated tree to the target's tip (laws 3 to 5).
 
-use super::{GitError, Trusted, cli::Answer, user::Destination};
+use super::{BranchCommit, GitError, Trusted, cli::Answer, history::commits, user::Destination};
 use crate::{
-    model::{CommitId, Landing, LandingOutcome, TreeId},
+    model::{CommitId, Landing, LandingOutcome},
     process::Exit,
 };
 
@@ -11,17 +11,6 @@ pub(super) const LANDING: &str = "Orchestrator-Landing";
 pub(super) const RECORD: &str = "Orchestrator-Record";
 const TASK: &str = "Orchestrator-Task";
 const ATTEMPT: &str = "Orchestrator-Attempt";
-
-/// A commit of the target that claims to be a landing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Landed {
-    /// The commit.
-    pub commit: CommitId,
-    /// Its tree.
-    pub tree: TreeId,
-    /// The landing's id, from its trailer.
-    pub id: String,
-}
 
 impl Trusted {
     /// Lands: commits the tree on the tip that it was built on, and makes that the target's tip, unless the target has
@@ -74,25 +63,10 @@ impl Trusted {
         if tip == landing.tip {
             return Ok(None);
         }
-        let found = self.landings_between(landing.tip, tip).await?;
-        Ok(found.into_iter().find(|landed| landed.id == landing.id && landed.tree == landing.tree).map(|landed| landed.commit))
-    }
-
-    /// Commits on the target's first-parent line that bear a landing's trailer, newest first.
-    ///
-    /// # Errors
-    /// As `git rev-list`.
-    pub async fn landings_between(&self, from: CommitId, to: CommitId) -> Result<Vec<Landed>, GitError> {
-        let format = format!("--format=%H %T %(trailers:key={LANDING},valueonly,separator=%x2C)");
-        let call = self.call().args(["rev-list", "--first-parent", "--no-commit-header"]).args([format]);
-        let listed = call.args([to.to_string(), format!("^{from}")]).bytes().await?;
-        let parse = |line: &str| {
-            let mut fields = line.splitn(3, ' ');
-            let (commit, tree) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-            let id = fields.next().filter(|id| !id.is_empty())?.to_owned();
-            Some(Landed { commit, tree, id })
-        };
-        Ok(String::from_utf8_lossy(&listed).lines().filter_map(parse).collect())
+        let above = ["--first-parent".to_owned(), tip.to_string(), format!("^{}", landing.tip)];
+        let found = commits(self.call(), &above).await?;
+        let same = |known: &BranchCommit| known.landing.as_ref() == Some(&landing.id) && known.tree == landing.tree;
+        Ok(found.into_iter().find(same).map(|known| known.commit))
     }
 
     /// Pushes with a lease on the tip that the commit was built on, so that nothing can be overwritten. What counts is what

@@ -30,7 +30,6 @@ mod workspace;
 pub use cli::{Git, GitError, GitVersion, MINIMUM_VERSION};
 pub use config::Identity;
 pub use history::{BranchCommit, first_parents};
-pub use landing::Landed;
 pub use lookout::{Look, Lookout};
 pub use objects::Objects;
 pub use rescue::{Rescued, open_beneath};

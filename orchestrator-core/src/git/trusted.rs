@@ -12,7 +12,7 @@ use super::{
     Git, GitError, Identity, Objects, UserRepository,
     cli::{Call, io_error},
     config::{self, Filters},
-    landing::{LANDING, RECORD},
+    history::commits,
     user::Destination,
 };
 use crate::{
@@ -327,11 +327,8 @@ impl Trusted {
     /// # Errors
     /// As `git rev-list`.
     pub async fn forged(&self, base: CommitId, head: CommitId) -> Result<Vec<CommitId>, GitError> {
-        let format = format!("--format=%H %(trailers:key={LANDING},key={RECORD},separator=%x2C)");
-        let call = self.call().args(["rev-list", "--no-commit-header"]).args([format, head.to_string(), format!("^{base}")]);
-        let listed = call.bytes().await?;
-        let bears = |line: &str| line.split_once(' ').filter(|(_, trailers)| !trailers.is_empty())?.0.parse().ok();
-        Ok(String::from_utf8_lossy(&listed).lines().filter_map(bears).collect())
+        let listed = commits(self.call(), &[head.to_string(), format!("^{base}")]).await?;
+        Ok(listed.iter().filter(|known| known.claims_to_be_a_landing()).map(|known| known.commit).collect())
     }
 
     /// A commit that `head` has and `base` has not, in which one of these paths changed: whatever a later one took away again,

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::model::{
     Answer, Approval, Ask, AttemptId, CommitId, Effect, EffectId, Finding, Hold, HoldItem, HoldOption, HoldReason, Item,
-    Observation, Obstacle, Predecessor, Record, Severity, Span, TaskId, Timestamp, TurnOutcome, Usage, Verdict, Waiver, Withdrawal,
-    WorkspaceFate,
+    Observation, Obstacle, Predecessor, Record, Review, Severity, Span, TaskId, Timestamp, TurnOutcome, Usage, Verdict, Waiver,
+    Withdrawal, WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -173,8 +173,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let active = active_mut(state, attempt)?;
             let Step::Review { turn, work, .. } = &active.step else { return Err(misfit("nothing is reviewed in", attempt)) };
             let (turn, work, reviews) = (*turn, (**work).clone(), reviews.clone());
-            let cost = reviews.iter().filter_map(|review| review.by_agent.as_ref()).map(|by| by.usage);
-            let cost = cost.fold(Usage::default(), Usage::plus);
+            let cost = Review::cost(&reviews);
             let reviewed = Reviewed { turn, work, reviews, reports: Vec::new(), stuck_on: None };
             active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
             spend(state, &attempt.task, cost)?;

@@ -158,7 +158,7 @@ impl Context<'_> {
             }
             Err(MergeFailure::Impossible { reason }) => {
                 let question = format!("the merge could not be built: {reason}");
-                self.hold_due(active, HoldReason::MergeImpossible { reason }, question, &[HoldOption::Retry])
+                self.hold_due(active, Question::new(HoldReason::MergeImpossible { reason }, question, &[HoldOption::Retry]))
             }
             Err(MergeFailure::Unreachable { reason }) => {
                 return vec![Record::Queued { attempt: attempt.clone() }, self.away(reason)];
@@ -187,9 +187,7 @@ impl Context<'_> {
         match candidate_verdict(&case) {
             Verdict::Revise { .. } => self.red_candidate(entry, active, reviewed, candidate, reports, &self.state.tip_reports),
             Verdict::Reject { reason, .. } => self.try_again(entry, active, &reason),
-            Verdict::Escalate(question) => {
-                vec![Record::Queued { attempt: attempt.id.clone() }, self.ask(&attempt.id.task, *question)]
-            }
+            Verdict::Escalate(question) => self.hold_due(active, *question),
             Verdict::Accept => {
                 let risks = match &reviewed.work.handoff {
                     HandoffReport::Read(handoff) => handoff.residual_risks.clone(),
@@ -295,15 +293,13 @@ impl Context<'_> {
             LandingOutcome::Unreachable { reason } => vec![self.away(reason)],
             LandingOutcome::Refused { reason } => {
                 let question = format!("the landing was refused: {reason}");
-                self.hold_due(active, HoldReason::LandingRefused { reason }, question, &[HoldOption::Retry])
+                self.hold_due(active, Question::new(HoldReason::LandingRefused { reason }, question, &[HoldOption::Retry]))
             }
             LandingOutcome::CheckoutDirty { paths } => {
                 let seen = Record::CheckoutSeen(Checkout::Dirty { paths: paths.clone() });
-                let question = plan::dirty_question(&paths);
-                [seen]
-                    .into_iter()
-                    .chain(self.hold_due(active, HoldReason::CheckoutDirty { paths }, question, &[HoldOption::Retry]))
-                    .collect()
+                let text = plan::dirty_question(&paths);
+                let question = Question::new(HoldReason::CheckoutDirty { paths }, text, &[HoldOption::Retry]);
+                [seen].into_iter().chain(self.hold_due(active, question)).collect()
             }
         }
     }
@@ -325,8 +321,8 @@ impl Context<'_> {
             Ok(asked) => asked,
             Err(why) => return vec![Record::AnswerRefused { answer, why }],
         };
-        let (hold, option, again) = (answer.hold, answer.option, answer.note.clone());
-        let parked = match &answer.note {
+        let (hold, option, note) = (answer.hold, answer.option, answer.note.clone());
+        let parked = match &note {
             Some(note) => format!("parked by a person: {note}"),
             None => "parked by a person".to_owned(),
         };
@@ -335,7 +331,7 @@ impl Context<'_> {
         match (option, &held.then) {
             // The same session has been told twice: another begins, with what the person says.
             (HoldOption::Retry, Then::Resume(active)) if matches!(held.hold.about, HoldReason::Repeated { .. }) => {
-                let why = again.unwrap_or_else(|| "another attempt is to be made".to_owned());
+                let why = note.unwrap_or_else(|| "another attempt is to be made".to_owned());
                 let ended = self.attempt_ended(active, &format!("a person says: {why}"), true, None);
                 [said, ended].into()
             }
@@ -447,9 +443,8 @@ impl Context<'_> {
     }
 
     /// A question after which the same attempt waits for the lane again.
-    fn hold_due(&self, active: &Active, about: HoldReason, question: String, options: &[HoldOption]) -> Vec<Record> {
-        let task = &active.attempt.id.task;
-        vec![Record::Queued { attempt: active.attempt.id.clone() }, self.hold(task, about, question, options)]
+    fn hold_due(&self, active: &Active, question: Question) -> Vec<Record> {
+        vec![Record::Queued { attempt: active.attempt.id.clone() }, self.ask(&active.attempt.id.task, question)]
     }
 
     pub(super) fn hold(&self, task: &TaskId, about: HoldReason, question: String, options: &[HoldOption]) -> Record {

@@ -32,9 +32,8 @@ pub struct HeadCase<'a> {
 #[must_use]
 pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
     let HeadCase { work, reviews, waivers, rejections } = *case;
-    let waived = |what: &Item| waivers.iter().any(|waiver| waiver.item.what == *what);
     let silent = |review: &Review| match &review.opinion {
-        Opinion::Unavailable { reason } if !waived(&Item::Reviewer(review.reviewer.clone())) => Some(HoldItem {
+        Opinion::Unavailable { reason } if !Item::Reviewer(review.reviewer.clone()).is_waived_by(waivers) => Some(HoldItem {
             what: Item::Reviewer(review.reviewer.clone()),
             text: format!("reviewer `{}` could not look: {reason}", review.reviewer),
         }),
@@ -56,7 +55,7 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
     }
     let counted: &[&Review] = if policy.reviewers.count == 0 { &[] } else { &agents };
     let found = checks.iter().chain(counted).flat_map(|review| review.findings());
-    let found = work.findings.iter().chain(found).filter(|finding| !waived(&Item::Finding(finding.id())));
+    let found = work.findings.iter().chain(found).filter(|finding| !Item::Finding(finding.id()).is_waived_by(waivers));
     let mut findings: Vec<Finding> = found.filter(|finding| finding.severity > Severity::Note).cloned().collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let errors = || findings.iter().filter(|finding| finding.severity == Severity::Error);
@@ -108,14 +107,13 @@ pub fn candidate_verdict(case: &CandidateCase<'_>) -> Verdict {
     if !findings.is_empty() {
         return Verdict::Revise { findings };
     }
-    let waived = |what: &Item| waivers.iter().any(|waiver| waiver.item.what == *what);
     let of = |claim| (claim, Evidence::of(claim, reports, observations));
     let open = contract.claims.iter().map(of).filter(|(_, evidence)| !evidence.label().is_direct());
     let items = open.map(|(claim, evidence)| HoldItem {
         what: Item::Claim(claim.clone()),
         text: format!("`{}` ({}) is {}: {}", claim.id, claim.text, evidence.label(), evidence.reason()),
     });
-    let unproven: Vec<HoldItem> = items.filter(|item| !waived(&item.what)).collect();
+    let unproven: Vec<HoldItem> = items.filter(|item| !item.what.is_waived_by(waivers)).collect();
     if !unproven.is_empty() {
         let claims = unproven.iter().map(|item| item.text.clone()).collect();
         return ask(HoldReason::Unproven { claims }, unproven, &[HoldOption::Approve, HoldOption::Observed]);

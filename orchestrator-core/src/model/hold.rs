@@ -68,6 +68,12 @@ pub enum Item {
 }
 
 impl Item {
+    /// Whether one of these lets it pass.
+    #[must_use]
+    pub fn is_waived_by(&self, waivers: &[Waiver]) -> bool {
+        waivers.iter().any(|waiver| waiver.item.what == *self)
+    }
+
     /// The finding as something that can be waived.
     #[must_use]
     pub fn finding(finding: &Finding) -> HoldItem {

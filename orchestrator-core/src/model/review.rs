@@ -106,6 +106,13 @@ impl Review {
         Self { reviewer: reviewer.into(), commit, opinion, by_agent: None }
     }
 
+    /// What agents among these have cost.
+    #[must_use]
+    pub fn cost(reviews: &[Self]) -> Usage {
+        let costs = reviews.iter().filter_map(|review| review.by_agent.as_ref()).map(|by| by.usage);
+        costs.fold(Usage::default(), Usage::plus)
+    }
+
     /// What was found; nothing where it could not look.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {

@@ -263,8 +263,7 @@ impl Fold {
             Record::Reviewed { attempt, reviews } => {
                 self.enter(attempt, PhaseKind::Landing, at);
                 if let Some(story) = self.attempt(attempt) {
-                    let cost = reviews.iter().filter_map(|review| review.by_agent.as_ref()).map(|by| by.usage);
-                    story.usage = cost.fold(story.usage, Usage::plus);
+                    story.usage = story.usage.plus(Review::cost(reviews));
                     story.reviews.clone_from(reviews);
                 }
             }
