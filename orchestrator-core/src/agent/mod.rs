@@ -1,5 +1,18 @@
-//! The agent in the box: any command.
+//! Agents that are programs: what they share, and the one in the box, any command.
+//!
+//! ```text
+//! AgentBackend::start ──► AgentProcess (environment, marker, pipes, end) ──► Turn
+//!                              │  lines in, replies out
+//!                              ▼
+//!                          Protocol   all that one agent's backend has to know
+//! ```
+//!
+//! [The guide](crate::guide::writing_a_backend) builds a backend of this.
 
 mod command;
+mod process;
+mod protocol;
 
 pub use command::CommandAgent;
+pub use process::AgentProcess;
+pub use protocol::{Ended, Protocol, Reply};

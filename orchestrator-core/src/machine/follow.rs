@@ -57,6 +57,7 @@ impl Context<'_> {
             }
             TurnOutcome::Crashed { detail } => self.try_again(entry, active, &format!("the agent failed: {detail}")),
             TurnOutcome::ContextFull => self.try_again(entry, active, "the agent's context was full"),
+            TurnOutcome::SessionLost => self.try_again(entry, active, "the agent did not find its session again"),
             TurnOutcome::Stopped => {
                 let why = match stopped {
                     None => "the turn was stopped",

@@ -58,6 +58,8 @@ pub enum TurnOutcome {
     },
     /// The conversation has grown beyond what the model takes.
     ContextFull,
+    /// The agent does not know the session that it was to go on with.
+    SessionLost,
     /// The agent's process failed.
     Crashed {
         /// Exit status or signal, and the end of what it wrote to stderr.
@@ -82,6 +84,7 @@ impl std::fmt::Display for TurnOutcome {
             Self::Overloaded { reason } => write!(f, "its service: {reason}"),
             Self::Authentication { reason } => write!(f, "it cannot be used until a person has seen to it: {reason}"),
             Self::ContextFull => f.write_str("its context was full"),
+            Self::SessionLost => f.write_str("its session was not found again"),
             Self::Crashed { detail } => write!(f, "it failed: {detail}"),
             Self::Drifted { detail } => write!(f, "it speaks a protocol that its backend does not know: {detail}"),
             Self::Stopped => f.write_str("stopped"),

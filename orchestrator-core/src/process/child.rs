@@ -19,7 +19,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::{
     cgroup,
-    sweep::{MARK_VARIABLE, Target, kill_until_none, kill_until_none_blocking, members, signal_all, start_time},
+    sweep::{MARK_VARIABLE, Target, kill_until_none, kill_until_none_blocking, members, signal_all, signal_leader, start_time},
 };
 
 /// How long a sweep goes on against processes that cannot be killed, such as those stuck in the kernel.
@@ -241,6 +241,11 @@ impl Killer {
             }
         }
         self.sweep().await;
+    }
+
+    /// Sends INT to the child alone, as a person at a terminal would; what becomes of its relatives is its own affair.
+    pub fn interrupt(&self) {
+        signal_leader(&self.target, Signal::INT);
     }
 
     /// Whether the child itself lives, whatever has become of its relatives.

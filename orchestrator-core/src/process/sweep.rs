@@ -98,9 +98,9 @@ impl Hunt {
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{members, signal_all, start_time, unsettled};
+pub(super) use linux::{members, signal_all, signal_leader, start_time, unsettled};
 #[cfg(not(target_os = "linux"))]
-pub(super) use other::{members, signal_all, start_time, unsettled};
+pub(super) use other::{members, signal_all, signal_leader, start_time, unsettled};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -190,6 +190,15 @@ mod linux {
         }
         members.len()
     }
+
+    /// Signals the session's leader alone.
+    pub(in super::super) fn signal_leader(target: &Target, signal: Signal) {
+        let Some((pid, start)) = target.leader else { return };
+        let Some(handle) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
+        if start_time(pid) == Some(start) {
+            let _ = pidfd_send_signal(&handle, signal);
+        }
+    }
 }
 
 /// Compiled for tests everywhere, so that it is known to compile.
@@ -217,5 +226,10 @@ mod other {
             let _ = rustix::process::kill_process_group(pid, signal);
         }
         members.len()
+    }
+    pub(in super::super) fn signal_leader(target: &Target, signal: Signal) {
+        if let Some(pid) = target.leader.and_then(|(pid, _)| Pid::from_raw(pid)) {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
     }
 }

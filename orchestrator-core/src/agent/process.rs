@@ -1,0 +1,415 @@
+//! A program as an agent: the process, its pipes, its end; what it says is its [`Protocol`]'s business.
+//!
+//! ```text
+//!             ┌────────────────────── pump ──────────────────────┐
+//! program ──► │ stdout ─► lines ─► Protocol ─► updates (bounded) │ ──► Turn::next
+//!         ◄── │ stdin  ◄───────────┘   ▲                         │
+//!             └────────────────────────┴── TurnControl: send, stop
+//! ```
+//!
+//! One task owns everything, so that nothing is lost between two others. A reader that is slow makes the program wait.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::Write as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::{ChildStderr, ChildStdin, ChildStdout},
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::protocol::{Ended, Protocol, Reply};
+use crate::{
+    model::TurnOutcome,
+    port::{AgentError, Turn, TurnControl, TurnInput, TurnRequest, Update},
+    process::{Captured, Child, Exit, Input, Killer, Line, LineReader, Recording, Spawn},
+};
+
+/// The longest line that is understood, in bytes. Real agents write whole files into one line.
+const LINE: usize = 16 << 20;
+/// Updates that wait for a slow reader before the program is made to wait.
+const QUEUE: usize = 256;
+/// How often it is looked whether bytes have passed that were no line.
+const ALIVE: Duration = Duration::from_millis(100);
+/// What is still read after the program has ended and its relatives were swept.
+const DRAIN: Duration = Duration::from_millis(200);
+/// How long a program may take to end by itself after its turn is over.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// Of standard error, so much of its end is kept, in bytes.
+const COMPLAINT: usize = 4096;
+
+/// A program that is to be an agent for one turn.
+#[derive(Debug)]
+pub struct AgentProcess {
+    spawn: Spawn,
+    line: usize,
+}
+
+impl AgentProcess {
+    /// This program. It runs in the request's workspace and sees the request's environment, what [`env`](Self::env) adds, and
+    /// `ORCHESTRATOR_TASK`, `_ATTEMPT`, `_TURN`, `_CONTRACT` (path of a JSON file), `_HANDOFF` (path to write), `_ACCESS` (`write` or
+    /// `read`) and `_MARK`.
+    #[must_use]
+    pub fn new(program: impl Into<std::ffi::OsString>, request: &TurnRequest) -> Self {
+        let own = [
+            ("ORCHESTRATOR_TASK", request.attempt.task.to_string()),
+            ("ORCHESTRATOR_ATTEMPT", request.attempt.number.to_string()),
+            ("ORCHESTRATOR_TURN", request.turn.to_string()),
+            ("ORCHESTRATOR_CONTRACT", request.contract.to_string_lossy().into_owned()),
+            ("ORCHESTRATOR_HANDOFF", request.handoff.to_string_lossy().into_owned()),
+            ("ORCHESTRATOR_ACCESS", if request.read_only { "read" } else { "write" }.to_owned()),
+        ];
+        let spawn = Spawn::new(program, &request.workspace).envs(&request.environment).envs(own);
+        Self { spawn: spawn.marked(&request.mark).input(Input::Piped), line: LINE }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: Into<std::ffi::OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.spawn = self.spawn.args(arguments);
+        self
+    }
+
+    /// Adds a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<std::ffi::OsString>) -> Self {
+        self.spawn = self.spawn.envs([(name, value.into())]);
+        self
+    }
+
+    /// Sets how much of a line the protocol is given, in bytes; 16 MiB where nothing is set. A longer line is cut, and says so.
+    #[must_use]
+    pub fn line_limit(mut self, bytes: usize) -> Self {
+        self.line = bytes;
+        self
+    }
+
+    /// Starts it. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`AgentError::Spawn`] when the program is not there or cannot be run; nothing lives then.
+    pub fn start(self, request: &TurnRequest, protocol: impl Protocol) -> Result<Box<dyn Turn>, AgentError> {
+        let child = self.spawn.spawn().map_err(AgentError::Spawn)?;
+        let (updates, queue) = mpsc::channel(QUEUE);
+        let (commands, orders) = mpsc::channel(1);
+        let (ended, over) = watch::channel(false);
+        let killer = child.killer();
+        let control =
+            Arc::new(Control { killer, stopping: AtomicBool::new(false), exited: AtomicBool::new(false), over, commands });
+        let pump = Pump {
+            protocol: Box::new(protocol),
+            control: Arc::clone(&control),
+            updates,
+            orders,
+            ended,
+            streams: request.streams.clone(),
+            handoff: request.handoff.clone(),
+            line: self.line,
+        };
+        let pump = tokio::spawn(pump.run(child));
+        Ok(Box::new(ProcessTurn { queue, control, pump }))
+    }
+}
+
+#[derive(Debug)]
+struct ProcessTurn {
+    queue: mpsc::Receiver<Update>,
+    control: Arc<Control>,
+    /// Owns the child; aborting it drops the child, which kills it.
+    pump: JoinHandle<()>,
+}
+
+#[async_trait]
+impl Turn for ProcessTurn {
+    async fn next(&mut self) -> Option<Update> {
+        self.queue.recv().await
+    }
+
+    fn control(&self) -> Arc<dyn TurnControl> {
+        Arc::clone(&self.control) as Arc<dyn TurnControl>
+    }
+}
+
+impl Drop for ProcessTurn {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+#[derive(Debug)]
+enum Order {
+    Say(TurnInput, oneshot::Sender<Result<(), AgentError>>),
+    /// Answered with whether the program was asked to end in its own words.
+    Interrupt(oneshot::Sender<bool>),
+}
+
+#[derive(Debug)]
+struct Control {
+    killer: Killer,
+    stopping: AtomicBool,
+    /// The program's end was noticed, and the turn's follows.
+    exited: AtomicBool,
+    over: watch::Receiver<bool>,
+    commands: mpsc::Sender<Order>,
+}
+
+#[async_trait]
+impl TurnControl for Control {
+    async fn send(&self, input: TurnInput) -> Result<(), AgentError> {
+        let (answer, heard) = oneshot::channel();
+        // A turn that is over hears nothing, and that is no failure.
+        if self.commands.send(Order::Say(input, answer)).await.is_err() {
+            return Ok(());
+        }
+        heard.await.unwrap_or(Ok(()))
+    }
+
+    fn is_alive(&self) -> Option<bool> {
+        (!self.exited.load(Ordering::Acquire)).then(|| self.killer.is_alive())
+    }
+
+    async fn stop(&self, grace: Duration) {
+        let mut over = self.over.clone();
+        if *over.borrow() {
+            return;
+        }
+        self.stopping.store(true, Ordering::Release);
+        let until = Instant::now() + grace;
+        let (answer, heard) = oneshot::channel();
+        let asked = async { self.commands.send(Order::Interrupt(answer)).await.is_ok() && heard.await.unwrap_or(false) };
+        let politely = async { asked.await && over.wait_for(|over| *over).await.is_ok() };
+        if !grace.is_zero() && tokio::time::timeout(grace / 2, politely).await == Ok(true) {
+            return;
+        }
+        self.killer.stop(until.saturating_duration_since(Instant::now())).await;
+    }
+}
+
+struct Pump {
+    protocol: Box<dyn Protocol>,
+    control: Arc<Control>,
+    updates: mpsc::Sender<Update>,
+    orders: mpsc::Receiver<Order>,
+    ended: watch::Sender<bool>,
+    streams: Option<PathBuf>,
+    handoff: PathBuf,
+    line: usize,
+}
+
+/// The program's ends of the pipes; `None` for one that has ended.
+struct Pipes {
+    stdin: Option<ChildStdin>,
+    stdout: Option<LineReader<Recording<ChildStdout>>>,
+    stderr: Option<Recording<ChildStderr>>,
+    passed: Vec<Arc<AtomicU64>>,
+}
+
+/// What is under way between the program and whoever reads the turn.
+struct Talk {
+    reply: Reply,
+    complaints: Captured,
+    exit: Option<std::io::Result<Exit>>,
+    /// Whether it was over before anybody stopped it.
+    by_itself: bool,
+    /// When the program is ended, or its pipes are given up.
+    deadline: Option<Instant>,
+}
+
+enum Happened {
+    Order(Option<Order>),
+    Written(usize),
+    WriteFailed,
+    Delivered,
+    NobodyReads,
+    Line(Option<Line>),
+    Complained(usize),
+    Exited(std::io::Result<Exit>),
+    Late,
+    Tick,
+}
+
+impl Pump {
+    async fn run(mut self, mut child: Child) {
+        let (mut outbox, outcome) = match self.pipes(&mut child) {
+            Ok(pipes) => self.converse(&mut child, pipes).await,
+            Err(error) => {
+                self.control.killer.stop(Duration::ZERO).await;
+                (VecDeque::new(), TurnOutcome::Crashed { detail: format!("its output could not be recorded: {error}") })
+            }
+        };
+        self.orders.close();
+        self.ended.send_replace(true);
+        outbox.push_back(Update::Ended { outcome });
+        for update in outbox {
+            drop(self.updates.send(update).await);
+        }
+    }
+
+    fn pipes(&self, child: &mut Child) -> std::io::Result<Pipes> {
+        let directory = self.streams.as_deref();
+        let stdout = child.stdout().map(|stdout| Recording::new(stdout, directory, "stdout")).transpose()?;
+        let stderr = child.stderr().map(|stderr| Recording::new(stderr, directory, "stderr")).transpose()?;
+        let passed = stdout.iter().map(Recording::passed).chain(stderr.iter().map(Recording::passed)).collect();
+        let stdout = stdout.map(|stdout| LineReader::new(stdout, self.line));
+        Ok(Pipes { stdin: child.stdin(), stdout, stderr, passed })
+    }
+
+    /// Until the program has ended and everything in its pipes was read and delivered.
+    async fn converse(&mut self, child: &mut Child, mut pipes: Pipes) -> (VecDeque<Update>, TurnOutcome) {
+        let mut talk =
+            Talk { reply: Reply::new(), complaints: Captured::new(0, COMPLAINT), exit: None, by_itself: false, deadline: None };
+        let (mut ticks, mut passed, mut buffer) = (tokio::time::interval(ALIVE), 0, vec![0; 8192]);
+        self.protocol.begin(&mut talk.reply);
+        while !(talk.exit.is_some() && pipes.stdout.is_none() && pipes.stderr.is_none()) {
+            self.settle(&mut talk, &mut pipes);
+            match self.happening(child, &mut pipes, &talk, &mut ticks, &mut buffer).await {
+                Happened::Order(Some(order)) => self.obey(order, &mut talk),
+                Happened::Order(None) | Happened::NobodyReads => break,
+                Happened::Written(bytes) => drop(talk.reply.written.drain(..bytes)),
+                Happened::WriteFailed => pipes.stdin = None,
+                Happened::Delivered => drop(talk.reply.updates.pop_front()),
+                Happened::Line(Some(line)) => self.protocol.line(&line, &mut talk.reply),
+                Happened::Line(None) => pipes.stdout = None,
+                Happened::Complained(0) => pipes.stderr = None,
+                Happened::Complained(read) => talk.complaints.push(&buffer[..read]),
+                Happened::Exited(exit) => {
+                    self.control.exited.store(true, Ordering::Release);
+                    talk.exit = Some(exit);
+                    self.settle(&mut talk, &mut pipes);
+                    self.control.killer.sweep().await;
+                    talk.deadline = Some(Instant::now() + DRAIN);
+                }
+                // It was asked to end, and had its time.
+                Happened::Late if talk.exit.is_none() => {
+                    self.control.killer.stop(DRAIN).await;
+                    talk.deadline = None;
+                }
+                // Nobody writes any more, but one who was not found holds a pipe open.
+                Happened::Late => (pipes.stdout, pipes.stderr) = (None, None),
+                Happened::Tick => {
+                    let now = pipes.passed.iter().map(|passed| passed.load(Ordering::Relaxed)).sum();
+                    if std::mem::replace(&mut passed, now) != now && talk.reply.updates.is_empty() {
+                        talk.reply.alive();
+                    }
+                }
+            }
+        }
+        let outcome = self.outcome(&mut talk);
+        if outcome == TurnOutcome::Completed {
+            self.leave_handoff(&talk.reply);
+        }
+        (talk.reply.updates, outcome)
+    }
+
+    /// Does at once what a reply asks for and needs no waiting.
+    fn settle(&self, talk: &mut Talk, pipes: &mut Pipes) {
+        if std::mem::take(&mut talk.reply.signal) {
+            self.control.killer.interrupt();
+        }
+        if talk.reply.closed && talk.reply.written.is_empty() {
+            pipes.stdin = None;
+        }
+        if (talk.reply.finished.is_some() || talk.exit.is_some()) && !self.control.stopping.load(Ordering::Acquire) {
+            talk.by_itself = true;
+        }
+        if talk.reply.finished.is_some() && talk.exit.is_none() && talk.deadline.is_none() {
+            talk.deadline = Some(Instant::now() + FAREWELL);
+        }
+    }
+
+    /// The next thing that happens. Whatever is in a pipe comes before the time at which it is given up, however long a slow reader
+    /// takes; and what was said is delivered before more is read.
+    async fn happening(
+        &mut self,
+        child: &mut Child,
+        pipes: &mut Pipes,
+        talk: &Talk,
+        ticks: &mut tokio::time::Interval,
+        buffer: &mut [u8],
+    ) -> Happened {
+        let (said, deadline) = (talk.reply.updates.front(), talk.deadline.filter(|_| talk.reply.updates.is_empty()));
+        let Pipes { stdin, stdout, stderr, .. } = pipes;
+        tokio::select! {
+            biased;
+            order = self.orders.recv() => Happened::Order(order),
+            permit = self.updates.reserve(), if said.is_some() => match (permit, said) {
+                (Ok(permit), Some(update)) => {
+                    permit.send(update.clone());
+                    Happened::Delivered
+                }
+                _ => Happened::NobodyReads,
+            },
+            line = next_line(stdout), if stdout.is_some() && said.is_none() => Happened::Line(line),
+            read = read_some(stderr, buffer), if stderr.is_some() => Happened::Complained(read),
+            written = write_some(stdin, &talk.reply.written), if stdin.is_some() && !talk.reply.written.is_empty() => {
+                written.map_or(Happened::WriteFailed, Happened::Written)
+            }
+            exit = child.wait(), if talk.exit.is_none() => Happened::Exited(exit),
+            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Happened::Late,
+            _ = ticks.tick() => Happened::Tick,
+        }
+    }
+
+    fn obey(&mut self, order: Order, talk: &mut Talk) {
+        match order {
+            Order::Say(input, answer) => {
+                let heard = self.protocol.input(&input, &mut talk.reply);
+                // Who asked may have gone.
+                answer.send(heard).ok();
+            }
+            Order::Interrupt(answer) => {
+                let before = talk.reply.written.len();
+                self.protocol.interrupt(&mut talk.reply);
+                let asked = talk.reply.signal || talk.reply.closed || talk.reply.written.len() > before;
+                answer.send(asked).ok();
+            }
+        }
+    }
+
+    fn outcome(&mut self, talk: &mut Talk) -> TurnOutcome {
+        if self.control.stopping.load(Ordering::Acquire) && !talk.by_itself {
+            return TurnOutcome::Stopped;
+        }
+        let said = talk.reply.finished.take();
+        match talk.exit.take() {
+            Some(Ok(exit)) => said.unwrap_or_else(|| self.protocol.end(&Ended::new(exit, talk.complaints.end(1000)))),
+            Some(Err(error)) => TurnOutcome::Crashed { detail: format!("it could not be waited for: {error}") },
+            None => TurnOutcome::Stopped,
+        }
+    }
+
+    /// The agent's last word becomes its handoff, where it left none. A file or a link that is there stays as it is.
+    fn leave_handoff(&self, reply: &Reply) {
+        let Some(content) = &reply.handoff else { return };
+        if let Ok(mut file) = File::create_new(&self.handoff) {
+            drop(file.write_all(content));
+        }
+    }
+}
+
+async fn next_line(from: &mut Option<LineReader<Recording<ChildStdout>>>) -> Option<Line> {
+    from.as_mut()?.next().await.ok().flatten()
+}
+
+async fn read_some(from: &mut Option<Recording<ChildStderr>>, buffer: &mut [u8]) -> usize {
+    match from {
+        Some(from) => from.read(buffer).await.unwrap_or(0),
+        None => 0,
+    }
+}
+
+async fn write_some(to: &mut Option<ChildStdin>, bytes: &[u8]) -> Option<usize> {
+    to.as_mut()?.write(bytes).await.ok().filter(|written| *written > 0)
+}

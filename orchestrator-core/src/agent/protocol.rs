@@ -1,0 +1,183 @@
+//! What a program says and is told while it is an agent, as a plain state machine without IO.
+
+use std::{collections::VecDeque, fmt::Debug};
+
+use crate::{
+    model::{SessionRef, TurnOutcome, Usage, clean},
+    port::{AgentError, TurnInput, Update},
+    process::{Exit, Line},
+};
+
+/// Reads what one agent's program writes, and answers it: all that differs between two agents that are programs.
+/// [`AgentProcess`](super::AgentProcess) does the rest.
+///
+/// # Contract
+/// - `begin` comes first, `end` last and once; whatever comes between comes in the order in which it happened.
+/// - A line that is not understood is no error: what matters is kept, the rest is ignored. An agent's next version says more
+///   than this one.
+/// - No call blocks, and none does IO: what is to be done goes into the [`Reply`].
+///
+/// # Cancellation
+/// Dropped with its turn, at any time.
+///
+/// # Errors
+/// None: all that goes wrong in a turn is its [`TurnOutcome`].
+pub trait Protocol: Debug + Send + 'static {
+    /// The program runs. What it reads first is written here, such as the prompt.
+    fn begin(&mut self, reply: &mut Reply);
+
+    /// It wrote a line to its standard output.
+    fn line(&mut self, line: &Line, reply: &mut Reply);
+
+    /// Somebody speaks to it.
+    ///
+    /// # Errors
+    /// [`AgentError::Unsupported`], the default, where it does not listen while it works.
+    fn input(&mut self, input: &TurnInput, reply: &mut Reply) -> Result<(), AgentError> {
+        let _ = (input, reply);
+        Err(AgentError::Unsupported("be spoken to while it works"))
+    }
+
+    /// It is to stop. What is said here is given half of the time that it has to end by itself; where nothing is, as by default,
+    /// it is sent TERM at once.
+    fn interrupt(&mut self, reply: &mut Reply) {
+        let _ = reply;
+    }
+
+    /// It has ended, and this is what is known of it: how the turn went, if [`Reply::finish`] has not said so before. A turn that
+    /// was stopped has no other outcome than that.
+    fn end(&mut self, ended: &Ended) -> TurnOutcome;
+}
+
+/// A program that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// How.
+    pub exit: Exit,
+    /// The end of what it wrote to its standard error: at most 1,000 characters, control characters taken out.
+    pub complaint: String,
+}
+
+impl Ended {
+    /// With so much said on its standard error.
+    #[must_use]
+    pub fn new(exit: Exit, complaint: impl Into<String>) -> Self {
+        Self { exit, complaint: complaint.into() }
+    }
+
+    /// What a person is told of a program that failed: exit status or signal, and its complaint.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        let Self { exit, complaint } = self;
+        if complaint.is_empty() { exit.to_string() } else { format!("{exit}: {complaint}") }
+    }
+}
+
+/// What a [`Protocol`] wants done.
+#[derive(Debug, Default)]
+pub struct Reply {
+    pub(super) updates: VecDeque<Update>,
+    pub(super) written: Vec<u8>,
+    pub(super) closed: bool,
+    pub(super) signal: bool,
+    pub(super) finished: Option<TurnOutcome>,
+    pub(super) handoff: Option<Vec<u8>>,
+}
+
+impl Reply {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says that the session has begun, and by what it is resumed.
+    pub fn started(&mut self, session: impl Into<String>) {
+        self.updates.push_back(Update::Started { session: SessionRef(session.into()) });
+    }
+
+    /// Says what the agent said or did: a line for people. Control characters are taken out, and it is cut at 4 KiB.
+    pub fn activity(&mut self, text: &str) {
+        let mut end = text.len().min(ACTIVITY);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.updates.push_back(Update::Activity { text: clean(&text[..end]) });
+    }
+
+    /// Says that a tool is in flight: silence is no stall until it has ended.
+    pub fn tool_began(&mut self, id: impl Into<String>, name: impl Into<String>) {
+        self.updates.push_back(Update::ToolBegan { id: id.into(), name: name.into() });
+    }
+
+    /// Says that a tool has ended.
+    pub fn tool_ended(&mut self, id: impl Into<String>) {
+        self.updates.push_back(Update::ToolEnded { id: id.into() });
+    }
+
+    /// Says what the turn has cost up to now.
+    pub fn usage(&mut self, usage: Usage) {
+        self.updates.push_back(Update::Usage(usage));
+    }
+
+    /// Says that the agent lives, where it has said nothing that a person would read.
+    pub fn alive(&mut self) {
+        self.updates.push_back(Update::Alive);
+    }
+
+    /// Says that the agent waits for an answer.
+    pub fn needs_input(&mut self, question: &str) {
+        self.updates.push_back(Update::NeedsInput { question: clean(question) });
+    }
+
+    /// Writes to the program's standard input. Never waits; a program that does not read is not waited for.
+    pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.written.extend_from_slice(bytes.as_ref());
+    }
+
+    /// Writes a value as one line of JSON.
+    pub fn write_json(&mut self, value: &serde_json::Value) {
+        self.write(format!("{value}\n"));
+    }
+
+    /// Closes the program's standard input behind all that was written.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Sends INT to the program itself, as a person at a terminal would.
+    pub fn interrupt(&mut self) {
+        self.signal = true;
+    }
+
+    /// Keeps these bytes as the handoff of a turn that is completed, if the agent leaves no file where it should.
+    pub fn handoff(&mut self, content: impl Into<Vec<u8>>) {
+        self.handoff = Some(content.into());
+    }
+
+    /// The turn is over, whatever the program goes on to do: its standard input is closed, and if it does not end by itself within
+    /// three seconds it is ended. The last word counts.
+    pub fn finish(&mut self, outcome: TurnOutcome) {
+        (self.finished, self.closed) = (Some(outcome), true);
+    }
+
+    /// What was said so far, taken out: for a test of a protocol.
+    pub fn take_updates(&mut self) -> Vec<Update> {
+        self.updates.drain(..).collect()
+    }
+
+    /// What is to be written, taken out: for a test of a protocol.
+    pub fn take_written(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.written)
+    }
+
+    /// How the turn went, if that was said.
+    #[must_use]
+    pub fn finished(&self) -> Option<&TurnOutcome> {
+        self.finished.as_ref()
+    }
+}
+
+/// The longest line for people, in bytes.
+const ACTIVITY: usize = 4096;
