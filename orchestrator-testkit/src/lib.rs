@@ -4,9 +4,14 @@
 //! reads or writes the user's configuration.
 
 mod check;
+pub mod conformance;
+mod play;
+mod replay;
 mod repository;
 mod worker;
 
 pub use check::{RunOutcome, replayed, run_checked};
+pub use play::{Play, Player, Step, arguments, handoff, play_if_asked};
+pub use replay::Replay;
 pub use repository::{Sandbox, git, git_binaries};
 pub use worker::{ScriptedAgent, shell_worker};
