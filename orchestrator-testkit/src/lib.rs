@@ -8,10 +8,12 @@ pub mod conformance;
 mod play;
 mod replay;
 mod repository;
+mod views;
 mod worker;
 
 pub use check::{RunOutcome, replayed, run_checked};
 pub use play::{Play, Player, Step, arguments, handoff, play_if_asked};
 pub use replay::Replay;
 pub use repository::{Sandbox, git, git_binaries};
+pub use views::{MemoryTree, ProposedChange};
 pub use worker::{ScriptedAgent, shell_worker};

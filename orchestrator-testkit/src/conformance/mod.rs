@@ -18,7 +18,7 @@ pub mod ledger;
 pub mod reviewer;
 pub mod source;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// What an implementation did that its port's contract forbids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,18 @@ pub type Checked = Result<(), Violation>;
 /// A violation, unless `holds`.
 pub(crate) fn must(holds: bool, otherwise: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(Violation(otherwise())) }
+}
+
+/// Opens the same place again and again, each time as a stranger would.
+pub type Opener<T> = Box<dyn Fn() -> Arc<T> + Send + Sync>;
+
+/// A call that its caller gives up at once.
+pub(crate) async fn polled_once<T>(call: impl Future<Output = T> + Send) {
+    tokio::select! {
+        biased;
+        _ = call => {}
+        () = std::future::ready(()) => {}
+    }
 }
 
 /// No clause that holds takes longer; one that does hangs.

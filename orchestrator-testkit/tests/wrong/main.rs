@@ -1,6 +1,10 @@
 //! For each clause of each suite a deliberately wrong implementation, which it catches.
 
 mod agent;
+mod evidence;
+mod ledger;
+mod reviewer;
+mod source;
 
 use std::{fmt::Debug, thread, time::Duration};
 
