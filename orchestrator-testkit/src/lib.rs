@@ -5,6 +5,8 @@
 
 mod check;
 pub mod conformance;
+#[cfg(feature = "models")]
+pub mod model_server;
 mod play;
 mod replay;
 mod repository;
