@@ -10,9 +10,11 @@
 //! [The guide](crate::guide::writing_a_backend) builds a backend of this.
 
 mod command;
+mod last_word;
 mod process;
 mod protocol;
 
 pub use command::CommandAgent;
+pub use last_word::handoff_in;
 pub use process::AgentProcess;
 pub use protocol::{Ended, Protocol, Reply};

@@ -128,8 +128,12 @@ impl Spawn {
     }
 }
 
-/// Whether a program is there and may be run, looked for as `exec` does.
-pub(crate) fn can_run(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> io::Result<()> {
+/// Whether a program is there and may be run, looked for as `exec` does: one with a slash in its name relative to `directory`, another
+/// in each directory of `path`.
+///
+/// # Errors
+/// `NotFound`, or `PermissionDenied` for a file that is there and may not be run.
+pub fn can_run(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> io::Result<()> {
     let executable = |file: &Path| access(file, Access::EXEC_OK).is_ok() && file.is_file();
     let found = if program.as_encoded_bytes().contains(&b'/') {
         let file = directory.join(program);

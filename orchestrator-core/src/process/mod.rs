@@ -29,8 +29,7 @@ mod sweep;
 
 pub use capture::Captured;
 pub use cgroup::has_cgroups;
-pub(crate) use child::can_run;
-pub use child::{Child, Exit, Input, Killer, Spawn};
+pub use child::{Child, Exit, Input, Killer, Spawn, can_run};
 pub use hide::hide_environment;
 pub use lines::{Line, LineReader};
 pub use recording::Recording;

@@ -1,0 +1,147 @@
+//! The backend: which program, with what.
+
+use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use orchestrator_core::{
+    agent::AgentProcess,
+    port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
+    process::{Exit, OutputLimits, Spawn, can_run, run_to_end},
+};
+
+use crate::conversation::{Conversation, Permissions};
+
+/// How long a program may take to tell its version.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An agent that speaks the protocol on its standard input and output.
+///
+/// ```
+/// use backend_acp::{AcpBackend, Permissions};
+///
+/// let opencode = AcpBackend::new("opencode", "/usr/local/bin/opencode").args(["acp"]).env("HOME", "/var/lib/worker");
+/// let gemini = AcpBackend::new("gemini", "gemini").args(["--acp"]).mode("yolo").permissions(Permissions::deny(["fetch"]));
+/// # let _ = (opencode, gemini);
+/// ```
+#[derive(Debug, Clone)]
+pub struct AcpBackend {
+    name: String,
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: BTreeMap<String, String>,
+    mode: Option<String>,
+    permissions: Permissions,
+    resumes: bool,
+    silence: Option<Duration>,
+    version: Vec<String>,
+}
+
+impl AcpBackend {
+    /// This program, under a name for people. A program without a slash is looked for on the `PATH`.
+    pub fn new(name: impl Into<String>, program: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            mode: None,
+            permissions: Permissions::default(),
+            resumes: true,
+            silence: None,
+            version: vec!["--version".to_owned()],
+        }
+    }
+
+    /// Adds arguments, such as `acp` or `--acp`.
+    #[must_use]
+    pub fn args<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds a variable that the agent sees besides those that the policy allows, such as `HOME` or its key.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets the mode in which each session works, by the agent's own id, such as `yolo`.
+    #[must_use]
+    pub fn mode(mut self, id: impl Into<String>) -> Self {
+        self.mode = Some(id.into());
+        self
+    }
+
+    /// Sets what the agent is allowed when it asks; everything where nothing is set.
+    #[must_use]
+    pub fn permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = permissions;
+        self
+    }
+
+    /// Says that this agent cannot load a session: each turn of an attempt begins anew.
+    #[must_use]
+    pub fn without_resume(mut self) -> Self {
+        self.resumes = false;
+        self
+    }
+
+    /// Says beyond which silence, with no tool in flight, something is wrong with this agent.
+    #[must_use]
+    pub fn silent_for_at_most(mut self, silence: Duration) -> Self {
+        self.silence = Some(silence);
+        self
+    }
+
+    /// Sets the arguments at which it tells its version and ends; `--version` where nothing is set. With none, it is not asked.
+    #[must_use]
+    pub fn version_args<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.version = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
+#[async_trait]
+impl AgentBackend for AcpBackend {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let least = Capabilities::least();
+        let known = if self.resumes { least.with_resume() } else { least };
+        self.silence.map_or(known.clone(), |silence| known.with_silence(Silence::Beyond(silence)))
+    }
+
+    async fn probe(&self) -> Result<Probe, AgentError> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let missing = |_| AgentError::NotInstalled {
+            program: self.program.to_string_lossy().into_owned(),
+            mend: "give the path of an agent that speaks the Agent Client Protocol".to_owned(),
+        };
+        can_run(self.program.as_os_str(), Path::new("/"), Some(&path)).map_err(missing)?;
+        if self.version.is_empty() {
+            return Ok(Probe::found(None));
+        }
+        let spawn = Spawn::new(&self.program, "/").args(&self.version).envs([("PATH", path)]).envs(&self.environment);
+        let limits = OutputLimits { head: 1000, tail: 1000 };
+        let told = run_to_end(spawn, &[], PATIENCE, limits).await.map_err(AgentError::Spawn)?;
+        let mut probe = Probe::found(Some(told.stdout.end(200)).filter(|version| !version.is_empty()));
+        if told.exit != Some(Exit::Code(0)) {
+            probe.version = None;
+            probe.warnings.push(format!("it did not tell its version: {}", told.stderr.end(200)));
+        }
+        Ok(probe)
+    }
+
+    async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
+        if request.resume.is_some() && !self.resumes {
+            return Err(AgentError::Unsupported("go on with a session"));
+        }
+        let conversation = Conversation::new(&request, self.mode.clone(), Arc::new(self.permissions.clone()));
+        let process = AgentProcess::new(&self.program, &request).args(&self.arguments);
+        let process = self.environment.iter().fold(process, |process, (name, value)| process.env(name, value));
+        process.start(&request, conversation)
+    }
+}
