@@ -8,6 +8,8 @@ pub mod conformance;
 #[cfg(feature = "models")]
 pub mod model_server;
 mod play;
+#[cfg(feature = "real")]
+mod real;
 mod replay;
 mod repository;
 mod views;
@@ -15,6 +17,8 @@ mod worker;
 
 pub use check::{RunOutcome, replayed, run_checked};
 pub use play::{Play, Player, Step, arguments, handoff, play_if_asked};
+#[cfg(feature = "real")]
+pub use real::{REQUIRED, RealAgent, RealTest, real_agent_main};
 pub use replay::Replay;
 pub use repository::{Sandbox, git, git_binaries};
 pub use views::{MemoryTree, ProposedChange};
