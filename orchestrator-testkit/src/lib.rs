@@ -5,6 +5,9 @@
 
 mod check;
 pub mod conformance;
+mod history;
+#[cfg(feature = "mocks")]
+pub mod mocks;
 #[cfg(feature = "models")]
 pub mod model_server;
 mod play;
@@ -12,10 +15,12 @@ mod play;
 mod real;
 mod replay;
 mod repository;
+pub mod simulator;
 mod views;
 mod worker;
 
 pub use check::{RunOutcome, replayed, run_checked};
+pub use history::{Edit, Fork, HISTORIES, History};
 pub use play::{Play, Player, Step, arguments, handoff, play_if_asked};
 #[cfg(feature = "real")]
 pub use real::{REQUIRED, RealAgent, RealTest, real_agent_main};

@@ -5,4 +5,5 @@ mod rules;
 mod run;
 mod table;
 mod walk;
-mod world;
+
+use orchestrator_testkit::simulator as world;

@@ -8,7 +8,7 @@ use orchestrator_core::{
     },
 };
 
-use crate::world::{World, collected, commit, policy, report, review, roadmap, submission, task};
+use crate::world::{Laws, World, collected, commit, policy, report, review, roadmap, submission, task};
 
 fn objection() -> Finding {
     Finding::new(Severity::Error, "agent/second/rounding", "half a cent is lost").at("src/a.rs".parse().expect("a path"))
@@ -60,7 +60,7 @@ fn accepted(world: &World) -> &Acceptance {
 
 fn to_the_end(world: &mut World) {
     while world.step() {
-        world.check();
+        Laws::hold_and_replay(&world);
     }
 }
 
@@ -116,7 +116,7 @@ fn a_gate_that_stays_red_is_for_the_limits_and_not_for_a_person() {
         world.tell(event);
         world.now += 10_000;
         world.tick();
-        world.check();
+        Laws::hold_and_replay(&world);
     }
     assert_eq!(turns, 9, "three turns in each of three attempts, each attempt in a workspace of its own");
     assert!(
@@ -186,7 +186,7 @@ fn nobody_answering_is_no_answer_and_the_person_is_asked_again() {
     for _ in 0..3 {
         world.now = wake_at(&world.state, &world.policy, Timestamp(world.now)).expect("it will ask again").0;
         reminders.extend(world.tick());
-        world.check();
+        Laws::hold_and_replay(&world);
     }
     assert_eq!(reminders, ["reminded"; 3]);
     assert!(world.now >= since.0 + 3 * 3_600_000, "an hour between them");
@@ -226,5 +226,5 @@ fn without_a_reviewer_it_goes_on_as_the_others_say_and_nobody_is_asked_twice() {
     let mut world = half_reviewed(&[]);
     say(&mut world, Answer::new(HoldId(1), HoldOption::Retry));
     assert!(world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Review { .. })), "{:?}", world.open_effects());
-    world.check();
+    Laws::hold_and_replay(&world);
 }

@@ -6,7 +6,7 @@ use orchestrator_core::model::{
     Reading, Record, RunMode, Severity, Span, StopReason, Task, Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
 };
 
-use crate::world::{World, collected, commit, policy, report, review, task};
+use crate::world::{Laws, World, collected, commit, policy, report, review, task};
 
 /// The tasks that were dispatched, in order, each as `T1#1`.
 fn dispatched(world: &World) -> Vec<String> {
@@ -19,14 +19,14 @@ fn dispatched(world: &World) -> Vec<String> {
 
 fn to_the_end(world: &mut World) -> EndReason {
     while world.state.ended().is_none() {
-        world.check();
+        Laws::hold_and_replay(&world);
         if !world.step() {
             // Nothing is open: time must pass.
             world.now += 1000;
             world.tick();
         }
     }
-    world.check();
+    Laws::hold_and_replay(&world);
     world.state.ended().expect("it ended")
 }
 
@@ -209,11 +209,11 @@ fn work_that_comes_back_waits_for_a_session_and_goes_before_new_work() {
         effect,
         reviews: vec![review(head, vec![crate::world::error()])],
     });
-    world.check();
+    Laws::hold_and_replay(&world);
     assert!(!world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunTurn { turn: 2, .. })), "B has the session");
     while !world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunTurn { turn: 2, .. })) {
         world.step();
-        world.check();
+        Laws::hold_and_replay(&world);
     }
     assert_eq!(dispatched(&world), ["A#1", "B#1"], "C waits until A is through");
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
@@ -252,7 +252,7 @@ fn attempts_end_at_their_limit_and_the_task_is_parked_not_dropped() {
         World::with_tasks(policy("[limits]\nattempts = 2\nturns = 2\nsame_finding = 9\nexhausted = \"park\""), vec![task("A", "")]);
     let mut turns = 0;
     while world.state.ended().is_none() {
-        world.check();
+        Laws::hold_and_replay(&world);
         let Some((effect, what)) = world.open_effects().into_iter().next() else {
             world.now += 10_000;
             world.tick();

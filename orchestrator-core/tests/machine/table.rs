@@ -11,7 +11,7 @@ use orchestrator_core::{
     },
 };
 
-use crate::world::{World, collected, commit, name, policy, report, review, roadmap, submission, task};
+use crate::world::{Laws, World, collected, commit, name, policy, report, review, roadmap, submission, task};
 
 /// One world for each state that a task, or the run, can be in.
 fn states() -> Vec<(&'static str, World)> {
@@ -258,7 +258,7 @@ fn outcome(world: &World, kind: EventKind) -> String {
             let mut world = world.clone();
             world.tell(kind);
             world.tick();
-            world.check();
+            Laws::hold_and_replay(&world);
             let names: Vec<_> = records.iter().map(name).collect();
             if names.is_empty() { "-".to_owned() } else { names.join(", ") }
         }

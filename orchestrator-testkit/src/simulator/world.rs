@@ -1,7 +1,7 @@
-//! A world in memory for the machine: it answers effects as it is told to.
+//! The machine with a made-up world around it.
 
 use orchestrator_core::{
-    machine::{State, apply, decide, replay},
+    machine::{State, apply, decide},
     model::{
         BlobId, Candidate, Change, ChangeKind, Collected, CommitId, ContentHash, ContractKeys, Effect, EffectId, Entry, Event,
         EventKind, Finding, GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, LandingOutcome, Mode, Opened,
@@ -12,21 +12,35 @@ use orchestrator_core::{
 
 /// A machine with its ledger and a clock that moves by one with each event.
 #[derive(Debug, Clone)]
-pub(crate) struct World {
-    pub(crate) state: State,
-    pub(crate) policy: Policy,
-    pub(crate) ledger: Vec<Record>,
-    pub(crate) now: u64,
+pub struct World {
+    /// What has been decided, folded.
+    pub state: State,
+    /// By which rules.
+    pub policy: Policy,
+    /// All that has been decided.
+    pub ledger: Vec<Record>,
+    /// In milliseconds.
+    pub now: u64,
     /// The roadmap, as a re-reading finds it; what has landed is ticked.
-    pub(crate) tasks: Vec<Task>,
+    pub tasks: Vec<Task>,
     commits: u64,
 }
 
-pub(crate) fn task_id(id: &str) -> TaskId {
+/// A task's id.
+///
+/// # Panics
+/// When it is none.
+#[must_use]
+pub fn task_id(id: &str) -> TaskId {
     TaskId::new(id).expect("a valid id")
 }
 
-pub(crate) fn commit(number: u64) -> CommitId {
+/// A commit by its number.
+///
+/// # Panics
+/// Never: forty digits are an id.
+#[must_use]
+pub fn commit(number: u64) -> CommitId {
     format!("{number:040x}").parse().expect("a valid id")
 }
 
@@ -35,18 +49,31 @@ fn tree(number: u64) -> TreeId {
 }
 
 /// A task with the contract's keys as TOML.
-pub(crate) fn task(id: &str, keys: &str) -> Task {
+///
+/// # Panics
+/// When they are none.
+#[must_use]
+pub fn task(id: &str, keys: &str) -> Task {
     let keys: ContractKeys = toml::from_str(keys).expect("valid keys");
     Task::new(task_id(id), format!("task {id}")).with_keys(keys)
 }
 
-pub(crate) fn policy(more: &str) -> Policy {
+/// A policy with one gate, and this TOML in front.
+///
+/// # Panics
+/// When it is none.
+#[must_use]
+pub fn policy(more: &str) -> Policy {
     let text = format!("{more}\n[gates.unit]\nrun = [\"true\"]\ndefault = true\n");
     Policy::parse(&text).expect("a valid policy")
 }
 
 /// The name of a record, as the ledger writes it.
-pub(crate) fn name(record: &Record) -> String {
+///
+/// # Panics
+/// Never: a record is an object or a name.
+#[must_use]
+pub fn name(record: &Record) -> String {
     match serde_json::to_value(record).expect("serialises") {
         serde_json::Value::Object(members) => members.keys().next().expect("one member").clone(),
         serde_json::Value::String(name) => name,
@@ -55,12 +82,15 @@ pub(crate) fn name(record: &Record) -> String {
 }
 
 impl World {
-    pub(crate) fn new(policy: Policy) -> Self {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
         Self { state: State::default(), policy, ledger: Vec::new(), now: 1000, tasks: Vec::new(), commits: 100 }
     }
 
-    /// A run that is open and has read these tasks, in this mode, and has not yet ticked on them.
-    pub(crate) fn with_tasks(policy: Policy, tasks: Vec<Task>) -> Self {
+    /// A run that is open and has read these tasks.
+    #[must_use]
+    pub fn with_tasks(policy: Policy, tasks: Vec<Task>) -> Self {
         let mut world = Self::new(policy);
         world.open(false);
         world.answer(&Effect::ReadRoadmap { tip: None }, move |effect| EventKind::RoadmapRead {
@@ -70,7 +100,11 @@ impl World {
         world
     }
 
-    pub(crate) fn open(&mut self, wait: bool) {
+    /// A run begins; with `wait`, it goes on while people are asked.
+    ///
+    /// # Panics
+    /// As [`tell`](Self::tell).
+    pub fn open(&mut self, wait: bool) {
         let agent = "agent".parse().expect("a name");
         let run = RunId::new(format!("run{}", self.now)).expect("a name");
         self.tell(EventKind::Opened(Opened { run, policy: self.policy.hash(), seed: 7, backends: vec![(agent, true)], wait }));
@@ -78,7 +112,10 @@ impl World {
     }
 
     /// A new run, or the same one after a crash, that has read the roadmap again.
-    pub(crate) fn open_again(&mut self) {
+    ///
+    /// # Panics
+    /// As [`tell`](Self::tell).
+    pub fn open_again(&mut self) {
         self.open(false);
         let (effect, what) =
             self.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::ReadRoadmap { .. })).expect("is asked for");
@@ -88,7 +125,10 @@ impl World {
     }
 
     /// Decides, appends, applies; the names of what was recorded.
-    pub(crate) fn tell(&mut self, kind: EventKind) -> Vec<String> {
+    ///
+    /// # Panics
+    /// When the event is illegal, or a record does not fit: a bug.
+    pub fn tell(&mut self, kind: EventKind) -> Vec<String> {
         self.now += 1;
         if let EventKind::RoadmapRead { reading: Reading::Read(roadmap), .. } = &kind {
             self.tasks.clone_from(&roadmap.tasks);
@@ -104,7 +144,10 @@ impl World {
     }
 
     /// Ticks until nothing more is due, and reads the roadmap again wherever the target has moved.
-    pub(crate) fn tick(&mut self) -> Vec<String> {
+    ///
+    /// # Panics
+    /// As [`tell`](Self::tell).
+    pub fn tick(&mut self) -> Vec<String> {
         let mut all = Vec::new();
         loop {
             let mut names = self.tell(EventKind::Tick);
@@ -120,12 +163,17 @@ impl World {
         }
     }
 
-    pub(crate) fn open_effects(&self) -> Vec<(EffectId, Effect)> {
+    /// What was asked for and is not closed, in its order.
+    #[must_use]
+    pub fn open_effects(&self) -> Vec<(EffectId, Effect)> {
         self.state.open_effects().iter().map(|(effect, what)| (*effect, what.clone())).collect()
     }
 
     /// Closes the open effect of the same kind as `like`, for the first task that has one, and ticks.
-    pub(crate) fn answer(&mut self, like: &Effect, event: impl FnOnce(EffectId) -> EventKind) -> Vec<String> {
+    ///
+    /// # Panics
+    /// When there is none, and as [`tell`](Self::tell).
+    pub fn answer(&mut self, like: &Effect, event: impl FnOnce(EffectId) -> EventKind) -> Vec<String> {
         let kind = std::mem::discriminant(like);
         let found = self.open_effects().into_iter().find(|(_, what)| std::mem::discriminant(what) == kind);
         let (effect, _) = found.unwrap_or_else(|| panic!("no such effect is open: {like:?} among {:?}", self.open_effects()));
@@ -135,7 +183,10 @@ impl World {
     }
 
     /// The event by which an effect ends well.
-    pub(crate) fn good(&mut self, effect: EffectId, what: &Effect) -> EventKind {
+    ///
+    /// # Panics
+    /// When it merges or lands before a tip is known: a bug.
+    pub fn good(&mut self, effect: EffectId, what: &Effect) -> EventKind {
         self.commits += 1;
         let fresh = commit(self.commits);
         match what {
@@ -175,53 +226,36 @@ impl World {
     }
 
     /// Closes the first open effect well, and ticks. False when none is open.
-    pub(crate) fn step(&mut self) -> bool {
+    ///
+    /// # Panics
+    /// As [`tell`](Self::tell).
+    pub fn step(&mut self) -> bool {
         let Some((effect, what)) = self.open_effects().into_iter().next() else { return false };
         let event = self.good(effect, &what);
         self.tell(event);
         self.tick();
         true
     }
-
-    /// What must hold at any time.
-    pub(crate) fn check(&self) {
-        assert_eq!(replay(&self.ledger).expect("replays"), self.state, "the replayed ledger equals the live state");
-        let steps: Vec<_> = self.state.tasks().iter().filter_map(|entry| entry.active()).collect();
-        assert!(steps.iter().filter(|active| active.step.in_lane()).count() <= 1, "the landing lane holds one at a time");
-        let sessions = steps.iter().filter(|active| active.step.takes_session()).count();
-        assert!(sessions <= self.policy.max_sessions as usize, "no more sessions than the policy allows");
-        let open: Vec<_> = self.state.tasks().iter().filter_map(|entry| entry.occupying()).collect();
-        for (at, one) in open.iter().enumerate() {
-            for other in &open[at + 1..] {
-                let overlap = one.contract.allow.iter().any(|a| other.contract.allow.iter().any(|b| a.overlaps(b)));
-                assert!(!overlap, "{} and {} may change the same paths", one.id, other.id);
-                assert!(!one.contract.resources.iter().any(|r| other.contract.resources.contains(r)), "a resource is held alone");
-            }
-        }
-        let mut asked: Vec<_> = self
-            .ledger
-            .iter()
-            .filter_map(|record| match record {
-                Record::Requested { effect, .. } => Some(effect.0),
-                _ => None,
-            })
-            .collect();
-        let count = asked.len();
-        asked.dedup();
-        assert_eq!(asked.len(), count, "no effect id is given twice");
-        assert!(asked.is_sorted());
-    }
 }
 
-pub(crate) fn roadmap(tasks: Vec<Task>) -> Roadmap {
+/// A roadmap of these tasks, at the first commit.
+#[must_use]
+pub fn roadmap(tasks: Vec<Task>) -> Roadmap {
     Roadmap { revision: "1".to_owned(), tip: commit(1), tasks }
 }
 
-pub(crate) fn collected(effect: EffectId, result: Collected) -> EventKind {
+/// What was collected, with nothing rescued.
+#[must_use]
+pub fn collected(effect: EffectId, result: Collected) -> EventKind {
     EventKind::Collected { effect, result, kept: Vec::new() }
 }
 
-pub(crate) fn change(path: &str) -> Change {
+/// A new file.
+///
+/// # Panics
+/// When the path is none of a repository's.
+#[must_use]
+pub fn change(path: &str) -> Change {
     let blob: BlobId = format!("{:040x}", 9).parse().expect("an id");
     Change {
         path: path.parse().expect("a path"),
@@ -231,7 +265,9 @@ pub(crate) fn change(path: &str) -> Change {
     }
 }
 
-pub(crate) fn submission(head: CommitId) -> Submission {
+/// One commit with one new file, and its handoff.
+#[must_use]
+pub fn submission(head: CommitId) -> Submission {
     Submission {
         head,
         tree: tree(3),
@@ -244,15 +280,21 @@ pub(crate) fn submission(head: CommitId) -> Submission {
     }
 }
 
-pub(crate) fn review(commit: CommitId, findings: Vec<Finding>) -> Review {
+/// What one reviewer found.
+#[must_use]
+pub fn review(commit: CommitId, findings: Vec<Finding>) -> Review {
     Review::new("r", commit, Opinion::Looked { findings })
 }
 
-pub(crate) fn error() -> Finding {
+/// A finding that goes back.
+#[must_use]
+pub fn error() -> Finding {
     Finding::new(Severity::Error, "paths/contract", "not allowed")
 }
 
-pub(crate) fn report(gate: GateSpec, tree: TreeId, code: i32) -> GateReport {
+/// A gate that ended with this status.
+#[must_use]
+pub fn report(gate: GateSpec, tree: TreeId, code: i32) -> GateReport {
     let hash = ContentHash::of(b"");
     GateReport {
         gate,

@@ -1,0 +1,24 @@
+//! The histories are what they say: git itself merges them, or does not.
+
+use std::process::Command;
+
+use orchestrator_testkit::{HISTORIES, Sandbox, git};
+
+#[test]
+fn each_history_is_merged_as_it_says() {
+    let mut told = String::new();
+    for (name, make, merges) in HISTORIES {
+        let sandbox = Sandbox::new();
+        let fork = make(&sandbox);
+        let base = git(&sandbox.repo(), &["merge-base", &fork.ours, &fork.theirs]);
+        assert_eq!(base, fork.base, "{name}");
+        assert_eq!(git(&sandbox.repo(), &["status", "--porcelain"]), "", "{name}");
+        let merged =
+            Command::new("git").args(["merge-tree", "--write-tree", &fork.ours, &fork.theirs]).current_dir(sandbox.repo()).output();
+        let merged = merged.expect("git can be run");
+        assert_eq!(merged.status.success(), *merges, "{name}: {}", String::from_utf8_lossy(&merged.stdout));
+        let tree = String::from_utf8_lossy(&merged.stdout).lines().next().unwrap_or_default().to_owned();
+        told += &format!("== {name}, merges: {merges}\n{}\n\n", git(&sandbox.repo(), &["ls-tree", "-r", &tree]));
+    }
+    insta::assert_snapshot!(told);
+}
