@@ -36,6 +36,23 @@ fn by_git(workspace: &Workspace, base: CommitId) -> (Option<CommitId>, Option<(u
 }
 
 #[tokio::test]
+async fn a_blob_is_read_up_to_its_limit() {
+    let sandbox = Sandbox::new();
+    sandbox.publish(&[("ten.txt", "0123456789"), ("empty.txt", "")], "ten");
+    let trusted = trusted(&sandbox).await;
+    let tip = trusted.fetch_target().await.expect("fetches");
+    let tree = trusted.tree_of(tip).await.expect("a tree");
+    let read = |name: &str, limit| {
+        let blob = trusted.objects().file(tree, &name.parse().expect("a path")).expect("can be read").expect("is there");
+        trusted.objects().blob(blob, limit).expect("can be read").map(|bytes| bytes.len())
+    };
+    assert_eq!(
+        [read("ten.txt", 9), read("ten.txt", 10), read("ten.txt", 11), read("empty.txt", 0)],
+        [None, Some(10), Some(10), Some(0)]
+    );
+}
+
+#[tokio::test]
 async fn heads_and_distances_are_what_git_says_and_cost_only_when_something_moved() {
     let sandbox = Sandbox::new();
     let trusted = trusted(&sandbox).await;

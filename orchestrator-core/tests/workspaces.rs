@@ -167,6 +167,19 @@ async fn a_workspace_with_what_cannot_be_kept_elsewhere_stays() {
     assert_eq!(std::fs::read_to_string(sandbox.state().join("attempts/A-1/tree/nested/file")).expect("stays"), "x\n");
 }
 
+#[tokio::test]
+async fn a_workspace_with_more_than_is_kept_elsewhere_stays() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = format!("seq 5001 | xargs touch; {}", WORK.replace("commit work", "git add A.txt; git commit -qm work"));
+    let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
+    let reason = outcome.task("A").reason.clone().unwrap_or_default();
+    assert!(reason.contains("the workspace of attempt 1 stays: uncommitted work that cannot be kept elsewhere"), "{reason}");
+    assert!(sandbox.state().join("attempts/A-1/tree/5001").exists());
+    let trusted = sandbox.state().join("trusted.git");
+    let kept = git(&trusted, &["ls-tree", "-r", "--name-only", "refs/orchestrator/rescue/A/1"]).lines().count();
+    assert_eq!(kept, 5003, "as many as are kept, and what was committed");
+}
+
 /// Upper case in the tree, lower case in history.
 const FILTER: &str = "[filters.case]\nclean = \"tr A-Z a-z\"\nsmudge = \"tr a-z A-Z\"\nrequired = true\n";
 

@@ -193,6 +193,7 @@ impl Git {
             variables: Vec::new(),
             input: Vec::new(),
             deadline: LOCAL,
+            most: MAX_OUTPUT,
         }
     }
 
@@ -218,6 +219,8 @@ pub(super) struct Call<'a> {
     variables: Vec<(OsString, OsString)>,
     input: Vec<u8>,
     deadline: Duration,
+    /// Of its output, in bytes: more is an error, since half an answer is none.
+    most: usize,
 }
 
 /// What a call that is allowed to fail gave.
@@ -264,17 +267,17 @@ impl Call<'_> {
 
     /// Runs it, whatever its exit status.
     pub(super) async fn answer(self) -> Result<Answer, GitError> {
-        let (verb, after) = (self.verb(), self.deadline);
+        let (verb, after, most) = (self.verb(), self.deadline, self.most);
         let spawn = Spawn::new(&self.git.program, &self.directory).args(self.arguments).envs(self.git.environment.clone());
         let spawn = spawn.envs(self.variables);
-        let limits = OutputLimits { head: MAX_OUTPUT, tail: 0 };
+        let limits = OutputLimits { head: most, tail: 0 };
         reach(&format!("before git {verb}"));
         let finished = run_to_end(spawn, &self.input, after, limits).await;
         reach(&format!("after git {verb}"));
         let finished = finished.map_err(|source| GitError::NotFound { program: self.git.program.display().to_string(), source })?;
         let Some(exit) = finished.exit else { return Err(GitError::TimedOut { verb, after }) };
         if finished.stdout.dropped() > 0 {
-            return Err(GitError::Output { verb, what: format!("more than {MAX_OUTPUT} bytes") });
+            return Err(GitError::Output { verb, what: format!("more than {most} bytes") });
         }
         tracing::trace!(verb, %exit, "git");
         Ok(Answer { exit, stdout: finished.stdout.into_bytes(), stderr: finished.stderr.end(2000) })
@@ -348,6 +351,17 @@ mod tests {
             std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("can be run");
             let found = Git::at(&program).await;
             assert_eq!(found.is_ok(), fits, "{found:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn more_output_than_is_taken_is_an_error() {
+        let git = Git::find().await.expect("git");
+        let whole = git.call(Path::new("/")).args(["version"]).bytes().await.expect("says it").len();
+        for (most, fits) in [(whole, true), (whole - 1, false)] {
+            let said = Call { most, ..git.call(Path::new("/")).args(["version"]) }.bytes().await;
+            assert_eq!(said.is_ok(), fits, "{most} of {whole}: {said:?}");
+            assert!(said.is_ok() || matches!(said, Err(GitError::Output { .. })));
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{GitError, Trusted, Workspace, cli::io_error};
-use crate::model::{AttemptId, BlobId, CommitId, RepoPath};
+use crate::model::{AttemptId, CommitId, RepoPath};
 
 /// A file larger than this is not kept, in bytes: the workspace then stays as it is.
 const MAX_FILE: u64 = 50 << 20;
@@ -46,25 +46,27 @@ impl Workspace {
             return Ok(None);
         }
         let mut left_out = paths.split_off(paths.len().min(MAX_FILES));
-        let mut lines = Vec::new();
-        for path in paths {
-            let found = look(&self.tree(), &path).map_err(io_error(&self.tree().join(path.to_path())))?;
-            let (mode, id) = match found {
-                Left::Gone => ("0", "0".repeat(40)),
-                Left::Content { mode, bytes } => {
-                    let call = trusted.call().args(["hash-object", "-w", "--stdin", "--no-filters"]);
-                    (mode, call.input(bytes).id::<BlobId>().await?.to_string())
-                }
-                Left::Unkeepable => {
-                    left_out.push(path);
-                    continue;
-                }
-            };
-            lines.extend_from_slice(format!("{mode} {id}\t").as_bytes());
-            lines.extend_from_slice(path.as_bytes());
-            lines.push(0);
-        }
         let scratch = tempfile::tempdir_in(trusted.dir()).map_err(io_error(trusted.dir()))?;
+        // What is kept is copied first, since the worker's files may change under our hands, and is then hashed in one go.
+        let (mut gone, mut kept, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+        for path in paths {
+            match look(&self.tree(), &path).map_err(io_error(&self.tree().join(path.to_path())))? {
+                Left::Gone => gone.push(path),
+                Left::Content { mode, bytes } => {
+                    let copy = scratch.path().join(kept.len().to_string());
+                    std::fs::write(&copy, bytes).map_err(io_error(&copy))?;
+                    copies.extend_from_slice(copy.as_os_str().as_bytes());
+                    copies.push(b'\n');
+                    kept.push((mode, path));
+                }
+                Left::Unkeepable => left_out.push(path),
+            }
+        }
+        let hash = trusted.call().args(["hash-object", "-w", "--no-filters", "--stdin-paths"]).input(copies);
+        let ids = if kept.is_empty() { String::new() } else { hash.text().await? };
+        let entry = |mode: &str, id: &str, path: &RepoPath| [format!("{mode} {id}\t").as_bytes(), path.as_bytes(), &[0]].concat();
+        let mut lines: Vec<u8> = gone.iter().flat_map(|path| entry("0", &"0".repeat(40), path)).collect();
+        lines.extend(ids.lines().zip(&kept).flat_map(|(id, (mode, path))| entry(mode, id, path)));
         let index = scratch.path().join("index");
         let with_index = || trusted.call().var("GIT_INDEX_FILE", &index);
         with_index().args(["read-tree"]).args([head.to_string()]).run().await?;
@@ -136,6 +138,34 @@ pub fn open_beneath(directory: &Path, name: &RepoPath) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_path_is_now_is_seen_without_following_a_link() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (tree, outside) = (dir.path().join("tree"), dir.path().join("outside"));
+        for place in [&tree, &outside] {
+            std::fs::create_dir(place).expect("makes");
+        }
+        std::fs::write(outside.join("passwd"), "secret").expect("writes");
+        std::os::unix::fs::symlink(&outside, tree.join("link")).expect("links");
+        std::fs::write(tree.join("file"), "fine").expect("writes");
+        let look = |path: &str| look(&tree, &path.parse().expect("a path")).expect("can be looked at");
+        assert!(matches!(look("link/passwd"), Left::Gone), "beneath a directory that became a link nothing is left");
+        assert!(matches!(look("nowhere"), Left::Gone));
+        assert!(matches!(look("link"), Left::Content { mode: "120000", .. }));
+        assert!(matches!(look("file"), Left::Content { mode: "100644", bytes } if bytes == b"fine"));
+    }
+
+    #[test]
+    fn a_file_is_kept_up_to_its_limit() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path: RepoPath = "large".parse().expect("a path");
+        for (size, kept) in [(MAX_FILE, true), (MAX_FILE + 1, false)] {
+            File::create(dir.path().join("large")).and_then(|file| file.set_len(size)).expect("a file full of holes");
+            let left = look(dir.path(), &path).expect("can be looked at");
+            assert_eq!(matches!(left, Left::Content { bytes, .. } if bytes.len() as u64 == size), kept, "{size}");
+        }
+    }
 
     #[test]
     fn nothing_but_regular_files_beneath_the_directory_is_opened() {
