@@ -115,6 +115,11 @@ impl AgentBackend for AcpBackend {
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
+        // A program of the repository cannot be looked for before there is a workspace.
+        let named = self.program.as_os_str().as_encoded_bytes();
+        if named.contains(&b'/') && !self.program.is_absolute() {
+            return Ok(Probe::found(None));
+        }
         let path = std::env::var_os("PATH").unwrap_or_default();
         let missing = |_| AgentError::NotInstalled {
             program: self.program.to_string_lossy().into_owned(),

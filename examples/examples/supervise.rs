@@ -8,15 +8,17 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
+use backend_acp::AcpBackend;
 use clap::{Args, Parser, Subcommand};
 use orchestrator_core::{
     driver::{BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator, VerifyError, verify},
     git::{Git, UserRepository},
     machine::{State, replay},
     model::{AgentSpec, Answer, BackendName, BranchName, HoldId, HoldOption, Policy, Record, RepoPath, RunMode, TaskId, Timestamp},
-    port::{Ledger as _, LedgerEntry, Sequence},
+    port::{AgentBackend, Ledger as _, LedgerEntry, Sequence},
     process::hide_environment,
     status::{Report, Snapshot, TaskState, table},
     store::FileLedger,
@@ -199,7 +201,11 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
     let root = std::fs::canonicalize(&run.place.repo).map_err(|error| input(format!("{}: {error}", run.place.repo.display())))?;
     let git = Git::find().await.map_err(input)?;
     let top = UserRepository::open(git, &root).await.map_err(input)?.root().map_or(root.clone(), Path::to_path_buf);
+    let backends = backends(&policy)?;
     let mut builder = Orchestrator::builder().repository(&root).policy(policy).roadmap(inside(&top, &run.roadmap)?).wait(run.wait);
+    for (name, backend) in backends {
+        builder = builder.backend(name, backend);
+    }
     if let Some(Ok(path)) = run.policy.as_deref().map(|path| inside(&top, path)) {
         builder = builder.forbid(path);
     }
@@ -296,6 +302,21 @@ fn read_policy(run: &Run) -> Result<Policy, Failure> {
     }
     policy.check().map_err(input)?;
     Ok(policy)
+}
+
+/// The agents of the policy that have a backend of their own; the loop makes those that are commands.
+fn backends(policy: &Policy) -> Result<Vec<(BackendName, Arc<dyn AgentBackend>)>, Failure> {
+    let mut backends: Vec<(BackendName, Arc<dyn AgentBackend>)> = Vec::new();
+    for (name, spec) in &policy.agents {
+        if let AgentSpec::Acp { run, mode } = spec {
+            let empty = || input(format!("agents.{name}.run: it names no program"));
+            let (program, arguments) = run.split_first().ok_or_else(empty)?;
+            let backend = AcpBackend::new(name.as_str(), program).args(arguments);
+            let backend = mode.iter().fold(backend, |backend, mode| backend.mode(mode));
+            backends.push((name.clone(), Arc::new(backend)));
+        }
+    }
+    Ok(backends)
 }
 
 /// A file of the repository, given relative to here or to the repository.

@@ -93,6 +93,28 @@ fn everything_landed_is_exit_status_0_and_status_says_so_afterwards() {
 }
 
 #[test]
+fn an_agent_that_speaks_the_agent_client_protocol_is_a_word_in_the_policy() {
+    let says = |id: u32, result: &str| format!("read -r asked; echo '{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}'");
+    let [greets, begins] = [says(1, "{\"protocolVersion\":1}"), says(2, "{\"sessionId\":\"s\"}")];
+    let ends = says(3, "{\"stopReason\":\"end_turn\"}").replace("read -r asked; ", "");
+    let (sandbox, arguments) = sandbox(&format!("{greets}; {begins}; read -r asked; {WORK}; {ends}; cat > rest || :"));
+    let policy = sandbox.path().join("policy.toml");
+    let (command, rest) = arguments.split_last().map(|(command, rest)| (command, &rest[..rest.len() - 1])).expect("is the last");
+    let run_of: Vec<_> = command.split(' ').collect();
+    let content =
+        std::fs::read_to_string(&policy).expect("is there") + &format!("[agents.mine]\nkind = \"acp\"\nrun = {run_of:?}\n");
+    std::fs::write(&policy, &content).expect("writes");
+    let output = run(&sandbox, rest, &["--agent", "mine"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(sandbox.remote_file("B.txt"), "B");
+
+    std::fs::write(&policy, content.replace(&format!("{run_of:?}"), "[]")).expect("writes");
+    let output = run(&sandbox, rest, &["--agent", "mine"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("agents.mine.run: it names no program"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn tasks_that_did_not_land_are_listed_with_exit_status_3() {
     let (sandbox, arguments) = sandbox("case $ORCHESTRATOR_TASK in A) echo no >&2; exit 7 ;; esac");
     let output = run(&sandbox, &arguments, &[]);

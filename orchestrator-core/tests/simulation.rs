@@ -36,7 +36,7 @@ fn run(seed: u64) -> World {
     let tasks = tasks(&mut dice);
     let sessions = 1 + dice.below(3);
     let policy = policy(&format!("max_sessions = {sessions}\n[limits]\nbackoff = \"1s\"\nattempts = 2"));
-    simulate(dice.roll(), policy, tasks)
+    simulate(dice.roll(), policy, &tasks)
 }
 
 fn number(variable: &str) -> Option<u64> {

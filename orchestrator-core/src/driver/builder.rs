@@ -308,6 +308,7 @@ fn add_command_agents(policy: &Policy, backends: &mut BTreeMap<BackendName, Arc<
                 backends.insert(name.clone(), Arc::new(CommandAgent::new(program, arguments.iter().cloned())));
                 continue;
             }
+            AgentSpec::Acp { .. } => "acp",
             AgentSpec::Codex {} => "codex",
             AgentSpec::Claude {} => "claude",
             AgentSpec::Cursor {} => "cursor",

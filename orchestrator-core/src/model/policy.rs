@@ -117,6 +117,14 @@ pub enum AgentSpec {
         /// Program and arguments; never a shell line.
         run: Vec<String>,
     },
+    /// Any program that speaks the Agent Client Protocol.
+    Acp {
+        /// Program and arguments, such as `["opencode", "acp"]`; never a shell line.
+        run: Vec<String>,
+        /// The agent's own id of the mode in which it is to work.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<String>,
+    },
     /// OpenAI Codex.
     Codex {},
     /// Claude Code.

@@ -27,6 +27,68 @@ use crate::model::{AttemptId, SessionRef, TurnOutcome, Usage};
 ///
 /// # Errors
 /// Only what keeps a turn from starting. All that goes wrong afterwards is a [`TurnOutcome`].
+///
+/// # Example
+/// An agent that is a program needs no more than this, and a [`Protocol`](crate::agent::Protocol); [the
+/// guide](crate::guide::writing_a_backend) goes through it.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use orchestrator_core::{
+///     agent::{AgentProcess, Ended, Protocol, Reply},
+///     model::TurnOutcome,
+///     port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnRequest},
+///     process::{Exit, Line},
+/// };
+///
+/// #[derive(Debug)]
+/// struct Echo;
+///
+/// #[async_trait]
+/// impl AgentBackend for Echo {
+///     fn name(&self) -> &str {
+///         "echo"
+///     }
+///
+///     fn capabilities(&self) -> Capabilities {
+///         Capabilities::least()
+///     }
+///
+///     async fn probe(&self) -> Result<Probe, AgentError> {
+///         Ok(Probe::found(None))
+///     }
+///
+///     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
+///         if request.resume.is_some() {
+///             return Err(AgentError::Unsupported("go on with a session"));
+///         }
+///         AgentProcess::new("/bin/cat", &request).start(&request, Lines(request.prompt.clone()))
+///     }
+/// }
+///
+/// /// Each line is something that it says.
+/// #[derive(Debug)]
+/// struct Lines(String);
+///
+/// impl Protocol for Lines {
+///     fn begin(&mut self, reply: &mut Reply) {
+///         reply.started("the only one");
+///         reply.write(&self.0);
+///         reply.close();
+///     }
+///
+///     fn line(&mut self, line: &Line, reply: &mut Reply) {
+///         reply.activity(&String::from_utf8_lossy(&line.bytes));
+///     }
+///
+///     fn end(&mut self, ended: &Ended) -> TurnOutcome {
+///         match ended.exit {
+///             Exit::Code(0) => TurnOutcome::Completed,
+///             _ => TurnOutcome::Crashed { detail: ended.detail() },
+///         }
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait AgentBackend: Debug + Send + Sync + 'static {
     /// What kind of agent this is, for people: `command`, `codex`.
@@ -58,6 +120,40 @@ pub trait AgentBackend: Debug + Send + Sync + 'static {
 ///
 /// # Cancellation
 /// `next` is cancel-safe: dropped at any of its polls, it loses nothing.
+///
+/// # Example
+/// Running a turn to its end, whatever the agent:
+///
+/// ```
+/// use std::time::Duration;
+/// use orchestrator_core::{
+///     CommandAgent,
+///     model::{AttemptId, TaskId, TurnOutcome},
+///     port::{AgentBackend, TurnRequest, Update},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let (workspace, handoff) = (directory.path().to_owned(), directory.path().join("handoff.json"));
+/// let agent = CommandAgent::new("/bin/sh", ["-c", "read -r asked; echo \"I was asked: $asked\""]);
+/// let attempt = AttemptId { task: TaskId::new("T1")?, number: 1 };
+/// let mut turn = agent.start(TurnRequest::new(attempt, "Say hello\n", workspace, handoff, "a-mark-of-our-own")).await?;
+/// let control = turn.control();
+/// let mut said = Vec::new();
+/// while let Some(update) = turn.next().await {
+///     match update {
+///         Update::Activity { text } => said.push(text),
+///         // Nobody is here to answer.
+///         Update::NeedsInput { .. } => control.stop(Duration::from_secs(5)).await,
+///         Update::Ended { outcome } => assert_eq!(outcome, TurnOutcome::Completed),
+///         _ => {}
+///     }
+/// }
+/// assert_eq!(said, ["I was asked: Say hello"]);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Turn: Debug + Send + 'static {
     /// The next update; `None` after [`Update::Ended`].

@@ -20,6 +20,27 @@ use crate::model::ContentHash;
 ///
 /// # Errors
 /// [`EvidenceError`].
+///
+/// # Example
+///
+/// ```
+/// # #[cfg(feature = "store")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use orchestrator_core::{port::EvidenceStore, store::MemoryEvidence};
+/// use tokio::io::AsyncReadExt as _;
+///
+/// let store = MemoryEvidence::default();
+/// let kept = store.put(&mut &b"a very long story"[..], 6).await?;
+/// assert!(kept.truncated && kept.size == 6);
+/// let mut content = String::new();
+/// store.open(kept.hash).await?.read_to_string(&mut content).await?;
+/// assert_eq!(content, "a very");
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "store"))]
+/// # fn main() {}
+/// ```
 #[async_trait]
 pub trait EvidenceStore: Debug + Send + Sync + 'static {
     /// Keeps the first `cap` bytes of a stream.

@@ -22,6 +22,45 @@ use crate::model::{Record, Timestamp};
 ///
 /// # Errors
 /// [`LedgerError`]; [`LedgerError::Fenced`] means that another orchestrator has taken over, and this one must stop.
+///
+/// # Example
+/// What another ledger has taken is told to somebody as well:
+///
+/// ```
+/// # #[cfg(feature = "store")]
+/// # mod example {
+/// use std::sync::mpsc::Sender;
+/// use async_trait::async_trait;
+/// use orchestrator_core::{
+///     model::{Record, Timestamp},
+///     port::{Epoch, Ledger, LedgerEntry, LedgerError, Opening, Sequence},
+/// };
+///
+/// #[derive(Debug)]
+/// struct Told<L> {
+///     inner: L,
+///     listener: Sender<Record>,
+/// }
+///
+/// #[async_trait]
+/// impl<L: Ledger> Ledger for Told<L> {
+///     async fn open(&self) -> Result<Opening, LedgerError> {
+///         self.inner.open().await
+///     }
+///
+///     async fn append(&self, epoch: Epoch, expected: Sequence, at: Timestamp, records: &[Record]) -> Result<Sequence, LedgerError> {
+///         let next = self.inner.append(epoch, expected, at, records).await?;
+///         // Only now: what was refused has not happened.
+///         records.iter().for_each(|record| drop(self.listener.send(record.clone())));
+///         Ok(next)
+///     }
+///
+///     async fn read(&self, from: Sequence, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError> {
+///         self.inner.read(from, limit).await
+///     }
+/// }
+/// # }
+/// ```
 #[async_trait]
 pub trait Ledger: Debug + Send + Sync + 'static {
     /// Takes the ledger over.

@@ -18,6 +18,48 @@ use crate::model::{AttemptId, BlobId, CommitId, Contract, Finding, RepoPath, Sub
 ///
 /// # Errors
 /// Failing to look is no rejection: it is recorded as "unavailable", and a person is asked.
+///
+/// # Example
+///
+/// ```
+/// use async_trait::async_trait;
+/// use orchestrator_core::{
+///     model::{Finding, Severity},
+///     port::{ReviewError, ReviewRequest, Reviewer},
+/// };
+///
+/// /// No file may be empty.
+/// #[derive(Debug)]
+/// struct NotEmpty;
+///
+/// #[async_trait]
+/// impl Reviewer for NotEmpty {
+///     fn name(&self) -> &str {
+///         "not-empty"
+///     }
+///
+///     async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
+///         let mut findings = Vec::new();
+///         for change in &request.submission.changes {
+///             // `None`: it is gone, or has more than no bytes.
+///             let Some(new) = change.new else { continue };
+///             if request.view.blob(new.id, 0).await?.is_some() {
+///                 let finding = Finding::new(Severity::Error, "files/empty", "it is empty: fill it, or remove it");
+///                 findings.push(finding.at(change.path.clone()));
+///             }
+///         }
+///         Ok(findings)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ReviewError> {
+/// let change = orchestrator_testkit::ProposedChange::new().writes("a.txt", "").writes("b.txt", "b\n");
+/// let findings = NotEmpty.review(&change.request()).await?;
+/// assert_eq!(findings.iter().map(ToString::to_string).collect::<Vec<_>>(), ["files/empty: a.txt: it is empty: fill it, or remove it"]);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Reviewer: Debug + Send + Sync + 'static {
     /// Its name, under which its findings are kept.

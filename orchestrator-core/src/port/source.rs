@@ -21,6 +21,65 @@ use crate::model::{AttemptId, CommitId, RepoPath, Task, TaskId};
 ///
 /// # Errors
 /// [`SourceError`]; a roadmap that cannot be read names the line and the mend.
+///
+/// # Example
+/// A file with a task's id in each line; a line that is gone is done. [The guide](crate::guide::writing_a_source) says what to think of.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use orchestrator_core::{
+///     Task, TaskId,
+///     model::{AttemptId, RepoPath},
+///     port::{LandingEdit, Outcome, SourceError, SourceSnapshot, TaskSource, TreeView},
+/// };
+///
+/// #[derive(Debug)]
+/// struct Lines(RepoPath);
+///
+/// impl Lines {
+///     async fn text(&self, tree: &dyn TreeView) -> Result<String, SourceError> {
+///         let missing = || SourceError::Missing { path: self.0.to_string(), revision: tree.revision() };
+///         Ok(String::from_utf8_lossy(&tree.read(&self.0).await?.ok_or_else(missing)?).into_owned())
+///     }
+/// }
+///
+/// #[async_trait]
+/// impl TaskSource for Lines {
+///     async fn snapshot(&self, tree: &dyn TreeView) -> Result<SourceSnapshot, SourceError> {
+///         let text = self.text(tree).await?;
+///         let task = |(line, id)| match TaskId::new(id) {
+///             Ok(id) => Ok(Task::new(id.clone(), format!("Do {id}"))),
+///             Err(error) => Err(SourceError::Invalid { path: self.0.to_string(), line, why: error.to_string() }),
+///         };
+///         let tasks = (1..).zip(text.lines()).map(task).collect::<Result<_, _>>()?;
+///         Ok(SourceSnapshot { revision: tree.revision(), tasks })
+///     }
+///
+///     async fn landing_edits(&self, task: &TaskId, tree: &dyn TreeView) -> Result<Vec<LandingEdit>, SourceError> {
+///         let text = self.text(tree).await?;
+///         let rest: String = text.split_inclusive('\n').filter(|line| line.trim_end() != task.as_str()).collect();
+///         let edit = LandingEdit { path: self.0.clone(), content: rest.clone().into_bytes() };
+///         Ok(if rest == text { Vec::new() } else { vec![edit] })
+///     }
+///
+///     async fn report(&self, _: &TaskId, _: &AttemptId, _: &Outcome) -> Result<(), SourceError> {
+///         Ok(())
+///     }
+///
+///     fn own_paths(&self) -> Vec<RepoPath> {
+///         vec![self.0.clone()]
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tree = orchestrator_testkit::MemoryTree::new().with("TASKS", "A\nB\n");
+/// let source = Lines("TASKS".parse()?);
+/// assert_eq!(source.snapshot(&tree).await?.tasks.len(), 2);
+/// assert_eq!(source.landing_edits(&TaskId::new("A")?, &tree).await?[0].content, b"B\n");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait TaskSource: Debug + Send + Sync + 'static {
     /// The roadmap as it is in this tree.

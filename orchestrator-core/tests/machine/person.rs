@@ -60,7 +60,7 @@ fn accepted(world: &World) -> &Acceptance {
 
 fn to_the_end(world: &mut World) {
     while world.step() {
-        Laws::hold_and_replay(&world);
+        Laws::hold_and_replay(world);
     }
 }
 

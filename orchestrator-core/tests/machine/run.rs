@@ -19,14 +19,14 @@ fn dispatched(world: &World) -> Vec<String> {
 
 fn to_the_end(world: &mut World) -> EndReason {
     while world.state.ended().is_none() {
-        Laws::hold_and_replay(&world);
+        Laws::hold_and_replay(world);
         if !world.step() {
             // Nothing is open: time must pass.
             world.now += 1000;
             world.tick();
         }
     }
-    Laws::hold_and_replay(&world);
+    Laws::hold_and_replay(world);
     world.state.ended().expect("it ended")
 }
 

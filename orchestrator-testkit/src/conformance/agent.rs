@@ -276,7 +276,8 @@ async fn the_handoff_is_where_it_should_be(fixture: &dyn AgentFixture) -> Checke
         let place = request.handoff.clone();
         heard(&mut *stage.backend.start(request).await?).await?.completed()?;
         let left = std::fs::read_to_string(&place).unwrap_or_default();
-        must(left.trim_end() == HANDOFF, || format!("{} holds `{left}`", place.display()))?;
+        let (same, wanted) = (serde_json::from_str::<serde_json::Value>(&left).ok(), serde_json::from_str(HANDOFF)?);
+        must(same == Some(wanted), || format!("{} holds `{left}`", place.display()))?;
     }
     Ok(())
 }

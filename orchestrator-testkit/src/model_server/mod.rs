@@ -260,7 +260,7 @@ fn whole(status: StatusCode, headers: &[(String, String)], body: &Value) -> Resp
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
-    let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let route = parts.uri.path();
     let api = match (&parts.method, serde_json::from_slice::<Value>(&bytes)) {
         (&Method::POST, Ok(body)) if route.ends_with("/responses") => Some((Api::Responses, body)),

@@ -7,8 +7,8 @@
 //! ```
 //! use orchestrator_testkit::simulator::{policy, simulate, task};
 //!
-//! let tasks = vec![task("A", "allow = [\"a/**\"]"), task("B", "allow = [\"b/**\"]\nafter = [\"A\"]")];
-//! let world = simulate(7, policy("max_sessions = 2"), tasks);
+//! let tasks = [task("A", "allow = [\"a/**\"]"), task("B", "allow = [\"b/**\"]\nafter = [\"A\"]")];
+//! let world = simulate(7, policy("max_sessions = 2"), &tasks);
 //! println!("{} records, and it ended: {:?}", world.ledger.len(), world.state.ended());
 //! ```
 
@@ -29,9 +29,9 @@ pub use world::{World, change, collected, commit, error, name, policy, report, r
 /// # Panics
 /// When a law is broken, or the run does not end.
 #[must_use]
-pub fn simulate(seed: u64, policy: Policy, tasks: Vec<Task>) -> World {
+pub fn simulate(seed: u64, policy: Policy, tasks: &[Task]) -> World {
     let mut dice = Dice::new(seed);
-    let mut world = World::with_tasks(policy, tasks.clone());
+    let mut world = World::with_tasks(policy, tasks.to_vec());
     let mut laws = Laws::default();
     for _ in 0..40 + dice.below(120) {
         laws.hold(&world);
@@ -43,7 +43,7 @@ pub fn simulate(seed: u64, policy: Policy, tasks: Vec<Task>) -> World {
         let open = world.open_effects();
         let event = match open.get(dice.below(open.len().max(1))) {
             Some((effect, what)) if !dice.chance(4) => Some(ending(&mut world, &mut dice, *effect, what)),
-            _ => happening(&mut world, &mut dice, &tasks),
+            _ => happening(&mut world, &mut dice, tasks),
         };
         if let Some(event) = event {
             world.tell(event);

@@ -1,0 +1,287 @@
+//! An orchestrator of your own: one task after the other, in the foreground, with a word to the screen for each step. What may follow
+//! is still decided by the machine; git, agents, reviewers and gates are the library's, taken one by one.
+//!
+//! ```text
+//! cargo run --example bespoke_loop
+//! ```
+//!
+//! It has no heartbeat, no inbox and no second session; its ledger is in memory, so that nothing survives it. `Orchestrator` has all
+//! that. What it shows is that each piece can be had alone.
+
+use std::{collections::BTreeMap, error::Error, fs, path::Path, sync::Arc, time::SystemTime};
+
+use async_trait::async_trait;
+use orchestrator_core::{
+    AgentBackend, CommandAgent, Policy, Task, TaskId,
+    gate::run_gate,
+    git::{Git, IngressLimits, Merge, Trusted, UserRepository, Workspaces},
+    machine::{State, TaskEntry, apply, decide},
+    model::{
+        BackendName, BlobId, Candidate, Collected, CommitId, ContentHash, Effect, EffectId, Event, EventKind, GateReport, GateSpec,
+        Handoff, HandoffReport, MergeFailure, Opened, Opinion, Reading, Record, RepoPath, Review, Roadmap, RunId, Span, Submission,
+        Timestamp, TreeId, TurnOutcome, Usage, WorkspaceFate,
+    },
+    port::{ChangeView, ReviewError, ReviewRequest, TurnRequest, Update},
+    prompt::{PromptContext, prompt},
+    review,
+    status::{Snapshot, table},
+};
+use orchestrator_testkit::{Sandbox, shell_worker};
+
+type Failure = Box<dyn Error>;
+
+/// Says more than it should at first, and is sent back for it.
+const WORKER: &str = r#"
+echo "$ORCHESTRATOR_TASK" > "$ORCHESTRATOR_TASK.txt"
+if [ "$ORCHESTRATOR_TASK.$ORCHESTRATOR_TURN" = B.1 ]; then echo more > elsewhere.txt; else rm -f elsewhere.txt; fi
+commit "$ORCHESTRATOR_TASK, turn $ORCHESTRATOR_TURN"
+handoff done
+"#;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let sandbox = Sandbox::new();
+    let run = shell_worker(sandbox.path(), "worker", WORKER);
+    let task = |id: &str| -> Result<Task, Failure> {
+        let keys = serde_json::from_str(&format!(r#"{{"allow": ["{id}.txt"]}}"#))?;
+        Ok(Task::new(TaskId::new(id)?, format!("Write {id}.txt")).with_keys(keys))
+    };
+    let policy =
+        Policy::parse("push = \"origin\"\nmax_sessions = 1\n[gates.there]\nrun = [\"ls\", \"README.md\"]\ndefault = true")?;
+    let mut own = Bespoke::open(&sandbox.repo(), &sandbox.state(), policy, vec![task("A")?, task("B")?], &run).await?;
+    own.run().await?;
+    println!("\n{}", table(&Snapshot::of(&own.state)));
+    println!("The remote's main: {}", sandbox.remote_subjects().join(", "));
+    if Snapshot::of(&own.state).all_landed() { Ok(()) } else { Err("not all landed".into()) }
+}
+
+struct Bespoke {
+    policy: Policy,
+    state: State,
+    tasks: Vec<Task>,
+    due: Vec<(EffectId, Effect)>,
+    agent: CommandAgent,
+    trusted: Arc<Trusted>,
+    workspaces: Workspaces,
+    lane: std::path::PathBuf,
+}
+
+impl Bespoke {
+    async fn open(repo: &Path, state: &Path, policy: Policy, tasks: Vec<Task>, run: &[String]) -> Result<Self, Failure> {
+        let git = Git::find().await?;
+        let user = UserRepository::open(git.clone(), repo).await?;
+        let (target, destination) = (user.head_branch().await?, user.destination(&policy.push).await?);
+        let trusted = Trusted::open(user, git, state.join("trusted.git"), target, destination, &policy.filters).await?;
+        let agent = CommandAgent::new(&run[0], &run[1..]);
+        let (workspaces, lane) = (Workspaces::beneath(state), state.join("lane"));
+        Ok(Self { policy, state: State::default(), tasks, due: Vec::new(), agent, trusted: Arc::new(trusted), workspaces, lane })
+    }
+
+    /// One event, and then ticks until nothing more is due: only a tick starts things. Whoever wants to survive a crash makes the
+    /// records durable before they are applied.
+    fn tell(&mut self, kind: EventKind) -> Result<(), Failure> {
+        let mut next = Some(kind);
+        while let Some(kind) = next.take() {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis();
+            let records = decide(&self.state, Event { at: Timestamp(u64::try_from(now)?), kind: kind.clone() }, &self.policy)?;
+            for record in &records {
+                apply(&mut self.state, record)?;
+                if let Record::Requested { effect, what, .. } = record {
+                    self.due.push((*effect, what.clone()));
+                }
+            }
+            if !records.is_empty() || kind != EventKind::Tick {
+                next = Some(EventKind::Tick);
+            }
+        }
+        Ok(())
+    }
+
+    async fn run(&mut self) -> Result<(), Failure> {
+        let (run, policy) = (RunId::new("bespoke")?, self.policy.hash());
+        let backends = vec![(BackendName::new("worker")?, true)];
+        self.tell(EventKind::Opened(Opened { run, policy, seed: 7, backends, wait: false }))?;
+        while self.state.ended().is_none() {
+            if self.due.is_empty() {
+                return Err("nothing is due, and it has not ended".into());
+            }
+            let (effect, what) = self.due.remove(0);
+            let event = self.perform(effect, &what).await?;
+            self.tell(event)?;
+        }
+        Ok(())
+    }
+
+    async fn perform(&mut self, effect: EffectId, what: &Effect) -> Result<EventKind, Failure> {
+        Ok(match what {
+            Effect::ReadRoadmap { .. } => {
+                let tip = self.trusted.fetch_target().await?;
+                // A real source reads the tasks from this very commit, ticks included.
+                for task in &mut self.tasks {
+                    task.done |= self.state.task(&task.id).is_some_and(TaskEntry::has_landed);
+                }
+                let roadmap = Roadmap { revision: tip.to_string(), tip, tasks: self.tasks.clone() };
+                EventKind::RoadmapRead { effect, reading: Reading::Read(roadmap) }
+            }
+            Effect::Prepare { attempt, base, .. } => {
+                println!("{attempt}: from {}", base.short());
+                let made = self.workspaces.of(attempt).create(&self.trusted, *base, &[]).await;
+                EventKind::Prepared { effect, failure: made.err().map(|error| error.to_string()) }
+            }
+            Effect::RunTurn { .. } => self.run_turn(effect, what).await?,
+            Effect::Collect { attempt, turn } => {
+                let (workspace, entry) =
+                    (self.workspaces.of(attempt), self.state.task(&attempt.task).and_then(|entry| entry.active()));
+                let base = entry.ok_or("it is under way")?.attempt.base;
+                let keep = Trusted::keep_ref(attempt, *turn);
+                let limits = IngressLimits::default();
+                let head = self.trusted.ingest(&workspace.repository(), &attempt.branch(), &keep, base, limits).await?;
+                let result = if head == base {
+                    Collected::Nothing { blocked: None, dirty: false, rescued: None }
+                } else {
+                    let left = fs::read(workspace.out().join(format!("handoff-{turn}.json"))).ok();
+                    let handoff = left.and_then(|bytes| serde_json::from_slice::<Handoff>(&bytes).ok());
+                    let changes = self.trusted.changes(base, head).await?;
+                    println!("{attempt}: {} files, {}", changes.len(), head.short());
+                    Collected::Work(Submission {
+                        head,
+                        tree: self.trusted.tree_of(head).await?,
+                        commits: self.trusted.count_commits(base, head).await?,
+                        changes,
+                        uncommitted: Vec::new(),
+                        handoff: handoff.map_or(HandoffReport::Missing, HandoffReport::Read),
+                        findings: Vec::new(),
+                        artifacts: Vec::new(),
+                    })
+                };
+                EventKind::Collected { effect, result, kept: Vec::new() }
+            }
+            Effect::Review { attempt, .. } => {
+                let active = self.state.task(&attempt.task).and_then(|entry| entry.active()).ok_or("it is under way")?;
+                let work = active.step.submission().ok_or("there is work to look at")?.clone();
+                let own = &active.attempt;
+                let view = Arc::new(Change { trusted: Arc::clone(&self.trusted), base: own.base, head: work.head });
+                let request = ReviewRequest::new(attempt.clone(), own.contract.clone(), own.base, work, view);
+                let mut reviews = Vec::new();
+                for reviewer in review::standard() {
+                    let opinion = match reviewer.review(&request).await {
+                        Ok(findings) => Opinion::Looked { findings },
+                        Err(error) => Opinion::Unavailable { reason: error.to_string() },
+                    };
+                    reviews.push(Review::new(reviewer.name(), request.submission.head, opinion));
+                }
+                reviews.iter().flat_map(Review::findings).for_each(|finding| println!("{attempt}: {finding}"));
+                EventKind::Reviewed { effect, reviews }
+            }
+            Effect::Merge { head, .. } => {
+                let tip = self.trusted.fetch_target().await?;
+                let result = match self.trusted.merge(tip, *head).await? {
+                    Merge::Clean(tree) => Ok(Candidate { head: *head, tip, tree, changes: self.trusted.changes(tip, tree).await? }),
+                    Merge::Conflict(paths) => Err(MergeFailure::Conflict { tip, paths }),
+                };
+                EventKind::Merged { effect, result }
+            }
+            Effect::RunGate { tree, gate, .. } => EventKind::GateRan { effect, report: self.gate(*tree, gate).await? },
+            Effect::CheckTip { tip, gate, .. } => {
+                let tree = self.trusted.tree_of(*tip).await?;
+                EventKind::TipChecked { effect, report: self.gate(tree, gate).await? }
+            }
+            Effect::Land { landing } => {
+                let outcome = self.trusted.land(landing).await?;
+                println!("{}: {outcome:?}", landing.attempt);
+                EventKind::LandingTried { effect, outcome }
+            }
+            Effect::CleanUp { attempt, .. } => {
+                // Kept: proving that nothing is lost is more than this page holds.
+                let reason = format!("{} stays to be looked at", self.workspaces.of(attempt).root().display());
+                EventKind::CleanedUp { effect, fate: WorkspaceFate::Kept { reason } }
+            }
+            Effect::Nudge { .. } => EventKind::Nudged { effect, heard: false },
+            Effect::StopTurn { .. } => EventKind::StopSent { effect },
+            Effect::Report { .. } => EventKind::Reported { effect, failure: None },
+        })
+    }
+
+    async fn run_turn(&self, effect: EffectId, what: &Effect) -> Result<EventKind, Failure> {
+        let Effect::RunTurn { attempt, turn, ask, .. } = what else { return Err("a turn is asked for".into()) };
+        let active = self.state.task(&attempt.task).and_then(|entry| entry.active()).ok_or("it is under way")?;
+        let (workspace, own) = (self.workspaces.of(attempt), &active.attempt);
+        let handoff = workspace.out().join(format!("handoff-{turn}.json"));
+        let context = PromptContext {
+            attempt,
+            contract: &own.contract,
+            base: own.base,
+            handoff: &handoff,
+            predecessor: None,
+            advice: None,
+            resumed: *turn > 1,
+        };
+        let text = prompt(&context, ask);
+        let environment = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH")?)]);
+        let request =
+            TurnRequest::new(attempt.clone(), text, workspace.tree(), handoff, format!("bespoke-{}-{effect}", std::process::id()));
+        let mut running = self.agent.start(request.with_turn(*turn, None).with_environment(environment)).await?;
+        let (mut outcome, mut usage) = (TurnOutcome::Stopped, Usage::default());
+        while let Some(update) = running.next().await {
+            match update {
+                Update::Activity { text } => println!("{attempt}, turn {turn}: {text}"),
+                Update::Usage(now) => usage = now,
+                Update::Ended { outcome: ended } => outcome = ended,
+                _ => {}
+            }
+        }
+        println!("{attempt}, turn {turn}: {outcome}");
+        Ok(EventKind::TurnEnded { effect, outcome, usage })
+    }
+
+    async fn gate(&self, tree: TreeId, gate: &GateSpec) -> Result<GateReport, Failure> {
+        drop(fs::remove_dir_all(&self.lane));
+        fs::create_dir_all(&self.lane)?;
+        self.trusted.export(tree, &self.lane).await?;
+        let environment = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH")?)]);
+        let ran = run_gate(gate, &self.lane, &environment, &format!("bespoke-{}-gate", std::process::id())).await;
+        let (tail, output) = (ran.stdout.end(1000), ContentHash::of(&ran.stdout.into_bytes()));
+        Ok(GateReport {
+            gate: gate.clone(),
+            tree,
+            environment: ran.environment,
+            outcome: ran.outcome,
+            output,
+            tail,
+            took: Span(0),
+            before: Vec::new(),
+        })
+    }
+}
+
+/// What reviewers may see of a change.
+#[derive(Debug)]
+struct Change {
+    trusted: Arc<Trusted>,
+    base: CommitId,
+    head: CommitId,
+}
+
+fn unreadable(error: impl std::fmt::Display) -> ReviewError {
+    ReviewError::Unreadable(error.to_string())
+}
+
+#[async_trait]
+impl ChangeView for Change {
+    async fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, ReviewError> {
+        self.trusted.objects().blob(id, limit).map_err(unreadable)
+    }
+
+    async fn paths(&self) -> Result<Vec<RepoPath>, ReviewError> {
+        self.trusted.paths(self.head).await.map_err(unreadable)
+    }
+
+    async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError> {
+        self.trusted.diff(self.base, self.head, path).await.map_err(unreadable)
+    }
+
+    async fn export(&self, into: &Path) -> Result<(), ReviewError> {
+        let tree = self.trusted.tree_of(self.head).await.map_err(unreadable)?;
+        self.trusted.export(tree, into).await.map_err(unreadable)
+    }
+}

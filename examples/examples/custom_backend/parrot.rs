@@ -1,0 +1,131 @@
+//! A backend for an agent that exists nowhere else: `parrot` reads JSON lines and writes JSON lines.
+//!
+//! ```text
+//! ─► {"prompt":"…"}                        ◄─ {"type":"session","id":"p-1"}
+//!                                          ◄─ {"type":"text","text":"I look."}
+//!                                          ◄─ {"type":"tool","id":"t1","name":"shell"} … {"type":"tool_end","id":"t1"}
+//! ─► {"nudge":"…"}, at any time            ◄─ {"type":"cost","read":70,"written":5,"usd":0.01}
+//!                                          ◄─ {"type":"error","kind":"limit","message":"…","reset":1790000000}
+//!                                          ◄─ {"type":"end","handoff":{…}}
+//! ```
+//!
+//! `--session ID` goes on with a session; `--version` tells the version; closing its input ends it.
+
+use std::{path::PathBuf, time::Duration};
+
+use async_trait::async_trait;
+use orchestrator_core::{
+    agent::{AgentProcess, Ended, Protocol, Reply},
+    model::{Timestamp, TurnOutcome, Usage},
+    port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnInput, TurnRequest},
+    process::{Exit, Line, OutputLimits, Spawn, run_to_end},
+};
+use serde_json::{Value, json};
+
+/// Where `parrot` is.
+#[derive(Debug, Clone)]
+pub(crate) struct Parrot {
+    program: PathBuf,
+}
+
+impl Parrot {
+    /// This program.
+    pub(crate) fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into() }
+    }
+}
+
+#[async_trait]
+impl AgentBackend for Parrot {
+    fn name(&self) -> &str {
+        "parrot"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        // It says something at least once a minute, unless a tool runs: its makers promise that.
+        Capabilities::least().with_resume().with_input().with_silence(Silence::Beyond(Duration::from_secs(120)))
+    }
+
+    async fn probe(&self) -> Result<Probe, AgentError> {
+        let missing =
+            |_| AgentError::NotInstalled { program: self.program.display().to_string(), mend: "get it at the pet shop".to_owned() };
+        let limits = OutputLimits { head: 100, tail: 100 };
+        let ask = Spawn::new(&self.program, "/").args(["--version"]);
+        let told = run_to_end(ask, &[], Duration::from_secs(10), limits).await.map_err(missing)?;
+        if told.exit != Some(Exit::Code(0)) {
+            return Err(AgentError::Other(format!("it does not tell its version: {}", told.stderr.end(200))));
+        }
+        let mut probe = Probe::found(Some(told.stdout.end(50)));
+        if probe.version.as_ref().is_some_and(|version| !version.starts_with("1.")) {
+            probe.warnings.push("only versions 1.x were tried".to_owned());
+        }
+        Ok(probe)
+    }
+
+    async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
+        let session = request.resume.iter().flat_map(|session| ["--session", session.0.as_str()]);
+        let talk = Talk { prompt: request.prompt.clone() };
+        AgentProcess::new(&self.program, &request).args(session).start(&request, talk)
+    }
+}
+
+/// One turn.
+#[derive(Debug)]
+struct Talk {
+    prompt: String,
+}
+
+impl Protocol for Talk {
+    fn begin(&mut self, reply: &mut Reply) {
+        reply.write_json(&json!({ "prompt": self.prompt }));
+    }
+
+    fn line(&mut self, line: &Line, reply: &mut Reply) {
+        // What is no JSON, and what this version does not know, is a sign of life and no more.
+        let Ok(said) = serde_json::from_slice::<Value>(&line.bytes) else { return reply.alive() };
+        let text = |key: &str| said[key].as_str().unwrap_or_default();
+        match text("type") {
+            "session" => reply.started(text("id")),
+            "text" => reply.activity(text("text")),
+            "tool" => reply.tool_began(text("id"), text("name")),
+            "tool_end" => reply.tool_ended(text("id")),
+            "cost" => {
+                let number = |key: &str| said[key].as_u64().unwrap_or(0);
+                let usd = said["usd"].as_f64().unwrap_or(0.0);
+                reply.usage(Usage { input_tokens: number("read"), output_tokens: number("written"), usd });
+            }
+            "error" => reply.finish(match text("kind") {
+                "limit" => {
+                    let until = said["reset"].as_u64().map(|seconds| Timestamp(seconds * 1000));
+                    TurnOutcome::UsageLimited { until }
+                }
+                "session" => TurnOutcome::SessionLost,
+                "login" => TurnOutcome::Authentication { reason: text("message").to_owned() },
+                "busy" => TurnOutcome::Overloaded { reason: text("message").to_owned() },
+                "full" => TurnOutcome::ContextFull,
+                _ => TurnOutcome::Crashed { detail: text("message").to_owned() },
+            }),
+            "end" => {
+                reply.handoff(said["handoff"].to_string());
+                reply.finish(TurnOutcome::Completed);
+            }
+            _ => reply.alive(),
+        }
+    }
+
+    fn input(&mut self, input: &TurnInput, reply: &mut Reply) -> Result<(), AgentError> {
+        let (TurnInput::Answer(text) | TurnInput::Nudge(text) | TurnInput::Repair(text)) = input else {
+            return Err(AgentError::Unsupported("be told that"));
+        };
+        reply.write_json(&json!({ "nudge": text }));
+        Ok(())
+    }
+
+    fn interrupt(&mut self, reply: &mut Reply) {
+        reply.close();
+    }
+
+    fn end(&mut self, ended: &Ended) -> TurnOutcome {
+        TurnOutcome::Crashed { detail: ended.detail() }
+    }
+}

@@ -1,0 +1,105 @@
+//! What the examples write for themselves keeps the contracts of its ports.
+
+#[path = "../examples/custom_source/csv.rs"]
+#[allow(dead_code, reason = "the example uses the rest")]
+mod csv;
+#[path = "../examples/custom_backend/parrot.rs"]
+mod parrot;
+#[path = "../examples/custom_reviewer/todos.rs"]
+mod todos;
+
+use std::{path::Path, sync::Arc};
+
+use orchestrator_core::{
+    AgentBackend,
+    port::{ReviewRequest, Reviewer, TaskSource},
+};
+use orchestrator_testkit::{
+    MemoryTree, Player, ProposedChange, Step, agent_conformance,
+    conformance::{
+        agent::{AgentFixture, Phrase},
+        reviewer::ReviewerFixture,
+        source::SourceFixture,
+    },
+    reviewer_conformance, scripted_worker, source_conformance,
+};
+use serde_json::json;
+
+scripted_worker!();
+
+#[derive(Debug)]
+struct Parrots;
+
+impl AgentFixture for Parrots {
+    fn player(&self) -> Player {
+        player()
+    }
+
+    fn backend(&self, program: &Path) -> Arc<dyn AgentBackend> {
+        Arc::new(parrot::Parrot::new(program))
+    }
+
+    fn answers(&self) -> Vec<(String, String)> {
+        vec![("--version".to_owned(), "1.4.2".to_owned())]
+    }
+
+    fn phrase(&self, phrase: Phrase<'_>) -> Option<Vec<Step>> {
+        let said = |value: serde_json::Value| Step::line(value.to_string());
+        Some(match phrase {
+            Phrase::Begin { session } => vec![Step::Hear, said(json!({ "type": "session", "id": session }))],
+            Phrase::Say(text) => vec![said(json!({ "type": "text", "text": text }))],
+            Phrase::Listen => vec![Step::Hear],
+            Phrase::Unknown => vec![said(json!({ "type": "feathers", "colour": "green" }))],
+            Phrase::SessionLost => vec![Step::Hear, said(json!({ "type": "error", "kind": "session" }))],
+            Phrase::End { handoff } => vec![Step::line(format!(r#"{{"type":"end","handoff":{handoff}}}"#)), Step::HearAll],
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Csv;
+
+impl SourceFixture for Csv {
+    fn source(&self) -> Arc<dyn TaskSource> {
+        Arc::new(csv::CsvRoadmap::new("tasks.csv".parse().expect("a path")))
+    }
+
+    fn tree(&self) -> MemoryTree {
+        MemoryTree::new().with("tasks.csv", "A;One;a.txt;done\nB;Two;b.txt c/**;open\nC;Three;d.txt;open\n")
+    }
+
+    fn broken(&self) -> Option<MemoryTree> {
+        Some(MemoryTree::new().with("tasks.csv", "A;One;a.txt;perhaps\n"))
+    }
+}
+
+#[derive(Debug)]
+struct Todos;
+
+impl ReviewerFixture for Todos {
+    fn reviewer(&self) -> Arc<dyn Reviewer> {
+        Arc::new(todos::OwnedTodos)
+    }
+
+    fn clean(&self) -> ReviewRequest {
+        let change = ProposedChange::new().with("a.rs", "// TODO: was there before\n");
+        change.writes("a.rs", "// TODO: was there before\n// TODO(R7): a new one\n").request()
+    }
+
+    fn flawed(&self) -> ReviewRequest {
+        ProposedChange::new().writes("a.rs", "fn a() {}\n// TODO: somebody should\n").request()
+    }
+}
+
+mod backend {
+    super::agent_conformance!(super::Parrots);
+}
+
+mod source {
+    super::source_conformance!(super::Csv);
+}
+
+mod reviewer {
+    super::reviewer_conformance!(super::Todos);
+}
