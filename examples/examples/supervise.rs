@@ -14,11 +14,14 @@ use std::{
 use backend_acp::AcpBackend;
 use clap::{Args, Parser, Subcommand};
 use orchestrator_core::{
-    driver::{BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator, VerifyError, verify},
+    driver::{
+        BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator, OrchestratorBuilder, VerifyError,
+        verify,
+    },
     git::{Git, UserRepository},
     machine::{State, replay},
     model::{AgentSpec, Answer, BackendName, BranchName, HoldId, HoldOption, Policy, Record, RepoPath, RunMode, TaskId, Timestamp},
-    port::{AgentBackend, Ledger as _, LedgerEntry, Sequence},
+    port::{Ledger as _, LedgerEntry, Sequence},
     process::hide_environment,
     status::{Report, Snapshot, TaskState, table},
     store::FileLedger,
@@ -201,11 +204,8 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
     let root = std::fs::canonicalize(&run.place.repo).map_err(|error| input(format!("{}: {error}", run.place.repo.display())))?;
     let git = Git::find().await.map_err(input)?;
     let top = UserRepository::open(git, &root).await.map_err(input)?.root().map_or(root.clone(), Path::to_path_buf);
-    let backends = backends(&policy)?;
-    let mut builder = Orchestrator::builder().repository(&root).policy(policy).roadmap(inside(&top, &run.roadmap)?).wait(run.wait);
-    for (name, backend) in backends {
-        builder = builder.backend(name, backend);
-    }
+    let builder = with_backends(Orchestrator::builder(), &policy)?;
+    let mut builder = builder.repository(&root).policy(policy).roadmap(inside(&top, &run.roadmap)?).wait(run.wait);
     if let Some(Ok(path)) = run.policy.as_deref().map(|path| inside(&top, path)) {
         builder = builder.forbid(path);
     }
@@ -304,19 +304,16 @@ fn read_policy(run: &Run) -> Result<Policy, Failure> {
     Ok(policy)
 }
 
-/// The agents of the policy that have a backend of their own; the loop makes those that are commands.
-fn backends(policy: &Policy) -> Result<Vec<(BackendName, Arc<dyn AgentBackend>)>, Failure> {
-    let mut backends: Vec<(BackendName, Arc<dyn AgentBackend>)> = Vec::new();
-    for (name, spec) in &policy.agents {
-        if let AgentSpec::Acp { run, mode } = spec {
-            let empty = || input(format!("agents.{name}.run: it names no program"));
-            let (program, arguments) = run.split_first().ok_or_else(empty)?;
-            let backend = AcpBackend::new(name.as_str(), program).args(arguments);
-            let backend = mode.iter().fold(backend, |backend, mode| backend.mode(mode));
-            backends.push((name.clone(), Arc::new(backend)));
-        }
-    }
-    Ok(backends)
+/// Gives the policy's agents that have a backend of their own; the loop makes those that are commands.
+fn with_backends(builder: OrchestratorBuilder, policy: &Policy) -> Result<OrchestratorBuilder, Failure> {
+    policy.agents.iter().try_fold(builder, |builder, (name, spec)| {
+        let AgentSpec::Acp { run, mode } = spec else { return Ok(builder) };
+        let empty = || input(format!("agents.{name}.run: it names no program"));
+        let (program, arguments) = run.split_first().ok_or_else(empty)?;
+        let backend = AcpBackend::new(name.as_str(), program).args(arguments);
+        let backend = mode.iter().fold(backend, AcpBackend::mode);
+        Ok(builder.backend(name.clone(), Arc::new(backend)))
+    })
 }
 
 /// A file of the repository, given relative to here or to the repository.

@@ -1,7 +1,7 @@
 //! A heartbeat finds what is there, and what it says of heads and distances is what git says.
 
 use orchestrator_core::{
-    git::{Destination, Git, Look, Lookout, Trusted, UserRepository, Workspace, Workspaces},
+    git::{Destination, Git, IngressLimits, Look, Lookout, Trusted, UserRepository, Workspace, Workspaces},
     model::{AttemptId, CommitId},
 };
 use orchestrator_testkit::{Sandbox, git};
@@ -50,6 +50,54 @@ async fn a_blob_is_read_up_to_its_limit() {
         [read("ten.txt", 9), read("ten.txt", 10), read("ten.txt", 11), read("empty.txt", 0)],
         [None, Some(10), Some(10), Some(0)]
     );
+}
+
+/// A worker's commit of one file, not yet taken in.
+async fn worked(trusted: &Trusted, sandbox: &Sandbox, content: &str) -> (Workspace, CommitId, CommitId) {
+    let base = trusted.fetch_target().await.expect("fetches");
+    let workspace = Workspaces::beneath(&sandbox.state()).of(&attempt(1));
+    workspace.create(trusted, base, &[]).await.expect("is made");
+    std::fs::write(workspace.tree().join("work.txt"), content).expect("writes");
+    let head = commit(&workspace, "more.txt");
+    (workspace, base, head)
+}
+
+#[tokio::test]
+async fn what_comes_in_is_within_its_limits_to_the_byte() {
+    let sandbox = Sandbox::new();
+    let trusted = trusted(&sandbox).await;
+    let content = "0123456789".repeat(100);
+    let (workspace, base, head) = worked(&trusted, &sandbox, &content).await;
+    // A commit, a tree, and two files.
+    let sizes = git(&workspace.tree(), &["cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objectsize)"]);
+    let new = git(&workspace.tree(), &["rev-list", "--objects", "--no-object-names", &format!("{base}..{head}")]);
+    let size = |id: &str| sizes.lines().find_map(|line| line.strip_prefix(id)?.trim().parse::<u64>().ok()).expect("is listed");
+    let total: u64 = new.lines().map(size).sum();
+    let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 1));
+    let fits = |blob, total, objects| {
+        let (trusted, branch, keep, from) = (&trusted, &branch, &keep, workspace.repository());
+        async move { trusted.ingest(&from, branch, keep, base, IngressLimits { blob, total, objects }).await }
+    };
+    assert_eq!(fits(1000, total, 4).await.expect("fits"), head);
+    for (blob, total, objects, why) in
+        [(999, total, 4, "has 1000 bytes"), (1000, total - 1, 4, "bytes together"), (1000, total, 3, "has 4 new objects")]
+    {
+        let refused = fits(blob, total, objects).await.expect_err("is too much").to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_is_kept_by_its_attempts_refs_and_by_nothing_else() {
+    let sandbox = Sandbox::new();
+    let trusted = trusted(&sandbox).await;
+    let (workspace, base, head) = worked(&trusted, &sandbox, "work").await;
+    let kept = async |number: u32, commit: CommitId| trusted.kept(&attempt(number), commit).await.expect("can be told");
+    assert_eq!(kept(1, head).await, None, "it was never taken in");
+    let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 2));
+    trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await.expect("is taken in");
+    assert_eq!(kept(1, head).await, Some(keep));
+    assert_eq!((kept(2, head).await, kept(1, base).await), (None, None), "another attempt's, and another commit");
 }
 
 #[tokio::test]
