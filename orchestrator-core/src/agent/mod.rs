@@ -13,8 +13,10 @@ mod command;
 mod last_word;
 mod process;
 mod protocol;
+mod schema;
 
 pub use command::CommandAgent;
 pub use last_word::handoff_in;
 pub use process::AgentProcess;
 pub use protocol::{Ended, Protocol, Reply};
+pub use schema::strict_schema;

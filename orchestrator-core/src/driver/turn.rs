@@ -16,7 +16,7 @@ use super::{
 use crate::{
     failpoint::reach,
     model::{
-        Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Predecessor, SessionRef, Span, Timestamp,
+        Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Handoff, Predecessor, SessionRef, Span, Timestamp,
         TurnOutcome, Usage,
     },
     port::{AgentError, ErrorClass, Silence, TurnControl, TurnRequest, Update},
@@ -133,7 +133,8 @@ impl World {
             .with_turn(job.turn, job.resume)
             .with_environment(agents_environment(&self.environment))
             .with_places(workspace.repository(), contract)
-            .with_streams(streams);
+            .with_streams(streams)
+            .with_schema(schemars::schema_for!(Handoff).to_value());
         reach("before turn");
         let mut turn = backend.start(request).await?;
         reach("after turn began");

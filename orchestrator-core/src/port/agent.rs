@@ -232,6 +232,9 @@ pub struct TurnRequest {
     pub mark: String,
     /// The session to go on with.
     pub resume: Option<SessionRef>,
+    /// The JSON schema of what is to be at `handoff`, for agents that can be made to answer by one:
+    /// [`strict_schema`](crate::agent::strict_schema) makes it one that they take. Whatever comes is checked again.
+    pub schema: Option<serde_json::Value>,
     /// Whether the agent is to read and say, and to change nothing but the file at `handoff`, which is then its answer. Where it
     /// cannot write there, the backend writes its last word. The workspace is thrown away afterwards, so that a backend
     /// which cannot hold its agent back loses nothing.
@@ -262,6 +265,7 @@ impl TurnRequest {
             environment: BTreeMap::new(),
             mark,
             resume: None,
+            schema: None,
             read_only: false,
         }
     }
@@ -277,6 +281,13 @@ impl TurnRequest {
     #[must_use]
     pub fn with_turn(mut self, turn: u32, resume: Option<SessionRef>) -> Self {
         (self.turn, self.resume) = (turn, resume);
+        self
+    }
+
+    /// Sets the schema of what is to be at the handoff's place.
+    #[must_use]
+    pub fn with_schema(mut self, schema: serde_json::Value) -> Self {
+        self.schema = Some(schema);
         self
     }
 

@@ -127,6 +127,7 @@ impl AgentReviewer {
         let turn = TurnRequest::new(request.attempt.clone(), prompt, tree.clone(), answer, mark)
             .with_environment(self.environment.clone())
             .with_places(tree, contract)
+            .with_schema(schemars::schema_for!(AgentOpinion).to_value())
             .reading_only();
         match self.turn(turn, usage).await.map_err(cannot)? {
             TurnOutcome::Completed => {}

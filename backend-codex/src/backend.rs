@@ -1,0 +1,243 @@
+//! The backend: which Codex, with what.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use orchestrator_core::{
+    agent::{AgentProcess, strict_schema},
+    port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
+    process::{Exit, OutputLimits, Spawn, run_to_end},
+};
+use tokio::sync::OnceCell;
+
+use crate::{
+    conversation::{Conversation, Spent},
+    install::find,
+    sandbox::{Places, Sandbox, preflight, quoted},
+};
+
+/// The versions that were tried.
+const TRIED: &str = "0.169.";
+/// How long it may take to tell its version.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Beyond so much silence with no tool in flight something is wrong: its own limit for a silent stream is five minutes.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// What every worker is told: no agents of its own, no network, nothing of the user's own set-up, nothing sent elsewhere. Each by `-c`, since
+/// an unknown name is a warning there.
+const SETTINGS: &[&str] = &[
+    "approval_policy=\"never\"",
+    "agents.enabled=false",
+    "web_search=\"disabled\"",
+    "shell_environment_policy.inherit=\"core\"",
+    "allow_login_shell=false",
+    "features.unbounded_connection_retries=false",
+    "features.plugins=false",
+    "features.apps=false",
+    "features.hooks=false",
+    "features.goals=false",
+    "features.shell_snapshot=false",
+    "analytics.enabled=false",
+    "check_for_update_on_startup=false",
+];
+
+/// OpenAI Codex.
+///
+/// ```
+/// use backend_codex::CodexBackend;
+///
+/// let codex = CodexBackend::new().model("gpt-6.1-sol").home("/var/lib/workers/codex");
+/// # let _ = codex;
+/// ```
+#[derive(Debug, Clone)]
+pub struct CodexBackend {
+    program: PathBuf,
+    model: Option<String>,
+    sandbox: Sandbox,
+    settings: Vec<String>,
+    environment: BTreeMap<String, String>,
+    silence: Duration,
+    spent: Spent,
+    /// What the preflight found, once for each configuration.
+    tried: Arc<OnceCell<Sandbox>>,
+}
+
+impl Default for CodexBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CodexBackend {
+    /// The `codex` on the `PATH`, as npm or anybody else has put it there.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            program: "codex".into(),
+            model: None,
+            sandbox: Sandbox::default(),
+            settings: Vec::new(),
+            environment: BTreeMap::new(),
+            silence: SILENCE,
+            spent: Spent::default(),
+            tried: Arc::default(),
+        }
+    }
+
+    /// Sets the program: npm's script, or the native one behind it.
+    #[must_use]
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = program.into();
+        self
+    }
+
+    /// Sets the model; Codex's own choice where nothing is set.
+    #[must_use]
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// Sets how commands are held back.
+    #[must_use]
+    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.sandbox = sandbox;
+        self.tried = Arc::default();
+        self
+    }
+
+    /// Adds a setting of Codex's configuration, `key=value` with the value as TOML.
+    #[must_use]
+    pub fn config(mut self, setting: impl Into<String>) -> Self {
+        self.settings.push(setting.into());
+        self
+    }
+
+    /// Sets `CODEX_HOME`, where logins and sessions are; it must exist.
+    #[must_use]
+    pub fn home(self, directory: impl Into<PathBuf>) -> Self {
+        let directory = directory.into().to_string_lossy().into_owned();
+        self.env("CODEX_HOME", directory)
+    }
+
+    /// Adds a variable that Codex sees, and the commands that it runs do not, such as its key.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self.tried = Arc::default();
+        self
+    }
+
+    /// Sets beyond which silence, with no tool in flight, something is wrong; ten minutes where nothing is set.
+    #[must_use]
+    pub fn silent_for_at_most(mut self, silence: Duration) -> Self {
+        self.silence = silence;
+        self
+    }
+
+    /// How commands are held back here, found out at the first turn.
+    async fn tried_sandbox(&self, program: &Path, environment: &BTreeMap<String, String>) -> Result<Sandbox, AgentError> {
+        let find_out = async || match self.sandbox {
+            Sandbox::Profile => {
+                let together =
+                    environment.iter().chain(&self.environment).map(|(name, value)| (name.clone(), value.clone())).collect();
+                preflight(program, &together).await.map(|()| Sandbox::Profile)
+            }
+            given => Ok(given),
+        };
+        self.tried.get_or_try_init(find_out).await.copied()
+    }
+
+    fn arguments(&self, sandbox: Sandbox, request: &TurnRequest, schema: Option<&Path>) -> Vec<String> {
+        let out = request.handoff.parent().unwrap_or(&request.workspace);
+        let places = Places { workspace: &request.workspace, repository: &request.repository, out, attempt: &request.attempt };
+        let mut arguments: Vec<String> =
+            ["exec", "--json", "--ignore-user-config", "--color", "never", "--skip-git-repo-check"].map(str::to_owned).to_vec();
+        let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+        option("-C", request.workspace.to_string_lossy().into_owned());
+        if let Some(schema) = schema {
+            option("--output-schema", schema.to_string_lossy().into_owned());
+        }
+        if let Some(model) = &self.model {
+            option("-m", model.clone());
+        }
+        // Commands see what the policy allows, and our marker; what Codex itself was given stays with it.
+        let own = [
+            ("ORCHESTRATOR_TASK", request.attempt.task.to_string()),
+            ("ORCHESTRATOR_ATTEMPT", request.attempt.number.to_string()),
+            ("ORCHESTRATOR_TURN", request.turn.to_string()),
+            ("ORCHESTRATOR_CONTRACT", request.contract.to_string_lossy().into_owned()),
+            ("ORCHESTRATOR_HANDOFF", request.handoff.to_string_lossy().into_owned()),
+            ("ORCHESTRATOR_MARK", request.mark.clone()),
+        ];
+        let seen = request
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
+            .chain(own.iter().map(|(name, value)| (*name, value)));
+        let seen: Vec<_> = seen.map(|(name, value)| format!("{}={}", quoted(name), quoted(value))).collect();
+        let settings = SETTINGS.iter().map(ToString::to_string);
+        let settings =
+            settings.chain([format!("shell_environment_policy.set={{{}}}", seen.join(","))]).chain(self.settings.iter().cloned());
+        settings.for_each(|setting| option("-c", setting));
+        arguments.extend(sandbox.arguments(&places, request.read_only));
+        if let Some(session) = &request.resume {
+            arguments.extend(["resume".to_owned(), session.0.clone(), "-".to_owned()]);
+        }
+        arguments
+    }
+}
+
+#[async_trait]
+impl AgentBackend for CodexBackend {
+    fn name(&self) -> &str {
+        "codex"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::least().with_resume().with_silence(Silence::Beyond(self.silence))
+    }
+
+    async fn probe(&self) -> Result<Probe, AgentError> {
+        let found = find(&self.program)?;
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let spawn = Spawn::new(&found.program, "/").args(["--version"]).envs([("PATH", path)]).envs(&self.environment);
+        let told = run_to_end(spawn, &[], PATIENCE, OutputLimits { head: 200, tail: 200 }).await.map_err(AgentError::Spawn)?;
+        if told.exit != Some(Exit::Code(0)) {
+            return Err(AgentError::Other(format!("it does not tell its version: {}", told.stderr.end(200))));
+        }
+        let version = told.stdout.end(100).trim_start_matches("codex-cli ").to_owned();
+        let mut probe = Probe::found(Some(version.clone()).filter(|version| !version.is_empty()));
+        if !version.starts_with(TRIED) {
+            probe.warnings.push(format!("version {version} of codex was never tried with this backend; {TRIED}x was"));
+        }
+        probe.warnings.extend(found.missing.iter().map(|file| format!("{file} is not there: commands will fail")));
+        Ok(probe)
+    }
+
+    async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
+        let found = find(&self.program)?;
+        let sandbox =
+            if request.read_only { self.sandbox } else { self.tried_sandbox(&found.program, &request.environment).await? };
+        let files = tempfile::tempdir().map_err(AgentError::Spawn)?;
+        let schema = request.schema.as_ref().map(|schema| (files.path().join("schema.json"), strict_schema(schema)));
+        if let Some((path, schema)) = &schema {
+            std::fs::write(path, schema.to_string()).map_err(AgentError::Spawn)?;
+        }
+        if !request.read_only && sandbox != Sandbox::Off {
+            let out = request.handoff.parent().unwrap_or(&request.workspace);
+            let places = Places { workspace: &request.workspace, repository: &request.repository, out, attempt: &request.attempt };
+            places.make().map_err(AgentError::Spawn)?;
+        }
+        let arguments = self.arguments(sandbox, &request, schema.as_ref().map(|(path, _)| path.as_path()));
+        let conversation = Conversation::new(request.prompt.clone(), request.resume.clone(), Arc::clone(&self.spent), files);
+        let process = AgentProcess::new(&found.program, &request).args(arguments);
+        let process = self.environment.iter().fold(process, |process, (name, value)| process.env(name, value));
+        process.start(&request, conversation)
+    }
+}

@@ -1,0 +1,151 @@
+//! What a worker's commands may write, in Codex's own sandbox, and whether that works here.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Stdio, time::Duration};
+
+use orchestrator_core::{
+    model::AttemptId,
+    port::AgentError,
+    process::{Exit, OutputLimits, Spawn, run_to_end},
+};
+use tokio::process::Command;
+
+/// How a worker's commands are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Sandbox {
+    /// A permission profile: the workspace, the directory of its handoff, the objects of the attempt's repository and its one branch can be
+    /// written; hooks, configuration and every other ref cannot. No network. Where this version of Codex does not take the
+    /// profile, the narrow flags.
+    #[default]
+    Profile,
+    /// Codex's older flags, as narrow as they go. The attempt's own gitdir stays writable.
+    Narrow,
+    /// None at all, as where the whole orchestrator runs in a container: a worker can write whatever this user can.
+    Off,
+}
+
+/// The places of one attempt that matter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places<'a> {
+    pub(crate) workspace: &'a Path,
+    pub(crate) repository: &'a Path,
+    /// Where the worker leaves its handoff and its artifacts.
+    pub(crate) out: &'a Path,
+    pub(crate) attempt: &'a AttemptId,
+}
+
+impl Places<'_> {
+    /// The directory of the attempt's branch, beneath `refs` or `logs/refs`.
+    fn branch_directory(&self) -> String {
+        let branch = self.attempt.branch();
+        branch.full().rsplit_once('/').map_or_else(String::new, |(directory, _)| directory.to_owned())
+    }
+
+    /// The name of the one linked worktree.
+    fn worktree(&self) -> String {
+        let link = fs::read_to_string(self.workspace.join(".git")).unwrap_or_default();
+        link.trim().rsplit_once('/').map_or_else(|| "tree".to_owned(), |(_, name)| name.to_owned())
+    }
+
+    /// Makes what the profile names: a rule about a path that is not there means nothing.
+    pub(crate) fn make(&self) -> std::io::Result<()> {
+        let branch = self.branch_directory();
+        for directory in ["hooks", "info", "refs", &branch, &format!("logs/{branch}")] {
+            fs::create_dir_all(self.repository.join(directory))?;
+        }
+        fs::OpenOptions::new().append(true).create(true).open(self.repository.join("packed-refs")).map(drop)
+    }
+}
+
+/// As TOML writes a string; JSON's escapes are among its own.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+impl Sandbox {
+    /// The arguments of `codex exec`.
+    pub(crate) fn arguments(self, places: &Places<'_>, read_only: bool) -> Vec<String> {
+        let repository = |path: &str| places.repository.join(path).to_string_lossy().into_owned();
+        let worktree = format!("worktrees/{}", places.worktree());
+        match self {
+            _ if read_only => vec!["--sandbox".to_owned(), "read-only".to_owned()],
+            Self::Profile => {
+                vec!["-c".to_owned(), "default_permissions=\"worker\"".to_owned(), "-c".to_owned(), self.profile(places)]
+            }
+            Self::Narrow => {
+                let flags = ["--sandbox", "workspace-write"].map(str::to_owned).into_iter();
+                let settings = ["network_access=false", "exclude_slash_tmp=true"];
+                let settings =
+                    settings.into_iter().flat_map(|setting| ["-c".to_owned(), format!("sandbox_workspace_write.{setting}")]);
+                let out = places.out.to_string_lossy().into_owned();
+                let added = ["objects", "refs", "logs", &worktree].map(repository).into_iter().chain([out]);
+                flags.chain(settings).chain(added.flat_map(|path| ["--add-dir".to_owned(), path])).collect()
+            }
+            Self::Off => vec!["--sandbox".to_owned(), "danger-full-access".to_owned()],
+        }
+    }
+
+    fn profile(self, places: &Places<'_>) -> String {
+        let (branch, worktree) = (places.branch_directory(), format!("worktrees/{}", places.worktree()));
+        let inside = [
+            ("", "write"),
+            ("hooks", "read"),
+            ("config", "read"),
+            ("HEAD", "read"),
+            ("info", "read"),
+            ("packed-refs", "read"),
+            ("refs", "read"),
+            (&branch, "write"),
+            ("logs", "read"),
+            (&format!("logs/{branch}"), "write"),
+            ("worktrees", "read"),
+            (&worktree, "write"),
+            (&format!("{worktree}/commondir"), "read"),
+            (&format!("{worktree}/gitdir"), "read"),
+        ];
+        let rule =
+            |path: &Path, access: &str| format!("{}={}", quoted(path.to_string_lossy().trim_end_matches('/')), quoted(access));
+        let rules = inside.iter().map(|(path, access)| rule(&places.repository.join(path), access));
+        let rules: Vec<_> = [rule(Path::new(":slash_tmp"), "read"), rule(places.out, "write")].into_iter().chain(rules).collect();
+        format!("permissions.worker={{extends=\":workspace\",filesystem={{{}}}}}", rules.join(","))
+    }
+}
+
+/// How long the preflight may take; measured are 0.2 s.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Commits in a throwaway repository of the same shape, in the sandbox, with no model: what a worker will have to do.
+pub(crate) async fn preflight(program: &Path, environment: &BTreeMap<String, String>) -> Result<(), AgentError> {
+    let failed = |reason: String| AgentError::Unavailable { reason, retry_at: None };
+    let directory = tempfile::tempdir().map_err(AgentError::Spawn)?;
+    let (repository, tree, out) = (directory.path().join("repo.git"), directory.path().join("tree"), directory.path().join("out"));
+    fs::create_dir(&out).map_err(AgentError::Spawn)?;
+    let attempt = AttemptId { task: "preflight".parse().map_err(|error| failed(format!("{error}")))?, number: 1 };
+    let script = "git init --quiet --bare --template= repo.git && cd repo.git && empty=$(git hash-object -t tree -w /dev/null) && \
+                  commit=$(git commit-tree -m begin $empty) && git update-ref \"$0\" $commit && git worktree add --quiet ../tree \"$1\"";
+    let person = ["AUTHOR", "COMMITTER"]
+        .into_iter()
+        .flat_map(|who| [(format!("GIT_{who}_NAME"), "Preflight"), (format!("GIT_{who}_EMAIL"), "preflight@localhost")]);
+    let branch = attempt.branch();
+    let mut made = Command::new("/bin/sh");
+    made.args(["-ec", script, branch.full().as_str(), branch.short()]).current_dir(directory.path()).env_clear().envs(environment);
+    made.envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")]).envs(person.clone()).stdin(Stdio::null());
+    let made = made.output().await.map_err(AgentError::Spawn)?;
+    if !made.status.success() {
+        return Err(failed(format!(
+            "a repository to try the sandbox in cannot be made: {}",
+            String::from_utf8_lossy(&made.stderr)
+        )));
+    }
+    let places = Places { workspace: &tree, repository: &repository, out: &out, attempt: &attempt };
+    places.make().map_err(AgentError::Spawn)?;
+    let spawn = Spawn::new(program, &tree).args(["sandbox", "-c"]).args([Sandbox::Profile.profile(&places)]);
+    let spawn =
+        spawn.args(["-P", "worker", "-C"]).args([&tree]).args(["--", "git", "commit", "--quiet", "--allow-empty", "-m", "try"]);
+    let limits = OutputLimits { head: 0, tail: 2000 };
+    let ran = run_to_end(spawn.envs(environment).envs(person), &[], PATIENCE, limits).await.map_err(AgentError::Spawn)?;
+    match ran.exit {
+        Some(Exit::Code(0)) => Ok(()),
+        _ => Err(failed(format!("its sandbox does not let a worker commit: {}", ran.stderr.end(500)))),
+    }
+}

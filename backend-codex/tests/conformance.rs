@@ -1,0 +1,67 @@
+//! The backend keeps the contract of its port, with a program in Codex's place.
+
+use std::{path::Path, sync::Arc};
+
+use backend_codex::{CodexBackend, Sandbox};
+use orchestrator_core::AgentBackend;
+use orchestrator_testkit::{
+    Player, Step, agent_conformance,
+    conformance::agent::{AgentFixture, Phrase},
+    scripted_worker,
+};
+use serde_json::{Value, json};
+
+scripted_worker!();
+
+#[derive(Debug)]
+struct Codex;
+
+fn said(event: &Value) -> Step {
+    Step::line(event.to_string())
+}
+
+fn message(text: &str) -> Step {
+    said(&json!({ "type": "item.completed", "item": { "id": "item_0", "type": "agent_message", "text": text } }))
+}
+
+impl AgentFixture for Codex {
+    fn player(&self) -> Player {
+        player()
+    }
+
+    fn backend(&self, program: &Path) -> Arc<dyn AgentBackend> {
+        // There is no sandbox without Codex.
+        Arc::new(CodexBackend::new().program(program).sandbox(Sandbox::Off))
+    }
+
+    fn answers(&self) -> Vec<(String, String)> {
+        vec![("--version".to_owned(), "codex-cli 0.169.0".to_owned())]
+    }
+
+    fn phrase(&self, phrase: Phrase<'_>) -> Option<Vec<Step>> {
+        Some(match phrase {
+            Phrase::Begin { session } => vec![
+                Step::HearAll,
+                said(&json!({ "type": "thread.started", "thread_id": session })),
+                said(&json!({ "type": "turn.started" })),
+            ],
+            Phrase::Say(text) => vec![message(text)],
+            Phrase::Unknown => vec![
+                said(&json!({ "type": "turn.daydreamed", "about": ["sheep"] })),
+                said(&json!({ "type": "item.completed", "item": { "id": "item_9", "type": "poem", "lines": 4 } })),
+                Step::line(r#"{"type":"item.started","item":{"id":"a","id":"b","type":"web_search","query":"twice"}}"#),
+            ],
+            Phrase::SessionLost => {
+                let complaint = "Error: thread/resume: thread/resume failed: no rollout found for thread id x (code -32600)\n";
+                vec![Step::HearAll, Step::Complain(complaint.into()), Step::Exit(1)]
+            }
+            Phrase::End { handoff } => {
+                let usage = json!({ "input_tokens": 10, "output_tokens": 2 });
+                vec![message(handoff), said(&json!({ "type": "turn.completed", "usage": usage })), Step::Exit(0)]
+            }
+            _ => return None,
+        })
+    }
+}
+
+agent_conformance!(Codex);
