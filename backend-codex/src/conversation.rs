@@ -120,15 +120,21 @@ impl Protocol for Conversation {
     }
 
     fn end(&mut self, ended: &Ended) -> TurnOutcome {
+        // What it says of every prompt that comes by a pipe.
+        let usual = ["Reading additional input", "Reading prompt"];
+        let said = ended.complaint.lines().filter(|line| !usual.iter().any(|usual| line.starts_with(usual)));
+        let complaint = said.collect::<Vec<_>>().join("\n");
         match (&self.failed, self.completed, ended.exit) {
             (Some(message), ..) => of_message(message),
             (None, true, Exit::Code(0)) => TurnOutcome::Completed,
+            // It does not know a flag that we gave it.
+            (None, false, Exit::Code(2)) => TurnOutcome::Drifted { detail: complaint },
             // What kept it from beginning is on standard error; a signal explains itself.
-            (None, false, Exit::Code(1 | 2)) => match of_message(&ended.complaint) {
-                TurnOutcome::Crashed { .. } => TurnOutcome::Crashed { detail: ended.detail() },
+            (None, false, Exit::Code(1)) => match of_message(&complaint) {
+                TurnOutcome::Crashed { .. } => TurnOutcome::Crashed { detail: Ended::new(ended.exit, complaint).detail() },
                 known => known,
             },
-            (None, ..) => TurnOutcome::Crashed { detail: ended.detail() },
+            (None, ..) => TurnOutcome::Crashed { detail: Ended::new(ended.exit, complaint).detail() },
         }
     }
 }

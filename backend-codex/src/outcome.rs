@@ -11,7 +11,8 @@ pub(crate) fn of_message(message: &str) -> TurnOutcome {
     let reason = || message.trim().to_owned();
     if has(&["no rollout found", "no conversation found"]) {
         TurnOutcome::SessionLost
-    } else if has(&["context window", "context_length_exceeded", "maximum context length"]) {
+    } else if has(&["context window", "context_length_exceeded", "maximum context length", "max_output_tokens", "input_too_large"])
+    {
         TurnOutcome::ContextFull
     } else if has(&[
         "usage limit",
@@ -22,15 +23,7 @@ pub(crate) fn of_message(message: &str) -> TurnOutcome {
         "out of credits",
     ]) {
         TurnOutcome::UsageLimited { until: reset(&lower) }
-    } else if has(&[
-        "401 unauthorized",
-        "403 forbidden",
-        "missing environment variable",
-        "api key",
-        "not logged in",
-        "log in",
-        "login",
-    ]) {
+    } else if has(PERSON) {
         TurnOutcome::Authentication { reason: reason() }
     } else if has(&["safety", "content_policy", "cyber_policy", "flagged", "refus"]) {
         TurnOutcome::Refused { reason: reason() }
@@ -40,6 +33,21 @@ pub(crate) fn of_message(message: &str) -> TurnOutcome {
         TurnOutcome::Crashed { detail: reason() }
     }
 }
+
+/// Nobody but a person can mend it: a login, a key, a model that there is not, Codex's own configuration.
+const PERSON: &[&str] = &[
+    "401 unauthorized",
+    "403 forbidden",
+    "missing environment variable",
+    "api key",
+    "not logged in",
+    "log in",
+    "login",
+    "model not found",
+    "model_not_found",
+    "error loading config",
+    "error loading rules",
+];
 
 /// The service is away, slow or busy, as far as its words go: measured, but for the last row.
 const OVERLOADED: &[&str] = &[

@@ -1,1 +1,416 @@
-fn main() {}
+//! The real Codex, driven against a scripted model on loopback, with an empty environment, a home of its own and a dummy key.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use backend_codex::CodexBackend;
+use orchestrator_core::{
+    AgentBackend, BackendName, EndReason, Orchestrator, Policy,
+    git::{Destination, Git, Trusted, UserRepository, Workspace, Workspaces},
+    model::{AttemptId, Handoff, SessionRef, TaskId, TurnOutcome, Usage},
+    port::{Turn, TurnRequest, Update},
+    process::marked,
+};
+use orchestrator_testkit::{
+    RealAgent, Sandbox, git,
+    model_server::{Answer, ModelServer, Part, Script},
+    real_agent_main, run_checked,
+};
+use serde_json::json;
+
+fn main() -> ExitCode {
+    real_agent_main(
+        "ORCHESTRATOR_TEST_CODEX",
+        "npm install --prefix DIR @openai/codex@0.169.0, then DIR/node_modules/@openai/codex/bin/codex.js",
+        &[
+            ("the_probe_finds_the_native_program_and_its_version", the_probe_finds_the_native_program_and_its_version),
+            ("it_commits_and_answers_by_the_schema", it_commits_and_answers_by_the_schema),
+            ("its_commands_see_what_the_policy_allows_and_no_key", its_commands_see_what_the_policy_allows_and_no_key),
+            ("what_the_sandbox_forbids_is_refused", what_the_sandbox_forbids_is_refused),
+            ("it_starts_no_agents_of_its_own", it_starts_no_agents_of_its_own),
+            ("a_reader_changes_nothing", a_reader_changes_nothing),
+            (
+                "a_revision_goes_on_with_the_thread_and_counts_its_own_tokens",
+                a_revision_goes_on_with_the_thread_and_counts_its_own_tokens,
+            ),
+            ("a_thread_that_it_does_not_know_is_lost", a_thread_that_it_does_not_know_is_lost),
+            ("each_failure_of_the_service_has_its_outcome", each_failure_of_the_service_has_its_outcome),
+            ("stopped_in_a_command_it_leaves_no_process", stopped_in_a_command_it_leaves_no_process),
+            ("stopped_while_nothing_comes_it_leaves_no_process", stopped_while_nothing_comes_it_leaves_no_process),
+            ("killed_it_has_crashed_and_its_thread_goes_on", killed_it_has_crashed_and_its_thread_goes_on),
+            ("nothing_but_loopback_is_asked_for", nothing_but_loopback_is_asked_for),
+            ("four_at_once_land_eight_tasks", four_at_once_land_eight_tasks),
+        ],
+    )
+}
+
+/// A repository with a workspace, as the loop makes it, a home for Codex, and a scripted model.
+struct Stage {
+    sandbox: Sandbox,
+    server: ModelServer,
+    backend: CodexBackend,
+    workspace: Option<Workspace>,
+}
+
+const HANDOFF: &str = r#"{"version":1,"task":"T1","attempt":1,"status":"done","self_review":"read it once more"}"#;
+
+impl Stage {
+    fn new(agent: &RealAgent, script: Script) -> Self {
+        let (sandbox, server) = (Sandbox::new(), ModelServer::start(script));
+        let home = sandbox.path().join("home");
+        fs::create_dir_all(home.join(".codex")).expect("makes the home");
+        let provider = |key: &str, value: &str| format!("model_providers.scripted.{key}={value}");
+        let backend = CodexBackend::new()
+            .program(&agent.program)
+            .home(home.join(".codex"))
+            .env("HOME", home.to_string_lossy())
+            .env("SCRIPTED_KEY", "dummy-key")
+            .config("model_provider=\"scripted\"")
+            .config(provider("name", "\"scripted\""))
+            .config(provider("base_url", &format!("\"{}/v1\"", server.url())))
+            .config(provider("wire_api", "\"responses\""))
+            .config(provider("env_key", "\"SCRIPTED_KEY\""))
+            .config(provider("request_max_retries", "0"))
+            .config(provider("stream_max_retries", "0"));
+        Self { sandbox, server, backend, workspace: None }
+    }
+
+    /// The same with a workspace for one attempt.
+    async fn with_workspace(mut self) -> Self {
+        let git = Git::find().await.expect("git");
+        let user = UserRepository::open(git.clone(), &self.sandbox.repo()).await.expect("a repository");
+        let (target, trusted) = ("main".parse().expect("a branch"), self.sandbox.state().join("trusted.git"));
+        let trusted = Trusted::open(user, git, trusted, target, Destination::Local, &BTreeMap::new()).await.expect("opens");
+        let base = trusted.fetch_target().await.expect("fetches");
+        let attempt = AttemptId { task: TaskId::new("T1").expect("an id"), number: 1 };
+        let workspace = Workspaces::beneath(&self.sandbox.state()).of(&attempt);
+        workspace.create(&trusted, base, &[]).await.expect("is made");
+        self.workspace = Some(workspace);
+        self
+    }
+
+    fn workspace(&self) -> &Workspace {
+        self.workspace.as_ref().expect("it has one")
+    }
+
+    fn mark(&self) -> String {
+        format!("codex-{}", self.sandbox.path().display())
+    }
+
+    fn request(&self, turn: u32, resume: Option<SessionRef>) -> TurnRequest {
+        let workspace = self.workspace();
+        let out = workspace.out().join(turn.to_string());
+        fs::create_dir_all(&out).expect("makes it");
+        let contract = out.join("contract.json");
+        fs::write(&contract, "{}").expect("writes");
+        let environment =
+            BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").expect("a path")), ("ALLOWED".to_owned(), "yes".to_owned())]);
+        TurnRequest::new(
+            workspace.attempt.clone(),
+            format!("This is turn {turn}."),
+            workspace.tree(),
+            out.join("handoff.json"),
+            self.mark(),
+        )
+        .with_places(workspace.repository(), contract)
+        .with_environment(environment)
+        .with_turn(turn, resume)
+        .with_schema(json!({ "type": "object", "properties": { "status": { "type": "string" } } }))
+    }
+
+    async fn run(&self, request: TurnRequest) -> Ran {
+        whole(self.backend.start(request).await.expect("starts")).await
+    }
+
+    fn alive(&self) -> usize {
+        marked(&self.mark()).len()
+    }
+
+    /// What a command left in the workspace.
+    fn left(&self, file: &str) -> String {
+        fs::read_to_string(self.workspace().tree().join(file)).unwrap_or_default()
+    }
+}
+
+#[derive(Debug)]
+struct Ran {
+    session: Option<SessionRef>,
+    #[allow(dead_code, reason = "is shown when a test fails")]
+    said: String,
+    usage: Usage,
+    outcome: TurnOutcome,
+}
+
+async fn whole(mut turn: Box<dyn Turn>) -> Ran {
+    let (mut session, mut said, mut usage) = (None, String::new(), Usage::default());
+    loop {
+        match turn.next().await.expect("an end comes first") {
+            Update::Started { session: begun } => session = Some(begun),
+            Update::Activity { text } => said += &format!("{text}\n"),
+            Update::Usage(now) => usage = now,
+            Update::Ended { outcome } => return Ran { session, said, usage, outcome },
+            _ => {}
+        }
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(180), future).await.expect("it comes to an end") })
+}
+
+/// One turn on a stage with this script.
+fn turn(agent: &RealAgent, answers: impl IntoIterator<Item = Answer>) -> (Stage, Ran) {
+    block_on(async {
+        let stage = Stage::new(agent, Script::new(answers)).with_workspace().await;
+        let ran = stage.run(stage.request(1, None)).await;
+        (stage, ran)
+    })
+}
+
+fn shell(command: &str) -> Answer {
+    Answer::call("exec_command", json!({ "cmd": command, "yield_time_ms": 60_000 }))
+}
+
+fn handoff() -> Answer {
+    Answer::say(HANDOFF)
+}
+
+fn the_probe_finds_the_native_program_and_its_version(agent: &RealAgent) {
+    let stage = Stage::new(agent, Script::default());
+    let probe = block_on(stage.backend.probe()).expect("it is there");
+    assert_eq!((probe.version.as_deref(), probe.warnings.as_slice()), (Some("0.169.0"), &[][..]));
+}
+
+fn it_commits_and_answers_by_the_schema(agent: &RealAgent) {
+    let commit = shell("echo hello > hello.txt && git add hello.txt && git commit -qm hello");
+    let (stage, ran) = turn(agent, [commit.costing(70, 5), handoff().costing(90, 7)]);
+    assert_eq!(ran.outcome, TurnOutcome::Completed, "{ran:?}");
+    assert_eq!(git(&stage.workspace().tree(), &["log", "--format=%s", "-1"]), "hello");
+    let left = fs::read(stage.workspace().out().join("1/handoff.json")).expect("a handoff");
+    assert_eq!(Handoff::parse(&left).expect("is one").task, "T1");
+    assert_eq!((ran.usage.input_tokens, ran.usage.output_tokens), (160, 12));
+    let asked = stage.server.requests();
+    assert!(asked[0].text().contains("codex_output_schema") && asked[0].text().contains("This is turn 1."));
+    assert_eq!(stage.alive(), 0);
+}
+
+fn its_commands_see_what_the_policy_allows_and_no_key(agent: &RealAgent) {
+    let (stage, ran) =
+        turn(agent, [shell("env > seen.txt; echo kept > \"$(dirname \"$ORCHESTRATOR_HANDOFF\")/artifact.txt\""), handoff()]);
+    let seen = stage.left("seen.txt");
+    assert!(seen.contains("ALLOWED=yes") && seen.contains(&format!("ORCHESTRATOR_MARK={}", stage.mark())), "{seen}\n{ran:?}");
+    assert!(!seen.contains("dummy-key") && !seen.contains("CARGO_"), "{seen}");
+    assert_eq!(fs::read_to_string(stage.workspace().out().join("1/artifact.txt")).expect("can be left"), "kept\n");
+}
+
+fn what_the_sandbox_forbids_is_refused(agent: &RealAgent) {
+    let stage = block_on(Stage::new(agent, Script::default()).with_workspace());
+    let (remote, repository) = (stage.sandbox.remote(), stage.workspace().repository());
+    let trusted = stage.sandbox.state().join("trusted.git");
+    let tries = [
+        format!("git push -q '{}' HEAD:refs/heads/pushed", remote.display()),
+        format!("echo x > '{}/hooks/post-commit'", repository.display()),
+        format!("echo x >> '{}/config'", repository.display()),
+        format!("git --git-dir='{}' update-ref refs/heads/main HEAD~0", repository.display()),
+        format!("echo x > '{}/refs/heads/planted'", trusted.display()),
+        format!("echo x > '{}/planted'", stage.sandbox.path().display()),
+        "exec 3<> /dev/tcp/127.0.0.1/1".to_owned(),
+    ];
+    let script: String =
+        (0..).zip(&tries).map(|(number, what)| format!("({what}) 2> /dev/null && echo {number} >> done.txt; ")).collect();
+    let script = format!("{script} echo work > work.txt; git add -A; git commit -qm all; echo over > over.txt");
+    let server = ModelServer::start(Script::new([shell(&script), handoff()]));
+    let backend = stage.backend.clone().config(format!("model_providers.scripted.base_url=\"{}/v1\"", server.url()));
+    let ran = block_on(async { whole(backend.start(stage.request(1, None)).await.expect("starts")).await });
+    assert_eq!(stage.left("over.txt"), "over\n", "{ran:?}");
+    assert_eq!(stage.left("done.txt"), "", "by number: {tries:#?}");
+    assert_eq!(git(&stage.workspace().tree(), &["log", "--format=%s", "-1"]), "all");
+    assert_eq!(git(&remote, &["for-each-ref", "--format=%(refname)"]), "refs/heads/main");
+}
+
+fn it_starts_no_agents_of_its_own(agent: &RealAgent) {
+    let spawn = json!({
+        "type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "spawn_agent", "namespace": "collaboration",
+        "arguments": json!({ "message": "do my work" }).to_string(),
+    });
+    let (stage, _) = turn(agent, [Answer::parts([Part::Raw(spawn)]), handoff()]);
+    let asked = stage.server.requests();
+    assert_eq!(asked.len(), 2, "nobody else asked the model");
+    assert!(asked[1].text().contains("unsupported call"), "{}", asked[1].text());
+    assert!(!asked[0].text().contains("\"spawn_agent\""), "it is not even offered");
+}
+
+fn a_reader_changes_nothing(agent: &RealAgent) {
+    let stage = block_on(Stage::new(agent, Script::new([shell("echo x > x.txt"), handoff()])).with_workspace());
+    let ran = block_on(stage.run(stage.request(1, None).reading_only()));
+    assert_eq!(ran.outcome, TurnOutcome::Completed, "{ran:?}");
+    assert_eq!(stage.left("x.txt"), "");
+    assert_eq!(fs::read_to_string(stage.workspace().out().join("1/handoff.json")).expect("its last word"), HANDOFF);
+}
+
+fn a_revision_goes_on_with_the_thread_and_counts_its_own_tokens(agent: &RealAgent) {
+    block_on(async {
+        let stage = Stage::new(agent, Script::new([handoff().costing(100, 20)])).with_workspace().await;
+        let first = stage.run(stage.request(1, None)).await;
+        let second = stage.run(stage.request(2, first.session.clone())).await;
+        assert_eq!((first.outcome, second.outcome), (TurnOutcome::Completed, TurnOutcome::Completed));
+        assert_eq!(first.session, second.session);
+        assert_eq!((first.usage.tokens(), second.usage.tokens()), (120, 120));
+        let last = stage.server.requests().last().expect("it asked").text();
+        assert!(last.contains("This is turn 1.") && last.contains("This is turn 2."), "{last}");
+    });
+}
+
+fn a_thread_that_it_does_not_know_is_lost(agent: &RealAgent) {
+    block_on(async {
+        let stage = Stage::new(agent, Script::new([handoff()])).with_workspace().await;
+        for unknown in ["11111111-1111-7111-8111-111111111111", "a-name-that-nobody-gave"] {
+            let ran = stage.run(stage.request(2, Some(SessionRef(unknown.to_owned())))).await;
+            assert_eq!(ran.outcome, TurnOutcome::SessionLost, "{ran:?}");
+        }
+    });
+}
+
+fn each_failure_of_the_service_has_its_outcome(agent: &RealAgent) {
+    let failed = |code: &str, message: &str| {
+        let response = json!({ "id": "resp_1", "error": { "code": code, "message": message } });
+        Answer::events([
+            json!({ "type": "response.created", "response": { "id": "resp_1" } }),
+            json!({ "type": "response.failed", "response": response }),
+        ])
+    };
+    let limit = json!({ "error": { "type": "usage_limit_reached", "message": "The usage limit has been reached", "resets_in_seconds": 3600 } });
+    let rows: Vec<(&str, Answer, &str)> = vec![
+        ("400", Answer::fail(400, "invalid_request_error", "Bad thing"), "Crashed"),
+        ("401", Answer::fail(401, "invalid_api_key", "Incorrect API key"), "Authentication"),
+        ("403", Answer::fail(403, "forbidden", "Forbidden"), "Authentication"),
+        ("404", Answer::fail(404, "model_not_found", "model not found"), "Authentication"),
+        ("429", Answer::fail(429, "rate_limit_exceeded", "slow down"), "Overloaded"),
+        ("429, usage limit", Answer::http(429, limit), "UsageLimited"),
+        ("429, quota", Answer::fail(429, "insufficient_quota", "Quota exceeded"), "UsageLimited"),
+        ("500", Answer::fail(500, "server_error", "oops"), "Overloaded"),
+        ("503", Answer::fail(503, "overloaded", "overloaded"), "Overloaded"),
+        ("stream that breaks off", Answer::say("half").breaking_off_after(1), "Overloaded"),
+        ("context", failed("context_length_exceeded", "Your input exceeds the context window"), "ContextFull"),
+        ("quota in the stream", failed("insufficient_quota", "You exceeded your current quota"), "UsageLimited"),
+        ("no answer by the schema", Answer::say("I am done."), "Completed"),
+    ];
+    let mut wrong = Vec::new();
+    for (name, answer, expected) in rows {
+        let (stage, ran) = turn(agent, [answer]);
+        if !format!("{:?}", ran.outcome).starts_with(expected) {
+            wrong.push(format!("{name}: {:?}", ran.outcome));
+        }
+        assert_eq!(stage.alive(), 0);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let refused = block_on(async {
+        let stage = Stage::new(agent, Script::default()).with_workspace().await;
+        let backend = stage.backend.clone().config("model_providers.scripted.base_url=\"http://127.0.0.1:9/v1\"");
+        whole(backend.start(stage.request(1, None)).await.expect("starts")).await.outcome
+    });
+    assert!(matches!(refused, TurnOutcome::Overloaded { .. }), "nobody listens: {refused:?}");
+}
+
+/// Stopped, it is gone at once, with all that it started.
+async fn stopped(stage: &Stage, mut turn: Box<dyn Turn>) {
+    assert!(stage.alive() > 0);
+    let began = Instant::now();
+    turn.control().stop(Duration::from_secs(10)).await;
+    assert_eq!(stage.alive(), 0, "when `stop` has returned");
+    assert!(began.elapsed() < Duration::from_secs(20));
+    let mut outcome = None;
+    while let Some(update) = turn.next().await {
+        if let Update::Ended { outcome: ended } = update {
+            outcome = Some(ended);
+        }
+    }
+    assert_eq!(outcome, Some(TurnOutcome::Stopped));
+}
+
+fn stopped_in_a_command_it_leaves_no_process(agent: &RealAgent) {
+    block_on(async {
+        let command = "setsid sleep 1000 & echo here > here.txt; sleep 1000";
+        let stage = Stage::new(agent, Script::new([shell(command), handoff()])).with_workspace().await;
+        let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
+        // The tool is told to have begun when its command runs.
+        while !matches!(turn.next().await.expect("it goes on"), Update::ToolBegan { .. }) {}
+        stopped(&stage, turn).await;
+    });
+}
+
+fn stopped_while_nothing_comes_it_leaves_no_process(agent: &RealAgent) {
+    block_on(async {
+        for answer in [Answer::hang(), Answer::say("half").hanging_after(1)] {
+            let stage = Stage::new(agent, Script::new([answer])).with_workspace().await;
+            let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
+            while !matches!(turn.next().await.expect("it goes on"), Update::Started { .. }) {}
+            stopped(&stage, turn).await;
+        }
+    });
+}
+
+fn killed_it_has_crashed_and_its_thread_goes_on(agent: &RealAgent) {
+    block_on(async {
+        let stage = Stage::new(agent, Script::new([shell("sleep 1000"), handoff()])).with_workspace().await;
+        let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
+        let mut session = None;
+        loop {
+            match turn.next().await.expect("it goes on") {
+                Update::Started { session: begun } => session = Some(begun),
+                Update::ToolBegan { .. } => break,
+                _ => {}
+            }
+        }
+        for pid in marked(&stage.mark()) {
+            drop(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status());
+        }
+        let ran = whole(turn).await;
+        assert!(matches!(ran.outcome, TurnOutcome::Crashed { .. }), "{ran:?}");
+        assert_eq!(stage.alive(), 0);
+        let again = stage.run(stage.request(2, session)).await;
+        assert_eq!(again.outcome, TurnOutcome::Completed, "{again:?}");
+    });
+}
+
+/// Every attempt to reach somebody else goes to a proxy that is our own server, which tells of it.
+fn nothing_but_loopback_is_asked_for(agent: &RealAgent) {
+    let stage = block_on(Stage::new(agent, Script::new([shell("git commit -q --allow-empty -m x"), handoff()])).with_workspace());
+    let proxied = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+    let backend = proxied.iter().fold(stage.backend.clone(), |backend, name| backend.env(*name, stage.server.url()));
+    let backend = backend.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
+    let ran = block_on(async { whole(backend.start(stage.request(1, None)).await.expect("starts")).await });
+    assert_eq!(ran.outcome, TurnOutcome::Completed, "{ran:?}");
+    assert_eq!(stage.server.others(), Vec::<String>::new());
+    assert_eq!(stage.server.requests().len(), 2);
+}
+
+fn four_at_once_land_eight_tasks(agent: &RealAgent) {
+    let ids: Vec<_> = (1..=8).map(|number| format!("W{number}")).collect();
+    let answers = |id: &String| {
+        let command = format!("echo {id} > {id}.txt && git add {id}.txt && git commit -qm 'add {id}'");
+        [shell(&command), Answer::say(HANDOFF.replace("T1", id))]
+    };
+    let script = ids.iter().fold(Script::default(), |script, id| script.when(format!("Task {id}."), answers(id)));
+    let stage = Stage::new(agent, script);
+    let item = |id: &String| format!("- [ ] **{id}** Task {id}.\n  ```toml\n  allow = [\"{id}.txt\"]\n  ```\n");
+    stage.sandbox.publish(&[("ROADMAP.md", &ids.iter().map(item).collect::<String>())], "roadmap");
+    let policy =
+        Policy::parse("push = \"origin\"\nmax_sessions = 4\ndefault_agent = \"codex\"\n[agents.codex]\nkind = \"codex\"\n");
+    let name: BackendName = "codex".parse().expect("a name");
+    let builder = Orchestrator::builder().policy(policy.expect("a policy")).backend(name, Arc::new(stage.backend.clone()));
+    let outcome = block_on(run_checked(&stage.sandbox, builder));
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    for id in &ids {
+        assert_eq!(&stage.sandbox.remote_file(&format!("{id}.txt")), id);
+        assert_eq!(outcome.task(id).attempts, 1);
+    }
+    assert_eq!(stage.sandbox.processes(), Vec::<i32>::new());
+    assert_eq!(fs::read_dir(stage.sandbox.state().join("attempts")).map_or(0, |left| left.count()), 0, "all is cleaned up");
+}

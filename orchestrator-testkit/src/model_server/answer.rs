@@ -16,6 +16,7 @@ pub struct Answer {
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
     Says(Vec<Part>),
+    Streams(Vec<Value>),
     Fails { status: u16, body: Option<Value>, kind: String, message: String },
     Hangs,
 }
@@ -67,6 +68,12 @@ impl Answer {
     #[must_use]
     pub fn parts(parts: impl IntoIterator<Item = Part>) -> Self {
         Self::of(Kind::Says(parts.into_iter().collect()))
+    }
+
+    /// A stream of events in the API's own words, each with its `type`, such as `response.failed`.
+    #[must_use]
+    pub fn events(events: impl IntoIterator<Item = Value>) -> Self {
+        Self::of(Kind::Streams(events.into_iter().collect()))
     }
 
     /// An HTTP error, with the API's name for it, such as `rate_limit_error`.

@@ -308,11 +308,13 @@ async fn render(answer: &Answer, request: &ModelRequest, number: usize) -> Respo
             };
             whole(StatusCode::OK, &answer.headers, &body)
         }
-        Kind::Says(parts) => {
-            let mut events = match request.api {
-                Api::Responses => responses::events(parts, answer, number),
-                Api::Chat => chat::events(parts, answer, request, number),
-                Api::Messages => messages::events(parts, answer, request, number),
+        Kind::Says(_) | Kind::Streams(_) => {
+            let mut events = match (&answer.kind, request.api) {
+                (Kind::Says(parts), Api::Responses) => responses::events(parts, answer, number),
+                (Kind::Says(parts), Api::Chat) => chat::events(parts, answer, request, number),
+                (Kind::Says(parts), Api::Messages) => messages::events(parts, answer, request, number),
+                (Kind::Streams(events), _) => events.iter().map(|data| event(data["type"].as_str(), data)).collect(),
+                _ => Vec::new(),
             };
             let ending = match answer.ending {
                 Ending::Whole => Ending::Whole,
