@@ -10,6 +10,7 @@ use std::{
 use async_trait::async_trait;
 use orchestrator_core::{
     agent::{AgentProcess, strict_schema},
+    model::{CodexSandbox, CodexSpec},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
     process::{Exit, OutputLimits, Spawn, run_to_end},
 };
@@ -18,7 +19,7 @@ use tokio::sync::OnceCell;
 use crate::{
     conversation::{Conversation, Spent},
     install::find,
-    sandbox::{Places, Sandbox, preflight, quoted},
+    sandbox::{Places, flags, preflight, quoted},
 };
 
 /// The versions that were tried.
@@ -58,13 +59,13 @@ const SETTINGS: &[&str] = &[
 pub struct CodexBackend {
     program: PathBuf,
     model: Option<String>,
-    sandbox: Sandbox,
+    sandbox: CodexSandbox,
     settings: Vec<String>,
     environment: BTreeMap<String, String>,
     silence: Duration,
     spent: Spent,
     /// What the preflight found, once for each configuration.
-    tried: Arc<OnceCell<Sandbox>>,
+    tried: Arc<OnceCell<CodexSandbox>>,
 }
 
 impl Default for CodexBackend {
@@ -80,13 +81,29 @@ impl CodexBackend {
         Self {
             program: "codex".into(),
             model: None,
-            sandbox: Sandbox::default(),
+            sandbox: CodexSandbox::default(),
             settings: Vec::new(),
             environment: BTreeMap::new(),
             silence: SILENCE,
             spent: Spent::default(),
             tried: Arc::default(),
         }
+    }
+
+    /// As the policy says; variables that it names are taken from this process's environment.
+    ///
+    /// # Errors
+    /// The name of a variable that is not there.
+    pub fn from_spec(spec: &CodexSpec) -> Result<Self, String> {
+        let mut backend = Self::new().sandbox(spec.sandbox);
+        backend.program = spec.program.as_ref().map_or(backend.program, PathBuf::from);
+        backend.model.clone_from(&spec.model);
+        backend.settings.clone_from(&spec.config);
+        for name in &spec.env {
+            let value = std::env::var(name).map_err(|_| name.clone())?;
+            backend.environment.insert(name.clone(), value);
+        }
+        Ok(backend)
     }
 
     /// Sets the program: npm's script, or the native one behind it.
@@ -105,7 +122,7 @@ impl CodexBackend {
 
     /// Sets how commands are held back.
     #[must_use]
-    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
+    pub fn sandbox(mut self, sandbox: CodexSandbox) -> Self {
         self.sandbox = sandbox;
         self.tried = Arc::default();
         self
@@ -141,19 +158,19 @@ impl CodexBackend {
     }
 
     /// How commands are held back here, found out at the first turn.
-    async fn tried_sandbox(&self, program: &Path, environment: &BTreeMap<String, String>) -> Result<Sandbox, AgentError> {
+    async fn tried_sandbox(&self, program: &Path, environment: &BTreeMap<String, String>) -> Result<CodexSandbox, AgentError> {
         let find_out = async || match self.sandbox {
-            Sandbox::Profile => {
+            CodexSandbox::Profile => {
                 let together =
                     environment.iter().chain(&self.environment).map(|(name, value)| (name.clone(), value.clone())).collect();
-                preflight(program, &together).await.map(|()| Sandbox::Profile)
+                preflight(program, &together).await
             }
             given => Ok(given),
         };
         self.tried.get_or_try_init(find_out).await.copied()
     }
 
-    fn arguments(&self, sandbox: Sandbox, request: &TurnRequest, schema: Option<&Path>) -> Vec<String> {
+    fn arguments(&self, sandbox: CodexSandbox, request: &TurnRequest, schema: Option<&Path>) -> Vec<String> {
         let out = request.handoff.parent().unwrap_or(&request.workspace);
         let places = Places { workspace: &request.workspace, repository: &request.repository, out, attempt: &request.attempt };
         let mut arguments: Vec<String> =
@@ -185,7 +202,7 @@ impl CodexBackend {
         let settings =
             settings.chain([format!("shell_environment_policy.set={{{}}}", seen.join(","))]).chain(self.settings.iter().cloned());
         settings.for_each(|setting| option("-c", setting));
-        arguments.extend(sandbox.arguments(&places, request.read_only));
+        arguments.extend(flags(sandbox, &places, request.read_only));
         if let Some(session) = &request.resume {
             arguments.extend(["resume".to_owned(), session.0.clone(), "-".to_owned()]);
         }
@@ -229,7 +246,7 @@ impl AgentBackend for CodexBackend {
         if let Some((path, schema)) = &schema {
             std::fs::write(path, schema.to_string()).map_err(AgentError::Spawn)?;
         }
-        if !request.read_only && sandbox != Sandbox::Off {
+        if !request.read_only && sandbox != CodexSandbox::Off {
             let out = request.handoff.parent().unwrap_or(&request.workspace);
             let places = Places { workspace: &request.workspace, repository: &request.repository, out, attempt: &request.attempt };
             places.make().map_err(AgentError::Spawn)?;

@@ -120,8 +120,8 @@ impl Protocol for Conversation {
     }
 
     fn end(&mut self, ended: &Ended) -> TurnOutcome {
-        // What it says of every prompt that comes by a pipe.
-        let usual = ["Reading additional input", "Reading prompt"];
+        // What it says of every prompt that comes by a pipe, and of a home beneath `/tmp`.
+        let usual = ["Reading additional input", "Reading prompt", "WARNING: "];
         let said = ended.complaint.lines().filter(|line| !usual.iter().any(|usual| line.starts_with(usual)));
         let complaint = said.collect::<Vec<_>>().join("\n");
         match (&self.failed, self.completed, ended.exit) {

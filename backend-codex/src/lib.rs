@@ -28,4 +28,4 @@ mod outcome;
 mod sandbox;
 
 pub use backend::CodexBackend;
-pub use sandbox::Sandbox;
+pub use orchestrator_core::model::CodexSandbox;

@@ -25,7 +25,7 @@ pub(crate) fn of_message(message: &str) -> TurnOutcome {
         TurnOutcome::UsageLimited { until: reset(&lower) }
     } else if has(PERSON) {
         TurnOutcome::Authentication { reason: reason() }
-    } else if has(&["safety", "content_policy", "cyber_policy", "flagged", "refus"]) {
+    } else if has(&["content_policy", "cyber_policy", "policy violation", "flagged", "refusal"]) {
         TurnOutcome::Refused { reason: reason() }
     } else if has(OVERLOADED) {
         TurnOutcome::Overloaded { reason: reason() }

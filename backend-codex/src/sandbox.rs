@@ -3,26 +3,11 @@
 use std::{collections::BTreeMap, fs, path::Path, process::Stdio, time::Duration};
 
 use orchestrator_core::{
-    model::AttemptId,
+    model::{AttemptId, CodexSandbox},
     port::AgentError,
     process::{Exit, OutputLimits, Spawn, run_to_end},
 };
 use tokio::process::Command;
-
-/// How a worker's commands are held back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Sandbox {
-    /// A permission profile: the workspace, the directory of its handoff, the objects of the attempt's repository and its one branch can be
-    /// written; hooks, configuration and every other ref cannot. No network. Where this version of Codex does not take the
-    /// profile, the narrow flags.
-    #[default]
-    Profile,
-    /// Codex's older flags, as narrow as they go. The attempt's own gitdir stays writable.
-    Narrow,
-    /// None at all, as where the whole orchestrator runs in a container: a worker can write whatever this user can.
-    Off,
-}
 
 /// The places of one attempt that matter.
 #[derive(Debug, Clone, Copy)]
@@ -62,60 +47,58 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-impl Sandbox {
-    /// The arguments of `codex exec`.
-    pub(crate) fn arguments(self, places: &Places<'_>, read_only: bool) -> Vec<String> {
-        let repository = |path: &str| places.repository.join(path).to_string_lossy().into_owned();
-        let worktree = format!("worktrees/{}", places.worktree());
-        match self {
-            _ if read_only => vec!["--sandbox".to_owned(), "read-only".to_owned()],
-            Self::Profile => {
-                vec!["-c".to_owned(), "default_permissions=\"worker\"".to_owned(), "-c".to_owned(), self.profile(places)]
-            }
-            Self::Narrow => {
-                let flags = ["--sandbox", "workspace-write"].map(str::to_owned).into_iter();
-                let settings = ["network_access=false", "exclude_slash_tmp=true"];
-                let settings =
-                    settings.into_iter().flat_map(|setting| ["-c".to_owned(), format!("sandbox_workspace_write.{setting}")]);
-                let out = places.out.to_string_lossy().into_owned();
-                let added = ["objects", "refs", "logs", &worktree].map(repository).into_iter().chain([out]);
-                flags.chain(settings).chain(added.flat_map(|path| ["--add-dir".to_owned(), path])).collect()
-            }
-            Self::Off => vec!["--sandbox".to_owned(), "danger-full-access".to_owned()],
+/// The arguments of `codex exec`.
+pub(crate) fn flags(sandbox: CodexSandbox, places: &Places<'_>, read_only: bool) -> Vec<String> {
+    let repository = |path: &str| places.repository.join(path).to_string_lossy().into_owned();
+    let worktree = format!("worktrees/{}", places.worktree());
+    match sandbox {
+        _ if read_only => vec!["--sandbox".to_owned(), "read-only".to_owned()],
+        CodexSandbox::Profile => {
+            vec!["-c".to_owned(), "default_permissions=\"worker\"".to_owned(), "-c".to_owned(), profile(places)]
         }
+        CodexSandbox::Narrow => {
+            let mode = ["--sandbox", "workspace-write"].map(str::to_owned).into_iter();
+            let settings = ["network_access=false", "exclude_slash_tmp=true"];
+            let settings = settings.into_iter().flat_map(|setting| ["-c".to_owned(), format!("sandbox_workspace_write.{setting}")]);
+            let out = places.out.to_string_lossy().into_owned();
+            let added = ["objects", "refs", "logs", &worktree].map(repository).into_iter().chain([out]);
+            mode.chain(settings).chain(added.flat_map(|path| ["--add-dir".to_owned(), path])).collect()
+        }
+        CodexSandbox::Off => vec!["--sandbox".to_owned(), "danger-full-access".to_owned()],
     }
+}
 
-    fn profile(self, places: &Places<'_>) -> String {
-        let (branch, worktree) = (places.branch_directory(), format!("worktrees/{}", places.worktree()));
-        let inside = [
-            ("", "write"),
-            ("hooks", "read"),
-            ("config", "read"),
-            ("HEAD", "read"),
-            ("info", "read"),
-            ("packed-refs", "read"),
-            ("refs", "read"),
-            (&branch, "write"),
-            ("logs", "read"),
-            (&format!("logs/{branch}"), "write"),
-            ("worktrees", "read"),
-            (&worktree, "write"),
-            (&format!("{worktree}/commondir"), "read"),
-            (&format!("{worktree}/gitdir"), "read"),
-        ];
-        let rule =
-            |path: &Path, access: &str| format!("{}={}", quoted(path.to_string_lossy().trim_end_matches('/')), quoted(access));
-        let rules = inside.iter().map(|(path, access)| rule(&places.repository.join(path), access));
-        let rules: Vec<_> = [rule(Path::new(":slash_tmp"), "read"), rule(places.out, "write")].into_iter().chain(rules).collect();
-        format!("permissions.worker={{extends=\":workspace\",filesystem={{{}}}}}", rules.join(","))
-    }
+/// What can be written: the workspace (by what it extends), what the worker leaves, the objects, and one branch with its log.
+fn profile(places: &Places<'_>) -> String {
+    let (branch, worktree) = (places.branch_directory(), format!("worktrees/{}", places.worktree()));
+    let inside = [
+        ("", "write"),
+        ("hooks", "read"),
+        ("config", "read"),
+        ("HEAD", "read"),
+        ("info", "read"),
+        ("packed-refs", "read"),
+        ("refs", "read"),
+        (&branch, "write"),
+        ("logs", "read"),
+        (&format!("logs/{branch}"), "write"),
+        ("worktrees", "read"),
+        (&worktree, "write"),
+        (&format!("{worktree}/commondir"), "read"),
+        (&format!("{worktree}/gitdir"), "read"),
+    ];
+    let rule = |path: &Path, access: &str| format!("{}={}", quoted(path.to_string_lossy().trim_end_matches('/')), quoted(access));
+    let rules = inside.iter().map(|(path, access)| rule(&places.repository.join(path), access));
+    let rules: Vec<_> = [rule(Path::new(":slash_tmp"), "read"), rule(places.out, "write")].into_iter().chain(rules).collect();
+    format!("permissions.worker={{extends=\":workspace\",filesystem={{{}}}}}", rules.join(","))
 }
 
 /// How long the preflight may take; measured are 0.2 s.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Commits in a throwaway repository of the same shape, in the sandbox, with no model: what a worker will have to do.
-pub(crate) async fn preflight(program: &Path, environment: &BTreeMap<String, String>) -> Result<(), AgentError> {
+/// Commits in a throwaway repository of the same shape, in the sandbox, with no model: what a worker will have to do. What works is what is
+/// used: the profile, or else the older flags.
+pub(crate) async fn preflight(program: &Path, environment: &BTreeMap<String, String>) -> Result<CodexSandbox, AgentError> {
     let failed = |reason: String| AgentError::Unavailable { reason, retry_at: None };
     let directory = tempfile::tempdir().map_err(AgentError::Spawn)?;
     let (repository, tree, out) = (directory.path().join("repo.git"), directory.path().join("tree"), directory.path().join("out"));
@@ -139,13 +122,24 @@ pub(crate) async fn preflight(program: &Path, environment: &BTreeMap<String, Str
     }
     let places = Places { workspace: &tree, repository: &repository, out: &out, attempt: &attempt };
     places.make().map_err(AgentError::Spawn)?;
-    let spawn = Spawn::new(program, &tree).args(["sandbox", "-c"]).args([Sandbox::Profile.profile(&places)]);
-    let spawn =
-        spawn.args(["-P", "worker", "-C"]).args([&tree]).args(["--", "git", "commit", "--quiet", "--allow-empty", "-m", "try"]);
-    let limits = OutputLimits { head: 0, tail: 2000 };
-    let ran = run_to_end(spawn.envs(environment).envs(person), &[], PATIENCE, limits).await.map_err(AgentError::Spawn)?;
-    match ran.exit {
-        Some(Exit::Code(0)) => Ok(()),
-        _ => Err(failed(format!("its sandbox does not let a worker commit: {}", ran.stderr.end(500)))),
+    // The older flags are settings of the configuration as well, and the sandbox is asked for by them.
+    let roots =
+        ["repo.git/objects", "repo.git/refs", "repo.git/logs", "repo.git/worktrees/tree"].map(|path| directory.path().join(path));
+    let roots: Vec<_> = roots.iter().map(|path| quoted(&path.to_string_lossy())).collect();
+    let narrow = format!("sandbox_workspace_write.writable_roots=[{}]", roots.join(","));
+    let profile = vec!["-c".to_owned(), profile(&places), "-P".to_owned(), "worker".to_owned()];
+    let narrow = vec!["-c".to_owned(), "sandbox_mode=\"workspace-write\"".to_owned(), "-c".to_owned(), narrow];
+    let mut why = String::new();
+    for (sandbox, arguments) in [(CodexSandbox::Profile, profile), (CodexSandbox::Narrow, narrow)] {
+        let spawn = Spawn::new(program, &tree).args(["sandbox"]).args(arguments).args(["-C"]).args([&tree]);
+        let spawn = spawn.args(["--", "git", "commit", "--quiet", "--allow-empty", "-m", "try"]);
+        let limits = OutputLimits { head: 0, tail: 2000 };
+        let spawn = spawn.envs(environment).envs(person.clone());
+        let ran = run_to_end(spawn, &[], PATIENCE, limits).await.map_err(AgentError::Spawn)?;
+        if ran.exit == Some(Exit::Code(0)) {
+            return Ok(sandbox);
+        }
+        why += &format!("\n{sandbox:?}: {}", ran.stderr.end(400));
     }
+    Err(failed(format!("its sandbox does not let a worker commit:{why}")))
 }

@@ -2,10 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use backend_codex::{CodexBackend, Sandbox};
+use backend_codex::{CodexBackend, CodexSandbox};
 use orchestrator_core::AgentBackend;
 use orchestrator_testkit::{
-    Player, Step, agent_conformance,
+    Play, Player, Step, agent_conformance,
     conformance::agent::{AgentFixture, Phrase},
     scripted_worker,
 };
@@ -31,7 +31,7 @@ impl AgentFixture for Codex {
 
     fn backend(&self, program: &Path) -> Arc<dyn AgentBackend> {
         // There is no sandbox without Codex.
-        Arc::new(CodexBackend::new().program(program).sandbox(Sandbox::Off))
+        Arc::new(CodexBackend::new().program(program).sandbox(CodexSandbox::Off))
     }
 
     fn answers(&self) -> Vec<(String, String)> {
@@ -65,3 +65,16 @@ impl AgentFixture for Codex {
 }
 
 agent_conformance!(Codex);
+
+#[tokio::test]
+async fn a_version_that_was_never_tried_is_a_warning() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = Play::default().answering("--version", "codex-cli 9.9.9").install(player(), directory.path(), "codex");
+    let probe = CodexBackend::new().program(&program).probe().await.expect("it is there");
+    assert_eq!(probe.version.as_deref(), Some("9.9.9"));
+    let warned = probe.warnings.join("\n");
+    assert!(
+        warned.contains("version 9.9.9 of codex was never tried") && warned.contains("codex-code-mode-host is not there"),
+        "{warned}"
+    );
+}

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backend_codex::CodexBackend;
+use backend_codex::{CodexBackend, CodexSandbox};
 use orchestrator_core::{
     AgentBackend, BackendName, EndReason, Orchestrator, Policy,
     git::{Destination, Git, Trusted, UserRepository, Workspace, Workspaces},
@@ -44,7 +44,10 @@ fn main() -> ExitCode {
             ("stopped_while_nothing_comes_it_leaves_no_process", stopped_while_nothing_comes_it_leaves_no_process),
             ("killed_it_has_crashed_and_its_thread_goes_on", killed_it_has_crashed_and_its_thread_goes_on),
             ("nothing_but_loopback_is_asked_for", nothing_but_loopback_is_asked_for),
+            ("a_second_writer_of_a_thread_is_told_to_come_again", a_second_writer_of_a_thread_is_told_to_come_again),
+            ("the_older_flags_let_it_commit_and_no_more", the_older_flags_let_it_commit_and_no_more),
             ("four_at_once_land_eight_tasks", four_at_once_land_eight_tasks),
+            ("sixteen_at_once_share_one_home", sixteen_at_once_share_one_home),
         ],
     )
 }
@@ -391,8 +394,45 @@ fn nothing_but_loopback_is_asked_for(agent: &RealAgent) {
     assert_eq!(stage.server.requests().len(), 2);
 }
 
+fn a_second_writer_of_a_thread_is_told_to_come_again(agent: &RealAgent) {
+    block_on(async {
+        let stage = Stage::new(agent, Script::new([Answer::hang()])).with_workspace().await;
+        let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
+        let session = loop {
+            if let Update::Started { session } = turn.next().await.expect("it goes on") {
+                break session;
+            }
+        };
+        let second = stage.run(stage.request(2, Some(session))).await;
+        assert!(matches!(&second.outcome, TurnOutcome::Overloaded { reason } if reason.contains("active writer")), "{second:?}");
+        turn.control().stop(Duration::from_secs(5)).await;
+    });
+}
+
+fn the_older_flags_let_it_commit_and_no_more(agent: &RealAgent) {
+    let stage = block_on(Stage::new(agent, Script::default()).with_workspace());
+    let hooks = stage.workspace().repository().join("hooks");
+    let commands = format!("git commit -q --allow-empty -m narrow; echo x > '{}/post-commit'", hooks.display());
+    let server = ModelServer::start(Script::new([shell(&commands), handoff()]));
+    let backend = stage.backend.clone().config(format!("model_providers.scripted.base_url=\"{}/v1\"", server.url()));
+    let backend = backend.sandbox(CodexSandbox::Narrow);
+    let ran = block_on(async { whole(backend.start(stage.request(1, None)).await.expect("starts")).await });
+    assert_eq!(ran.outcome, TurnOutcome::Completed, "{ran:?}");
+    assert_eq!(git(&stage.workspace().tree(), &["log", "--format=%s", "-1"]), "narrow");
+    assert!(!hooks.join("post-commit").exists());
+}
+
 fn four_at_once_land_eight_tasks(agent: &RealAgent) {
-    let ids: Vec<_> = (1..=8).map(|number| format!("W{number}")).collect();
+    land(agent, 8, 4);
+}
+
+fn sixteen_at_once_share_one_home(agent: &RealAgent) {
+    land(agent, 16, 16);
+}
+
+/// A roadmap of so many tasks, by so many at once.
+fn land(agent: &RealAgent, tasks: u32, sessions: u32) {
+    let ids: Vec<_> = (1..=tasks).map(|number| format!("W{number}")).collect();
     let answers = |id: &String| {
         let command = format!("echo {id} > {id}.txt && git add {id}.txt && git commit -qm 'add {id}'");
         [shell(&command), Answer::say(HANDOFF.replace("T1", id))]
@@ -401,8 +441,9 @@ fn four_at_once_land_eight_tasks(agent: &RealAgent) {
     let stage = Stage::new(agent, script);
     let item = |id: &String| format!("- [ ] **{id}** Task {id}.\n  ```toml\n  allow = [\"{id}.txt\"]\n  ```\n");
     stage.sandbox.publish(&[("ROADMAP.md", &ids.iter().map(item).collect::<String>())], "roadmap");
-    let policy =
-        Policy::parse("push = \"origin\"\nmax_sessions = 4\ndefault_agent = \"codex\"\n[agents.codex]\nkind = \"codex\"\n");
+    let text =
+        format!("push = \"origin\"\nmax_sessions = {sessions}\ndefault_agent = \"codex\"\n[agents.codex]\nkind = \"codex\"\n");
+    let policy = Policy::parse(&text);
     let name: BackendName = "codex".parse().expect("a name");
     let builder = Orchestrator::builder().policy(policy.expect("a policy")).backend(name, Arc::new(stage.backend.clone()));
     let outcome = block_on(run_checked(&stage.sandbox, builder));
@@ -412,5 +453,5 @@ fn four_at_once_land_eight_tasks(agent: &RealAgent) {
         assert_eq!(outcome.task(id).attempts, 1);
     }
     assert_eq!(stage.sandbox.processes(), Vec::<i32>::new());
-    assert_eq!(fs::read_dir(stage.sandbox.state().join("attempts")).map_or(0, |left| left.count()), 0, "all is cleaned up");
+    assert_eq!(fs::read_dir(stage.sandbox.state().join("attempts")).map_or(0, Iterator::count), 0, "all is cleaned up");
 }

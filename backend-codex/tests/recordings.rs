@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use backend_codex::{CodexBackend, Sandbox};
+use backend_codex::{CodexBackend, CodexSandbox};
 use orchestrator_core::{
     AgentBackend,
     model::{AttemptId, TaskId, TurnOutcome, Usage},
@@ -34,7 +34,7 @@ async fn told(name: &str, output: Vec<u8>, ending: &Ending) -> Told {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let replay = Replay::of_output(output).complaining(ending.stderr.clone()).ending(ending.exit);
     let program = replay.play().install(player(), directory.path(), "codex");
-    let backend = CodexBackend::new().program(program).sandbox(Sandbox::Off);
+    let backend = CodexBackend::new().program(program).sandbox(CodexSandbox::Off);
     let attempt = AttemptId { task: TaskId::new("R1").expect("an id"), number: 1 };
     let (workspace, handoff) = (directory.path().join("workspace"), directory.path().join("handoff.json"));
     fs::create_dir(&workspace).expect("makes it");

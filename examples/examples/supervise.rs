@@ -12,6 +12,7 @@ use std::{
 };
 
 use backend_acp::AcpBackend;
+use backend_codex::CodexBackend;
 use clap::{Args, Parser, Subcommand};
 use orchestrator_core::{
     driver::{
@@ -20,8 +21,11 @@ use orchestrator_core::{
     },
     git::{Git, UserRepository},
     machine::{State, replay},
-    model::{AgentSpec, Answer, BackendName, BranchName, HoldId, HoldOption, Policy, Record, RepoPath, RunMode, TaskId, Timestamp},
-    port::{Ledger as _, LedgerEntry, Sequence},
+    model::{
+        AgentSpec, Answer, BackendName, BranchName, CodexSpec, HoldId, HoldOption, Policy, Record, RepoPath, RunMode, TaskId,
+        Timestamp,
+    },
+    port::{AgentBackend, Ledger as _, LedgerEntry, Sequence},
     process::hide_environment,
     status::{Report, Snapshot, TaskState, table},
     store::FileLedger,
@@ -295,6 +299,10 @@ fn read_policy(run: &Run) -> Result<Policy, Failure> {
         policy.default_agent = Some(name);
     }
     if let Some(agent) = &run.agent {
+        // One word is enough for an agent that needs no settings.
+        if agent.as_str() == "codex" && !policy.agents.contains_key(agent) {
+            policy.agents.insert(agent.clone(), AgentSpec::Codex(CodexSpec::default()));
+        }
         policy.default_agent = Some(agent.clone());
     }
     if let Some(max_sessions) = run.max_sessions {
@@ -307,12 +315,20 @@ fn read_policy(run: &Run) -> Result<Policy, Failure> {
 /// Gives the policy's agents that have a backend of their own; the loop makes those that are commands.
 fn with_backends(builder: OrchestratorBuilder, policy: &Policy) -> Result<OrchestratorBuilder, Failure> {
     policy.agents.iter().try_fold(builder, |builder, (name, spec)| {
-        let AgentSpec::Acp { run, mode } = spec else { return Ok(builder) };
-        let empty = || input(format!("agents.{name}.run: it names no program"));
-        let (program, arguments) = run.split_first().ok_or_else(empty)?;
-        let backend = AcpBackend::new(name.as_str(), program).args(arguments);
-        let backend = mode.iter().fold(backend, AcpBackend::mode);
-        Ok(builder.backend(name.clone(), Arc::new(backend)))
+        let backend: Arc<dyn AgentBackend> = match spec {
+            AgentSpec::Acp { run, mode } => {
+                let empty = || input(format!("agents.{name}.run: it names no program"));
+                let (program, arguments) = run.split_first().ok_or_else(empty)?;
+                let backend = AcpBackend::new(name.as_str(), program).args(arguments);
+                Arc::new(mode.iter().fold(backend, AcpBackend::mode))
+            }
+            AgentSpec::Codex(spec) => {
+                let missing = |variable| input(format!("agents.{name}.env: `{variable}` is not set"));
+                Arc::new(CodexBackend::from_spec(spec).map_err(missing)?)
+            }
+            _ => return Ok(builder),
+        };
+        Ok(builder.backend(name.clone(), backend))
     })
 }
 

@@ -309,7 +309,7 @@ fn add_command_agents(policy: &Policy, backends: &mut BTreeMap<BackendName, Arc<
                 continue;
             }
             AgentSpec::Acp { .. } => "acp",
-            AgentSpec::Codex {} => "codex",
+            AgentSpec::Codex(_) => "codex",
             AgentSpec::Claude {} => "claude",
             AgentSpec::Cursor {} => "cursor",
         };

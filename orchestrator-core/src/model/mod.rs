@@ -36,8 +36,8 @@ pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageN
 pub use opinion::{AgentFinding, AgentOpinion, AgentSays, MAX_OPINION, OPINION_VERSION, OpinionError};
 pub use path::{InvalidPath, RepoPath};
 pub use policy::{
-    AgentSpec, Commands, Environment, Filter, GateRule, Limits, Notify, Policy, PolicyError, Push, Reviewers, Setup, WhenExhausted,
-    WhenUnavailable,
+    AgentSpec, CodexSandbox, CodexSpec, Commands, Environment, Filter, GateRule, Limits, Notify, Policy, PolicyError, Push,
+    Reviewers, Setup, WhenExhausted, WhenUnavailable,
 };
 pub use review::{
     AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion, Review, Severity, Submission,
