@@ -6,13 +6,13 @@ use std::{collections::BTreeMap, fs, process::ExitCode, sync::Arc, time::Duratio
 use backend_acp::{AcpBackend, Permissions};
 use orchestrator_core::{
     AgentBackend, BackendName, EndReason, Orchestrator, Policy,
-    model::{AttemptId, SessionRef, TaskId, TurnOutcome},
+    model::{AttemptId, Record, SessionRef, TaskId, TurnOutcome},
     port::{Turn, TurnRequest, Update},
     process::marked,
 };
 use orchestrator_testkit::{
     RealAgent, Sandbox, git,
-    model_server::{Answer, ModelServer, Part, Script},
+    model_server::{Answer, ModelServer, Script},
     real_agent_main, run_checked,
 };
 use serde_json::json;
@@ -232,24 +232,32 @@ fn a_stream_that_breaks_off_once_is_no_failure(agent: &RealAgent) {
 
 fn two_of_them_land_a_roadmap(agent: &RealAgent) {
     let ids = ["A1", "B2", "C3"];
+    // The handoff by its file this time: what the agent's commands see tells which attempt it is.
     let task = |id: &str| {
-        let command = format!("echo {id} > {id}.txt && git add {id}.txt && git commit -qm 'add {id}'");
-        let handoff = HANDOFF.replace("T1", id);
-        let say = Part::Text(format!("```json\n{handoff}\n```"));
-        [shell(&command), Answer::parts([say])]
+        let handoff = r#"{"version":1,"task":"%s","attempt":%s,"status":"done","self_review":"read it"}"#;
+        let command = format!(
+            "echo {id} > {id}.txt && git add {id}.txt && git commit -qm 'add {id}' && \
+             printf '{handoff}' $ORCHESTRATOR_TASK $ORCHESTRATOR_ATTEMPT > $ORCHESTRATOR_HANDOFF"
+        );
+        [shell(&command), Answer::say("Done.")]
     };
     let script = ids.iter().fold(Script::default(), |script, id| script.when(format!("Task {id}"), task(id)));
     let stage = Stage::new(agent, script);
+    // The first start in a new home makes its database, and two at once would both do so.
+    let first = block_on(async { whole(stage.backend.start(stage.request(1, None)).await.expect("starts")).await });
+    assert_eq!(first.2, TurnOutcome::Completed);
     let item = |id: &&str| format!("- [ ] **{id}** Task {id}\n  ```toml\n  allow = [\"{id}.txt\"]\n  ```\n");
     stage.sandbox.publish(&[("ROADMAP.md", &ids.iter().map(item).collect::<String>())], "roadmap");
-    let policy = "push = \"origin\"\nmax_sessions = 2\n[agents.opencode]\nkind = \"command\"\nrun = [\"true\"]\n";
+    let policy = "push = \"origin\"\nmax_sessions = 2\n[agents.opencode]\nkind = \"acp\"\nrun = [\"opencode\", \"acp\"]\n";
     let name: BackendName = "opencode".parse().expect("a name");
     let builder =
         Orchestrator::builder().policy(Policy::parse(policy).expect("a policy")).backend(name, Arc::new(stage.backend.clone()));
     let outcome = block_on(run_checked(&stage.sandbox, builder));
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    let ended: Vec<_> = outcome.records().filter(|record| matches!(record, Record::AttemptEnded { .. })).collect();
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{ended:#?}");
     for id in ids {
         assert_eq!(stage.sandbox.remote_file(&format!("{id}.txt")), id);
+        assert_eq!(outcome.task(id).attempts, 1, "{ended:#?}");
     }
     assert_eq!(stage.sandbox.processes(), Vec::<i32>::new());
 }

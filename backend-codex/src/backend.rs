@@ -253,7 +253,8 @@ impl AgentBackend for CodexBackend {
         }
         let arguments = self.arguments(sandbox, &request, schema.as_ref().map(|(path, _)| path.as_path()));
         let conversation = Conversation::new(request.prompt.clone(), request.resume.clone(), Arc::clone(&self.spent), files);
-        let process = AgentProcess::new(&found.program, &request).args(arguments);
+        // It tells times as a clock on the wall does: this is the wall.
+        let process = AgentProcess::new(&found.program, &request).args(arguments).env("TZ", "UTC");
         let process = self.environment.iter().fold(process, |process, (name, value)| process.env(name, value));
         process.start(&request, conversation)
     }

@@ -2,6 +2,11 @@
 
 use std::time::SystemTime;
 
+use jiff::{
+    ToSpan as _,
+    civil::{Date, DateTime, Time},
+    tz::TimeZone,
+};
 use orchestrator_core::model::{Timestamp, TurnOutcome};
 
 /// The outcome that a message of `turn.failed`, or the end of standard error, stands for.
@@ -68,29 +73,39 @@ const OVERLOADED: &[&str] = &[
     "timed out",
 ];
 
-/// When a limit is said to be reset: `try again in 3 days 4 hours 5 minutes`, or `resets_at` in seconds since 1970.
-fn reset(lower: &str) -> Option<Timestamp> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-    if let Some(at) = lower.split("resets_at").nth(1) {
-        let digits: String = at.chars().skip_while(|char| !char.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-        return digits.parse::<u64>().ok().map(|seconds| Timestamp(seconds * 1000));
-    }
-    let rest = lower.split("try again in ").nth(1)?;
-    let mut words = rest.split_whitespace();
-    let mut seconds = 0_u64;
-    while let (Some(number), Some(unit)) = (words.next(), words.next()) {
-        let Ok(number) = number.parse::<u64>() else { break };
-        seconds += number
-            * match unit.trim_end_matches(['.', ',']) {
-                unit if unit.starts_with("day") => 86_400,
-                unit if unit.starts_with("hour") => 3600,
-                unit if unit.starts_with("minute") => 60,
-                unit if unit.starts_with("second") => 1,
-                _ => break,
-            };
-    }
-    (seconds > 0).then(|| Timestamp((now + seconds) * 1000))
+/// When a limit is said to be reset: `try again at 6:51 AM`, today or tomorrow, or `try again at Nov 26th, 2026 6:51 AM` (0.169.0, measured). It is
+/// UTC, since Codex is told to be there.
+fn reset(message: &str) -> Option<Timestamp> {
+    let now = jiff::Timestamp::try_from(SystemTime::now()).ok()?.to_zoned(TimeZone::UTC).datetime();
+    let at = reset_after(message, now)?.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond();
+    u64::try_from(at).ok().map(Timestamp)
 }
+
+fn reset_after(message: &str, now: DateTime) -> Option<DateTime> {
+    let rest = message.to_lowercase();
+    let words: Vec<_> = rest.split("try again at ").nth(1)?.split_whitespace().map(|word| word.trim_matches([',', '.'])).collect();
+    let time = |clock: &str, half: &str| {
+        let (hour, minute) = clock.split_once(':')?;
+        let hour = hour.parse::<i8>().ok().filter(|hour| (1..=12).contains(hour))? % 12 + if half == "pm" { 12 } else { 0 };
+        Time::new(hour, minute.parse().ok()?, 0, 0).ok()
+    };
+    match words[..] {
+        [month, day, year, clock, half, ..] if !month.contains(':') => {
+            let month = MONTHS.iter().position(|known| month.starts_with(known))? + 1;
+            let day = day.trim_end_matches(|char: char| char.is_alphabetic()).parse().ok()?;
+            let date = Date::new(year.parse().ok()?, i8::try_from(month).ok()?, day).ok()?;
+            Some(date.to_datetime(time(clock, half)?))
+        }
+        [clock, half, ..] => {
+            let today = now.date().to_datetime(time(clock, half)?);
+            // Minutes are all that it says.
+            if today >= now.saturating_sub(2.minutes()) { Some(today) } else { today.checked_add(1.day()).ok() }
+        }
+        _ => None,
+    }
+}
+
+const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
 #[cfg(test)]
 mod tests {
@@ -98,10 +113,17 @@ mod tests {
 
     #[test]
     fn the_reset_of_a_limit_is_read() {
-        assert_eq!(reset(r#"{"type":"usage_limit_reached","resets_at":1790000000}"#), Some(Timestamp(1_790_000_000_000)));
-        assert_eq!(reset("you've hit your usage limit."), None);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
-        let in_time = reset("you've hit your usage limit. try again in 1 day 2 hours 3 minutes.").expect("is read").0 / 1000 - now;
-        assert!((93_780..93_785).contains(&in_time), "{in_time}");
+        let now: DateTime = "2026-11-23T04:51:30".parse().expect("a time");
+        let read =
+            |said: &str| reset_after(&format!("You’ve hit your usage limit. Visit X or {said}"), now).map(|at| at.to_string());
+        assert_eq!(read("try again at 6:51 AM.").as_deref(), Some("2026-11-23T06:51:00"));
+        assert_eq!(read("try again at 4:51 AM.").as_deref(), Some("2026-11-23T04:51:00"), "a moment ago");
+        assert_eq!(read("try again at 12:05 AM.").as_deref(), Some("2026-11-24T00:05:00"));
+        assert_eq!(read("try again at 12:05 PM.").as_deref(), Some("2026-11-23T12:05:00"));
+        assert_eq!(read("try again at Dec 1st, 2026 1:02 PM.").as_deref(), Some("2026-12-01T13:02:00"));
+        for nothing in ["try again later.", "", "try again at noon", "try again at Foo 3rd, 2026 1:02 PM", "try again at 25:00 AM"]
+        {
+            assert_eq!(read(nothing), None, "{nothing}");
+        }
     }
 }

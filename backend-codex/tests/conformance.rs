@@ -34,6 +34,10 @@ impl AgentFixture for Codex {
         Arc::new(CodexBackend::new().program(program).sandbox(CodexSandbox::Off))
     }
 
+    fn variables(&self) -> Vec<String> {
+        vec!["TZ".to_owned()]
+    }
+
     fn answers(&self) -> Vec<(String, String)> {
         vec![("--version".to_owned(), "codex-cli 0.169.0".to_owned())]
     }

@@ -12,7 +12,7 @@ use backend_codex::{CodexBackend, CodexSandbox};
 use orchestrator_core::{
     AgentBackend, BackendName, EndReason, Orchestrator, Policy,
     git::{Destination, Git, Trusted, UserRepository, Workspace, Workspaces},
-    model::{AttemptId, Handoff, SessionRef, TaskId, TurnOutcome, Usage},
+    model::{AttemptId, Effect, Handoff, Record, SessionRef, StopReason, TaskId, TurnOutcome, Usage},
     port::{Turn, TurnRequest, Update},
     process::marked,
 };
@@ -48,6 +48,10 @@ fn main() -> ExitCode {
             ("the_older_flags_let_it_commit_and_no_more", the_older_flags_let_it_commit_and_no_more),
             ("four_at_once_land_eight_tasks", four_at_once_land_eight_tasks),
             ("sixteen_at_once_share_one_home", sixteen_at_once_share_one_home),
+            (
+                "a_model_that_hangs_is_silent_for_too_long_and_another_attempt_lands",
+                a_model_that_hangs_is_silent_for_too_long_and_another_attempt_lands,
+            ),
         ],
     )
 }
@@ -288,7 +292,10 @@ fn each_failure_of_the_service_has_its_outcome(agent: &RealAgent) {
             json!({ "type": "response.failed", "response": response }),
         ])
     };
-    let limit = json!({ "error": { "type": "usage_limit_reached", "message": "The usage limit has been reached", "resets_in_seconds": 3600 } });
+    let later =
+        std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).expect("after 1970").as_secs() + 3 * 86_400;
+    let limit =
+        json!({ "error": { "type": "usage_limit_reached", "message": "The usage limit has been reached", "resets_at": later } });
     let rows: Vec<(&str, Answer, &str)> = vec![
         ("400", Answer::fail(400, "invalid_request_error", "Bad thing"), "Crashed"),
         ("401", Answer::fail(401, "invalid_api_key", "Incorrect API key"), "Authentication"),
@@ -307,6 +314,10 @@ fn each_failure_of_the_service_has_its_outcome(agent: &RealAgent) {
     let mut wrong = Vec::new();
     for (name, answer, expected) in rows {
         let (stage, ran) = turn(agent, [answer]);
+        if let (TurnOutcome::UsageLimited { until }, true) = (&ran.outcome, name.contains("usage limit")) {
+            let off = until.map(|until| (until.0 / 1000).abs_diff(later));
+            assert!(off.is_some_and(|off| off <= 60), "the reset is read to the minute: {until:?}, not {later}");
+        }
         if !format!("{:?}", ran.outcome).starts_with(expected) {
             wrong.push(format!("{name}: {:?}", ran.outcome));
         }
@@ -420,6 +431,25 @@ fn the_older_flags_let_it_commit_and_no_more(agent: &RealAgent) {
     assert_eq!(ran.outcome, TurnOutcome::Completed, "{ran:?}");
     assert_eq!(git(&stage.workspace().tree(), &["log", "--format=%s", "-1"]), "narrow");
     assert!(!hooks.join("post-commit").exists());
+}
+
+/// No answer at all is the one hang for which Codex has no limit of its own.
+fn a_model_that_hangs_is_silent_for_too_long_and_another_attempt_lands(agent: &RealAgent) {
+    let commit = shell("echo hello > hello.txt && git add hello.txt && git commit -qm hello");
+    let stage =
+        Stage::new(agent, Script::new([Answer::hang(), commit, Answer::say(HANDOFF.replace("\"attempt\":1", "\"attempt\":2"))]));
+    stage.sandbox.publish(&[("ROADMAP.md", "- [ ] **T1** Say hello\n  ```toml\n  allow = [\"hello.txt\"]\n  ```\n")], "roadmap");
+    let text =
+        "push = \"origin\"\n[agents.codex]\nkind = \"codex\"\n[limits]\nheartbeat = \"200ms\"\nbackoff = \"1ms\"\ngrace = \"2s\"\n";
+    let backend = Arc::new(stage.backend.clone().silent_for_at_most(Duration::from_secs(5)));
+    let builder = Orchestrator::builder().policy(Policy::parse(text).expect("a policy"));
+    let builder = builder.backend("codex".parse::<BackendName>().expect("a name"), backend);
+    let outcome = block_on(run_checked(&stage.sandbox, builder));
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(outcome.task("T1").attempts, 2);
+    let stalled =
+        |record: &Record| matches!(record, Record::Requested { what: Effect::StopTurn { why: StopReason::Stalled, .. }, .. });
+    assert_eq!(outcome.records().filter(|record| stalled(record)).count(), 1);
 }
 
 fn four_at_once_land_eight_tasks(agent: &RealAgent) {

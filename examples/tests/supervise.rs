@@ -115,6 +115,35 @@ fn an_agent_that_speaks_the_agent_client_protocol_is_a_word_in_the_policy() {
 }
 
 #[test]
+fn codexs_settings_are_the_policys() {
+    let says = |event: &str| format!("echo '{event}'");
+    let [begins, ends] = [r#"{"type":"thread.started","thread_id":"t"}"#, r#"{"type":"turn.completed","usage":{}}"#].map(says);
+    let (sandbox, arguments) = sandbox(&format!(
+        "[ \"$1\" != --version ] || {{ echo codex-cli 0.169.0; exit; }}; cat > /dev/null; {begins}; {WORK}; {ends}"
+    ));
+    let program = sandbox.path().join("codex");
+    let script = format!("#!/bin/sh\nexec {} \"$@\"\n", arguments.last().expect("the worker"));
+    std::fs::write(&program, script).expect("writes");
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("can be run");
+    let policy = sandbox.path().join("policy.toml");
+    let rest = &arguments[..arguments.len() - 2];
+    let content = std::fs::read_to_string(&policy).expect("is there");
+    let supervised = |program: &Path, more: &str| {
+        let entry = format!("[agents.codex]\nkind = \"codex\"\nsandbox = \"off\"\nprogram = {program:?}\n{more}");
+        std::fs::write(&policy, format!("{content}{entry}")).expect("writes");
+        let output = run(&sandbox, rest, &["--agent", "codex"]);
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, said) = supervised(Path::new("/nowhere/codex"), "");
+    assert!(code == Some(2) && said.contains("was not found: npm install --global @openai/codex"), "{said}");
+    let (code, said) = supervised(&program, "env = [\"NO_SUCH_VARIABLE\"]\n");
+    assert!(code == Some(2) && said.contains("agents.codex.env: `NO_SUCH_VARIABLE` is not set"), "{said}");
+    let (code, said) = supervised(&program, "model = \"gpt-5.5\"\n");
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(sandbox.remote_file("B.txt"), "B");
+}
+
+#[test]
 fn tasks_that_did_not_land_are_listed_with_exit_status_3() {
     let (sandbox, arguments) = sandbox("case $ORCHESTRATOR_TASK in A) echo no >&2; exit 7 ;; esac");
     let output = run(&sandbox, &arguments, &[]);

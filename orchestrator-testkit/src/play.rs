@@ -4,6 +4,17 @@
 //! signals, children. What it does is a [`Play`], a list of [`Step`]s; none of them waits for time to pass, but
 //! [`Step::Pause`], which replays need.
 //!
+//! | to | by |
+//! | --- | --- |
+//! | say, complain, flood | [`Step::Say`], [`Step::Complain`], as much of it as you like |
+//! | edit, commit, run a command | [`Step::Edit`], [`Step::Commit`], [`Step::Shell`] |
+//! | hand off, and lie about it | [`Step::Handoff`], with a true one from [`handoff`], or any other |
+//! | ask | [`Step::Say`] in the agent's words, then [`Step::Hear`] |
+//! | wait for a signal of the test's | [`Step::Await`] |
+//! | crash, hang, fork | [`Step::Exit`], [`Step::Die`], [`Step::Hang`], [`Step::Fork`] |
+//!
+//! [`ScriptedAgent`](crate::ScriptedAgent) does the same in this process, where no program is needed.
+//!
 //! ```text
 //! Play ──install──► an executable script ──exec──► this test binary, at its entry ──► the steps
 //! ```
