@@ -4,15 +4,12 @@ use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc, time::Dur
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::AgentProcess,
+    agent::{AgentProcess, told_version},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
-    process::{Exit, OutputLimits, Spawn, can_run, run_to_end},
+    process::can_run,
 };
 
 use crate::conversation::{Conversation, Permissions};
-
-/// How long a program may take to tell its version.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An agent that speaks the protocol on its standard input and output.
 ///
@@ -129,15 +126,14 @@ impl AgentBackend for AcpBackend {
         if self.version.is_empty() {
             return Ok(Probe::found(None));
         }
-        let spawn = Spawn::new(&self.program, "/").args(&self.version).envs([("PATH", path)]).envs(&self.environment);
-        let limits = OutputLimits { head: 1000, tail: 1000 };
-        let told = run_to_end(spawn, &[], PATIENCE, limits).await.map_err(AgentError::Spawn)?;
-        let mut probe = Probe::found(Some(told.stdout.end(200)).filter(|version| !version.is_empty()));
-        if told.exit != Some(Exit::Code(0)) {
-            probe.version = None;
-            probe.warnings.push(format!("it did not tell its version: {}", told.stderr.end(200)));
-        }
-        Ok(probe)
+        Ok(match told_version(&self.program, &self.version, &self.environment).await {
+            Ok(version) => Probe::found(Some(version)),
+            Err(error) => {
+                let mut probe = Probe::found(None);
+                probe.warnings.push(error.to_string());
+                probe
+            }
+        })
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {

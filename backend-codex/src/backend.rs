@@ -9,10 +9,10 @@ use std::{
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, strict_schema},
+    agent::{AgentProcess, strict_schema, told_version},
     model::{CodexSandbox, CodexSpec},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
-    process::{Exit, OutputLimits, Spawn, run_to_end},
+    process::MARK_VARIABLE,
 };
 use tokio::sync::OnceCell;
 
@@ -24,8 +24,6 @@ use crate::{
 
 /// The versions that were tried.
 const TRIED: &str = "0.169.";
-/// How long it may take to tell its version.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Beyond so much silence with no tool in flight something is wrong: its own limit for a silent stream is five minutes.
 const SILENCE: Duration = Duration::from_secs(600);
 
@@ -135,6 +133,17 @@ impl CodexBackend {
         self
     }
 
+    /// Sets another provider of models, which speaks the Responses API at this address, with a key in this variable of [`env`](Self::env).
+    #[must_use]
+    pub fn provider(self, name: &str, url: &str, key: &str) -> Self {
+        let setting = |what: &str, value: &str| format!("model_providers.{name}.{what}={}", quoted(value));
+        self.config(format!("model_provider={}", quoted(name)))
+            .config(setting("name", name))
+            .config(setting("base_url", url))
+            .config(setting("wire_api", "responses"))
+            .config(setting("env_key", key))
+    }
+
     /// Sets `CODEX_HOME`, where logins and sessions are; it must exist.
     #[must_use]
     pub fn home(self, directory: impl Into<PathBuf>) -> Self {
@@ -184,20 +193,10 @@ impl CodexBackend {
             option("-m", model.clone());
         }
         // Commands see what the policy allows, and our marker; what Codex itself was given stays with it.
-        let own = [
-            ("ORCHESTRATOR_TASK", request.attempt.task.to_string()),
-            ("ORCHESTRATOR_ATTEMPT", request.attempt.number.to_string()),
-            ("ORCHESTRATOR_TURN", request.turn.to_string()),
-            ("ORCHESTRATOR_CONTRACT", request.contract.to_string_lossy().into_owned()),
-            ("ORCHESTRATOR_HANDOFF", request.handoff.to_string_lossy().into_owned()),
-            ("ORCHESTRATOR_MARK", request.mark.clone()),
-        ];
-        let seen = request
-            .environment
-            .iter()
-            .map(|(name, value)| (name.as_str(), value))
-            .chain(own.iter().map(|(name, value)| (*name, value)));
-        let seen: Vec<_> = seen.map(|(name, value)| format!("{}={}", quoted(name), quoted(value))).collect();
+        let mut seen = request.environment.clone();
+        seen.extend(request.variables().map(|(name, value)| (name.to_owned(), value)));
+        seen.insert(MARK_VARIABLE.to_owned(), request.mark.clone());
+        let seen: Vec<_> = seen.iter().map(|(name, value)| format!("{}={}", quoted(name), quoted(value))).collect();
         let settings = SETTINGS.iter().map(ToString::to_string);
         let settings =
             settings.chain([format!("shell_environment_policy.set={{{}}}", seen.join(","))]).chain(self.settings.iter().cloned());
@@ -222,14 +221,9 @@ impl AgentBackend for CodexBackend {
 
     async fn probe(&self) -> Result<Probe, AgentError> {
         let found = find(&self.program)?;
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let spawn = Spawn::new(&found.program, "/").args(["--version"]).envs([("PATH", path)]).envs(&self.environment);
-        let told = run_to_end(spawn, &[], PATIENCE, OutputLimits { head: 200, tail: 200 }).await.map_err(AgentError::Spawn)?;
-        if told.exit != Some(Exit::Code(0)) {
-            return Err(AgentError::Other(format!("it does not tell its version: {}", told.stderr.end(200))));
-        }
-        let version = told.stdout.end(100).trim_start_matches("codex-cli ").to_owned();
-        let mut probe = Probe::found(Some(version.clone()).filter(|version| !version.is_empty()));
+        let told = told_version(&found.program, &["--version"], &self.environment).await?;
+        let version = told.trim_start_matches("codex-cli ").to_owned();
+        let mut probe = Probe::found(Some(version.clone()));
         if !version.starts_with(TRIED) {
             probe.warnings.push(format!("version {version} of codex was never tried with this backend; {TRIED}x was"));
         }

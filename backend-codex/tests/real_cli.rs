@@ -71,19 +71,14 @@ impl Stage {
         let (sandbox, server) = (Sandbox::new(), ModelServer::start(script));
         let home = sandbox.path().join("home");
         fs::create_dir_all(home.join(".codex")).expect("makes the home");
-        let provider = |key: &str, value: &str| format!("model_providers.scripted.{key}={value}");
         let backend = CodexBackend::new()
             .program(&agent.program)
             .home(home.join(".codex"))
             .env("HOME", home.to_string_lossy())
             .env("SCRIPTED_KEY", "dummy-key")
-            .config("model_provider=\"scripted\"")
-            .config(provider("name", "\"scripted\""))
-            .config(provider("base_url", &format!("\"{}/v1\"", server.url())))
-            .config(provider("wire_api", "\"responses\""))
-            .config(provider("env_key", "\"SCRIPTED_KEY\""))
-            .config(provider("request_max_retries", "0"))
-            .config(provider("stream_max_retries", "0"));
+            .provider("scripted", &format!("{}/v1", server.url()), "SCRIPTED_KEY")
+            .config("model_providers.scripted.request_max_retries=0")
+            .config("model_providers.scripted.stream_max_retries=0");
         Self { sandbox, server, backend, workspace: None }
     }
 

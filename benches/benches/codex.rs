@@ -77,17 +77,12 @@ fn measured(runtime: &Runtime, program: &Path, whole: bool) -> Cost {
     fs::create_dir_all(home.join(".codex")).expect("makes the home");
     let item = |id: &String| format!("- [ ] **{id}** Task {id}.\n  ```toml\n  allow = [\"{id}.txt\"]\n  ```\n");
     sandbox.publish(&[("ROADMAP.md", &ids.iter().map(item).collect::<String>())], "roadmap");
-    let provider = |key: &str, value: &str| format!("model_providers.scripted.{key}={value}");
     let backend = CodexBackend::new()
         .program(program)
         .home(home.join(".codex"))
         .env("HOME", home.to_string_lossy())
         .env("SCRIPTED_KEY", "dummy-key")
-        .config("model_provider=\"scripted\"")
-        .config(provider("name", "\"scripted\""))
-        .config(provider("base_url", &format!("\"{}/v1\"", server.url())))
-        .config(provider("wire_api", "\"responses\""))
-        .config(provider("env_key", "\"SCRIPTED_KEY\""));
+        .provider("scripted", &format!("{}/v1", server.url()), "SCRIPTED_KEY");
     if whole {
         let policy =
             format!("push = \"origin\"\nmax_sessions = {SESSIONS}\ndefault_agent = \"codex\"\n[agents.codex]\nkind = \"codex\"\n");

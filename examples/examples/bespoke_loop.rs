@@ -10,18 +10,18 @@
 
 use std::{collections::BTreeMap, error::Error, fs, path::Path, sync::Arc, time::SystemTime};
 
-use async_trait::async_trait;
 use orchestrator_core::{
     AgentBackend, CommandAgent, Policy, Task, TaskId,
+    driver::ChangeBetween,
     gate::run_gate,
     git::{Git, IngressLimits, Merge, Trusted, UserRepository, Workspaces},
     machine::{State, TaskEntry, apply, decide},
     model::{
-        BackendName, BlobId, Candidate, Collected, CommitId, ContentHash, Effect, EffectId, Event, EventKind, GateReport, GateSpec,
-        Handoff, HandoffReport, MergeFailure, Opened, Opinion, Reading, Record, RepoPath, Review, Roadmap, RunId, Span, Submission,
-        Timestamp, TreeId, TurnOutcome, Usage, WorkspaceFate,
+        BackendName, Candidate, Collected, ContentHash, Effect, EffectId, Event, EventKind, GateReport, GateSpec, Handoff,
+        HandoffReport, MergeFailure, Opened, Opinion, Reading, Record, Review, Roadmap, RunId, Span, Submission, Timestamp, TreeId,
+        TurnOutcome, Usage, WorkspaceFate,
     },
-    port::{ChangeView, ReviewError, ReviewRequest, TurnRequest, Update},
+    port::{ReviewRequest, TurnRequest, Update},
     prompt::{PromptContext, prompt},
     review,
     status::{Snapshot, table},
@@ -160,7 +160,7 @@ impl Bespoke {
                 let active = self.state.task(&attempt.task).and_then(|entry| entry.active()).ok_or("it is under way")?;
                 let work = active.step.submission().ok_or("there is work to look at")?.clone();
                 let own = &active.attempt;
-                let view = Arc::new(Change { trusted: Arc::clone(&self.trusted), base: own.base, head: work.head });
+                let view = Arc::new(ChangeBetween { trusted: Arc::clone(&self.trusted), base: own.base, head: work.head });
                 let request = ReviewRequest::new(attempt.clone(), own.contract.clone(), own.base, work, view);
                 let mut reviews = Vec::new();
                 for reviewer in review::standard() {
@@ -251,37 +251,5 @@ impl Bespoke {
             took: Span(0),
             before: Vec::new(),
         })
-    }
-}
-
-/// What reviewers may see of a change.
-#[derive(Debug)]
-struct Change {
-    trusted: Arc<Trusted>,
-    base: CommitId,
-    head: CommitId,
-}
-
-fn unreadable(error: impl std::fmt::Display) -> ReviewError {
-    ReviewError::Unreadable(error.to_string())
-}
-
-#[async_trait]
-impl ChangeView for Change {
-    async fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, ReviewError> {
-        self.trusted.objects().blob(id, limit).map_err(unreadable)
-    }
-
-    async fn paths(&self) -> Result<Vec<RepoPath>, ReviewError> {
-        self.trusted.paths(self.head).await.map_err(unreadable)
-    }
-
-    async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError> {
-        self.trusted.diff(self.base, self.head, path).await.map_err(unreadable)
-    }
-
-    async fn export(&self, into: &Path) -> Result<(), ReviewError> {
-        let tree = self.trusted.tree_of(self.head).await.map_err(unreadable)?;
-        self.trusted.export(tree, into).await.map_err(unreadable)
     }
 }

@@ -11,14 +11,14 @@
 //!
 //! `--session ID` goes on with a session; `--version` tells the version; closing its input ends it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, Ended, Protocol, Reply},
+    agent::{AgentProcess, Ended, Protocol, Reply, told_version},
     model::{Timestamp, TurnOutcome, Usage},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnInput, TurnRequest},
-    process::{Exit, Line, OutputLimits, Spawn, run_to_end},
+    process::Line,
 };
 use serde_json::{Value, json};
 
@@ -49,13 +49,8 @@ impl AgentBackend for Parrot {
     async fn probe(&self) -> Result<Probe, AgentError> {
         let missing =
             |_| AgentError::NotInstalled { program: self.program.display().to_string(), mend: "get it at the pet shop".to_owned() };
-        let limits = OutputLimits { head: 100, tail: 100 };
-        let ask = Spawn::new(&self.program, "/").args(["--version"]);
-        let told = run_to_end(ask, &[], Duration::from_secs(10), limits).await.map_err(missing)?;
-        if told.exit != Some(Exit::Code(0)) {
-            return Err(AgentError::Other(format!("it does not tell its version: {}", told.stderr.end(200))));
-        }
-        let mut probe = Probe::found(Some(told.stdout.end(50)));
+        let version = told_version(&self.program, &["--version"], &BTreeMap::new()).await.map_err(missing)?;
+        let mut probe = Probe::found(Some(version));
         if probe.version.as_ref().is_some_and(|version| !version.starts_with("1.")) {
             probe.warnings.push("only versions 1.x were tried".to_owned());
         }

@@ -1,7 +1,7 @@
 //! Any program as an agent.
 //!
 //! It runs in the workspace with the prompt on its standard input, and sees the allowed environment plus the variables that
-//! [`AgentProcess::new`] lists. Lines on its standard output are activity. Exit status 0 is "completed"; anything else is "crashed", with
+//! [`TurnRequest::variables`] lists. Lines on its standard output are activity. Exit status 0 is "completed"; anything else is "crashed", with
 //! the end of its standard error. A further turn runs it again in the same workspace: that counts as resuming.
 
 use std::path::Path;

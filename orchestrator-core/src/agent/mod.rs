@@ -14,9 +14,11 @@ mod last_word;
 mod process;
 mod protocol;
 mod schema;
+mod version;
 
 pub use command::CommandAgent;
 pub use last_word::handoff_in;
 pub use process::AgentProcess;
 pub use protocol::{Ended, Protocol, Reply};
 pub use schema::strict_schema;
+pub use version::told_version;

@@ -58,20 +58,11 @@ pub struct AgentProcess {
 }
 
 impl AgentProcess {
-    /// This program. It runs in the request's workspace and sees the request's environment, what [`env`](Self::env) adds, and
-    /// `ORCHESTRATOR_TASK`, `_ATTEMPT`, `_TURN`, `_CONTRACT` (path of a JSON file), `_HANDOFF` (path to write), `_ACCESS` (`write` or
-    /// `read`) and `_MARK`.
+    /// This program. It runs in the request's workspace and sees the request's environment, its [`variables`](TurnRequest::variables), the
+    /// marker, and what [`env`](Self::env) adds.
     #[must_use]
     pub fn new(program: impl Into<std::ffi::OsString>, request: &TurnRequest) -> Self {
-        let own = [
-            ("ORCHESTRATOR_TASK", request.attempt.task.to_string()),
-            ("ORCHESTRATOR_ATTEMPT", request.attempt.number.to_string()),
-            ("ORCHESTRATOR_TURN", request.turn.to_string()),
-            ("ORCHESTRATOR_CONTRACT", request.contract.to_string_lossy().into_owned()),
-            ("ORCHESTRATOR_HANDOFF", request.handoff.to_string_lossy().into_owned()),
-            ("ORCHESTRATOR_ACCESS", if request.read_only { "read" } else { "write" }.to_owned()),
-        ];
-        let spawn = Spawn::new(program, &request.workspace).envs(&request.environment).envs(own);
+        let spawn = Spawn::new(program, &request.workspace).envs(&request.environment).envs(request.variables());
         Self { spawn: spawn.marked(&request.mark).input(Input::Piped), line: LINE }
     }
 

@@ -37,3 +37,4 @@ pub use handle::{Handle, Notice};
 pub use inbox::{Command, Inbox};
 pub use orchestrator::{Orchestrator, PlannedTask, RunReport};
 pub use verify::{CheckedCommit, CommitKind, Verification, VerifyError, verify};
+pub use views::ChangeBetween;

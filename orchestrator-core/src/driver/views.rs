@@ -40,12 +40,15 @@ impl TreeView for Tree {
     }
 }
 
-/// A change by its two ends.
+/// What reviewers may see of a change, read from our own repository.
 #[derive(Debug)]
-pub(super) struct ChangeBetween {
-    pub(super) trusted: Arc<Trusted>,
-    pub(super) base: CommitId,
-    pub(super) head: CommitId,
+pub struct ChangeBetween {
+    /// Where both commits are.
+    pub trusted: Arc<Trusted>,
+    /// What it began from.
+    pub base: CommitId,
+    /// What it came to.
+    pub head: CommitId,
 }
 
 #[async_trait]

@@ -270,6 +270,20 @@ impl TurnRequest {
         }
     }
 
+    /// The variables that tell the agent which turn this is: `ORCHESTRATOR_TASK`, `_ATTEMPT`, `_TURN`, `_CONTRACT` (path of a JSON file),
+    /// `_HANDOFF` (path to write) and `_ACCESS` (`write` or `read`).
+    #[must_use]
+    pub fn variables(&self) -> [(&'static str, String); 6] {
+        [
+            ("ORCHESTRATOR_TASK", self.attempt.task.to_string()),
+            ("ORCHESTRATOR_ATTEMPT", self.attempt.number.to_string()),
+            ("ORCHESTRATOR_TURN", self.turn.to_string()),
+            ("ORCHESTRATOR_CONTRACT", self.contract.to_string_lossy().into_owned()),
+            ("ORCHESTRATOR_HANDOFF", self.handoff.to_string_lossy().into_owned()),
+            ("ORCHESTRATOR_ACCESS", if self.read_only { "read" } else { "write" }.to_owned()),
+        ]
+    }
+
     /// Says that the agent is to change nothing.
     #[must_use]
     pub fn reading_only(mut self) -> Self {
