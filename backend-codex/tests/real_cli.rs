@@ -388,15 +388,26 @@ fn killed_it_has_crashed_and_its_thread_goes_on(agent: &RealAgent) {
     });
 }
 
-/// Every attempt to reach somebody else goes to a proxy that is our own server, which tells of it.
+/// Every call by which it, or anything that it starts, would reach somebody is seen by strace, look-ups of names included.
 fn nothing_but_loopback_is_asked_for(agent: &RealAgent) {
     let stage = block_on(Stage::new(agent, Script::new([shell("git commit -q --allow-empty -m x"), handoff()])).with_workspace());
-    let proxied = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
-    let backend = proxied.iter().fold(stage.backend.clone(), |backend, name| backend.env(*name, stage.server.url()));
-    let backend = backend.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
-    let ran = block_on(async { whole(backend.start(stage.request(1, None)).await.expect("starts")).await });
+    let (program, calls) = (stage.sandbox.path().join("traced"), stage.sandbox.path().join("calls"));
+    let trace = format!(
+        "#!/bin/sh\nexec strace -f -qqq -e trace=connect,sendto,sendmsg,sendmmsg -A -o '{}' '{}' \"$@\"\n",
+        calls.display(),
+        agent.program.display()
+    );
+    fs::write(&program, trace).expect("writes");
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("can be run");
+    let backend = stage.backend.clone().program(&program);
+    let ran = block_on(async { whole(backend.start(stage.request(1, None)).await.expect("starts: it needs strace")).await });
     assert_eq!(ran.outcome, TurnOutcome::Completed, "{ran:?}");
-    assert_eq!(stage.server.others(), Vec::<String>::new());
+    let calls = fs::read_to_string(calls).expect("it was traced");
+    let reached: Vec<_> = calls.lines().filter(|call| call.contains("sin_addr") || call.contains("sin6_addr")).collect();
+    assert!(reached.iter().any(|call| call.contains("127.0.0.1")), "the model was reached: {calls}");
+    let elsewhere: Vec<_> =
+        reached.iter().filter(|call| !call.contains("inet_addr(\"127.0.0.1\")") && !call.contains("\"::1\"")).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:#?}");
     assert_eq!(stage.server.requests().len(), 2);
 }
 

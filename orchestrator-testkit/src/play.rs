@@ -160,6 +160,12 @@ impl Play {
         Self { steps: steps.into_iter().collect(), ..Self::default() }
     }
 
+    /// What it does, in its order.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// Adds steps.
     #[must_use]
     pub fn then(mut self, steps: impl IntoIterator<Item = Step>) -> Self {

@@ -85,3 +85,35 @@ impl Replay {
         Play::new(steps)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TALK: &str = r#"{"t": 0, "dir": "client->agent", "frame": {"id": 1}}
+{"t": 1000, "dir": "agent->client", "frame": {"id": 1, "result": {}}}
+
+{"t": 1500, "dir": "agent->client", "line": "as it was"}
+{"t": 9000, "dir": "note", "frame": "closing stdin"}
+{"t": 9100, "dir": "exit", "frame": {"code": 3}}"#;
+
+    #[test]
+    fn a_conversation_is_played_with_its_pauses_or_without() {
+        let replay = Replay::of_conversation(TALK, Duration::from_millis(1)).expect("a recording");
+        let said = [Step::line(r#"{"id":1,"result":{}}"#), Step::line("as it was")];
+        let [first, second] = said.clone();
+        assert_eq!(replay.play().steps(), [Step::Hear, first.clone(), second.clone(), Step::HearAll, Step::Exit(3)]);
+        let pause = |millis| Step::Pause(Duration::from_millis(millis));
+        let half = [Step::Hear, pause(500), first, pause(250), second, Step::HearAll, Step::Exit(3)];
+        assert_eq!(replay.paced(0.5).steps(), half);
+    }
+
+    #[test]
+    fn a_signal_and_a_complaint_are_played_and_a_line_that_is_none_is_named() {
+        let replay = Replay::of_output("said\n").complaining("no\n").ending(-9);
+        let expected = [Step::HearAll, Step::Say(b"said\n".to_vec()), Step::Complain(b"no\n".to_vec()), Step::Die(9)];
+        assert_eq!(replay.play().steps(), expected);
+        let error = Replay::of_conversation("{\"dir\":\"exit\"}\n{\"t\":1}", Duration::ZERO).expect_err("the second is none");
+        assert_eq!(error, "line 2: no `dir`");
+    }
+}
