@@ -139,7 +139,7 @@ impl<'a> Stage<'a> {
         fresh_mark(self.directory.path())
     }
 
-    /// A request for task `C<number>`, with places of its own.
+    /// A request for task `C<number>`, with places and a marker of its own: who ends sweeps all that bear his.
     fn request(&self, number: u32) -> Result<TurnRequest, Violation> {
         let home = self.directory.path().join(number.to_string());
         let (workspace, out) = (home.join("workspace"), home.join("out"));
@@ -150,7 +150,8 @@ impl<'a> Stage<'a> {
         let attempt = AttemptId { task: TaskId::new(format!("C{number}"))?, number: 1 };
         let path = std::env::var("PATH").unwrap_or_default();
         let environment = BTreeMap::from([("PATH".to_owned(), path), ("ALLOWED".to_owned(), "yes".to_owned())]);
-        let request = TurnRequest::new(attempt, "Do as you are told.\n", workspace, out.join("handoff.json"), self.mark());
+        let mark = format!("{}-{number}", self.mark());
+        let request = TurnRequest::new(attempt, "Do as you are told.\n", workspace, out.join("handoff.json"), mark);
         Ok(request.with_environment(environment).with_streams(home.join("streams")))
     }
 
@@ -493,13 +494,11 @@ async fn the_environment_is_not_inherited(fixture: &dyn AgentFixture) -> Checked
     let play = begun(fixture, &[])?.then([Step::Shell("env > environment".to_owned())]);
     let stage = Stage::new(fixture, play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?))?;
     let request = stage.request(1)?;
-    let (workspace, allowed) = (request.workspace.clone(), request.environment.clone());
+    let (workspace, allowed, mark) = (request.workspace.clone(), request.environment.clone(), request.mark.clone());
     heard(&mut *stage.backend.start(request).await?).await?;
     let seen = std::fs::read_to_string(workspace.join("environment")).unwrap_or_default();
     must(seen.contains("ALLOWED=yes"), || format!("it does not see what the request allows: {seen}"))?;
-    must(seen.lines().any(|line| line == format!("ORCHESTRATOR_MARK={}", stage.mark())), || {
-        "it does not bear the marker".to_owned()
-    })?;
+    must(seen.lines().any(|line| line == format!("ORCHESTRATOR_MARK={mark}")), || "it does not bear the marker".to_owned())?;
     let own = stage.fixture.variables();
     let shells = ["PWD", "OLDPWD", "SHLVL", "_"];
     let names = seen.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name);
