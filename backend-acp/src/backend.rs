@@ -1,12 +1,11 @@
 //! The backend: which program, with what.
 
-use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, told_version},
+    agent::{AgentProcess, is_installed, told_version},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
-    process::can_run,
 };
 
 use crate::conversation::{Conversation, Permissions};
@@ -112,18 +111,8 @@ impl AgentBackend for AcpBackend {
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
-        // A program of the repository cannot be looked for before there is a workspace.
-        let named = self.program.as_os_str().as_encoded_bytes();
-        if named.contains(&b'/') && !self.program.is_absolute() {
-            return Ok(Probe::found(None));
-        }
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let missing = |_| AgentError::NotInstalled {
-            program: self.program.to_string_lossy().into_owned(),
-            mend: "give the path of an agent that speaks the Agent Client Protocol".to_owned(),
-        };
-        can_run(self.program.as_os_str(), Path::new("/"), Some(&path)).map_err(missing)?;
-        if self.version.is_empty() {
+        let there = is_installed(&self.program, "give the path of an agent that speaks the Agent Client Protocol")?;
+        if !there || self.version.is_empty() {
             return Ok(Probe::found(None));
         }
         Ok(match told_version(&self.program, &self.version, &self.environment).await {
@@ -140,9 +129,7 @@ impl AgentBackend for AcpBackend {
         if request.resume.is_some() && !self.resumes {
             return Err(AgentError::Unsupported("go on with a session"));
         }
-        let conversation = Conversation::new(&request, self.mode.clone(), Arc::new(self.permissions.clone()));
-        let process = AgentProcess::new(&self.program, &request).args(&self.arguments);
-        let process = self.environment.iter().fold(process, |process, (name, value)| process.env(name, value));
-        process.start(&request, conversation)
+        let conversation = Conversation::new(&request, self.mode.clone(), self.permissions.clone());
+        AgentProcess::new(&self.program, &request).args(&self.arguments).envs(&self.environment).start(conversation)
     }
 }

@@ -70,7 +70,7 @@ pub(crate) struct Conversation {
     workspace: PathBuf,
     resume: Option<SessionRef>,
     mode: Option<String>,
-    permissions: Arc<Permissions>,
+    permissions: Permissions,
     read_only: bool,
     /// What is being waited for.
     asked: Asked,
@@ -88,7 +88,7 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn new(request: &TurnRequest, mode: Option<String>, permissions: Arc<Permissions>) -> Self {
+    pub(crate) fn new(request: &TurnRequest, mode: Option<String>, permissions: Permissions) -> Self {
         Self {
             prompt: request.prompt.clone(),
             workspace: request.workspace.clone(),

@@ -8,12 +8,12 @@ use orchestrator_core::{
     AgentBackend, BackendName, EndReason, Orchestrator, Policy,
     model::{AttemptId, Record, SessionRef, TaskId, TurnOutcome},
     port::{Turn, TurnRequest, Update},
-    process::marked,
+    process::{kill_marked, marked},
 };
 use orchestrator_testkit::{
-    RealAgent, Sandbox, git,
+    Ran, RealAgent, Sandbox, block_on_within, git,
     model_server::{Answer, ModelServer, Script},
-    real_agent_main, run_checked,
+    ran, real_agent_main, run_checked,
 };
 use serde_json::json;
 
@@ -84,22 +84,8 @@ impl Stage {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), future).await.expect("it comes to an end") })
-}
-
-/// Reads to the end; the session, what was said, and how it ended.
-async fn whole(mut turn: Box<dyn Turn>) -> (Option<SessionRef>, String, TurnOutcome) {
-    let (mut session, mut said) = (None, String::new());
-    loop {
-        match turn.next().await.expect("an end comes first") {
-            Update::Started { session: begun } => session = Some(begun),
-            Update::Activity { text } => said += &format!("{text}\n"),
-            Update::Ended { outcome } => return (session, said, outcome),
-            _ => {}
-        }
-    }
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    block_on_within(Duration::from_secs(120), work).expect("it comes to an end")
 }
 
 async fn until(turn: &mut dyn Turn, wanted: impl Fn(&Update) -> bool) {
@@ -131,7 +117,7 @@ fn it_commits_and_its_last_word_is_its_handoff(agent: &RealAgent) {
     let stage = Stage::new(agent, Script::new([commit.costing(70, 5), handoff().costing(90, 7)]));
     let request = stage.request(1, None);
     let place = request.handoff.clone();
-    let (session, said, outcome) = block_on(async { whole(stage.backend.start(request).await.expect("starts")).await });
+    let Ran { session, said, outcome, .. } = block_on(async { ran(stage.backend.start(request).await.expect("starts")).await });
     assert_eq!(outcome, TurnOutcome::Completed, "{said}");
     assert!(session.is_some() && said.contains("allowed: echo hello"), "{said}");
     assert_eq!(git(&stage.sandbox.repo(), &["log", "--format=%s", "-1"]), "hello");
@@ -142,8 +128,9 @@ fn it_commits_and_its_last_word_is_its_handoff(agent: &RealAgent) {
 fn a_further_turn_goes_on_with_the_session(agent: &RealAgent) {
     let stage = Stage::new(agent, Script::new([handoff()]));
     block_on(async {
-        let (session, _, first) = whole(stage.backend.start(stage.request(1, None)).await.expect("starts")).await;
-        let (again, said, second) = whole(stage.backend.start(stage.request(2, session.clone())).await.expect("starts")).await;
+        let Ran { session, outcome: first, .. } = ran(stage.backend.start(stage.request(1, None)).await.expect("starts")).await;
+        let Ran { session: again, said, outcome: second, .. } =
+            ran(stage.backend.start(stage.request(2, session.clone())).await.expect("starts")).await;
         assert_eq!((first, second), (TurnOutcome::Completed, TurnOutcome::Completed), "{said}");
         assert_eq!(session, again);
         // What was said in the first turn is not told again.
@@ -156,14 +143,14 @@ fn a_further_turn_goes_on_with_the_session(agent: &RealAgent) {
 fn a_session_that_it_does_not_know_is_lost(agent: &RealAgent) {
     let stage = Stage::new(agent, Script::new([handoff()]));
     let request = stage.request(2, Some(SessionRef("ses_0000000000000000000000000".to_owned())));
-    let (_, said, outcome) = block_on(async { whole(stage.backend.start(request).await.expect("starts")).await });
+    let Ran { said, outcome, .. } = block_on(async { ran(stage.backend.start(request).await.expect("starts")).await });
     assert_eq!(outcome, TurnOutcome::SessionLost, "{said}");
 }
 
 fn a_tool_that_is_not_allowed_is_not_run(agent: &RealAgent) {
     let stage = Stage::new(agent, Script::new([shell("echo no > not-allowed.txt"), handoff()]));
     let backend = stage.backend.clone().permissions(Permissions::deny(["execute"]));
-    let (_, said, _) = block_on(async { whole(backend.start(stage.request(1, None)).await.expect("starts")).await });
+    let Ran { said, .. } = block_on(async { ran(backend.start(stage.request(1, None)).await.expect("starts")).await });
     assert!(said.contains("not allowed: echo no"), "{said}");
     assert!(!stage.sandbox.repo().join("not-allowed.txt").exists());
 }
@@ -176,7 +163,7 @@ fn stopped_at(stage: &Stage, wanted: impl Fn(&Update) -> bool) {
         assert!(stage.alive() > 0);
         turn.control().stop(Duration::from_secs(10)).await;
         assert_eq!(stage.alive(), 0, "when `stop` has returned");
-        assert_eq!(whole(turn).await.2, TurnOutcome::Stopped);
+        assert_eq!(ran(turn).await.outcome, TurnOutcome::Stopped);
     });
 }
 
@@ -195,7 +182,7 @@ fn stopped_while_a_tool_runs_it_leaves_no_process(agent: &RealAgent) {
         assert!(stage.alive() > 2);
         turn.control().stop(Duration::from_secs(10)).await;
         assert_eq!(stage.alive(), 0, "when `stop` has returned");
-        assert_eq!(whole(turn).await.2, TurnOutcome::Stopped);
+        assert_eq!(ran(turn).await.outcome, TurnOutcome::Stopped);
     });
 }
 
@@ -209,10 +196,8 @@ fn killed_it_has_crashed_and_leaves_no_process(agent: &RealAgent) {
     block_on(async {
         let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
         until(&mut *turn, |update| matches!(update, Update::Activity { text } if text.contains("working"))).await;
-        for pid in marked(&format!("real-{}", stage.sandbox.path().display())) {
-            drop(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status());
-        }
-        let (_, _, outcome) = whole(turn).await;
+        kill_marked(&format!("real-{}", stage.sandbox.path().display()), Duration::from_secs(10)).await;
+        let outcome = ran(turn).await.outcome;
         assert!(matches!(outcome, TurnOutcome::Crashed { .. }), "{outcome:?}");
     });
     assert_eq!(stage.alive(), 0);
@@ -220,13 +205,15 @@ fn killed_it_has_crashed_and_leaves_no_process(agent: &RealAgent) {
 
 fn a_bad_key_needs_a_person(agent: &RealAgent) {
     let stage = Stage::new(agent, Script::new([Answer::fail(401, "invalid_api_key", "Incorrect API key provided")]));
-    let (_, said, outcome) = block_on(async { whole(stage.backend.start(stage.request(1, None)).await.expect("starts")).await });
+    let Ran { said, outcome, .. } =
+        block_on(async { ran(stage.backend.start(stage.request(1, None)).await.expect("starts")).await });
     assert!(matches!(outcome, TurnOutcome::Authentication { .. }), "{outcome:?}\n{said}");
 }
 
 fn a_stream_that_breaks_off_once_is_no_failure(agent: &RealAgent) {
     let stage = Stage::new(agent, Script::new([Answer::say("half of").breaking_off_after(2), handoff()]));
-    let (_, said, outcome) = block_on(async { whole(stage.backend.start(stage.request(1, None)).await.expect("starts")).await });
+    let Ran { said, outcome, .. } =
+        block_on(async { ran(stage.backend.start(stage.request(1, None)).await.expect("starts")).await });
     assert_eq!(outcome, TurnOutcome::Completed, "{said}");
 }
 
@@ -244,8 +231,8 @@ fn two_of_them_land_a_roadmap(agent: &RealAgent) {
     let script = ids.iter().fold(Script::default(), |script, id| script.when(format!("Task {id}"), task(id)));
     let stage = Stage::new(agent, script);
     // The first start in a new home makes its database, and two at once would both do so.
-    let first = block_on(async { whole(stage.backend.start(stage.request(1, None)).await.expect("starts")).await });
-    assert_eq!(first.2, TurnOutcome::Completed);
+    let first = block_on(async { ran(stage.backend.start(stage.request(1, None)).await.expect("starts")).await });
+    assert_eq!(first.outcome, TurnOutcome::Completed);
     let item = |id: &&str| format!("- [ ] **{id}** Task {id}\n  ```toml\n  allow = [\"{id}.txt\"]\n  ```\n");
     stage.sandbox.publish(&[("ROADMAP.md", &ids.iter().map(item).collect::<String>())], "roadmap");
     let policy = "push = \"origin\"\nmax_sessions = 2\n[agents.opencode]\nkind = \"acp\"\nrun = [\"opencode\", \"acp\"]\n";

@@ -179,9 +179,7 @@ impl CodexBackend {
         self.tried.get_or_try_init(find_out).await.copied()
     }
 
-    fn arguments(&self, sandbox: CodexSandbox, request: &TurnRequest, schema: Option<&Path>) -> Vec<String> {
-        let out = request.handoff.parent().unwrap_or(&request.workspace);
-        let places = Places { workspace: &request.workspace, repository: &request.repository, out, attempt: &request.attempt };
+    fn arguments(&self, held_back: Vec<String>, request: &TurnRequest, schema: Option<&Path>) -> Vec<String> {
         let mut arguments: Vec<String> =
             ["exec", "--json", "--ignore-user-config", "--color", "never", "--skip-git-repo-check"].map(str::to_owned).to_vec();
         let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
@@ -201,7 +199,7 @@ impl CodexBackend {
         let settings =
             settings.chain([format!("shell_environment_policy.set={{{}}}", seen.join(","))]).chain(self.settings.iter().cloned());
         settings.for_each(|setting| option("-c", setting));
-        arguments.extend(flags(sandbox, &places, request.read_only));
+        arguments.extend(held_back);
         if let Some(session) = &request.resume {
             arguments.extend(["resume".to_owned(), session.0.clone(), "-".to_owned()]);
         }
@@ -240,16 +238,16 @@ impl AgentBackend for CodexBackend {
         if let Some((path, schema)) = &schema {
             std::fs::write(path, schema.to_string()).map_err(AgentError::Spawn)?;
         }
+        let out = request.handoff.parent().unwrap_or(&request.workspace);
+        let places = Places { workspace: &request.workspace, repository: &request.repository, out, attempt: &request.attempt };
         if !request.read_only && sandbox != CodexSandbox::Off {
-            let out = request.handoff.parent().unwrap_or(&request.workspace);
-            let places = Places { workspace: &request.workspace, repository: &request.repository, out, attempt: &request.attempt };
             places.make().map_err(AgentError::Spawn)?;
         }
-        let arguments = self.arguments(sandbox, &request, schema.as_ref().map(|(path, _)| path.as_path()));
+        let held_back = flags(sandbox, &places, request.read_only);
+        let arguments = self.arguments(held_back, &request, schema.as_ref().map(|(path, _)| path.as_path()));
         let conversation = Conversation::new(request.prompt.clone(), request.resume.clone(), Arc::clone(&self.spent), files);
         // It tells times as a clock on the wall does: this is the wall.
-        let process = AgentProcess::new(&found.program, &request).args(arguments).env("TZ", "UTC");
-        let process = self.environment.iter().fold(process, |process, (name, value)| process.env(name, value));
-        process.start(&request, conversation)
+        let process = AgentProcess::new(&found.program, &request).args(arguments).envs([("TZ", "UTC")]);
+        process.envs(&self.environment).start(conversation)
     }
 }

@@ -12,14 +12,14 @@ use backend_codex::{CodexBackend, CodexSandbox};
 use orchestrator_core::{
     AgentBackend, BackendName, EndReason, Orchestrator, Policy,
     git::{Destination, Git, Trusted, UserRepository, Workspace, Workspaces},
-    model::{AttemptId, Effect, Handoff, Record, SessionRef, StopReason, TaskId, TurnOutcome, Usage},
+    model::{AttemptId, Effect, Handoff, Record, SessionRef, StopReason, TaskId, TurnOutcome},
     port::{Turn, TurnRequest, Update},
-    process::marked,
+    process::{kill_marked, marked},
 };
 use orchestrator_testkit::{
-    RealAgent, Sandbox, git,
+    Ran, RealAgent, Sandbox, block_on_within, git,
     model_server::{Answer, ModelServer, Part, Script},
-    real_agent_main, run_checked,
+    ran, real_agent_main, run_checked,
 };
 use serde_json::json;
 
@@ -126,7 +126,7 @@ impl Stage {
     }
 
     async fn run(&self, request: TurnRequest) -> Ran {
-        whole(self.backend.start(request).await.expect("starts")).await
+        ran(self.backend.start(request).await.expect("starts")).await
     }
 
     fn alive(&self) -> usize {
@@ -139,31 +139,8 @@ impl Stage {
     }
 }
 
-#[derive(Debug)]
-struct Ran {
-    session: Option<SessionRef>,
-    #[allow(dead_code, reason = "is shown when a test fails")]
-    said: String,
-    usage: Usage,
-    outcome: TurnOutcome,
-}
-
-async fn whole(mut turn: Box<dyn Turn>) -> Ran {
-    let (mut session, mut said, mut usage) = (None, String::new(), Usage::default());
-    loop {
-        match turn.next().await.expect("an end comes first") {
-            Update::Started { session: begun } => session = Some(begun),
-            Update::Activity { text } => said += &format!("{text}\n"),
-            Update::Usage(now) => usage = now,
-            Update::Ended { outcome } => return Ran { session, said, usage, outcome },
-            _ => {}
-        }
-    }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(180), future).await.expect("it comes to an end") })
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    block_on_within(Duration::from_secs(180), work).expect("it comes to an end")
 }
 
 /// One turn on a stage with this script.
@@ -229,7 +206,7 @@ fn what_the_sandbox_forbids_is_refused(agent: &RealAgent) {
     let script = format!("{script} echo work > work.txt; git add -A; git commit -qm all; echo over > over.txt");
     let server = ModelServer::start(Script::new([shell(&script), handoff()]));
     let backend = stage.backend.clone().config(format!("model_providers.scripted.base_url=\"{}/v1\"", server.url()));
-    let ran = block_on(async { whole(backend.start(stage.request(1, None)).await.expect("starts")).await });
+    let ran = block_on(async { ran(backend.start(stage.request(1, None)).await.expect("starts")).await });
     assert_eq!(stage.left("over.txt"), "over\n", "{ran:?}");
     assert_eq!(stage.left("done.txt"), "", "by number: {tries:#?}");
     assert_eq!(git(&stage.workspace().tree(), &["log", "--format=%s", "-1"]), "all");
@@ -322,7 +299,7 @@ fn each_failure_of_the_service_has_its_outcome(agent: &RealAgent) {
     let refused = block_on(async {
         let stage = Stage::new(agent, Script::default()).with_workspace().await;
         let backend = stage.backend.clone().config("model_providers.scripted.base_url=\"http://127.0.0.1:9/v1\"");
-        whole(backend.start(stage.request(1, None)).await.expect("starts")).await.outcome
+        ran(backend.start(stage.request(1, None)).await.expect("starts")).await.outcome
     });
     assert!(matches!(refused, TurnOutcome::Overloaded { .. }), "nobody listens: {refused:?}");
 }
@@ -377,10 +354,8 @@ fn killed_it_has_crashed_and_its_thread_goes_on(agent: &RealAgent) {
                 _ => {}
             }
         }
-        for pid in marked(&stage.mark()) {
-            drop(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status());
-        }
-        let ran = whole(turn).await;
+        kill_marked(&stage.mark(), Duration::from_secs(10)).await;
+        let ran = ran(turn).await;
         assert!(matches!(ran.outcome, TurnOutcome::Crashed { .. }), "{ran:?}");
         assert_eq!(stage.alive(), 0);
         let again = stage.run(stage.request(2, session)).await;
@@ -400,7 +375,7 @@ fn nothing_but_loopback_is_asked_for(agent: &RealAgent) {
     fs::write(&program, trace).expect("writes");
     fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("can be run");
     let backend = stage.backend.clone().program(&program);
-    let ran = block_on(async { whole(backend.start(stage.request(1, None)).await.expect("starts: it needs strace")).await });
+    let ran = block_on(async { ran(backend.start(stage.request(1, None)).await.expect("starts: it needs strace")).await });
     assert_eq!(ran.outcome, TurnOutcome::Completed, "{ran:?}");
     let calls = fs::read_to_string(calls).expect("it was traced");
     let reached: Vec<_> = calls.lines().filter(|call| call.contains("sin_addr") || call.contains("sin6_addr")).collect();
@@ -433,7 +408,7 @@ fn the_older_flags_let_it_commit_and_no_more(agent: &RealAgent) {
     let server = ModelServer::start(Script::new([shell(&commands), handoff()]));
     let backend = stage.backend.clone().config(format!("model_providers.scripted.base_url=\"{}/v1\"", server.url()));
     let backend = backend.sandbox(CodexSandbox::Narrow);
-    let ran = block_on(async { whole(backend.start(stage.request(1, None)).await.expect("starts")).await });
+    let ran = block_on(async { ran(backend.start(stage.request(1, None)).await.expect("starts")).await });
     assert_eq!(ran.outcome, TurnOutcome::Completed, "{ran:?}");
     assert_eq!(git(&stage.workspace().tree(), &["log", "--format=%s", "-1"]), "narrow");
     assert!(!hooks.join("post-commit").exists());

@@ -16,6 +16,7 @@ mod real;
 mod replay;
 mod repository;
 pub mod simulator;
+mod turn;
 mod views;
 mod worker;
 
@@ -26,5 +27,6 @@ pub use play::{Play, Player, Step, arguments, handoff, play_if_asked};
 pub use real::{REQUIRED, RealAgent, RealTest, real_agent_main};
 pub use replay::Replay;
 pub use repository::{Sandbox, git, git_binaries};
+pub use turn::{Ran, block_on_within, ran};
 pub use views::{MemoryTree, ProposedChange};
 pub use worker::{ScriptedAgent, shell_worker};

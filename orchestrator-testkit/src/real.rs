@@ -30,17 +30,14 @@ pub fn real_agent_main(variable: &'static str, how_to_get_it: &str, tests: &[Rea
     let arguments = Arguments::from_args();
     let agent = env::var_os(variable).map(|program| RealAgent { program: program.into() });
     let required = env::var_os(REQUIRED).is_some();
-    if let Some(agent) = &agent
-        && !agent.program.is_file()
-    {
-        eprintln!("{variable} names {}, which is not there", agent.program.display());
-        return ExitCode::FAILURE;
-    }
     let trial = |(name, test): &RealTest| {
         let (agent, test) = (agent.clone(), *test);
         let absent = agent.is_none();
         let run = move || {
             let agent = agent.ok_or_else(|| Failed::from(format!("{REQUIRED} is set, and {variable} is not")))?;
+            if !agent.program.is_file() {
+                return Err(Failed::from(format!("{variable} names {}, which is not there", agent.program.display())));
+            }
             catch_unwind(AssertUnwindSafe(|| test(&agent))).map_err(|panic| {
                 let text = panic.downcast_ref::<String>().cloned();
                 let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));

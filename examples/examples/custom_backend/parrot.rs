@@ -60,7 +60,7 @@ impl AgentBackend for Parrot {
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         let session = request.resume.iter().flat_map(|session| ["--session", session.0.as_str()]);
         let talk = Talk { prompt: request.prompt.clone() };
-        AgentProcess::new(&self.program, &request).args(session).start(&request, talk)
+        AgentProcess::new(&self.program, &request).args(session).start(talk)
     }
 }
 

@@ -4,15 +4,13 @@
 //! [`TurnRequest::variables`] lists. Lines on its standard output are activity. Exit status 0 is "completed"; anything else is "crashed", with
 //! the end of its standard error. A further turn runs it again in the same workspace: that counts as resuming.
 
-use std::path::Path;
-
 use async_trait::async_trait;
 
-use super::{AgentProcess, Ended, Protocol, Reply};
+use super::{AgentProcess, Ended, Protocol, Reply, is_installed};
 use crate::{
     model::TurnOutcome,
     port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnRequest},
-    process::{Exit, Line, can_run},
+    process::{Exit, Line},
 };
 
 /// The longest line that is kept of an agent's output, in bytes.
@@ -43,20 +41,13 @@ impl AgentBackend for CommandAgent {
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
-        // One that is in the repository cannot be looked for before there is a workspace.
-        let in_repository = self.program.contains('/') && !self.program.starts_with('/');
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let there = in_repository || can_run(self.program.as_ref(), Path::new("/"), Some(&path)).is_ok();
-        let missing = || AgentError::NotInstalled {
-            program: self.program.clone(),
-            mend: "give the path of a program that can be run, or one that is on the PATH".to_owned(),
-        };
-        there.then(|| Probe::found(None)).ok_or_else(missing)
+        is_installed(self.program.as_ref(), "give the path of a program that can be run, or one that is on the PATH")?;
+        Ok(Probe::found(None))
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         let plain = Plain { session: request.attempt.to_string(), prompt: request.prompt.clone() };
-        AgentProcess::new(&self.program, &request).args(&self.arguments).line_limit(MAX_LINE).start(&request, plain)
+        AgentProcess::new(&self.program, &request).args(&self.arguments).line_limit(MAX_LINE).start(plain)
     }
 }
 

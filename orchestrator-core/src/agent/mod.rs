@@ -10,15 +10,15 @@
 //! [The guide](crate::guide::writing_a_backend) builds a backend of this.
 
 mod command;
+mod installed;
 mod last_word;
 mod process;
 mod protocol;
 mod schema;
-mod version;
 
 pub use command::CommandAgent;
+pub use installed::{is_installed, told_version};
 pub use last_word::handoff_in;
 pub use process::AgentProcess;
 pub use protocol::{Ended, Protocol, Reply};
 pub use schema::strict_schema;
-pub use version::told_version;

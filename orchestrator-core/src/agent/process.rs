@@ -11,6 +11,7 @@
 
 use std::{
     collections::VecDeque,
+    ffi::OsString,
     fs::File,
     io::Write as _,
     path::PathBuf,
@@ -55,28 +56,31 @@ const COMPLAINT: usize = 4096;
 pub struct AgentProcess {
     spawn: Spawn,
     line: usize,
+    streams: Option<PathBuf>,
+    handoff: PathBuf,
 }
 
 impl AgentProcess {
     /// This program. It runs in the request's workspace and sees the request's environment, its [`variables`](TurnRequest::variables), the
-    /// marker, and what [`env`](Self::env) adds.
+    /// marker, and what [`envs`](Self::envs) adds.
     #[must_use]
-    pub fn new(program: impl Into<std::ffi::OsString>, request: &TurnRequest) -> Self {
+    pub fn new(program: impl Into<OsString>, request: &TurnRequest) -> Self {
         let spawn = Spawn::new(program, &request.workspace).envs(&request.environment).envs(request.variables());
-        Self { spawn: spawn.marked(&request.mark).input(Input::Piped), line: LINE }
+        let spawn = spawn.marked(&request.mark).input(Input::Piped);
+        Self { spawn, line: LINE, streams: request.streams.clone(), handoff: request.handoff.clone() }
     }
 
     /// Adds arguments.
     #[must_use]
-    pub fn args<A: Into<std::ffi::OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+    pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.spawn = self.spawn.args(arguments);
         self
     }
 
-    /// Adds a variable.
+    /// Adds variables.
     #[must_use]
-    pub fn env(mut self, name: &str, value: impl Into<std::ffi::OsString>) -> Self {
-        self.spawn = self.spawn.envs([(name, value.into())]);
+    pub fn envs<K: Into<OsString>, V: Into<OsString>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
+        self.spawn = self.spawn.envs(variables);
         self
     }
 
@@ -91,7 +95,7 @@ impl AgentProcess {
     ///
     /// # Errors
     /// [`AgentError::Spawn`] when the program is not there or cannot be run; nothing lives then.
-    pub fn start(self, request: &TurnRequest, protocol: impl Protocol) -> Result<Box<dyn Turn>, AgentError> {
+    pub fn start(self, protocol: impl Protocol) -> Result<Box<dyn Turn>, AgentError> {
         let child = self.spawn.spawn().map_err(AgentError::Spawn)?;
         let (updates, queue) = mpsc::channel(QUEUE);
         let (commands, orders) = mpsc::channel(1);
@@ -105,8 +109,8 @@ impl AgentProcess {
             updates,
             orders,
             ended,
-            streams: request.streams.clone(),
-            handoff: request.handoff.clone(),
+            streams: self.streams,
+            handoff: self.handoff,
             line: self.line,
         };
         let pump = tokio::spawn(pump.run(child));

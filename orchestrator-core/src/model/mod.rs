@@ -3,6 +3,7 @@
 //! Nothing here does anything. Whatever crosses a border (roadmap, policy, handoff, snapshot, ledger) is defined here once,
 //! parsed into types that cannot hold a wrong value, and has a JSON schema where people or other programs meet it.
 
+mod agents;
 mod contract;
 mod event;
 mod evidence;
@@ -19,6 +20,7 @@ mod review;
 mod text;
 mod turn;
 
+pub use agents::{AgentSpec, CodexSandbox, CodexSpec};
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
 pub use event::{Collected, Effect, Event, EventKind, Opened, Reading, Record, Roadmap, Withdrawal, WorkspaceFate};
 pub use evidence::{Evidence, GateOutcome, GateReport, Label, Observation};
@@ -36,8 +38,8 @@ pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageN
 pub use opinion::{AgentFinding, AgentOpinion, AgentSays, MAX_OPINION, OPINION_VERSION, OpinionError};
 pub use path::{InvalidPath, RepoPath};
 pub use policy::{
-    AgentSpec, CodexSandbox, CodexSpec, Commands, Environment, Filter, GateRule, Limits, Notify, Policy, PolicyError, Push,
-    Reviewers, Setup, WhenExhausted, WhenUnavailable,
+    Commands, Environment, Filter, GateRule, Limits, Notify, Policy, PolicyError, Push, Reviewers, Setup, WhenExhausted,
+    WhenUnavailable,
 };
 pub use review::{
     AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion, Review, Severity, Submission,

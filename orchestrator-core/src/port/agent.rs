@@ -62,7 +62,7 @@ use crate::model::{AttemptId, SessionRef, TurnOutcome, Usage};
 ///         if request.resume.is_some() {
 ///             return Err(AgentError::Unsupported("go on with a session"));
 ///         }
-///         AgentProcess::new("/bin/cat", &request).start(&request, Lines(request.prompt.clone()))
+///         AgentProcess::new("/bin/cat", &request).start(Lines(request.prompt.clone()))
 ///     }
 /// }
 ///

@@ -111,7 +111,7 @@ impl AgentReviewer {
         let diff = whole_diff(request).await?;
         tokio::fs::write(&diff_file, &diff).await.map_err(unreadable)?;
         tokio::fs::write(&contract, serde_json::to_vec_pretty(&request.contract).map_err(unreadable)?).await.map_err(unreadable)?;
-        let schema = serde_json::to_string_pretty(&schemars::schema_for!(AgentOpinion)).map_err(unreadable)?;
+        let schema = schemars::schema_for!(AgentOpinion).to_value();
         let prompt = review_prompt(&ReviewContext {
             attempt: &request.attempt,
             contract: &request.contract,
@@ -121,13 +121,13 @@ impl AgentReviewer {
             findings: &request.findings,
             before: &request.before,
             answer: &answer,
-            schema: &schema,
+            schema: &format!("{schema:#}"),
         });
         let mark = format!("{}review.{}.{}", self.mark, request.attempt.slug(), self.name);
         let turn = TurnRequest::new(request.attempt.clone(), prompt, tree.clone(), answer, mark)
             .with_environment(self.environment.clone())
             .with_places(tree, contract)
-            .with_schema(schemars::schema_for!(AgentOpinion).to_value())
+            .with_schema(schema)
             .reading_only();
         match self.turn(turn, usage).await.map_err(cannot)? {
             TurnOutcome::Completed => {}

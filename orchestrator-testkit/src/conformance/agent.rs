@@ -3,17 +3,19 @@
 //! The suite puts a program of its own in the agent's place. It knows *what* is to be said; how this agent says it, the
 //! [`AgentFixture`] knows: its phrases are the bytes that the real agent would write.
 
-use std::{collections::BTreeMap, fmt::Debug, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt::Debug, path::Path, sync::Arc, time::Duration};
 
 use orchestrator_core::{
-    model::{AttemptId, SessionRef, TaskId, TurnOutcome},
-    port::{AgentBackend, AgentError, Silence, Turn, TurnInput, TurnRequest, Update},
-    process::marked,
+    model::{SessionRef, TurnOutcome},
+    port::{AgentBackend, AgentError, Silence, TurnInput, Update},
 };
-use tempfile::TempDir;
 
-use super::{Checked, Violation, must, suite};
-use crate::{Play, Player, Step, play::fresh_mark};
+use super::{
+    Checked, Violation, must,
+    stage::{GRACE, HANDOFF, Heard, Stage, all_steps, begun, heard, steps, until_said, whole},
+    suite,
+};
+use crate::{Play, Player, Step};
 
 /// A backend, and how its agent says things.
 pub trait AgentFixture: Debug + Send + Sync {
@@ -112,149 +114,6 @@ suite! { $ agent_conformance in agent: AgentFixture;
     a_missing_program_is_an_error,
     /// The probe of an agent that is there finds it, and changes nothing.
     the_probe_finds_the_agent,
-}
-
-/// What a stopped agent may take, in the clauses: enough to see whether it is used up by one that does not want to end.
-const GRACE: Duration = Duration::from_millis(200);
-const HANDOFF: &str = r#"{"version":1,"task":"C1","attempt":1,"status":"done"}"#;
-
-/// One agent in its place: a program, a workspace, a backend.
-struct Stage<'a> {
-    directory: TempDir,
-    program: PathBuf,
-    backend: Arc<dyn AgentBackend>,
-    fixture: &'a dyn AgentFixture,
-}
-
-impl<'a> Stage<'a> {
-    fn new(fixture: &'a dyn AgentFixture, play: Play) -> Result<Self, Violation> {
-        let directory = tempfile::tempdir()?;
-        let play = fixture.answers().iter().fold(play, |play, (argument, answer)| play.answering(argument, answer));
-        let program = play.install(fixture.player(), directory.path(), "agent");
-        let backend = fixture.backend(&program);
-        Ok(Self { directory, program, backend, fixture })
-    }
-
-    fn mark(&self) -> String {
-        fresh_mark(self.directory.path())
-    }
-
-    /// A request for task `C<number>`, with places and a marker of its own: who ends sweeps all that bear his.
-    fn request(&self, number: u32) -> Result<TurnRequest, Violation> {
-        let home = self.directory.path().join(number.to_string());
-        let (workspace, out) = (home.join("workspace"), home.join("out"));
-        for directory in [&workspace, &out, &home.join("streams")] {
-            std::fs::create_dir_all(directory)?;
-        }
-        std::fs::write(out.join("contract.json"), "{}")?;
-        let attempt = AttemptId { task: TaskId::new(format!("C{number}"))?, number: 1 };
-        let path = std::env::var("PATH").unwrap_or_default();
-        let environment = BTreeMap::from([("PATH".to_owned(), path), ("ALLOWED".to_owned(), "yes".to_owned())]);
-        let mark = format!("{}-{number}", self.mark());
-        let request = TurnRequest::new(attempt, "Do as you are told.\n", workspace, out.join("handoff.json"), mark);
-        Ok(request.with_environment(environment).with_streams(home.join("streams")))
-    }
-
-    async fn start(&self) -> Result<Box<dyn Turn>, Violation> {
-        Ok(self.backend.start(self.request(1)?).await?)
-    }
-
-    fn alive(&self) -> usize {
-        marked(&self.mark()).len()
-    }
-
-    fn nobody_lives(&self, when: &str) -> Checked {
-        let alive = self.alive();
-        must(alive == 0, || format!("{alive} of the turn's processes live {when}"))
-    }
-}
-
-impl Drop for Stage<'_> {
-    fn drop(&mut self) {
-        // A wrong implementation leaves processes; a test does not.
-        let mark = self.mark();
-        for pid in marked(&mark) {
-            drop(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status());
-        }
-    }
-}
-
-/// The steps for a phrase that every agent has.
-fn steps(fixture: &dyn AgentFixture, phrase: Phrase<'_>) -> Result<Vec<Step>, Violation> {
-    fixture.phrase(phrase).ok_or_else(|| Violation(format!("the fixture has no {phrase:?}, which every agent has")))
-}
-
-/// The session begins, these things are done and said, and the turn is ended.
-fn whole(fixture: &dyn AgentFixture, middle: &[Phrase<'_>]) -> Result<Play, Violation> {
-    begun(fixture, middle).and_then(|play| Ok(play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?)))
-}
-
-/// The same without its end.
-fn begun(fixture: &dyn AgentFixture, middle: &[Phrase<'_>]) -> Result<Play, Violation> {
-    let mut play = Play::new(steps(fixture, Phrase::Begin { session: "conformance" })?);
-    for phrase in middle {
-        play = play.then(steps(fixture, *phrase)?);
-    }
-    Ok(play)
-}
-
-/// What a turn said, and how it ended.
-#[derive(Debug, Default)]
-struct Heard {
-    sessions: Vec<String>,
-    said: Vec<String>,
-    outcome: Option<TurnOutcome>,
-}
-
-impl Heard {
-    fn take(&mut self, update: Update) -> Checked {
-        must(self.outcome.is_none(), || format!("after its end it said {update:?}"))?;
-        match update {
-            Update::Started { session } => self.sessions.push(session.0),
-            Update::Activity { text } => self.said.push(text),
-            Update::Ended { outcome } => self.outcome = Some(outcome),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Where each of these was said, each behind the one before.
-    fn has_in_order<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> Checked {
-        let mut said = self.said.iter();
-        for text in texts {
-            must(said.any(|line| line.contains(text)), || format!("`{}` was not told, or not in its order", text.escape_debug()))?;
-        }
-        Ok(())
-    }
-
-    fn completed(&self) -> Checked {
-        must(self.outcome == Some(TurnOutcome::Completed), || format!("it ended with {:?}, not completed", self.outcome))
-    }
-}
-
-/// Everything up to the end, and what comes after it.
-async fn heard(turn: &mut dyn Turn) -> Result<Heard, Violation> {
-    let mut heard = Heard::default();
-    while let Some(update) = turn.next().await {
-        heard.take(update)?;
-    }
-    must(heard.outcome.is_some(), || "its updates ran out without an end".to_owned())?;
-    for _ in 0..2 {
-        let more = turn.next().await;
-        must(more.is_none(), || format!("after `None` it said {more:?}"))?;
-    }
-    Ok(heard)
-}
-
-/// Reads until something with this text was said.
-async fn until_said(turn: &mut dyn Turn, text: &str) -> Checked {
-    let mut heard = Heard::default();
-    while !heard.said.last().is_some_and(|line| line.contains(text)) {
-        let update = turn.next().await.ok_or_else(|| Violation(format!("its updates ran out before `{text}`")))?;
-        must(!matches!(update, Update::Ended { .. }), || format!("it ended before `{text}`: {update:?}"))?;
-        heard.take(update)?;
-    }
-    Ok(())
 }
 
 async fn a_turn_ends_exactly_once(fixture: &dyn AgentFixture) -> Checked {
@@ -375,7 +234,7 @@ async fn more_than_a_pipe_holds_passes(fixture: &dyn AgentFixture) -> Checked {
     let text = "x".repeat(1000);
     let flood: Vec<_> = (0..200).map(|_| Phrase::Say(&text)).collect();
     let complaint = Step::Complain(b"e".repeat(200_000));
-    let play = begun(fixture, &[])?.then([complaint]).then(begun_more(fixture, &flood)?);
+    let play = begun(fixture, &[])?.then([complaint]).then(all_steps(fixture, &flood)?);
     let stage = Stage::new(fixture, play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?))?;
     let mut request = stage.request(1)?;
     request.prompt = "p".repeat(1_000_000);
@@ -383,11 +242,6 @@ async fn more_than_a_pipe_holds_passes(fixture: &dyn AgentFixture) -> Checked {
     heard.completed()?;
     let told = heard.said.iter().filter(|said| said.contains("xxxxxxxxxx")).count();
     must(told >= flood.len(), || format!("of {} things that it said, {told} were told", flood.len()))
-}
-
-fn begun_more(fixture: &dyn AgentFixture, phrases: &[Phrase<'_>]) -> Result<Vec<Step>, Violation> {
-    let all: Result<Vec<_>, _> = phrases.iter().map(|phrase| steps(fixture, *phrase)).collect();
-    Ok(all?.concat())
 }
 
 async fn a_line_of_sixteen_mebibytes_passes(fixture: &dyn AgentFixture) -> Checked {
@@ -459,20 +313,17 @@ async fn a_lost_session_is_told(fixture: &dyn AgentFixture) -> Checked {
 
 async fn two_turns_do_not_mix(fixture: &dyn AgentFixture) -> Checked {
     // Each is held until both have begun.
-    let stage = Stage::new(fixture, Play::default())?;
-    let (there, back) = (stage.directory.path().join("there"), stage.directory.path().join("back"));
+    let directory = tempfile::tempdir()?;
+    let (there, back) = (directory.path().join("there"), directory.path().join("back"));
     must(std::process::Command::new("mkfifo").args([&there, &back]).status()?.success(), || "mkfifo".to_owned())?;
     let (there, back) = (there.display(), back.display());
     let meet = format!("case $ORCHESTRATOR_TASK in C1) : > '{there}'; : < '{back}';; *) : < '{there}'; : > '{back}';; esac");
     let play = begun(fixture, &[])?.then([Step::Shell(meet)]).then(steps(fixture, Phrase::Say("this is @TASK@ and no other"))?);
     let handoff = r#"{"version":1,"task":"@TASK@","attempt":1,"status":"done"}"#;
-    let play = play.then(steps(fixture, Phrase::End { handoff })?);
-    let answers = fixture.answers();
-    let play = answers.iter().fold(play, |play, (argument, answer)| play.answering(argument, answer));
-    let backend = fixture.backend(&play.install(fixture.player(), stage.directory.path(), "both"));
+    let stage = Stage::in_directory(directory, fixture, play.then(steps(fixture, Phrase::End { handoff })?))?;
     let (one, two) = (stage.request(1)?, stage.request(2)?);
     let places = [one.handoff.clone(), two.handoff.clone()];
-    let (one, two) = tokio::join!(backend.start(one), backend.start(two));
+    let (one, two) = tokio::join!(stage.backend.start(one), stage.backend.start(two));
     let (mut one, mut two) = (one?, two?);
     let (one, two) = tokio::join!(heard(&mut *one), heard(&mut *two));
     for (heard, place, own, other) in [(one?, &places[0], "C1", "C2"), (two?, &places[1], "C2", "C1")] {
@@ -547,7 +398,7 @@ async fn listening_is_as_the_capabilities_say(fixture: &dyn AgentFixture) -> Che
     let play = begun(fixture, &[Phrase::Say("ready")])?;
     let play = match &listens {
         Some(listen) => {
-            play.then(listen.clone()).then(begun_more(fixture, &[Phrase::Say("heard"), Phrase::End { handoff: HANDOFF }])?)
+            play.then(listen.clone()).then(all_steps(fixture, &[Phrase::Say("heard"), Phrase::End { handoff: HANDOFF }])?)
         }
         None => play.then([Step::Hang]),
     };

@@ -17,8 +17,11 @@ pub mod evidence;
 pub mod ledger;
 pub mod reviewer;
 pub mod source;
+mod stage;
 
 use std::{fmt, sync::Arc, time::Duration};
+
+use crate::block_on_within;
 
 /// What an implementation did that its port's contract forbids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,10 +71,8 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs one clause in a runtime of its own.
 pub(crate) fn run(clause: impl Future<Output = Checked>, deadline: Duration) -> Checked {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let checked = runtime.block_on(async { tokio::time::timeout(deadline, clause).await });
-    runtime.shutdown_background();
-    checked.unwrap_or_else(|_| Err(Violation(format!("it did not come to an end within {} s", deadline.as_secs()))))
+    let hangs = || Err(Violation(format!("it did not come to an end within {} s", deadline.as_secs())));
+    block_on_within(deadline, clause).unwrap_or_else(hangs)
 }
 
 /// Defines a suite: the list of its clauses, a function that runs one by name, and the macro that makes tests of them.

@@ -1,6 +1,6 @@
 //! What a scripted model answers, in no API's words.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// One answer to one request.
 #[derive(Debug, Clone)]
@@ -127,11 +127,5 @@ impl Answer {
     pub fn stopping_for(mut self, reason: impl Into<String>) -> Self {
         self.stop = Some(reason.into());
         self
-    }
-
-    /// Several answers to one task: a shell command in the agent's own tool, then words.
-    #[must_use]
-    pub fn shell_then_say(tool: &str, command: &str, text: &str) -> [Self; 2] {
-        [Self::call(tool, json!({ "command": command, "description": "as the script says" })), Self::say(text)]
     }
 }

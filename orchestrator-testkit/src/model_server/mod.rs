@@ -248,13 +248,26 @@ impl hyper::body::Body for Events {
     }
 }
 
-fn whole(status: StatusCode, headers: &[(String, String)], body: &Value) -> Response<Body> {
-    let mut response = Response::builder().status(status).header("content-type", "application/json");
+fn respond(status: StatusCode, kind: &str, headers: &[(String, String)], body: Body) -> Response<Body> {
+    let mut response = Response::builder().status(status).header("content-type", kind);
     for (name, value) in headers {
         response = response.header(name, value);
     }
-    let body = Full::new(Bytes::from(body.to_string())).map_err(|never: Infallible| match never {}).boxed();
     response.body(body).expect("a script's headers are headers")
+}
+
+fn whole(status: StatusCode, headers: &[(String, String)], body: &Value) -> Response<Body> {
+    let body = Full::new(Bytes::from(body.to_string())).map_err(|never: Infallible| match never {}).boxed();
+    respond(status, "application/json", headers, body)
+}
+
+fn streamed(mut events: Vec<String>, answer: &Answer) -> Response<Body> {
+    if let Ending::BreaksOff(at) | Ending::Hangs(at) = answer.ending {
+        events.truncate(at);
+    }
+    let events = events.into_iter().map(Bytes::from).collect();
+    let body = Events { events, ending: answer.ending, flushed: false }.boxed();
+    respond(StatusCode::OK, "text/event-stream; charset=utf-8", &answer.headers, body)
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
@@ -308,29 +321,15 @@ async fn render(answer: &Answer, request: &ModelRequest, number: usize) -> Respo
             };
             whole(StatusCode::OK, &answer.headers, &body)
         }
-        Kind::Says(_) | Kind::Streams(_) => {
-            let mut events = match (&answer.kind, request.api) {
-                (Kind::Says(parts), Api::Responses) => responses::events(parts, answer, number),
-                (Kind::Says(parts), Api::Chat) => chat::events(parts, answer, request, number),
-                (Kind::Says(parts), Api::Messages) => messages::events(parts, answer, request, number),
-                (Kind::Streams(events), _) => events.iter().map(|data| event(data["type"].as_str(), data)).collect(),
-                _ => Vec::new(),
+        Kind::Says(parts) => {
+            let events = match request.api {
+                Api::Responses => responses::events(parts, answer, number),
+                Api::Chat => chat::events(parts, answer, request, number),
+                Api::Messages => messages::events(parts, answer, request, number),
             };
-            let ending = match answer.ending {
-                Ending::Whole => Ending::Whole,
-                Ending::BreaksOff(at) | Ending::Hangs(at) => {
-                    events.truncate(at);
-                    answer.ending
-                }
-            };
-            let mut response = Response::builder().header("content-type", "text/event-stream; charset=utf-8");
-            for (name, value) in &answer.headers {
-                response = response.header(name, value);
-            }
-            let events = events.into_iter().map(Bytes::from).collect();
-            let body = Events { events, ending, flushed: false };
-            response.body(body.boxed()).expect("a script's headers are headers")
+            streamed(events, answer)
         }
+        Kind::Streams(events) => streamed(events.iter().map(|data| event(data["type"].as_str(), data)).collect(), answer),
     }
 }
 

@@ -1,14 +1,29 @@
-//! What an agent's program says of itself.
+//! Whether an agent's program is there, and what it says of itself.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use crate::{
     port::AgentError,
-    process::{Exit, OutputLimits, Spawn, run_to_end},
+    process::{Exit, OutputLimits, Spawn, can_run, run_to_end},
 };
 
 /// How long a program may take to tell its version: some start a whole runtime first.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whether a program is there and can be run: by its path, or on our `PATH`. One that is named relative to the repository cannot be looked
+/// for before there is a workspace, and that is `false`, and no error.
+///
+/// # Errors
+/// [`AgentError::NotInstalled`], with the mend.
+pub fn is_installed(program: &Path, mend: &str) -> Result<bool, AgentError> {
+    if program.as_os_str().as_encoded_bytes().contains(&b'/') && !program.is_absolute() {
+        return Ok(false);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let missing = |_| AgentError::NotInstalled { program: program.to_string_lossy().into_owned(), mend: mend.to_owned() };
+    can_run(program.as_os_str(), Path::new("/"), Some(&path)).map_err(missing)?;
+    Ok(true)
+}
 
 /// What a program prints when it is run with these arguments, such as `--version`: at most 200 characters. It sees our `PATH` and this
 /// environment, and nothing else of ours.
