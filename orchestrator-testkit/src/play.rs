@@ -271,11 +271,10 @@ fn perform(steps: Vec<Step>, mut out: impl Write) -> i32 {
                 thread::sleep(time);
                 Ok(())
             }
-            Step::Hang => loop {
-                thread::park();
-            },
+            Step::Hang => hang(),
             Step::Exit(status) => return status,
-            Step::Die(signal) => run(&format!("kill -{signal} $PPID"), ""),
+            // The signal comes when it comes.
+            Step::Die(signal) => run(&format!("kill -{signal} $PPID"), "").map(|()| hang()),
         };
         if let Err(error) = done {
             drop(writeln!(std::io::stderr(), "the play broke off: {error}"));
@@ -283,6 +282,12 @@ fn perform(steps: Vec<Step>, mut out: impl Write) -> i32 {
         }
     }
     0
+}
+
+fn hang() -> ! {
+    loop {
+        thread::park();
+    }
 }
 
 fn run(script: &str, argument: &str) -> std::io::Result<()> {
