@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, is_installed, told_version},
+    agent::{AgentProcess, Permissions, is_installed, told_version},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
 };
 
-use crate::conversation::{Conversation, Permissions};
+use crate::conversation::Conversation;
 
 /// An agent that speaks the protocol on its standard input and output.
 ///

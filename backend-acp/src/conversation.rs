@@ -1,58 +1,14 @@
 //! One turn's conversation, as a state machine over lines.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use orchestrator_core::{
-    agent::{Ended, Protocol, Reply, handoff_in},
+    agent::{Bounds, Ended, Permission, Permissions, Protocol, Reply, handoff_in},
     model::{SessionRef, TurnOutcome, Usage},
     port::TurnRequest,
     process::Line,
 };
 use serde_json::{Value, json};
-
-/// What an agent is allowed when it asks.
-#[derive(Clone)]
-pub struct Permissions(Arc<dyn Fn(&Permission<'_>) -> bool + Send + Sync>);
-
-/// What an agent asks for.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Permission<'a> {
-    /// The protocol's kind of the tool: `read`, `edit`, `delete`, `move`, `search`, `execute`, `think`, `fetch`, `other`; empty where
-    /// the agent does not say.
-    pub kind: &'a str,
-    /// What a person would be shown, such as the command.
-    pub title: &'a str,
-    /// All that the agent said of the call.
-    pub call: &'a Value,
-}
-
-impl fmt::Debug for Permissions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Permissions")
-    }
-}
-
-/// Everything is allowed: that a worker cannot push rests on its repository and its environment, not on its being asked.
-impl Default for Permissions {
-    fn default() -> Self {
-        Self::decide(|_| true)
-    }
-}
-
-impl Permissions {
-    /// Everything but these kinds of tools.
-    #[must_use]
-    pub fn deny<K: Into<String>>(kinds: impl IntoIterator<Item = K>) -> Self {
-        let kinds: BTreeSet<String> = kinds.into_iter().map(Into::into).collect();
-        Self::decide(move |asked| !kinds.contains(asked.kind))
-    }
-
-    /// What this says. It is called while the agent waits, and must not block.
-    pub fn decide(decide: impl Fn(&Permission<'_>) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(decide))
-    }
-}
 
 /// What was asked of the agent, each under its own number. The numbers are those of the recordings: 1, 2, 3, where no mode is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +27,7 @@ pub(crate) struct Conversation {
     resume: Option<SessionRef>,
     mode: Option<String>,
     permissions: Permissions,
+    bounds: Bounds,
     read_only: bool,
     /// What is being waited for.
     asked: Asked,
@@ -95,6 +52,7 @@ impl Conversation {
             resume: request.resume.clone(),
             mode,
             permissions,
+            bounds: Bounds::of(request),
             read_only: request.read_only,
             asked: Asked::Initialize,
             number: 0,
@@ -219,15 +177,27 @@ impl Conversation {
         let call = &parameters["toolCall"];
         let (kind, title) = (call["kind"].as_str().unwrap_or_default(), call["title"].as_str().unwrap_or_default());
         let changes = matches!(kind, "edit" | "delete" | "move");
-        let allowed = !(self.read_only && changes) && (self.permissions.0)(&Permission { kind, title, call });
-        let wanted: &[&str] = if allowed { &["allow_once", "allow_always"] } else { &["reject_once", "reject_always"] };
+        let locations = call["locations"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let paths = locations.iter().filter(|_| changes).filter_map(|location| location["path"].as_str());
+        let writes: Vec<_> = paths.map(PathBuf::from).collect();
+        let asked = Permission::new(kind, title, &self.bounds, call).running(call["rawInput"]["command"].as_str()).writing(&writes);
+        let refused = if self.read_only && changes {
+            let why = "nothing is to be changed in this turn";
+            Some(self.bounds.refusal(title, why, &writes))
+        } else {
+            self.permissions.judge(&asked).err().map(|(_, finding)| finding)
+        };
+        let wanted: &[&str] = if refused.is_none() { &["allow_once", "allow_always"] } else { &["reject_once", "reject_always"] };
         let options = parameters["options"].as_array().map(Vec::as_slice).unwrap_or_default();
         let option = wanted.iter().find_map(|kind| options.iter().find(|option| option["kind"] == **kind));
         let outcome = match option {
             Some(option) => json!({ "outcome": "selected", "optionId": option["optionId"] }),
             None => json!({ "outcome": "cancelled" }),
         };
-        reply.activity(&format!("{}: {title}", if allowed { "allowed" } else { "not allowed" }));
+        reply.activity(&format!("{}: {title}", if refused.is_none() { "allowed" } else { "not allowed" }));
+        if let Some(finding) = refused {
+            reply.finding(finding);
+        }
         reply.write_json(&answer(json!({ "outcome": outcome })));
     }
 

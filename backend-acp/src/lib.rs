@@ -23,4 +23,4 @@ mod backend;
 mod conversation;
 
 pub use backend::AcpBackend;
-pub use conversation::{Permission, Permissions};
+pub use orchestrator_core::agent::{Permission, Permissions};

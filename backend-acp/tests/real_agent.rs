@@ -19,8 +19,10 @@ use serde_json::json;
 
 fn main() -> ExitCode {
     real_agent_main(
-        "ORCHESTRATOR_TEST_OPENCODE",
-        "npm install --prefix DIR opencode-linux-x64@1.18.33, then DIR/node_modules/opencode-linux-x64/bin/opencode",
+        &[(
+            "ORCHESTRATOR_TEST_OPENCODE",
+            "npm install --prefix DIR opencode-linux-x64@1.18.33, then DIR/node_modules/opencode-linux-x64/bin/opencode",
+        )],
         &[
             ("the_probe_tells_its_version", the_probe_tells_its_version),
             ("it_commits_and_its_last_word_is_its_handoff", it_commits_and_its_last_word_is_its_handoff),

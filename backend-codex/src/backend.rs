@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, strict_schema, told_version},
+    agent::{AgentProcess, Spent, named_variables, strict_schema, told_version},
     model::{CodexSandbox, CodexSpec},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
     process::MARK_VARIABLE,
@@ -17,7 +17,7 @@ use orchestrator_core::{
 use tokio::sync::OnceCell;
 
 use crate::{
-    conversation::{Conversation, Spent},
+    conversation::Conversation,
     install::find,
     sandbox::{Places, flags, preflight, quoted},
 };
@@ -97,10 +97,7 @@ impl CodexBackend {
         backend.program = spec.program.as_ref().map_or(backend.program, PathBuf::from);
         backend.model.clone_from(&spec.model);
         backend.settings.clone_from(&spec.config);
-        for name in &spec.env {
-            let value = std::env::var(name).map_err(|_| name.clone())?;
-            backend.environment.insert(name.clone(), value);
-        }
+        backend.environment.extend(named_variables(&spec.env)?);
         Ok(backend)
     }
 
@@ -245,7 +242,7 @@ impl AgentBackend for CodexBackend {
         }
         let held_back = flags(sandbox, &places, request.read_only);
         let arguments = self.arguments(held_back, &request, schema.as_ref().map(|(path, _)| path.as_path()));
-        let conversation = Conversation::new(request.prompt.clone(), request.resume.clone(), Arc::clone(&self.spent), files);
+        let conversation = Conversation::new(request.prompt.clone(), request.resume.clone(), self.spent.clone(), files);
         // It tells times as a clock on the wall does: this is the wall.
         let process = AgentProcess::new(&found.program, &request).args(arguments).envs([("TZ", "UTC")]);
         process.envs(&self.environment).start(conversation)

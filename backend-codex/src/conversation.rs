@@ -1,12 +1,9 @@
 //! One turn: what `codex exec --json` says.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::BTreeSet;
 
 use orchestrator_core::{
-    agent::{Ended, Protocol, Reply, handoff_in},
+    agent::{Ended, Protocol, Reply, Spent, handoff_in},
     model::{SessionRef, TurnOutcome, Usage},
     process::{Exit, Line},
 };
@@ -14,9 +11,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::outcome::of_message;
-
-/// What each thread has cost so far: Codex counts over the whole thread.
-pub(crate) type Spent = Arc<Mutex<HashMap<String, Usage>>>;
 
 #[derive(Debug)]
 pub(crate) struct Conversation {
@@ -71,11 +65,10 @@ impl Conversation {
     fn usage(&self, usage: &Value, reply: &mut Reply) {
         let number = |key: &str| usage[key].as_u64().unwrap_or(0);
         let all = Usage { input_tokens: number("input_tokens"), output_tokens: number("output_tokens"), usd: 0.0 };
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = spent.insert(self.thread.clone(), all).unwrap_or_default();
-        let input_tokens = all.input_tokens.saturating_sub(before.input_tokens);
-        let output_tokens = all.output_tokens.saturating_sub(before.output_tokens);
-        reply.usage(Usage { input_tokens, output_tokens, usd: 0.0 });
+        // It counts over the whole thread.
+        let thread = SessionRef(self.thread.clone());
+        reply.usage(all.minus(self.spent.by(&thread)));
+        self.spent.keep(thread, all);
     }
 }
 

@@ -1,23 +1,16 @@
 //! The real Codex, driven against a scripted model on loopback, with an empty environment, a home of its own and a dummy key.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fs, process::ExitCode, sync::Arc, time::Duration};
 
 use backend_codex::{CodexBackend, CodexSandbox};
 use orchestrator_core::{
     AgentBackend, BackendName, EndReason, Orchestrator, Policy,
-    git::{Destination, Git, Trusted, UserRepository, Workspace, Workspaces},
-    model::{AttemptId, Effect, Handoff, Record, SessionRef, StopReason, TaskId, TurnOutcome},
-    port::{Turn, TurnRequest, Update},
-    process::{kill_marked, marked},
+    model::{Effect, Handoff, Record, SessionRef, StopReason, TurnOutcome},
+    port::Update,
+    process::kill_marked,
 };
 use orchestrator_testkit::{
-    Ran, RealAgent, Sandbox, block_on_within, git,
+    Ran, RealAgent, RealStage, block_on_within, git, land,
     model_server::{Answer, ModelServer, Part, Script},
     ran, real_agent_main, run_checked,
 };
@@ -25,8 +18,10 @@ use serde_json::json;
 
 fn main() -> ExitCode {
     real_agent_main(
-        "ORCHESTRATOR_TEST_CODEX",
-        "npm install --prefix DIR @openai/codex@0.169.0, then DIR/node_modules/@openai/codex/bin/codex.js",
+        &[(
+            "ORCHESTRATOR_TEST_CODEX",
+            "npm install --prefix DIR @openai/codex@0.169.0, then DIR/node_modules/@openai/codex/bin/codex.js",
+        )],
         &[
             ("the_probe_finds_the_native_program_and_its_version", the_probe_finds_the_native_program_and_its_version),
             ("it_commits_and_answers_by_the_schema", it_commits_and_answers_by_the_schema),
@@ -56,87 +51,22 @@ fn main() -> ExitCode {
     )
 }
 
-/// A repository with a workspace, as the loop makes it, a home for Codex, and a scripted model.
-struct Stage {
-    sandbox: Sandbox,
-    server: ModelServer,
-    backend: CodexBackend,
-    workspace: Option<Workspace>,
-}
+type Stage = RealStage<CodexBackend>;
 
 const HANDOFF: &str = r#"{"version":1,"task":"T1","attempt":1,"status":"done","self_review":"read it once more"}"#;
 
-impl Stage {
-    fn new(agent: &RealAgent, script: Script) -> Self {
-        let (sandbox, server) = (Sandbox::new(), ModelServer::start(script));
-        let home = sandbox.path().join("home");
-        fs::create_dir_all(home.join(".codex")).expect("makes the home");
-        let backend = CodexBackend::new()
+fn stage(agent: &RealAgent, script: Script) -> Stage {
+    RealStage::new(script, |home, url| {
+        fs::create_dir(home.join(".codex")).expect("makes it");
+        CodexBackend::new()
             .program(&agent.program)
             .home(home.join(".codex"))
             .env("HOME", home.to_string_lossy())
             .env("SCRIPTED_KEY", "dummy-key")
-            .provider("scripted", &format!("{}/v1", server.url()), "SCRIPTED_KEY")
+            .provider("scripted", &format!("{url}/v1"), "SCRIPTED_KEY")
             .config("model_providers.scripted.request_max_retries=0")
-            .config("model_providers.scripted.stream_max_retries=0");
-        Self { sandbox, server, backend, workspace: None }
-    }
-
-    /// The same with a workspace for one attempt.
-    async fn with_workspace(mut self) -> Self {
-        let git = Git::find().await.expect("git");
-        let user = UserRepository::open(git.clone(), &self.sandbox.repo()).await.expect("a repository");
-        let (target, trusted) = ("main".parse().expect("a branch"), self.sandbox.state().join("trusted.git"));
-        let trusted = Trusted::open(user, git, trusted, target, Destination::Local, &BTreeMap::new()).await.expect("opens");
-        let base = trusted.fetch_target().await.expect("fetches");
-        let attempt = AttemptId { task: TaskId::new("T1").expect("an id"), number: 1 };
-        let workspace = Workspaces::beneath(&self.sandbox.state()).of(&attempt);
-        workspace.create(&trusted, base, &[]).await.expect("is made");
-        self.workspace = Some(workspace);
-        self
-    }
-
-    fn workspace(&self) -> &Workspace {
-        self.workspace.as_ref().expect("it has one")
-    }
-
-    fn mark(&self) -> String {
-        format!("codex-{}", self.sandbox.path().display())
-    }
-
-    fn request(&self, turn: u32, resume: Option<SessionRef>) -> TurnRequest {
-        let workspace = self.workspace();
-        let out = workspace.out().join(turn.to_string());
-        fs::create_dir_all(&out).expect("makes it");
-        let contract = out.join("contract.json");
-        fs::write(&contract, "{}").expect("writes");
-        let environment =
-            BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").expect("a path")), ("ALLOWED".to_owned(), "yes".to_owned())]);
-        TurnRequest::new(
-            workspace.attempt.clone(),
-            format!("This is turn {turn}."),
-            workspace.tree(),
-            out.join("handoff.json"),
-            self.mark(),
-        )
-        .with_places(workspace.repository(), contract)
-        .with_environment(environment)
-        .with_turn(turn, resume)
-        .with_schema(json!({ "type": "object", "properties": { "status": { "type": "string" } } }))
-    }
-
-    async fn run(&self, request: TurnRequest) -> Ran {
-        ran(self.backend.start(request).await.expect("starts")).await
-    }
-
-    fn alive(&self) -> usize {
-        marked(&self.mark()).len()
-    }
-
-    /// What a command left in the workspace.
-    fn left(&self, file: &str) -> String {
-        fs::read_to_string(self.workspace().tree().join(file)).unwrap_or_default()
-    }
+            .config("model_providers.scripted.stream_max_retries=0")
+    })
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -146,7 +76,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 /// One turn on a stage with this script.
 fn turn(agent: &RealAgent, answers: impl IntoIterator<Item = Answer>) -> (Stage, Ran) {
     block_on(async {
-        let stage = Stage::new(agent, Script::new(answers)).with_workspace().await;
+        let stage = stage(agent, Script::new(answers)).with_workspace().await;
         let ran = stage.run(stage.request(1, None)).await;
         (stage, ran)
     })
@@ -161,7 +91,7 @@ fn handoff() -> Answer {
 }
 
 fn the_probe_finds_the_native_program_and_its_version(agent: &RealAgent) {
-    let stage = Stage::new(agent, Script::default());
+    let stage = stage(agent, Script::default());
     let probe = block_on(stage.backend.probe()).expect("it is there");
     assert_eq!((probe.version.as_deref(), probe.warnings.as_slice()), (Some("0.169.0"), &[][..]));
 }
@@ -171,8 +101,7 @@ fn it_commits_and_answers_by_the_schema(agent: &RealAgent) {
     let (stage, ran) = turn(agent, [commit.costing(70, 5), handoff().costing(90, 7)]);
     assert_eq!(ran.outcome, TurnOutcome::Completed, "{ran:?}");
     assert_eq!(git(&stage.workspace().tree(), &["log", "--format=%s", "-1"]), "hello");
-    let left = fs::read(stage.workspace().out().join("1/handoff.json")).expect("a handoff");
-    assert_eq!(Handoff::parse(&left).expect("is one").task, "T1");
+    assert_eq!(Handoff::parse(stage.handoff(1).as_bytes()).expect("is one").task, "T1");
     assert_eq!((ran.usage.input_tokens, ran.usage.output_tokens), (160, 12));
     let asked = stage.server.requests();
     assert!(asked[0].text().contains("codex_output_schema") && asked[0].text().contains("This is turn 1."));
@@ -189,7 +118,7 @@ fn its_commands_see_what_the_policy_allows_and_no_key(agent: &RealAgent) {
 }
 
 fn what_the_sandbox_forbids_is_refused(agent: &RealAgent) {
-    let stage = block_on(Stage::new(agent, Script::default()).with_workspace());
+    let stage = block_on(stage(agent, Script::default()).with_workspace());
     let (remote, repository) = (stage.sandbox.remote(), stage.workspace().repository());
     let trusted = stage.sandbox.state().join("trusted.git");
     let tries = [
@@ -226,16 +155,16 @@ fn it_starts_no_agents_of_its_own(agent: &RealAgent) {
 }
 
 fn a_reader_changes_nothing(agent: &RealAgent) {
-    let stage = block_on(Stage::new(agent, Script::new([shell("echo x > x.txt"), handoff()])).with_workspace());
+    let stage = block_on(stage(agent, Script::new([shell("echo x > x.txt"), handoff()])).with_workspace());
     let ran = block_on(stage.run(stage.request(1, None).reading_only()));
     assert_eq!(ran.outcome, TurnOutcome::Completed, "{ran:?}");
     assert_eq!(stage.left("x.txt"), "");
-    assert_eq!(fs::read_to_string(stage.workspace().out().join("1/handoff.json")).expect("its last word"), HANDOFF);
+    assert_eq!(stage.handoff(1), HANDOFF);
 }
 
 fn a_revision_goes_on_with_the_thread_and_counts_its_own_tokens(agent: &RealAgent) {
     block_on(async {
-        let stage = Stage::new(agent, Script::new([handoff().costing(100, 20)])).with_workspace().await;
+        let stage = stage(agent, Script::new([handoff().costing(100, 20)])).with_workspace().await;
         let first = stage.run(stage.request(1, None)).await;
         let second = stage.run(stage.request(2, first.session.clone())).await;
         assert_eq!((first.outcome, second.outcome), (TurnOutcome::Completed, TurnOutcome::Completed));
@@ -248,7 +177,7 @@ fn a_revision_goes_on_with_the_thread_and_counts_its_own_tokens(agent: &RealAgen
 
 fn a_thread_that_it_does_not_know_is_lost(agent: &RealAgent) {
     block_on(async {
-        let stage = Stage::new(agent, Script::new([handoff()])).with_workspace().await;
+        let stage = stage(agent, Script::new([handoff()])).with_workspace().await;
         for unknown in ["11111111-1111-7111-8111-111111111111", "a-name-that-nobody-gave"] {
             let ran = stage.run(stage.request(2, Some(SessionRef(unknown.to_owned())))).await;
             assert_eq!(ran.outcome, TurnOutcome::SessionLost, "{ran:?}");
@@ -297,54 +226,38 @@ fn each_failure_of_the_service_has_its_outcome(agent: &RealAgent) {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     let refused = block_on(async {
-        let stage = Stage::new(agent, Script::default()).with_workspace().await;
+        let stage = stage(agent, Script::default()).with_workspace().await;
         let backend = stage.backend.clone().config("model_providers.scripted.base_url=\"http://127.0.0.1:9/v1\"");
         ran(backend.start(stage.request(1, None)).await.expect("starts")).await.outcome
     });
     assert!(matches!(refused, TurnOutcome::Overloaded { .. }), "nobody listens: {refused:?}");
 }
 
-/// Stopped, it is gone at once, with all that it started.
-async fn stopped(stage: &Stage, mut turn: Box<dyn Turn>) {
-    assert!(stage.alive() > 0);
-    let began = Instant::now();
-    turn.control().stop(Duration::from_secs(10)).await;
-    assert_eq!(stage.alive(), 0, "when `stop` has returned");
-    assert!(began.elapsed() < Duration::from_secs(20));
-    let mut outcome = None;
-    while let Some(update) = turn.next().await {
-        if let Update::Ended { outcome: ended } = update {
-            outcome = Some(ended);
-        }
-    }
-    assert_eq!(outcome, Some(TurnOutcome::Stopped));
-}
-
 fn stopped_in_a_command_it_leaves_no_process(agent: &RealAgent) {
     block_on(async {
         let command = "setsid sleep 1000 & echo here > here.txt; sleep 1000";
-        let stage = Stage::new(agent, Script::new([shell(command), handoff()])).with_workspace().await;
+        let stage = stage(agent, Script::new([shell(command), handoff()])).with_workspace().await;
         let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
         // The tool is told to have begun when its command runs.
         while !matches!(turn.next().await.expect("it goes on"), Update::ToolBegan { .. }) {}
-        stopped(&stage, turn).await;
+        stage.stop(turn).await;
     });
 }
 
 fn stopped_while_nothing_comes_it_leaves_no_process(agent: &RealAgent) {
     block_on(async {
         for answer in [Answer::hang(), Answer::say("half").hanging_after(1)] {
-            let stage = Stage::new(agent, Script::new([answer])).with_workspace().await;
+            let stage = stage(agent, Script::new([answer])).with_workspace().await;
             let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
             while !matches!(turn.next().await.expect("it goes on"), Update::Started { .. }) {}
-            stopped(&stage, turn).await;
+            stage.stop(turn).await;
         }
     });
 }
 
 fn killed_it_has_crashed_and_its_thread_goes_on(agent: &RealAgent) {
     block_on(async {
-        let stage = Stage::new(agent, Script::new([shell("sleep 1000"), handoff()])).with_workspace().await;
+        let stage = stage(agent, Script::new([shell("sleep 1000"), handoff()])).with_workspace().await;
         let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
         let mut session = None;
         loop {
@@ -363,32 +276,18 @@ fn killed_it_has_crashed_and_its_thread_goes_on(agent: &RealAgent) {
     });
 }
 
-/// Every call by which it, or anything that it starts, would reach somebody is seen by strace, look-ups of names included.
 fn nothing_but_loopback_is_asked_for(agent: &RealAgent) {
-    let stage = block_on(Stage::new(agent, Script::new([shell("git commit -q --allow-empty -m x"), handoff()])).with_workspace());
-    let (program, calls) = (stage.sandbox.path().join("traced"), stage.sandbox.path().join("calls"));
-    let trace = format!(
-        "#!/bin/sh\nexec strace -f -qqq -e trace=connect,sendto,sendmsg,sendmmsg -A -o '{}' '{}' \"$@\"\n",
-        calls.display(),
-        agent.program.display()
-    );
-    fs::write(&program, trace).expect("writes");
-    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("can be run");
-    let backend = stage.backend.clone().program(&program);
+    let stage = block_on(stage(agent, Script::new([shell("git commit -q --allow-empty -m x"), handoff()])).with_workspace());
+    let backend = stage.backend.clone().program(stage.traced(&agent.program));
     let ran = block_on(async { ran(backend.start(stage.request(1, None)).await.expect("starts: it needs strace")).await });
     assert_eq!(ran.outcome, TurnOutcome::Completed, "{ran:?}");
-    let calls = fs::read_to_string(calls).expect("it was traced");
-    let reached: Vec<_> = calls.lines().filter(|call| call.contains("sin_addr") || call.contains("sin6_addr")).collect();
-    assert!(reached.iter().any(|call| call.contains("127.0.0.1")), "the model was reached: {calls}");
-    let elsewhere: Vec<_> =
-        reached.iter().filter(|call| !call.contains("inet_addr(\"127.0.0.1\")") && !call.contains("\"::1\"")).collect();
-    assert!(elsewhere.is_empty(), "{elsewhere:#?}");
+    assert_eq!(stage.reached_elsewhere(), Vec::<String>::new());
     assert_eq!(stage.server.requests().len(), 2);
 }
 
 fn a_second_writer_of_a_thread_is_told_to_come_again(agent: &RealAgent) {
     block_on(async {
-        let stage = Stage::new(agent, Script::new([Answer::hang()])).with_workspace().await;
+        let stage = stage(agent, Script::new([Answer::hang()])).with_workspace().await;
         let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
         let session = loop {
             if let Update::Started { session } = turn.next().await.expect("it goes on") {
@@ -402,7 +301,7 @@ fn a_second_writer_of_a_thread_is_told_to_come_again(agent: &RealAgent) {
 }
 
 fn the_older_flags_let_it_commit_and_no_more(agent: &RealAgent) {
-    let stage = block_on(Stage::new(agent, Script::default()).with_workspace());
+    let stage = block_on(stage(agent, Script::default()).with_workspace());
     let hooks = stage.workspace().repository().join("hooks");
     let commands = format!("git commit -q --allow-empty -m narrow; echo x > '{}/post-commit'", hooks.display());
     let server = ModelServer::start(Script::new([shell(&commands), handoff()]));
@@ -417,8 +316,7 @@ fn the_older_flags_let_it_commit_and_no_more(agent: &RealAgent) {
 /// No answer at all is the one hang for which Codex has no limit of its own.
 fn a_model_that_hangs_is_silent_for_too_long_and_another_attempt_lands(agent: &RealAgent) {
     let commit = shell("echo hello > hello.txt && git add hello.txt && git commit -qm hello");
-    let stage =
-        Stage::new(agent, Script::new([Answer::hang(), commit, Answer::say(HANDOFF.replace("\"attempt\":1", "\"attempt\":2"))]));
+    let stage = stage(agent, Script::new([Answer::hang(), commit, Answer::say(HANDOFF.replace("\"attempt\":1", "\"attempt\":2"))]));
     stage.sandbox.publish(&[("ROADMAP.md", "- [ ] **T1** Say hello\n  ```toml\n  allow = [\"hello.txt\"]\n  ```\n")], "roadmap");
     let text =
         "push = \"origin\"\n[agents.codex]\nkind = \"codex\"\n[limits]\nheartbeat = \"200ms\"\nbackoff = \"1ms\"\ngrace = \"2s\"\n";
@@ -434,35 +332,21 @@ fn a_model_that_hangs_is_silent_for_too_long_and_another_attempt_lands(agent: &R
 }
 
 fn four_at_once_land_eight_tasks(agent: &RealAgent) {
-    land(agent, 8, 4);
+    many(agent, 8, 4);
 }
 
 fn sixteen_at_once_share_one_home(agent: &RealAgent) {
-    land(agent, 16, 16);
+    many(agent, 16, 16);
 }
 
 /// A roadmap of so many tasks, by so many at once.
-fn land(agent: &RealAgent, tasks: u32, sessions: u32) {
+fn many(agent: &RealAgent, tasks: u32, sessions: u32) {
     let ids: Vec<_> = (1..=tasks).map(|number| format!("W{number}")).collect();
     let answers = |id: &String| {
         let command = format!("echo {id} > {id}.txt && git add {id}.txt && git commit -qm 'add {id}'");
         [shell(&command), Answer::say(HANDOFF.replace("T1", id))]
     };
     let script = ids.iter().fold(Script::default(), |script, id| script.when(format!("Task {id}."), answers(id)));
-    let stage = Stage::new(agent, script);
-    let item = |id: &String| format!("- [ ] **{id}** Task {id}.\n  ```toml\n  allow = [\"{id}.txt\"]\n  ```\n");
-    stage.sandbox.publish(&[("ROADMAP.md", &ids.iter().map(item).collect::<String>())], "roadmap");
-    let text =
-        format!("push = \"origin\"\nmax_sessions = {sessions}\ndefault_agent = \"codex\"\n[agents.codex]\nkind = \"codex\"\n");
-    let policy = Policy::parse(&text);
-    let name: BackendName = "codex".parse().expect("a name");
-    let builder = Orchestrator::builder().policy(policy.expect("a policy")).backend(name, Arc::new(stage.backend.clone()));
-    let outcome = block_on(run_checked(&stage.sandbox, builder));
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
-    for id in &ids {
-        assert_eq!(&stage.sandbox.remote_file(&format!("{id}.txt")), id);
-        assert_eq!(outcome.task(id).attempts, 1);
-    }
-    assert_eq!(stage.sandbox.processes(), Vec::<i32>::new());
-    assert_eq!(fs::read_dir(stage.sandbox.state().join("attempts")).map_or(0, Iterator::count), 0, "all is cleaned up");
+    let stage = stage(agent, script);
+    block_on(land(&stage.sandbox, &[("codex", Arc::new(stage.backend.clone()))], &ids, sessions));
 }

@@ -321,15 +321,34 @@ async fn what_a_worker_pushes_past_review_is_a_question_and_no_landing() {
     assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
 }
 
-#[tokio::test]
-async fn a_landing_is_known_again_by_its_id_and_its_tree_together() {
-    let sandbox = sandbox(&[]);
-    sandbox.publish(&[("a.txt", "a\n")], "one");
+async fn trusted(sandbox: &Sandbox) -> Trusted {
     let program = Git::find().await.expect("git is there");
     let user = UserRepository::open(program.clone(), &sandbox.repo()).await.expect("opens");
     let destination = user.destination(&Push::Remote("origin".to_owned())).await.expect("is there");
     let (target, dir) = ("main".parse().expect("a name"), sandbox.path().join("trusted.git"));
-    let trusted = Trusted::open(user, program, dir, target, destination, &BTreeMap::new()).await.expect("opens");
+    Trusted::open(user, program, dir, target, destination, &BTreeMap::new()).await.expect("opens")
+}
+
+#[tokio::test]
+async fn refs_of_ours_are_listed_in_their_order_and_forgotten_with_all_beneath() {
+    let sandbox = sandbox(&[]);
+    let trusted = trusted(&sandbox).await;
+    let tip = trusted.fetch_target().await.expect("fetches").to_string();
+    let [one, other]: [AttemptId; 2] = ["A#1", "A#10"].map(|id| id.parse().expect("an id"));
+    for name in [10, 9, 2].map(|turn| Trusted::keep_ref(&one, turn)).into_iter().chain([Trusted::keep_ref(&other, 1)]) {
+        git(trusted.dir(), &["update-ref", &name, &tip]);
+    }
+    let listed = async |attempt: &AttemptId| trusted.refs(&Trusted::keep_refs(attempt)).await.expect("are listed");
+    assert_eq!(listed(&one).await, [2, 9, 10].map(|turn| format!("refs/orchestrator/attempts/A/1/{turn}")));
+    trusted.forget(&Trusted::keep_refs(&one)).await.expect("are forgotten");
+    assert_eq!((listed(&one).await.len(), listed(&other).await.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_landing_is_known_again_by_its_id_and_its_tree_together() {
+    let sandbox = sandbox(&[]);
+    sandbox.publish(&[("a.txt", "a\n")], "one");
+    let trusted = trusted(&sandbox).await;
     let tip = trusted.fetch_target().await.expect("fetches");
     let first = git(&sandbox.repo(), &["rev-parse", "main~1"]).parse().expect("an id");
     let (now, before) = (trusted.tree_of(tip).await.expect("a tree"), trusted.tree_of(first).await.expect("a tree"));

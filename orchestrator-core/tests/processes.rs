@@ -12,7 +12,7 @@ use orchestrator_core::{
     agent::CommandAgent,
     model::TurnOutcome,
     port::{AgentBackend as _, Turn, TurnRequest, Update},
-    process::{Spawn, has_cgroups, kill_marked, marked},
+    process::{Exit, Spawn, has_cgroups, kill_marked, marked},
 };
 
 /// From KILL to the last one gone.
@@ -179,4 +179,51 @@ async fn survivors_of_somebody_else_who_died_are_found_by_their_marker() {
     assert!(kill_marked(&mark, GONE).await > 0);
     assert_eq!(marked(&mark), Vec::<i32>::new());
     assert_eq!(kill_marked(&mark, GONE).await, 0, "there is nobody left to kill");
+}
+
+/// Set in a process that is to be killed while a child of its runs.
+const HOST: &str = "ORCHESTRATOR_TEST_PROCESSES_HOST";
+
+/// The host of the test below; no more than that, where that test has not started it.
+#[test]
+fn a_host_that_is_killed() {
+    let Ok(mark) = std::env::var(HOST) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let spawn = Spawn::new("/bin/sleep", "/").args(["1000"]).marked(mark).dying_with_us("TERM");
+        let mut child = spawn.spawn().expect("starts");
+        println!("started");
+        child.wait().await.expect("can be waited for");
+    });
+}
+
+#[test]
+fn a_child_that_is_tied_to_us_dies_when_we_are_killed_and_not_when_a_thread_ends() {
+    let mark = mark("tied.");
+    let mut host = std::process::Command::new(std::env::current_exe().expect("this is a program"));
+    host.args(["--exact", "a_host_that_is_killed", "--nocapture"]).env(HOST, &mark).stdout(std::process::Stdio::piped());
+    let mut host = host.spawn().expect("starts");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(host.stdout.take().expect("is piped")));
+    assert!(lines.any(|line| line.expect("is text").contains("started")));
+    assert_eq!(marked(&mark).len(), 1);
+    host.kill().expect("can be killed");
+    host.wait().expect("is killed");
+    let until = Instant::now() + GONE;
+    while !marked(&mark).is_empty() && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    assert_eq!(marked(&mark), Vec::<i32>::new(), "nobody had to sweep: it needs util-linux's setpriv");
+
+    // The runtime and the thread in which it was started are gone, and it is not.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let spawn = Spawn::new("/bin/sleep", "/").args(["1000"]).marked(&*mark).dying_with_us("TERM");
+    let handle = runtime.handle().clone();
+    let started = std::thread::spawn(move || {
+        let _within = handle.enter();
+        spawn.spawn().expect("starts")
+    });
+    let mut child = started.join().expect("it has ended");
+    child.killer().interrupt();
+    let exit = runtime.block_on(child.wait()).expect("can be waited for");
+    assert_eq!(exit, Exit::Signal(2), "by what it was sent, and not by TERM");
 }

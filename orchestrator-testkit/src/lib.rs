@@ -13,6 +13,9 @@ pub mod model_server;
 mod play;
 #[cfg(feature = "real")]
 mod real;
+#[cfg(feature = "real")]
+mod real_stage;
+mod recording;
 mod replay;
 mod repository;
 pub mod simulator;
@@ -24,7 +27,10 @@ pub use check::{RunOutcome, replayed, run_checked};
 pub use history::{Edit, Fork, HISTORIES, History};
 pub use play::{Play, Player, Step, arguments, handoff, play_if_asked};
 #[cfg(feature = "real")]
-pub use real::{REQUIRED, RealAgent, RealTest, real_agent_main};
+pub use real::{REQUIRED, RealAgent, RealTest, private_agent_main, real_agent_main};
+#[cfg(feature = "real")]
+pub use real_stage::{RealStage, land};
+pub use recording::{Recording, Told};
 pub use replay::Replay;
 pub use repository::{Sandbox, git, git_binaries};
 pub use turn::{Ran, block_on_within, ran};

@@ -21,6 +21,12 @@ impl Replay {
         Self { steps: vec![(None, Step::HearAll), (None, Step::Say(output.into()))], exit: 0 }
     }
 
+    /// What an agent that goes on listening wrote to its standard output, byte by byte, after it had read one line.
+    #[must_use]
+    pub fn of_answer(output: impl Into<Vec<u8>>) -> Self {
+        Self { steps: vec![(None, Step::Hear), (None, Step::Say(output.into()))], exit: 0 }
+    }
+
     /// A conversation: one JSON object in each line, with `dir`, a time `t` in units of `unit`, and the line that was sent as `line` or
     /// `frame`. A `dir` that begins with `host` or `client` was sent to the agent: there, the replay waits for a line. One that
     /// begins with `cli` (but not `client`) or `agent` was said by it; `exit` holds its exit status as `code`; another is a remark.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use orchestrator_core::{
-    model::{SessionRef, TurnOutcome, Usage},
+    model::{Finding, SessionRef, TurnOutcome, Usage},
     port::{Turn, Update},
 };
 
@@ -14,6 +14,8 @@ pub struct Ran {
     pub session: Option<SessionRef>,
     /// What was said, a line each.
     pub said: String,
+    /// What its reviewers should know.
+    pub findings: Vec<Finding>,
     /// What it has cost, as it said last.
     pub usage: Usage,
     /// How it ended.
@@ -25,13 +27,14 @@ pub struct Ran {
 /// # Panics
 /// When its updates run out before.
 pub async fn ran(mut turn: Box<dyn Turn>) -> Ran {
-    let (mut session, mut said, mut usage) = (None, String::new(), Usage::default());
+    let (mut session, mut said, mut findings, mut usage) = (None, String::new(), Vec::new(), Usage::default());
     loop {
         match turn.next().await.expect("an end comes first") {
             Update::Started { session: begun } => session = Some(begun),
             Update::Activity { text } => said += &format!("{text}\n"),
+            Update::Finding(finding) => findings.push(finding),
             Update::Usage(now) => usage = now,
-            Update::Ended { outcome } => return Ran { session, said, usage, outcome },
+            Update::Ended { outcome } => return Ran { session, said, findings, usage, outcome },
             _ => {}
         }
     }

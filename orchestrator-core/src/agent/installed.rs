@@ -45,3 +45,11 @@ pub async fn told_version<A: AsRef<str>>(
     }
     Err(AgentError::Other(format!("it does not tell its version: {}", told.stderr.end(200))))
 }
+
+/// The variables of these names, from this process's environment.
+///
+/// # Errors
+/// The first name of one that is not there, or is no text.
+pub fn named_variables(names: &[String]) -> Result<BTreeMap<String, String>, String> {
+    names.iter().map(|name| std::env::var(name).map(|value| (name.clone(), value)).map_err(|_| name.clone())).collect()
+}

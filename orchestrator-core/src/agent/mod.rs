@@ -12,13 +12,17 @@
 mod command;
 mod installed;
 mod last_word;
+mod permission;
 mod process;
 mod protocol;
 mod schema;
+mod spent;
 
 pub use command::CommandAgent;
-pub use installed::{is_installed, told_version};
+pub use installed::{is_installed, named_variables, told_version};
 pub use last_word::handoff_in;
+pub use permission::{Bounds, Permission, Permissions};
 pub use process::AgentProcess;
 pub use protocol::{Ended, Protocol, Reply};
 pub use schema::strict_schema;
+pub use spent::Spent;

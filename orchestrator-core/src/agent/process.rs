@@ -58,6 +58,7 @@ pub struct AgentProcess {
     line: usize,
     streams: Option<PathBuf>,
     handoff: PathBuf,
+    asking: Option<Duration>,
 }
 
 impl AgentProcess {
@@ -67,7 +68,7 @@ impl AgentProcess {
     pub fn new(program: impl Into<OsString>, request: &TurnRequest) -> Self {
         let spawn = Spawn::new(program, &request.workspace).envs(&request.environment).envs(request.variables());
         let spawn = spawn.marked(&request.mark).input(Input::Piped);
-        Self { spawn, line: LINE, streams: request.streams.clone(), handoff: request.handoff.clone() }
+        Self { spawn, line: LINE, streams: request.streams.clone(), handoff: request.handoff.clone(), asking: None }
     }
 
     /// Adds arguments.
@@ -88,6 +89,20 @@ impl AgentProcess {
     #[must_use]
     pub fn line_limit(mut self, bytes: usize) -> Self {
         self.line = bytes;
+        self
+    }
+
+    /// Calls [`Protocol::silent`] whenever the program has written no line for so long; never where nothing is set.
+    #[must_use]
+    pub fn asking_after(mut self, silence: Duration) -> Self {
+        self.asking = Some(silence);
+        self
+    }
+
+    /// Ends the program with this signal when this process dies, where that can be had: see [`Spawn::dying_with_us`].
+    #[must_use]
+    pub fn dying_with_us(mut self, signal: &'static str) -> Self {
+        self.spawn = self.spawn.dying_with_us(signal);
         self
     }
 
@@ -112,6 +127,7 @@ impl AgentProcess {
             streams: self.streams,
             handoff: self.handoff,
             line: self.line,
+            asking: self.asking,
         };
         let pump = tokio::spawn(pump.run(child));
         Ok(Box::new(ProcessTurn { queue, control, pump }))
@@ -182,11 +198,19 @@ impl TurnControl for Control {
         }
         self.stopping.store(true, Ordering::Release);
         let until = Instant::now() + grace;
-        let (answer, heard) = oneshot::channel();
-        let asked = async { self.commands.send(Order::Interrupt(answer)).await.is_ok() && heard.await.unwrap_or(false) };
-        let politely = async { asked.await && over.wait_for(|over| *over).await.is_ok() };
-        if !grace.is_zero() && tokio::time::timeout(grace / 2, politely).await == Ok(true) {
-            return;
+        let mut politely = async || {
+            let (answer, heard) = oneshot::channel();
+            let asked = self.commands.send(Order::Interrupt(answer)).await.is_ok() && heard.await.unwrap_or(false);
+            asked && over.wait_for(|over| *over).await.is_ok()
+        };
+        let times = if grace.is_zero() { 0 } else { 2 };
+        for _ in 0..times {
+            match tokio::time::timeout(grace / 4, politely()).await {
+                Ok(true) => return,
+                // It cannot be asked.
+                Ok(false) => break,
+                Err(_) => {}
+            }
         }
         self.killer.stop(until.saturating_duration_since(Instant::now())).await;
     }
@@ -201,6 +225,7 @@ struct Pump {
     streams: Option<PathBuf>,
     handoff: PathBuf,
     line: usize,
+    asking: Option<Duration>,
 }
 
 /// The program's ends of the pipes; `None` for one that has ended.
@@ -209,6 +234,13 @@ struct Pipes {
     stdout: Option<LineReader<Recording<ChildStdout>>>,
     stderr: Option<Recording<ChildStderr>>,
     passed: Vec<Arc<AtomicU64>>,
+}
+
+impl Pipes {
+    /// How many bytes the program has written.
+    fn passed(&self) -> u64 {
+        self.passed.iter().map(|passed| passed.load(Ordering::Relaxed)).sum()
+    }
 }
 
 /// What is under way between the program and whoever reads the turn.
@@ -220,6 +252,8 @@ struct Talk {
     by_itself: bool,
     /// When the program is ended, or its pipes are given up.
     deadline: Option<Instant>,
+    /// When it is asked whether it lives, if it says nothing before.
+    silent_at: Option<Instant>,
 }
 
 enum Happened {
@@ -232,6 +266,7 @@ enum Happened {
     Complained(usize),
     Exited(std::io::Result<Exit>),
     Late,
+    Silent,
     Tick,
 }
 
@@ -252,6 +287,10 @@ impl Pump {
         }
     }
 
+    fn silent_at(&self) -> Option<Instant> {
+        self.asking.map(|asking| Instant::now() + asking)
+    }
+
     fn pipes(&self, child: &mut Child) -> std::io::Result<Pipes> {
         let directory = self.streams.as_deref();
         let stdout = child.stdout().map(|stdout| Recording::new(stdout, directory, "stdout")).transpose()?;
@@ -263,8 +302,14 @@ impl Pump {
 
     /// Until the program has ended and everything in its pipes was read and delivered.
     async fn converse(&mut self, child: &mut Child, mut pipes: Pipes) -> (VecDeque<Update>, TurnOutcome) {
-        let mut talk =
-            Talk { reply: Reply::new(), complaints: Captured::new(0, COMPLAINT), exit: None, by_itself: false, deadline: None };
+        let mut talk = Talk {
+            reply: Reply::new(),
+            complaints: Captured::new(0, COMPLAINT),
+            exit: None,
+            by_itself: false,
+            deadline: None,
+            silent_at: self.silent_at(),
+        };
         let (mut ticks, mut passed, mut buffer) = (tokio::time::interval(ALIVE), 0, vec![0; 8192]);
         self.protocol.begin(&mut talk.reply);
         while !(talk.exit.is_some() && pipes.stdout.is_none() && pipes.stderr.is_none()) {
@@ -275,7 +320,16 @@ impl Pump {
                 Happened::Written(bytes) => drop(talk.reply.written.drain(..bytes)),
                 Happened::WriteFailed => pipes.stdin = None,
                 Happened::Delivered => drop(talk.reply.updates.pop_front()),
-                Happened::Line(Some(line)) => self.protocol.line(&line, &mut talk.reply),
+                Happened::Line(Some(line)) => {
+                    // Whether a line is a sign of life, its reader says.
+                    passed = pipes.passed();
+                    talk.silent_at = self.silent_at();
+                    self.protocol.line(&line, &mut talk.reply);
+                }
+                Happened::Silent => {
+                    talk.silent_at = self.silent_at();
+                    self.protocol.silent(&mut talk.reply);
+                }
                 Happened::Line(None) => pipes.stdout = None,
                 Happened::Complained(0) => pipes.stderr = None,
                 Happened::Complained(read) => talk.complaints.push(&buffer[..read]),
@@ -294,7 +348,7 @@ impl Pump {
                 // Nobody writes any more, but one who was not found holds a pipe open.
                 Happened::Late => (pipes.stdout, pipes.stderr) = (None, None),
                 Happened::Tick => {
-                    let now = pipes.passed.iter().map(|passed| passed.load(Ordering::Relaxed)).sum();
+                    let now = pipes.passed();
                     if std::mem::replace(&mut passed, now) != now && talk.reply.updates.is_empty() {
                         talk.reply.alive();
                     }
@@ -335,6 +389,8 @@ impl Pump {
         buffer: &mut [u8],
     ) -> Happened {
         let (said, deadline) = (talk.reply.updates.front(), talk.deadline.filter(|_| talk.reply.updates.is_empty()));
+        // Whoever is over, or has a reader that keeps it waiting, is not asked.
+        let silent_at = talk.silent_at.filter(|_| talk.exit.is_none() && talk.reply.finished.is_none() && said.is_none());
         let Pipes { stdin, stdout, stderr, .. } = pipes;
         tokio::select! {
             biased;
@@ -352,7 +408,8 @@ impl Pump {
                 written.map_or(Happened::WriteFailed, Happened::Written)
             }
             exit = child.wait(), if talk.exit.is_none() => Happened::Exited(exit),
-            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Happened::Late,
+            () = reached(deadline) => Happened::Late,
+            () = reached(silent_at) => Happened::Silent,
             _ = ticks.tick() => Happened::Tick,
         }
     }
@@ -391,6 +448,14 @@ impl Pump {
         if let Ok(mut file) = File::create_new(&self.handoff) {
             drop(file.write_all(content));
         }
+    }
+}
+
+/// Never, where there is no time to be reached.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

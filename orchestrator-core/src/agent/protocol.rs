@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, fmt::Debug};
 
 use crate::{
-    model::{SessionRef, TurnOutcome, Usage, clean},
+    model::{Finding, SessionRef, TurnOutcome, Usage, clean},
     port::{AgentError, TurnInput, Update},
     process::{Exit, Line},
 };
@@ -38,8 +38,14 @@ pub trait Protocol: Debug + Send + 'static {
         Err(AgentError::Unsupported("be spoken to while it works"))
     }
 
-    /// It is to stop. What is said here is given half of the time that it has to end by itself; where nothing is, as by default,
-    /// it is sent TERM at once.
+    /// It has written no line for as long as [`AgentProcess::asking_after`](super::AgentProcess::asking_after) says, and again for as long: where
+    /// the agent can be asked whether it lives, this is when.
+    fn silent(&mut self, reply: &mut Reply) {
+        let _ = reply;
+    }
+
+    /// It is to stop. What is said here is given half of the time that it has to end by itself, and in the middle of that it is called
+    /// a second time, for what is more urgent; where nothing is said, as by default, it is sent TERM at once.
     fn interrupt(&mut self, reply: &mut Reply) {
         let _ = reply;
     }
@@ -99,11 +105,14 @@ impl Reply {
 
     /// Says what the agent said or did: a line for people. Control characters are taken out, and it is cut at 4 KiB.
     pub fn activity(&mut self, text: &str) {
-        let mut end = text.len().min(ACTIVITY);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.updates.push_back(Update::Activity { text: clean(&text[..end]) });
+        self.updates.push_back(Update::Activity { text: cut(text) });
+    }
+
+    /// Says what the reviewers of the work should know, such as a call of a tool that was refused. Its message is cleaned and cut as
+    /// [`activity`](Self::activity) is.
+    pub fn finding(&mut self, mut finding: Finding) {
+        finding.message = cut(&finding.message);
+        self.updates.push_back(Update::Finding(finding));
     }
 
     /// Says that a tool is in flight: silence is no stall until it has ended.
@@ -181,3 +190,7 @@ impl Reply {
 
 /// The longest line for people, in bytes.
 const ACTIVITY: usize = 4096;
+
+fn cut(text: &str) -> String {
+    clean(&text[..text.floor_char_boundary(ACTIVITY)])
+}

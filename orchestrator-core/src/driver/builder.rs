@@ -310,8 +310,8 @@ fn add_command_agents(policy: &Policy, backends: &mut BTreeMap<BackendName, Arc<
             }
             AgentSpec::Acp { .. } => "acp",
             AgentSpec::Codex(_) => "codex",
-            AgentSpec::Claude {} => "claude",
-            AgentSpec::Cursor {} => "cursor",
+            AgentSpec::Claude(_) => "claude",
+            AgentSpec::Cursor(_) => "cursor",
         };
         let why =
             format!("no backend of kind `{kind}` was given to this program: use kind = \"command\", or give one with `backend`");

@@ -168,6 +168,10 @@ impl World {
                     watched.tools.remove(&id);
                 }),
                 Update::Usage(usage) => watch.touch(|watched| watched.usage = usage),
+                Update::Finding(finding) => {
+                    watch.touch(|_| {});
+                    drop(events.send(EventKind::Noticed { effect: job.effect, finding }).await);
+                }
                 Update::NeedsInput { question } => {
                     // Nobody answers in the middle of a turn: the turn is ended, and the question becomes a hold.
                     outcome = Some(TurnOutcome::NeedsInput { question });

@@ -117,6 +117,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 rescued: None,
                 advice: waiting.advice.take(),
                 repaired: false,
+                noticed: Vec::new(),
                 grants: std::mem::take(&mut waiting.grants),
                 approvals: approvals.into_iter().collect(),
                 waivers: Vec::new(),
@@ -136,6 +137,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             };
             working.pulse = *pulse;
         }
+        Record::Noticed { attempt, finding } => active_mut(state, attempt)?.attempt.noticed.push(finding.clone()),
         Record::HeadSeen { attempt, head } => active_mut(state, attempt)?.attempt.head = Some(*head),
         Record::TurnEnded { attempt, outcome, usage, took } => {
             let active = active_mut(state, attempt)?;

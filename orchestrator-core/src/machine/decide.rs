@@ -11,6 +11,9 @@ use crate::model::{
     AttemptId, Checkout, Effect, EffectId, EndReason, Event, EventKind, HoldReason, Policy, Reading, Record, Timestamp,
 };
 
+/// So much is kept of what was noticed in one attempt.
+const MOST_NOTICED: usize = 100;
+
 /// An event that cannot have happened: a bug in whoever told it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -88,6 +91,11 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
         EventKind::SessionSeen { effect, session } => cx.running(effect, |active| {
             let known = active.attempt.session.as_ref() == Some(&session);
             (!known).then(|| Record::SessionSeen { attempt: active.attempt.id.clone(), session }).into_iter().collect()
+        }),
+        EventKind::Noticed { effect, finding } => cx.running(effect, |active| {
+            let noticed = &active.attempt.noticed;
+            let new = noticed.len() < MOST_NOTICED && !noticed.contains(&finding);
+            new.then(|| Record::Noticed { attempt: active.attempt.id.clone(), finding }).into_iter().collect()
         }),
         EventKind::TurnSeen { effect, seen } => cx.running(effect, |active| cx.turn_seen(active, effect, &seen)),
         EventKind::Nudged { effect, heard } => cx.nudged(effect, heard),

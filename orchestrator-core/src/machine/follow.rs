@@ -25,9 +25,12 @@ impl Context<'_> {
         let attempt = active.attempt.id.clone();
         match result {
             // A clean commit is work, whatever its session said at the end (law 3).
-            Collected::Work(submission) => match self.handoff_to_repair(entry, active, outcome, &submission) {
+            Collected::Work(mut submission) => match self.handoff_to_repair(entry, active, outcome, &submission) {
                 Some(why) => vec![Record::RepairAsked { attempt, why }],
-                None => vec![Record::Submitted { attempt, submission }],
+                None => {
+                    submission.findings.extend(active.attempt.noticed.iter().cloned());
+                    vec![Record::Submitted { attempt, submission }]
+                }
             },
             Collected::Unusable { reason } => self.try_again(entry, active, &reason),
             Collected::Nothing { blocked, dirty, rescued } => {

@@ -233,6 +233,8 @@ pub struct Attempt {
     pub advice: Option<String>,
     /// Whether it was asked for a missing handoff: that is done once.
     pub repaired: bool,
+    /// What was noticed while its turns ran.
+    pub noticed: Vec<Finding>,
     /// What a person allowed.
     pub grants: BTreeSet<Grant>,
     /// The same in words, for the acceptance record.

@@ -9,9 +9,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Ask, AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, EffectId, EndReason, GateReport,
-    GateSpec, Hold, HoldId, KeptArtifact, Landing, LandingOutcome, MergeFailure, PackageName, Predecessor, Pulse, Review, RunId,
-    RunMode, SessionRef, Span, StopReason, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, TurnSight, Usage, Verdict,
+    Answer, Ask, AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, EffectId, EndReason, Finding,
+    GateReport, GateSpec, Hold, HoldId, KeptArtifact, Landing, LandingOutcome, MergeFailure, PackageName, Predecessor, Pulse,
+    Review, RunId, RunMode, SessionRef, Span, StopReason, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, TurnSight,
+    Usage, Verdict,
 };
 
 /// Something that happened, and when.
@@ -66,6 +67,13 @@ pub enum EventKind {
         effect: EffectId,
         /// The session.
         session: SessionRef,
+    },
+    /// Something about a running turn that its reviewers should know, such as a refused call of a tool.
+    Noticed {
+        /// The [`Effect::RunTurn`] that runs.
+        effect: EffectId,
+        /// What.
+        finding: Finding,
     },
     /// A heartbeat looked at a running turn.
     TurnSeen {
@@ -463,6 +471,13 @@ pub enum Record {
         attempt: AttemptId,
         /// How it looks now.
         pulse: Pulse,
+    },
+    /// Something was noticed in a running turn that its reviewers should know: it is among the findings of what the attempt submits.
+    Noticed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What.
+        finding: Finding,
     },
     /// The attempt's head moved.
     HeadSeen {

@@ -20,7 +20,7 @@ mod review;
 mod text;
 mod turn;
 
-pub use agents::{AgentSpec, CodexSandbox, CodexSpec};
+pub use agents::{AgentSpec, ClaudePermissions, ClaudeSpec, CodexSandbox, CodexSpec, CursorSpec};
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
 pub use event::{Collected, Effect, Event, EventKind, Opened, Reading, Record, Roadmap, Withdrawal, WorkspaceFate};
 pub use evidence::{Evidence, GateOutcome, GateReport, Label, Observation};

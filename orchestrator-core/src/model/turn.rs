@@ -111,6 +111,16 @@ impl Usage {
         self.input_tokens.saturating_add(self.output_tokens)
     }
 
+    /// This without that; never less than nothing.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_sub(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_sub(other.output_tokens),
+            usd: (self.usd - other.usd).max(0.0),
+        }
+    }
+
     /// This and that together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use super::ErrorClass;
-use crate::model::{AttemptId, SessionRef, TurnOutcome, Usage};
+use crate::model::{AttemptId, Finding, SessionRef, TurnOutcome, Usage};
 
 /// A kind of agent: starts turns, and knows what it can do.
 ///
@@ -362,6 +362,8 @@ pub enum Update {
         /// Its question.
         question: String,
     },
+    /// Something that the reviewers of the work should know, such as a call of a tool that was refused.
+    Finding(Finding),
     /// The turn is over.
     Ended {
         /// How.

@@ -18,7 +18,7 @@ use rustix::{
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::{
-    cgroup,
+    cgroup, death,
     sweep::{MARK_VARIABLE, Target, kill_until_none, kill_until_none_blocking, members, signal_all, signal_leader, start_time},
 };
 
@@ -34,6 +34,7 @@ pub struct Spawn {
     pub(super) environment: BTreeMap<OsString, OsString>,
     pub(super) mark: Option<String>,
     pub(super) input: Input,
+    pub(super) dies_by: Option<&'static str>,
 }
 
 /// What the program reads.
@@ -56,7 +57,15 @@ impl Spawn {
     /// This program, in this directory, with an empty environment.
     pub fn new(program: impl Into<OsString>, directory: impl Into<PathBuf>) -> Self {
         let (program, directory) = (program.into(), directory.into());
-        Self { program, arguments: Vec::new(), directory, environment: BTreeMap::new(), mark: None, input: Input::Closed }
+        Self {
+            program,
+            arguments: Vec::new(),
+            directory,
+            environment: BTreeMap::new(),
+            mark: None,
+            input: Input::Closed,
+            dies_by: None,
+        }
     }
 
     /// Adds arguments.
@@ -89,22 +98,43 @@ impl Spawn {
         self
     }
 
-    /// The program itself, or the shell that joins its group and becomes it.
+    /// Sends the program this signal, such as `INT`, when this process dies, however that comes; what becomes of its relatives is its own
+    /// affair. Needs Linux and util-linux's `setpriv`; where that is not to be had, the program lives on until it is swept at the next
+    /// start.
+    #[must_use]
+    pub fn dying_with_us(mut self, signal: &'static str) -> Self {
+        self.dies_by = Some(signal);
+        self
+    }
+
+    /// The program itself, or what becomes it: the shell that joins its group, the tool that ties it to this process.
     fn command(&self) -> io::Result<Command> {
         let mark = self.mark.as_deref().filter(|_| cgroup::has_cgroups());
-        let path = self.environment.get(OsStr::new("PATH"));
-        // What the shell would say of it, nobody could tell from what the program says.
-        let group = match mark {
-            Some(mark) => can_run(&self.program, &self.directory, path.map(OsString::as_os_str)).map(|()| cgroup::make(mark))?,
-            None => None,
+        let tie = self.dies_by.zip(death::setpriv());
+        if mark.is_some() || tie.is_some() {
+            // What those would say of it, nobody could tell from what the program says.
+            let path = self.environment.get(OsStr::new("PATH"));
+            can_run(&self.program, &self.directory, path.map(OsString::as_os_str))?;
+        }
+        let mut line: Vec<OsString> = Vec::new();
+        if let Some(group) = mark.and_then(cgroup::make) {
+            line.extend(["/bin/sh", "-c", cgroup::JOIN].map(OsString::from));
+            line.push(group.into());
+        }
+        if let Some((signal, setpriv)) = tie {
+            line.extend(
+                [setpriv.as_os_str(), OsStr::new("--pdeathsig"), OsStr::new(signal), OsStr::new("--")].map(OsStr::to_owned),
+            );
+        }
+        let mut command = match line.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
         };
-        let Some(group) = group else {
-            let mut command = Command::new(&self.program);
-            command.args(&self.arguments);
-            return Ok(command);
-        };
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", cgroup::JOIN]).arg(group).arg(&self.program).args(&self.arguments);
+        command.args(&self.arguments);
         Ok(command)
     }
 
@@ -119,7 +149,7 @@ impl Spawn {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut wrap = CommandWrap::from(command);
         wrap.wrap(ProcessSession);
-        let inner = wrap.spawn()?;
+        let inner = if self.dies_by.is_some() { death::on_lasting_thread(move || wrap.spawn())? } else { wrap.spawn()? };
         let pid =
             inner.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(|| io::Error::other("the child has no process id"))?;
         let leader = start_time(pid).map(|start| (pid, start));

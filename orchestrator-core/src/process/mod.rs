@@ -21,6 +21,7 @@
 mod capture;
 mod cgroup;
 mod child;
+mod death;
 mod hide;
 mod lines;
 mod recording;

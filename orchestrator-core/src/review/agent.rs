@@ -161,7 +161,8 @@ impl AgentReviewer {
                 }
                 Ok(Some(Update::Ended { outcome: ended })) => outcome = Some(ended),
                 Ok(Some(Update::Started { .. } | Update::Activity { .. } | Update::Alive)) => {}
-                Ok(Some(Update::ToolBegan { .. } | Update::ToolEnded { .. })) => {}
+                // What it was refused says nothing of the work that it looks at.
+                Ok(Some(Update::ToolBegan { .. } | Update::ToolEnded { .. } | Update::Finding(_))) => {}
             }
         }
         outcome.ok_or_else(|| AgentError::Other("its turn ended without an end".to_owned()))

@@ -55,6 +55,8 @@ pub struct AttemptStory {
     pub revisions: u32,
     /// What it was sent back or rejected for last.
     pub findings: Vec<Finding>,
+    /// What was noticed while it worked and while its work was taken in, such as a call of a tool that was refused.
+    pub noticed: Vec<Finding>,
     /// What reviewers said last.
     pub reviews: Vec<Review>,
     /// What gates said, of all its candidates.
@@ -227,6 +229,7 @@ impl Fold {
                     head: None,
                     revisions: 0,
                     findings: Vec::new(),
+                    noticed: Vec::new(),
                     reviews: Vec::new(),
                     gates: Vec::new(),
                     kept: Vec::new(),
@@ -255,9 +258,15 @@ impl Fold {
                     story.kept.extend(files.iter().cloned());
                 }
             }
+            Record::Noticed { attempt, finding } => {
+                if let Some(story) = self.attempt(attempt) {
+                    story.noticed.push(finding.clone());
+                }
+            }
             Record::Submitted { attempt, submission } => {
                 if let Some(story) = self.attempt(attempt) {
                     story.head = Some(submission.head);
+                    story.noticed.clone_from(&submission.findings);
                 }
             }
             Record::Reviewed { attempt, reviews } => {

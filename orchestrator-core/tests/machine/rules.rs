@@ -195,6 +195,29 @@ fn money_and_tokens_are_counted_while_they_are_spent_and_when_they_were() {
 }
 
 #[test]
+fn what_is_noticed_while_a_turn_runs_is_among_the_findings_of_what_it_submits_once_and_bounded() {
+    let mut world = World::with_tasks(policy(""), vec![task("A", "")]);
+    assert!(world.step());
+    let turn = world.open_effects()[0].0;
+    let noticed = |number: u32| Finding::new(Severity::Warning, "tool/refused", format!("call {number}"));
+    for number in (0..150).flat_map(|number| [number, number]) {
+        world.tell(EventKind::Noticed { effect: turn, finding: noticed(number) });
+    }
+    world.tell(EventKind::TurnEnded { effect: turn, outcome: TurnOutcome::Completed, usage: Usage::default() });
+    world.tick();
+    let work = Collected::Work(submission(commit(50)));
+    world.answer(&Effect::Collect { attempt: "A#1".parse().expect("an id"), turn: 1 }, |effect| collected(effect, work));
+    let submitted = world.ledger.iter().find_map(|record| match record {
+        Record::Submitted { submission, .. } => Some(submission.findings.clone()),
+        _ => None,
+    });
+    assert_eq!(submitted, Some((0..100).map(noticed).collect::<Vec<_>>()));
+    // One that comes too late is told to nobody.
+    world.tell(EventKind::Noticed { effect: turn, finding: noticed(7) });
+    assert!(matches!(world.ledger.last(), Some(Record::Stale { .. })));
+}
+
+#[test]
 fn pauses_are_spread_over_all_of_their_time() {
     let names: Vec<_> = (0..8).map(|number| format!("T{number}")).collect();
     let tasks = names.iter().map(|id| task(id, &format!("allow = [\"{id}\"]"))).collect();

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use orchestrator_core::{
     machine::{IllegalEvent, decide},
     model::{
-        Answer, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind, GateReport, GateSpec, HandoffReport, HoldId,
-        HoldOption, LandingOutcome, MergeFailure, Opened, Reading, RunId, RunMode, SessionRef, Span, Submission, Timestamp,
-        TurnOutcome, TurnSight, Usage, WorkspaceFate,
+        Answer, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind, Finding, GateReport, GateSpec, HandoffReport,
+        HoldId, HoldOption, LandingOutcome, MergeFailure, Opened, Reading, RunId, RunMode, SessionRef, Severity, Span, Submission,
+        Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
     },
 };
 
@@ -150,6 +150,7 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
         ("prepared", EventKind::Prepared { effect, failure: None }),
         ("prepared, failed", EventKind::Prepared { effect, failure: Some("disk full".into()) }),
         ("session seen", EventKind::SessionSeen { effect, session: SessionRef("s".into()) }),
+        ("noticed", EventKind::Noticed { effect, finding: Finding::new(Severity::Warning, "tool/refused", "x") }),
         ("turn seen", EventKind::TurnSeen { effect, seen: sight(Timestamp(world.now), Some(commit(77)), None) }),
         ("turn seen, stalled", EventKind::TurnSeen { effect, seen: sight(Timestamp(0), None, None) }),
         ("turn seen, gone", EventKind::TurnSeen { effect, seen: sight(Timestamp(0), None, Some(false)) }),
@@ -248,6 +249,7 @@ fn kind_index(kind: &EventKind) -> usize {
         EventKind::RemoteAway { .. } => 21,
         EventKind::TipChecked { .. } => 22,
         EventKind::Nudged { .. } => 23,
+        EventKind::Noticed { .. } => 24,
     }
 }
 
@@ -294,7 +296,7 @@ fn the_whole_table() {
         }
         text.push('\n');
     }
-    assert_eq!(kinds.len(), 24, "every kind of event is in the table");
+    assert_eq!(kinds.len(), 25, "every kind of event is in the table");
     insta::assert_snapshot!(text);
 }
 
@@ -303,7 +305,7 @@ fn an_effect_is_closed_by_its_own_kind_of_event_only() {
     let closers: [(&str, &[usize]); 13] = [
         ("ReadRoadmap", &[1]),
         ("Prepare", &[8]),
-        ("RunTurn", &[9, 10, 11]),
+        ("RunTurn", &[9, 10, 11, 24]),
         ("Nudge", &[23]),
         ("StopTurn", &[12]),
         ("Collect", &[13]),

@@ -170,6 +170,9 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
     }
     let reviews: Vec<_> = reviews.iter().map(|(said, names)| format!("{said} by {}", names.join(", "))).collect();
     fact("reviews", format!("of commit {}: {}", landing.head.short(), reviews.join("; ")));
+    for finding in attempt.noticed.iter().take(MANY) {
+        fact("noticed", finding.to_string());
+    }
     for artifact in &acceptance.artifacts {
         fact("artifact", format!("{}, {} bytes, sha256:{}", artifact.name, artifact.size, artifact.hash));
     }
@@ -258,6 +261,7 @@ fn remains(attempt: &AttemptStory, view: Option<&TaskView>) -> Vec<String> {
         Opinion::Unavailable { reason } => Some(format!("{} could not look: {reason}", review.reviewer)),
         Opinion::Looked { .. } => None,
     });
+    let noticed = attempt.noticed.iter().map(|finding| format!("noticed: {finding}"));
     let work = view.and_then(|view| view.kept.get(&attempt.id.number));
     let work = work.map(|place| format!("its work is kept: {place}"));
     let streams = attempt
@@ -265,7 +269,7 @@ fn remains(attempt: &AttemptStory, view: Option<&TaskView>) -> Vec<String> {
         .iter()
         .filter(|kept| kept.size > 0)
         .map(|kept| format!("{}: {} bytes, sha256:{}", kept.name, kept.size, kept.hash));
-    found.chain(silent).chain(work).chain(streams).take(MANY).collect()
+    found.chain(silent).chain(noticed).chain(work).chain(streams).take(MANY).collect()
 }
 
 fn attempts(report: &Report) -> impl Iterator<Item = (&TaskStory, &AttemptStory)> {
