@@ -12,7 +12,9 @@ use std::{
 };
 
 use backend_acp::AcpBackend;
+use backend_claude::ClaudeBackend;
 use backend_codex::CodexBackend;
+use backend_cursor::CursorBackend;
 use clap::{Args, Parser, Subcommand};
 use orchestrator_core::{
     driver::{
@@ -22,8 +24,8 @@ use orchestrator_core::{
     git::{Git, UserRepository},
     machine::{State, replay},
     model::{
-        AgentSpec, Answer, BackendName, BranchName, CodexSpec, HoldId, HoldOption, Policy, Record, RepoPath, RunMode, TaskId,
-        Timestamp,
+        AgentSpec, Answer, BackendName, BranchName, ClaudeSpec, CodexSpec, CursorSpec, HoldId, HoldOption, Policy, Record,
+        RepoPath, RunMode, TaskId, Timestamp,
     },
     port::{AgentBackend, Ledger as _, LedgerEntry, Sequence},
     process::hide_environment,
@@ -300,8 +302,14 @@ fn read_policy(run: &Run) -> Result<Policy, Failure> {
     }
     if let Some(agent) = &run.agent {
         // One word is enough for an agent that needs no settings.
-        if agent.as_str() == "codex" && !policy.agents.contains_key(agent) {
-            policy.agents.insert(agent.clone(), AgentSpec::Codex(CodexSpec::default()));
+        let known = match agent.as_str() {
+            "codex" => Some(AgentSpec::Codex(CodexSpec::default())),
+            "claude" => Some(AgentSpec::Claude(ClaudeSpec::default())),
+            "cursor" => Some(AgentSpec::Cursor(CursorSpec::default())),
+            _ => None,
+        };
+        if let Some(spec) = known {
+            policy.agents.entry(agent.clone()).or_insert(spec);
         }
         policy.default_agent = Some(agent.clone());
     }
@@ -315,6 +323,7 @@ fn read_policy(run: &Run) -> Result<Policy, Failure> {
 /// Gives the policy's agents that have a backend of their own; the loop makes those that are commands.
 fn with_backends(builder: OrchestratorBuilder, policy: &Policy) -> Result<OrchestratorBuilder, Failure> {
     policy.agents.iter().try_fold(builder, |builder, (name, spec)| {
+        let missing = |variable| input(format!("agents.{name}.env: `{variable}` is not set"));
         let backend: Arc<dyn AgentBackend> = match spec {
             AgentSpec::Acp { run, mode } => {
                 let empty = || input(format!("agents.{name}.run: it names no program"));
@@ -322,10 +331,9 @@ fn with_backends(builder: OrchestratorBuilder, policy: &Policy) -> Result<Orches
                 let backend = AcpBackend::new(name.as_str(), program).args(arguments);
                 Arc::new(mode.iter().fold(backend, AcpBackend::mode))
             }
-            AgentSpec::Codex(spec) => {
-                let missing = |variable| input(format!("agents.{name}.env: `{variable}` is not set"));
-                Arc::new(CodexBackend::from_spec(spec).map_err(missing)?)
-            }
+            AgentSpec::Codex(spec) => Arc::new(CodexBackend::from_spec(spec).map_err(missing)?),
+            AgentSpec::Claude(spec) => Arc::new(ClaudeBackend::from_spec(spec).map_err(missing)?),
+            AgentSpec::Cursor(spec) => Arc::new(CursorBackend::from_spec(spec).map_err(missing)?),
             _ => return Ok(builder),
         };
         Ok(builder.backend(name.clone(), backend))

@@ -114,14 +114,10 @@ fn an_agent_that_speaks_the_agent_client_protocol_is_a_word_in_the_policy() {
     assert!(text(&output.stderr).contains("agents.mine.run: it names no program"), "{}", text(&output.stderr));
 }
 
-#[test]
-fn codexs_settings_are_the_policys() {
-    let says = |event: &str| format!("echo '{event}'");
-    let [begins, ends] = [r#"{"type":"thread.started","thread_id":"t"}"#, r#"{"type":"turn.completed","usage":{}}"#].map(says);
-    let (sandbox, arguments) = sandbox(&format!(
-        "[ \"$1\" != --version ] || {{ echo codex-cli 0.169.0; exit; }}; cat > /dev/null; {begins}; {WORK}; {ends}"
-    ));
-    let program = sandbox.path().join("codex");
+/// An agent of this kind, played by a script; `more` is what the policy says of it besides.
+fn settings_are_the_policys(kind: &str, version: &str, script: &str, more: &str, mend: &str) {
+    let (sandbox, arguments) = sandbox(&format!("[ \"$1\" != --version ] || {{ echo {version}; exit; }}; {script}"));
+    let program = sandbox.path().join(kind);
     let script = format!("#!/bin/sh\nexec {} \"$@\"\n", arguments.last().expect("the worker"));
     std::fs::write(&program, script).expect("writes");
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("can be run");
@@ -129,18 +125,61 @@ fn codexs_settings_are_the_policys() {
     let rest = &arguments[..arguments.len() - 2];
     let content = std::fs::read_to_string(&policy).expect("is there");
     let supervised = |program: &Path, more: &str| {
-        let entry = format!("[agents.codex]\nkind = \"codex\"\nsandbox = \"off\"\nprogram = {program:?}\n{more}");
+        let entry = format!("[agents.{kind}]\nkind = \"{kind}\"\nprogram = {program:?}\n{more}");
         std::fs::write(&policy, format!("{content}{entry}")).expect("writes");
-        let output = run(&sandbox, rest, &["--agent", "codex"]);
+        let output = run(&sandbox, rest, &["--agent", kind]);
         (output.status.code(), text(&output.stderr))
     };
-    let (code, said) = supervised(Path::new("/nowhere/codex"), "");
-    assert!(code == Some(2) && said.contains("was not found: npm install --global @openai/codex"), "{said}");
+    let (code, said) = supervised(&Path::new("/nowhere").join(kind), "");
+    assert!(code == Some(2) && said.contains(&format!("was not found: {mend}")), "{said}");
     let (code, said) = supervised(&program, "env = [\"NO_SUCH_VARIABLE\"]\n");
-    assert!(code == Some(2) && said.contains("agents.codex.env: `NO_SUCH_VARIABLE` is not set"), "{said}");
-    let (code, said) = supervised(&program, "model = \"gpt-5.5\"\n");
+    assert!(code == Some(2) && said.contains(&format!("agents.{kind}.env: `NO_SUCH_VARIABLE` is not set")), "{said}");
+    let (code, said) = supervised(&program, "modle = \"x\"\n");
+    assert!(code == Some(2) && said.contains("modle"), "{said}");
+    let (code, said) = supervised(&program, more);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(sandbox.remote_file("B.txt"), "B");
+}
+
+#[test]
+fn codexs_settings_are_the_policys() {
+    let says = |event: &str| format!("echo '{event}'");
+    let [begins, ends] = [r#"{"type":"thread.started","thread_id":"t"}"#, r#"{"type":"turn.completed","usage":{}}"#].map(says);
+    let script = format!("cat > /dev/null; {begins}; {WORK}; {ends}");
+    let more = "sandbox = \"off\"\nmodel = \"gpt-5.5\"\n";
+    settings_are_the_policys("codex", "codex-cli 0.169.0", &script, more, "npm install --global @openai/codex");
+}
+
+#[test]
+fn claudes_settings_are_the_policys() {
+    let says = |event: &str| format!("echo '{event}'");
+    let [begins, ends] = [
+        r#"{"type":"system","subtype":"init","session_id":"s","tools":["Bash","StructuredOutput"]}"#,
+        r#"{"type":"result","subtype":"success","is_error":false,"structured_output":{}}"#,
+    ]
+    .map(says);
+    // What the policy says has become arguments.
+    let looks =
+        "case \"$*\" in *--permission-prompt-tool=stdio*--model=some*--max-turns=7*--max-budget-usd=2.5*) ;; *) exit 9 ;; esac";
+    let script = format!("{looks}; read -r asked; {begins}; {WORK}; {ends}; cat > /dev/null");
+    let more =
+        "model = \"some\"\nmax_turns = 7\nmax_usd = 2.5\npermissions = \"contract\"\nsettings = { sandbox = { enabled = true } }\n";
+    settings_are_the_policys("claude", "2.1.330", &script, more, "npm install -g @anthropic-ai/claude-code");
+}
+
+#[test]
+fn cursors_settings_are_the_policys() {
+    let says = |event: &str| format!("echo '{event}'");
+    let [begins, ends] = [
+        r#"{"type":"user","session_id":"s","message":{"role":"user","content":[]}}"#,
+        r#"{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}"#,
+    ]
+    .map(says);
+    // One that is asked for its status says nothing of a login, and then it is warned of.
+    let looks = "case \"$*\" in status) echo Not logged in; exit ;; *--sandbox\\ enabled\\ --model\\ some) ;; *) exit 9 ;; esac";
+    let script = format!("{looks}; cat > /dev/null; {begins}; {WORK}; {ends}; sleep 1000");
+    let more = "model = \"some\"\nsandbox = true\n";
+    settings_are_the_policys("cursor", "2026.09.18-9a7762b", &script, more, "install Cursor's agent");
 }
 
 #[test]

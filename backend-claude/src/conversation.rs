@@ -1,0 +1,362 @@
+//! One turn: what `claude -p` says in its duplex mode, and what it is told.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use orchestrator_core::{
+    agent::{Bounds, Ended, Permission, Permissions, Protocol, Reply, Spent, handoff_in},
+    model::{Finding, SessionRef, Severity, Timestamp, TurnOutcome, Usage},
+    port::{AgentError, TurnInput, TurnRequest},
+    process::Line,
+};
+use serde_json::{Value, json};
+
+use crate::outcome::Failure;
+
+/// The tool by which it answers by the schema.
+const ANSWER: &str = "StructuredOutput";
+/// So many questions whether it lives are left without an answer by one that does not.
+const UNANSWERED: u32 = 10;
+/// What it is told when it has ended its turn without an answer by the schema.
+const REPAIR: &str = "You have ended without calling the StructuredOutput tool, so what you have done is not handed over. Do nothing else \
+                      now: call StructuredOutput, with what is true of your work.";
+
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    prompt: String,
+    resume: Option<SessionRef>,
+    /// Whether an answer by a schema is asked for.
+    schema: bool,
+    tools: BTreeSet<String>,
+    permissions: Option<Permissions>,
+    bounds: Bounds,
+    session: String,
+    in_flight: BTreeSet<String>,
+    /// Calls whose refusal was told.
+    refused: BTreeSet<String>,
+    /// What we asked, to tell the questions apart.
+    asked: u32,
+    unanswered: u32,
+    repaired: bool,
+    /// It was interrupted to be reminded, and will say that it was.
+    nudged: bool,
+    stopping: bool,
+    /// In its own words, what is wrong with the service.
+    error: String,
+    /// When a limit is reset, once the service has said that it is reached.
+    limited_until: Option<Timestamp>,
+    /// How the turn has gone, if nothing more comes.
+    so_far: Option<TurnOutcome>,
+    spent: Spent,
+    /// What the session had cost before, and whether the program counts that in.
+    before: Option<(Usage, bool)>,
+}
+
+impl Conversation {
+    pub(crate) fn new(request: &TurnRequest, tools: BTreeSet<String>, permissions: Option<Permissions>, spent: Spent) -> Self {
+        Self {
+            prompt: request.prompt.clone(),
+            resume: request.resume.clone(),
+            schema: request.schema.is_some(),
+            tools,
+            permissions,
+            bounds: Bounds::of(request),
+            session: String::new(),
+            in_flight: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            asked: 0,
+            unanswered: 0,
+            repaired: false,
+            nudged: false,
+            stopping: false,
+            error: String::new(),
+            limited_until: None,
+            so_far: None,
+            spent,
+            before: None,
+        }
+    }
+
+    fn say(text: &str, reply: &mut Reply) {
+        let message = json!({ "role": "user", "content": [{ "type": "text", "text": text }] });
+        reply.write_json(&json!({ "type": "user", "session_id": "", "message": message, "parent_tool_use_id": null }));
+    }
+
+    fn ask(&mut self, what: &str, reply: &mut Reply) {
+        self.asked += 1;
+        let id = format!("orchestrator-{}", self.asked);
+        reply.write_json(&json!({ "type": "control_request", "request_id": id, "request": { "subtype": what } }));
+    }
+
+    /// A turn within the program begins: said once more for each message that it is sent.
+    fn began(&mut self, event: &Value, reply: &mut Reply) {
+        let session = event["session_id"].as_str().unwrap_or_default();
+        if self.session == session {
+            return reply.alive();
+        }
+        session.clone_into(&mut self.session);
+        let tools: BTreeSet<_> = event["tools"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        // What is not what was asked for is not worked with: ended at once, before it costs anything.
+        let wrong = if self.resume.as_ref().is_some_and(|resume| resume.0 != session) {
+            Some(TurnOutcome::SessionLost)
+        } else if self.schema && !tools.contains(ANSWER) {
+            Some(TurnOutcome::Drifted { detail: "it took the schema of the handoff for none".to_owned() })
+        } else {
+            None
+        };
+        if let Some(outcome) = wrong {
+            reply.interrupt();
+            return reply.finish(outcome);
+        }
+        reply.started(session);
+        let more: Vec<_> = tools.into_iter().filter(|tool| *tool != ANSWER && !self.tools.contains(*tool)).collect();
+        if !more.is_empty() {
+            let message = format!("Claude Code gave its model tools that it was not to have: {}", more.join(", "));
+            reply.finding(Finding::new(Severity::Warning, "tool/unlisted", message));
+        }
+    }
+
+    /// A message of the model: one block of it in each event.
+    fn said(&mut self, event: &Value, reply: &mut Reply) {
+        // Of one that was got over, nothing is said any more.
+        event["error"].as_str().unwrap_or_default().clone_into(&mut self.error);
+        for block in event["message"]["content"].as_array().into_iter().flatten() {
+            match (block["type"].as_str(), block["text"].as_str(), block["id"].as_str()) {
+                (Some("text"), Some(text), _) => reply.activity(text),
+                (Some("tool_use"), _, Some(id)) if self.in_flight.insert(id.to_owned()) => {
+                    let title = title(block["name"].as_str().unwrap_or_default(), &block["input"]);
+                    reply.tool_began(id, title.chars().take(200).collect::<String>());
+                }
+                _ => reply.alive(),
+            }
+        }
+    }
+
+    /// What tools have said to the model.
+    fn tools_ended(&mut self, event: &Value, reply: &mut Reply) {
+        reply.alive();
+        for block in event["message"]["content"].as_array().into_iter().flatten() {
+            if let Some(id) = block["tool_use_id"].as_str().filter(|id| self.in_flight.remove(*id)) {
+                reply.tool_ended(id);
+            }
+        }
+    }
+
+    /// It asks something of us, and waits.
+    fn requested(&mut self, event: &Value, reply: &mut Reply) {
+        let (id, request) = (&event["request_id"], &event["request"]);
+        let answer = |answer: Value| json!({ "type": "control_response", "response": answer });
+        if request["subtype"] != "can_use_tool" {
+            let error = format!("unknown: {}", request["subtype"]);
+            return reply.write_json(&answer(json!({ "subtype": "error", "request_id": id, "error": error })));
+        }
+        let (tool, input) = (request["tool_name"].as_str().unwrap_or_default(), &request["input"]);
+        let (title, writes) = (title(tool, input), writes(tool, input));
+        let asked = Permission::new(tool, &title, &self.bounds, request).running(input["command"].as_str()).writing(&writes);
+        // Without permissions of ours, nobody is to be asked.
+        let permissions = self.permissions.clone().unwrap_or_else(|| Permissions::decide(|_| Err("it is not allowed".to_owned())));
+        let decision = match permissions.judge(&asked) {
+            Ok(()) => json!({ "behavior": "allow", "updatedInput": input }),
+            Err((why, finding)) => {
+                self.refused.extend(request["tool_use_id"].as_str().map(str::to_owned));
+                reply.activity(&format!("not allowed: {title}"));
+                reply.finding(finding);
+                json!({ "behavior": "deny", "message": why })
+            }
+        };
+        reply.write_json(&answer(json!({ "subtype": "success", "request_id": id, "response": decision })));
+    }
+
+    /// What it was sent is done, one way or another; there may be more than one of these.
+    fn result(&mut self, event: &Value, reply: &mut Reply) {
+        self.usage(event, reply);
+        for id in std::mem::take(&mut self.in_flight) {
+            reply.tool_ended(id);
+        }
+        for denial in event["permission_denials"].as_array().into_iter().flatten() {
+            let id = denial["tool_use_id"].as_str().unwrap_or_default();
+            if self.refused.insert(id.to_owned()) {
+                let (tool, input) = (denial["tool_name"].as_str().unwrap_or_default(), &denial["tool_input"]);
+                reply.finding(self.bounds.refusal(&title(tool, input), "Claude Code's own rules", &writes(tool, input)));
+            }
+        }
+        let text = event["result"].as_str().unwrap_or_default();
+        if aborted(event) && std::mem::take(&mut self.nudged) && !self.stopping {
+            return;
+        }
+        let outcome = if self.stopping {
+            // What it was told before waits to be done next.
+            reply.interrupt();
+            TurnOutcome::Stopped
+        } else if event["subtype"] == "error_max_structured_output_retries" {
+            // Its work is what it is, and only the handoff is missing.
+            reply.activity("it failed to answer by the schema, again and again");
+            TurnOutcome::Completed
+        } else if event["subtype"] != "success" || event["is_error"].as_bool().unwrap_or(true) {
+            self.failed(event, text)
+        } else {
+            match (&event["structured_output"], self.schema) {
+                (answer @ Value::Object(_), true) => reply.handoff(answer.to_string()),
+                (_, true) if !self.repaired => {
+                    (self.repaired, self.so_far) = (true, Some(TurnOutcome::Completed));
+                    return Self::say(REPAIR, reply);
+                }
+                _ => {
+                    if let Some(handoff) = handoff_in(text) {
+                        reply.handoff(handoff);
+                    }
+                }
+            }
+            TurnOutcome::Completed
+        };
+        reply.finish(outcome);
+    }
+
+    /// What the turn has cost. Of a session that is gone on with, 2.1.197 counts what this process has spent, and 2.1.330 all; what the last
+    /// message alone has cost tells which.
+    fn usage(&mut self, event: &Value, reply: &mut Reply) {
+        let (all, last) = (counted(event), last(event));
+        let session = SessionRef(self.session.clone());
+        let (earlier, counted_in) = *self.before.get_or_insert_with(|| {
+            let earlier = self.spent.by(&session);
+            let carried = all.minus(last);
+            let counted_in = last.tokens() > 0 && carried.tokens() > 0;
+            (if counted_in { Usage { usd: earlier.usd, ..carried } } else { earlier }, counted_in)
+        });
+        let (turn, whole) = if counted_in { (all.minus(earlier), all) } else { (all, earlier.plus(all)) };
+        reply.usage(turn);
+        self.spent.keep(session, whole);
+    }
+
+    fn failed(&self, event: &Value, text: &str) -> TurnOutcome {
+        let errors = event["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let aborted = if aborted(event) { "it was interrupted, and not by us" } else { "" };
+        let words = [aborted, text].into_iter().chain(errors).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        let failure = Failure {
+            status: event["api_error_status"].as_u64(),
+            kind: &self.error,
+            refusal: event["stop_reason"] == "refusal",
+            limited_until: self.limited_until,
+            words: &words,
+        };
+        failure.outcome()
+    }
+}
+
+impl Protocol for Conversation {
+    fn begin(&mut self, reply: &mut Reply) {
+        Self::say(&self.prompt, reply);
+    }
+
+    fn line(&mut self, line: &Line, reply: &mut Reply) {
+        self.unanswered = 0;
+        let Ok(event) = serde_json::from_slice::<Value>(&line.bytes) else { return reply.alive() };
+        match (event["type"].as_str().unwrap_or_default(), event["subtype"].as_str()) {
+            ("system", Some("init")) => self.began(&event, reply),
+            ("system", Some("api_retry")) => {
+                let (error, status) = (event["error"].as_str().unwrap_or_default(), &event["error_status"]);
+                reply.activity(&format!("the service fails and is asked again: {error} ({status})"));
+            }
+            ("assistant", _) => self.said(&event, reply),
+            ("user", _) => self.tools_ended(&event, reply),
+            ("result", _) => self.result(&event, reply),
+            ("control_request", _) => self.requested(&event, reply),
+            // That it lives says nothing of a model that is silent.
+            ("control_response", _) if self.in_flight.is_empty() => {}
+            ("rate_limit_event", _) => {
+                let limit = &event["rate_limit_info"];
+                let reset = limit["resetsAt"].as_u64().map(|seconds| Timestamp(seconds.saturating_mul(1000)));
+                self.limited_until = reset.filter(|_| limit["status"] == "rejected");
+                reply.alive();
+            }
+            _ => reply.alive(),
+        }
+    }
+
+    fn input(&mut self, input: &TurnInput, reply: &mut Reply) -> Result<(), AgentError> {
+        match input {
+            TurnInput::Nudge(text) => {
+                // A model that hangs hears nothing: it is asked anew, with the reminder. A tool is waited for.
+                if self.in_flight.is_empty() {
+                    self.nudged = true;
+                    self.ask("interrupt", reply);
+                }
+                Self::say(text, reply);
+            }
+            TurnInput::Answer(text) | TurnInput::Repair(text) => Self::say(text, reply),
+            _ => return Err(AgentError::Unsupported("take this kind of input")),
+        }
+        Ok(())
+    }
+
+    fn silent(&mut self, reply: &mut Reply) {
+        self.unanswered += 1;
+        if self.unanswered > UNANSWERED {
+            let detail = format!("it has not said whether it lives, though it was asked {UNANSWERED} times");
+            return reply.finish(TurnOutcome::Crashed { detail });
+        }
+        self.ask("get_binary_version", reply);
+    }
+
+    fn interrupt(&mut self, reply: &mut Reply) {
+        if self.stopping {
+            reply.close();
+            return reply.interrupt();
+        }
+        self.stopping = true;
+        self.ask("interrupt", reply);
+    }
+
+    fn end(&mut self, ended: &Ended) -> TurnOutcome {
+        if let Some(outcome) = self.so_far.take() {
+            return outcome;
+        }
+        let detail = format!("it ended without a result: {}", ended.detail());
+        let failure =
+            Failure { status: None, kind: "", refusal: false, limited_until: self.limited_until, words: &ended.complaint };
+        match failure.outcome() {
+            TurnOutcome::Crashed { .. } => TurnOutcome::Crashed { detail },
+            known => known,
+        }
+    }
+}
+
+/// Whether it was interrupted. Its own words for that are a diagnosis for its makers.
+fn aborted(event: &Value) -> bool {
+    event["terminal_reason"].as_str().is_some_and(|reason| reason.starts_with("aborted"))
+}
+
+/// What a person is shown of a call.
+fn title(tool: &str, input: &Value) -> String {
+    match (input["command"].as_str(), file(input)) {
+        (Some(command), _) => command.to_owned(),
+        (None, Some(path)) => format!("{tool} {path}"),
+        (None, None) => tool.to_owned(),
+    }
+}
+
+fn file(input: &Value) -> Option<&str> {
+    input["file_path"].as_str().or_else(|| input["notebook_path"].as_str())
+}
+
+/// What a tool for files would write. What a command writes, its words do not tell.
+fn writes(tool: &str, input: &Value) -> Vec<PathBuf> {
+    file(input).filter(|_| !matches!(tool, "Read" | "Glob" | "Grep")).map(PathBuf::from).into_iter().collect()
+}
+
+/// What the program has counted, over all models; cached tokens count as read.
+fn counted(event: &Value) -> Usage {
+    let models = event["modelUsage"].as_object().into_iter().flatten().map(|(_, used)| used);
+    let sum = models.map(|used| of(used, ["inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens"], "outputTokens"));
+    Usage { usd: event["total_cost_usd"].as_f64().unwrap_or(0.0), ..sum.fold(Usage::default(), Usage::plus) }
+}
+
+/// What the last message has cost, in tokens; nothing where a budget was used up.
+fn last(event: &Value) -> Usage {
+    of(&event["usage"], ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"], "output_tokens")
+}
+
+fn of(used: &Value, read: [&str; 3], written: &str) -> Usage {
+    let number = |key: &str| used[key].as_u64().unwrap_or(0);
+    let input_tokens = read.map(number).into_iter().fold(0, u64::saturating_add);
+    Usage { input_tokens, output_tokens: number(written), usd: 0.0 }
+}
