@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, Permissions, Spent, is_installed, named_variables, strict_schema, told_version},
+    agent::{AgentProcess, Permissions, Protocol, Spent, is_installed, named_variables, strict_schema, told_version},
     model::{ClaudePermissions, ClaudeSpec},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
 };
@@ -198,6 +198,14 @@ impl ClaudeBackend {
         self
     }
 
+    /// What reads the events of one turn and answers them, for who runs the program by other means, such as in a container;
+    /// [`start`](AgentBackend::start) runs it here.
+    #[must_use]
+    pub fn protocol(&self, request: &TurnRequest) -> impl Protocol + use<> {
+        let tools = self.tools_of(request).into_iter().map(str::to_owned).collect();
+        Conversation::new(request, tools, self.permissions.clone(), self.spent.clone())
+    }
+
     /// The tools of a turn: one that only reads has those that look.
     fn tools_of(&self, request: &TurnRequest) -> Vec<&str> {
         let tools = self.tools.iter().map(String::as_str);
@@ -288,8 +296,7 @@ impl AgentBackend for ClaudeBackend {
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
-        let tools = self.tools_of(&request).into_iter().map(str::to_owned).collect();
-        let conversation = Conversation::new(&request, tools, self.permissions.clone(), self.spent.clone());
+        let conversation = self.protocol(&request);
         let process = AgentProcess::new(&self.program, &request).args(self.arguments(&request)).envs(&self.environment);
         // INT is what it ends its commands at; on TERM, some versions leave them.
         process.asking_after(self.asking).dying_with_us("INT").start(conversation)

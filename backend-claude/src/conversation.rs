@@ -3,11 +3,16 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use orchestrator_core::{
-    agent::{Bounds, Ended, Permission, Permissions, Protocol, Reply, Spent, handoff_in},
+    agent::{
+        Bounds, Ended, Permission, Permissions, Protocol, Reply, Spent, handoff_in,
+        lenient::{Flag, List, Number, Real, Text, read},
+    },
+    lenient,
     model::{Finding, SessionRef, Severity, Timestamp, TurnOutcome, Usage},
     port::{AgentError, TurnInput, TurnRequest},
     process::Line,
 };
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::outcome::Failure;
@@ -19,6 +24,116 @@ const UNANSWERED: u32 = 10;
 /// What it is told when it has ended its turn without an answer by the schema.
 const REPAIR: &str = "You have ended without calling the StructuredOutput tool, so what you have done is not handed over. Do nothing else \
                       now: call StructuredOutput, with what is true of your work.";
+
+lenient! {
+    /// Any event, as far as it is read.
+    struct Event<'a> {
+        kind: Text<'a> = "type",
+        subtype: Text<'a> = "subtype",
+        session: Text<'a> = "session_id",
+        tools: List<Text<'a>> = "tools",
+        error: Text<'a> = "error",
+        error_status: Number = "error_status",
+        message: Message<'a> = "message",
+        limit: Limit<'a> = "rate_limit_info",
+        request_id: Value = "request_id",
+        request: Value = "request",
+        is_error: Flag = "is_error",
+        api_error_status: Number = "api_error_status",
+        stop_reason: Text<'a> = "stop_reason",
+        terminal_reason: Text<'a> = "terminal_reason",
+        result: Text<'a> = "result",
+        errors: List<Text<'a>> = "errors",
+        structured_output: Value = "structured_output",
+        denials: List<Denial<'a>> = "permission_denials",
+        usage: Tokens = "usage",
+        models: List<ModelTokens> = "modelUsage",
+        usd: Real = "total_cost_usd",
+    }
+}
+
+lenient! {
+    struct Limit<'a> {
+        status: Text<'a> = "status",
+        resets_at: Number = "resetsAt",
+    }
+}
+
+lenient! {
+    /// A call of a tool that was not allowed.
+    struct Denial<'a> {
+        tool: Text<'a> = "tool_name",
+        id: Text<'a> = "tool_use_id",
+        input: Input<'a> = "tool_input",
+    }
+}
+
+lenient! {
+    /// What one message has cost.
+    struct Tokens {
+        input: Number = "input_tokens",
+        cache_read: Number = "cache_read_input_tokens",
+        cache_written: Number = "cache_creation_input_tokens",
+        output: Number = "output_tokens",
+    }
+}
+
+lenient! {
+    /// What one model has cost in all.
+    struct ModelTokens {
+        input: Number = "inputTokens",
+        cache_read: Number = "cacheReadInputTokens",
+        cache_written: Number = "cacheCreationInputTokens",
+        output: Number = "outputTokens",
+    }
+}
+
+lenient! {
+    struct Message<'a> {
+        content: List<Block<'a>> = "content",
+    }
+}
+
+lenient! {
+    /// What the model says, calls, or is told by a tool.
+    struct Block<'a> {
+        kind: Text<'a> = "type",
+        text: Text<'a> = "text",
+        id: Text<'a> = "id",
+        name: Text<'a> = "name",
+        input: Input<'a> = "input",
+        tool_use_id: Text<'a> = "tool_use_id",
+    }
+}
+
+lenient! {
+    /// Of what a tool is called with, what tells a person what it does.
+    struct Input<'a> {
+        command: Text<'a> = "command",
+        file_path: Text<'a> = "file_path",
+        notebook_path: Text<'a> = "notebook_path",
+    }
+}
+
+impl Input<'_> {
+    fn file(&self) -> Option<&str> {
+        self.file_path.some().or(self.notebook_path.some())
+    }
+
+    /// What a person is shown of a call.
+    fn title(&self, tool: &str) -> String {
+        match (self.command.some(), self.file()) {
+            (Some(command), _) => command.to_owned(),
+            (None, Some(path)) => format!("{tool} {path}"),
+            (None, None) => tool.to_owned(),
+        }
+    }
+
+    /// What a tool for files would write. What a command writes, its words do not tell.
+    fn writes(&self, tool: &str) -> Vec<PathBuf> {
+        self.file().filter(|_| !matches!(tool, "Read" | "Glob" | "Grep")).map(PathBuf::from).into_iter().collect()
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Conversation {
@@ -88,17 +203,17 @@ impl Conversation {
     }
 
     /// A turn within the program begins: said once more for each message that it is sent.
-    fn began(&mut self, event: &Value, reply: &mut Reply) {
-        let session = event["session_id"].as_str().unwrap_or_default();
+    fn began(&mut self, event: &Event<'_>, reply: &mut Reply) {
+        let session = &*event.session;
         if self.session == session {
             return reply.alive();
         }
         session.clone_into(&mut self.session);
-        let tools: BTreeSet<_> = event["tools"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let tools = &event.tools.0;
         // What is not what was asked for is not worked with: ended at once, before it costs anything.
         let wrong = if self.resume.as_ref().is_some_and(|resume| resume.0 != session) {
             Some(TurnOutcome::SessionLost)
-        } else if self.schema && !tools.contains(ANSWER) {
+        } else if self.schema && !tools.iter().any(|tool| **tool == *ANSWER) {
             Some(TurnOutcome::Drifted { detail: "it took the schema of the handoff for none".to_owned() })
         } else {
             None
@@ -108,7 +223,9 @@ impl Conversation {
             return reply.finish(outcome);
         }
         reply.started(session);
-        let more: Vec<_> = tools.into_iter().filter(|tool| *tool != ANSWER && !self.tools.contains(*tool)).collect();
+        let more = tools.iter().map(|tool| &**tool).filter(|tool| *tool != ANSWER && !self.tools.contains(*tool));
+        let mut more: Vec<_> = more.collect();
+        more.sort_unstable();
         if !more.is_empty() {
             let message = format!("Claude Code gave its model tools that it was not to have: {}", more.join(", "));
             reply.finding(Finding::new(Severity::Warning, "tool/unlisted", message));
@@ -116,15 +233,14 @@ impl Conversation {
     }
 
     /// A message of the model: one block of it in each event.
-    fn said(&mut self, event: &Value, reply: &mut Reply) {
+    fn said(&mut self, event: &Event<'_>, reply: &mut Reply) {
         // Of one that was got over, nothing is said any more.
-        event["error"].as_str().unwrap_or_default().clone_into(&mut self.error);
-        for block in event["message"]["content"].as_array().into_iter().flatten() {
-            match (block["type"].as_str(), block["text"].as_str(), block["id"].as_str()) {
-                (Some("text"), Some(text), _) => reply.activity(text),
-                (Some("tool_use"), _, Some(id)) if self.in_flight.insert(id.to_owned()) => {
-                    let title = title(block["name"].as_str().unwrap_or_default(), &block["input"]);
-                    reply.tool_began(id, title.chars().take(200).collect::<String>());
+        (*event.error).clone_into(&mut self.error);
+        for block in &event.message.content.0 {
+            match &*block.kind {
+                "text" if !block.text.is_empty() => reply.activity(&block.text),
+                "tool_use" if self.in_flight.insert(block.id.to_string()) => {
+                    reply.tool_began(&*block.id, &block.input.title(&block.name));
                 }
                 _ => reply.alive(),
             }
@@ -132,30 +248,31 @@ impl Conversation {
     }
 
     /// What tools have said to the model.
-    fn tools_ended(&mut self, event: &Value, reply: &mut Reply) {
+    fn tools_ended(&mut self, event: &Event<'_>, reply: &mut Reply) {
         reply.alive();
-        for block in event["message"]["content"].as_array().into_iter().flatten() {
-            if let Some(id) = block["tool_use_id"].as_str().filter(|id| self.in_flight.remove(*id)) {
-                reply.tool_ended(id);
+        for block in &event.message.content.0 {
+            if self.in_flight.remove(&*block.tool_use_id) {
+                reply.tool_ended(&*block.tool_use_id);
             }
         }
     }
 
     /// It asks something of us, and waits.
-    fn requested(&mut self, event: &Value, reply: &mut Reply) {
-        let (id, request) = (&event["request_id"], &event["request"]);
+    fn requested(&mut self, event: &Event<'_>, reply: &mut Reply) {
+        let (id, request) = (&event.request_id, &event.request);
         let answer = |answer: Value| json!({ "type": "control_response", "response": answer });
         if request["subtype"] != "can_use_tool" {
             let error = format!("unknown: {}", request["subtype"]);
             return reply.write_json(&answer(json!({ "subtype": "error", "request_id": id, "error": error })));
         }
-        let (tool, input) = (request["tool_name"].as_str().unwrap_or_default(), &request["input"]);
-        let (title, writes) = (title(tool, input), writes(tool, input));
-        let asked = Permission::new(tool, &title, &self.bounds, request).running(input["command"].as_str()).writing(&writes);
+        let (tool, given) = (request["tool_name"].as_str().unwrap_or_default(), &request["input"]);
+        let input = Input::deserialize(given).unwrap_or_default();
+        let (title, writes) = (input.title(tool), input.writes(tool));
+        let asked = Permission::new(tool, &title, &self.bounds, request).running(input.command.some()).writing(&writes);
         // Without permissions of ours, nobody is to be asked.
         let permissions = self.permissions.clone().unwrap_or_else(|| Permissions::decide(|_| Err("it is not allowed".to_owned())));
         let decision = match permissions.judge(&asked) {
-            Ok(()) => json!({ "behavior": "allow", "updatedInput": input }),
+            Ok(()) => json!({ "behavior": "allow", "updatedInput": given }),
             Err((why, finding)) => {
                 self.refused.extend(request["tool_use_id"].as_str().map(str::to_owned));
                 reply.activity(&format!("not allowed: {title}"));
@@ -167,41 +284,38 @@ impl Conversation {
     }
 
     /// What it was sent is done, one way or another; there may be more than one of these.
-    fn result(&mut self, event: &Value, reply: &mut Reply) {
-        self.usage(event, reply);
+    fn result(&mut self, event: Event<'_>, reply: &mut Reply) {
+        self.usage(&event, reply);
         for id in std::mem::take(&mut self.in_flight) {
             reply.tool_ended(id);
         }
-        for denial in event["permission_denials"].as_array().into_iter().flatten() {
-            let id = denial["tool_use_id"].as_str().unwrap_or_default();
-            if self.refused.insert(id.to_owned()) {
-                let (tool, input) = (denial["tool_name"].as_str().unwrap_or_default(), &denial["tool_input"]);
-                reply.finding(self.bounds.refusal(&title(tool, input), "Claude Code's own rules", &writes(tool, input)));
+        for Denial { tool, id, input } in &event.denials.0 {
+            if self.refused.insert(id.to_string()) {
+                reply.finding(self.bounds.refusal(&input.title(tool), "Claude Code's own rules", &input.writes(tool)));
             }
         }
-        let text = event["result"].as_str().unwrap_or_default();
-        if aborted(event) && std::mem::take(&mut self.nudged) && !self.stopping {
+        if event.aborted() && std::mem::take(&mut self.nudged) && !self.stopping {
             return;
         }
         let outcome = if self.stopping {
             // What it was told before waits to be done next.
             reply.interrupt();
             TurnOutcome::Stopped
-        } else if event["subtype"] == "error_max_structured_output_retries" {
+        } else if *event.subtype == *"error_max_structured_output_retries" {
             // Its work is what it is, and only the handoff is missing.
             reply.activity("it failed to answer by the schema, again and again");
             TurnOutcome::Completed
-        } else if event["subtype"] != "success" || event["is_error"].as_bool().unwrap_or(true) {
-            self.failed(event, text)
+        } else if *event.subtype != *"success" || event.is_error.0.unwrap_or(true) {
+            self.failed(&event)
         } else {
-            match (&event["structured_output"], self.schema) {
+            match (event.structured_output, self.schema) {
                 (answer @ Value::Object(_), true) => reply.handoff(answer.to_string()),
                 (_, true) if !self.repaired => {
                     (self.repaired, self.so_far) = (true, Some(TurnOutcome::Completed));
                     return Self::say(REPAIR, reply);
                 }
                 _ => {
-                    if let Some(handoff) = handoff_in(text) {
+                    if let Some(handoff) = handoff_in(&event.result) {
                         reply.handoff(handoff);
                     }
                 }
@@ -213,8 +327,8 @@ impl Conversation {
 
     /// What the turn has cost. Of a session that is gone on with, 2.1.197 counts what this process has spent, and 2.1.330 all; what the last
     /// message alone has cost tells which.
-    fn usage(&mut self, event: &Value, reply: &mut Reply) {
-        let (all, last) = (counted(event), last(event));
+    fn usage(&mut self, event: &Event<'_>, reply: &mut Reply) {
+        let (all, last) = (event.counted(), event.usage.sum());
         let session = SessionRef(self.session.clone());
         let (earlier, counted_in) = *self.before.get_or_insert_with(|| {
             let earlier = self.spent.by(&session);
@@ -227,19 +341,48 @@ impl Conversation {
         self.spent.keep(session, whole);
     }
 
-    fn failed(&self, event: &Value, text: &str) -> TurnOutcome {
-        let errors = event["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let aborted = if aborted(event) { "it was interrupted, and not by us" } else { "" };
-        let words = [aborted, text].into_iter().chain(errors).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+    fn failed(&self, event: &Event<'_>) -> TurnOutcome {
+        let aborted = if event.aborted() { "it was interrupted, and not by us" } else { "" };
+        let words = [aborted, &*event.result].into_iter().chain(event.errors.0.iter().map(|error| &**error));
+        let words = words.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
         let failure = Failure {
-            status: event["api_error_status"].as_u64(),
+            status: event.api_error_status.0,
             kind: &self.error,
-            refusal: event["stop_reason"] == "refusal",
+            refusal: *event.stop_reason == *"refusal",
             limited_until: self.limited_until,
             words: &words,
         };
         failure.outcome()
     }
+}
+
+impl Event<'_> {
+    /// Whether it was interrupted. Its own words for that are a diagnosis for its makers.
+    fn aborted(&self) -> bool {
+        self.terminal_reason.starts_with("aborted")
+    }
+
+    /// What the program has counted, over all models.
+    fn counted(&self) -> Usage {
+        let sum =
+            self.models.0.iter().map(|ModelTokens { input, cache_read, cache_written, output }| {
+                sum([*input, *cache_read, *cache_written], *output)
+            });
+        Usage { usd: self.usd.0.unwrap_or(0.0), ..sum.fold(Usage::default(), Usage::plus) }
+    }
+}
+
+impl Tokens {
+    /// Nothing where a budget was used up.
+    fn sum(&self) -> Usage {
+        sum([self.input, self.cache_read, self.cache_written], self.output)
+    }
+}
+
+/// Cached tokens count as read.
+fn sum(read: [Number; 3], written: Number) -> Usage {
+    let input_tokens = read.into_iter().map(|tokens| tokens.0.unwrap_or(0)).fold(0, u64::saturating_add);
+    Usage { input_tokens, output_tokens: written.0.unwrap_or(0), usd: 0.0 }
 }
 
 impl Protocol for Conversation {
@@ -249,23 +392,22 @@ impl Protocol for Conversation {
 
     fn line(&mut self, line: &Line, reply: &mut Reply) {
         self.unanswered = 0;
-        let Ok(event) = serde_json::from_slice::<Value>(&line.bytes) else { return reply.alive() };
-        match (event["type"].as_str().unwrap_or_default(), event["subtype"].as_str()) {
-            ("system", Some("init")) => self.began(&event, reply),
-            ("system", Some("api_retry")) => {
-                let (error, status) = (event["error"].as_str().unwrap_or_default(), &event["error_status"]);
-                reply.activity(&format!("the service fails and is asked again: {error} ({status})"));
-            }
+        let Some(event) = read::<Event<'_>>(&line.bytes) else { return reply.alive() };
+        match (&*event.kind, &*event.subtype) {
             ("assistant", _) => self.said(&event, reply),
             ("user", _) => self.tools_ended(&event, reply),
-            ("result", _) => self.result(&event, reply),
+            ("system", "init") => self.began(&event, reply),
+            ("system", "api_retry") => {
+                let status = event.error_status.0.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+                reply.activity(&format!("the service fails and is asked again: {} ({status})", &*event.error));
+            }
+            ("result", _) => self.result(event, reply),
             ("control_request", _) => self.requested(&event, reply),
             // That it lives says nothing of a model that is silent.
             ("control_response", _) if self.in_flight.is_empty() => {}
             ("rate_limit_event", _) => {
-                let limit = &event["rate_limit_info"];
-                let reset = limit["resetsAt"].as_u64().map(|seconds| Timestamp(seconds.saturating_mul(1000)));
-                self.limited_until = reset.filter(|_| limit["status"] == "rejected");
+                let reset = event.limit.resets_at.0.map(|seconds| Timestamp(seconds.saturating_mul(1000)));
+                self.limited_until = reset.filter(|_| *event.limit.status == *"rejected");
                 reply.alive();
             }
             _ => reply.alive(),
@@ -318,45 +460,4 @@ impl Protocol for Conversation {
             known => known,
         }
     }
-}
-
-/// Whether it was interrupted. Its own words for that are a diagnosis for its makers.
-fn aborted(event: &Value) -> bool {
-    event["terminal_reason"].as_str().is_some_and(|reason| reason.starts_with("aborted"))
-}
-
-/// What a person is shown of a call.
-fn title(tool: &str, input: &Value) -> String {
-    match (input["command"].as_str(), file(input)) {
-        (Some(command), _) => command.to_owned(),
-        (None, Some(path)) => format!("{tool} {path}"),
-        (None, None) => tool.to_owned(),
-    }
-}
-
-fn file(input: &Value) -> Option<&str> {
-    input["file_path"].as_str().or_else(|| input["notebook_path"].as_str())
-}
-
-/// What a tool for files would write. What a command writes, its words do not tell.
-fn writes(tool: &str, input: &Value) -> Vec<PathBuf> {
-    file(input).filter(|_| !matches!(tool, "Read" | "Glob" | "Grep")).map(PathBuf::from).into_iter().collect()
-}
-
-/// What the program has counted, over all models; cached tokens count as read.
-fn counted(event: &Value) -> Usage {
-    let models = event["modelUsage"].as_object().into_iter().flatten().map(|(_, used)| used);
-    let sum = models.map(|used| of(used, ["inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens"], "outputTokens"));
-    Usage { usd: event["total_cost_usd"].as_f64().unwrap_or(0.0), ..sum.fold(Usage::default(), Usage::plus) }
-}
-
-/// What the last message has cost, in tokens; nothing where a budget was used up.
-fn last(event: &Value) -> Usage {
-    of(&event["usage"], ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"], "output_tokens")
-}
-
-fn of(used: &Value, read: [&str; 3], written: &str) -> Usage {
-    let number = |key: &str| used[key].as_u64().unwrap_or(0);
-    let input_tokens = read.map(number).into_iter().fold(0, u64::saturating_add);
-    Usage { input_tokens, output_tokens: number(written), usd: 0.0 }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, Spent, named_variables, strict_schema, told_version},
+    agent::{AgentProcess, Protocol, Spent, named_variables, strict_schema, told_version},
     model::{CodexSandbox, CodexSpec},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
     process::MARK_VARIABLE,
@@ -163,6 +163,13 @@ impl CodexBackend {
         self
     }
 
+    /// What reads the events of one turn, for who runs the program by other means, such as in a container; [`start`](AgentBackend::start) runs
+    /// it here.
+    #[must_use]
+    pub fn protocol(&self, request: &TurnRequest) -> impl Protocol + use<> {
+        Conversation::new(request.prompt.clone(), request.resume.clone(), self.spent.clone(), None)
+    }
+
     /// How commands are held back here, found out at the first turn.
     async fn tried_sandbox(&self, program: &Path, environment: &BTreeMap<String, String>) -> Result<CodexSandbox, AgentError> {
         let find_out = async || match self.sandbox {
@@ -242,7 +249,7 @@ impl AgentBackend for CodexBackend {
         }
         let held_back = flags(sandbox, &places, request.read_only);
         let arguments = self.arguments(held_back, &request, schema.as_ref().map(|(path, _)| path.as_path()));
-        let conversation = Conversation::new(request.prompt.clone(), request.resume.clone(), self.spent.clone(), files);
+        let conversation = Conversation::new(request.prompt.clone(), request.resume.clone(), self.spent.clone(), Some(files));
         // It tells times as a clock on the wall does: this is the wall.
         let process = AgentProcess::new(&found.program, &request).args(arguments).envs([("TZ", "UTC")]);
         process.envs(&self.environment).start(conversation)

@@ -3,14 +3,60 @@
 use std::collections::BTreeSet;
 
 use orchestrator_core::{
-    agent::{Ended, Protocol, Reply, Spent, handoff_in},
+    agent::{
+        Ended, Protocol, Reply, Spent, handoff_in,
+        lenient::{List, Number, Text, read},
+    },
+    lenient,
     model::{SessionRef, TurnOutcome, Usage},
     process::{Exit, Line},
 };
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::outcome::of_message;
+
+lenient! {
+    struct Event<'a> {
+        kind: Text<'a> = "type",
+        thread_id: Text<'a> = "thread_id",
+        item: Item<'a> = "item",
+        usage: Tokens = "usage",
+        error: Failure<'a> = "error",
+        message: Text<'a> = "message",
+    }
+}
+
+lenient! {
+    struct Item<'a> {
+        id: Text<'a> = "id",
+        kind: Text<'a> = "type",
+        text: Text<'a> = "text",
+        message: Text<'a> = "message",
+        command: Text<'a> = "command",
+        tool: Text<'a> = "tool",
+        query: Text<'a> = "query",
+        changes: List<Changed<'a>> = "changes",
+    }
+}
+
+lenient! {
+    struct Changed<'a> {
+        path: Text<'a> = "path",
+    }
+}
+
+lenient! {
+    struct Failure<'a> {
+        message: Text<'a> = "message",
+    }
+}
+
+lenient! {
+    struct Tokens {
+        input: Number = "input_tokens",
+        output: Number = "output_tokens",
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Conversation {
@@ -18,7 +64,7 @@ pub(crate) struct Conversation {
     resume: Option<SessionRef>,
     spent: Spent,
     /// Holds the schema's file for as long as the turn runs.
-    _files: TempDir,
+    _files: Option<TempDir>,
     thread: String,
     tools: BTreeSet<String>,
     /// The last message: the handoff.
@@ -28,32 +74,29 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn new(prompt: String, resume: Option<SessionRef>, spent: Spent, files: TempDir) -> Self {
+    pub(crate) fn new(prompt: String, resume: Option<SessionRef>, spent: Spent, files: Option<TempDir>) -> Self {
         let (thread, last, tools) = (String::new(), String::new(), BTreeSet::new());
         Self { prompt, resume, spent, _files: files, thread, tools, last, completed: false, failed: None }
     }
 
-    fn item(&mut self, item: &Value, over: bool, reply: &mut Reply) {
-        let text = |key: &str| item[key].as_str().unwrap_or_default();
-        match text("type") {
+    fn item(&mut self, item: &Item<'_>, over: bool, reply: &mut Reply) {
+        match &*item.kind {
             "agent_message" => {
                 // A stream that broke off is told again: only the last word counts.
-                text("text").clone_into(&mut self.last);
-                reply.activity(text("text"));
+                (*item.text).clone_into(&mut self.last);
+                reply.activity(&item.text);
             }
-            "error" => reply.activity(&format!("warning: {}", text("message"))),
+            "error" => reply.activity(&format!("warning: {}", &*item.message)),
             "file_change" if over => {
-                let changes = item["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
-                let paths: Vec<_> = changes.iter().filter_map(|change| change["path"].as_str()).collect();
+                let paths: Vec<_> = item.changes.0.iter().filter_map(|change| change.path.some()).collect();
                 reply.activity(&format!("changed {}", paths.join(", ")));
             }
             "command_execution" | "mcp_tool_call" | "web_search" | "collab_tool_call" => {
-                let id = text("id").to_owned();
-                let name = [text("command"), text("tool"), text("query"), text("type")].into_iter().find(|name| !name.is_empty());
-                if over && self.tools.remove(&id) {
-                    reply.tool_ended(id);
-                } else if !over && self.tools.insert(id.clone()) {
-                    reply.tool_began(id, name.unwrap_or_default().chars().take(200).collect::<String>());
+                let name = [&item.command, &item.tool, &item.query, &item.kind].into_iter().find_map(Text::some);
+                if over && self.tools.remove(&*item.id) {
+                    reply.tool_ended(&*item.id);
+                } else if !over && self.tools.insert(item.id.to_string()) {
+                    reply.tool_began(&*item.id, name.unwrap_or_default());
                 } else {
                     reply.alive();
                 }
@@ -62,9 +105,9 @@ impl Conversation {
         }
     }
 
-    fn usage(&self, usage: &Value, reply: &mut Reply) {
-        let number = |key: &str| usage[key].as_u64().unwrap_or(0);
-        let all = Usage { input_tokens: number("input_tokens"), output_tokens: number("output_tokens"), usd: 0.0 };
+    fn usage(&self, usage: &Tokens, reply: &mut Reply) {
+        let [input_tokens, output_tokens] = [usage.input, usage.output].map(|tokens| tokens.0.unwrap_or(0));
+        let all = Usage { input_tokens, output_tokens, usd: 0.0 };
         // It counts over the whole thread.
         let thread = SessionRef(self.thread.clone());
         reply.usage(all.minus(self.spent.by(&thread)));
@@ -80,11 +123,10 @@ impl Protocol for Conversation {
     }
 
     fn line(&mut self, line: &Line, reply: &mut Reply) {
-        // As a value, since one of the items names a key twice.
-        let Ok(event) = serde_json::from_slice::<Value>(&line.bytes) else { return reply.alive() };
-        match event["type"].as_str().unwrap_or_default() {
+        let Some(event) = read::<Event<'_>>(&line.bytes) else { return reply.alive() };
+        match &*event.kind {
             "thread.started" => {
-                event["thread_id"].as_str().unwrap_or_default().clone_into(&mut self.thread);
+                (*event.thread_id).clone_into(&mut self.thread);
                 // An unknown name begins a new thread, without a word.
                 if self.resume.as_ref().is_some_and(|resume| resume.0 != self.thread) {
                     reply.interrupt();
@@ -92,18 +134,18 @@ impl Protocol for Conversation {
                 }
                 reply.started(&self.thread);
             }
-            "item.started" | "item.updated" => self.item(&event["item"], false, reply),
-            "item.completed" => self.item(&event["item"], true, reply),
+            "item.started" | "item.updated" => self.item(&event.item, false, reply),
+            "item.completed" => self.item(&event.item, true, reply),
             "turn.completed" => {
                 self.completed = true;
-                self.usage(&event["usage"], reply);
+                self.usage(&event.usage, reply);
                 if let Some(handoff) = handoff_in(&self.last) {
                     reply.handoff(handoff);
                 }
             }
-            "turn.failed" => self.failed = Some(event["error"]["message"].as_str().unwrap_or_default().to_owned()),
+            "turn.failed" => self.failed = Some(event.error.message.to_string()),
             // It tries again, and says so; the end is told otherwise.
-            "error" => reply.activity(event["message"].as_str().unwrap_or_default()),
+            "error" => reply.activity(&event.message),
             _ => reply.alive(),
         }
     }

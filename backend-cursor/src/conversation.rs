@@ -98,7 +98,7 @@ impl Conversation {
             Some("started") if !self.ended.contains(&id) && self.in_flight.insert(id.clone()) => {
                 self.said.clear();
                 self.pieces.clear();
-                reply.tool_began(id, call.title().chars().take(200).collect::<String>());
+                reply.tool_began(id, &call.title());
             }
             Some("completed") if self.ended.insert(id.clone()) => {
                 self.said.clear();

@@ -1,4 +1,6 @@
-//! `cargo bench -p benches` prints the figures as a table; `-- --quick` takes fewer rounds.
+//! `cargo bench -p benches` prints the figures as a table; `-- --quick` takes fewer rounds, and `--bench figures -- stream` one figure.
+
+mod stream;
 
 use std::{
     collections::BTreeMap,
@@ -17,11 +19,17 @@ use orchestrator_core::{
 use orchestrator_testkit::{Sandbox, git};
 use tokio::runtime::Runtime;
 
+/// Its name, and what prints it.
+type Figure = (&'static str, fn(&Runtime));
+
 fn main() {
     let runtime = Runtime::new().expect("a runtime");
     println!("medians; the ratio is the first time divided by the second\n");
-    heartbeat(&runtime);
-    one_task(&runtime);
+    let figures: [Figure; 3] = [("heartbeat", heartbeat), ("stream", stream::stream), ("task", one_task)];
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    for (_, figure) in figures.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name)) {
+        figure(&runtime);
+    }
 }
 
 /// A repository with so many small files.

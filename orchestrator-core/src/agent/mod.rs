@@ -12,6 +12,7 @@
 mod command;
 mod installed;
 mod last_word;
+pub mod lenient;
 mod permission;
 mod process;
 mod protocol;

@@ -17,7 +17,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -35,14 +35,14 @@ use super::protocol::{Ended, Protocol, Reply};
 use crate::{
     model::TurnOutcome,
     port::{AgentError, Turn, TurnControl, TurnInput, TurnRequest, Update},
-    process::{Captured, Child, Exit, Input, Killer, Line, LineReader, Recording, Spawn},
+    process::{Captured, Child, Exit, Input, Killer, LineReader, Read, Recording, Spawn},
 };
 
 /// The longest line that is understood, in bytes. Real agents write whole files into one line.
 const LINE: usize = 16 << 20;
 /// Updates that wait for a slow reader before the program is made to wait.
 const QUEUE: usize = 256;
-/// How often it is looked whether bytes have passed that were no line.
+/// How often it is said that bytes come which are no line yet.
 const ALIVE: Duration = Duration::from_millis(100);
 /// What is still read after the program has ended and its relatives were swept.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -233,14 +233,6 @@ struct Pipes {
     stdin: Option<ChildStdin>,
     stdout: Option<LineReader<Recording<ChildStdout>>>,
     stderr: Option<Recording<ChildStderr>>,
-    passed: Vec<Arc<AtomicU64>>,
-}
-
-impl Pipes {
-    /// How many bytes the program has written.
-    fn passed(&self) -> u64 {
-        self.passed.iter().map(|passed| passed.load(Ordering::Relaxed)).sum()
-    }
 }
 
 /// What is under way between the program and whoever reads the turn.
@@ -254,6 +246,19 @@ struct Talk {
     deadline: Option<Instant>,
     /// When it is asked whether it lives, if it says nothing before.
     silent_at: Option<Instant>,
+    /// When it may be said again that bytes come.
+    alive_at: Instant,
+}
+
+impl Talk {
+    /// Bytes come that are no line: that much is said now and then.
+    fn lives(&mut self) {
+        let now = Instant::now();
+        if self.reply.updates.is_empty() && now >= self.alive_at {
+            self.alive_at = now + ALIVE;
+            self.reply.alive();
+        }
+    }
 }
 
 enum Happened {
@@ -262,12 +267,11 @@ enum Happened {
     WriteFailed,
     Delivered,
     NobodyReads,
-    Line(Option<Line>),
+    Read(Option<Read>),
     Complained(usize),
     Exited(std::io::Result<Exit>),
     Late,
     Silent,
-    Tick,
 }
 
 impl Pump {
@@ -295,9 +299,8 @@ impl Pump {
         let directory = self.streams.as_deref();
         let stdout = child.stdout().map(|stdout| Recording::new(stdout, directory, "stdout")).transpose()?;
         let stderr = child.stderr().map(|stderr| Recording::new(stderr, directory, "stderr")).transpose()?;
-        let passed = stdout.iter().map(Recording::passed).chain(stderr.iter().map(Recording::passed)).collect();
         let stdout = stdout.map(|stdout| LineReader::new(stdout, self.line));
-        Ok(Pipes { stdin: child.stdin(), stdout, stderr, passed })
+        Ok(Pipes { stdin: child.stdin(), stdout, stderr })
     }
 
     /// Until the program has ended and everything in its pipes was read and delivered.
@@ -309,20 +312,20 @@ impl Pump {
             by_itself: false,
             deadline: None,
             silent_at: self.silent_at(),
+            alive_at: Instant::now(),
         };
-        let (mut ticks, mut passed, mut buffer) = (tokio::time::interval(ALIVE), 0, vec![0; 8192]);
+        let mut buffer = vec![0; 8192];
         self.protocol.begin(&mut talk.reply);
         while !(talk.exit.is_some() && pipes.stdout.is_none() && pipes.stderr.is_none()) {
             self.settle(&mut talk, &mut pipes);
-            match self.happening(child, &mut pipes, &talk, &mut ticks, &mut buffer).await {
+            match self.happening(child, &mut pipes, &mut talk, &mut buffer).await {
                 Happened::Order(Some(order)) => self.obey(order, &mut talk),
                 Happened::Order(None) | Happened::NobodyReads => break,
                 Happened::Written(bytes) => drop(talk.reply.written.drain(..bytes)),
                 Happened::WriteFailed => pipes.stdin = None,
-                Happened::Delivered => drop(talk.reply.updates.pop_front()),
-                Happened::Line(Some(line)) => {
-                    // Whether a line is a sign of life, its reader says.
-                    passed = pipes.passed();
+                Happened::Delivered => {}
+                // Whether a line is a sign of life, its reader says.
+                Happened::Read(Some(Read::Line(line))) => {
                     talk.silent_at = self.silent_at();
                     self.protocol.line(&line, &mut talk.reply);
                 }
@@ -330,9 +333,13 @@ impl Pump {
                     talk.silent_at = self.silent_at();
                     self.protocol.silent(&mut talk.reply);
                 }
-                Happened::Line(None) => pipes.stdout = None,
+                Happened::Read(Some(Read::Part)) => talk.lives(),
+                Happened::Read(None) => pipes.stdout = None,
                 Happened::Complained(0) => pipes.stderr = None,
-                Happened::Complained(read) => talk.complaints.push(&buffer[..read]),
+                Happened::Complained(read) => {
+                    talk.complaints.push(&buffer[..read]);
+                    talk.lives();
+                }
                 Happened::Exited(exit) => {
                     self.control.exited.store(true, Ordering::Release);
                     talk.exit = Some(exit);
@@ -347,12 +354,6 @@ impl Pump {
                 }
                 // Nobody writes any more, but one who was not found holds a pipe open.
                 Happened::Late => (pipes.stdout, pipes.stderr) = (None, None),
-                Happened::Tick => {
-                    let now = pipes.passed();
-                    if std::mem::replace(&mut passed, now) != now && talk.reply.updates.is_empty() {
-                        talk.reply.alive();
-                    }
-                }
             }
         }
         let outcome = self.outcome(&mut talk);
@@ -380,37 +381,31 @@ impl Pump {
 
     /// The next thing that happens. Whatever is in a pipe comes before the time at which it is given up, however long a slow reader
     /// takes; and what was said is delivered before more is read.
-    async fn happening(
-        &mut self,
-        child: &mut Child,
-        pipes: &mut Pipes,
-        talk: &Talk,
-        ticks: &mut tokio::time::Interval,
-        buffer: &mut [u8],
-    ) -> Happened {
-        let (said, deadline) = (talk.reply.updates.front(), talk.deadline.filter(|_| talk.reply.updates.is_empty()));
+    async fn happening(&mut self, child: &mut Child, pipes: &mut Pipes, talk: &mut Talk, buffer: &mut [u8]) -> Happened {
+        let Talk { reply: Reply { updates, written, finished, .. }, exit, deadline, silent_at, .. } = talk;
+        let (said, running) = (!updates.is_empty(), exit.is_none());
+        let deadline = deadline.filter(|_| !said);
         // Whoever is over, or has a reader that keeps it waiting, is not asked.
-        let silent_at = talk.silent_at.filter(|_| talk.exit.is_none() && talk.reply.finished.is_none() && said.is_none());
+        let silent_at = silent_at.filter(|_| running && finished.is_none() && !said);
         let Pipes { stdin, stdout, stderr, .. } = pipes;
         tokio::select! {
             biased;
             order = self.orders.recv() => Happened::Order(order),
-            permit = self.updates.reserve(), if said.is_some() => match (permit, said) {
+            permit = self.updates.reserve(), if said => match (permit, updates.pop_front()) {
                 (Ok(permit), Some(update)) => {
-                    permit.send(update.clone());
+                    permit.send(update);
                     Happened::Delivered
                 }
                 _ => Happened::NobodyReads,
             },
-            line = next_line(stdout), if stdout.is_some() && said.is_none() => Happened::Line(line),
+            read = next_read(stdout), if stdout.is_some() && !said => Happened::Read(read),
             read = read_some(stderr, buffer), if stderr.is_some() => Happened::Complained(read),
-            written = write_some(stdin, &talk.reply.written), if stdin.is_some() && !talk.reply.written.is_empty() => {
+            written = write_some(stdin, written), if stdin.is_some() && !written.is_empty() => {
                 written.map_or(Happened::WriteFailed, Happened::Written)
             }
-            exit = child.wait(), if talk.exit.is_none() => Happened::Exited(exit),
+            exit = child.wait(), if running => Happened::Exited(exit),
             () = reached(deadline) => Happened::Late,
             () = reached(silent_at) => Happened::Silent,
-            _ = ticks.tick() => Happened::Tick,
         }
     }
 
@@ -459,8 +454,8 @@ async fn reached(at: Option<Instant>) {
     }
 }
 
-async fn next_line(from: &mut Option<LineReader<Recording<ChildStdout>>>) -> Option<Line> {
-    from.as_mut()?.next().await.ok().flatten()
+async fn next_read(from: &mut Option<LineReader<Recording<ChildStdout>>>) -> Option<Read> {
+    from.as_mut()?.read().await.ok().flatten()
 }
 
 async fn read_some(from: &mut Option<Recording<ChildStderr>>, buffer: &mut [u8]) -> usize {

@@ -115,9 +115,10 @@ impl Reply {
         self.updates.push_back(Update::Finding(finding));
     }
 
-    /// Says that a tool is in flight: silence is no stall until it has ended.
-    pub fn tool_began(&mut self, id: impl Into<String>, name: impl Into<String>) {
-        self.updates.push_back(Update::ToolBegan { id: id.into(), name: name.into() });
+    /// Says that a tool is in flight: silence is no stall until it has ended. Its name is cut at 200 characters.
+    pub fn tool_began(&mut self, id: impl Into<String>, name: &str) {
+        let end = name.char_indices().nth(NAME).map_or(name.len(), |(end, _)| end);
+        self.updates.push_back(Update::ToolBegan { id: id.into(), name: name[..end].to_owned() });
     }
 
     /// Says that a tool has ended.
@@ -188,6 +189,8 @@ impl Reply {
     }
 }
 
+/// The longest name of a tool, in characters.
+const NAME: usize = 200;
 /// The longest line for people, in bytes.
 const ACTIVITY: usize = 4096;
 

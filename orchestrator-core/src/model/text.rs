@@ -32,6 +32,11 @@ pub(super) use text_form;
 /// Text from outside without control characters, newlines and tabs excepted.
 #[must_use]
 pub fn clean(text: &str) -> String {
+    // Most text has none; those beyond ASCII begin with this byte in UTF-8.
+    let may_be = |byte: &u8| *byte < b' ' && !b"\n\t".contains(byte) || matches!(byte, 0x7f | 0xc2);
+    if !text.as_bytes().iter().any(may_be) {
+        return text.to_owned();
+    }
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 

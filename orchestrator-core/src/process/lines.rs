@@ -11,6 +11,15 @@ pub struct Line {
     pub cut: bool,
 }
 
+/// What one read has brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// The end of a line, or of the stream's last one.
+    Line(Line),
+    /// More of a line that goes on.
+    Part,
+}
+
 /// Reads lines of any length and content. A line over the limit is cut, and the stream goes on behind it.
 #[derive(Debug)]
 pub struct LineReader<R> {
@@ -22,7 +31,7 @@ pub struct LineReader<R> {
 impl<R: AsyncRead + Unpin> LineReader<R> {
     /// Reads from `from`, and keeps at most `limit` bytes of a line.
     pub fn new(from: R, limit: usize) -> Self {
-        Self { from: BufReader::new(from), limit, line: Line { bytes: Vec::new(), cut: false } }
+        Self { from: BufReader::with_capacity(BUFFER, from), limit, line: Line { bytes: Vec::new(), cut: false } }
     }
 
     /// The next line; `None` at the end of the stream. A last line without its end counts. Cancel-safe.
@@ -31,28 +40,41 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     /// As reading from the stream.
     pub async fn next(&mut self) -> std::io::Result<Option<Line>> {
         loop {
-            let buffer = self.from.fill_buf().await?;
-            if buffer.is_empty() {
-                let line = self.take();
-                return Ok((line.cut || !line.bytes.is_empty()).then_some(line));
-            }
-            let end = buffer.iter().position(|byte| *byte == b'\n');
-            let part = &buffer[..end.unwrap_or(buffer.len())];
-            let room = self.limit.saturating_sub(self.line.bytes.len()).min(part.len());
-            self.line.bytes.extend_from_slice(&part[..room]);
-            self.line.cut |= room < part.len();
-            let used = end.map_or(buffer.len(), |end| end + 1);
-            self.from.consume(used);
-            if end.is_some() {
-                return Ok(Some(self.take()));
+            match self.read().await? {
+                Some(Read::Line(line)) => return Ok(Some(line)),
+                Some(Read::Part) => {}
+                None => return Ok(None),
             }
         }
+    }
+
+    /// The same read by read, for who wants to know that something comes before a line is whole.
+    ///
+    /// # Errors
+    /// As reading from the stream.
+    pub async fn read(&mut self) -> std::io::Result<Option<Read>> {
+        let buffer = self.from.fill_buf().await?;
+        if buffer.is_empty() {
+            let line = self.take();
+            return Ok((line.cut || !line.bytes.is_empty()).then_some(Read::Line(line)));
+        }
+        let end = memchr::memchr(b'\n', buffer);
+        let part = &buffer[..end.unwrap_or(buffer.len())];
+        let room = self.limit.saturating_sub(self.line.bytes.len()).min(part.len());
+        self.line.bytes.extend_from_slice(&part[..room]);
+        self.line.cut |= room < part.len();
+        let used = end.map_or(buffer.len(), |end| end + 1);
+        self.from.consume(used);
+        Ok(Some(if end.is_some() { Read::Line(self.take()) } else { Read::Part }))
     }
 
     fn take(&mut self) -> Line {
         std::mem::replace(&mut self.line, Line { bytes: Vec::new(), cut: false })
     }
 }
+
+/// What is read at once at the most, in bytes: as much as a pipe holds.
+const BUFFER: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {

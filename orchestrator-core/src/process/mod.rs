@@ -32,7 +32,7 @@ pub use capture::Captured;
 pub use cgroup::has_cgroups;
 pub use child::{Child, Exit, Input, Killer, Spawn, can_run};
 pub use hide::hide_environment;
-pub use lines::{Line, LineReader};
+pub use lines::{Line, LineReader, Read};
 pub use recording::Recording;
 pub use run::{Finished, OutputLimits, run_to_end};
 pub use sweep::{MARK_VARIABLE, kill_marked, marked};

@@ -5,10 +5,6 @@ use std::{
     io::{self, Write as _},
     path::Path,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -28,7 +24,6 @@ pub struct Recording<R> {
     file: Option<File>,
     room: usize,
     rest: Captured,
-    passed: Arc<AtomicU64>,
 }
 
 impl<R> Recording<R> {
@@ -38,17 +33,10 @@ impl<R> Recording<R> {
     /// When the file cannot be made.
     pub fn new(from: R, directory: Option<&Path>, name: &str) -> io::Result<Self> {
         let file = directory.map(|directory| File::create(directory.join(name))).transpose()?;
-        Ok(Self { from, file, room: KEPT, rest: Captured::new(0, KEPT), passed: Arc::default() })
-    }
-
-    /// How many bytes have passed so far: to be read elsewhere while this is being read.
-    #[must_use]
-    pub fn passed(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.passed)
+        Ok(Self { from, file, room: KEPT, rest: Captured::new(0, KEPT) })
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        self.passed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let Some(file) = &mut self.file else { return };
         let (head, rest) = bytes.split_at(self.room.min(bytes.len()));
         self.room -= head.len();

@@ -1,0 +1,57 @@
+//! What agents write, made updates of.
+
+use std::{fs, path::Path};
+
+use backend_claude::ClaudeBackend;
+use backend_codex::CodexBackend;
+use benches::{Rounds, line, side_by_side, time};
+use orchestrator_core::{
+    agent::{Protocol, Reply},
+    model::AttemptId,
+    port::TurnRequest,
+    process::LineReader,
+};
+use tokio::runtime::Runtime;
+
+/// What the real Codex and the real Claude Code have written in all recordings, again and again, beside a value for each line.
+pub(crate) fn stream(runtime: &Runtime) {
+    let megabytes = Rounds::from_arguments(100, 5).0;
+    for (agent, directory) in [("Codex", "backend-codex"), ("Claude Code", "backend-claude")] {
+        let output = recorded(directory, megabytes << 20);
+        let lines = || output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let ours = || time(|| assert!(runtime.block_on(read(agent, &output)) > 0));
+        let rival =
+            || time(|| assert!(lines().filter(|line| serde_json::from_slice::<serde_json::Value>(line).is_ok()).count() > 0));
+        let (ours, rival) = side_by_side(Rounds::from_arguments(7, 1), ours, rival);
+        line(&format!("{megabytes} MiB of {agent}, to updates"), ours, "a JSON value for each line", rival);
+    }
+}
+
+fn recorded(directory: &str, size: usize) -> Vec<u8> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(directory).join("tests/fixtures");
+    let files = fs::read_dir(fixtures).expect("the recordings").flatten().map(|entry| entry.path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).collect();
+    files.sort();
+    let all: Vec<u8> = files.iter().flat_map(|path| fs::read(path).expect("can be read")).collect();
+    all.iter().copied().cycle().take(size.max(all.len())).collect()
+}
+
+/// Line by line to the end; how many updates there were.
+async fn read(agent: &str, output: &[u8]) -> usize {
+    let attempt: AttemptId = "T1#1".parse().expect("an id");
+    let request = TurnRequest::new(attempt, "", "/".into(), "/handoff.json".into(), "mark");
+    match agent {
+        "Codex" => updates(CodexBackend::new().protocol(&request), output).await,
+        _ => updates(ClaudeBackend::new().protocol(&request), output).await,
+    }
+}
+
+async fn updates(mut protocol: impl Protocol, output: &[u8]) -> usize {
+    let (mut lines, mut reply, mut updates) = (LineReader::new(output, 16 << 20), Reply::new(), 0);
+    while let Some(line) = lines.next().await.expect("memory can be read") {
+        protocol.line(&line, &mut reply);
+        updates += reply.take_updates().len();
+        reply.take_written();
+    }
+    updates
+}
