@@ -329,16 +329,15 @@ impl Conversation {
     /// message alone has cost tells which.
     fn usage(&mut self, event: &Event<'_>, reply: &mut Reply) {
         let (all, last) = (event.counted(), event.usage.sum());
-        let session = SessionRef(self.session.clone());
         let (earlier, counted_in) = *self.before.get_or_insert_with(|| {
-            let earlier = self.spent.by(&session);
+            let earlier = self.spent.by(&self.session);
             let carried = all.minus(last);
             let counted_in = last.tokens() > 0 && carried.tokens() > 0;
             (if counted_in { Usage { usd: earlier.usd, ..carried } } else { earlier }, counted_in)
         });
         let (turn, whole) = if counted_in { (all.minus(earlier), all) } else { (all, earlier.plus(all)) };
         reply.usage(turn);
-        self.spent.keep(session, whole);
+        self.spent.keep(&self.session, whole);
     }
 
     fn failed(&self, event: &Event<'_>) -> TurnOutcome {

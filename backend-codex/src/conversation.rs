@@ -109,9 +109,7 @@ impl Conversation {
         let [input_tokens, output_tokens] = [usage.input, usage.output].map(|tokens| tokens.0.unwrap_or(0));
         let all = Usage { input_tokens, output_tokens, usd: 0.0 };
         // It counts over the whole thread.
-        let thread = SessionRef(self.thread.clone());
-        reply.usage(all.minus(self.spent.by(&thread)));
-        self.spent.keep(thread, all);
+        reply.usage(all.minus(self.spent.keep(&self.thread, all)));
     }
 }
 

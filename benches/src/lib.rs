@@ -48,3 +48,10 @@ pub fn line(figure: &str, ours: Duration, beside: &str, rival: Duration) {
     let ratio = ours.as_secs_f64() / rival.as_secs_f64().max(f64::EPSILON);
     println!("{figure:<44} {:>12}   {beside:<36} {:>12}   ratio {ratio:>8.4}", millis(ours), millis(rival));
 }
+
+/// Prints one line of the table for what is held against a figure, and not against a rival.
+pub fn floor(figure: &str, ours: Duration, wanted: Duration) {
+    let micros = |time: Duration| format!("{:.3} µs", time.as_secs_f64() * 1e6);
+    let ratio = ours.as_secs_f64() / wanted.as_secs_f64().max(f64::EPSILON);
+    println!("{figure:<44} {:>12}   {:<36} {:>12}   ratio {ratio:>8.4}", micros(ours), "what is wanted", micros(wanted));
+}

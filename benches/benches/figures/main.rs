@@ -1,5 +1,6 @@
 //! `cargo bench -p benches` prints the figures as a table; `-- --quick` takes fewer rounds, and `--bench figures -- stream` one figure.
 
+mod machine;
 mod stream;
 
 use std::{
@@ -25,7 +26,14 @@ type Figure = (&'static str, fn(&Runtime));
 fn main() {
     let runtime = Runtime::new().expect("a runtime");
     println!("medians; the ratio is the first time divided by the second\n");
-    let figures: [Figure; 3] = [("heartbeat", heartbeat), ("stream", stream::stream), ("task", one_task)];
+    let figures: [Figure; 6] = [
+        ("heartbeat", heartbeat),
+        ("dispatch", machine::dispatch),
+        ("machine", machine::transitions),
+        ("ledger", machine::ledger),
+        ("stream", stream::stream),
+        ("task", one_task),
+    ];
     let wanted: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     for (_, figure) in figures.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name)) {
         figure(&runtime);

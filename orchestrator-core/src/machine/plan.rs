@@ -238,35 +238,35 @@ impl<'a> Plan<'a> {
     }
 
     fn step(&mut self, entry: &TaskEntry, active: &Active) {
-        let attempt = active.attempt.id.clone();
+        let attempt = || active.attempt.id.clone();
         let paused = self.cx.state.mode == RunMode::Paused;
         match &active.step {
-            Step::Prepare(Asked::Due) => self.request(Effect::Prepare { attempt, base: active.attempt.base }),
+            Step::Prepare(Asked::Due) => self.request(Effect::Prepare { attempt: attempt(), base: active.attempt.base }),
             Step::TurnDue { .. } if paused => {}
             Step::TurnDue { .. } if active.step.waits_for_session() && self.sessions >= self.cx.policy.max_sessions => {}
             Step::TurnDue { turn, ask } => {
                 self.sessions += u32::from(active.step.waits_for_session());
                 let (backend, resume) = (active.attempt.contract.agent.clone(), active.attempt.session.clone());
-                self.request(Effect::RunTurn { attempt, turn: *turn, backend, resume, ask: ask.clone() });
+                self.request(Effect::RunTurn { attempt: attempt(), turn: *turn, backend, resume, ask: ask.clone() });
             }
             Step::Working(working) => {
                 let over = self.cx.at.since(working.began) >= turn_limit(entry, active, self.cx.policy);
                 if over && working.stopping.is_none() {
-                    self.request(Effect::StopTurn { attempt, turn: working.effect, why: StopReason::Deadline });
+                    self.request(Effect::StopTurn { attempt: attempt(), turn: working.effect, why: StopReason::Deadline });
                 }
             }
-            Step::Collect { asked: Asked::Due, turn, .. } => self.request(Effect::Collect { attempt, turn: *turn }),
-            Step::Review { asked: Asked::Due, work, .. } => self.request(Effect::Review { attempt, head: work.head }),
+            Step::Collect { asked: Asked::Due, turn, .. } => self.request(Effect::Collect { attempt: attempt(), turn: *turn }),
+            Step::Review { asked: Asked::Due, work, .. } => self.request(Effect::Review { attempt: attempt(), head: work.head }),
             Step::Merge { asked: Asked::Due, .. } if !self.may_ask_remote() || active.step.is_stuck_on(self.cx.state.tip) => {}
             Step::Merge { asked: Asked::Due, reviewed } => {
                 if std::mem::take(&mut self.lane_free) {
-                    self.request(Effect::Merge { attempt, head: reviewed.work.head });
+                    self.request(Effect::Merge { attempt: attempt(), head: reviewed.work.head });
                 }
             }
             Step::Gate { asked: Asked::Due, checked } => {
                 let ran = |gate: &&GateSpec| checked.reports.iter().any(|report| report.gate.name == gate.name);
                 if let Some(gate) = active.attempt.contract.gates.iter().find(|gate| !ran(gate)) {
-                    self.request(Effect::RunGate { attempt, tree: checked.candidate.tree, gate: gate.clone() });
+                    self.request(Effect::RunGate { attempt: attempt(), tree: checked.candidate.tree, gate: gate.clone() });
                 }
             }
             Step::TipCheck { asked: Asked::Due, checked } => {
@@ -275,10 +275,10 @@ impl<'a> Plan<'a> {
                 match red {
                     Some(report) => {
                         let gate = report.gate.clone();
-                        self.request(Effect::CheckTip { attempt, tip: checked.candidate.tip, gate });
+                        self.request(Effect::CheckTip { attempt: attempt(), tip: checked.candidate.tip, gate });
                     }
                     // The tip moved while it was looked at.
-                    None => self.records.push(Record::Queued { attempt }),
+                    None => self.records.push(Record::Queued { attempt: attempt() }),
                 }
             }
             Step::Land { asked: Asked::Due, .. } if !self.may_ask_remote() => {}
