@@ -2,31 +2,23 @@
 //! whole for some. `tests/fixtures/index.json` has the exit status and the standard error of each, and whether it was asked for an answer
 //! by a schema or for a session.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use backend_claude::{ClaudeBackend, Permissions};
-use orchestrator_testkit::{Recording, Told, scripted_worker};
+use orchestrator_testkit::{Recordings, scripted_worker};
 
 scripted_worker!();
 
-fn recordings() -> Vec<Recording> {
-    Recording::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"))
-}
-
-async fn told(recording: &Recording) -> Told {
-    recording
-        .play(player(), true, |program: PathBuf| ClaudeBackend::new().program(program).permissions(Permissions::deny(["Bash"])))
-        .await
+fn recordings() -> Recordings<ClaudeBackend> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    Recordings::new(&fixtures, player(), true, |program| {
+        ClaudeBackend::new().program(program).permissions(Permissions::deny(["Bash"]))
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_recording_ends_as_what_it_was() {
-    let mut page = String::new();
-    for recording in recordings() {
-        let told = told(&recording).await;
-        page += &format!("{} ({}): {}\n    {:?}\n", recording.name, recording.exit, told.summary(), told.outcome);
-    }
-    insta::assert_snapshot!(page);
+    insta::assert_snapshot!(recordings().summaries().await);
 }
 
 #[tokio::test]
@@ -40,17 +32,11 @@ async fn what_is_told_of_a_turn() {
         "95_bg_finishes_after_result",
         "240_ping_mid_tool",
     ];
-    let mut page = String::new();
-    for recording in recordings().iter().filter(|recording| some.contains(&recording.name.as_str())) {
-        page += &format!("== {}\n{}\n", recording.name, told(recording).await);
-    }
-    insta::assert_snapshot!(page);
+    insta::assert_snapshot!(recordings().pages(&some).await);
 }
 
 /// Each damaged in some way: nothing panics, and there is one end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_never_recorded_ends_as_well() {
-    for (number, recording) in recordings().iter().enumerate().step_by(6) {
-        told(&recording.damaged(number)).await;
-    }
+    recordings().damaged(6).await;
 }

@@ -75,11 +75,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 /// One turn on a stage with this script.
 fn turn(agent: &RealAgent, answers: impl IntoIterator<Item = Answer>) -> (Stage, Ran) {
-    block_on(async {
-        let stage = stage(agent, Script::new(answers)).with_workspace().await;
-        let ran = stage.run(stage.request(1, None)).await;
-        (stage, ran)
-    })
+    block_on(stage(agent, Script::new(answers)).first_turn())
 }
 
 fn shell(command: &str) -> Answer {

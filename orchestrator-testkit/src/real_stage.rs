@@ -114,6 +114,16 @@ impl<B: AgentBackend> RealStage<B> {
         ran(self.backend.start(request).await.expect("starts")).await
     }
 
+    /// Runs the first turn in a workspace of its own to its end.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn first_turn(self) -> (Self, Ran) {
+        let stage = self.with_workspace().await;
+        let ran = stage.run(stage.request(1, None)).await;
+        (stage, ran)
+    }
+
     /// How many of the agent's processes live.
     #[must_use]
     pub fn alive(&self) -> usize {

@@ -109,6 +109,53 @@ impl Recording {
     }
 }
 
+/// Recordings of one agent, and the backend that they are played to.
+#[derive(Debug)]
+pub struct Recordings<B> {
+    all: Vec<Recording>,
+    player: Player,
+    listens: bool,
+    backend: fn(PathBuf) -> B,
+}
+
+impl<B: AgentBackend> Recordings<B> {
+    /// Those of a directory, as [`Recording::all`] finds them, for [`Recording::play`].
+    #[must_use]
+    pub fn new(directory: &Path, player: Player, listens: bool, backend: fn(PathBuf) -> B) -> Self {
+        Self { all: Recording::all(directory), player, listens, backend }
+    }
+
+    async fn told(&self, recording: &Recording) -> Told {
+        recording.play(self.player, self.listens, self.backend).await
+    }
+
+    /// Of each, two lines: how much it said, and its outcome.
+    pub async fn summaries(&self) -> String {
+        let mut page = String::new();
+        for recording in &self.all {
+            let told = self.told(recording).await;
+            page += &format!("{} ({}): {}\n    {:?}\n", recording.name, recording.exit, told.summary(), told.outcome);
+        }
+        page
+    }
+
+    /// Of each that is named, or of all where none is, all that it told.
+    pub async fn pages(&self, names: &[&str]) -> String {
+        let mut page = String::new();
+        for recording in self.all.iter().filter(|recording| names.is_empty() || names.contains(&recording.name.as_str())) {
+            page += &format!("== {}\n{}\n", recording.name, self.told(recording).await);
+        }
+        page
+    }
+
+    /// Plays every so manieth damaged in some way: none panics, and each turn has its one end.
+    pub async fn damaged(&self, step: usize) {
+        for (number, recording) in self.all.iter().enumerate().step_by(step) {
+            self.told(&recording.damaged(number)).await;
+        }
+    }
+}
+
 /// What a recording has told. Displayed, it is a page: an update on each line, then the handoff, then the outcome.
 #[derive(Debug)]
 pub struct Told {

@@ -9,7 +9,7 @@ use std::{
 use benches::{Rounds, floor, line, median, side_by_side, time};
 use orchestrator_core::{
     machine::{State, apply, decide, replay},
-    model::{Effect, Event, EventKind, Policy, Record, Task, Timestamp},
+    model::{Event, EventKind, Policy, Record, Task, Timestamp},
     port::{Ledger as _, Sequence},
     store::FileLedger,
 };
@@ -83,34 +83,24 @@ pub(crate) fn transitions(_: &Runtime) {
 fn events(count: u32) -> Vec<Event> {
     let mut told = Vec::new();
     let mut world = World::new(sessions(count));
+    // Before it is read for the first time, it is what it will be.
+    world.tasks = tasks(count);
     let mut tell = |world: &mut World, kind: EventKind| {
         let records = world.tell(kind.clone());
         told.push(Event { at: Timestamp(world.now), kind });
         !records.is_empty()
     };
-    let opened = World::with_tasks(sessions(count), tasks(count));
-    let roadmap = opened.ledger.iter().find_map(|record| match record {
-        Record::RoadmapRead(roadmap) => Some(roadmap.clone()),
-        _ => None,
-    });
-    let opened = opened.ledger.iter().find_map(|record| match record {
-        Record::RunOpened { opened, .. } => Some(opened.clone()),
+    let mut opening = World::new(sessions(count));
+    opening.open(false);
+    let opened = opening.ledger.into_iter().find_map(|record| match record {
+        Record::RunOpened { opened, .. } => Some(opened),
         _ => None,
     });
     tell(&mut world, EventKind::Opened(opened.expect("it was opened")));
-    let mut first = roadmap;
     loop {
         while tell(&mut world, EventKind::Tick) {}
         let Some((effect, what)) = world.open_effects().into_iter().next() else { break };
-        let kind = match (&what, first.take()) {
-            (Effect::ReadRoadmap { .. }, Some(roadmap)) => {
-                EventKind::RoadmapRead { effect, reading: orchestrator_core::model::Reading::Read(roadmap) }
-            }
-            (_, kept) => {
-                first = kept;
-                world.good(effect, &what)
-            }
-        };
+        let kind = world.good(effect, &what);
         tell(&mut world, kind);
     }
     assert!(world.state.ended().is_some());

@@ -62,193 +62,174 @@ impl<T> Default for List<T> {
     }
 }
 
-/// Of what does not fit, nothing is left but the default.
-macro_rules! anything_else {
-    () => {
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("anything")
-        }
+/// What comes of each kind of JSON: of those that do not fit, the default.
+#[doc(hidden)]
+pub trait Lenient<'de>: Default {
+    #[must_use]
+    fn text(_: Cow<'de, str>) -> Self {
+        Self::default()
+    }
 
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-    };
+    #[must_use]
+    fn whole(_: u64) -> Self {
+        Self::default()
+    }
+
+    #[must_use]
+    fn real(_: f64) -> Self {
+        Self::default()
+    }
+
+    #[must_use]
+    fn flag(_: bool) -> Self {
+        Self::default()
+    }
+
+    /// # Errors
+    /// Where the JSON is broken.
+    fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Self::default())
+    }
+
+    /// # Errors
+    /// Where the JSON is broken.
+    fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Self::default())
+    }
 }
 
-macro_rules! no_text {
-    () => {
-        fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-    };
+/// Reads whatever there is.
+///
+/// # Errors
+/// Where the JSON is broken.
+#[doc(hidden)]
+pub fn any<'de, T: Lenient<'de>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    from.deserialize_any(Any(PhantomData))
 }
 
-macro_rules! no_number {
-    () => {
-        fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
+struct Any<T>(PhantomData<T>);
 
-        no_fraction!();
-    };
+impl<'de, T: Lenient<'de>> Visitor<'de> for Any<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<T, E> {
+        Ok(T::flag(flag))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<T, E> {
+        Ok(T::whole(number))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "as JSON has it")]
+    fn visit_i64<E>(self, number: i64) -> Result<T, E> {
+        Ok(T::real(number as f64))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<T, E> {
+        Ok(T::real(number))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<T, E> {
+        Ok(T::text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok(T::text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<T, A::Error> {
+        T::list(list)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<T, A::Error> {
+        T::object(object)
+    }
 }
 
-macro_rules! no_fraction {
-    () => {
-        fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-
-        fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-    };
-}
-
-macro_rules! no_flag {
-    () => {
-        fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-            Ok(Self::Value::default())
-        }
-    };
-}
-
-macro_rules! no_list {
-    ($lifetime:lifetime) => {
-        fn visit_seq<A: SeqAccess<$lifetime>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            while list.next_element::<IgnoredAny>()?.is_some() {}
-            Ok(Self::Value::default())
-        }
-    };
-}
-
-macro_rules! no_object {
-    ($lifetime:lifetime) => {
-        fn visit_map<A: MapAccess<$lifetime>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            Ok(Self::Value::default())
-        }
-    };
+impl<'de> Lenient<'de> for Text<'de> {
+    fn text(text: Cow<'de, str>) -> Self {
+        Self(text)
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Text<'de>;
-            anything_else!();
-            no_flag!();
-            no_number!();
-            no_list!('de);
-            no_object!('de);
+        any::<Text<'de>, D>(from)
+    }
+}
 
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        from.deserialize_any(Any)
+impl Lenient<'_> for Number {
+    fn whole(number: u64) -> Self {
+        Self(Some(number))
     }
 }
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Number;
-            anything_else!();
-            no_flag!();
-            no_fraction!();
-            no_text!();
-            no_list!('de);
-            no_object!('de);
+        any(from)
+    }
+}
 
-            fn visit_u64<E>(self, number: u64) -> Result<Number, E> {
-                Ok(Number(Some(number)))
-            }
-        }
-        from.deserialize_any(Any)
+impl Lenient<'_> for Real {
+    #[expect(clippy::cast_precision_loss, reason = "as JSON has it")]
+    fn whole(number: u64) -> Self {
+        Self(Some(number as f64))
+    }
+
+    fn real(number: f64) -> Self {
+        Self(Some(number))
     }
 }
 
 impl<'de> Deserialize<'de> for Real {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Real;
-            anything_else!();
-            no_flag!();
-            no_text!();
-            no_list!('de);
-            no_object!('de);
+        any(from)
+    }
+}
 
-            #[expect(clippy::cast_precision_loss, reason = "as JSON has it")]
-            fn visit_u64<E>(self, number: u64) -> Result<Real, E> {
-                Ok(Real(Some(number as f64)))
-            }
-
-            #[expect(clippy::cast_precision_loss, reason = "as JSON has it")]
-            fn visit_i64<E>(self, number: i64) -> Result<Real, E> {
-                Ok(Real(Some(number as f64)))
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Real, E> {
-                Ok(Real(Some(number)))
-            }
-        }
-        from.deserialize_any(Any)
+impl Lenient<'_> for Flag {
+    fn flag(flag: bool) -> Self {
+        Self(Some(flag))
     }
 }
 
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Flag;
-            anything_else!();
-            no_text!();
-            no_number!();
-            no_list!('de);
-            no_object!('de);
+        any(from)
+    }
+}
 
-            fn visit_bool<E>(self, flag: bool) -> Result<Flag, E> {
-                Ok(Flag(Some(flag)))
-            }
+impl<'de, T: Deserialize<'de>> Lenient<'de> for List<T> {
+    fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = list.next_element()? {
+            elements.push(element);
         }
-        from.deserialize_any(Any)
+        Ok(Self(elements))
+    }
+
+    fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+        let mut values = Vec::new();
+        while let Some((IgnoredAny, value)) = object.next_entry()? {
+            values.push(value);
+        }
+        Ok(Self(values))
     }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Any<T> {
-            type Value = List<T>;
-            anything_else!();
-            no_flag!();
-            no_text!();
-            no_number!();
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut values = Vec::new();
-                while let Some((IgnoredAny, value)) = map.next_entry()? {
-                    values.push(value);
-                }
-                Ok(List(values))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(element) = list.next_element()? {
-                    elements.push(element);
-                }
-                Ok(List(elements))
-            }
-        }
-        from.deserialize_any(Any(PhantomData))
+        any(from)
     }
 }
 
@@ -283,56 +264,25 @@ macro_rules! lenient {
             $($field: $kind,)*
         }
 
-        impl<'de $(: $lifetime, $lifetime)?> $crate::agent::lenient::FromObject<'de> for $name $(<$lifetime>)? {
-            fn field<A: $crate::agent::lenient::MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-                match key {
-                    $($key => self.$field = map.next_value()?,)*
-                    _ => {
-                        map.next_value::<$crate::agent::lenient::IgnoredAny>()?;
+        impl<'de $(: $lifetime, $lifetime)?> $crate::agent::lenient::Lenient<'de> for $name $(<$lifetime>)? {
+            fn object<A: $crate::agent::lenient::MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+                let mut read = Self::default();
+                while let Some(key) = object.next_key::<$crate::agent::lenient::Text<'de>>()? {
+                    match &*key {
+                        $($key => read.$field = object.next_value()?,)*
+                        _ => {
+                            object.next_value::<$crate::agent::lenient::IgnoredAny>()?;
+                        }
                     }
                 }
-                Ok(())
+                Ok(read)
             }
         }
 
         impl<'de $(: $lifetime, $lifetime)?> $crate::agent::lenient::Deserialize<'de> for $name $(<$lifetime>)? {
             fn deserialize<D: $crate::agent::lenient::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                $crate::agent::lenient::object(from)
+                $crate::agent::lenient::any(from)
             }
         }
     };
-}
-
-/// What [`lenient!`](crate::lenient) makes of a type.
-pub trait FromObject<'de>: Default {
-    /// Takes the value of one key, or drains it.
-    ///
-    /// # Errors
-    /// Where the JSON is broken.
-    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
-}
-
-/// Reads an object; anything else is the default.
-///
-/// # Errors
-/// Where the JSON is broken.
-pub fn object<'de, T: FromObject<'de>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
-    struct Any<T>(PhantomData<T>);
-    impl<'de, T: FromObject<'de>> Visitor<'de> for Any<T> {
-        type Value = T;
-        anything_else!();
-        no_flag!();
-        no_text!();
-        no_number!();
-        no_list!('de);
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
-            let mut object = T::default();
-            while let Some(key) = map.next_key::<Text<'de>>()? {
-                object.field(&key, &mut map)?;
-            }
-            Ok(object)
-        }
-    }
-    from.deserialize_any(Any(PhantomData))
 }
