@@ -13,7 +13,7 @@ use orchestrator_core::{
 use orchestrator_testkit::{
     Ran, RealAgent, Sandbox, block_on_within, git,
     model_server::{Answer, ModelServer, Script},
-    ran, real_agent_main, run_checked,
+    ran, real_agent_main, run_checked, wait_for_marked,
 };
 use serde_json::json;
 
@@ -81,8 +81,12 @@ impl Stage {
         request.with_environment(environment).with_turn(turn, resume)
     }
 
+    fn mark(&self) -> String {
+        format!("real-{}", self.sandbox.path().display())
+    }
+
     fn alive(&self) -> usize {
-        marked(&format!("real-{}", self.sandbox.path().display())).len()
+        marked(&self.mark()).len()
     }
 }
 
@@ -162,7 +166,7 @@ fn stopped_at(stage: &Stage, wanted: impl Fn(&Update) -> bool) {
     block_on(async {
         let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
         until(&mut *turn, wanted).await;
-        assert!(stage.alive() > 0);
+        wait_for_marked(&stage.mark(), 1);
         turn.control().stop(Duration::from_secs(10)).await;
         assert_eq!(stage.alive(), 0, "when `stop` has returned");
         assert_eq!(ran(turn).await.outcome, TurnOutcome::Stopped);
@@ -181,7 +185,7 @@ fn stopped_while_a_tool_runs_it_leaves_no_process(agent: &RealAgent) {
         let runs = async { while turn.next().await.is_some() {} };
         // Its children are there.
         tokio::select! { here = reads => drop(here.expect("no panic").expect("reads")), () = runs => panic!("it ended too early") }
-        assert!(stage.alive() > 2);
+        wait_for_marked(&stage.mark(), 3);
         turn.control().stop(Duration::from_secs(10)).await;
         assert_eq!(stage.alive(), 0, "when `stop` has returned");
         assert_eq!(ran(turn).await.outcome, TurnOutcome::Stopped);

@@ -18,7 +18,7 @@ use orchestrator_core::{
 use orchestrator_testkit::{
     Ran, RealAgent, RealStage, block_on_within, git, land,
     model_server::{Answer, ModelServer, Script},
-    ran, real_agent_main, run_checked,
+    ran, real_agent_main, run_checked, wait_for_marked,
 };
 use serde_json::json;
 
@@ -505,7 +505,7 @@ fn it_dies_with_the_orchestrator(agent: &RealAgent) {
     host.env(HOST, directory).stdin(Stdio::null()).stdout(Stdio::null());
     let mut host = host.spawn().expect("starts");
     block_on(Stage::runs(fifo));
-    assert!(stage.alive() > 2);
+    wait_for_marked(&stage.mark(), 3);
     host.kill().expect("can be killed");
     host.wait().expect("is killed");
     let until = Instant::now() + Duration::from_secs(30);

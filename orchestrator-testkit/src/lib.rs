@@ -29,7 +29,7 @@ pub use play::{Play, Player, Step, arguments, handoff, play_if_asked};
 #[cfg(feature = "real")]
 pub use real::{REQUIRED, RealAgent, RealTest, private_agent_main, real_agent_main};
 #[cfg(feature = "real")]
-pub use real_stage::{RealStage, land};
+pub use real_stage::{RealStage, land, wait_for_marked};
 pub use recording::{Recording, Recordings, Told};
 pub use replay::Replay;
 pub use repository::{Sandbox, git, git_binaries};

@@ -24,6 +24,18 @@ use crate::{
     ran, run_checked,
 };
 
+/// Waits until so many processes bear the mark: one that is just becoming another program is not to be seen for a moment.
+///
+/// # Panics
+/// When there are not within thirty seconds.
+pub fn wait_for_marked(mark: &str, count: usize) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while marked(mark).len() < count {
+        assert!(Instant::now() < until, "{} processes, not {count}", marked(mark).len());
+        std::thread::yield_now();
+    }
+}
+
 /// A stage for one agent. Its task is `T1`; its environment is a path, a home and `ALLOWED=yes`.
 #[derive(Debug)]
 pub struct RealStage<B> {

@@ -13,7 +13,7 @@ use super::{
     step::{Checked, Reviewed, Step, Working},
 };
 use crate::model::{
-    Answer, Approval, Ask, AttemptId, CommitId, Effect, EffectId, Finding, Hold, HoldItem, HoldOption, HoldReason, Item,
+    Answer, Approval, Ask, AttemptId, CommitId, Effect, EffectId, Finding, Hold, HoldId, HoldItem, HoldOption, HoldReason, Item,
     Observation, Obstacle, Predecessor, Record, Review, Severity, Span, TaskId, Timestamp, TurnOutcome, Usage, Verdict, Waiver,
     Withdrawal, WorkspaceFate,
 };
@@ -36,6 +36,12 @@ fn misfit(what: &'static str, subject: &dyn ToString) -> Misfit {
 /// [`Misfit`] when the record speaks of something that the state does not have. The state may then be half changed and is
 /// of no more use.
 pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
+    let folded = fold(state, record);
+    state.tasks.file();
+    folded
+}
+
+fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
     match record {
         Record::RunOpened { opened, resumed, at } => {
             let before = state.run.take().filter(|_| *resumed);
@@ -56,7 +62,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             if !resumed {
                 state.mode = crate::model::RunMode::Active;
                 state.package = None;
-                state.tasks.iter_mut().for_each(begin_anew);
+                state.tasks.all_mut().iter_mut().for_each(begin_anew);
             }
         }
         Record::RoadmapRead(roadmap) => read_roadmap(state, roadmap),
@@ -95,9 +101,7 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::Stale { .. } | Record::AnswerRefused { .. } => {}
         Record::Reminded { hold, at } => {
-            let index = state.held(*hold).and_then(|(entry, _)| state.index.get(&entry.task.id)).copied();
-            let phase = index.map(|index| &mut state.tasks[index].phase);
-            let Some(Phase::Held(held)) = phase else { return Err(misfit("no such hold:", hold)) };
+            let Phase::Held(held) = &mut held_mut(state, *hold)?.phase else { return Err(misfit("not held:", hold)) };
             held.asked = *at;
         }
         Record::Dispatched { attempt, contract, base, at } => {
@@ -278,13 +282,11 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry.phase = Phase::Held(Box::new(Held { hold: hold.clone(), asked: hold.since, then }));
         }
         Record::HoldAnswered { hold, answer, at } => {
-            let said_at = *at;
-            let at = state.held(*hold).and_then(|(entry, _)| state.index.get(&entry.task.id)).copied();
-            let entry = at.map(|at| &mut state.tasks[at]).ok_or_else(|| misfit("no such hold:", hold))?;
+            let entry = held_mut(state, *hold)?;
             let parked = Phase::Parked { reason: String::new() };
             let Phase::Held(held) = std::mem::replace(&mut entry.phase, parked) else { return Err(misfit("not held:", hold)) };
             let Held { hold, then, .. } = *held;
-            entry.phase = answered(&hold, then, answer.as_ref(), said_at);
+            entry.phase = answered(&hold, then, answer.as_ref(), *at);
             let exhausted = matches!(hold.about, HoldReason::Exhausted { .. });
             if answer.is_some() && (exhausted || matches!(hold.about, HoldReason::Repeated { .. })) {
                 entry.rejections.clear();
@@ -342,7 +344,7 @@ pub(super) fn set_tip(state: &mut State, tip: CommitId) {
 /// The person says that the tip is mended, or that it was not the tip: all gates may run again.
 fn judge_tip_anew(state: &mut State) {
     state.tip_reports.clear();
-    for entry in &mut state.tasks {
+    for entry in state.tasks.all_mut() {
         if let Phase::Active(active) = &mut entry.phase
             && let Step::Merge { reviewed, .. } = &mut active.step
         {
@@ -352,8 +354,12 @@ fn judge_tip_anew(state: &mut State) {
 }
 
 fn entry_mut<'a>(state: &'a mut State, id: &TaskId) -> Result<&'a mut TaskEntry, Misfit> {
-    let at = *state.index.get(id).ok_or_else(|| misfit("no such task:", id))?;
-    Ok(&mut state.tasks[at])
+    state.tasks.get_mut(id).ok_or_else(|| misfit("no such task:", id))
+}
+
+fn held_mut(state: &mut State, hold: HoldId) -> Result<&mut TaskEntry, Misfit> {
+    let task = state.held(hold).map(|(entry, _)| entry.task.id.clone());
+    entry_mut(state, &task.ok_or_else(|| misfit("no such hold:", &hold))?)
 }
 
 fn active_mut<'a>(state: &'a mut State, id: &AttemptId) -> Result<&'a mut Active, Misfit> {

@@ -1,52 +1,54 @@
 //! Starting ready tasks, as far as mode, slots, review debt, budget and package allow (laws 9 and 10).
 
+use std::collections::BTreeSet;
+
 use super::{
+    fence::{Fence, Occupied},
     freeze::{allowed, freeze, resources},
-    plan::{Plan, dirty_question, entry_active},
-    ready::{NotReady, Occupied, readiness, ready},
+    plan::{Plan, dirty_question, stuck},
+    ready::{NotReady, ready},
     state::{Grant, Phase, TaskEntry, Waiting},
-    step::Step,
+    tasks::List,
 };
-use crate::model::{Approval, AttemptId, Checkout, CommitId, HoldOption, HoldReason, PackageName, Record, RunMode, TaskId};
+use crate::model::{Approval, AttemptId, Checkout, CommitId, HoldOption, HoldReason, PackageName, Record, RunMode};
 
 impl Plan<'_> {
     /// Starts ready tasks, in the roadmap's order, as far as mode, slots, review debt, budget and package allow.
     pub(super) fn dispatch(&mut self) {
         let (state, policy) = (self.cx.state, self.cx.policy);
         let Some(tip) = state.tip else { return };
-        let steps = || state.tasks.iter().filter_map(entry_active).map(|active| &active.step);
+        let tasks = &state.tasks;
         // Work that came back goes before new work.
-        let returned = steps().filter(|step| step.waits_for_session()).count();
-        let owed = |step: &Step| !step.takes_session() && !step.waits_for_session() && !step.is_stuck_on(state.tip);
-        let debt = steps().filter(|step| owed(step)).count();
+        let returned = tasks.count(List::WaitsForSession);
+        let settled = tasks.count(List::TakesSession) + returned + stuck(state).count();
+        let debt = tasks.count(List::Active).saturating_sub(settled);
         if state.mode != RunMode::Active || debt >= policy.limits.review_debt as usize {
             return;
         }
         let free = policy.max_sessions.saturating_sub(self.sessions) as usize;
         let mut slots = free.saturating_sub(returned);
+        if slots == 0 || tasks.count(List::Free) == 0 {
+            return;
+        }
         let mut attempts = state.run.as_ref().map_or(0, |run| run.attempts);
-        let mut occupied: Vec<_> = state.tasks.iter().filter_map(Occupied::of).collect();
+        let mut fence = Fence::around(tasks.on(List::Occupying).filter_map(Occupied::of));
         let mut package = state.package.clone();
-        let moving = |package: &Option<PackageName>, occupied: &[Occupied<'_>]| {
-            let mut members = state.tasks.iter().filter(|entry| entry.task.package == *package);
-            members.any(|entry| match &entry.phase {
-                Phase::Active(_) => true,
-                Phase::Waiting(_) => occupied.iter().any(|other| *other.task == entry.task.id) || self.can_come(entry),
-                Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => false,
-            })
-        };
+        let mut stays = package.as_ref().is_some_and(|package| self.moves(package, &fence));
         let mut records = Vec::new();
-        let mut dispatched: Vec<&TaskId> = Vec::new();
+        // Those that wait in this decision: more is taken with each dispatch, and never less.
+        let mut left: BTreeSet<usize> = tasks.places(List::Free).collect();
         while slots > 0 && self.run_budget(attempts).is_none() {
-            let stay = package.as_ref().is_some_and(|package| moving(package, &occupied));
-            let candidate = state.tasks.iter().find(|entry| {
-                matches!(entry.phase, Phase::Waiting(_))
-                    && entry.withdrawn.is_none()
-                    && !dispatched.contains(&&entry.task.id)
-                    && (!stay || package.as_ref() == Some(&entry.task.package))
-                    && ready(state, entry, &occupied, policy, self.cx.at).is_ok()
+            let eligible = |at: &&usize| !stays || package.as_ref() == Some(&tasks.entries()[**at].task.package);
+            let mut refused = Vec::new();
+            let candidate = left.iter().filter(eligible).copied().find(|at| {
+                let ready = ready(state, &tasks.entries()[*at], &fence, policy, self.cx.at).is_ok();
+                refused.extend((!ready).then_some(*at));
+                ready
             });
-            let Some(entry) = candidate else { break };
+            for at in refused.into_iter().chain(candidate) {
+                left.remove(&at);
+            }
+            let Some(entry) = candidate.map(|at| &tasks.entries()[at]) else { break };
             let Phase::Waiting(waiting) = &entry.phase else { break };
             if let Some(hold) = self.ask_first(entry, waiting) {
                 // One question at a time: the others follow when this one is in the state.
@@ -62,8 +64,8 @@ impl Plan<'_> {
             if matches!(records.last(), Some(Record::Parked { .. })) {
                 break;
             }
-            dispatched.push(&entry.task.id);
-            occupied.push(Occupied {
+            stays = true;
+            fence.add(Occupied {
                 task: &entry.task.id,
                 allow: allowed(&entry.task, policy),
                 resources: resources(&entry.task, policy),
@@ -74,11 +76,18 @@ impl Plan<'_> {
         self.records.extend(records);
     }
 
+    /// Whether something of the package is under way, or can still come.
+    fn moves(&self, package: &Option<PackageName>, fence: &Fence<'_>) -> bool {
+        let tasks = &self.cx.state.tasks;
+        let of = |list| tasks.on(list).filter(|entry| entry.task.package == *package);
+        of(List::Active).next().is_some() || of(List::Free).any(|entry| self.can_come(entry, fence))
+    }
+
     /// Whether a waiting task of the current package can still come without leaving the package: it is ready, or only time
     /// or running work is before it. What waits for a person, or for another package, keeps nobody.
-    fn can_come(&self, entry: &TaskEntry) -> bool {
+    fn can_come(&self, entry: &TaskEntry, fence: &Fence<'_>) -> bool {
         let state = self.cx.state;
-        match readiness(state, entry, self.cx.policy, self.cx.at) {
+        match ready(state, entry, fence, self.cx.policy, self.cx.at) {
             Ok(()) | Err(NotReady::Until(_)) => true,
             Err(NotReady::After(_)) => false,
             Err(NotReady::Overlaps { with, .. } | NotReady::Resource { with, .. }) => {
@@ -90,7 +99,7 @@ impl Plan<'_> {
     fn why_enter(&self, from: Option<&Option<PackageName>>, to: &Option<PackageName>) -> String {
         let name = |package: &Option<PackageName>| package.as_ref().map_or("(none)".to_owned(), |name| format!("`{name}`"));
         let Some(from) = from else { return format!("{} has the first ready task", name(to)) };
-        let left = self.cx.state.tasks.iter().filter(|entry| entry.task.package == *from && !entry.has_landed());
+        let left = self.cx.state.tasks().iter().filter(|entry| entry.task.package == *from && !entry.has_landed());
         let left: Vec<_> = left.map(|entry| entry.task.id.as_str()).collect();
         if left.is_empty() {
             format!("{} has landed", name(from))

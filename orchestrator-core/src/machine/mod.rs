@@ -30,6 +30,7 @@
 mod apply;
 mod decide;
 mod dispatch;
+mod fence;
 mod follow;
 mod freeze;
 mod plan;
@@ -39,6 +40,7 @@ mod replay;
 mod reread;
 mod state;
 mod step;
+mod tasks;
 mod verdict;
 
 pub use apply::{Misfit, apply};

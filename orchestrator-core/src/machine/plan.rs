@@ -1,26 +1,27 @@
 //! What is due now: the one place that starts things.
 
+use std::collections::BTreeSet;
+
 use super::{
     decide::Context,
     freeze::after,
     state::{Active, Asked, Phase, State, TaskEntry},
     step::Step,
+    tasks::{Clock, List},
 };
 use crate::model::{
-    AttemptId, Effect, EffectId, EndReason, GateSpec, HoldOption, HoldReason, Policy, Record, RepoPath, RunMode, StopReason,
+    AttemptId, Effect, EffectId, EndReason, GateSpec, HoldOption, HoldReason, Policy, Record, RepoPath, RunMode, Span, StopReason,
     Timestamp, Usage,
 };
 
 /// Asks for everything that is due and allowed, dispatches ready tasks, and ends the run when nothing is left.
 pub(super) fn tick(state: &State, at: Timestamp, policy: &Policy) -> Vec<Record> {
     let cx = Context { state, policy, at };
-    let steps = || state.tasks.iter().filter_map(entry_active).map(|active| &active.step);
     let mut plan = Plan {
         cx: &cx,
         records: Vec::new(),
         last_effect: state.last_effect,
-        sessions: u32::try_from(steps().filter(|step| step.takes_session()).count()).unwrap_or(u32::MAX),
-        lane_free: !steps().any(Step::in_lane),
+        sessions: u32::try_from(state.tasks.count(List::TakesSession)).unwrap_or(u32::MAX),
     };
     if state.ended.is_some() {
         return plan.records;
@@ -41,30 +42,24 @@ pub(super) fn tick(state: &State, at: Timestamp, policy: &Policy) -> Vec<Record>
 /// event can change anything.
 #[must_use]
 pub fn wake_at(state: &State, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
-    let due = |entry: &TaskEntry| match &entry.phase {
-        Phase::Waiting(waiting) => Some(waiting.until),
-        Phase::Active(active) => match &active.step {
-            Step::Working(working) if working.stopping.is_none() => Some(working.began.after(turn_limit(entry, active, policy))),
-            Step::Working(_)
-            | Step::Prepare(_)
-            | Step::TurnDue { .. }
-            | Step::Collect { .. }
-            | Step::Review { .. }
-            | Step::Merge { .. }
-            | Step::Gate { .. }
-            | Step::TipCheck { .. }
-            | Step::Land { .. } => None,
-        },
-        Phase::Held(held) => Some(held.remind_at(policy)),
-        Phase::Landed(_) | Phase::Parked { .. } => None,
+    // When the first is due whose clock is not yet as far behind as that.
+    let after = |clock, distance: Span| {
+        let first = state.tasks.first_after(clock, now.0.checked_sub(distance.0).map(Timestamp));
+        first.map(|time| time.after(distance))
     };
+    let clocks = [
+        after(Clock::Until, Span(0)),
+        after(Clock::WallEnds, Span(0)),
+        after(Clock::TurnBegan, policy.limits.turn),
+        after(Clock::AskedAt, policy.notify.remind),
+    ];
     let away = state.away.as_ref().map(|away| away.until);
-    state.ended.is_none().then(|| state.tasks.iter().filter_map(due).chain(away).filter(|due| *due > now).min()).flatten()
+    state.ended.is_none().then(|| clocks.into_iter().flatten().chain(away).filter(|due| *due > now).min()).flatten()
 }
 
 /// How long the turn may take: the policy's limit, or what is left of the task's wall time.
-fn turn_limit(entry: &TaskEntry, active: &Active, policy: &Policy) -> crate::model::Span {
-    let left = active.attempt.contract.budget.wall.map(|wall| crate::model::Span(wall.0.saturating_sub(entry.wall.0)));
+fn turn_limit(entry: &TaskEntry, active: &Active, policy: &Policy) -> Span {
+    let left = active.attempt.contract.budget.wall.map(|wall| Span(wall.0.saturating_sub(entry.wall.0)));
     left.map_or(policy.limits.turn, |left| left.min(policy.limits.turn))
 }
 
@@ -116,8 +111,6 @@ pub(super) struct Plan<'a> {
     last_effect: u64,
     /// Sessions that are taken, those that were asked for just now included.
     pub(super) sessions: u32,
-    /// Whether nobody is in the landing lane, and nobody was let in just now.
-    lane_free: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -151,7 +144,7 @@ impl<'a> Plan<'a> {
 
     /// Ends what is no longer wanted, as soon as nothing is done for it.
     fn withdraw(&mut self) {
-        for entry in &self.cx.state.tasks {
+        for entry in self.cx.state.tasks.on(List::Withdrawn) {
             let Some(why) = entry.withdrawn else { continue };
             let gone = Record::Withdrawn { task: entry.task.id.clone(), why };
             match &entry.phase {
@@ -184,7 +177,11 @@ impl<'a> Plan<'a> {
     /// Effects that are due for attempts under way and for those that are over.
     fn steps(&mut self) {
         let state = self.cx.state;
-        for entry in &state.tasks {
+        let lane = self.next_in_lane();
+        let mut due = self.due();
+        due.extend(lane);
+        for at in due {
+            let entry = &state.tasks.entries()[at];
             let task = &entry.task.id;
             let attempt = |number: u32| AttemptId { task: task.clone(), number };
             for (number, _) in entry.cleanups.iter().filter(|(_, asked)| **asked == Asked::Due) {
@@ -202,7 +199,7 @@ impl<'a> Plan<'a> {
                 Phase::Active(active)
                     if entry.withdrawn.is_none() || matches!(active.step, Step::Collect { .. } | Step::Land { .. }) =>
                 {
-                    self.step(entry, active);
+                    self.step(entry, active, lane == Some(at));
                 }
                 Phase::Held(held) if entry.withdrawn.is_none() => {
                     // The tip that was red is no longer the tip.
@@ -220,12 +217,41 @@ impl<'a> Plan<'a> {
         self.ask_about_tip();
     }
 
+    /// The places of the tasks that have something to be asked for: because it is due, or because its time has come.
+    fn due(&self) -> BTreeSet<usize> {
+        let (state, policy, at) = (self.cx.state, self.cx.policy, self.cx.at);
+        let tasks = &state.tasks;
+        let mut due: BTreeSet<usize> = tasks.places(List::Due).collect();
+        let mut past = |clock, distance: Span| {
+            if let Some(until) = at.0.checked_sub(distance.0) {
+                due.extend(tasks.up_to(clock, Timestamp(until)));
+            }
+        };
+        past(Clock::TurnBegan, policy.limits.turn);
+        past(Clock::WallEnds, Span(0));
+        past(Clock::AskedAt, policy.notify.remind);
+        due
+    }
+
+    /// Who is let into the landing lane: the first that waits for it and can be judged on this tip.
+    fn next_in_lane(&self) -> Option<usize> {
+        let tasks = &self.cx.state.tasks;
+        if tasks.count(List::InLane) > 0 || !self.may_ask_remote() {
+            return None;
+        }
+        tasks.places(List::Queued).find(|at| {
+            let entry = &tasks.entries()[*at];
+            entry.withdrawn.is_none() && entry.active().is_some_and(|active| !active.step.is_stuck_on(self.cx.state.tip))
+        })
+    }
+
     /// Asks a person about a tip that is itself red: one question, however many attempts it keeps from landing.
     fn ask_about_tip(&mut self) {
         let state = self.cx.state;
-        let asked = state.holds().any(|hold| matches!(hold.about, HoldReason::TipRed { .. }));
-        let stuck = state.tasks.iter().filter_map(entry_active).find(|active| active.step.is_stuck_on(state.tip));
-        let (Some(active), Some(tip), false) = (stuck, state.tip, asked) else { return };
+        let (Some(active), Some(tip)) = (stuck(state).next(), state.tip) else { return };
+        if state.holds().any(|hold| matches!(hold.about, HoldReason::TipRed { .. })) {
+            return;
+        }
         let red = || state.tip_reports.iter().filter(|report| !report.passed());
         let names: Vec<_> = red().map(|report| format!("`{}` ({})", report.gate.name, report.outcome)).collect();
         let question = format!(
@@ -237,7 +263,7 @@ impl<'a> Plan<'a> {
         self.records.push(self.cx.hold(&active.attempt.id.task, about, question, &[HoldOption::Retry]));
     }
 
-    fn step(&mut self, entry: &TaskEntry, active: &Active) {
+    fn step(&mut self, entry: &TaskEntry, active: &Active, lane: bool) {
         let attempt = || active.attempt.id.clone();
         let paused = self.cx.state.mode == RunMode::Paused;
         match &active.step {
@@ -257,11 +283,8 @@ impl<'a> Plan<'a> {
             }
             Step::Collect { asked: Asked::Due, turn, .. } => self.request(Effect::Collect { attempt: attempt(), turn: *turn }),
             Step::Review { asked: Asked::Due, work, .. } => self.request(Effect::Review { attempt: attempt(), head: work.head }),
-            Step::Merge { asked: Asked::Due, .. } if !self.may_ask_remote() || active.step.is_stuck_on(self.cx.state.tip) => {}
-            Step::Merge { asked: Asked::Due, reviewed } => {
-                if std::mem::take(&mut self.lane_free) {
-                    self.request(Effect::Merge { attempt: attempt(), head: reviewed.work.head });
-                }
+            Step::Merge { asked: Asked::Due, reviewed } if lane => {
+                self.request(Effect::Merge { attempt: attempt(), head: reviewed.work.head });
             }
             Step::Gate { asked: Asked::Due, checked } => {
                 let ran = |gate: &&GateSpec| checked.reports.iter().any(|report| report.gate.name == gate.name);
@@ -286,7 +309,7 @@ impl<'a> Plan<'a> {
             Step::Prepare(Asked::Open(_))
             | Step::Collect { asked: Asked::Open(_), .. }
             | Step::Review { asked: Asked::Open(_), .. }
-            | Step::Merge { asked: Asked::Open(_), .. }
+            | Step::Merge { .. }
             | Step::Gate { asked: Asked::Open(_), .. }
             | Step::TipCheck { asked: Asked::Open(_), .. }
             | Step::Land { asked: Asked::Open(_), .. } => {}
@@ -297,21 +320,24 @@ impl<'a> Plan<'a> {
     fn end(&mut self) {
         let state = self.cx.state;
         let idle = self.records.is_empty() && state.open.is_empty();
-        // A turn that is due and was not asked for waits for the mode; what is stuck on a red tip waits for a person.
-        let waits = |step: &Step| matches!(step, Step::TurnDue { .. }) || step.is_stuck_on(state.tip);
-        let under_way = state.tasks.iter().filter_map(entry_active).any(|active| !waits(&active.step));
-        let refused = state.roadmap.refused.is_some();
-        if !idle || under_way || !(self.knows_roadmap() || refused) {
+        if !idle {
             return;
         }
-        let any = |test: &dyn Fn(&TaskEntry) -> bool| state.tasks.iter().any(test);
-        let waiting = any(&|entry| matches!(entry.phase, Phase::Waiting(_)));
-        let held = any(&|entry| matches!(entry.phase, Phase::Held(_)));
-        let soon =
-            any(&|entry| matches!(&entry.phase, Phase::Waiting(waiting) if waiting.until > self.cx.at) && !blocked(state, entry));
+        // A turn that is due and was not asked for waits for the mode; what is stuck on a red tip waits for a person.
+        let waits = |step: &Step| matches!(step, Step::TurnDue { .. }) || step.is_stuck_on(state.tip);
+        let under_way = state.tasks.active().any(|active| !waits(&active.step));
+        let refused = state.roadmap.refused.is_some();
+        if under_way || !(self.knows_roadmap() || refused) {
+            return;
+        }
+        let tasks = &state.tasks;
+        let (waiting, held) = (tasks.count(List::Waiting) > 0, tasks.count(List::Held) > 0);
+        let soon = tasks
+            .on(List::Waiting)
+            .any(|entry| matches!(&entry.phase, Phase::Waiting(waiting) if waiting.until > self.cx.at) && !blocked(state, entry));
         let attempts = state.run.as_ref().map_or(0, |run| run.attempts);
         let wait = state.run.as_ref().is_some_and(|run| run.wait);
-        let reason = if !refused && !any(&|entry| !entry.has_landed()) {
+        let reason = if !refused && tasks.count(List::Landed) == tasks.entries().len() {
             EndReason::Complete
         } else if state.mode == RunMode::Drain {
             EndReason::Drained
@@ -336,18 +362,22 @@ impl<'a> Plan<'a> {
     }
 }
 
-pub(super) fn entry_active(entry: &TaskEntry) -> Option<&Active> {
-    match &entry.phase {
-        Phase::Active(active) => Some(active),
-        Phase::Waiting(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
-    }
+/// The attempts that wait for the lane and cannot be judged, since the tip is itself red.
+pub(super) fn stuck(state: &State) -> impl Iterator<Item = &Active> {
+    state.tasks.on(List::Stuck).filter_map(TaskEntry::active).filter(|active| active.step.is_stuck_on(state.tip))
 }
 
 /// Whether a task comes after one that cannot land without a person, or not in this run.
 fn blocked(state: &State, entry: &TaskEntry) -> bool {
-    after(&entry.task).iter().filter_map(|id| state.task(id)).any(|before| match &before.phase {
-        Phase::Parked { .. } | Phase::Held(_) => true,
-        Phase::Waiting(_) => blocked(state, before),
-        Phase::Active(_) | Phase::Landed(_) => false,
-    })
+    let mut before: Vec<_> = after(&entry.task).iter().collect();
+    let mut seen = BTreeSet::new();
+    while let Some(id) = before.pop() {
+        let Some(entry) = state.task(id).filter(|_| seen.insert(id)) else { continue };
+        match &entry.phase {
+            Phase::Parked { .. } | Phase::Held(_) => return true,
+            Phase::Waiting(_) => before.extend(after(&entry.task)),
+            Phase::Active(_) | Phase::Landed(_) => {}
+        }
+    }
+    false
 }

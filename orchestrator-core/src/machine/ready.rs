@@ -1,8 +1,10 @@
 //! Whether a waiting task could begin.
 
 use super::{
+    fence::{Fence, Occupied},
     freeze::{after, allowed, resources},
     state::{Phase, State, TaskEntry, Waiting},
+    tasks::List,
 };
 use crate::model::{Pattern, Policy, ResourceName, TaskId, Timestamp};
 
@@ -45,36 +47,15 @@ impl std::fmt::Display for NotReady {
     }
 }
 
-/// What an open task occupies.
-pub(super) struct Occupied<'a> {
-    pub(super) task: &'a TaskId,
-    pub(super) allow: &'a [Pattern],
-    pub(super) resources: &'a [ResourceName],
-}
-
-impl<'a> Occupied<'a> {
-    pub(super) fn of(entry: &'a TaskEntry) -> Option<Self> {
-        let contract = &entry.occupying()?.contract;
-        Some(Self { task: &entry.task.id, allow: &contract.allow, resources: &contract.resources })
-    }
-}
-
 /// Whether a waiting task could be dispatched, slots, package and budgets aside.
 ///
 /// # Errors
 /// [`NotReady`] with the first reason why not.
 pub fn readiness(state: &State, entry: &TaskEntry, policy: &Policy, at: Timestamp) -> Result<(), NotReady> {
-    let occupied: Vec<_> = state.tasks.iter().filter_map(Occupied::of).collect();
-    ready(state, entry, &occupied, policy, at)
+    ready(state, entry, &Fence::around(state.tasks.on(List::Occupying).filter_map(Occupied::of)), policy, at)
 }
 
-pub(super) fn ready(
-    state: &State,
-    entry: &TaskEntry,
-    occupied: &[Occupied<'_>],
-    policy: &Policy,
-    at: Timestamp,
-) -> Result<(), NotReady> {
+pub(super) fn ready(state: &State, entry: &TaskEntry, fence: &Fence<'_>, policy: &Policy, at: Timestamp) -> Result<(), NotReady> {
     let landed = |id: &TaskId| state.task(id).is_some_and(TaskEntry::has_landed);
     let missing: Vec<_> = after(&entry.task).iter().filter(|id| !landed(id)).cloned().collect();
     if !missing.is_empty() {
@@ -85,15 +66,5 @@ pub(super) fn ready(
     {
         return Err(NotReady::Until(until));
     }
-    let (allow, needs) = (allowed(&entry.task, policy), resources(&entry.task, policy));
-    for other in occupied.iter().filter(|other| *other.task != entry.task.id) {
-        if let Some(resource) = needs.iter().find(|resource| other.resources.contains(resource)) {
-            return Err(NotReady::Resource { with: other.task.clone(), resource: resource.clone() });
-        }
-        let pairs = allow.iter().flat_map(|ours| other.allow.iter().map(move |theirs| (ours, theirs)));
-        if let Some((ours, theirs)) = pairs.into_iter().find(|(ours, theirs)| ours.overlaps(theirs)) {
-            return Err(NotReady::Overlaps { with: other.task.clone(), ours: ours.clone(), theirs: theirs.clone() });
-        }
-    }
-    Ok(())
+    fence.lets_in(&entry.task.id, allowed(&entry.task, policy), resources(&entry.task, policy))
 }

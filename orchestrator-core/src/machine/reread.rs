@@ -8,22 +8,24 @@ use std::collections::BTreeMap;
 use super::{
     apply::set_tip,
     state::{Phase, RoadmapState, State, TaskEntry, Waiting},
+    tasks::Tasks,
 };
 use crate::model::{Roadmap, Task, TaskId, Withdrawal};
 
 pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
     let mut before: BTreeMap<TaskId, TaskEntry> =
-        std::mem::take(&mut state.tasks).into_iter().map(|entry| (entry.task.id.clone(), entry)).collect();
+        state.tasks.take().into_iter().map(|entry| (entry.task.id.clone(), entry)).collect();
+    let mut entries = Vec::with_capacity(roadmap.tasks.len());
     for task in &roadmap.tasks {
         let entry = match before.remove(&task.id) {
             None => TaskEntry::new(task.clone()),
             Some(entry) => entry.told_again(task.clone()),
         };
-        state.tasks.push(entry);
+        entries.push(entry);
     }
     // What the roadmap no longer has stays where work of ours is in it; a task that never began is simply gone.
     let begun = before.into_values().filter(|entry| entry.last_attempt > 0);
-    state.tasks.extend(begun.map(|mut entry| {
+    entries.extend(begun.map(|mut entry| {
         match entry.phase {
             Phase::Waiting(_) => entry.phase = Phase::Parked { reason: "removed from the roadmap".to_owned() },
             Phase::Active(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
@@ -31,7 +33,7 @@ pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
         entry.withdrawn = Some(Withdrawal::Removed);
         entry
     }));
-    state.index = state.tasks.iter().enumerate().map(|(at, entry)| (entry.task.id.clone(), at)).collect();
+    state.tasks = Tasks::new(entries);
     if state.roadmap.read_at.is_none() {
         set_tip(state, roadmap.tip);
     }

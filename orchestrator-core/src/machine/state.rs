@@ -1,8 +1,11 @@
 //! What is known, folded from records.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::step::Step;
+use super::{
+    step::Step,
+    tasks::{List, Tasks},
+};
 use crate::model::{
     Answer, AttemptId, BackendName, Checkout, CommitId, ContentHash, Contract, Effect, EffectId, EndReason, Finding, FindingId,
     GateReport, Hold, HoldId, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RunId, RunMode, SessionRef,
@@ -23,8 +26,7 @@ pub struct State {
     pub(super) checkout: Option<Checkout>,
     /// `None` before the first dispatch; then the package, which may be "none".
     pub(super) package: Option<Option<PackageName>>,
-    pub(super) tasks: Vec<TaskEntry>,
-    pub(super) index: HashMap<TaskId, usize>,
+    pub(super) tasks: Tasks,
     pub(super) open: BTreeMap<EffectId, Effect>,
     pub(super) last_effect: u64,
     pub(super) last_hold: u32,
@@ -291,13 +293,13 @@ impl State {
     /// All tasks, in the roadmap's order.
     #[must_use]
     pub fn tasks(&self) -> &[TaskEntry] {
-        &self.tasks
+        self.tasks.entries()
     }
 
     /// One task.
     #[must_use]
     pub fn task(&self, id: &TaskId) -> Option<&TaskEntry> {
-        self.index.get(id).and_then(|at| self.tasks.get(*at))
+        self.tasks.get(id)
     }
 
     /// The effects that were asked for and have no closing event yet.
@@ -308,7 +310,7 @@ impl State {
 
     /// All questions that wait for a person.
     pub fn holds(&self) -> impl Iterator<Item = &Hold> {
-        self.tasks.iter().filter_map(|entry| match &entry.phase {
+        self.tasks.on(List::Held).filter_map(|entry| match &entry.phase {
             Phase::Held(held) => Some(&held.hold),
             Phase::Waiting(_) | Phase::Active(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
         })
@@ -350,7 +352,7 @@ impl State {
     }
 
     pub(super) fn held(&self, id: HoldId) -> Option<(&TaskEntry, &Held)> {
-        self.tasks.iter().find_map(|entry| match &entry.phase {
+        self.tasks.on(List::Held).find_map(|entry| match &entry.phase {
             Phase::Held(held) if held.hold.id == id => Some((entry, &**held)),
             Phase::Held(_) | Phase::Waiting(_) | Phase::Active(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
         })

@@ -25,7 +25,7 @@ pub struct InvalidPattern {
 /// A path pattern of a contract, such as `src/receipt/**`.
 #[derive(Clone)]
 pub struct Pattern {
-    text: Box<str>,
+    text: Arc<str>,
     /// One entry for each way to choose from the braces.
     shapes: Arc<[Vec<Part>]>,
 }
@@ -34,8 +34,27 @@ pub struct Pattern {
 enum Part {
     /// `**`: any number of components.
     Any,
+    /// This component.
+    Word(Box<[u8]>),
     /// One component that matches this sequence.
     One(Vec<Piece>),
+}
+
+impl Part {
+    fn any(&self) -> bool {
+        matches!(self, Self::Any)
+    }
+
+    /// Whether one component matches both.
+    fn meets(&self, other: &Self) -> bool {
+        let literal = |word: &[u8]| word.iter().map(|byte| Piece::One(Bytes::just(*byte))).collect::<Vec<_>>();
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => true,
+            (Self::Word(a), Self::Word(b)) => a == b,
+            (Self::One(a), Self::One(b)) => texts_meet(a, b),
+            (Self::One(pieces), Self::Word(word)) | (Self::Word(word), Self::One(pieces)) => texts_meet(pieces, &literal(word)),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -61,6 +80,12 @@ impl Bytes {
         let mut set = Self::NONE;
         set.insert(byte);
         set
+    }
+
+    /// The byte, if it is just one.
+    fn only(self) -> Option<u8> {
+        let mut bytes = (0..=u8::MAX).filter(|byte| self.0[usize::from(byte >> 6)] & (1 << (byte & 63)) != 0);
+        bytes.next().filter(|_| bytes.next().is_none())
     }
 
     fn others(self) -> Self {
@@ -111,6 +136,15 @@ impl Pattern {
         self.shapes.iter().any(|shape| paths_meet(shape, &path))
     }
 
+    /// The words that every path which it matches begins with, and the one that it ends with, as far as they are given: for
+    /// each way to choose from the braces.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (impl Iterator<Item = &[u8]>, Option<&[u8]>)> {
+        fn word(part: &Part) -> Option<&[u8]> {
+            if let Part::Word(word) = part { Some(word) } else { None }
+        }
+        self.shapes.iter().map(|shape| (shape.iter().map_while(word), shape.last().and_then(word)))
+    }
+
     /// Whether some path matches both.
     ///
     /// ```
@@ -126,17 +160,31 @@ impl Pattern {
 }
 
 fn just(path: &RepoPath) -> Vec<Part> {
-    let literal = |part: &[u8]| Part::One(part.iter().map(|byte| Piece::One(Bytes::just(*byte))).collect());
-    path.as_bytes().split(|byte| *byte == b'/').map(literal).collect()
+    path.as_bytes().split(|byte| *byte == b'/').map(|word| Part::Word(word.into())).collect()
 }
 
-/// Whether one path matches both.
-fn paths_meet(a: &[Part], b: &[Part]) -> bool {
-    let any = |part: &Part| matches!(part, Part::Any);
-    sequences_meet(a, b, any, |x, y| match (x, y) {
-        (Part::One(x), Part::One(y)) => texts_meet(x, y),
-        (Part::Any, _) | (_, Part::Any) => true,
-    })
+/// Whether one path matches both. Components at either end that are one component in both must meet by themselves, which
+/// tells most patterns apart.
+fn paths_meet(mut a: &[Part], mut b: &[Part]) -> bool {
+    while let ([x, rest_a @ ..], [y, rest_b @ ..]) = (a, b)
+        && !x.any()
+        && !y.any()
+    {
+        if !x.meets(y) {
+            return false;
+        }
+        (a, b) = (rest_a, rest_b);
+    }
+    while let ([rest_a @ .., x], [rest_b @ .., y]) = (a, b)
+        && !x.any()
+        && !y.any()
+    {
+        if !x.meets(y) {
+            return false;
+        }
+        (a, b) = (rest_a, rest_b);
+    }
+    sequences_meet(a, b, Part::any, Part::meets)
 }
 
 /// Whether one text matches both.
@@ -256,7 +304,7 @@ fn parts_of(pattern: &[char]) -> Result<Vec<Part>, &'static str> {
                     ['.'] | ['.', '.'] => return Err("no component may be `.` or `..`"),
                     ['*', '*'] => parts.push(Part::Any),
                     _ if doubled => return Err("`**` must stand alone between slashes"),
-                    _ => parts.push(Part::One(std::mem::take(&mut piece))),
+                    _ => parts.push(component(std::mem::take(&mut piece))),
                 }
                 piece.clear();
                 (from, doubled) = (at + 1, false);
@@ -284,6 +332,15 @@ fn parts_of(pattern: &[char]) -> Result<Vec<Part>, &'static str> {
         parts.insert(parts.len() - 1, Part::One(vec![Piece::Any]));
     }
     Ok(parts)
+}
+
+/// A component without wildcards is a word.
+fn component(pieces: Vec<Piece>) -> Part {
+    let byte = |piece: &Piece| if let Piece::One(bytes) = piece { bytes.only() } else { None };
+    match pieces.iter().map(byte).collect::<Option<Box<[u8]>>>() {
+        Some(word) => Part::Word(word),
+        None => Part::One(pieces),
+    }
 }
 
 fn push_char(piece: &mut Vec<Piece>, c: char) {

@@ -1,9 +1,9 @@
 //! Names that people write: parsed once, valid ever after.
 //!
 //! Each name is a newtype over text that obeys one of two grammars, so that code behind the border never asks
-//! whether a task id may become part of a ref, or a gate name part of a file name.
+//! whether a task id may become part of a ref, or a gate name part of a file name. A name is shared, not copied.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ macro_rules! names {
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
         #[schemars(with = "String")]
-        pub struct $Name(Box<str>);
+        pub struct $Name(Arc<str>);
 
         impl $Name {
             /// Checks the text against the grammar of this name.
@@ -104,7 +104,7 @@ macro_rules! names {
 
         impl From<$Name> for String {
             fn from(name: $Name) -> String {
-                name.0.into()
+                name.0.as_ref().to_owned()
             }
         }
     )*};

@@ -1,0 +1,249 @@
+//! The tasks of the roadmap, and lists of what is to be done for them: a look at what is due costs what is due, however long
+//! the roadmap is.
+//!
+//! The lists follow from the entries alone. Who changes an entry says so by [`Tasks::get_mut`]; [`Tasks::file`], at the end of
+//! each fold, brings the lists up to date.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Bound,
+};
+
+use super::{
+    freeze::after,
+    state::{Active, Asked, Phase, TaskEntry},
+    step::Step,
+};
+use crate::model::{HoldReason, Span, TaskId, Timestamp};
+
+/// What a task may be listed under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum List {
+    /// Its turn has not come.
+    Waiting,
+    /// The same, and all that it comes after has landed.
+    Free,
+    /// An attempt is under way.
+    Active,
+    /// A person is asked.
+    Held,
+    /// The target contains it.
+    Landed,
+    /// It is no longer wanted.
+    Withdrawn,
+    /// Something is to be asked for, or to be looked at again, whatever the time.
+    Due,
+    /// Its paths and resources are taken.
+    Occupying,
+    /// An agent runs, or is about to for the first time.
+    TakesSession,
+    /// Its work came back, and it waits for a session.
+    WaitsForSession,
+    /// It is in the landing lane.
+    InLane,
+    /// It waits for the lane.
+    Queued,
+    /// It waits for the lane, and could not be judged on some tip.
+    Stuck,
+}
+
+const LISTS: usize = List::Stuck as usize + 1;
+
+/// What a time in an entry means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Clock {
+    /// A waiting task waits until then.
+    Until,
+    /// A turn began then.
+    TurnBegan,
+    /// The task's wall time is used up then.
+    WallEnds,
+    /// A person was asked then.
+    AskedAt,
+}
+
+/// All that the lists hold of one entry.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Place {
+    lists: u16,
+    clocks: [Option<(Clock, Timestamp)>; 2],
+}
+
+/// The roadmap's tasks, in its order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Tasks {
+    entries: Vec<TaskEntry>,
+    positions: HashMap<TaskId, usize>,
+    /// Who comes after each.
+    dependents: Vec<Vec<usize>>,
+    /// How many of those that each comes after have not landed.
+    missing: Vec<usize>,
+    places: Vec<Place>,
+    lists: [BTreeSet<usize>; LISTS],
+    clocks: BTreeSet<(Clock, Timestamp, usize)>,
+    /// Changed since they were filed.
+    touched: Vec<usize>,
+}
+
+impl Tasks {
+    pub(super) fn new(entries: Vec<TaskEntry>) -> Self {
+        let positions: HashMap<_, _> = entries.iter().enumerate().map(|(at, entry)| (entry.task.id.clone(), at)).collect();
+        let mut dependents = vec![Vec::new(); entries.len()];
+        let mut missing = vec![0; entries.len()];
+        for (at, entry) in entries.iter().enumerate() {
+            missing[at] = after(&entry.task).len();
+            // What is not in the roadmap never lands.
+            for before in after(&entry.task).iter().filter_map(|id| positions.get(id)) {
+                dependents[*before].push(at);
+            }
+        }
+        let places = vec![Place::default(); entries.len()];
+        let touched = (0..entries.len()).collect();
+        let mut tasks = Self { entries, positions, dependents, missing, places, touched, ..Self::default() };
+        tasks.file();
+        tasks
+    }
+
+    pub(super) fn take(&mut self) -> Vec<TaskEntry> {
+        std::mem::take(self).entries
+    }
+
+    pub(super) fn entries(&self) -> &[TaskEntry] {
+        &self.entries
+    }
+
+    pub(super) fn get(&self, id: &TaskId) -> Option<&TaskEntry> {
+        self.positions.get(id).map(|at| &self.entries[*at])
+    }
+
+    /// To change it; [`Self::file`] must follow.
+    pub(super) fn get_mut(&mut self, id: &TaskId) -> Option<&mut TaskEntry> {
+        let at = *self.positions.get(id)?;
+        self.touched.push(at);
+        Some(&mut self.entries[at])
+    }
+
+    /// To change all of them; [`Self::file`] must follow.
+    pub(super) fn all_mut(&mut self) -> &mut [TaskEntry] {
+        self.touched = (0..self.entries.len()).collect();
+        &mut self.entries
+    }
+
+    /// Brings the lists up to date.
+    pub(super) fn file(&mut self) {
+        while let Some(at) = self.touched.pop() {
+            let place = Place::of(&self.entries[at], self.missing[at]);
+            let before = std::mem::replace(&mut self.places[at], place.clone());
+            if before == place {
+                continue;
+            }
+            let mut changed = before.lists ^ place.lists;
+            while changed != 0 {
+                let list = changed.trailing_zeros();
+                changed &= changed - 1;
+                if place.lists & (1 << list) == 0 {
+                    self.lists[list as usize].remove(&at);
+                } else {
+                    self.lists[list as usize].insert(at);
+                }
+            }
+            if before.clocks != place.clocks {
+                for (clock, time) in before.clocks.into_iter().flatten() {
+                    self.clocks.remove(&(clock, time, at));
+                }
+                self.clocks.extend(place.clocks.iter().flatten().map(|(clock, time)| (*clock, *time, at)));
+            }
+            if before.has(List::Landed) != place.has(List::Landed) {
+                for after in &self.dependents[at] {
+                    let missing = &mut self.missing[*after];
+                    *missing = if place.has(List::Landed) { *missing - 1 } else { *missing + 1 };
+                }
+                self.touched.extend_from_slice(&self.dependents[at]);
+            }
+        }
+    }
+
+    /// How many are on the list.
+    pub(super) fn count(&self, list: List) -> usize {
+        self.lists[list as usize].len()
+    }
+
+    /// The places of those on the list, in the roadmap's order.
+    pub(super) fn places(&self, list: List) -> impl Iterator<Item = usize> {
+        self.lists[list as usize].iter().copied()
+    }
+
+    /// Those on the list, in the roadmap's order.
+    pub(super) fn on(&self, list: List) -> impl Iterator<Item = &TaskEntry> {
+        self.places(list).map(|at| &self.entries[at])
+    }
+
+    /// Those with an attempt under way.
+    pub(super) fn active(&self) -> impl Iterator<Item = &Active> {
+        self.on(List::Active).filter_map(|entry| match &entry.phase {
+            Phase::Active(active) => Some(&**active),
+            Phase::Waiting(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
+        })
+    }
+
+    /// The places of those whose clock stands at `until` or before.
+    pub(super) fn up_to(&self, clock: Clock, until: Timestamp) -> impl Iterator<Item = usize> {
+        self.clocks.range((clock, Timestamp(0), 0)..=(clock, until, usize::MAX)).map(|(_, _, at)| *at)
+    }
+
+    /// The first time at which this clock stands for any: after `from`, if there is one.
+    pub(super) fn first_after(&self, clock: Clock, from: Option<Timestamp>) -> Option<Timestamp> {
+        let from = from.map_or(Bound::Included((clock, Timestamp(0), 0)), |from| Bound::Excluded((clock, from, usize::MAX)));
+        let mut times = self.clocks.range((from, Bound::Included((clock, Timestamp(u64::MAX), usize::MAX))));
+        times.next().map(|(_, time, _)| *time)
+    }
+}
+
+impl Place {
+    fn has(&self, list: List) -> bool {
+        self.lists & (1 << list as u16) != 0
+    }
+
+    fn of(entry: &TaskEntry, missing: usize) -> Self {
+        let mut place = Self::default();
+        let mut list = |list: List, is: bool| place.lists |= u16::from(is) << list as u16;
+        let wanted = entry.withdrawn.is_none();
+        list(List::Withdrawn, !wanted);
+        list(List::Occupying, entry.occupying().is_some());
+        let mut due = entry.report == Some(Asked::Due) || entry.cleanups.values().any(|asked| *asked == Asked::Due);
+        match &entry.phase {
+            Phase::Waiting(waiting) => {
+                list(List::Waiting, true);
+                list(List::Free, wanted && missing == 0);
+                place.clocks[0] = (waiting.until.0 > 0).then_some((Clock::Until, waiting.until));
+            }
+            Phase::Active(active) => {
+                let step = &active.step;
+                list(List::Active, true);
+                list(List::TakesSession, step.takes_session());
+                list(List::WaitsForSession, step.waits_for_session());
+                list(List::InLane, step.in_lane());
+                if let Step::Merge { asked: Asked::Due, reviewed } = step {
+                    list(List::Queued, true);
+                    list(List::Stuck, reviewed.stuck_on.is_some());
+                } else {
+                    due |= step.asked() == Asked::Due;
+                }
+                if let Some(working) = step.working().filter(|working| working.stopping.is_none()) {
+                    let wall = active.attempt.contract.budget.wall.map(|wall| wall.0.saturating_sub(entry.wall.0));
+                    let wall = wall.map(|left| (Clock::WallEnds, working.began.after(Span(left))));
+                    place.clocks = [Some((Clock::TurnBegan, working.began)), wall];
+                }
+            }
+            Phase::Held(held) => {
+                list(List::Held, true);
+                due |= matches!(held.hold.about, HoldReason::TipRed { .. });
+                place.clocks[0] = Some((Clock::AskedAt, held.asked));
+            }
+            Phase::Landed(_) => list(List::Landed, true),
+            Phase::Parked { .. } => {}
+        }
+        place.lists |= u16::from(due) << List::Due as u16;
+        place
+    }
+}
