@@ -161,7 +161,7 @@ impl Bespoke {
                 let work = active.step.submission().ok_or("there is work to look at")?.clone();
                 let own = &active.attempt;
                 let view = Arc::new(ChangeBetween { trusted: Arc::clone(&self.trusted), base: own.base, head: work.head });
-                let request = ReviewRequest::new(attempt.clone(), own.contract.clone(), own.base, work, view);
+                let request = ReviewRequest::new(attempt.clone(), (*own.contract).clone(), own.base, work, view);
                 let mut reviews = Vec::new();
                 for reviewer in review::standard() {
                     let opinion = match reviewer.review(&request).await {

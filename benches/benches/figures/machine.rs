@@ -9,7 +9,7 @@ use std::{
 use benches::{Rounds, floor, line, median, side_by_side, time};
 use orchestrator_core::{
     machine::{State, apply, decide, replay},
-    model::{Event, EventKind, Policy, Record, Task, Timestamp},
+    model::{Effect, EffectId, Event, EventKind, Pattern, Policy, Record, Task, Timestamp},
     port::{Ledger as _, Sequence},
     store::FileLedger,
 };
@@ -31,16 +31,26 @@ fn sessions(count: u32) -> Policy {
     policy(&format!("max_sessions = {count}"))
 }
 
-/// Which task comes next, when a session has become free, beside a comparison of every waiting task's patterns with every running one's.
+/// Which task comes next, when a session has become free, beside a comparison of every waiting task's patterns with every
+/// running one's: where the first that waits can begin, and where only the last can, since all others wait for somebody.
 pub(crate) fn dispatch(_: &Runtime) {
-    for waiting in [100, 1_000, 10_000] {
-        let world = World::with_tasks(sessions(RUNNING), tasks(waiting + RUNNING));
+    for (waiting, free) in [100, 1_000, 10_000].into_iter().flat_map(|waiting| [(waiting, true), (waiting, false)]) {
+        let mut all = tasks(waiting + RUNNING);
+        if !free {
+            let last = all.len() - 1;
+            for (number, task) in all[..last].iter_mut().enumerate().skip(RUNNING as usize) {
+                let other = number % RUNNING as usize;
+                let taken = [format!("crate{number}/**"), format!("docs/guide/part{other}.md")];
+                task.keys.allow = Some(taken.iter().map(|pattern| pattern.parse().expect("a pattern")).collect());
+            }
+        }
+        let world = World::with_tasks(sessions(RUNNING), all);
         let (one_more, at) = (sessions(RUNNING + 1), Timestamp(world.now + 1));
-        let dispatched = |records: &[Record]| records.iter().filter(|record| matches!(record, Record::Dispatched { .. })).count();
+        let expected = &world.tasks[if free { RUNNING as usize } else { world.tasks.len() - 1 }].id;
         let ours = || {
             time(|| {
                 let records = decide(&world.state, Event { at, kind: EventKind::Tick }, &one_more).expect("is legal");
-                assert_eq!(dispatched(&records), 1);
+                assert!(matches!(&records[..], [Record::Dispatched { attempt, .. }] if attempt.task == *expected));
             })
         };
         let (running, rest) = world.tasks.split_at(RUNNING as usize);
@@ -48,63 +58,73 @@ pub(crate) fn dispatch(_: &Runtime) {
         let (running, rest): (Vec<_>, Vec<_>) = (running.iter().map(allowed).collect(), rest.iter().map(allowed).collect());
         let rival = || {
             time(|| {
-                let meet = |one: &Vec<_>, other: &Vec<_>| {
-                    one.iter().any(|pattern: &orchestrator_core::model::Pattern| other.iter().any(|other| pattern.overlaps(other)))
+                let meet = |one: &Vec<Pattern>, other: &Vec<Pattern>| {
+                    one.iter().any(|pattern| other.iter().any(|other| pattern.overlaps(other)))
                 };
-                assert!(!rest.iter().any(|one| running.iter().any(|other| meet(one, other))));
+                let fits = |one: &&Vec<Pattern>| !running.iter().any(|other| meet(one, other));
+                assert_eq!(rest.iter().filter(fits).count(), if free { rest.len() } else { 1 });
             })
         };
-        // Each with each takes its time.
-        let (ours, rival) = side_by_side(Rounds::from_arguments(3, 1), ours, rival);
-        line(&format!("dispatch, {waiting} waiting, {RUNNING} running"), ours, "patterns, each with each", rival);
+        let (ours, rival) = side_by_side(Rounds::from_arguments(21, 1), ours, rival);
+        let which = if free { "the first can begin" } else { "only the last can" };
+        line(&format!("dispatch, {waiting} waiting, {RUNNING} running, {which}"), ours, "patterns, each with each", rival);
     }
 }
 
-/// All that happens to two hundred tasks that run at once, from their dispatch to their end: each event decided and applied.
+/// All that happens to tasks that land one after another while two hundred others are at work: each event decided and applied.
 pub(crate) fn transitions(_: &Runtime) {
-    let (events, policy) = (events(RUNNING), sessions(RUNNING));
-    let fold = || {
-        let mut state = State::default();
-        let (began, mut decided) = (Instant::now(), 0);
-        for event in &events {
-            let records = decide(&state, event.clone(), &policy).expect("is legal");
+    let policy = sessions(RUNNING + 1);
+    let (state, way) = way(&policy, 100);
+    let is_reading = |event: &&Event| matches!(event.kind, EventKind::RoadmapRead { .. });
+    let fold = |of_reading: bool| {
+        let mut state = state.clone();
+        let (mut took, mut decided) = (Duration::ZERO, 0);
+        for event in way.clone() {
+            let counts = is_reading(&&event) == of_reading;
+            let began = Instant::now();
+            let records = decide(&state, event, &policy).expect("is legal");
             decided += records.len();
             records.iter().for_each(|record| apply(&mut state, record).expect("fits"));
+            drop(records);
+            took += if counts { began.elapsed() } else { Duration::ZERO };
         }
-        assert!(decided > events.len());
-        began.elapsed()
+        assert!(decided > way.len());
+        took
     };
-    let took = median((0..Rounds::from_arguments(11, 1).0).map(|_| fold()).collect());
-    let each = took / u32::try_from(events.len()).expect("a few thousand");
-    floor(&format!("machine, each of {} events, {RUNNING} running", events.len()), each, Duration::from_micros(1));
+    for (of_reading, what) in [(false, "machine, an event of a task"), (true, "machine, the roadmap read again")] {
+        let events = way.iter().filter(|event| is_reading(event) == of_reading).count();
+        let took = median((0..Rounds::from_arguments(101, 3).0).map(|_| fold(of_reading)).collect());
+        let each = took / u32::try_from(events).expect("a few thousand");
+        floor(&format!("{what}, {RUNNING} running"), each, Duration::from_micros(1));
+    }
 }
 
-/// Everything that is told to the machine until so many tasks have landed.
-fn events(count: u32) -> Vec<Event> {
+/// Two hundred at work, and everything that is told to the machine from there until so many others have landed.
+fn way(policy: &Policy, landing: u32) -> (State, Vec<Event>) {
+    let mut world = World::with_tasks(policy.clone(), tasks(RUNNING + landing));
+    // All but the last are at work.
+    for _ in 0..RUNNING {
+        let next = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::Prepare { .. }));
+        let (effect, what) = next.expect("is prepared");
+        let kind = world.good(effect, &what);
+        world.tell(kind);
+        world.tick();
+    }
+    let (state, working) = (world.state.clone(), world.open_effects());
+    let works = |effect: &EffectId| working.iter().any(|(other, what)| other == effect && matches!(what, Effect::RunTurn { .. }));
     let mut told = Vec::new();
-    let mut world = World::new(sessions(count));
-    // Before it is read for the first time, it is what it will be.
-    world.tasks = tasks(count);
-    let mut tell = |world: &mut World, kind: EventKind| {
-        let records = world.tell(kind.clone());
-        told.push(Event { at: Timestamp(world.now), kind });
-        !records.is_empty()
-    };
-    let mut opening = World::new(sessions(count));
-    opening.open(false);
-    let opened = opening.ledger.into_iter().find_map(|record| match record {
-        Record::RunOpened { opened, .. } => Some(opened),
-        _ => None,
-    });
-    tell(&mut world, EventKind::Opened(opened.expect("it was opened")));
     loop {
+        let mut tell = |world: &mut World, kind: EventKind| {
+            told.push(Event { at: Timestamp(world.now), kind: kind.clone() });
+            !world.tell(kind).is_empty()
+        };
         while tell(&mut world, EventKind::Tick) {}
-        let Some((effect, what)) = world.open_effects().into_iter().next() else { break };
+        let Some((effect, what)) = world.open_effects().into_iter().find(|(effect, _)| !works(effect)) else { break };
         let kind = world.good(effect, &what);
         tell(&mut world, kind);
     }
-    assert!(world.state.ended().is_some());
-    told
+    assert_eq!(world.state.tasks().iter().filter(|entry| entry.has_landed()).count(), landing as usize);
+    (state, told)
 }
 
 /// A durable append beside the same bytes written and synced, and a fold of a hundred thousand records beside the bare reading of the file.

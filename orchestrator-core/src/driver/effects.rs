@@ -67,9 +67,9 @@ pub(super) enum Job {
     Nudge { turn: EffectId },
     Turn(Box<TurnJob>),
     Stop { turn: EffectId },
-    Collect { attempt: AttemptId, contract: Contract, base: CommitId, turn: u32 },
+    Collect { attempt: AttemptId, contract: Arc<Contract>, base: CommitId, turn: u32 },
     Review(Box<ReviewRequest>),
-    Merge { attempt: AttemptId, contract: Contract, head: CommitId, waived: Vec<FindingId> },
+    Merge { attempt: AttemptId, contract: Arc<Contract>, head: CommitId, waived: Vec<FindingId> },
     Gate { attempt: AttemptId, tree: TreeId, gate: GateSpec },
     CheckTip { tip: CommitId, gate: GateSpec },
     Land { landing: Box<Landing> },
@@ -157,7 +157,7 @@ impl World {
 
     fn review_request(&self, attempt: &crate::machine::Attempt, work: &Submission) -> ReviewRequest {
         let view = ChangeBetween { trusted: Arc::clone(&self.trusted), base: attempt.base, head: work.head };
-        ReviewRequest::new(attempt.id.clone(), attempt.contract.clone(), attempt.base, work.clone(), Arc::new(view))
+        ReviewRequest::new(attempt.id.clone(), (*attempt.contract).clone(), attempt.base, work.clone(), Arc::new(view))
     }
 
     /// Does it, and says how it went.

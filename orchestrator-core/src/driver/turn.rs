@@ -58,7 +58,7 @@ impl TurnWatch {
 pub(super) struct TurnJob {
     pub(super) effect: EffectId,
     pub(super) attempt: AttemptId,
-    pub(super) contract: Contract,
+    pub(super) contract: Arc<Contract>,
     pub(super) base: CommitId,
     pub(super) predecessor: Option<Predecessor>,
     pub(super) advice: Option<String>,
@@ -116,7 +116,7 @@ impl World {
         for directory in [&out, &streams] {
             tokio::fs::create_dir_all(directory).await.map_err(AgentError::Spawn)?;
         }
-        let json = serde_json::to_vec_pretty(&job.contract).map_err(|error| AgentError::Other(error.to_string()))?;
+        let json = serde_json::to_vec_pretty(&*job.contract).map_err(|error| AgentError::Other(error.to_string()))?;
         tokio::fs::write(&contract, json).await.map_err(AgentError::Spawn)?;
         let context = PromptContext {
             attempt: &job.attempt,

@@ -3,12 +3,12 @@
 //! Applying never decides: whatever a record does not say is not done. So a ledger replays to the same state under any later
 //! version and any policy (law 2).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use thiserror::Error;
 
 use super::{
-    reread::read_roadmap,
+    reread::{change_roadmap, read_roadmap},
     state::{Active, Asked, Attempt, Away, Grant, Held, LandedTask, Phase, RoadmapState, RunInfo, State, TaskEntry, Then, Waiting},
     step::{Checked, Reviewed, Step, Working},
 };
@@ -26,7 +26,7 @@ pub struct Misfit {
     subject: String,
 }
 
-fn misfit(what: &'static str, subject: &dyn ToString) -> Misfit {
+pub(super) fn misfit(what: &'static str, subject: &dyn ToString) -> Misfit {
     Misfit { what, subject: subject.to_string() }
 }
 
@@ -66,6 +66,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             }
         }
         Record::RoadmapRead(roadmap) => read_roadmap(state, roadmap),
+        Record::RoadmapChanged(change) => change_roadmap(state, change)?,
         Record::RoadmapRefused { tip, why } => {
             set_tip(state, *tip);
             state.roadmap.refused = Some((*tip, why.clone()));
@@ -111,7 +112,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry.last_attempt = attempt.number;
             let attempt = Attempt {
                 id: attempt.clone(),
-                contract: contract.clone(),
+                contract: Arc::new(contract.clone()),
                 contract_hash: contract.hash(),
                 base: *base,
                 began: *at,
@@ -353,7 +354,7 @@ fn judge_tip_anew(state: &mut State) {
     }
 }
 
-fn entry_mut<'a>(state: &'a mut State, id: &TaskId) -> Result<&'a mut TaskEntry, Misfit> {
+pub(super) fn entry_mut<'a>(state: &'a mut State, id: &TaskId) -> Result<&'a mut TaskEntry, Misfit> {
     state.tasks.get_mut(id).ok_or_else(|| misfit("no such task:", id))
 }
 

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::{
     plan,
+    reread::roadmap_record,
     state::{Active, Asked, Phase, State, TaskEntry},
     step::Step,
 };
@@ -76,7 +77,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             let Effect::ReadRoadmap { tip: known } = what else { return None };
             let reached = || cx.reached().filter(|_| known.is_none());
             Some(match reading {
-                Reading::Read(roadmap) => reached().into_iter().chain([Record::RoadmapRead(roadmap)]).collect(),
+                Reading::Read(roadmap) => reached().into_iter().chain([roadmap_record(state, roadmap)]).collect(),
                 Reading::Refused { tip, why } => reached().into_iter().chain([Record::RoadmapRefused { tip, why }]).collect(),
                 Reading::Unreachable { why } => vec![cx.away(why)],
             })

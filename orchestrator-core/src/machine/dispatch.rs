@@ -1,16 +1,14 @@
 //! Starting ready tasks, as far as mode, slots, review debt, budget and package allow (laws 9 and 10).
 
-use std::collections::BTreeSet;
-
 use super::{
-    fence::{Fence, Occupied},
-    freeze::{allowed, freeze, resources},
+    fence::Fence,
+    freeze::freeze,
     plan::{Plan, dirty_question, stuck},
     ready::{NotReady, ready},
     state::{Grant, Phase, TaskEntry, Waiting},
     tasks::List,
 };
-use crate::model::{Approval, AttemptId, Checkout, CommitId, HoldOption, HoldReason, PackageName, Record, RunMode};
+use crate::model::{Approval, AttemptId, Checkout, HoldOption, HoldReason, PackageName, Record, RunMode};
 
 impl Plan<'_> {
     /// Starts ready tasks, in the roadmap's order, as far as mode, slots, review debt, budget and package allow.
@@ -31,24 +29,22 @@ impl Plan<'_> {
             return;
         }
         let mut attempts = state.run.as_ref().map_or(0, |run| run.attempts);
-        let mut fence = Fence::around(tasks.on(List::Occupying).filter_map(Occupied::of));
+        let agents = || state.run.iter().flat_map(|run| run.backends.keys());
+        let mut taken = Fence::default();
         let mut package = state.package.clone();
-        let mut stays = package.as_ref().is_some_and(|package| self.moves(package, &fence));
+        let mut stays = package.as_ref().is_some_and(|package| self.moves(package));
         let mut records = Vec::new();
-        // Those that wait in this decision: more is taken with each dispatch, and never less.
-        let mut left: BTreeSet<usize> = tasks.places(List::Free).collect();
+        // With each dispatch more is taken, and never less: who was refused need not be asked again.
+        let mut seen = vec![false; tasks.entries().len()];
         while slots > 0 && self.run_budget(attempts).is_none() {
-            let eligible = |at: &&usize| !stays || package.as_ref() == Some(&tasks.entries()[**at].task.package);
-            let mut refused = Vec::new();
-            let candidate = left.iter().filter(eligible).copied().find(|at| {
-                let ready = ready(state, &tasks.entries()[*at], &fence, policy, self.cx.at).is_ok();
-                refused.extend((!ready).then_some(*at));
-                ready
+            let eligible = |at: &usize| !stays || package.as_ref() == Some(&tasks.entries()[*at].task.package);
+            let mut free = tasks.places(List::Free).filter(eligible);
+            let candidate = free.find(|at| {
+                let fences = [tasks.fence(), &taken];
+                !std::mem::replace(&mut seen[*at], true)
+                    && ready(state, (*at, &tasks.entries()[*at]), &fences, policy, self.cx.at).is_ok()
             });
-            for at in refused.into_iter().chain(candidate) {
-                left.remove(&at);
-            }
-            let Some(entry) = candidate.map(|at| &tasks.entries()[at]) else { break };
+            let Some((at, entry)) = candidate.map(|at| (at, &tasks.entries()[at])) else { break };
             let Phase::Waiting(waiting) = &entry.phase else { break };
             if let Some(hold) = self.ask_first(entry, waiting) {
                 // One question at a time: the others follow when this one is in the state.
@@ -60,16 +56,18 @@ impl Plan<'_> {
                 records.push(Record::PackageEntered { package: entry.task.package.clone(), reason });
                 package = Some(entry.task.package.clone());
             }
-            records.push(self.dispatch_one(entry, tip));
-            if matches!(records.last(), Some(Record::Parked { .. })) {
-                break;
+            match freeze(&entry.task, policy, agents()) {
+                Ok(contract) => {
+                    taken.add(at, &contract);
+                    let attempt = AttemptId { task: entry.task.id.clone(), number: entry.last_attempt + 1 };
+                    records.push(Record::Dispatched { attempt, contract, base: tip, at: self.cx.at });
+                }
+                Err(error) => {
+                    records.push(Record::Parked { task: entry.task.id.clone(), reason: error.to_string() });
+                    break;
+                }
             }
             stays = true;
-            fence.add(Occupied {
-                task: &entry.task.id,
-                allow: allowed(&entry.task, policy),
-                resources: resources(&entry.task, policy),
-            });
             slots -= 1;
             attempts += 1;
         }
@@ -77,22 +75,20 @@ impl Plan<'_> {
     }
 
     /// Whether something of the package is under way, or can still come.
-    fn moves(&self, package: &Option<PackageName>, fence: &Fence<'_>) -> bool {
+    fn moves(&self, package: &Option<PackageName>) -> bool {
         let tasks = &self.cx.state.tasks;
-        let of = |list| tasks.on(list).filter(|entry| entry.task.package == *package);
-        of(List::Active).next().is_some() || of(List::Free).any(|entry| self.can_come(entry, fence))
+        let entries = tasks.entries();
+        let of = |list| tasks.places(list).filter(|at| entries[*at].task.package == *package);
+        of(List::Active).next().is_some() || of(List::Free).any(|at| self.can_come(at, &entries[at]))
     }
 
     /// Whether a waiting task of the current package can still come without leaving the package: it is ready, or only time
     /// or running work is before it. What waits for a person, or for another package, keeps nobody.
-    fn can_come(&self, entry: &TaskEntry, fence: &Fence<'_>) -> bool {
+    fn can_come(&self, place: usize, entry: &TaskEntry) -> bool {
         let state = self.cx.state;
-        match ready(state, entry, fence, self.cx.policy, self.cx.at) {
-            Ok(()) | Err(NotReady::Until(_)) => true,
-            Err(NotReady::After(_)) => false,
-            Err(NotReady::Overlaps { with, .. } | NotReady::Resource { with, .. }) => {
-                state.task(&with).is_some_and(|other| matches!(other.phase, Phase::Active(_)))
-            }
+        match ready(state, (place, entry), &[state.tasks.fence()], self.cx.policy, self.cx.at) {
+            Ok(()) | Err((_, NotReady::Until(_))) => true,
+            Err((other, _)) => other.is_some_and(|other| matches!(state.tasks()[other].phase, Phase::Active(_))),
         }
     }
 
@@ -125,17 +121,6 @@ impl Plan<'_> {
             let question = "the contract asks for a person's approval before an agent starts".to_owned();
             vec![self.cx.hold(task, HoldReason::Approval(Approval::Dispatch), question, &[HoldOption::Approve])]
         })
-    }
-
-    fn dispatch_one(&self, entry: &TaskEntry, base: CommitId) -> Record {
-        let agents = self.cx.state.run.iter().flat_map(|run| run.backends.keys());
-        match freeze(&entry.task, self.cx.policy, agents) {
-            Ok(contract) => {
-                let attempt = AttemptId { task: entry.task.id.clone(), number: entry.last_attempt + 1 };
-                Record::Dispatched { attempt, contract, base, at: self.cx.at }
-            }
-            Err(error) => Record::Parked { task: entry.task.id.clone(), reason: error.to_string() },
-        }
     }
 
     /// Which budget of the run is used up.

@@ -3,122 +3,144 @@
 //! Two patterns can only meet if the words that one begins with begin the other's too, and if both end in a given word, in the
 //! same one. A tree over the first words, with the last words at its nodes, leaves few pairs to be compared exactly.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{ready::NotReady, state::TaskEntry};
-use crate::model::{Pattern, ResourceName, TaskId};
-
-/// What one open task occupies.
-pub(super) struct Occupied<'a> {
-    pub(super) task: &'a TaskId,
-    pub(super) allow: &'a [Pattern],
-    pub(super) resources: &'a [ResourceName],
-}
-
-impl<'a> Occupied<'a> {
-    pub(super) fn of(entry: &'a TaskEntry) -> Option<Self> {
-        let contract = &entry.occupying()?.contract;
-        Some(Self { task: &entry.task.id, allow: &contract.allow, resources: &contract.resources })
-    }
-}
+use super::ready::NotReady;
+use crate::model::{Contract, Pattern, ResourceName, TaskId};
 
 /// What all open tasks occupy.
-#[derive(Default)]
-pub(super) struct Fence<'a> {
-    open: Vec<Occupied<'a>>,
-    nodes: Vec<Node<'a>>,
-    next: HashMap<(usize, &'a [u8]), usize>,
+#[derive(Debug, Clone)]
+pub(super) struct Fence {
+    nodes: Vec<Node>,
+    holders: HashMap<ResourceName, BTreeSet<usize>>,
 }
 
 /// Where the patterns stand whose given first words lead here.
-#[derive(Default)]
-struct Node<'a> {
-    children: Vec<usize>,
-    /// By the word that they end with, if it is given; each with the position of its task.
-    here: HashMap<Option<&'a [u8]>, Vec<(usize, &'a Pattern)>>,
+#[derive(Debug, Clone, Default)]
+struct Node {
+    children: HashMap<Box<[u8]>, usize>,
+    /// Those that end with a given word.
+    with_end: HashMap<Box<[u8]>, Vec<Post>>,
+    /// Those that may end with any.
+    without_end: Vec<Post>,
 }
 
-impl<'a> Fence<'a> {
-    pub(super) fn around(open: impl IntoIterator<Item = Occupied<'a>>) -> Self {
-        let mut fence = Self { nodes: vec![Node::default()], ..Self::default() };
-        open.into_iter().for_each(|occupied| fence.add(occupied));
-        fence
-    }
+/// One pattern of an open task.
+#[derive(Debug, Clone)]
+struct Post {
+    /// The task's place in the roadmap.
+    at: usize,
+    pattern: Pattern,
+}
 
-    pub(super) fn add(&mut self, occupied: Occupied<'a>) {
-        let position = self.open.len();
-        for pattern in occupied.allow {
-            for (lead, last) in pattern.ends() {
-                let mut at = 0;
-                for word in lead {
-                    at = *self.next.entry((at, word)).or_insert_with(|| {
-                        self.nodes.push(Node::default());
-                        let new = self.nodes.len() - 1;
-                        self.nodes[at].children.push(new);
-                        new
-                    });
-                }
-                self.nodes[at].here.entry(last).or_default().push((position, pattern));
-            }
+impl Default for Fence {
+    fn default() -> Self {
+        Self { nodes: vec![Node::default()], holders: HashMap::new() }
+    }
+}
+
+impl Fence {
+    /// The task at this place occupies what its contract says.
+    pub(super) fn add(&mut self, at: usize, contract: &Contract) {
+        for pattern in &contract.allow {
+            self.each_post(pattern, |posts| posts.push(Post { at, pattern: pattern.clone() }));
         }
-        self.open.push(occupied);
+        for resource in &contract.resources {
+            self.holders.entry(resource.clone()).or_default().insert(at);
+        }
     }
 
-    /// Whether a task's paths and resources are free: the first open task in the way, if not.
-    pub(super) fn lets_in(&self, task: &TaskId, allow: &[Pattern], needs: &[ResourceName]) -> Result<(), NotReady> {
-        let other = |position: &usize| self.open[*position].task != task;
-        let taken = |needed: &ResourceName| {
-            let holder = |occupied: &Occupied<'_>| occupied.task != task && occupied.resources.contains(needed);
-            self.open.iter().position(holder)
-        };
-        let held = needs.iter().filter_map(|needed| taken(needed).map(|position| (position, needed))).min_by_key(|(at, _)| *at);
-        let meets = |(ours, found): (&'_ Pattern, Vec<(usize, &'a Pattern)>)| {
-            let met = found.into_iter().filter(|(position, theirs)| other(position) && ours.overlaps(theirs));
-            met.min_by_key(|(position, _)| *position).map(|(position, theirs)| (position, ours.clone(), theirs))
-        };
-        let met = allow.iter().map(|ours| (ours, self.near(ours))).filter_map(meets).min_by_key(|(position, ..)| *position);
-        match (held, met) {
-            (Some((position, resource)), met) if met.as_ref().is_none_or(|(other, ..)| position <= *other) => {
-                Err(NotReady::Resource { with: self.open[position].task.clone(), resource: resource.clone() })
+    /// It no longer does.
+    pub(super) fn remove(&mut self, at: usize, contract: &Contract) {
+        for pattern in &contract.allow {
+            self.each_post(pattern, |posts| posts.retain(|post| post.at != at));
+        }
+        for resource in &contract.resources {
+            self.holders.get_mut(resource).map(|holders| holders.remove(&at));
+        }
+    }
+
+    /// Where the pattern stands: in one place for each way to choose from its braces.
+    fn each_post(&mut self, pattern: &Pattern, mut change: impl FnMut(&mut Vec<Post>)) {
+        for (lead, last) in pattern.ends() {
+            let mut at = 0;
+            for word in lead {
+                at = match self.nodes[at].children.get(word) {
+                    Some(next) => *next,
+                    None => {
+                        let new = self.nodes.len();
+                        self.nodes.push(Node::default());
+                        self.nodes[at].children.insert(word.into(), new);
+                        new
+                    }
+                };
             }
-            (_, Some((position, ours, theirs))) => {
-                Err(NotReady::Overlaps { with: self.open[position].task.clone(), ours, theirs: theirs.clone() })
+            let node = &mut self.nodes[at];
+            change(match last {
+                Some(last) => node.with_end.entry(last.into()).or_default(),
+                None => &mut node.without_end,
+            });
+        }
+    }
+
+    /// What is in the way of the task at this place, if it is to change these paths and hold these resources: of all that is,
+    /// what the first open task in the roadmap's order occupies. `id` tells the id of the task at a place.
+    pub(super) fn lets_in<'a>(
+        &self,
+        at: usize,
+        allow: &[Pattern],
+        needs: &[ResourceName],
+        id: impl Fn(usize) -> &'a TaskId,
+    ) -> Result<(), (usize, NotReady)> {
+        let holder = |needed: &ResourceName| self.holders.get(needed)?.iter().copied().find(|other| *other != at);
+        let held = needs.iter().filter_map(|needed| Some((holder(needed)?, needed))).min_by_key(|(other, _)| *other);
+        let mut met: Option<(usize, &Pattern, &Pattern)> = None;
+        for ours in allow {
+            self.near(ours, &mut |post| {
+                let earlier = post.at != at && met.is_none_or(|(other, ..)| post.at < other);
+                if earlier && ours.overlaps(&post.pattern) {
+                    met = Some((post.at, ours, &post.pattern));
+                }
+            });
+        }
+        match (held, met) {
+            (Some((other, resource)), met) if met.is_none_or(|(met, ..)| other <= met) => {
+                Err((other, NotReady::Resource { with: id(other).clone(), resource: resource.clone() }))
+            }
+            (_, Some((other, ours, theirs))) => {
+                Err((other, NotReady::Overlaps { with: id(other).clone(), ours: ours.clone(), theirs: theirs.clone() }))
             }
             (_, None) => Ok(()),
         }
     }
 
-    /// The patterns that this one could meet.
-    fn near(&self, pattern: &Pattern) -> Vec<(usize, &'a Pattern)> {
-        let mut found = Vec::new();
+    /// Tells the patterns that this one could meet.
+    fn near<'s>(&'s self, pattern: &Pattern, found: &mut dyn FnMut(&'s Post)) {
         for (mut lead, last) in pattern.ends() {
-            let mut at = 0;
+            let mut node = &self.nodes[0];
             // Those that are given up to some word of ours, and all that are given further than we are.
             let all = loop {
-                self.nodes[at].that_end(last, &mut found);
+                node.that_end(last, found);
                 let Some(word) = lead.next() else { break true };
-                let Some(next) = self.next.get(&(at, word)) else { break false };
-                at = *next;
+                let Some(next) = node.children.get(word) else { break false };
+                node = &self.nodes[*next];
             };
-            let mut beneath = if all { self.nodes[at].children.clone() } else { Vec::new() };
+            let mut beneath: Vec<_> = if all { node.children.values().copied().collect() } else { Vec::new() };
             while let Some(at) = beneath.pop() {
-                self.nodes[at].that_end(last, &mut found);
-                beneath.extend_from_slice(&self.nodes[at].children);
+                self.nodes[at].that_end(last, found);
+                beneath.extend(self.nodes[at].children.values());
             }
         }
-        found
     }
 }
 
-impl<'a> Node<'a> {
+impl Node {
     /// The patterns here that can end as one does.
-    fn that_end(&self, last: Option<&[u8]>, found: &mut Vec<(usize, &'a Pattern)>) {
-        if self.here.is_empty() {
-            return;
-        }
+    fn that_end<'s>(&'s self, last: Option<&[u8]>, found: &mut dyn FnMut(&'s Post)) {
+        self.without_end.iter().for_each(&mut *found);
         match last {
-            Some(_) => found.extend([last, None].iter().filter_map(|last| self.here.get(last)).flatten()),
-            None => found.extend(self.here.values().flatten()),
+            Some(last) => self.with_end.get(last).into_iter().flatten().for_each(found),
+            None => self.with_end.values().flatten().for_each(found),
         }
     }
 }

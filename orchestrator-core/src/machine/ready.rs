@@ -1,10 +1,9 @@
 //! Whether a waiting task could begin.
 
 use super::{
-    fence::{Fence, Occupied},
+    fence::Fence,
     freeze::{after, allowed, resources},
     state::{Phase, State, TaskEntry, Waiting},
-    tasks::List,
 };
 use crate::model::{Pattern, Policy, ResourceName, TaskId, Timestamp};
 
@@ -52,19 +51,30 @@ impl std::fmt::Display for NotReady {
 /// # Errors
 /// [`NotReady`] with the first reason why not.
 pub fn readiness(state: &State, entry: &TaskEntry, policy: &Policy, at: Timestamp) -> Result<(), NotReady> {
-    ready(state, entry, &Fence::around(state.tasks.on(List::Occupying).filter_map(Occupied::of)), policy, at)
+    let place = state.tasks.place(&entry.task.id).unwrap_or(usize::MAX);
+    ready(state, (place, entry), &[state.tasks.fence()], policy, at).map_err(|(_, why)| why)
 }
 
-pub(super) fn ready(state: &State, entry: &TaskEntry, fence: &Fence<'_>, policy: &Policy, at: Timestamp) -> Result<(), NotReady> {
+/// The same for the task at this place, with what was taken in this decision; and the place of the task that is in the way,
+/// if one is.
+pub(super) fn ready(
+    state: &State,
+    (place, entry): (usize, &TaskEntry),
+    fences: &[&Fence],
+    policy: &Policy,
+    at: Timestamp,
+) -> Result<(), (Option<usize>, NotReady)> {
     let landed = |id: &TaskId| state.task(id).is_some_and(TaskEntry::has_landed);
     let missing: Vec<_> = after(&entry.task).iter().filter(|id| !landed(id)).cloned().collect();
     if !missing.is_empty() {
-        return Err(NotReady::After(missing));
+        return Err((None, NotReady::After(missing)));
     }
     if let Phase::Waiting(Waiting { until, .. }) = entry.phase
         && until > at
     {
-        return Err(NotReady::Until(until));
+        return Err((None, NotReady::Until(until)));
     }
-    fence.lets_in(&entry.task.id, allowed(&entry.task, policy), resources(&entry.task, policy))
+    let (allow, needs) = (allowed(&entry.task, policy), resources(&entry.task, policy));
+    let id = |at: usize| &state.tasks.entries()[at].task.id;
+    fences.iter().try_for_each(|fence| fence.lets_in(place, allow, needs, id)).map_err(|(other, why)| (Some(other), why))
 }

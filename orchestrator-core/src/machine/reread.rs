@@ -6,22 +6,49 @@
 use std::collections::BTreeMap;
 
 use super::{
-    apply::set_tip,
+    apply::{Misfit, entry_mut, set_tip},
+    freeze::after,
     state::{Phase, RoadmapState, State, TaskEntry, Waiting},
     tasks::Tasks,
 };
-use crate::model::{Roadmap, Task, TaskId, Withdrawal};
+use crate::model::{Record, Roadmap, Task, TaskId, Withdrawal};
+
+/// What is recorded of a roadmap that was read: where the same tasks are in the same order, only those that are told
+/// otherwise now. A long roadmap in which one line was ticked is not written down as a whole.
+pub(super) fn roadmap_record(state: &State, roadmap: Roadmap) -> Record {
+    let known = state.tasks.entries();
+    let same = |(entry, task): (&TaskEntry, &Task)| entry.task.id == task.id && after(&entry.task) == after(task);
+    let gone = |entry: &TaskEntry| entry.withdrawn == Some(Withdrawal::Removed);
+    let count = roadmap.tasks.len();
+    let alike = state.roadmap.read_at.is_some()
+        && known.len() >= count
+        && known.iter().zip(&roadmap.tasks).all(same)
+        && known[count..].iter().all(gone)
+        && !known[..count].iter().any(gone);
+    if !alike {
+        return Record::RoadmapRead(roadmap);
+    }
+    let mut tasks = roadmap.tasks;
+    let mut place = 0;
+    tasks.retain(|task| {
+        place += 1;
+        known[place - 1].differs(task)
+    });
+    Record::RoadmapChanged(Roadmap { tasks, ..roadmap })
+}
 
 pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
     let mut before: BTreeMap<TaskId, TaskEntry> =
         state.tasks.take().into_iter().map(|entry| (entry.task.id.clone(), entry)).collect();
     let mut entries = Vec::with_capacity(roadmap.tasks.len());
     for task in &roadmap.tasks {
-        let entry = match before.remove(&task.id) {
+        entries.push(match before.remove(&task.id) {
             None => TaskEntry::new(task.clone()),
-            Some(entry) => entry.told_again(task.clone()),
-        };
-        entries.push(entry);
+            Some(mut entry) => {
+                entry.tell_again(task.clone());
+                entry
+            }
+        });
     }
     // What the roadmap no longer has stays where work of ours is in it; a task that never began is simply gone.
     let begun = before.into_values().filter(|entry| entry.last_attempt > 0);
@@ -40,19 +67,33 @@ pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
     state.roadmap = RoadmapState { reading: None, read_at: Some(roadmap.tip), refused: None };
 }
 
+/// The same for a roadmap of which only what has changed is told.
+pub(super) fn change_roadmap(state: &mut State, changed: &Roadmap) -> Result<(), Misfit> {
+    for task in &changed.tasks {
+        entry_mut(state, &task.id)?.tell_again(task.clone());
+    }
+    state.roadmap = RoadmapState { reading: None, read_at: Some(changed.tip), refused: None };
+    Ok(())
+}
+
 impl TaskEntry {
+    /// Whether the roadmap tells it otherwise now, or what follows from what it tells has yet to be drawn.
+    fn differs(&self, task: &Task) -> bool {
+        self.task != *task || self.withdrawn.is_some() || (task.done && !self.has_landed())
+    }
+
     /// As the roadmap tells it now. What is under way goes on under its frozen contract.
-    fn told_again(self, task: Task) -> Self {
+    fn tell_again(&mut self, task: Task) {
         let (was_done, done) = (self.task.done, task.done);
-        let mut entry = Self { task, withdrawn: None, ..self };
-        match &entry.phase {
-            Phase::Waiting(_) | Phase::Parked { .. } if done => entry.phase = Self::ticked(),
-            Phase::Active(_) | Phase::Held(_) if done => entry.withdrawn = Some(Withdrawal::Ticked),
+        let withdrawn = self.withdrawn.take();
+        self.task = task;
+        match &self.phase {
+            Phase::Waiting(_) | Phase::Parked { .. } if done => self.phase = Self::ticked(),
+            Phase::Active(_) | Phase::Held(_) if done => self.withdrawn = Some(Withdrawal::Ticked),
             // A tick that was taken away again: a person wants it done anew.
-            Phase::Landed(_) if was_done && !done => entry.phase = Phase::Waiting(Waiting::default()),
-            Phase::Parked { .. } if self.withdrawn.is_some() => entry.phase = Phase::Waiting(Waiting::default()),
+            Phase::Landed(_) if was_done && !done => self.phase = Phase::Waiting(Waiting::default()),
+            Phase::Parked { .. } if withdrawn.is_some() => self.phase = Phase::Waiting(Waiting::default()),
             Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
         }
-        entry
     }
 }

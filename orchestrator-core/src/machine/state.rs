@@ -1,6 +1,9 @@
 //! What is known, folded from records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     step::Step,
@@ -216,7 +219,7 @@ pub struct Attempt {
     /// Which.
     pub id: AttemptId,
     /// Under which contract.
-    pub contract: Contract,
+    pub contract: Arc<Contract>,
     /// The contract's name.
     pub contract_hash: ContentHash,
     /// The pinned base.

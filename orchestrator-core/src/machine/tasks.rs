@@ -7,14 +7,16 @@
 use std::{
     collections::{BTreeSet, HashMap},
     ops::Bound,
+    sync::Arc,
 };
 
 use super::{
+    fence::Fence,
     freeze::after,
     state::{Active, Asked, Phase, TaskEntry},
     step::Step,
 };
-use crate::model::{HoldReason, Span, TaskId, Timestamp};
+use crate::model::{Contract, HoldReason, Span, TaskId, Timestamp};
 
 /// What a task may be listed under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +72,7 @@ struct Place {
 }
 
 /// The roadmap's tasks, in its order.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tasks {
     entries: Vec<TaskEntry>,
     positions: HashMap<TaskId, usize>,
@@ -81,8 +83,19 @@ pub(super) struct Tasks {
     places: Vec<Place>,
     lists: [BTreeSet<usize>; LISTS],
     clocks: BTreeSet<(Clock, Timestamp, usize)>,
+    /// The paths and resources that are taken.
+    fence: Fence,
+    /// Under which contract each has taken its own.
+    occupied: Vec<Option<Arc<Contract>>>,
     /// Changed since they were filed.
     touched: Vec<usize>,
+}
+
+/// All else follows from the entries.
+impl PartialEq for Tasks {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
 }
 
 impl Tasks {
@@ -97,13 +110,14 @@ impl Tasks {
                 dependents[*before].push(at);
             }
         }
-        let places = vec![Place::default(); entries.len()];
+        let (places, occupied) = (vec![Place::default(); entries.len()], vec![None; entries.len()]);
         let touched = (0..entries.len()).collect();
-        let mut tasks = Self { entries, positions, dependents, missing, places, touched, ..Self::default() };
+        let mut tasks = Self { entries, positions, dependents, missing, places, occupied, touched, ..Self::default() };
         tasks.file();
         tasks
     }
 
+    /// The entries alone.
     pub(super) fn take(&mut self) -> Vec<TaskEntry> {
         std::mem::take(self).entries
     }
@@ -132,6 +146,7 @@ impl Tasks {
     /// Brings the lists up to date.
     pub(super) fn file(&mut self) {
         while let Some(at) = self.touched.pop() {
+            self.fence_in(at);
             let place = Place::of(&self.entries[at], self.missing[at]);
             let before = std::mem::replace(&mut self.places[at], place.clone());
             if before == place {
@@ -161,6 +176,31 @@ impl Tasks {
                 self.touched.extend_from_slice(&self.dependents[at]);
             }
         }
+    }
+
+    /// Brings the fence up to date for one entry.
+    fn fence_in(&mut self, at: usize) {
+        let (before, now) = (&mut self.occupied[at], self.entries[at].occupying().map(|attempt| &attempt.contract));
+        if before.as_ref().map(Arc::as_ptr) == now.map(Arc::as_ptr) {
+            return;
+        }
+        if let Some(contract) = before.take() {
+            self.fence.remove(at, &contract);
+        }
+        if let Some(contract) = now {
+            self.fence.add(at, contract);
+            *before = Some(Arc::clone(contract));
+        }
+    }
+
+    /// The paths and resources that are taken.
+    pub(super) fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    /// The place of a task.
+    pub(super) fn place(&self, id: &TaskId) -> Option<usize> {
+        self.positions.get(id).copied()
     }
 
     /// How many are on the list.

@@ -383,6 +383,8 @@ pub enum Record {
     },
     /// The roadmap as it counts from now on.
     RoadmapRead(Roadmap),
+    /// The same where its tasks and their dependencies are as before: it tells only of those that it tells otherwise now.
+    RoadmapChanged(Roadmap),
     /// The roadmap cannot be used as it is at this tip: the one before counts for what is under way, and nothing new begins.
     RoadmapRefused {
         /// The tip.

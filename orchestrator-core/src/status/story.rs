@@ -214,6 +214,12 @@ impl Fold {
                 }
                 self.tasks.extend(known);
             }
+            Record::RoadmapChanged(roadmap) => {
+                for task in &roadmap.tasks {
+                    let story = self.task(&task.id);
+                    (story.title, story.package) = (task.title.clone(), task.package.clone());
+                }
+            }
             Record::Dispatched { attempt, contract, base, at } => {
                 let story = AttemptStory {
                     id: attempt.clone(),
