@@ -145,8 +145,8 @@ impl Bespoke {
                     println!("{attempt}: {} files, {}", changes.len(), head.short());
                     Collected::Work(Submission {
                         head,
-                        tree: self.trusted.tree_of(head).await?,
-                        commits: self.trusted.count_commits(base, head).await?,
+                        tree: self.trusted.tree_of(head)?,
+                        commits: self.trusted.between(base, head).await?.0,
                         changes,
                         uncommitted: Vec::new(),
                         handoff: handoff.map_or(HandoffReport::Missing, HandoffReport::Read),
@@ -183,7 +183,7 @@ impl Bespoke {
             }
             Effect::RunGate { tree, gate, .. } => EventKind::GateRan { effect, report: self.gate(*tree, gate).await? },
             Effect::CheckTip { tip, gate, .. } => {
-                let tree = self.trusted.tree_of(*tip).await?;
+                let tree = self.trusted.tree_of(*tip)?;
                 EventKind::TipChecked { effect, report: self.gate(tree, gate).await? }
             }
             Effect::Land { landing } => {

@@ -41,7 +41,7 @@ async fn a_blob_is_read_up_to_its_limit() {
     sandbox.publish(&[("ten.txt", "0123456789"), ("empty.txt", "")], "ten");
     let trusted = trusted(&sandbox).await;
     let tip = trusted.fetch_target().await.expect("fetches");
-    let tree = trusted.tree_of(tip).await.expect("a tree");
+    let tree = trusted.tree_of(tip).expect("a tree");
     let read = |name: &str, limit| {
         let blob = trusted.objects().file(tree, &name.parse().expect("a path")).expect("can be read").expect("is there");
         trusted.objects().blob(blob, limit).expect("can be read").map(|bytes| bytes.len())
@@ -92,7 +92,7 @@ async fn a_head_is_kept_by_its_attempts_refs_and_by_nothing_else() {
     let sandbox = Sandbox::new();
     let trusted = trusted(&sandbox).await;
     let (workspace, base, head) = worked(&trusted, &sandbox, "work").await;
-    let kept = async |number: u32, commit: CommitId| trusted.kept(&attempt(number), commit).await.expect("can be told");
+    let kept = async |number: u32, commit: CommitId| trusted.kept(&attempt(number), commit).expect("can be told");
     assert_eq!(kept(1, head).await, None, "it was never taken in");
     let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 2));
     trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await.expect("is taken in");

@@ -338,7 +338,7 @@ async fn refs_of_ours_are_listed_in_their_order_and_forgotten_with_all_beneath()
     for name in [10, 9, 2].map(|turn| Trusted::keep_ref(&one, turn)).into_iter().chain([Trusted::keep_ref(&other, 1)]) {
         git(trusted.dir(), &["update-ref", &name, &tip]);
     }
-    let listed = async |attempt: &AttemptId| trusted.refs(&Trusted::keep_refs(attempt)).await.expect("are listed");
+    let listed = async |attempt: &AttemptId| trusted.refs(&Trusted::keep_refs(attempt)).expect("are listed");
     assert_eq!(listed(&one).await, [2, 9, 10].map(|turn| format!("refs/orchestrator/attempts/A/1/{turn}")));
     trusted.forget(&Trusted::keep_refs(&one)).await.expect("are forgotten");
     assert_eq!((listed(&one).await.len(), listed(&other).await.len()), (0, 1));
@@ -351,7 +351,7 @@ async fn a_landing_is_known_again_by_its_id_and_its_tree_together() {
     let trusted = trusted(&sandbox).await;
     let tip = trusted.fetch_target().await.expect("fetches");
     let first = git(&sandbox.repo(), &["rev-parse", "main~1"]).parse().expect("an id");
-    let (now, before) = (trusted.tree_of(tip).await.expect("a tree"), trusted.tree_of(first).await.expect("a tree"));
+    let (now, before) = (trusted.tree_of(tip).expect("a tree"), trusted.tree_of(first).expect("a tree"));
     let landing = |tree| {
         let attempt: AttemptId = "A#1".parse().expect("an id");
         let acceptance = Acceptance {

@@ -3,14 +3,16 @@
 use std::{
     fs::File,
     io::Write as _,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use benches::{Rounds, floor, line, median, side_by_side, time};
 use orchestrator_core::{
-    machine::{State, apply, decide, replay},
+    driver::fold_ledger,
+    machine::{State, apply, decide},
     model::{Effect, EffectId, Event, EventKind, Pattern, Policy, Record, Task, Timestamp},
-    port::{Ledger as _, Sequence},
+    port::Ledger as _,
     store::FileLedger,
 };
 use orchestrator_testkit::simulator::{World, commit, policy, task};
@@ -129,7 +131,8 @@ fn way(policy: &Policy, landing: u32) -> (State, Vec<Event>) {
 
 /// A durable append beside the same bytes written and synced, and a fold of a hundred thousand records beside the bare reading of the file.
 pub(crate) fn ledger(runtime: &Runtime) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
+    // The file is on a disk, where syncing means something.
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory");
     let world = World::with_tasks(sessions(RUNNING), tasks(RUNNING));
     let running = world.ledger.iter().filter_map(|record| match record {
         Record::Dispatched { attempt, .. } => Some(attempt.clone()),
@@ -162,17 +165,55 @@ pub(crate) fn ledger(runtime: &Runtime) {
     line("ledger, one durable append", ours, "200 bytes written and synced", rival);
     assert!(size() > before);
 
-    let rest: Vec<_> = (0..100_000 - world.ledger.len()).map(moved).collect();
-    next =
-        rest.chunks(1000).fold(next, |next, chunk| runtime.block_on(ledger.append(open.epoch, next, at, chunk)).expect("appends"));
-    assert!(next.0 > 100_000);
+    let short: Vec<_> = world.ledger.iter().cloned().chain((0..100_000 - world.ledger.len()).map(moved)).collect();
+    for (records, what) in [(short, "100,000 short records"), (long_run(100_000), "100,000 records of a run")] {
+        replay(runtime, &records, what);
+    }
+}
+
+/// A ledger of two records a line, checked, read and folded; it is in memory, where there is such a place, since it is written
+/// to so often.
+fn replay(runtime: &Runtime, records: &[Record], what: &str) {
+    let memory = Path::new("/dev/shm");
+    let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let place = directory.as_ref().expect("a temporary directory").path().join("ledger");
+    let ledger = FileLedger::new(place.clone());
+    let open = runtime.block_on(ledger.open()).expect("opens");
+    let write = async {
+        let mut next = open.next;
+        for pair in records.chunks(2) {
+            next = ledger.append(open.epoch, next, Timestamp(1), pair).await.expect("appends");
+        }
+    };
+    runtime.block_on(write);
     let fold = || {
         time(|| {
-            let entries = runtime.block_on(ledger.read(Sequence(1), usize::MAX)).expect("reads");
-            assert!(replay(entries.iter().map(|entry| &entry.record)).is_ok());
+            let (state, _) = runtime.block_on(fold_ledger(&ledger)).expect("folds");
+            assert!(state.tasks().len() >= RUNNING as usize);
         })
     };
-    let bare = || time(|| assert!(std::fs::read(&place).expect("reads").len() > 1_000_000));
-    let (ours, rival) = side_by_side(Rounds::from_arguments(11, 1), fold, bare);
-    line("ledger, 100,000 records read and folded", ours, "the bare reading of the file", rival);
+    let values = || {
+        time(|| {
+            let text = std::fs::read_to_string(&place).expect("reads");
+            let parsed = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(&line[65..]).is_ok());
+            assert_eq!(parsed.count(), records.len() / 2 + 1);
+        })
+    };
+    let bytes = place.metadata().expect("is there").len() / records.len() as u64;
+    let (ours, rival) = side_by_side(Rounds::from_arguments(11, 1), fold, values);
+    line(&format!("ledger, {what} of {bytes} bytes, checked and folded"), ours, "a JSON value for each line", rival);
+}
+
+/// The first records of a state directory in which run after run lands its four hundred tasks.
+fn long_run(count: usize) -> Vec<Record> {
+    let (mut world, mut all) = (World::new(sessions(20)), tasks(u32::try_from(count / 20).expect("some thousands")));
+    while world.ledger.len() < count {
+        world.tasks = all.drain(..400).collect();
+        world.open(false);
+        world.tick();
+        while world.step() {}
+        assert!(world.state.ended().is_some());
+    }
+    world.ledger.truncate(count);
+    world.ledger
 }

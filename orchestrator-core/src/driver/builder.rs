@@ -10,15 +10,16 @@ use std::{
 use super::{
     BuildError, Inbox, Orchestrator, PlannedTask,
     effects::{World, agents_environment},
+    fold_ledger,
     orchestrator::planned,
 };
 use crate::{
     agent::CommandAgent,
     gate::{GateCaches, visible_environment},
     git::{Destination, Git, Trusted, UserRepository, Workspaces},
-    machine::{State, freeze, replay},
-    model::{AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath, Roadmap, RunId, Timestamp},
-    port::{AgentBackend, EvidenceStore, Ledger, Reviewer, Sequence, TaskSource},
+    machine::{State, freeze},
+    model::{AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath, Roadmap, RunId},
+    port::{AgentBackend, EvidenceStore, Ledger, Reviewer, TaskSource},
     review::{self, AgentReviewer},
     source::MarkdownRoadmap,
     store::{FileEvidence, FileLedger},
@@ -141,7 +142,7 @@ impl OrchestratorBuilder {
         if let Some(bytes) = opening.torn {
             tracing::warn!(bytes, "the ledger ended in a torn batch, which was cut");
         }
-        let (state, last) = folded(&*ledger).await?;
+        let (state, last) = fold_ledger(&*ledger).await?;
         let (world, _) = ground.world(&state_dir, &state).await?;
         let died = last.filter(|_| state.run().is_some() && state.ended().is_none());
         let orchestrator = Orchestrator::new(world, state, ledger, &opening, Inbox::of(&state_dir), wait, [repository, lock]);
@@ -157,8 +158,8 @@ impl OrchestratorBuilder {
         let wait = self.wait;
         let (ground, state_dir) = self.ground().await?;
         let state = match &ground.ledger {
-            Some(ledger) => folded(&**ledger).await?.0,
-            None => folded(&FileLedger::new(state_dir.join("ledger"))).await?.0,
+            Some(ledger) => fold_ledger(&**ledger).await?.0,
+            None => fold_ledger(&FileLedger::new(state_dir.join("ledger"))).await?.0,
         };
         let fail = |error: std::io::Error| BuildError::StateDir { path: std::env::temp_dir(), why: error.to_string() };
         let scratch = tempfile::tempdir().map_err(fail)?;
@@ -276,12 +277,6 @@ fn panel(
         Ok(reviewer.with_environment(agents_environment(environment)).with_limits(limits.0, limits.1))
     };
     rules.agents.iter().map(reviewer).collect()
-}
-
-/// What the ledger says, and when it was last written.
-async fn folded(ledger: &dyn Ledger) -> Result<(State, Option<Timestamp>), BuildError> {
-    let entries = ledger.read(Sequence(1), usize::MAX).await?;
-    Ok((replay(entries.iter().map(|entry| &entry.record))?, entries.last().map(|entry| entry.at)))
 }
 
 /// What the policy brings along must be there, and must not be what git keeps.

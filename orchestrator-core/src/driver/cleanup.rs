@@ -25,17 +25,17 @@ impl World {
     /// A removal that was begun, and proven then, before we died: what is left of it is removed, and what keeps its work is said.
     async fn finish_removal(&self, workspace: &Workspace, tip: Option<CommitId>) -> Result<WorkspaceFate, GitError> {
         workspace.remove()?;
-        let keeps = self.trusted.refs(&Trusted::keep_refs(&workspace.attempt)).await?;
+        let keeps = self.trusted.refs(&Trusted::keep_refs(&workspace.attempt))?;
         let mut kept = None;
         if let Some(last) = keeps.last() {
-            let head = self.trusted.commit_of(last).await?;
+            let head = self.trusted.commit_of(last)?;
             if matches!(tip, Some(tip) if self.trusted.contains(tip, head).await?) {
                 self.trusted.forget(&Trusted::keep_refs(&workspace.attempt)).await?;
             } else {
                 kept = Some(last.clone());
             }
         }
-        let rescued = self.trusted.refs(&Workspace::rescue_ref(&workspace.attempt)).await?.pop();
+        let rescued = self.trusted.refs(&Workspace::rescue_ref(&workspace.attempt))?.pop();
         Ok(WorkspaceFate::Removed { kept: rescued.or(kept) })
     }
 
@@ -55,8 +55,8 @@ impl World {
             return stays(format!("its worktree is not on `{}`", workspace.attempt.branch()));
         }
         let Some(tip) = tip else { return stays("the target's tip is not known".to_owned()) };
-        let keep = self.trusted.kept(&workspace.attempt, head).await?;
-        let known = keep.is_some() || self.trusted.has(head).await?;
+        let keep = self.trusted.kept(&workspace.attempt, head)?;
+        let known = keep.is_some() || self.trusted.has(head);
         if !known {
             return stays(format!("its head {} was never taken in", head.short()));
         }

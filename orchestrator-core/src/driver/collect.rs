@@ -127,15 +127,14 @@ impl World {
         }
         // A worker that has merged the target may have a newer one than we: what came from there is not its own. A remote that
         // does not answer now leaves us with what we know.
-        if trusted.has_merges(base, head).await?
-            && let Err(error) = trusted.fetch_target().await
-        {
+        let (commits, merges) = trusted.between(base, head).await?;
+        if merges && let Err(error) = trusted.fetch_target().await {
             tracing::warn!(%error, "the target could not be fetched");
         }
-        let tip = trusted.tip().await?.unwrap_or(base);
-        let own = trusted.merge_base(tip, head).await?;
-        // Where the target has the head already, somebody pushed it: what it does is reviewed all the same.
-        let own = if own == head { base } else { own };
+        let tip = trusted.tip()?.unwrap_or(base);
+        // Where the target has the head already, somebody pushed it: what it does is reviewed all the same. Where it has nothing
+        // in common with it any more, it was rewritten.
+        let own = trusted.merge_base(tip, head).await?.filter(|own| *own != head).unwrap_or(base);
         let changes = trusted.changes(own, head).await?;
         let mut findings = Vec::new();
         if changes.is_empty() {
@@ -168,8 +167,8 @@ impl World {
         }
         Ok(Some(Submission {
             head,
-            tree: trusted.tree_of(head).await?,
-            commits: trusted.count_commits(base, head).await?,
+            tree: trusted.tree_of(head)?,
+            commits,
             changes,
             uncommitted,
             handoff: HandoffReport::Missing,

@@ -211,7 +211,7 @@ impl World {
             }
             Job::CheckTip { tip, gate } => {
                 let span = tracing::info_span!("gate", name = %gate.name, tip = %tip.short());
-                let tree = self.trusted.tree_of(tip).await?;
+                let tree = self.trusted.tree_of(tip)?;
                 let report = self.run_gate(effect, CacheOf::Lane, tree, gate).instrument(span).await?;
                 EventKind::TipChecked { effect, report }
             }
@@ -249,7 +249,7 @@ impl World {
 
     /// The roadmap as it is at this commit, checked.
     pub(super) async fn load_roadmap(&self, tip: CommitId) -> Result<Roadmap, RoadmapError> {
-        let view = self.tree(self.trusted.tree_of(tip).await?, format!("commit {}", tip.short()));
+        let view = self.tree(self.trusted.tree_of(tip)?, format!("commit {}", tip.short()));
         let snapshot = self.source.snapshot(&view).await?;
         check_roadmap(&snapshot.tasks, &self.policy, self.backends.keys()).map_err(RoadmapError::Faults)?;
         Ok(Roadmap { revision: snapshot.revision, tip, tasks: snapshot.tasks })

@@ -68,7 +68,7 @@ impl ChangeView for ChangeBetween {
     }
 
     async fn export(&self, into: &Path) -> Result<(), ReviewError> {
-        let tree = self.trusted.tree_of(self.head).await.map_err(unreadable)?;
+        let tree = self.trusted.tree_of(self.head).map_err(unreadable)?;
         self.trusted.export(tree, into).await.map_err(unreadable)
     }
 }

@@ -19,19 +19,19 @@ impl Trusted {
     /// # Errors
     /// Only what keeps us from trying; a refusal is an outcome.
     pub async fn land(&self, landing: &Landing) -> Result<LandingOutcome, GitError> {
-        let tip = self.fetch_target().await?;
-        if let Some(commit) = self.find_landing(landing, tip).await? {
-            return Ok(LandingOutcome::Landed { commit });
-        }
-        if tip != landing.tip {
-            return Ok(LandingOutcome::TipMoved);
+        // A remote is asked when it refuses: the lease tells whether it has moved. The person's own repository is asked first.
+        if let Destination::Local = &self.destination
+            && self.user.tip(self.target()).await? != landing.tip
+            && let Some(outcome) = self.settled(landing).await?
+        {
+            return Ok(outcome);
         }
         let commit = self.commit(landing).await?;
         let kept = format!("refs/orchestrator/landings/{}/{}", landing.attempt.task, landing.attempt.number);
         self.call().args(["update-ref"]).args([kept.clone(), commit.to_string()]).run().await?;
         let outcome = match &self.destination {
             Destination::Remote { push_url, .. } => self.push(push_url, commit, landing).await?,
-            Destination::Local => self.user.advance(self, &kept, commit, tip).await?,
+            Destination::Local => self.user.advance(self, &kept, commit, landing.tip).await?,
         };
         if let LandingOutcome::Landed { commit } = &outcome {
             self.set_tip(*commit).await?;
@@ -60,9 +60,6 @@ impl Trusted {
     /// The commit of the target's first-parent line, above the tip that the landing was built on, that bears its id and
     /// tree. Our trailers in any other commit mean nothing.
     async fn find_landing(&self, landing: &Landing, tip: CommitId) -> Result<Option<CommitId>, GitError> {
-        if tip == landing.tip {
-            return Ok(None);
-        }
         let above = ["--first-parent".to_owned(), tip.to_string(), format!("^{}", landing.tip)];
         let found = commits(self.call(), &above).await?;
         let same = |known: &BranchCommit| known.landing.as_ref() == Some(&landing.id) && known.tree == landing.tree;
@@ -88,13 +85,17 @@ impl Trusted {
         if answer.exit == Exit::Code(0) {
             return Ok(LandingOutcome::Landed { commit });
         }
+        let refused = || LandingOutcome::Refused { reason: answer.stderr };
+        Ok(self.settled(landing).await?.unwrap_or_else(refused))
+    }
+
+    /// What the target says of a landing, if it is no longer where that was built: that it was done, or that the target moved.
+    async fn settled(&self, landing: &Landing) -> Result<Option<LandingOutcome>, GitError> {
         let tip = self.fetch_target().await?;
-        if let Some(commit) = self.find_landing(landing, tip).await? {
-            return Ok(LandingOutcome::Landed { commit });
+        if tip == landing.tip {
+            return Ok(None);
         }
-        if tip != landing.tip {
-            return Ok(LandingOutcome::TipMoved);
-        }
-        Ok(LandingOutcome::Refused { reason: answer.stderr })
+        let found = self.find_landing(landing, tip).await?;
+        Ok(Some(found.map_or(LandingOutcome::TipMoved, |commit| LandingOutcome::Landed { commit })))
     }
 }

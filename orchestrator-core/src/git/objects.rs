@@ -1,4 +1,4 @@
-//! Looking at objects in process, through gix.
+//! Looking at objects and refs of our own repository in process, through gix: what is merely read costs no process.
 
 use std::path::Path;
 
@@ -25,6 +25,10 @@ fn to_gix(id: Oid) -> gix::ObjectId {
     gix::ObjectId::from_bytes_or_panic(id.as_bytes())
 }
 
+fn commit_of(id: gix::ObjectId) -> Result<CommitId, String> {
+    id.to_string().parse().map_err(|error| format!("{error}"))
+}
+
 impl Objects {
     /// Opens the objects of a git directory.
     ///
@@ -38,6 +42,98 @@ impl Objects {
         let repository =
             repository.map_err(|error| GitError::Repository { path: git_dir.display().to_string(), why: error.to_string() })?;
         Ok(Self { repository })
+    }
+
+    /// What a ref names, by its full name; `None` if there is no such ref.
+    ///
+    /// # Errors
+    /// [`GitError::Object`] when it cannot be read.
+    pub fn named(&self, reference: &str) -> Result<Option<CommitId>, GitError> {
+        let repository = self.repository.to_thread_local();
+        let fail = |why: String| GitError::Object { id: reference.to_owned(), why };
+        let found = repository.try_find_reference(reference).map_err(|error| fail(error.to_string()))?;
+        let id = found.map(|mut found| found.peel_to_id().map(gix::Id::detach).map_err(|error| fail(error.to_string())));
+        id.map(|id| commit_of(id?).map_err(fail)).transpose()
+    }
+
+    /// The refs at or beneath this one, by their full names, and what they name, in the order of their names.
+    ///
+    /// # Errors
+    /// [`GitError::Object`] when they cannot be read.
+    pub fn refs(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
+        let repository = self.repository.to_thread_local();
+        let fail = |why: String| GitError::Object { id: prefix.to_owned(), why };
+        let platform = repository.references().map_err(|error| fail(error.to_string()))?;
+        let beneath = platform.prefixed(prefix.as_bytes()).map_err(|error| fail(error.to_string()))?;
+        let mut refs = Vec::new();
+        for found in beneath {
+            let mut found = found.map_err(|error| fail(error.to_string()))?;
+            let name = found.name().as_bstr().to_string();
+            if name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+                let id = found.peel_to_id().map_err(|error| fail(error.to_string()))?.detach();
+                refs.push((name, commit_of(id).map_err(fail)?));
+            }
+        }
+        Ok(refs)
+    }
+
+    /// Whether there is such a commit.
+    #[must_use]
+    pub fn has(&self, commit: CommitId) -> bool {
+        let repository = self.repository.to_thread_local();
+        repository.find_header(to_gix(commit.0)).is_ok_and(|header| header.kind() == gix::object::Kind::Commit)
+    }
+
+    /// A commit's tree.
+    ///
+    /// # Errors
+    /// [`GitError::Object`] when there is no such commit.
+    pub fn tree_of(&self, commit: CommitId) -> Result<TreeId, GitError> {
+        let repository = self.repository.to_thread_local();
+        let fail = |why: String| GitError::Object { id: commit.to_string(), why };
+        let object = repository.find_commit(to_gix(commit.0)).map_err(|error| fail(error.to_string()))?;
+        let tree = object.tree_id().map_err(|error| fail(error.to_string()))?;
+        tree.to_string().parse().map_err(|error| fail(format!("{error}")))
+    }
+
+    /// The best common ancestor of two commits, if they have one.
+    ///
+    /// # Errors
+    /// [`GitError::Object`] when a commit cannot be read.
+    pub fn merge_base(&self, one: CommitId, other: CommitId) -> Result<Option<CommitId>, GitError> {
+        let repository = self.repository.to_thread_local();
+        let fail = |why: String| GitError::Object { id: one.to_string(), why };
+        let base = repository.merge_base(to_gix(one.0), to_gix(other.0)).map_err(|error| fail(error.to_string()))?;
+        base.map(|base| commit_of(base.detach()).map_err(fail)).transpose()
+    }
+
+    /// The commits that `head` has and `base` has not: how many, and whether one of them is a merge.
+    ///
+    /// # Errors
+    /// [`GitError::Object`] when a commit cannot be read.
+    pub fn between(&self, base: CommitId, head: CommitId) -> Result<(u32, bool), GitError> {
+        let repository = self.repository.to_thread_local();
+        let fail = |why: String| GitError::Object { id: head.to_string(), why };
+        let walk = repository.rev_walk([to_gix(head.0)]).with_hidden([to_gix(base.0)]).all();
+        let mut found = (0, false);
+        for commit in walk.map_err(|error| fail(error.to_string()))? {
+            let commit = commit.map_err(|error| fail(error.to_string()))?;
+            found = (found.0 + 1, found.1 || commit.parent_ids().count() > 1);
+        }
+        Ok(found)
+    }
+
+    /// How many bytes each of these objects has.
+    ///
+    /// # Errors
+    /// [`GitError::Object`] when one of them is not there.
+    pub fn sizes(&self, ids: &[Oid]) -> Result<Vec<u64>, GitError> {
+        let repository = self.repository.to_thread_local();
+        let size = |id: &Oid| {
+            let header = repository.find_header(to_gix(*id));
+            header.map(|header| header.size()).map_err(|error| GitError::Object { id: id.to_string(), why: error.to_string() })
+        };
+        ids.iter().map(size).collect()
     }
 
     /// How many commits `head` has that `base` has not, and the other way round.

@@ -16,7 +16,7 @@ use super::{
     user::Destination,
 };
 use crate::{
-    model::{AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Filter, Mode, RepoPath, TreeId},
+    model::{AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Filter, Mode, Oid, RepoPath, TreeId},
     port::LandingEdit,
     process::Exit,
 };
@@ -131,6 +131,16 @@ impl Trusted {
         self.git.with_dir(&self.dir)
     }
 
+    /// Looks at objects on a thread where that may take its time.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Objects) -> Result<T, GitError> + Send + 'static,
+    ) -> Result<T, GitError> {
+        let objects = self.objects.clone();
+        let looked = tokio::task::spawn_blocking(move || look(&objects)).await;
+        looked.map_err(|error| GitError::Object { id: self.dir.display().to_string(), why: error.to_string() })?
+    }
+
     /// Fetches the target, and returns its tip.
     ///
     /// # Errors
@@ -138,7 +148,7 @@ impl Trusted {
     pub async fn fetch_target(&self) -> Result<CommitId, GitError> {
         let from = match &self.destination {
             Destination::Remote { fetch_url, .. } => {
-                if self.tip().await?.is_none() {
+                if self.tip()?.is_none() {
                     // Most of what the remote has is in the person's repository already.
                     drop(self.fetch(&self.user.git_dir().to_string_lossy(), "refs/orchestrator/seed").await);
                 }
@@ -161,7 +171,7 @@ impl Trusted {
             }
             Destination::Local => error,
         })?;
-        self.tip().await?.ok_or_else(|| GitError::Output { verb: "fetch".to_owned(), what: format!("no tip of `{}`", self.target) })
+        self.tip()?.ok_or_else(|| GitError::Output { verb: "fetch".to_owned(), what: format!("no tip of `{}`", self.target) })
     }
 
     async fn fetch(&self, from: &str, to: &str) -> Result<(), GitError> {
@@ -175,10 +185,9 @@ impl Trusted {
     /// The target's tip, as last fetched or landed.
     ///
     /// # Errors
-    /// As `git rev-parse`.
-    pub async fn tip(&self) -> Result<Option<CommitId>, GitError> {
-        let answer = self.call().args(["rev-parse", "--verify", "--quiet", TARGET]).answer().await?;
-        Ok(String::from_utf8_lossy(&answer.stdout).trim_end().parse().ok())
+    /// When the ref cannot be read.
+    pub fn tip(&self) -> Result<Option<CommitId>, GitError> {
+        self.objects.named(TARGET)
     }
 
     pub(super) async fn set_tip(&self, tip: CommitId) -> Result<(), GitError> {
@@ -190,16 +199,17 @@ impl Trusted {
     ///
     /// # Errors
     /// When there is no such ref.
-    pub async fn commit_of(&self, reference: &str) -> Result<CommitId, GitError> {
-        self.call().args(["rev-parse", "--verify", "--end-of-options"]).args([format!("{reference}^{{commit}}")]).id().await
+    pub fn commit_of(&self, reference: &str) -> Result<CommitId, GitError> {
+        let unknown = || GitError::Object { id: reference.to_owned(), why: "there is no such ref".to_owned() };
+        self.objects.named(reference)?.ok_or_else(unknown)
     }
 
     /// A commit's tree.
     ///
     /// # Errors
     /// When there is no such commit.
-    pub async fn tree_of(&self, commit: CommitId) -> Result<TreeId, GitError> {
-        self.call().args(["rev-parse", "--verify", "--end-of-options"]).args([format!("{commit}^{{tree}}")]).id().await
+    pub fn tree_of(&self, commit: CommitId) -> Result<TreeId, GitError> {
+        self.objects.tree_of(commit)
     }
 
     /// Whether one commit contains the other.
@@ -207,28 +217,21 @@ impl Trusted {
     /// # Errors
     /// When one of them is not there.
     pub async fn contains(&self, commit: CommitId, ancestor: CommitId) -> Result<bool, GitError> {
-        self.call().args(["merge-base", "--is-ancestor"]).args([ancestor.to_string(), commit.to_string()]).holds().await
+        self.look(move |objects| Ok(objects.merge_base(commit, ancestor)? == Some(ancestor))).await
     }
 
-    /// The best common ancestor of two commits.
+    /// The best common ancestor of two commits; `None` if they have none.
     ///
     /// # Errors
-    /// When they have none.
-    pub async fn merge_base(&self, one: CommitId, other: CommitId) -> Result<CommitId, GitError> {
-        self.call().args(["merge-base"]).args([one.to_string(), other.to_string()]).id().await
+    /// When one of them is not there.
+    pub async fn merge_base(&self, one: CommitId, other: CommitId) -> Result<Option<CommitId>, GitError> {
+        self.look(move |objects| objects.merge_base(one, other)).await
     }
 
     /// Whether a commit is here.
-    ///
-    /// # Errors
-    /// As `git cat-file`.
-    pub async fn has(&self, commit: CommitId) -> Result<bool, GitError> {
-        self.call()
-            .args(["cat-file", "-e"])
-            .args([format!("{commit}^{{commit}}")])
-            .answer()
-            .await
-            .map(|answer| answer.exit == Exit::Code(0))
+    #[must_use]
+    pub fn has(&self, commit: CommitId) -> bool {
+        self.objects.has(commit)
     }
 
     /// The refs that keep what an attempt brought, without the turn.
@@ -240,12 +243,10 @@ impl Trusted {
     /// The ref that keeps just this head of an attempt.
     ///
     /// # Errors
-    /// As `git for-each-ref`.
-    pub async fn kept(&self, attempt: &AttemptId, head: CommitId) -> Result<Option<String>, GitError> {
-        let call = self.call().args(["for-each-ref", "--format=%(objectname) %(refname)", "--end-of-options"]);
-        let listed = call.args([Self::keep_refs(attempt)]).text().await?;
-        let wanted = head.to_string();
-        Ok(listed.lines().filter_map(|line| line.split_once(' ')).find(|(id, _)| *id == wanted).map(|(_, name)| name.to_owned()))
+    /// When refs cannot be read.
+    pub fn kept(&self, attempt: &AttemptId, head: CommitId) -> Result<Option<String>, GitError> {
+        let refs = self.objects.refs(&Self::keep_refs(attempt))?;
+        Ok(refs.into_iter().find(|(_, kept)| *kept == head).map(|(name, _)| name))
     }
 
     /// The ref that keeps the head of an attempt's turn.
@@ -279,18 +280,19 @@ impl Trusted {
         ]);
         let call = call.args(["--end-of-options"]).args([from]).args([format!("+{}:{keep}", branch.full())]);
         call.transfers().run().await?;
-        let head: CommitId =
-            self.call().args(["rev-parse", "--verify", "--end-of-options"]).args([format!("{keep}^{{commit}}")]).id().await?;
+        let head = self.commit_of(keep)?;
         self.check_size(from, head, base, limits).await?;
         Ok(head)
     }
 
     async fn check_size(&self, from: &Path, head: CommitId, base: CommitId, limits: IngressLimits) -> Result<(), GitError> {
         let listed = self.call().args(["rev-list", "--objects", "--no-object-names"]).args([head.to_string(), format!("^{base}")]);
-        let listed = listed.bytes().await?;
-        let sizes = self.call().args(["cat-file", "--batch-check=%(objectsize)"]).input(listed).bytes().await?;
+        let listed = listed.text().await?;
+        let wrong = |line: &str| GitError::Output { verb: "rev-list".to_owned(), what: line.chars().take(200).collect() };
+        let ids: Vec<Oid> = listed.lines().map(|line| line.parse().map_err(|_| wrong(line))).collect::<Result<_, _>>()?;
+        let sizes = self.look(move |objects| objects.sizes(&ids)).await?;
         let (mut total, mut largest, mut count) = (0_u64, 0_u64, 0_usize);
-        for size in String::from_utf8_lossy(&sizes).lines().filter_map(|line| line.parse::<u64>().ok()) {
+        for size in sizes {
             (total, largest, count) = (total.saturating_add(size), largest.max(size), count + 1);
         }
         let why = if largest > limits.blob {
@@ -305,21 +307,12 @@ impl Trusted {
         Err(GitError::Repository { path: from.display().to_string(), why })
     }
 
-    /// How many commits `head` has that `base` has not.
+    /// The commits that `head` has and `base` has not: how many, and whether one of them is a merge.
     ///
     /// # Errors
-    /// As `git rev-list`.
-    pub async fn count_commits(&self, base: CommitId, head: CommitId) -> Result<u32, GitError> {
-        self.call().args(["rev-list", "--count"]).args([head.to_string(), format!("^{base}")]).id().await
-    }
-
-    /// Whether `head` has a merge that `base` has not.
-    ///
-    /// # Errors
-    /// As `git rev-list`.
-    pub async fn has_merges(&self, base: CommitId, head: CommitId) -> Result<bool, GitError> {
-        let call = self.call().args(["rev-list", "--merges", "--max-count=1"]).args([head.to_string(), format!("^{base}")]);
-        Ok(!call.bytes().await?.is_empty())
+    /// When one of them is not there.
+    pub async fn between(&self, base: CommitId, head: CommitId) -> Result<(u32, bool), GitError> {
+        self.look(move |objects| objects.between(base, head)).await
     }
 
     /// Commits that `head` has and `base` has not whose messages bear trailers of ours.
@@ -448,13 +441,15 @@ impl Trusted {
         with_index().args(["-c", "core.bare=false", "checkout-index", "--all", "--force", "--quiet"]).transfers().run().await
     }
 
-    /// Refs of ours at or beneath this one, in their order.
+    /// Refs of ours at or beneath this one, by their numbers.
     ///
     /// # Errors
-    /// As `git for-each-ref`.
-    pub async fn refs(&self, prefix: &str) -> Result<Vec<String>, GitError> {
-        let call = self.call().args(["for-each-ref", "--sort=version:refname", "--format=%(refname)", "--end-of-options"]);
-        Ok(call.args([prefix]).text().await?.lines().map(str::to_owned).collect())
+    /// When refs cannot be read.
+    pub fn refs(&self, prefix: &str) -> Result<Vec<String>, GitError> {
+        let mut names: Vec<_> = self.objects.refs(prefix)?.into_iter().map(|(name, _)| name).collect();
+        let number = |name: &String| name.rsplit_once('/').and_then(|(_, last)| last.parse::<u32>().ok());
+        names.sort_by_key(|name| (number(name), name.clone()));
+        Ok(names)
     }
 
     /// Deletes refs of ours.
@@ -462,9 +457,11 @@ impl Trusted {
     /// # Errors
     /// As `git update-ref`.
     pub async fn forget(&self, prefix: &str) -> Result<(), GitError> {
-        let listed =
-            self.call().args(["for-each-ref", "--format=delete %(refname)", "--end-of-options"]).args([prefix]).bytes().await?;
-        self.call().args(["update-ref", "--stdin"]).input(listed).run().await
+        let lines: String = self.objects.refs(prefix)?.iter().map(|(name, id)| format!("delete {name} {id}\n")).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.call().args(["update-ref", "--stdin"]).input(lines).run().await
     }
 }
 

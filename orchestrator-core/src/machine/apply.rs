@@ -112,7 +112,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry.last_attempt = attempt.number;
             let attempt = Attempt {
                 id: attempt.clone(),
-                contract: Arc::new(contract.clone()),
+                contract: Arc::clone(contract),
                 contract_hash: contract.hash(),
                 base: *base,
                 began: *at,
@@ -174,7 +174,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             attempt.approvals.truncate(attempt.grants.len());
             attempt.waivers.clear();
             attempt.observations.clear();
-            active.step = Step::Review { asked: Asked::Due, turn, work: Box::new(submission.clone()) };
+            active.step = Step::Review { asked: Asked::Due, turn, work: submission.clone() };
         }
         Record::Reviewed { attempt, reviews } => {
             let active = active_mut(state, attempt)?;
@@ -213,7 +213,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let active = active_mut(state, attempt)?;
             let Step::Gate { asked, checked } = &mut active.step else { return Err(misfit("no gate runs in", attempt)) };
             *asked = Asked::Due;
-            checked.reports.push(report.clone());
+            checked.reports.push((**report).clone());
         }
         Record::TipSuspected { attempt } => {
             let active = active_mut(state, attempt)?;
@@ -225,7 +225,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             };
             *asked = Asked::Due;
             if Some(checked.candidate.tip) == state.tip {
-                state.tip_reports.push(report.clone());
+                state.tip_reports.push((**report).clone());
             }
         }
         Record::TipRed { attempt, tip } => {

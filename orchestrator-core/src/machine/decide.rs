@@ -120,7 +120,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             let Step::Gate { checked, .. } = &active.step else { return None };
             let mut reports = checked.reports.clone();
             reports.push(report.clone());
-            let mut records = vec![Record::GateReported { attempt: active.attempt.id.clone(), report }];
+            let mut records = vec![Record::GateReported { attempt: active.attempt.id.clone(), report: Box::new(report) }];
             if reports.len() >= active.attempt.contract.gates.len() {
                 records.extend(cx.judge_candidate(entry, active, &checked.reviewed, &checked.candidate, &reports));
             }
@@ -130,7 +130,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             let Step::TipCheck { checked, .. } = &active.step else { return None };
             let mut known = state.tip_reports.clone();
             known.push(report.clone());
-            let said = Record::TipReported { attempt: active.attempt.id.clone(), report };
+            let said = Record::TipReported { attempt: active.attempt.id.clone(), report: Box::new(report) };
             let follows = cx.red_candidate(entry, active, &checked.reviewed, &checked.candidate, &checked.reports, &known);
             Some([said].into_iter().chain(follows).collect())
         }),

@@ -1,5 +1,7 @@
 //! Starting ready tasks, as far as mode, slots, review debt, budget and package allow (laws 9 and 10).
 
+use std::sync::Arc;
+
 use super::{
     fence::Fence,
     freeze::freeze,
@@ -58,6 +60,7 @@ impl Plan<'_> {
             }
             match freeze(&entry.task, policy, agents()) {
                 Ok(contract) => {
+                    let contract = Arc::new(contract);
                     taken.add(at, &contract);
                     let attempt = AttemptId { task: entry.task.id.clone(), number: entry.last_attempt + 1 };
                     records.push(Record::Dispatched { attempt, contract, base: tip, at: self.cx.at });

@@ -29,7 +29,7 @@ impl Context<'_> {
                 Some(why) => vec![Record::RepairAsked { attempt, why }],
                 None => {
                     submission.findings.extend(active.attempt.noticed.iter().cloned());
-                    vec![Record::Submitted { attempt, submission }]
+                    vec![Record::Submitted { attempt, submission: Box::new(submission) }]
                 }
             },
             Collected::Unusable { reason } => self.try_again(entry, active, &reason),

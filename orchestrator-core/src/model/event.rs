@@ -6,6 +6,8 @@
 //!   └──── perform ◄── Effect ◄───┘
 //! ```
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -449,7 +451,7 @@ pub enum Record {
         /// Which.
         attempt: AttemptId,
         /// The contract, whole.
-        contract: Contract,
+        contract: Arc<Contract>,
         /// The base.
         base: CommitId,
         /// When.
@@ -525,7 +527,7 @@ pub enum Record {
         /// Which attempt.
         attempt: AttemptId,
         /// What it is.
-        submission: Submission,
+        submission: Box<Submission>,
     },
     /// The reviewers have spoken.
     Reviewed {
@@ -551,7 +553,7 @@ pub enum Record {
         /// Which attempt.
         attempt: AttemptId,
         /// What it said.
-        report: GateReport,
+        report: Box<GateReport>,
     },
     /// The candidate is red: whether the tip itself is, is to be found out.
     TipSuspected {
@@ -563,7 +565,7 @@ pub enum Record {
         /// For which attempt.
         attempt: AttemptId,
         /// What it said.
-        report: GateReport,
+        report: Box<GateReport>,
     },
     /// The tip itself is red: the attempt waits, and is not to blame.
     TipRed {

@@ -225,12 +225,41 @@ impl FromStr for Pattern {
         if text.is_empty() || text.len() > 1000 {
             return Err(fail("it must have 1 to 1000 bytes"));
         }
+        if let Some(parts) = plain(text) {
+            return Ok(Self { text: text.into(), shapes: Arc::new([parts]) });
+        }
         let whole = if text.ends_with('/') { format!("{text}**") } else { text.to_owned() };
         let mut shapes = Vec::new();
         for shape in choose(&whole.chars().collect::<Vec<_>>()).map_err(fail)? {
             shapes.push(parts_of(&shape).map_err(fail)?);
         }
         Ok(Self { text: text.into(), shapes: shapes.into() })
+    }
+}
+
+/// The parts of a pattern of mere words and `**`, which most are; `None` where it must be read with care.
+fn plain(text: &str) -> Option<Vec<Part>> {
+    if text.bytes().any(|byte| b"?[]{}\\".contains(&byte)) {
+        return None;
+    }
+    let part = |word: &str| match word {
+        "**" => Some(Part::Any),
+        "" | "." | ".." => None,
+        _ if word.contains('*') => None,
+        _ => Some(Part::Word(word.as_bytes().into())),
+    };
+    let mut parts = Vec::with_capacity(8);
+    for word in text.split('/') {
+        parts.push(part(word)?);
+    }
+    beneath(&mut parts);
+    Some(parts)
+}
+
+/// What is beneath a directory is not the directory itself.
+fn beneath(parts: &mut Vec<Part>) {
+    if parts.last() == Some(&Part::Any) {
+        parts.insert(parts.len() - 1, Part::One(vec![Piece::Any]));
     }
 }
 
@@ -327,10 +356,7 @@ fn parts_of(pattern: &[char]) -> Result<Vec<Part>, &'static str> {
         }
         at += 1;
     }
-    if parts.last() == Some(&Part::Any) {
-        // What is beneath a directory is not the directory itself.
-        parts.insert(parts.len() - 1, Part::One(vec![Piece::Any]));
-    }
+    beneath(&mut parts);
     Ok(parts)
 }
 

@@ -44,7 +44,12 @@ fn from_hex(text: &str, into: &mut [u8]) -> Option<()> {
 }
 
 fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    let digit = |digit: u8| b"0123456789abcdef"[usize::from(digit & 0xf)];
+    let mut text = [0; 64];
+    for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        (pair[0], pair[1]) = (digit(byte >> 4), digit(*byte));
+    }
+    f.write_str(std::str::from_utf8(&text[..bytes.len() * 2]).unwrap_or_default())
 }
 
 impl FromStr for Oid {

@@ -1,5 +1,24 @@
 //! Text from outside, and types whose one form outside of memory is text.
 
+use std::{fmt, marker::PhantomData, str::FromStr};
+
+use serde::{Deserializer, de};
+
+/// Reads a text and parses it where it lies.
+pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(from: D) -> Result<T, D::Error> {
+    struct Text<T>(PhantomData<T>);
+    impl<T: FromStr<Err: fmt::Display>> de::Visitor<'_> for Text<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+    from.deserialize_str(Text(PhantomData))
+}
+
 /// Serde and schema for types that have `Display` and `FromStr`: a string, checked when it is read.
 macro_rules! text_form {
     ($($Name:ident),*) => {$(
@@ -10,7 +29,7 @@ macro_rules! text_form {
         }
         impl<'de> serde::Deserialize<'de> for $Name {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                std::borrow::Cow::<'de, str>::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+                crate::model::text::parsed(from)
             }
         }
         impl schemars::JsonSchema for $Name {

@@ -225,7 +225,7 @@ impl Fold {
                     id: attempt.clone(),
                     agent: contract.agent.clone(),
                     base: *base,
-                    contract: contract.clone(),
+                    contract: (**contract).clone(),
                     contract_hash: contract.hash(),
                     began: *at,
                     ended: None,
@@ -284,7 +284,7 @@ impl Fold {
             }
             Record::GateReported { attempt, report } => {
                 if let Some(story) = self.attempt(attempt) {
-                    story.gates.push(report.clone());
+                    story.gates.push((**report).clone());
                 }
             }
             Record::Judged { attempt, verdict, .. } => self.judged(attempt, verdict, at),

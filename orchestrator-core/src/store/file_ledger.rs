@@ -12,7 +12,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -32,22 +32,33 @@ use crate::{
 pub struct FileLedger {
     path: PathBuf,
     writer: Arc<Mutex<Option<Writer>>>,
+    /// Where the last page that was read ended: whoever reads page by page reads each line once.
+    bookmark: Arc<Mutex<Option<Tail>>>,
 }
 
 #[derive(Debug)]
 struct Writer {
     file: File,
-    /// How long the file is, as this writer left it.
-    length: u64,
+    /// Where this writer left the file.
     tail: Tail,
 }
 
-/// Where a ledger ends.
+/// Where a ledger ends, or ended once: the end of a line.
 #[derive(Debug, Clone, Copy)]
 struct Tail {
     epoch: u64,
     next: u64,
     hash: ContentHash,
+    /// Of this line, counted from 1.
+    line: u64,
+    /// In bytes from the beginning.
+    length: u64,
+}
+
+impl Tail {
+    fn beginning() -> Self {
+        Self { epoch: 0, next: 1, hash: ContentHash::of(b""), line: 0, length: 0 }
+    }
 }
 
 #[derive(Serialize)]
@@ -73,7 +84,7 @@ const PREFIX: usize = 65;
 impl FileLedger {
     /// The ledger in this file, which is made when it is first opened for writing.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), writer: Arc::new(Mutex::new(None)) }
+        Self { path: path.into(), writer: Arc::default(), bookmark: Arc::default() }
     }
 
     fn io(&self) -> impl Fn(std::io::Error) -> LedgerError + '_ {
@@ -84,19 +95,24 @@ impl FileLedger {
         LedgerError::Damaged { path: self.path.display().to_string(), line, why: why.into() }
     }
 
-    /// Checks all lines, and gives what `each` makes of their batches; also where they end and how much behind that is torn.
-    fn scan(&self, mut each: impl FnMut(BatchIn)) -> Result<(Tail, u64, u64), LedgerError> {
-        let mut bytes = Vec::new();
-        match File::open(&self.path) {
-            Ok(mut file) => drop(file.read_to_end(&mut bytes).map_err(self.io())?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+    /// Checks the lines behind `from`, and gives their batches to `each` with what is before them, until it wants no more; also
+    /// where the lines end that were read, and how much is torn behind the last.
+    fn scan(&self, from: Tail, mut each: impl FnMut(Tail, BatchIn) -> bool) -> Result<(Tail, u64), LedgerError> {
+        let mut tail = from;
+        let mut file = match File::open(&self.path) {
+            Ok(file) => BufReader::with_capacity(1 << 17, file),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((tail, 0)),
             Err(error) => return Err(self.io()(error)),
-        }
-        let mut tail = Tail { epoch: 0, next: 1, hash: ContentHash::of(b"") };
-        let (mut at, mut number) = (0, 0);
-        while let Some(end) = bytes[at..].iter().position(|byte| *byte == b'\n') {
-            number += 1;
-            let line = &bytes[at..at + end];
+        };
+        file.seek(SeekFrom::Start(from.length)).map_err(self.io())?;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = file.read_until(b'\n', &mut line).map_err(self.io())? as u64;
+            if line.pop_if(|last| *last == b'\n').is_none() {
+                return Ok((tail, read));
+            }
+            let number = tail.line + 1;
             let (hash, json) = line.split_at_checked(PREFIX).ok_or_else(|| self.damaged(number, "the line is too short"))?;
             let expected = chain(tail.hash, json);
             if hash[..PREFIX - 1] != *expected.to_string().as_bytes() || hash[PREFIX - 1] != b' ' {
@@ -107,11 +123,37 @@ impl FileLedger {
             if batch.from != tail.next || batch.epoch < tail.epoch {
                 return Err(self.damaged(number, "it does not follow the line before it"));
             }
-            tail = Tail { epoch: batch.epoch, next: batch.from + batch.records.len() as u64, hash: expected };
-            each(batch);
-            at += end + 1;
+            let before = tail;
+            tail = Tail {
+                epoch: batch.epoch,
+                next: batch.from + batch.records.len() as u64,
+                hash: expected,
+                line: number,
+                length: before.length + read,
+            };
+            if !each(before, batch) {
+                return Ok((tail, 0));
+            }
         }
-        Ok((tail, at as u64, (bytes.len() - at) as u64))
+    }
+
+    /// The next page, from where the last one ended or from the beginning.
+    fn read_blocking(&self, from: Sequence, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError> {
+        let bookmark = || self.bookmark.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = bookmark().filter(|tail| tail.next <= from.0).unwrap_or_else(Tail::beginning);
+        let mut entries = Vec::new();
+        let mut whole = begin;
+        self.scan(begin, |before, batch| {
+            // A batch of which only a part has room is read again with the next page.
+            whole = before;
+            let at = batch.at;
+            let numbered = batch.records.into_iter().zip(batch.from..).filter(|(_, number)| *number >= from.0);
+            let room = limit - entries.len();
+            entries.extend(numbered.take(room).map(|(record, number)| LedgerEntry { sequence: Sequence(number), at, record }));
+            entries.len() < limit
+        })?;
+        *bookmark() = Some(whole);
+        Ok(entries)
     }
 
     fn open_blocking(&self) -> Result<Opening, LedgerError> {
@@ -121,13 +163,13 @@ impl FileLedger {
         let mut file =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path).map_err(self.io())?;
         file.lock().map_err(self.io())?;
-        let (mut tail, length, torn) = self.scan(drop)?;
+        let (mut tail, torn) = self.scan(Tail::beginning(), |_, _| true)?;
         if torn > 0 {
-            file.set_len(length).map_err(self.io())?;
+            file.set_len(tail.length).map_err(self.io())?;
         }
         tail.epoch += 1;
-        file.seek(SeekFrom::Start(length)).map_err(self.io())?;
-        let mut writer = Writer { file, length, tail };
+        file.seek(SeekFrom::Start(tail.length)).map_err(self.io())?;
+        let mut writer = Writer { file, tail };
         writer.write(Timestamp(0), &[]).map_err(self.io())?;
         // The file's own name must survive as well.
         let directory = self.path.parent().map(File::open).transpose().map_err(self.io())?;
@@ -153,7 +195,7 @@ impl FileLedger {
         }
         writer.file.lock().map_err(self.io())?;
         let result = writer.file.metadata().map_err(self.io()).and_then(|meta| {
-            if meta.len() != writer.length { Err(LedgerError::Fenced) } else { writer.write(at, records).map_err(self.io()) }
+            if meta.len() != writer.tail.length { Err(LedgerError::Fenced) } else { writer.write(at, records).map_err(self.io()) }
         });
         writer.file.unlock().map_err(self.io())?;
         result.map(|()| Sequence(writer.tail.next))
@@ -177,13 +219,15 @@ impl Writer {
         let written = self.file.write_all(&line);
         reach("append, not flushed");
         if let Err(error) = written.and_then(|()| self.file.sync_data()) {
-            self.file.set_len(self.length)?;
-            self.file.seek(SeekFrom::Start(self.length))?;
+            self.file.set_len(self.tail.length)?;
+            self.file.seek(SeekFrom::Start(self.tail.length))?;
             return Err(error);
         }
         reach("after append");
-        self.length += line.len() as u64;
-        self.tail = Tail { epoch: self.tail.epoch, next: self.tail.next + records.len() as u64, hash };
+        self.tail.next += records.len() as u64;
+        self.tail.hash = hash;
+        self.tail.line += 1;
+        self.tail.length += line.len() as u64;
         Ok(())
     }
 }
@@ -211,17 +255,7 @@ impl Ledger for FileLedger {
 
     async fn read(&self, from: Sequence, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError> {
         let this = self.clone();
-        let read = move || {
-            let mut entries = Vec::new();
-            this.scan(|batch| {
-                let at = batch.at;
-                let numbered = batch.records.into_iter().zip(batch.from..).filter(|(_, number)| *number >= from.0);
-                let room = limit - entries.len();
-                entries.extend(numbered.take(room).map(|(record, number)| LedgerEntry { sequence: Sequence(number), at, record }));
-            })?;
-            Ok(entries)
-        };
-        blocking(read, &self.path).await
+        blocking(move || this.read_blocking(from, limit), &self.path).await
     }
 }
 

@@ -1,0 +1,124 @@
+//! From dispatch to clean-up, beside a script of the bare git commands.
+
+use std::{
+    fmt::Write as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use benches::{Rounds, line, side_by_side, time};
+use orchestrator_core::{
+    driver::Orchestrator,
+    model::{EndReason, Policy, RepoPath},
+};
+use orchestrator_testkit::{Sandbox, git};
+use tokio::runtime::Runtime;
+
+use super::repository;
+
+/// Commits one file of its own at once, and says so.
+const AGENT: &str = r#"name=${PWD#*attempts/}; name=${name%%-*}; echo done > "$name.txt"; git add "$name.txt"; git commit --quiet --message done
+printf '{"version":1,"task":"%s","attempt":1,"status":"done"}' "$name" > "$ORCHESTRATOR_HANDOFF""#;
+
+/// What has to be done at the least for the task `$T`: the same steps with bare git commands, in one shell. The lane is a lock.
+const BARE: &str = r#"set -eu
+lane() { exec 9>lane; flock 9; }
+base=$(git -C trusted.git rev-parse refs/heads/main)
+mkdir -p attempts/$T-1
+git init --quiet --bare --template= attempts/$T-1/attempt.git
+mkdir -p attempts/$T-1/attempt.git/objects/info
+echo "$PWD/trusted.git/objects" > attempts/$T-1/attempt.git/objects/info/alternates
+git -C attempts/$T-1/attempt.git update-ref refs/heads/work "$base"
+git -C attempts/$T-1/attempt.git worktree add --quiet "$PWD/attempts/$T-1/tree" work
+(cd attempts/$T-1/tree && ORCHESTRATOR_HANDOFF=../handoff.json sh -c "$AGENT")
+git -C trusted.git -c fetch.fsckObjects=true -c core.fsync=all fetch --quiet --no-tags --no-write-fetch-head ../attempts/$T-1/attempt.git +refs/heads/work:refs/keep/$T
+head=$(git -C trusted.git rev-parse refs/keep/$T)
+git -C trusted.git diff-tree -r --raw -M "$base" "$head" > /dev/null
+git -C attempts/$T-1/tree status --porcelain > /dev/null
+lane
+git -C trusted.git fetch --quiet --no-tags --no-write-fetch-head ../remote.git +refs/heads/main:refs/heads/main
+tip=$(git -C trusted.git rev-parse refs/heads/main)
+tree=$(git -C trusted.git -c core.fsync=all merge-tree --write-tree "$tip" "$head")
+blob=$(git -C trusted.git cat-file blob "$tree:ROADMAP.md" | sed "/\*\*$T\*\*/s/\[ \]/[x]/" | git -C trusted.git -c core.fsync=all hash-object -w --stdin)
+GIT_INDEX_FILE=$PWD/index git -C trusted.git read-tree "$tree"
+GIT_INDEX_FILE=$PWD/index git -C trusted.git update-index --cacheinfo "100644,$blob,ROADMAP.md"
+tree=$(GIT_INDEX_FILE=$PWD/index git -C trusted.git -c core.fsync=all write-tree)
+mkdir export
+GIT_INDEX_FILE=$PWD/export.index git -C trusted.git read-tree "$tree"
+GIT_INDEX_FILE=$PWD/export.index git --git-dir=trusted.git --work-tree=export -c core.bare=false checkout-index --all --force
+(cd export && test -e "$T.txt")
+rm -rf export
+commit=$(git -C trusted.git -c core.fsync=all commit-tree -p "$tip" -p "$head" -m landed "$tree")
+git -C trusted.git push --quiet "--force-with-lease=refs/heads/main:$tip" ../remote.git "$commit:refs/heads/main"
+git -C trusted.git update-ref refs/heads/main "$commit"
+exec 9>&-
+git -C attempts/$T-1/tree status --porcelain > /dev/null
+git -C trusted.git update-ref -d refs/keep/$T
+rm -rf attempts/$T-1
+"#;
+
+/// One task with an agent that commits at once.
+pub(crate) fn one_task(runtime: &Runtime) {
+    let sizes: &[usize] = if Rounds::from_arguments(2, 1).0 == 1 { &[200] } else { &[200, 5_000, 50_000] };
+    for files in sizes {
+        let rounds = Rounds::from_arguments(if *files > 10_000 { 3 } else { 11 }, 1);
+        let (ours, rival) = side_by_side(rounds, || loop_over(runtime, *files, 1), || bare(*files, 1));
+        line(&format!("one task end to end, {files} files"), ours, "the same steps with bare git", rival);
+    }
+}
+
+/// Many such tasks, eight at once.
+pub(crate) fn many_tasks(runtime: &Runtime) {
+    let count = Rounds::from_arguments(100, 8).0;
+    let (ours, rival) = side_by_side(Rounds::from_arguments(3, 1), || loop_over(runtime, 200, count), || bare(200, count));
+    line(&format!("{count} tasks, 8 at once, 200 files"), ours, "the same steps with bare git", rival);
+}
+
+/// A repository with a roadmap of so many tasks.
+fn stage(files: usize, tasks: usize) -> Sandbox {
+    let sandbox = repository(files);
+    let mut roadmap = String::new();
+    for number in 1..=tasks {
+        writeln!(roadmap, "- [ ] **T{number}** Do it\n\n  ```toml\n  allow = [\"T{number}.txt\"]\n  ```\n")
+            .expect("a string");
+    }
+    sandbox.publish(&[("ROADMAP.md", &roadmap)], "roadmap");
+    sandbox
+}
+
+fn loop_over(runtime: &Runtime, files: usize, tasks: usize) -> Duration {
+    let sandbox = stage(files, tasks);
+    let policy = format!(
+        "push = \"origin\"\nmax_sessions = 8\n[limits]\nreview_debt = 1000\n[agents.a]\nkind = \"command\"\nrun = [\"sh\", \"-c\", {AGENT:?}]\n\
+         [gates.done]\nrun = [\"test\", \"-e\", \"ROADMAP.md\"]\ndefault = true\n"
+    );
+    let roadmap: RepoPath = "ROADMAP.md".parse().expect("a path");
+    let orchestrator = runtime.block_on(async {
+        let builder = Orchestrator::builder().repository(sandbox.repo()).state_dir(sandbox.state()).roadmap(roadmap);
+        builder.policy(Policy::parse(&policy).expect("a valid policy")).build().await.expect("builds")
+    });
+    time(|| {
+        let report = runtime.block_on(orchestrator.run()).expect("runs");
+        assert_eq!(report.ended, EndReason::Complete, "{:#?}", report.snapshot);
+    })
+}
+
+fn bare(files: usize, tasks: usize) -> Duration {
+    let sandbox = stage(files, tasks);
+    git(sandbox.path(), &["clone", "--quiet", "--bare", "--no-local", "remote.git", "trusted.git"]);
+    for (key, value) in [("user.name", "Test"), ("user.email", "test@example.org")] {
+        git(&sandbox.path().join("trusted.git"), &["config", key, value]);
+    }
+    std::fs::write(sandbox.path().join("one"), BARE).expect("writes");
+    let mut script = Command::new("sh");
+    script.args(["-c", "seq 1 \"$0\" | xargs -P 8 -I N env T=TN sh one", &tasks.to_string()]);
+    script.current_dir(sandbox.path()).env("AGENT", AGENT);
+    for (key, value) in
+        [("GIT_AUTHOR_NAME", "A"), ("GIT_AUTHOR_EMAIL", "a@b"), ("GIT_COMMITTER_NAME", "A"), ("GIT_COMMITTER_EMAIL", "a@b")]
+    {
+        script.env(key, value);
+    }
+    let took = time(|| assert!(script.stdin(Stdio::null()).status().expect("sh can be run").success(), "the script ran"));
+    assert_eq!(sandbox.remote_file("ROADMAP.md").matches("[x]").count(), tasks);
+    took
+}

@@ -1,0 +1,34 @@
+//! The state that a ledger tells of.
+
+use super::BuildError;
+use crate::{
+    machine::{ReplayError, State, apply},
+    model::Timestamp,
+    port::{Ledger, LedgerEntry, Sequence},
+};
+
+/// So many entries are in memory at once, and as many that are read while these are folded.
+const PAGE: usize = 2000;
+
+/// The state that a ledger tells of, and when it was last written. Read page by page, each while the one before is folded: so
+/// memory is bounded by the state, however long the ledger is.
+///
+/// # Errors
+/// When the ledger cannot be read, or its records do not fit one another.
+pub async fn fold_ledger(ledger: &dyn Ledger) -> Result<(State, Option<Timestamp>), BuildError> {
+    let (mut state, mut at) = (State::default(), None);
+    let mut page = ledger.read(Sequence(1), PAGE).await?;
+    while let Some(last) = page.last() {
+        at = Some(last.at);
+        let next = Sequence(last.sequence.0 + 1);
+        let (read, folded) = tokio::join!(ledger.read(next, PAGE), async { fold(&mut state, page) });
+        folded?;
+        page = read?;
+    }
+    Ok((state, at))
+}
+
+fn fold(state: &mut State, page: Vec<LedgerEntry>) -> Result<(), ReplayError> {
+    page.into_iter()
+        .try_for_each(|entry| apply(state, &entry.record).map_err(|misfit| ReplayError { at: entry.sequence.0, misfit }))
+}
