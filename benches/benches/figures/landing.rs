@@ -79,8 +79,7 @@ fn stage(files: usize, tasks: usize) -> Sandbox {
     let sandbox = repository(files);
     let mut roadmap = String::new();
     for number in 1..=tasks {
-        writeln!(roadmap, "- [ ] **T{number}** Do it\n\n  ```toml\n  allow = [\"T{number}.txt\"]\n  ```\n")
-            .expect("a string");
+        writeln!(roadmap, "- [ ] **T{number}** Do it\n\n  ```toml\n  allow = [\"T{number}.txt\"]\n  ```\n").expect("a string");
     }
     sandbox.publish(&[("ROADMAP.md", &roadmap)], "roadmap");
     sandbox

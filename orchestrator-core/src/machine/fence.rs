@@ -144,3 +144,78 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        machine::freeze,
+        model::{BackendName, ContractKeys, Policy, Task},
+    };
+
+    fn contract(allow: &[&str], resources: &[&str]) -> Contract {
+        let keys = ContractKeys {
+            allow: Some(allow.iter().map(|text| text.parse().expect("a pattern")).collect()),
+            resources: Some(resources.iter().map(|text| text.parse().expect("a name")).collect()),
+            ..ContractKeys::default()
+        };
+        let agent = BackendName::new("a").expect("a name");
+        freeze(&Task::new(TaskId::new("T").expect("an id"), "T").with_keys(keys), &Policy::default(), [&agent]).expect("freezes")
+    }
+
+    fn lets_in(fence: &Fence, at: usize, contract: &Contract) -> Result<(), usize> {
+        let id = TaskId::new("T").expect("an id");
+        fence.lets_in(at, &contract.allow, &contract.resources, |_| &id).map_err(|(other, _)| other)
+    }
+
+    #[test]
+    fn it_keeps_out_just_what_overlaps_and_only_as_long_as_it_is_taken() {
+        let patterns = [
+            "**",
+            "a/**",
+            "a/b/**",
+            "a/b/c",
+            "a/b",
+            "a",
+            "b/**",
+            "*/b",
+            "a/*",
+            "a/*/c",
+            "a/**/c",
+            "**/c",
+            "**/*.rs",
+            "a/x.rs",
+            "{a,b}/c",
+            "{a,b}/**/d",
+            "docs/**/p.md",
+            "docs/x/p.md",
+            "docs/**",
+            "[ab]/c",
+            "a/b/",
+        ];
+        for a in patterns {
+            for b in patterns {
+                let (ours, theirs) = (contract(&[a], &[]), contract(&[b], &[]));
+                let mut fence = Fence::default();
+                fence.add(3, &theirs);
+                let expected = if ours.allow[0].overlaps(&theirs.allow[0]) { Err(3) } else { Ok(()) };
+                assert_eq!(lets_in(&fence, 1, &ours), expected, "{a} and {b}");
+                assert_eq!(lets_in(&fence, 3, &ours), Ok(()), "it is no obstacle to itself");
+                fence.remove(3, &theirs);
+                assert_eq!(lets_in(&fence, 1, &ours), Ok(()), "{a} after {b} was removed");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_in_the_way_is_named() {
+        let mut fence = Fence::default();
+        fence.add(5, &contract(&["a/**"], &["printer"]));
+        fence.add(2, &contract(&["a/b"], &[]));
+        fence.add(7, &contract(&["c"], &["scanner"]));
+        assert_eq!(lets_in(&fence, 9, &contract(&["a/b", "c"], &["scanner"])), Err(2));
+        assert_eq!(lets_in(&fence, 9, &contract(&["c"], &["printer"])), Err(5));
+        assert_eq!(lets_in(&fence, 9, &contract(&["d"], &["scanner"])), Err(7));
+        assert_eq!(lets_in(&fence, 9, &contract(&["d"], &["camera"])), Ok(()));
+    }
+}

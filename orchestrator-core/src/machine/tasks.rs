@@ -176,6 +176,19 @@ impl Tasks {
                 self.touched.extend_from_slice(&self.dependents[at]);
             }
         }
+        debug_assert!(self.is_filed(), "lists follow from the entries");
+    }
+
+    /// Whether the lists are what they would be if they were made anew.
+    fn is_filed(&self) -> bool {
+        self.entries.iter().enumerate().all(|(at, entry)| {
+            let landed = |id: &TaskId| self.get(id).is_some_and(TaskEntry::has_landed);
+            let missing = after(&entry.task).iter().filter(|id| !landed(id)).count();
+            let place = Place::of(entry, missing);
+            let on = |list: usize| self.lists[list].contains(&at) == (place.lists & (1 << list) != 0);
+            let clocks = self.clocks.iter().filter(|(.., of)| *of == at).count() == place.clocks.iter().flatten().count();
+            self.missing[at] == missing && self.places[at] == place && (0..LISTS).all(on) && clocks
+        })
     }
 
     /// Brings the fence up to date for one entry.

@@ -136,7 +136,18 @@ impl World {
         let event = Event { at: Timestamp(self.now), kind };
         let records = decide(&self.state, event.clone(), &self.policy).unwrap_or_else(|error| panic!("{error}: {event:?}"));
         for record in &records {
+            // What is told of a roadmap by its differences means what it would mean whole.
+            let whole = if let (Record::RoadmapChanged(_), EventKind::RoadmapRead { reading: Reading::Read(roadmap), .. }) =
+                (record, &event.kind)
+            {
+                let mut state = self.state.clone();
+                apply(&mut state, &Record::RoadmapRead(roadmap.clone())).expect("a roadmap fits any state");
+                Some(state)
+            } else {
+                None
+            };
             apply(&mut self.state, record).unwrap_or_else(|misfit| panic!("{misfit}: {record:?} after {event:?}"));
+            assert!(whole.is_none_or(|state| state == self.state), "{record:?} is not the whole of what was read");
         }
         let names = records.iter().map(name).collect();
         self.ledger.extend(records);
