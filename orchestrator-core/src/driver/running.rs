@@ -1,6 +1,7 @@
 //! The run loop.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -302,8 +303,9 @@ impl Running {
             let turns = self.core.world.turns.lock().unwrap_or_else(PoisonError::into_inner);
             turns.iter().map(|(effect, watch)| (*effect, Arc::clone(watch))).collect()
         };
+        let by_attempt: HashMap<_, _> = looks.iter().map(|look| (&look.attempt, look)).collect();
         for (effect, watch) in turns {
-            let look = looks.iter().find(|look| look.attempt == watch.attempt);
+            let look = by_attempt.get(&watch.attempt);
             if look.is_some_and(|look| look.changed) {
                 watch.touch(|_| {});
             }

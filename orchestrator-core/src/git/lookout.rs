@@ -60,7 +60,12 @@ impl Lookout {
     /// When the directory of workspaces cannot be read.
     pub fn look(&mut self, base: CommitId) -> Result<Vec<Look>, GitError> {
         let found = self.workspaces.discover()?;
-        self.seen.retain(|attempt, _| found.iter().any(|workspace| workspace.attempt == *attempt));
+        // Both are in their order.
+        let mut there = found.iter().map(|workspace| &workspace.attempt).peekable();
+        self.seen.retain(|attempt, _| {
+            while there.next_if(|other| *other < attempt).is_some() {}
+            there.peek() == Some(&attempt)
+        });
         Ok(found.iter().map(|workspace| self.look_at(workspace, base)).collect())
     }
 

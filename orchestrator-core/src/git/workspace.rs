@@ -5,7 +5,7 @@
 //!   repo.git   bare; objects borrowed from trusted.git; the worker's to write
 //!   tree       its one linked worktree, on branch attempt/R1/1; the worker's to write
 //!   out        handoffs, contract; the worker's to write
-//!   index      our own index of the tree, from before the worker came: it cannot lie to it
+//!   index      our own index of the tree, from before the worker came: it cannot lie to it; and at which commit it stands
 //!   excludes   what was brought into the tree, and is no work of anybody's
 //!   streams    what agents wrote, byte by byte
 //!   ready      there once it was set up
@@ -243,7 +243,17 @@ impl Workspace {
             let call = trusted.call().args(["-c", "core.bare=false"]);
             call.var("GIT_INDEX_FILE", index).var("GIT_WORK_TREE", &tree)
         };
-        with_index().args(["read-tree", "--reset"]).args([from.to_string()]).run().await?;
+        // Where the index stands: brought to the same commit again, it needs no process. Never said before it is true.
+        let (mut stands_at, wanted) = (index.as_os_str().to_owned(), from.to_string());
+        stands_at.push(".at");
+        let stands_at = Path::new(&stands_at);
+        if !std::fs::read_to_string(stands_at).is_ok_and(|at| at == wanted) {
+            if stands_at.exists() {
+                std::fs::remove_file(stands_at).map_err(io_error(stands_at))?;
+            }
+            with_index().args(["read-tree", "--reset"]).args([&wanted]).run().await?;
+            std::fs::write(stands_at, wanted).map_err(io_error(stands_at))?;
+        }
         let mut excludes = OsString::from("--exclude-from=");
         excludes.push(self.excludes());
         let call = with_index().args(["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--full-name"]);

@@ -1,0 +1,159 @@
+//! Looking at workspaces: all of them at a heartbeat, and one of them whole.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use benches::{Rounds, line, median, side_by_side, time};
+use orchestrator_core::{
+    git::{Destination, Git, Lookout, Trusted, UserRepository, Workspace, Workspaces},
+    model::{AttemptId, CommitId, TaskId},
+};
+use orchestrator_testkit::Sandbox;
+use tokio::runtime::Runtime;
+
+use super::repository;
+
+/// Workspaces of one repository, on one base.
+struct Stage {
+    _sandbox: Sandbox,
+    trusted: Trusted,
+    base: CommitId,
+    workspaces: Workspaces,
+    all: Vec<Workspace>,
+}
+
+impl Stage {
+    fn new(runtime: &Runtime, files: usize, count: u32) -> Self {
+        let sandbox = repository(files);
+        runtime.block_on(async {
+            let git = Git::find().await.expect("git");
+            let user = UserRepository::open(git.clone(), &sandbox.repo()).await.expect("a repository");
+            let (target, place) = ("main".parse().expect("a branch"), sandbox.path().join("trusted.git"));
+            let trusted = Trusted::open(user, git, place, target, Destination::Local, &BTreeMap::new()).await.expect("opens");
+            let base = trusted.fetch_target().await.expect("fetches");
+            let workspaces = Workspaces::beneath(&sandbox.state());
+            let mut all = Vec::new();
+            for number in 1..=count {
+                let workspace = workspaces.of(&AttemptId { task: TaskId::new("T1").expect("an id"), number });
+                workspace.create(&trusted, base, &[]).await.and_then(|()| workspace.seal()).expect("is made");
+                all.push(workspace);
+            }
+            Self { _sandbox: sandbox, trusted, base, workspaces, all }
+        })
+    }
+
+    /// As few as this.
+    fn reduce(&mut self, count: usize) {
+        self.all.drain(count..).for_each(|workspace| workspace.remove().expect("is removed"));
+    }
+
+    /// A commit on the base.
+    fn commit(&self) -> CommitId {
+        let mut command = Command::new("git");
+        command.args(["commit-tree", "-p", &self.base.to_string(), "-m", "work", &format!("{}^{{tree}}", self.base)]);
+        for (key, value) in
+            [("GIT_AUTHOR_NAME", "A"), ("GIT_AUTHOR_EMAIL", "a@b"), ("GIT_COMMITTER_NAME", "A"), ("GIT_COMMITTER_EMAIL", "a@b")]
+        {
+            command.env(key, value);
+        }
+        let made = command.current_dir(self.trusted.dir()).output().expect("git");
+        String::from_utf8(made.stdout).expect("text").trim_end().parse().expect("an id")
+    }
+}
+
+/// One look at all workspaces, when nothing has changed and when one in twenty has a new head, beside `git status` in each of
+/// them and beside the bare stats that a look needs.
+pub(crate) fn heartbeat(runtime: &Runtime) {
+    let quick = Rounds::from_arguments(2, 1).0 == 1;
+    let sizes: [(usize, &[usize]); 2] =
+        if quick { [(200, &[20, 1]), (1_000, &[1])] } else { [(200, &[500, 100, 20, 1]), (5_000, &[100, 20, 1])] };
+    for (files, counts) in sizes {
+        let mut stage = Stage::new(runtime, files, u32::try_from(counts[0]).expect("some hundreds"));
+        for count in counts {
+            stage.reduce(*count);
+            look_at_all(&stage, files);
+        }
+        full_look(runtime, &stage, files);
+    }
+}
+
+fn look_at_all(stage: &Stage, files: usize) {
+    let (base, count) = (stage.base, stage.all.len());
+    let mut lookout = Lookout::new(stage.workspaces.clone());
+    assert_eq!(lookout.look(base).expect("looks").len(), count);
+    let name = format!("heartbeat, {count} of {files} files");
+    let mut unchanged = || time(|| assert!(lookout.look(base).expect("looks").iter().all(|look| !look.changed)));
+    let trees: Vec<_> = stage.all.iter().map(Workspace::tree).collect();
+    let one_by_one = || time(|| trees.iter().for_each(|tree| status(tree)));
+    let (ours, rival) = side_by_side(Rounds::from_arguments(7, 1), &mut unchanged, one_by_one);
+    line(&name, ours, "git status in each, one by one", rival);
+    let two = || time(|| two_at_a_time(&trees));
+    let (ours, rival) = side_by_side(Rounds::from_arguments(7, 1), &mut unchanged, two);
+    line(&name, ours, "git status in each, two at a time", rival);
+    let needed: Vec<_> = stage.all.iter().flat_map(needed).collect();
+    let stats = || time(|| assert!(needed.iter().filter(|path| path.symlink_metadata().is_ok()).count() >= count));
+    let (ours, rival) = side_by_side(Rounds::from_arguments(101, 3), &mut unchanged, stats);
+    line(&name, ours, "stats of HEAD, ref, packed-refs, index", rival);
+
+    let (new, few) = (stage.commit(), count.div_ceil(20));
+    let refs: Vec<_> = stage.all.iter().map(|one| one.repository().join(one.attempt.branch().full())).collect();
+    let mut moved = Vec::new();
+    for round in 0..Rounds::from_arguments(11, 1).0 {
+        let to = if round.is_multiple_of(2) { new } else { base };
+        refs[..few].iter().for_each(|place| fs::write(place, format!("{to}\n")).expect("writes"));
+        moved.push(time(|| {
+            let looks = lookout.look(base).expect("looks");
+            assert_eq!(looks.iter().filter(|look| look.changed).count(), few);
+            // As a full look has it.
+            let expected = if to == new { Some((1, 0)) } else { Some((0, 0)) };
+            assert!(
+                looks[..].iter().filter(|look| look.changed).all(|look| look.head == Some(to) && look.ahead_behind == expected)
+            );
+        }));
+    }
+    refs[..few].iter().for_each(|place| fs::write(place, format!("{base}\n")).expect("writes"));
+    line(&format!("{name}, {few} with a new head"), median(moved), "nothing changed", ours);
+}
+
+/// One full look: what differs from a commit, untracked files included.
+fn full_look(runtime: &Runtime, stage: &Stage, files: usize) {
+    let workspace = &stage.all[0];
+    let ours = || {
+        time(|| {
+            let paths = runtime.block_on(workspace.uncommitted(&stage.trusted, stage.base, 100)).expect("looks");
+            assert!(paths.is_empty(), "{paths:?}");
+        })
+    };
+    let (ours, rival) = side_by_side(Rounds::from_arguments(21, 1), ours, || time(|| status(&workspace.tree())));
+    line(&format!("full look at one of {files} files"), ours, "git status", rival);
+}
+
+/// What a look must at least stat.
+fn needed(workspace: &Workspace) -> [PathBuf; 4] {
+    let repository = workspace.repository();
+    [
+        repository.join("worktrees/tree/HEAD"),
+        repository.join(workspace.attempt.branch().full()),
+        repository.join("packed-refs"),
+        repository.join("worktrees/tree/index"),
+    ]
+}
+
+fn two_at_a_time(trees: &[PathBuf]) {
+    let (one, other) = trees.split_at(trees.len() / 2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| one.iter().for_each(|tree| status(tree)));
+        other.iter().for_each(|tree| status(tree));
+    });
+}
+
+fn status(tree: &Path) {
+    let mut command = Command::new("git");
+    command.args(["--no-optional-locks", "status", "--porcelain=v2", "--branch"]).current_dir(tree);
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(status.expect("can be run").success());
+}
