@@ -1,6 +1,7 @@
 //! From dispatch to clean-up, beside a script of the bare git commands.
 
 use std::{
+    collections::HashMap,
     fmt::Write as _,
     process::{Command, Stdio},
     time::Duration,
@@ -9,7 +10,9 @@ use std::{
 use benches::{Rounds, line, side_by_side, time};
 use orchestrator_core::{
     driver::Orchestrator,
-    model::{EndReason, Policy, RepoPath},
+    model::{AttemptId, Effect, EndReason, Policy, Record, RepoPath},
+    port::{Ledger as _, LedgerEntry, Sequence},
+    store::FileLedger,
 };
 use orchestrator_testkit::{Sandbox, git};
 use tokio::runtime::Runtime;
@@ -62,7 +65,7 @@ pub(crate) fn one_task(runtime: &Runtime) {
     let sizes: &[usize] = if Rounds::from_arguments(2, 1).0 == 1 { &[200] } else { &[200, 5_000, 50_000] };
     for files in sizes {
         let rounds = Rounds::from_arguments(if *files > 10_000 { 3 } else { 11 }, 1);
-        let (ours, rival) = side_by_side(rounds, || loop_over(runtime, *files, 1), || bare(*files, 1));
+        let (ours, rival) = side_by_side(rounds, || loop_over(runtime, *files, 1).0, || bare(*files, 1));
         line(&format!("one task end to end, {files} files"), ours, "the same steps with bare git", rival);
     }
 }
@@ -70,8 +73,61 @@ pub(crate) fn one_task(runtime: &Runtime) {
 /// Many such tasks, eight at once.
 pub(crate) fn many_tasks(runtime: &Runtime) {
     let count = Rounds::from_arguments(100, 8).0;
-    let (ours, rival) = side_by_side(Rounds::from_arguments(3, 1), || loop_over(runtime, 200, count), || bare(200, count));
+    let (mut waits, mut idle) = (Vec::new(), Vec::new());
+    let ours = || {
+        let (took, entries) = loop_over(runtime, 200, count);
+        waits.extend(between(&entries, ended, |what| matches!(what, Effect::Review { .. })));
+        idle.extend(lane_idle(&entries));
+        took
+    };
+    let (ours, rival) = side_by_side(Rounds::from_arguments(3, 1), ours, || bare(200, count));
     line(&format!("{count} tasks, 8 at once, 200 files"), ours, "the same steps with bare git", rival);
+    percentiles("from a turn's end to its review", waits);
+    percentiles("the landing lane idle while work waits", idle);
+}
+
+fn percentiles(what: &str, mut times: Vec<u64>) {
+    times.sort_unstable();
+    let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1))).copied().unwrap_or(0);
+    println!("{what:<44} median {:>6} ms   p99 {:>6} ms   of {}", at(50), at(99), times.len());
+}
+
+fn ended(record: &Record) -> Option<&AttemptId> {
+    if let Record::TurnEnded { attempt, .. } = record { Some(attempt) } else { None }
+}
+
+/// The milliseconds between a record of an attempt and the next asking for an effect on it, by the ledger's own times.
+fn between(entries: &[LedgerEntry], from: impl Fn(&Record) -> Option<&AttemptId>, to: impl Fn(&Effect) -> bool) -> Vec<u64> {
+    let mut since = HashMap::new();
+    let mut found = Vec::new();
+    for entry in entries {
+        if let Some(attempt) = from(&entry.record) {
+            since.insert(attempt.clone(), entry.at.0);
+        } else if let Record::Requested { what, .. } = &entry.record
+            && to(what)
+            && let Some(since) = what.attempt().and_then(|attempt| since.remove(attempt))
+        {
+            found.push(entry.at.0 - since);
+        }
+    }
+    found
+}
+
+/// The milliseconds between a landing and the next merge, where one was waiting.
+fn lane_idle(entries: &[LedgerEntry]) -> Vec<u64> {
+    let (mut queued, mut landed, mut idle) = (0_usize, None, Vec::new());
+    for entry in entries {
+        match &entry.record {
+            Record::Reviewed { .. } => queued += 1,
+            Record::Landed { .. } => landed = (queued > 0).then_some(entry.at.0),
+            Record::Requested { what: Effect::Merge { .. }, .. } => {
+                queued -= 1;
+                idle.extend(landed.take().map(|landed| entry.at.0 - landed));
+            }
+            _ => {}
+        }
+    }
+    idle
 }
 
 /// A repository with a roadmap of so many tasks.
@@ -85,7 +141,8 @@ fn stage(files: usize, tasks: usize) -> Sandbox {
     sandbox
 }
 
-fn loop_over(runtime: &Runtime, files: usize, tasks: usize) -> Duration {
+/// How long it took, and what was recorded.
+fn loop_over(runtime: &Runtime, files: usize, tasks: usize) -> (Duration, Vec<LedgerEntry>) {
     let sandbox = stage(files, tasks);
     let policy = format!(
         "push = \"origin\"\nmax_sessions = 8\n[limits]\nreview_debt = 1000\n[agents.a]\nkind = \"command\"\nrun = [\"sh\", \"-c\", {AGENT:?}]\n\
@@ -96,10 +153,12 @@ fn loop_over(runtime: &Runtime, files: usize, tasks: usize) -> Duration {
         let builder = Orchestrator::builder().repository(sandbox.repo()).state_dir(sandbox.state()).roadmap(roadmap);
         builder.policy(Policy::parse(&policy).expect("a valid policy")).build().await.expect("builds")
     });
-    time(|| {
+    let took = time(|| {
         let report = runtime.block_on(orchestrator.run()).expect("runs");
         assert_eq!(report.ended, EndReason::Complete, "{:#?}", report.snapshot);
-    })
+    });
+    let ledger = FileLedger::new(sandbox.state().join("ledger"));
+    (took, runtime.block_on(ledger.read(Sequence(1), usize::MAX)).expect("reads"))
 }
 
 fn bare(files: usize, tasks: usize) -> Duration {
