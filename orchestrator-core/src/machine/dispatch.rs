@@ -6,7 +6,7 @@ use super::{
     fence::Fence,
     freeze::freeze,
     plan::{Plan, dirty_question, stuck},
-    ready::{NotReady, ready},
+    ready::{Wait, waits},
     state::{Grant, Phase, TaskEntry, Waiting},
     tasks::List,
 };
@@ -44,7 +44,7 @@ impl Plan<'_> {
             let candidate = free.find(|at| {
                 let fences = [tasks.fence(), &taken];
                 !std::mem::replace(&mut seen[*at], true)
-                    && ready(state, (*at, &tasks.entries()[*at]), &fences, policy, self.cx.at).is_ok()
+                    && waits(state, (*at, &tasks.entries()[*at]), &fences, policy, self.cx.at).is_none()
             });
             let Some((at, entry)) = candidate.map(|at| (at, &tasks.entries()[at])) else { break };
             let Phase::Waiting(waiting) = &entry.phase else { break };
@@ -89,9 +89,10 @@ impl Plan<'_> {
     /// or running work is before it. What waits for a person, or for another package, keeps nobody.
     fn can_come(&self, place: usize, entry: &TaskEntry) -> bool {
         let state = self.cx.state;
-        match ready(state, (place, entry), &[state.tasks.fence()], self.cx.policy, self.cx.at) {
-            Ok(()) | Err((_, NotReady::Until(_))) => true,
-            Err((other, _)) => other.is_some_and(|other| matches!(state.tasks()[other].phase, Phase::Active(_))),
+        match waits(state, (place, entry), &[state.tasks.fence()], self.cx.policy, self.cx.at) {
+            None | Some(Wait::Until(_)) => true,
+            Some(Wait::After(_)) => false,
+            Some(Wait::Behind(obstacle)) => matches!(state.tasks()[obstacle.at].phase, Phase::Active(_)),
         }
     }
 

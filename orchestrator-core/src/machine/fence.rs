@@ -5,8 +5,24 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::ready::NotReady;
-use crate::model::{Contract, Pattern, ResourceName, TaskId};
+use crate::model::{Contract, Pattern, ResourceName};
+
+/// An open task that is in the way of another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Obstacle<'a> {
+    /// Its place in the roadmap.
+    pub(super) at: usize,
+    pub(super) what: Met<'a>,
+}
+
+/// Where the two meet.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Met<'a> {
+    /// Both want it.
+    Resource(&'a ResourceName),
+    /// Some path matches both.
+    Paths { ours: &'a Pattern, theirs: &'a Pattern },
+}
 
 /// What all open tasks occupy.
 #[derive(Debug, Clone)]
@@ -84,34 +100,20 @@ impl Fence {
     }
 
     /// What is in the way of the task at this place, if it is to change these paths and hold these resources: of all that is,
-    /// what the first open task in the roadmap's order occupies. `id` tells the id of the task at a place.
-    pub(super) fn lets_in<'a>(
-        &self,
-        at: usize,
-        allow: &[Pattern],
-        needs: &[ResourceName],
-        id: impl Fn(usize) -> &'a TaskId,
-    ) -> Result<(), (usize, NotReady)> {
+    /// the first in the roadmap's order.
+    pub(super) fn obstacle<'a>(&'a self, at: usize, allow: &'a [Pattern], needs: &'a [ResourceName]) -> Option<Obstacle<'a>> {
         let holder = |needed: &ResourceName| self.holders.get(needed)?.iter().copied().find(|other| *other != at);
-        let held = needs.iter().filter_map(|needed| Some((holder(needed)?, needed))).min_by_key(|(other, _)| *other);
-        let mut met: Option<(usize, &Pattern, &Pattern)> = None;
+        let held = needs.iter().filter_map(|needed| Some(Obstacle { at: holder(needed)?, what: Met::Resource(needed) }));
+        let mut first = held.min_by_key(|obstacle| obstacle.at);
         for ours in allow {
             self.near(ours, &mut |post| {
-                let earlier = post.at != at && met.is_none_or(|(other, ..)| post.at < other);
+                let earlier = post.at != at && first.is_none_or(|first| post.at < first.at);
                 if earlier && ours.overlaps(&post.pattern) {
-                    met = Some((post.at, ours, &post.pattern));
+                    first = Some(Obstacle { at: post.at, what: Met::Paths { ours, theirs: &post.pattern } });
                 }
             });
         }
-        match (held, met) {
-            (Some((other, resource)), met) if met.is_none_or(|(met, ..)| other <= met) => {
-                Err((other, NotReady::Resource { with: id(other).clone(), resource: resource.clone() }))
-            }
-            (_, Some((other, ours, theirs))) => {
-                Err((other, NotReady::Overlaps { with: id(other).clone(), ours: ours.clone(), theirs: theirs.clone() }))
-            }
-            (_, None) => Ok(()),
-        }
+        first
     }
 
     /// Tells the patterns that this one could meet.
@@ -150,7 +152,7 @@ mod tests {
     use super::*;
     use crate::{
         machine::freeze,
-        model::{BackendName, ContractKeys, Policy, Task},
+        model::{BackendName, ContractKeys, Policy, Task, TaskId},
     };
 
     fn contract(allow: &[&str], resources: &[&str]) -> Contract {
@@ -164,8 +166,7 @@ mod tests {
     }
 
     fn lets_in(fence: &Fence, at: usize, contract: &Contract) -> Result<(), usize> {
-        let id = TaskId::new("T").expect("an id");
-        fence.lets_in(at, &contract.allow, &contract.resources, |_| &id).map_err(|(other, _)| other)
+        fence.obstacle(at, &contract.allow, &contract.resources).map_or(Ok(()), |obstacle| Err(obstacle.at))
     }
 
     #[test]

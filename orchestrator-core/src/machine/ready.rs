@@ -1,7 +1,7 @@
 //! Whether a waiting task could begin.
 
 use super::{
-    fence::Fence,
+    fence::{Fence, Met, Obstacle},
     freeze::{after, allowed, resources},
     state::{Phase, State, TaskEntry, Waiting},
 };
@@ -52,29 +52,43 @@ impl std::fmt::Display for NotReady {
 /// [`NotReady`] with the first reason why not.
 pub fn readiness(state: &State, entry: &TaskEntry, policy: &Policy, at: Timestamp) -> Result<(), NotReady> {
     let place = state.tasks.place(&entry.task.id).unwrap_or(usize::MAX);
-    ready(state, (place, entry), &[state.tasks.fence()], policy, at).map_err(|(_, why)| why)
+    let Some(wait) = waits(state, (place, entry), &[state.tasks.fence()], policy, at) else { return Ok(()) };
+    let with = |obstacle: Obstacle<'_>| state.tasks.entries()[obstacle.at].task.id.clone();
+    Err(match wait {
+        Wait::After(missing) => NotReady::After(missing),
+        Wait::Until(until) => NotReady::Until(until),
+        Wait::Behind(obstacle) => match obstacle.what {
+            Met::Resource(resource) => NotReady::Resource { with: with(obstacle), resource: resource.clone() },
+            Met::Paths { ours, theirs } => NotReady::Overlaps { with: with(obstacle), ours: ours.clone(), theirs: theirs.clone() },
+        },
+    })
 }
 
-/// The same for the task at this place, with what was taken in this decision; and the place of the task that is in the way,
-/// if one is.
-pub(super) fn ready(
+/// What a task waits for; nothing is copied, since thousands may be asked at each decision.
+pub(super) enum Wait<'a> {
+    After(Vec<TaskId>),
+    Until(Timestamp),
+    Behind(Obstacle<'a>),
+}
+
+/// What the task at this place waits for, if for anything: `fences` are what is taken, in the state and in this decision.
+pub(super) fn waits<'a>(
     state: &State,
-    (place, entry): (usize, &TaskEntry),
-    fences: &[&Fence],
-    policy: &Policy,
+    (place, entry): (usize, &'a TaskEntry),
+    fences: &[&'a Fence],
+    policy: &'a Policy,
     at: Timestamp,
-) -> Result<(), (Option<usize>, NotReady)> {
+) -> Option<Wait<'a>> {
     let landed = |id: &TaskId| state.task(id).is_some_and(TaskEntry::has_landed);
     let missing: Vec<_> = after(&entry.task).iter().filter(|id| !landed(id)).cloned().collect();
     if !missing.is_empty() {
-        return Err((None, NotReady::After(missing)));
+        return Some(Wait::After(missing));
     }
     if let Phase::Waiting(Waiting { until, .. }) = entry.phase
         && until > at
     {
-        return Err((None, NotReady::Until(until)));
+        return Some(Wait::Until(until));
     }
     let (allow, needs) = (allowed(&entry.task, policy), resources(&entry.task, policy));
-    let id = |at: usize| &state.tasks.entries()[at].task.id;
-    fences.iter().try_for_each(|fence| fence.lets_in(place, allow, needs, id)).map_err(|(other, why)| (Some(other), why))
+    fences.iter().find_map(|fence| fence.obstacle(place, allow, needs)).map(Wait::Behind)
 }
