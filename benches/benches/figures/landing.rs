@@ -62,9 +62,10 @@ rm -rf attempts/$T-1
 
 /// One task with an agent that commits at once.
 pub(crate) fn one_task(runtime: &Runtime) {
-    let sizes: &[usize] = if Rounds::from_arguments(2, 1).0 == 1 { &[200] } else { &[200, 5_000, 50_000] };
-    for files in sizes {
-        let rounds = Rounds::from_arguments(if *files > 10_000 { 3 } else { 11 }, 1);
+    let sizes: &[(usize, usize)] =
+        if Rounds::from_arguments(2, 1).0 == 1 { &[(200, 1)] } else { &[(200, 11), (5_000, 5), (50_000, 1)] };
+    for (files, rounds) in sizes {
+        let rounds = Rounds(*rounds);
         let (ours, rival) = side_by_side(rounds, || loop_over(runtime, *files, 1).0, || bare(*files, 1));
         line(&format!("one task end to end, {files} files"), ours, "the same steps with bare git", rival);
     }

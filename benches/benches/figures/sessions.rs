@@ -39,9 +39,10 @@ pub(crate) fn sessions(runtime: &Runtime) {
         let (memory, cpu, updates) = runtime.block_on(measured(role, count, Duration::from_secs(seconds as u64)));
         let each_second = cpu.as_secs_f64() / seconds as f64;
         println!(
-            "{:<44} {:>9.1} MiB   of which before they began {before:>11.1} MiB   {:>6.2} % of one core, {updates} updates",
+            "{:<44} {:>8.1} MiB   {:<36} {before:>8.1} MiB   {:>6.2} % of one core, {updates} updates",
             format!("{count} sessions, {role}, {seconds} s"),
             memory,
+            "before they began",
             each_second * 100.0
         );
     }
