@@ -15,7 +15,7 @@ use orchestrator_core::{
 use orchestrator_testkit::Sandbox;
 use tokio::runtime::Runtime;
 
-use super::repository;
+use super::{COMMITTER, repository};
 
 /// Workspaces of one repository, on one base.
 struct Stage {
@@ -55,12 +55,7 @@ impl Stage {
     fn commit(&self) -> CommitId {
         let mut command = Command::new("git");
         command.args(["commit-tree", "-p", &self.base.to_string(), "-m", "work", &format!("{}^{{tree}}", self.base)]);
-        for (key, value) in
-            [("GIT_AUTHOR_NAME", "A"), ("GIT_AUTHOR_EMAIL", "a@b"), ("GIT_COMMITTER_NAME", "A"), ("GIT_COMMITTER_EMAIL", "a@b")]
-        {
-            command.env(key, value);
-        }
-        let made = command.current_dir(self.trusted.dir()).output().expect("git");
+        let made = command.envs(COMMITTER).current_dir(self.trusted.dir()).output().expect("git");
         String::from_utf8(made.stdout).expect("text").trim_end().parse().expect("an id")
     }
 }

@@ -17,7 +17,7 @@ use orchestrator_core::{
 use orchestrator_testkit::{Sandbox, git};
 use tokio::runtime::Runtime;
 
-use super::repository;
+use super::{COMMITTER, repository};
 
 /// Commits one file of its own at once, and says so.
 const AGENT: &str = r#"name=${PWD#*attempts/}; name=${name%%-*}; echo done > "$name.txt"; git add "$name.txt"; git commit --quiet --message done
@@ -171,12 +171,7 @@ fn bare(files: usize, tasks: usize) -> Duration {
     std::fs::write(sandbox.path().join("one"), BARE).expect("writes");
     let mut script = Command::new("sh");
     script.args(["-c", "seq 1 \"$0\" | xargs -P 8 -I N env T=TN sh one", &tasks.to_string()]);
-    script.current_dir(sandbox.path()).env("AGENT", AGENT);
-    for (key, value) in
-        [("GIT_AUTHOR_NAME", "A"), ("GIT_AUTHOR_EMAIL", "a@b"), ("GIT_COMMITTER_NAME", "A"), ("GIT_COMMITTER_EMAIL", "a@b")]
-    {
-        script.env(key, value);
-    }
+    script.current_dir(sandbox.path()).env("AGENT", AGENT).envs(COMMITTER);
     let took = time(|| assert!(script.stdin(Stdio::null()).status().expect("sh can be run").success(), "the script ran"));
     assert_eq!(sandbox.remote_file("ROADMAP.md").matches("[x]").count(), tasks);
     took

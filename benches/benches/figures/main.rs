@@ -37,6 +37,10 @@ fn main() {
     }
 }
 
+/// Who commits where bare git does.
+const COMMITTER: [(&str, &str); 4] =
+    [("GIT_AUTHOR_NAME", "A"), ("GIT_AUTHOR_EMAIL", "a@b"), ("GIT_COMMITTER_NAME", "A"), ("GIT_COMMITTER_EMAIL", "a@b")];
+
 /// A repository with so many small files.
 fn repository(files: usize) -> Sandbox {
     let sandbox = Sandbox::new();

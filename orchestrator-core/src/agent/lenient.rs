@@ -174,12 +174,6 @@ impl Lenient<'_> for Number {
     }
 }
 
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        any(from)
-    }
-}
-
 impl Lenient<'_> for Real {
     #[expect(clippy::cast_precision_loss, reason = "as JSON has it")]
     fn whole(number: u64) -> Self {
@@ -191,23 +185,23 @@ impl Lenient<'_> for Real {
     }
 }
 
-impl<'de> Deserialize<'de> for Real {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        any(from)
-    }
-}
-
 impl Lenient<'_> for Flag {
     fn flag(flag: bool) -> Self {
         Self(Some(flag))
     }
 }
 
-impl<'de> Deserialize<'de> for Flag {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        any(from)
-    }
+macro_rules! read_from_anything {
+    ($($Kind:ident),*) => {$(
+        impl<'de> Deserialize<'de> for $Kind {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                any(from)
+            }
+        }
+    )*};
 }
+
+read_from_anything!(Number, Real, Flag);
 
 impl<'de, T: Deserialize<'de>> Lenient<'de> for List<T> {
     fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {

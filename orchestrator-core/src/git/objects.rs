@@ -1,6 +1,6 @@
 //! Looking at objects and refs of our own repository in process, through gix: what is merely read costs no process.
 
-use std::path::Path;
+use std::{fmt::Display, path::Path};
 
 use super::GitError;
 use crate::model::{BlobId, CommitId, Oid, RepoPath, TreeId};
@@ -25,8 +25,13 @@ fn to_gix(id: Oid) -> gix::ObjectId {
     gix::ObjectId::from_bytes_or_panic(id.as_bytes())
 }
 
-fn commit_of(id: gix::ObjectId) -> Result<CommitId, String> {
-    id.to_string().parse().map_err(|error| format!("{error}"))
+/// Says of an object or a ref why it cannot be read.
+fn unreadable<E: Display>(id: impl Display) -> impl FnOnce(E) -> GitError {
+    move |why| GitError::Object { id: id.to_string(), why: why.to_string() }
+}
+
+fn commit_of(id: gix::ObjectId) -> Result<CommitId, GitError> {
+    id.to_string().parse().map_err(unreadable(id))
 }
 
 impl Objects {
@@ -50,10 +55,8 @@ impl Objects {
     /// [`GitError::Object`] when it cannot be read.
     pub fn named(&self, reference: &str) -> Result<Option<CommitId>, GitError> {
         let repository = self.repository.to_thread_local();
-        let fail = |why: String| GitError::Object { id: reference.to_owned(), why };
-        let found = repository.try_find_reference(reference).map_err(|error| fail(error.to_string()))?;
-        let id = found.map(|mut found| found.peel_to_id().map(gix::Id::detach).map_err(|error| fail(error.to_string())));
-        id.map(|id| commit_of(id?).map_err(fail)).transpose()
+        let Some(mut found) = repository.try_find_reference(reference).map_err(unreadable(reference))? else { return Ok(None) };
+        commit_of(found.peel_to_id().map_err(unreadable(reference))?.detach()).map(Some)
     }
 
     /// The refs at or beneath this one, by their full names, and what they name, in the order of their names.
@@ -62,16 +65,14 @@ impl Objects {
     /// [`GitError::Object`] when they cannot be read.
     pub fn refs(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
         let repository = self.repository.to_thread_local();
-        let fail = |why: String| GitError::Object { id: prefix.to_owned(), why };
-        let platform = repository.references().map_err(|error| fail(error.to_string()))?;
-        let beneath = platform.prefixed(prefix.as_bytes()).map_err(|error| fail(error.to_string()))?;
+        let platform = repository.references().map_err(unreadable(prefix))?;
         let mut refs = Vec::new();
-        for found in beneath {
-            let mut found = found.map_err(|error| fail(error.to_string()))?;
+        for found in platform.prefixed(prefix.as_bytes()).map_err(unreadable(prefix))? {
+            let mut found = found.map_err(unreadable(prefix))?;
             let name = found.name().as_bstr().to_string();
             if name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
-                let id = found.peel_to_id().map_err(|error| fail(error.to_string()))?.detach();
-                refs.push((name, commit_of(id).map_err(fail)?));
+                let id = found.peel_to_id().map_err(unreadable(prefix))?.detach();
+                refs.push((name, commit_of(id)?));
             }
         }
         Ok(refs)
@@ -90,10 +91,9 @@ impl Objects {
     /// [`GitError::Object`] when there is no such commit.
     pub fn tree_of(&self, commit: CommitId) -> Result<TreeId, GitError> {
         let repository = self.repository.to_thread_local();
-        let fail = |why: String| GitError::Object { id: commit.to_string(), why };
-        let object = repository.find_commit(to_gix(commit.0)).map_err(|error| fail(error.to_string()))?;
-        let tree = object.tree_id().map_err(|error| fail(error.to_string()))?;
-        tree.to_string().parse().map_err(|error| fail(format!("{error}")))
+        let object = repository.find_commit(to_gix(commit.0)).map_err(unreadable(commit))?;
+        let tree = object.tree_id().map_err(unreadable(commit))?;
+        tree.to_string().parse().map_err(unreadable(commit))
     }
 
     /// The best common ancestor of two commits, if they have one.
@@ -102,9 +102,8 @@ impl Objects {
     /// [`GitError::Object`] when a commit cannot be read.
     pub fn merge_base(&self, one: CommitId, other: CommitId) -> Result<Option<CommitId>, GitError> {
         let repository = self.repository.to_thread_local();
-        let fail = |why: String| GitError::Object { id: one.to_string(), why };
-        let base = repository.merge_base(to_gix(one.0), to_gix(other.0)).map_err(|error| fail(error.to_string()))?;
-        base.map(|base| commit_of(base.detach()).map_err(fail)).transpose()
+        let base = repository.merge_base(to_gix(one.0), to_gix(other.0)).map_err(unreadable(one))?;
+        base.map(|base| commit_of(base.detach())).transpose()
     }
 
     /// The commits that `head` has and `base` has not: how many, and whether one of them is a merge.
@@ -113,11 +112,10 @@ impl Objects {
     /// [`GitError::Object`] when a commit cannot be read.
     pub fn between(&self, base: CommitId, head: CommitId) -> Result<(u32, bool), GitError> {
         let repository = self.repository.to_thread_local();
-        let fail = |why: String| GitError::Object { id: head.to_string(), why };
         let walk = repository.rev_walk([to_gix(head.0)]).with_hidden([to_gix(base.0)]).all();
         let mut found = (0, false);
-        for commit in walk.map_err(|error| fail(error.to_string()))? {
-            let commit = commit.map_err(|error| fail(error.to_string()))?;
+        for commit in walk.map_err(unreadable(head))? {
+            let commit = commit.map_err(unreadable(head))?;
             found = (found.0 + 1, found.1 || commit.parent_ids().count() > 1);
         }
         Ok(found)
@@ -129,10 +127,7 @@ impl Objects {
     /// [`GitError::Object`] when one of them is not there.
     pub fn sizes(&self, ids: &[Oid]) -> Result<Vec<u64>, GitError> {
         let repository = self.repository.to_thread_local();
-        let size = |id: &Oid| {
-            let header = repository.find_header(to_gix(*id));
-            header.map(|header| header.size()).map_err(|error| GitError::Object { id: id.to_string(), why: error.to_string() })
-        };
+        let size = |id: &Oid| repository.find_header(to_gix(*id)).map(|header| header.size()).map_err(unreadable(id));
         ids.iter().map(size).collect()
     }
 
@@ -141,14 +136,7 @@ impl Objects {
     /// # Errors
     /// [`GitError::Object`] when a commit cannot be read.
     pub fn ahead_behind(&self, head: CommitId, base: CommitId) -> Result<(u32, u32), GitError> {
-        let repository = self.repository.to_thread_local();
-        let count = |tip: CommitId, hidden: CommitId| -> Result<u32, GitError> {
-            let fail = |why: String| GitError::Object { id: tip.to_string(), why };
-            let walk = repository.rev_walk([to_gix(tip.0)]).with_hidden([to_gix(hidden.0)]).all();
-            walk.map_err(|error| fail(error.to_string()))?
-                .try_fold(0, |count, step| step.map(|_| count + 1).map_err(|error| fail(error.to_string())))
-        };
-        if head == base { Ok((0, 0)) } else { Ok((count(head, base)?, count(base, head)?)) }
+        if head == base { Ok((0, 0)) } else { Ok((self.between(base, head)?.0, self.between(head, base)?.0)) }
     }
 
     /// A blob's content, if it has at most `limit` bytes.
@@ -157,15 +145,14 @@ impl Objects {
     /// [`GitError::Object`] when it is not there or no blob.
     pub fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, GitError> {
         let repository = self.repository.to_thread_local();
-        let fail = |why: String| GitError::Object { id: id.to_string(), why };
-        let header = repository.find_header(to_gix(id.0)).map_err(|error| fail(error.to_string()))?;
+        let header = repository.find_header(to_gix(id.0)).map_err(unreadable(id))?;
         if header.kind() != gix::object::Kind::Blob {
-            return Err(fail(format!("it is a {}", header.kind())));
+            return Err(unreadable(id)(format!("it is a {}", header.kind())));
         }
         if header.size() > limit {
             return Ok(None);
         }
-        let object = repository.find_object(to_gix(id.0)).map_err(|error| fail(error.to_string()))?;
+        let object = repository.find_object(to_gix(id.0)).map_err(unreadable(id))?;
         Ok(Some(object.detach().data))
     }
 
@@ -175,10 +162,9 @@ impl Objects {
     /// [`GitError::Object`] when the tree cannot be read.
     pub fn file(&self, tree: TreeId, path: &RepoPath) -> Result<Option<BlobId>, GitError> {
         let repository = self.repository.to_thread_local();
-        let fail = |why: String| GitError::Object { id: tree.to_string(), why };
-        let object = repository.find_tree(to_gix(tree.0)).map_err(|error| fail(error.to_string()))?;
-        let entry = object.lookup_entry_by_path(path.to_path()).map_err(|error| fail(error.to_string()))?;
+        let object = repository.find_tree(to_gix(tree.0)).map_err(unreadable(tree))?;
+        let entry = object.lookup_entry_by_path(path.to_path()).map_err(unreadable(tree))?;
         let blob = entry.filter(|entry| entry.mode().is_blob());
-        blob.map(|entry| entry.object_id().to_string().parse().map_err(|error| fail(format!("{error}")))).transpose()
+        blob.map(|entry| entry.object_id().to_string().parse().map_err(unreadable(tree))).transpose()
     }
 }

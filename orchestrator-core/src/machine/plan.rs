@@ -43,24 +43,19 @@ pub(super) fn tick(state: &State, at: Timestamp, policy: &Policy) -> Vec<Record>
 #[must_use]
 pub fn wake_at(state: &State, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
     // When the first is due whose clock is not yet as far behind as that.
-    let after = |clock, distance: Span| {
+    let after = |clock: Clock| {
+        let distance = clock.distance(policy);
         let first = state.tasks.first_after(clock, now.0.checked_sub(distance.0).map(Timestamp));
         first.map(|time| time.after(distance))
     };
-    let clocks = [
-        after(Clock::Until, Span(0)),
-        after(Clock::WallEnds, Span(0)),
-        after(Clock::TurnBegan, policy.limits.turn),
-        after(Clock::AskedAt, policy.notify.remind),
-    ];
+    let clocks = [Clock::Until, Clock::WallEnds, Clock::TurnBegan, Clock::AskedAt].into_iter().filter_map(after);
     let away = state.away.as_ref().map(|away| away.until);
-    state.ended.is_none().then(|| clocks.into_iter().flatten().chain(away).filter(|due| *due > now).min()).flatten()
+    state.ended.is_none().then(|| clocks.chain(away).filter(|due| *due > now).min()).flatten()
 }
 
 /// How long the turn may take: the policy's limit, or what is left of the task's wall time.
 fn turn_limit(entry: &TaskEntry, active: &Active, policy: &Policy) -> Span {
-    let left = active.attempt.contract.budget.wall.map(|wall| Span(wall.0.saturating_sub(entry.wall.0)));
-    left.map_or(policy.limits.turn, |left| left.min(policy.limits.turn))
+    entry.wall_left(active).map_or(policy.limits.turn, |left| left.min(policy.limits.turn))
 }
 
 /// Why a running turn must be stopped now, if it must: `stuck` where nothing weighs more.
@@ -219,18 +214,13 @@ impl<'a> Plan<'a> {
 
     /// The places of the tasks that have something to be asked for: because it is due, or because its time has come.
     fn due(&self) -> BTreeSet<usize> {
-        let (state, policy, at) = (self.cx.state, self.cx.policy, self.cx.at);
-        let tasks = &state.tasks;
-        let mut due: BTreeSet<usize> = tasks.places(List::Due).collect();
-        let mut past = |clock, distance: Span| {
-            if let Some(until) = at.0.checked_sub(distance.0) {
-                due.extend(tasks.up_to(clock, Timestamp(until)));
-            }
+        let tasks = &self.cx.state.tasks;
+        let past = |clock: Clock| {
+            let until = self.cx.at.0.checked_sub(clock.distance(self.cx.policy).0);
+            until.into_iter().flat_map(move |until| tasks.up_to(clock, Timestamp(until)))
         };
-        past(Clock::TurnBegan, policy.limits.turn);
-        past(Clock::WallEnds, Span(0));
-        past(Clock::AskedAt, policy.notify.remind);
-        due
+        let timely = [Clock::WallEnds, Clock::TurnBegan, Clock::AskedAt].into_iter().flat_map(past);
+        tasks.places(List::Due).chain(timely).collect()
     }
 
     /// Who is let into the landing lane: the first that waits for it and can be judged on this tip.

@@ -419,6 +419,11 @@ impl TaskEntry {
         }
     }
 
+    /// What is left of the wall time that its contract gives it, if that gives any.
+    pub(super) fn wall_left(&self, active: &Active) -> Option<Span> {
+        active.attempt.contract.budget.wall.map(|wall| Span(wall.0.saturating_sub(self.wall.0)))
+    }
+
     /// How many attempts one run may spend on it.
     pub(super) fn attempt_limit(&self, policy: &Policy) -> u32 {
         let of = |keys: &crate::model::ContractKeys| keys.budget.and_then(|budget| budget.attempts);

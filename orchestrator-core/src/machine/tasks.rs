@@ -16,7 +16,7 @@ use super::{
     state::{Active, Asked, Phase, TaskEntry},
     step::Step,
 };
-use crate::model::{Contract, HoldReason, Span, TaskId, Timestamp};
+use crate::model::{Contract, HoldReason, Policy, Span, TaskId, Timestamp};
 
 /// What a task may be listed under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +35,6 @@ pub(super) enum List {
     Withdrawn,
     /// Something is to be asked for, or to be looked at again, whatever the time.
     Due,
-    /// Its paths and resources are taken.
-    Occupying,
     /// An agent runs, or is about to for the first time.
     TakesSession,
     /// Its work came back, and it waits for a session.
@@ -62,6 +60,17 @@ pub(super) enum Clock {
     WallEnds,
     /// A person was asked then.
     AskedAt,
+}
+
+impl Clock {
+    /// How far behind the clock must be for something to be due.
+    pub(super) fn distance(self, policy: &Policy) -> Span {
+        match self {
+            Self::Until | Self::WallEnds => Span(0),
+            Self::TurnBegan => policy.limits.turn,
+            Self::AskedAt => policy.notify.remind,
+        }
+    }
 }
 
 /// All that the lists hold of one entry.
@@ -262,7 +271,6 @@ impl Place {
         let mut list = |list: List, is: bool| place.lists |= u16::from(is) << list as u16;
         let wanted = entry.withdrawn.is_none();
         list(List::Withdrawn, !wanted);
-        list(List::Occupying, entry.occupying().is_some());
         let mut due = entry.report == Some(Asked::Due) || entry.cleanups.values().any(|asked| *asked == Asked::Due);
         match &entry.phase {
             Phase::Waiting(waiting) => {
@@ -283,9 +291,8 @@ impl Place {
                     due |= step.asked() == Asked::Due;
                 }
                 if let Some(working) = step.working().filter(|working| working.stopping.is_none()) {
-                    let wall = active.attempt.contract.budget.wall.map(|wall| wall.0.saturating_sub(entry.wall.0));
-                    let wall = wall.map(|left| (Clock::WallEnds, working.began.after(Span(left))));
-                    place.clocks = [Some((Clock::TurnBegan, working.began)), wall];
+                    let wall_ends = entry.wall_left(active).map(|left| (Clock::WallEnds, working.began.after(left)));
+                    place.clocks = [Some((Clock::TurnBegan, working.began)), wall_ends];
                 }
             }
             Phase::Held(held) => {
@@ -296,7 +303,7 @@ impl Place {
             Phase::Landed(_) => list(List::Landed, true),
             Phase::Parked { .. } => {}
         }
-        place.lists |= u16::from(due) << List::Due as u16;
+        list(List::Due, due);
         place
     }
 }
