@@ -6,7 +6,7 @@ use super::{
     fence::Fence,
     freeze::freeze,
     plan::{Plan, dirty_question, stuck},
-    ready::{Wait, waits},
+    ready::{Wait, is_ready, waits},
     state::{Grant, Phase, TaskEntry, Waiting},
     tasks::List,
 };
@@ -43,8 +43,7 @@ impl Plan<'_> {
             let mut free = tasks.places(List::Free).filter(eligible);
             let candidate = free.find(|at| {
                 let fences = [tasks.fence(), &taken];
-                !std::mem::replace(&mut seen[*at], true)
-                    && waits(state, (*at, &tasks.entries()[*at]), &fences, policy, self.cx.at).is_none()
+                !std::mem::replace(&mut seen[*at], true) && is_ready(*at, &tasks.entries()[*at], &fences, policy, self.cx.at)
             });
             let Some((at, entry)) = candidate.map(|at| (at, &tasks.entries()[at])) else { break };
             let Phase::Waiting(waiting) = &entry.phase else { break };
@@ -89,7 +88,7 @@ impl Plan<'_> {
     /// or running work is before it. What waits for a person, or for another package, keeps nobody.
     fn can_come(&self, place: usize, entry: &TaskEntry) -> bool {
         let state = self.cx.state;
-        match waits(state, (place, entry), &[state.tasks.fence()], self.cx.policy, self.cx.at) {
+        match waits(state, (place, entry), self.cx.policy, self.cx.at) {
             None | Some(Wait::Until(_)) => true,
             Some(Wait::After(_)) => false,
             Some(Wait::Behind(obstacle)) => matches!(state.tasks()[obstacle.at].phase, Phase::Active(_)),

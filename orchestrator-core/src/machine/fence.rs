@@ -3,7 +3,9 @@
 //! Two patterns can only meet if the words that one begins with begin the other's too, and if both end in a given word, in the
 //! same one. A tree over the first words, with the last words at its nodes, leaves few pairs to be compared exactly.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{collections::BTreeSet, ops::ControlFlow};
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::model::{Contract, Pattern, ResourceName};
 
@@ -106,43 +108,61 @@ impl Fence {
         let held = needs.iter().filter_map(|needed| Some(Obstacle { at: holder(needed)?, what: Met::Resource(needed) }));
         let mut first = held.min_by_key(|obstacle| obstacle.at);
         for ours in allow {
-            self.near(ours, &mut |post| {
+            let _ = self.near(ours, &mut |post| {
                 let earlier = post.at != at && first.is_none_or(|first| post.at < first.at);
                 if earlier && ours.overlaps(&post.pattern) {
                     first = Some(Obstacle { at: post.at, what: Met::Paths { ours, theirs: &post.pattern } });
                 }
+                ControlFlow::Continue(())
             });
         }
         first
     }
 
-    /// Tells the patterns that this one could meet.
-    fn near<'s>(&'s self, pattern: &Pattern, found: &mut dyn FnMut(&'s Post)) {
+    /// Whether anything is in its way: the same question, over with the first answer.
+    pub(super) fn keeps_out(&self, at: usize, allow: &[Pattern], needs: &[ResourceName]) -> bool {
+        let held = |needed: &ResourceName| self.holders.get(needed).is_some_and(|holders| holders.iter().any(|other| *other != at));
+        let meets = |ours: &Pattern| {
+            let found = self.near(ours, &mut |post| match post.at != at && ours.overlaps(&post.pattern) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            });
+            found.is_break()
+        };
+        needs.iter().any(held) || allow.iter().any(meets)
+    }
+
+    /// Tells the patterns that this one could meet, until that is enough.
+    fn near<'s>(&'s self, pattern: &Pattern, found: &mut Found<'_, 's>) -> ControlFlow<()> {
         for (mut lead, last) in pattern.ends() {
             let mut node = &self.nodes[0];
             // Those that are given up to some word of ours, and all that are given further than we are.
             let all = loop {
-                node.that_end(last, found);
+                node.that_end(last, found)?;
                 let Some(word) = lead.next() else { break true };
                 let Some(next) = node.children.get(word) else { break false };
                 node = &self.nodes[*next];
             };
             let mut beneath: Vec<_> = if all { node.children.values().copied().collect() } else { Vec::new() };
             while let Some(at) = beneath.pop() {
-                self.nodes[at].that_end(last, found);
+                self.nodes[at].that_end(last, found)?;
                 beneath.extend(self.nodes[at].children.values());
             }
         }
+        ControlFlow::Continue(())
     }
 }
 
+/// Who is told of a pattern, and whether that was enough.
+type Found<'f, 's> = dyn FnMut(&'s Post) -> ControlFlow<()> + 'f;
+
 impl Node {
     /// The patterns here that can end as one does.
-    fn that_end<'s>(&'s self, last: Option<&[u8]>, found: &mut dyn FnMut(&'s Post)) {
-        self.without_end.iter().for_each(&mut *found);
+    fn that_end<'s>(&'s self, last: Option<&[u8]>, found: &mut Found<'_, 's>) -> ControlFlow<()> {
+        self.without_end.iter().try_for_each(&mut *found)?;
         match last {
-            Some(last) => self.with_end.get(last).into_iter().flatten().for_each(found),
-            None => self.with_end.values().flatten().for_each(found),
+            Some(last) => self.with_end.get(last).into_iter().flatten().try_for_each(found),
+            None => self.with_end.values().flatten().try_for_each(found),
         }
     }
 }
@@ -166,7 +186,9 @@ mod tests {
     }
 
     fn lets_in(fence: &Fence, at: usize, contract: &Contract) -> Result<(), usize> {
-        fence.obstacle(at, &contract.allow, &contract.resources).map_or(Ok(()), |obstacle| Err(obstacle.at))
+        let obstacle = fence.obstacle(at, &contract.allow, &contract.resources);
+        assert_eq!(fence.keeps_out(at, &contract.allow, &contract.resources), obstacle.is_some());
+        obstacle.map_or(Ok(()), |obstacle| Err(obstacle.at))
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl std::fmt::Display for NotReady {
 /// [`NotReady`] with the first reason why not.
 pub fn readiness(state: &State, entry: &TaskEntry, policy: &Policy, at: Timestamp) -> Result<(), NotReady> {
     let place = state.tasks.place(&entry.task.id).unwrap_or(usize::MAX);
-    let Some(wait) = waits(state, (place, entry), &[state.tasks.fence()], policy, at) else { return Ok(()) };
+    let Some(wait) = waits(state, (place, entry), policy, at) else { return Ok(()) };
     let with = |obstacle: Obstacle<'_>| state.tasks.entries()[obstacle.at].task.id.clone();
     Err(match wait {
         Wait::After(missing) => NotReady::After(missing),
@@ -64,18 +64,17 @@ pub fn readiness(state: &State, entry: &TaskEntry, policy: &Policy, at: Timestam
     })
 }
 
-/// What a task waits for; nothing is copied, since thousands may be asked at each decision.
+/// What a task waits for.
 pub(super) enum Wait<'a> {
     After(Vec<TaskId>),
     Until(Timestamp),
     Behind(Obstacle<'a>),
 }
 
-/// What the task at this place waits for, if for anything: `fences` are what is taken, in the state and in this decision.
+/// What the task at this place waits for, if for anything.
 pub(super) fn waits<'a>(
-    state: &State,
+    state: &'a State,
     (place, entry): (usize, &'a TaskEntry),
-    fences: &[&'a Fence],
     policy: &'a Policy,
     at: Timestamp,
 ) -> Option<Wait<'a>> {
@@ -84,11 +83,20 @@ pub(super) fn waits<'a>(
     if !missing.is_empty() {
         return Some(Wait::After(missing));
     }
-    if let Phase::Waiting(Waiting { until, .. }) = entry.phase
-        && until > at
-    {
-        return Some(Wait::Until(until));
-    }
     let (allow, needs) = (allowed(&entry.task, policy), resources(&entry.task, policy));
-    fences.iter().find_map(|fence| fence.obstacle(place, allow, needs)).map(Wait::Behind)
+    let behind = || state.tasks.fence().obstacle(place, allow, needs).map(Wait::Behind);
+    pause(entry, at).map(Wait::Until).or_else(behind)
+}
+
+/// Whether the task at this place waits for nothing, where all that it comes after has landed: `fences` are what is taken, in
+/// the state and in this decision. Thousands may be asked at each decision.
+pub(super) fn is_ready(place: usize, entry: &TaskEntry, fences: &[&Fence], policy: &Policy, at: Timestamp) -> bool {
+    let (allow, needs) = (allowed(&entry.task, policy), resources(&entry.task, policy));
+    pause(entry, at).is_none() && !fences.iter().any(|fence| fence.keeps_out(place, allow, needs))
+}
+
+/// Until when a waiting task pauses before its next attempt.
+fn pause(entry: &TaskEntry, at: Timestamp) -> Option<Timestamp> {
+    let Phase::Waiting(Waiting { until, .. }) = entry.phase else { return None };
+    (until > at).then_some(until)
 }

@@ -200,6 +200,10 @@ fn texts_meet(a: &[Piece], b: &[Piece]) -> bool {
 /// match a common item if they `meet`. From the end: row by row, what the rests of the two have in common; so the cost is
 /// the product of their lengths.
 fn sequences_meet<T>(a: &[T], b: &[T], any: impl Fn(&T) -> bool, meet: impl Fn(&T, &T) -> bool) -> bool {
+    let all = |one: &[T]| matches!(one, [only] if any(only));
+    if all(a) || all(b) {
+        return true;
+    }
     let mut below = vec![false; b.len() + 1];
     for i in (0..=a.len()).rev() {
         let mut row = vec![false; b.len() + 1];

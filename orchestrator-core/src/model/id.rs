@@ -32,16 +32,24 @@ fn from_hex(text: &str, into: &mut [u8]) -> Option<()> {
     if text.len() != into.len() * 2 {
         return None;
     }
-    for (byte, pair) in into.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let digit = |c: u8| match c {
-            b'0'..=b'9' => Some(c - b'0'),
-            b'a'..=b'f' => Some(c - b'a' + 10),
-            _ => None,
-        };
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    let mut wrong = 0;
+    for (byte, pair) in into.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let (high, low) = (DIGITS[usize::from(pair[0])], DIGITS[usize::from(pair[1])]);
+        wrong |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(())
+    (wrong <= 0xf).then_some(())
 }
+
+/// What each byte is as a hexadecimal digit of ours, in lower case; above 15 where it is none.
+const DIGITS: [u8; 256] = {
+    let (mut digits, mut digit) = ([u8::MAX; 256], 0);
+    while digit < 16 {
+        digits[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    digits
+};
 
 fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let digit = |digit: u8| b"0123456789abcdef"[usize::from(digit & 0xf)];

@@ -11,6 +11,7 @@
 //!   is not just as long as this writer left it: so a writer that slept through another's opening cannot write.
 
 use std::{
+    fmt,
     fs::{File, OpenOptions},
     io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
@@ -118,8 +119,10 @@ impl FileLedger {
             if hash[..PREFIX - 1] != *expected.to_string().as_bytes() || hash[PREFIX - 1] != b' ' {
                 return Err(self.damaged(number, "its checksum does not match: it, or a line before it, was changed"));
             }
-            let batch: BatchIn = serde_json::from_slice(json)
-                .map_err(|error| self.damaged(number, format!("it cannot be read, though its checksum matches: {error}")))?;
+            let unreadable =
+                |error: &dyn fmt::Display| self.damaged(number, format!("it cannot be read, though its checksum matches: {error}"));
+            let json = str::from_utf8(json).map_err(|error| unreadable(&error))?;
+            let batch: BatchIn = serde_json::from_str(json).map_err(|error| unreadable(&error))?;
             if batch.from != tail.next || batch.epoch < tail.epoch {
                 return Err(self.damaged(number, "it does not follow the line before it"));
             }
