@@ -5,14 +5,13 @@ use std::{collections::BTreeSet, path::PathBuf};
 use orchestrator_core::{
     agent::{
         Bounds, Ended, Permission, Permissions, Protocol, Reply, Spent, handoff_in,
-        lenient::{Flag, List, Number, Real, Text, read},
+        lenient::{Flag, List, Number, Real, Text, of, read},
     },
     lenient,
     model::{Finding, SessionRef, Severity, Timestamp, TurnOutcome, Usage},
     port::{AgentError, TurnInput, TurnRequest},
     process::Line,
 };
-use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::outcome::Failure;
@@ -266,7 +265,7 @@ impl Conversation {
             return reply.write_json(&answer(json!({ "subtype": "error", "request_id": id, "error": error })));
         }
         let (tool, given) = (request["tool_name"].as_str().unwrap_or_default(), &request["input"]);
-        let input = Input::deserialize(given).unwrap_or_default();
+        let input: Input<'_> = of(given);
         let (title, writes) = (input.title(tool), input.writes(tool));
         let asked = Permission::new(tool, &title, &self.bounds, request).running(input.command.some()).writing(&writes);
         // Without permissions of ours, nobody is to be asked.

@@ -4,20 +4,45 @@
 //! version says more than this one, and says it otherwise. That is what [`serde_json::Value`] gives as well, at several times the price:
 //! most of what agents write is output of tools, which nobody here looks at.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, ops::Deref};
+use std::{borrow::Cow, fmt, ops::Deref};
 
-use serde::de::{SeqAccess, Visitor};
 #[doc(hidden)]
-pub use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess},
+pub use serde::de::{IgnoredAny, MapAccess};
+use serde::{
+    Deserialize as _, Deserializer,
+    de::{
+        DeserializeSeed, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
 };
+use serde_json::Value;
 
 /// Reads one line as a type of [`lenient!`](crate::lenient). `None` for what is no JSON object.
 #[must_use]
-pub fn read<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Option<T> {
+pub fn read<'a, T: Lenient<'a>>(line: &'a [u8]) -> Option<T> {
     let begins = line.iter().find(|byte| !byte.is_ascii_whitespace());
-    serde_json::from_slice(line).ok().filter(|_| begins == Some(&b'{'))
+    // What is UTF-8 as a whole need not be looked at string by string.
+    let read = match str::from_utf8(line) {
+        Ok(line) => whole(serde_json::Deserializer::from_str(line)),
+        Err(_) => whole(serde_json::Deserializer::from_slice(line)),
+    };
+    read.ok().filter(|_| begins == Some(&b'{'))
+}
+
+/// Reads a value that was read before as a type of [`lenient!`](crate::lenient).
+#[must_use]
+pub fn of<'a, T: Lenient<'a>>(value: &'a Value) -> T {
+    let mut read = T::default();
+    // A value is no broken JSON.
+    let _ = Into(&mut read).deserialize(value);
+    read
+}
+
+/// All that there is to read, as one value.
+fn whole<'a, T: Lenient<'a>, R: serde_json::de::Read<'a>>(mut from: serde_json::Deserializer<R>) -> serde_json::Result<T> {
+    let mut value = T::default();
+    Into(&mut value).deserialize(&mut from)?;
+    from.end().map(|()| value)
 }
 
 /// A string; empty where there is none.
@@ -62,168 +87,188 @@ impl<T> Default for List<T> {
     }
 }
 
-/// What comes of each kind of JSON: of those that do not fit, the default.
-#[doc(hidden)]
+/// What comes of each kind of JSON, where its default stands: of those that do not fit, nothing.
 pub trait Lenient<'de>: Default {
-    #[must_use]
-    fn text(_: Cow<'de, str>) -> Self {
-        Self::default()
+    /// A string.
+    fn text(&mut self, _: Cow<'de, str>) {}
+
+    /// A whole number that is not negative.
+    fn whole(&mut self, _: u64) {}
+
+    /// A whole number below zero: as any other, unless said otherwise.
+    #[expect(clippy::cast_precision_loss, reason = "as JSON has it")]
+    fn negative(&mut self, number: i64) {
+        self.real(number as f64);
     }
 
-    #[must_use]
-    fn whole(_: u64) -> Self {
-        Self::default()
-    }
+    /// Another number.
+    fn real(&mut self, _: f64) {}
 
-    #[must_use]
-    fn real(_: f64) -> Self {
-        Self::default()
-    }
+    /// Yes or no.
+    fn flag(&mut self, _: bool) {}
 
-    #[must_use]
-    fn flag(_: bool) -> Self {
-        Self::default()
-    }
-
+    /// A list, read to its end.
+    ///
     /// # Errors
     /// Where the JSON is broken.
-    fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+    fn list<A: SeqAccess<'de>>(&mut self, mut list: A) -> Result<(), A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Self::default())
+        Ok(())
     }
 
+    /// An object, read to its end.
+    ///
     /// # Errors
     /// Where the JSON is broken.
-    fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
+    fn object<A: MapAccess<'de>>(&mut self, mut object: A) -> Result<(), A::Error> {
         while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Self::default())
+        Ok(())
     }
 }
 
-/// Reads whatever there is.
-///
-/// # Errors
-/// Where the JSON is broken.
+/// Reads whatever there is to where its value belongs: large values are never moved.
 #[doc(hidden)]
-pub fn any<'de, T: Lenient<'de>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
-    from.deserialize_any(Any(PhantomData))
+#[derive(Debug)]
+pub struct Into<'t, T>(pub &'t mut T);
+
+impl<'de, T: Lenient<'de>> DeserializeSeed<'de> for Into<'_, T> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        // A key that is there twice counts as it was last.
+        *self.0 = T::default();
+        from.deserialize_any(self)
+    }
 }
 
-struct Any<T>(PhantomData<T>);
-
-impl<'de, T: Lenient<'de>> Visitor<'de> for Any<T> {
-    type Value = T;
+impl<'de, T: Lenient<'de>> Visitor<'de> for Into<'_, T> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("anything")
     }
 
-    fn visit_unit<E>(self) -> Result<T, E> {
-        Ok(T::default())
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_bool<E>(self, flag: bool) -> Result<T, E> {
-        Ok(T::flag(flag))
+    fn visit_bool<E>(self, flag: bool) -> Result<(), E> {
+        self.0.flag(flag);
+        Ok(())
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<T, E> {
-        Ok(T::whole(number))
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        self.0.whole(number);
+        Ok(())
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "as JSON has it")]
-    fn visit_i64<E>(self, number: i64) -> Result<T, E> {
-        Ok(T::real(number as f64))
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        self.0.negative(number);
+        Ok(())
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<T, E> {
-        Ok(T::real(number))
+    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
+        self.0.real(number);
+        Ok(())
     }
 
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<T, E> {
-        Ok(T::text(Cow::Borrowed(text)))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<(), E> {
+        self.0.text(Cow::Borrowed(text));
+        Ok(())
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<T, E> {
-        Ok(T::text(Cow::Owned(text.to_owned())))
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.0.text(Cow::Owned(text.to_owned()));
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<T, A::Error> {
-        T::list(list)
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error> {
+        self.0.list(list)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<T, A::Error> {
-        T::object(object)
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<(), A::Error> {
+        self.0.object(object)
     }
 }
 
-impl<'de> Lenient<'de> for Text<'de> {
-    fn text(text: Cow<'de, str>) -> Self {
-        Self(text)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        any::<Text<'de>, D>(from)
+impl<'de: 'a, 'a> Lenient<'de> for Text<'a> {
+    fn text(&mut self, text: Cow<'de, str>) {
+        self.0 = text;
     }
 }
 
 impl Lenient<'_> for Number {
-    fn whole(number: u64) -> Self {
-        Self(Some(number))
+    fn whole(&mut self, number: u64) {
+        self.0 = Some(number);
     }
 }
 
 impl Lenient<'_> for Real {
     #[expect(clippy::cast_precision_loss, reason = "as JSON has it")]
-    fn whole(number: u64) -> Self {
-        Self(Some(number as f64))
+    fn whole(&mut self, number: u64) {
+        self.0 = Some(number as f64);
     }
 
-    fn real(number: f64) -> Self {
-        Self(Some(number))
+    fn real(&mut self, number: f64) {
+        self.0 = Some(number);
     }
 }
 
 impl Lenient<'_> for Flag {
-    fn flag(flag: bool) -> Self {
-        Self(Some(flag))
+    fn flag(&mut self, flag: bool) {
+        self.0 = Some(flag);
     }
 }
 
-macro_rules! read_from_anything {
-    ($($Kind:ident),*) => {$(
-        impl<'de> Deserialize<'de> for $Kind {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                any(from)
-            }
+impl<'de, T: Lenient<'de>> Lenient<'de> for List<T> {
+    fn list<A: SeqAccess<'de>>(&mut self, mut list: A) -> Result<(), A::Error> {
+        let mut element = T::default();
+        while list.next_element_seed(Into(&mut element))?.is_some() {
+            self.0.push(std::mem::take(&mut element));
         }
-    )*};
-}
-
-read_from_anything!(Number, Real, Flag);
-
-impl<'de, T: Deserialize<'de>> Lenient<'de> for List<T> {
-    fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(element) = list.next_element()? {
-            elements.push(element);
-        }
-        Ok(Self(elements))
+        Ok(())
     }
 
-    fn object<A: MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
-        let mut values = Vec::new();
-        while let Some((IgnoredAny, value)) = object.next_entry()? {
-            values.push(value);
+    fn object<A: MapAccess<'de>>(&mut self, mut object: A) -> Result<(), A::Error> {
+        let mut value = T::default();
+        while object.next_key::<IgnoredAny>()?.is_some() {
+            object.next_value_seed(Into(&mut value))?;
+            self.0.push(std::mem::take(&mut value));
         }
-        Ok(Self(values))
+        Ok(())
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        any(from)
+/// As it is.
+impl<'de> Lenient<'de> for Value {
+    fn text(&mut self, text: Cow<'de, str>) {
+        *self = text.into();
+    }
+
+    fn whole(&mut self, number: u64) {
+        *self = number.into();
+    }
+
+    fn negative(&mut self, number: i64) {
+        *self = number.into();
+    }
+
+    fn real(&mut self, number: f64) {
+        *self = number.into();
+    }
+
+    fn flag(&mut self, flag: bool) {
+        *self = flag.into();
+    }
+
+    fn list<A: SeqAccess<'de>>(&mut self, list: A) -> Result<(), A::Error> {
+        *self = Self::deserialize(SeqAccessDeserializer::new(list))?;
+        Ok(())
+    }
+
+    fn object<A: MapAccess<'de>>(&mut self, object: A) -> Result<(), A::Error> {
+        *self = Self::deserialize(MapAccessDeserializer::new(object))?;
+        Ok(())
     }
 }
 
@@ -259,23 +304,18 @@ macro_rules! lenient {
         }
 
         impl<'de $(: $lifetime, $lifetime)?> $crate::agent::lenient::Lenient<'de> for $name $(<$lifetime>)? {
-            fn object<A: $crate::agent::lenient::MapAccess<'de>>(mut object: A) -> Result<Self, A::Error> {
-                let mut read = Self::default();
-                while let Some(key) = object.next_key::<$crate::agent::lenient::Text<'de>>()? {
+            fn object<A: $crate::agent::lenient::MapAccess<'de>>(&mut self, mut object: A) -> Result<(), A::Error> {
+                use $crate::agent::lenient::{IgnoredAny, Into, Text};
+                let mut key = Text::default();
+                while object.next_key_seed(Into(&mut key))?.is_some() {
                     match &*key {
-                        $($key => read.$field = object.next_value()?,)*
+                        $($key => object.next_value_seed(Into(&mut self.$field))?,)*
                         _ => {
-                            object.next_value::<$crate::agent::lenient::IgnoredAny>()?;
+                            object.next_value::<IgnoredAny>()?;
                         }
                     }
                 }
-                Ok(read)
-            }
-        }
-
-        impl<'de $(: $lifetime, $lifetime)?> $crate::agent::lenient::Deserialize<'de> for $name $(<$lifetime>)? {
-            fn deserialize<D: $crate::agent::lenient::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                $crate::agent::lenient::any(from)
+                Ok(())
             }
         }
     };
