@@ -88,6 +88,77 @@ async fn what_comes_in_is_within_its_limits_to_the_byte() {
 }
 
 #[tokio::test]
+async fn work_of_any_size_is_taken_in_whole_and_of_a_small_one_nothing_else_is_read() {
+    let sandbox = Sandbox::new();
+    let trusted = trusted(&sandbox).await;
+    let base = trusted.fetch_target().await.expect("fetches");
+    // 48 files are a hundred objects with their directories and the commit.
+    for (number, (files, is_small)) in (1..).zip([(1, true), (48, true), (49, false), (300, false)]) {
+        let workspace = Workspaces::beneath(&sandbox.path().join(r#"a:b"c\d"#)).of(&attempt(number));
+        workspace.create(&trusted, base, &[]).await.expect("is made");
+        for file in 0..files {
+            let directory = workspace.tree().join(format!("{number}/{file}"));
+            std::fs::create_dir_all(&directory).expect("makes");
+            std::fs::write(directory.join("work.txt"), format!("{number} {file}")).expect("writes");
+        }
+        let head = commit(&workspace, "last.txt");
+        let new = git(&workspace.tree(), &["rev-list", "--objects", "--no-object-names", &format!("{base}..{head}")]);
+        assert_eq!(new.lines().count() <= 100, is_small, "{files} files");
+        let config = workspace.repository().join("config");
+        let good = std::fs::read(&config).expect("is there");
+        std::fs::write(&config, "[broken").expect("writes");
+        let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 1));
+        let take_in = async || trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await;
+        let taken = take_in().await;
+        assert_eq!(taken.is_ok(), is_small, "{files} files, and a configuration that no git can read: {taken:?}");
+        std::fs::write(&config, good).expect("writes");
+        assert_eq!(take_in().await.expect("is taken in"), head);
+        assert_eq!(trusted.kept(&workspace.attempt, head).expect("can be told"), Some(keep));
+        let theirs = workspace.repository().join("objects");
+        std::fs::rename(&theirs, theirs.with_extension("gone")).expect("is moved");
+        let ours = git(trusted.dir(), &["rev-list", "--objects", "--no-object-names", &format!("{base}..{head}")]);
+        assert_eq!(ours, new, "all of it is ours");
+    }
+    git(trusted.dir(), &["fsck", "--strict"]);
+}
+
+#[tokio::test]
+async fn small_work_that_is_damaged_or_that_git_would_not_check_out_is_refused() {
+    let sandbox = Sandbox::new();
+    let trusted = trusted(&sandbox).await;
+    let (workspace, base, head) = worked(&trusted, &sandbox, "work").await;
+    let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 1));
+    let take_in = async || trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await;
+    let object = |id: &str| workspace.repository().join("objects").join(&id[..2]).join(&id[2..]);
+    let id = |of: &str| git(&workspace.tree(), &["rev-parse", of]);
+    // A file that is not there, and another's content under its name.
+    let (file, other) = (object(&id("HEAD:work.txt")), object(&id("HEAD:more.txt")));
+    let whole = std::fs::read(&file).expect("is there");
+    std::fs::remove_file(&file).expect("is removed");
+    take_in().await.expect_err("has no such file");
+    std::fs::copy(&other, &file).expect("copies");
+    take_in().await.expect_err("has another file");
+    std::fs::remove_file(&file).expect("is removed");
+    std::fs::write(&file, whole).expect("writes");
+    assert_eq!(take_in().await.expect("is whole again"), head);
+    // A directory that git itself would take for a repository.
+    let listing = workspace.root().join("listing");
+    std::fs::write(&listing, [b"40000 .git\0".as_slice(), &raw(&id("HEAD^{tree}"))].concat()).expect("writes");
+    let listing = listing.display().to_string();
+    let tree = git(&workspace.tree(), &["hash-object", "-w", "-t", "tree", "--literally", &listing]);
+    let evil = git(&workspace.tree(), &["commit-tree", "-p", "HEAD", "-m", "evil", &tree]);
+    git(&workspace.tree(), &["update-ref", &branch.full(), &evil]);
+    let refused = take_in().await.expect_err("has a .git").to_string();
+    assert!(refused.contains("hasDotgit"), "{refused}");
+}
+
+/// The bytes that an object's id stands for.
+fn raw(id: &str) -> Vec<u8> {
+    let digits = id.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("digits"));
+    digits.map(|pair| u8::from_str_radix(pair, 16).expect("digits")).collect()
+}
+
+#[tokio::test]
 async fn a_head_is_kept_by_its_attempts_refs_and_by_nothing_else() {
     let sandbox = Sandbox::new();
     let trusted = trusted(&sandbox).await;

@@ -135,13 +135,15 @@ impl World {
         // Where the target has the head already, somebody pushed it: what it does is reviewed all the same. Where it has nothing
         // in common with it any more, it was rewritten.
         let own = trusted.merge_base(tip, head).await?.filter(|own| *own != head).unwrap_or(base);
-        let changes = trusted.changes(own, head).await?;
+        let left = workspace.uncommitted(trusted, head, MAX_UNCOMMITTED);
+        let (changes, left, forged) = tokio::join!(trusted.changes(own, head), left, trusted.forged(own, head));
+        let changes = changes?;
         let mut findings = Vec::new();
         if changes.is_empty() {
             findings.push(Finding::new(Severity::Error, "commit/empty", "there are commits, but no file differs from the base"));
         }
         // Up to where the target is now: what was merged from it is ours.
-        for commit in trusted.forged(own, head).await?.into_iter().take(5) {
+        for commit in forged?.into_iter().take(5) {
             let message = format!("commit {} bears a trailer that only a landing bears; there it means nothing", commit.short());
             findings.push(Finding::new(Severity::Warning, "commit/trailer", message));
         }
@@ -149,7 +151,7 @@ impl World {
             let message = format!("the worktree is not on `{branch}`: what is elsewhere does not count");
             findings.push(Finding::new(Severity::Warning, "commit/branch", message));
         }
-        let uncommitted = match workspace.uncommitted(trusted, head, MAX_UNCOMMITTED).await {
+        let uncommitted = match left {
             Ok(paths) => paths,
             Err(error) => {
                 findings.push(Finding::new(

@@ -35,6 +35,12 @@ impl BranchCommit {
     }
 }
 
+/// Whether a message could bear a trailer that only a landing bears: git reads their keys in any case.
+pub(super) fn may_claim_to_be_a_landing(message: &[u8]) -> bool {
+    let holds = |key: &str| message.windows(key.len()).any(|part| part.eq_ignore_ascii_case(key.as_bytes()));
+    holds(LANDING) || holds(RECORD)
+}
+
 /// The first-parent line of a ref, by its full name, newest first. Nothing is written.
 ///
 /// # Errors

@@ -106,6 +106,22 @@ impl Objects {
         base.map(|base| commit_of(base.detach())).transpose()
     }
 
+    /// Whether a commit that `head` has and `base` has not bears such a message.
+    ///
+    /// # Errors
+    /// [`GitError::Object`] when a commit cannot be read.
+    pub fn any_message(&self, base: CommitId, head: CommitId, is_such: impl Fn(&[u8]) -> bool) -> Result<bool, GitError> {
+        let repository = self.repository.to_thread_local();
+        let walk = repository.rev_walk([to_gix(head.0)]).with_hidden([to_gix(base.0)]).all();
+        for commit in walk.map_err(unreadable(head))? {
+            let commit = commit.map_err(unreadable(head))?.object().map_err(unreadable(head))?;
+            if is_such(commit.message_raw().map_err(unreadable(head))?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The commits that `head` has and `base` has not: how many, and whether one of them is a merge.
     ///
     /// # Errors

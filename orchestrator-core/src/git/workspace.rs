@@ -20,7 +20,7 @@ use std::{
 use super::{GitError, Trusted, cli::io_error, config, trusted::split_nul};
 use crate::{
     failpoint::reach,
-    model::{AttemptId, CommitId, Pattern, RepoPath},
+    model::{AttemptId, BranchName, CommitId, Pattern, RepoPath},
 };
 
 /// What an attempt's own repository may hold: it begins with a dozen files, and each new object is one more.
@@ -166,14 +166,7 @@ impl Workspace {
     /// The head of the attempt's branch, read from its files: no git runs where the worker can write.
     #[must_use]
     pub fn head(&self) -> Option<CommitId> {
-        let branch = self.attempt.branch().full();
-        let repository = self.repository();
-        if let Some(text) = read_small(&repository.join(&branch)) {
-            return String::from_utf8_lossy(&text).trim_end().parse().ok();
-        }
-        let packed = read_small(&repository.join("packed-refs"))?;
-        let packed = String::from_utf8_lossy(&packed);
-        packed.lines().find_map(|line| line.split_once(' ').filter(|(_, name)| *name == branch)?.0.parse().ok())
+        branch_head(&self.repository(), &self.attempt.branch())
     }
 
     /// Whether the worktree is on the attempt's branch.
@@ -283,6 +276,17 @@ impl Workspace {
         reach("after removal");
         Ok(())
     }
+}
+
+/// What a branch names in a repository that a worker can write, read from its files.
+pub(super) fn branch_head(repository: &Path, branch: &BranchName) -> Option<CommitId> {
+    let branch = branch.full();
+    if let Some(text) = read_small(&repository.join(&branch)) {
+        return String::from_utf8_lossy(&text).trim_end().parse().ok();
+    }
+    let packed = read_small(&repository.join("packed-refs"))?;
+    let packed = String::from_utf8_lossy(&packed);
+    packed.lines().find_map(|line| line.split_once(' ').filter(|(_, name)| *name == branch)?.0.parse().ok())
 }
 
 /// Reads a small regular file that a worker may have replaced by anything: links are not followed, a FIFO does not block.
