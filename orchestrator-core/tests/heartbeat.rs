@@ -1,8 +1,8 @@
 //! A heartbeat finds what is there, and what it says of heads and distances is what git says.
 
 use orchestrator_core::{
-    git::{Destination, Git, IngressLimits, Look, Lookout, Trusted, UserRepository, Workspace, Workspaces},
-    model::{AttemptId, CommitId},
+    git::{Destination, Dirtiness, Git, IngressLimits, Look, Lookout, Trusted, UserRepository, Workspace, Workspaces},
+    model::{AttemptId, CommitId, Timestamp},
 };
 use orchestrator_testkit::{Sandbox, git};
 
@@ -230,6 +230,27 @@ async fn it_finds_what_is_there_and_remembers_nothing_that_is_not() {
     std::fs::remove_file(&reference).expect("removes");
     assert!(std::process::Command::new("mkfifo").arg(&reference).status().expect("mkfifo can be run").success());
     assert_eq!(lookout.look(base).expect("looks")[0].head, None);
+}
+
+#[tokio::test]
+async fn what_a_full_look_found_is_known_as_of_then_and_not_longer_than_there_are_files() {
+    let sandbox = Sandbox::new();
+    let trusted = trusted(&sandbox).await;
+    let (workspace, base, _) = worked(&trusted, &sandbox, "work").await;
+    let mut lookout = Lookout::new(Workspaces::beneath(&sandbox.state()));
+    let mut look = |found: Option<Dirtiness>| {
+        found.into_iter().for_each(|found| lookout.looked_whole(&workspace.attempt, found));
+        lookout.look(base).expect("looks").remove(0).dirtiness
+    };
+    assert_eq!(look(None), Dirtiness::Unknown);
+    let paths = workspace.touched(&trusted, base, 50).await.expect("looks").len();
+    let known = Dirtiness::Known { as_of: Timestamp(7), from: base, paths };
+    assert_eq!((look(Some(known)), paths), (known, 2));
+    commit(&workspace, "later.txt");
+    assert_eq!(look(None), known, "as of then");
+    std::fs::remove_dir_all(workspace.tree()).expect("is removed");
+    assert_eq!(look(None), Dirtiness::Unknown);
+    assert_eq!(look(None), Dirtiness::Unknown);
 }
 
 #[tokio::test]

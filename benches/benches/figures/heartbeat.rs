@@ -65,7 +65,7 @@ impl Stage {
 pub(crate) fn heartbeat(runtime: &Runtime) {
     let quick = Rounds::from_arguments(2, 1).0 == 1;
     let sizes: [(usize, &[usize]); 2] =
-        if quick { [(200, &[20, 1]), (1_000, &[1])] } else { [(200, &[500, 100, 20, 1]), (5_000, &[100, 20, 1])] };
+        if quick { [(200, &[20, 1]), (1_000, &[1])] } else { [(200, &[500, 100, 20, 1]), (5_000, &[500, 100, 20, 1])] };
     for (files, counts) in sizes {
         let mut stage = Stage::new(runtime, files, u32::try_from(counts[0]).expect("some hundreds"));
         for count in counts {

@@ -3,8 +3,10 @@
 use std::{
     collections::HashMap,
     fmt::Write as _,
+    fs::{self, File},
     process::{Command, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use benches::{Rounds, line, side_by_side, time};
@@ -87,6 +89,42 @@ pub(crate) fn many_tasks(runtime: &Runtime) {
     percentiles("the landing lane idle while work waits", idle);
 }
 
+/// Many agents at work, of whom one each second comes to its end: how soon after that its work is reviewed.
+pub(crate) fn handoffs(runtime: &Runtime) {
+    let count = Rounds::from_arguments(200, 8).0;
+    let sandbox = stage(200, count);
+    let ends = sandbox.path().join("ends");
+    fs::create_dir(&ends).expect("makes");
+    let fifos: Vec<_> = (1..=count).map(|number| ends.join(format!("T{number}"))).collect();
+    assert!(Command::new("mkfifo").args(&fifos).status().expect("mkfifo can be run").success());
+    // It has committed, and waits until it may say so.
+    let agent = AGENT.replace("\nprintf", &format!("\ncat '{}'/\"$name\"\nprintf", ends.display()));
+    let orchestrator = orchestrator(runtime, &sandbox, &agent, count);
+    let releasing = thread::spawn(move || {
+        // Opens as soon as its agent waits.
+        let all: Vec<_> = fifos.iter().map(|fifo| File::options().write(true).open(fifo).expect("opens")).collect();
+        let release = |fifo: File| {
+            thread::sleep(Duration::from_secs(1));
+            let at = SystemTime::now().duration_since(UNIX_EPOCH).expect("is later");
+            drop(fifo);
+            u64::try_from(at.as_millis()).expect("some thousand years")
+        };
+        all.into_iter().map(release).collect::<Vec<_>>()
+    });
+    to_the_end(runtime, orchestrator);
+    let released = releasing.join().expect("all ended");
+    let entries = recorded(runtime, &sandbox);
+    let reviewed = entries.iter().filter_map(|entry| match &entry.record {
+        Record::Requested { what: Effect::Review { attempt, .. }, .. } => Some((attempt.task.to_string(), entry.at.0)),
+        _ => None,
+    });
+    let reviewed: HashMap<_, _> = reviewed.collect();
+    let waits = (1..=count).zip(released).map(|(number, at)| reviewed[&format!("T{number}")].saturating_sub(at));
+    percentiles(&format!("from a handoff to its review, {count} sessions"), waits.collect());
+    let waits = between(&entries, ended, |what| matches!(what, Effect::Review { .. }));
+    percentiles("of that, since its processes have ended", waits);
+}
+
 fn percentiles(what: &str, mut times: Vec<u64>) {
     times.sort_unstable();
     let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1))).copied().unwrap_or(0);
@@ -145,21 +183,33 @@ fn stage(files: usize, tasks: usize) -> Sandbox {
 /// How long it took, and what was recorded.
 fn loop_over(runtime: &Runtime, files: usize, tasks: usize) -> (Duration, Vec<LedgerEntry>) {
     let sandbox = stage(files, tasks);
+    let orchestrator = orchestrator(runtime, &sandbox, AGENT, 8);
+    let took = time(|| to_the_end(runtime, orchestrator));
+    (took, recorded(runtime, &sandbox))
+}
+
+/// With so many sessions of this agent at once.
+fn orchestrator(runtime: &Runtime, sandbox: &Sandbox, agent: &str, sessions: usize) -> Orchestrator {
     let policy = format!(
-        "push = \"origin\"\nmax_sessions = 8\n[limits]\nreview_debt = 1000\n[agents.a]\nkind = \"command\"\nrun = [\"sh\", \"-c\", {AGENT:?}]\n\
+        "push = \"origin\"\nmax_sessions = {sessions}\n[limits]\nreview_debt = 1000\n\
+         [agents.a]\nkind = \"command\"\nrun = [\"sh\", \"-c\", {agent:?}]\n\
          [gates.done]\nrun = [\"test\", \"-e\", \"ROADMAP.md\"]\ndefault = true\n"
     );
     let roadmap: RepoPath = "ROADMAP.md".parse().expect("a path");
-    let orchestrator = runtime.block_on(async {
+    runtime.block_on(async {
         let builder = Orchestrator::builder().repository(sandbox.repo()).state_dir(sandbox.state()).roadmap(roadmap);
         builder.policy(Policy::parse(&policy).expect("a valid policy")).build().await.expect("builds")
-    });
-    let took = time(|| {
-        let report = runtime.block_on(orchestrator.run()).expect("runs");
-        assert_eq!(report.ended, EndReason::Complete, "{:#?}", report.snapshot);
-    });
+    })
+}
+
+fn to_the_end(runtime: &Runtime, orchestrator: Orchestrator) {
+    let report = runtime.block_on(orchestrator.run()).expect("runs");
+    assert_eq!(report.ended, EndReason::Complete, "{:#?}", report.snapshot);
+}
+
+fn recorded(runtime: &Runtime, sandbox: &Sandbox) -> Vec<LedgerEntry> {
     let ledger = FileLedger::new(sandbox.state().join("ledger"));
-    (took, runtime.block_on(ledger.read(Sequence(1), usize::MAX)).expect("reads"))
+    runtime.block_on(ledger.read(Sequence(1), usize::MAX)).expect("reads")
 }
 
 fn bare(files: usize, tasks: usize) -> Duration {

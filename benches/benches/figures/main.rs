@@ -20,7 +20,7 @@ fn main() {
     }
     let runtime = Runtime::new().expect("a runtime");
     println!("medians; the ratio is the first time divided by the second\n");
-    let figures: [Figure; 8] = [
+    let figures: [Figure; 9] = [
         // First, while this process has used little memory.
         ("sessions", sessions::sessions),
         ("heartbeat", heartbeat::heartbeat),
@@ -30,6 +30,7 @@ fn main() {
         ("stream", stream::stream),
         ("task", landing::one_task),
         ("tasks", landing::many_tasks),
+        ("handoffs", landing::handoffs),
     ];
     let wanted: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     for (_, figure) in figures.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name)) {

@@ -19,7 +19,7 @@ use super::{
     notify::Message,
 };
 use crate::{
-    git::{Destination, GitError, Look, Lookout},
+    git::{Destination, Dirtiness, GitError, Look, Lookout},
     machine::{Active, State, Step, apply, decide, wake_at},
     model::{AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, Event, EventKind, Record, RepoPath, Span, TurnSight},
     port::LedgerEntry,
@@ -251,8 +251,10 @@ impl Running {
             let mut facts = Vec::new();
             let mut touched = Vec::new();
             for (attempt, base) in workers {
+                let as_of = now();
                 // A workspace that cannot be read now is looked at again; what counts is the look when the turn is over.
                 if let Ok(paths) = world.workspaces.of(&attempt).touched(&world.trusted, base, MAX_TOUCHED).await {
+                    lookout.looked_whole(&attempt, Dirtiness::Known { as_of, from: base, paths: paths.len() });
                     touched.push((attempt, paths));
                 }
             }

@@ -6,10 +6,9 @@
 use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{GitError, Objects, Workspace, Workspaces};
-use crate::model::{AttemptId, CommitId};
+use crate::model::{AttemptId, CommitId, Timestamp};
 
-/// What one look saw of one workspace. Dirtiness is not among it: that takes a full look
-/// ([`Workspace::uncommitted`]), and only a decision that needs it takes one.
+/// What one look saw of one workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
     /// Which.
@@ -24,8 +23,28 @@ pub struct Look {
     pub tree: bool,
     /// Whether the head, since it moved last, lacks commits that it had before.
     pub rewritten: bool,
+    /// What the last full look at its files found.
+    pub dirtiness: Dirtiness,
     /// Whether anything but time differs from the last look.
     pub changed: bool,
+}
+
+/// What is known of a workspace's files. A heartbeat does not look at them: that takes a full look, such as
+/// [`Workspace::touched`], which only a decision that needs it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dirtiness {
+    /// Nobody has looked, or the files are gone.
+    #[default]
+    Unknown,
+    /// What a full look found, which may have changed since.
+    Known {
+        /// When it began.
+        as_of: Timestamp,
+        /// The commit that the files were compared with.
+        from: CommitId,
+        /// How many paths differ from it, committed or not; no more were counted than the look's limit.
+        paths: usize,
+    },
 }
 
 /// When a file was last written, by what a stat tells; all zero if it is not there.
@@ -69,6 +88,13 @@ impl Lookout {
         Ok(found.iter().map(|workspace| self.look_at(workspace, base)).collect())
     }
 
+    /// Says what a full look at a workspace found; told by the looks from now on, if it was looked at before.
+    pub fn looked_whole(&mut self, attempt: &AttemptId, found: Dirtiness) {
+        if let Some(seen) = self.seen.get_mut(attempt) {
+            seen.look.dirtiness = found;
+        }
+    }
+
     fn look_at(&mut self, workspace: &Workspace, base: CommitId) -> Look {
         let repository = workspace.repository();
         let branch = workspace.attempt.branch().full();
@@ -91,11 +117,12 @@ impl Lookout {
         let lost = |(from, to): (CommitId, CommitId)| objects.as_ref().and_then(|objects| objects.ahead_behind(to, from).ok());
         let rewritten = match moved {
             Some(moved) => lost(moved).is_some_and(|(_, behind)| behind > 0),
-            None => was.is_some_and(|was| was.rewritten),
+            None => was.as_ref().is_some_and(|was| was.rewritten),
         };
         let ahead_behind = head.zip(objects.as_ref()).and_then(|(head, objects)| objects.ahead_behind(head, base).ok());
         let (attempt, on_branch) = (workspace.attempt.clone(), workspace.on_branch());
-        let look = Look { attempt, head, on_branch, ahead_behind, tree, rewritten, changed: true };
+        let dirtiness = was.filter(|_| tree).map_or(Dirtiness::Unknown, |was| was.dirtiness);
+        let look = Look { attempt, head, on_branch, ahead_behind, tree, rewritten, dirtiness, changed: true };
         self.seen.insert(workspace.attempt.clone(), Seen { stamps, tree, base, look: look.clone(), objects });
         look
     }

@@ -30,7 +30,7 @@ mod workspace;
 pub use cli::{Git, GitError, GitVersion, MINIMUM_VERSION};
 pub use config::Identity;
 pub use history::{BranchCommit, first_parents};
-pub use lookout::{Look, Lookout};
+pub use lookout::{Dirtiness, Look, Lookout};
 pub use objects::Objects;
 pub use rescue::{Rescued, open_beneath};
 pub use trusted::{IngressLimits, Merge, TARGET, Trusted};
