@@ -218,7 +218,7 @@ fn bare(files: usize, tasks: usize) -> Duration {
     for (key, value) in [("user.name", "Test"), ("user.email", "test@example.org")] {
         git(&sandbox.path().join("trusted.git"), &["config", key, value]);
     }
-    std::fs::write(sandbox.path().join("one"), BARE).expect("writes");
+    fs::write(sandbox.path().join("one"), BARE).expect("writes");
     let mut script = Command::new("sh");
     script.args(["-c", "seq 1 \"$0\" | xargs -P 8 -I N env T=TN sh one", &tasks.to_string()]);
     script.current_dir(sandbox.path()).env("AGENT", AGENT).envs(COMMITTER);
