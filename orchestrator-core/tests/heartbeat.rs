@@ -233,6 +233,32 @@ async fn it_finds_what_is_there_and_remembers_nothing_that_is_not() {
 }
 
 #[tokio::test]
+async fn more_packs_than_there_were_are_counted_in() {
+    let sandbox = Sandbox::new();
+    let trusted = trusted(&sandbox).await;
+    let (workspace, base, _) = worked(&trusted, &sandbox, "work").await;
+    let mut lookout = Lookout::new(Workspaces::beneath(&sandbox.state()));
+    assert_eq!(lookout.look(base).expect("looks")[0].ahead_behind, Some((1, 0)));
+    for number in 0..100 {
+        std::fs::write(workspace.tree().join(format!("{number}.txt")), number.to_string()).expect("writes");
+    }
+    let head = commit(&workspace, "last.txt");
+    // Each object in a pack of its own.
+    let new = git(&workspace.tree(), &["rev-list", "--objects", "--no-object-names", &format!("{base}..{head}")]);
+    let packs = workspace.repository().join("objects/pack");
+    for object in new.lines() {
+        let list = workspace.root().join("list");
+        std::fs::write(&list, format!("{object}\n")).expect("writes");
+        let mut pack = std::process::Command::new("git");
+        pack.arg("--git-dir").arg(workspace.repository()).args(["pack-objects", "--quiet"]).arg(packs.join("pack"));
+        let packed = pack.stdin(std::fs::File::open(&list).expect("opens")).stdout(std::process::Stdio::null()).status();
+        assert!(packed.expect("git can be run").success());
+    }
+    git(&workspace.tree(), &["prune-packed"]);
+    assert_eq!(lookout.look(base).expect("looks")[0].ahead_behind, Some((2, 0)));
+}
+
+#[tokio::test]
 async fn what_a_full_look_found_is_known_as_of_then_and_not_longer_than_there_are_files() {
     let sandbox = Sandbox::new();
     let trusted = trusted(&sandbox).await;

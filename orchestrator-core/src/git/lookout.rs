@@ -111,21 +111,26 @@ impl Lookout {
         }
         let head = workspace.head();
         let before = self.seen.remove(&workspace.attempt);
-        let (was, objects) = before.map_or((None, None), |seen| (Some(seen.look), seen.objects));
-        let objects = objects.or_else(|| Objects::open(&repository).ok());
+        let (was, mut objects) = before.map_or((None, None), |seen| (Some(seen.look), seen.objects));
+        let mut count = |one, other| count(&mut objects, &repository, one, other);
         let moved = was.as_ref().and_then(|was| was.head).zip(head).filter(|(from, to)| from != to);
-        let lost = |(from, to): (CommitId, CommitId)| objects.as_ref().and_then(|objects| objects.ahead_behind(to, from).ok());
         let rewritten = match moved {
-            Some(moved) => lost(moved).is_some_and(|(_, behind)| behind > 0),
+            Some((from, to)) => count(to, from).is_some_and(|(_, behind)| behind > 0),
             None => was.as_ref().is_some_and(|was| was.rewritten),
         };
-        let ahead_behind = head.zip(objects.as_ref()).and_then(|(head, objects)| objects.ahead_behind(head, base).ok());
+        let ahead_behind = head.and_then(|head| count(head, base));
         let (attempt, on_branch) = (workspace.attempt.clone(), workspace.on_branch());
         let dirtiness = was.filter(|_| tree).map_or(Dirtiness::Unknown, |was| was.dirtiness);
         let look = Look { attempt, head, on_branch, ahead_behind, tree, rewritten, dirtiness, changed: true };
         self.seen.insert(workspace.attempt.clone(), Seen { stamps, tree, base, look: look.clone(), objects });
         look
     }
+}
+
+/// Commits that one has and the other has not, and the other way round, counted in a repository that is kept open.
+fn count(objects: &mut Option<Objects>, repository: &Path, one: CommitId, other: CommitId) -> Option<(u32, u32)> {
+    let counted = objects.as_ref().and_then(|objects| objects.ahead_behind(one, other).ok());
+    counted.or_else(|| objects.insert(Objects::open_small(repository).ok()?).ahead_behind(one, other).ok())
 }
 
 fn stamp(path: &Path) -> Stamp {

@@ -2,6 +2,8 @@
 
 use std::{fmt::Display, path::Path};
 
+use gix::odb::store::init::Slots;
+
 use super::GitError;
 use crate::model::{BlobId, CommitId, Oid, RepoPath, TreeId};
 
@@ -35,14 +37,25 @@ fn commit_of(id: gix::ObjectId) -> Result<CommitId, GitError> {
 }
 
 impl Objects {
-    /// Opens the objects of a git directory.
+    /// Opens the objects of a git directory for as long as we run.
     ///
     /// # Errors
     /// [`GitError::Repository`] when gix cannot read it.
     pub fn open(git_dir: &Path) -> Result<Self, GitError> {
-        let options = gix::open::Options::isolated()
-            .open_path_as_is(true)
-            .object_store_slots(gix::odb::store::init::Slots::Given(PACK_SLOTS));
+        Self::with_slots(git_dir, Slots::Given(PACK_SLOTS))
+    }
+
+    /// Opens them in a tenth of the memory: who keeps them opens them again when they cannot be read, since more packs may have
+    /// come than there was room for.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(super) fn open_small(git_dir: &Path) -> Result<Self, GitError> {
+        Self::with_slots(git_dir, Slots::AsNeededByDiskState { multiplier: 2.0, minimum: 32 })
+    }
+
+    fn with_slots(git_dir: &Path, slots: Slots) -> Result<Self, GitError> {
+        let options = gix::open::Options::isolated().open_path_as_is(true).object_store_slots(slots);
         let repository = options.open(git_dir);
         let repository =
             repository.map_err(|error| GitError::Repository { path: git_dir.display().to_string(), why: error.to_string() })?;
