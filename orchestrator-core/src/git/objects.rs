@@ -36,6 +36,11 @@ fn commit_of(id: gix::ObjectId) -> Result<CommitId, GitError> {
     id.to_string().parse().map_err(unreadable(id))
 }
 
+/// The commits that `head` has and `base` has not.
+fn walk(repository: &gix::Repository, base: CommitId, head: CommitId) -> Result<gix::revision::Walk<'_>, GitError> {
+    repository.rev_walk([to_gix(head.0)]).with_hidden([to_gix(base.0)]).all().map_err(unreadable(head))
+}
+
 impl Objects {
     /// Opens the objects of a git directory for as long as we run.
     ///
@@ -125,8 +130,7 @@ impl Objects {
     /// [`GitError::Object`] when a commit cannot be read.
     pub fn any_message(&self, base: CommitId, head: CommitId, is_such: impl Fn(&[u8]) -> bool) -> Result<bool, GitError> {
         let repository = self.repository.to_thread_local();
-        let walk = repository.rev_walk([to_gix(head.0)]).with_hidden([to_gix(base.0)]).all();
-        for commit in walk.map_err(unreadable(head))? {
+        for commit in walk(&repository, base, head)? {
             let commit = commit.map_err(unreadable(head))?.object().map_err(unreadable(head))?;
             if is_such(commit.message_raw().map_err(unreadable(head))?) {
                 return Ok(true);
@@ -141,9 +145,8 @@ impl Objects {
     /// [`GitError::Object`] when a commit cannot be read.
     pub fn between(&self, base: CommitId, head: CommitId) -> Result<(u32, bool), GitError> {
         let repository = self.repository.to_thread_local();
-        let walk = repository.rev_walk([to_gix(head.0)]).with_hidden([to_gix(base.0)]).all();
         let mut found = (0, false);
-        for commit in walk.map_err(unreadable(head))? {
+        for commit in walk(&repository, base, head)? {
             let commit = commit.map_err(unreadable(head))?;
             found = (found.0 + 1, found.1 || commit.parent_ids().count() > 1);
         }

@@ -104,8 +104,7 @@ impl Fence {
     /// What is in the way of the task at this place, if it is to change these paths and hold these resources: of all that is,
     /// the first in the roadmap's order.
     pub(super) fn obstacle<'a>(&'a self, at: usize, allow: &'a [Pattern], needs: &'a [ResourceName]) -> Option<Obstacle<'a>> {
-        let holder = |needed: &ResourceName| self.holders.get(needed)?.iter().copied().find(|other| *other != at);
-        let held = needs.iter().filter_map(|needed| Some(Obstacle { at: holder(needed)?, what: Met::Resource(needed) }));
+        let held = needs.iter().filter_map(|needed| Some(Obstacle { at: self.holder(at, needed)?, what: Met::Resource(needed) }));
         let mut first = held.min_by_key(|obstacle| obstacle.at);
         for ours in allow {
             let _ = self.near(ours, &mut |post| {
@@ -121,7 +120,6 @@ impl Fence {
 
     /// Whether anything is in its way: the same question, over with the first answer.
     pub(super) fn keeps_out(&self, at: usize, allow: &[Pattern], needs: &[ResourceName]) -> bool {
-        let held = |needed: &ResourceName| self.holders.get(needed).is_some_and(|holders| holders.iter().any(|other| *other != at));
         let meets = |ours: &Pattern| {
             let found = self.near(ours, &mut |post| match post.at != at && ours.overlaps(&post.pattern) {
                 true => ControlFlow::Break(()),
@@ -129,7 +127,12 @@ impl Fence {
             });
             found.is_break()
         };
-        needs.iter().any(held) || allow.iter().any(meets)
+        needs.iter().any(|needed| self.holder(at, needed).is_some()) || allow.iter().any(meets)
+    }
+
+    /// The first other than this one that holds a resource.
+    fn holder(&self, at: usize, resource: &ResourceName) -> Option<usize> {
+        self.holders.get(resource)?.iter().copied().find(|other| *other != at)
     }
 
     /// Tells the patterns that this one could meet, until that is enough.

@@ -41,18 +41,21 @@ fn from_hex(text: &str, into: &mut [u8]) -> Option<()> {
     (wrong <= 0xf).then_some(())
 }
 
-/// What each byte is as a hexadecimal digit of ours, in lower case; above 15 where it is none.
+/// The hexadecimal digits that we write, and read.
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Which digit each byte is; above 15 where it is none.
 const DIGITS: [u8; 256] = {
     let (mut digits, mut digit) = ([u8::MAX; 256], 0);
     while digit < 16 {
-        digits[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digits[HEX[digit as usize] as usize] = digit;
         digit += 1;
     }
     digits
 };
 
 fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let digit = |digit: u8| b"0123456789abcdef"[usize::from(digit & 0xf)];
+    let digit = |digit: u8| HEX[usize::from(digit & 0xf)];
     let mut text = [0; 64];
     for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
         (pair[0], pair[1]) = (digit(byte >> 4), digit(*byte));
