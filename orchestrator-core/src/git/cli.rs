@@ -10,9 +10,10 @@ use std::{
 
 use thiserror::Error;
 
+use super::config::Filters;
 use crate::{
     failpoint::reach,
-    process::{Exit, OutputLimits, Spawn, run_to_end},
+    process::{Exit, OutputLimits, Spawn, can_run, run_to_end},
 };
 
 /// The oldest git that is used: older ones have known holes when they read a repository that others can write
@@ -168,7 +169,8 @@ impl Git {
         ] {
             environment.insert(key.into(), value.into());
         }
-        let mut git = Self { program: program.into(), version: MINIMUM_VERSION, environment };
+        let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
+        let mut git = Self { program: located(program.into(), path), version: MINIMUM_VERSION, environment };
         let said = git.call(Path::new("/")).args(["version"]).text().await?;
         git.version = parse_version(&said)
             .ok_or_else(|| GitError::Output { verb: "version".to_owned(), what: said.chars().take(80).collect() })?;
@@ -194,6 +196,7 @@ impl Git {
             input: Vec::new(),
             deadline: LOCAL,
             most: MAX_OUTPUT,
+            session: false,
         }
     }
 
@@ -203,6 +206,16 @@ impl Git {
         git_dir_argument.push(git_dir);
         self.call(git_dir).args([git_dir_argument]).args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"])
     }
+}
+
+/// A program's whole path, if it is found, so that nobody has to look for it at each call.
+fn located(program: PathBuf, path: Option<&OsStr>) -> PathBuf {
+    if program.as_os_str().as_encoded_bytes().contains(&b'/') {
+        return program;
+    }
+    let places = path.into_iter().flat_map(std::env::split_paths).map(|place| place.join(&program));
+    let found = places.filter(|place| place.is_absolute()).find(|place| can_run(place.as_os_str(), Path::new("/"), None).is_ok());
+    found.unwrap_or(program)
 }
 
 fn parse_version(said: &str) -> Option<GitVersion> {
@@ -221,6 +234,8 @@ pub(super) struct Call<'a> {
     deadline: Duration,
     /// Of its output, in bytes: more is an error, since half an answer is none.
     most: usize,
+    /// Whether it gets a session of its own.
+    session: bool,
 }
 
 /// What a call that is allowed to fail gave.
@@ -252,10 +267,22 @@ impl Call<'_> {
         self
     }
 
-    /// It moves objects, or speaks to a remote.
+    /// It moves objects, which may take its time.
     pub(super) fn transfers(mut self) -> Self {
         self.deadline = TRANSFER;
         self
+    }
+
+    /// It speaks to a remote, or starts other programs of the person's: whoever asks at the terminal finds none, and fails instead of
+    /// being stopped.
+    pub(super) fn reaches_out(mut self) -> Self {
+        self.session = true;
+        self.transfers()
+    }
+
+    /// It reads or writes a tree's files, through these filters where there are any.
+    pub(super) fn filters(self, filters: &Filters) -> Self {
+        if filters.is_empty() { self.transfers() } else { self.reaches_out() }
     }
 
     /// The command's name, for messages: the first argument that is no option of git itself.
@@ -276,6 +303,7 @@ impl Call<'_> {
         let (verb, after, most) = (self.verb(), self.deadline, self.most);
         let spawn = Spawn::new(&self.git.program, &self.directory).args(self.arguments).envs(self.git.environment.clone());
         let spawn = spawn.envs(self.variables);
+        let spawn = if self.session { spawn } else { spawn.in_our_session() };
         let limits = OutputLimits { head: most, tail: 0 };
         reach(&format!("before git {verb}"));
         let finished = run_to_end(spawn, &self.input, after, limits).await;

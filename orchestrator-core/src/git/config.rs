@@ -53,6 +53,11 @@ impl Filters {
         Ok(Self(settings))
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// As sections of a configuration file.
     fn sections(&self) -> String {
         let mut text = String::new();

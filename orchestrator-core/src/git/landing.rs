@@ -54,7 +54,9 @@ impl Trusted {
         let call = self.call().var("GIT_AUTHOR_DATE", &date).var("GIT_COMMITTER_DATE", &date).args(["commit-tree"]);
         let call = call.args(self.identity.sign.then_some("-S"));
         let parents = ["-p".to_owned(), landing.tip.to_string(), "-p".to_owned(), landing.head.to_string()];
-        call.args(parents).args(["-F", "-"]).args([landing.tree.to_string()]).input(message).transfers().id().await
+        let call = call.args(parents).args(["-F", "-"]).args([landing.tree.to_string()]).input(message);
+        // Who signs may be asked for a passphrase.
+        if self.identity.sign { call.reaches_out() } else { call }.id().await
     }
 
     /// The commit of the target's first-parent line, above the tip that the landing was built on, that bears its id and
@@ -73,7 +75,7 @@ impl Trusted {
         let call = self.call().args(["push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"]);
         let call = call.args([format!("--force-with-lease={target}:{}", landing.tip)]);
         let call = call.args(["--end-of-options".to_owned(), url.to_owned(), format!("{commit}:{target}")]);
-        let answer = match call.transfers().answer().await {
+        let answer = match call.reaches_out().answer().await {
             Ok(answer) => answer,
             Err(GitError::TimedOut { verb, after }) => Answer {
                 exit: Exit::Code(128),

@@ -184,7 +184,7 @@ impl Trusted {
         // History that is the person's own is taken as it is; only what workers bring is checked.
         let call = self.call().args(["-c", "fetch.fsckObjects=false", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
         let call = call.args(["--no-recurse-submodules", "--no-auto-maintenance", "--end-of-options"]).args([from]);
-        call.args([format!("+{}:{to}", self.target.full())]).transfers().run().await
+        call.args([format!("+{}:{to}", self.target.full())]).reaches_out().run().await
     }
 
     /// The target's tip, as last fetched or landed.
@@ -316,7 +316,7 @@ impl Trusted {
             "--no-auto-maintenance",
         ]);
         let call = call.args(["--end-of-options"]).args([from]).args([format!("+{}:{keep}", branch.full())]);
-        call.transfers().run().await?;
+        call.reaches_out().run().await?;
         self.commit_of(keep)
     }
 
@@ -477,7 +477,11 @@ impl Trusted {
         let index = scratch.path().join("index");
         let with_index = || self.call().var("GIT_INDEX_FILE", &index).var("GIT_WORK_TREE", into);
         with_index().args(["-c", "core.bare=false", "read-tree"]).args([tree.to_string()]).run().await?;
-        with_index().args(["-c", "core.bare=false", "checkout-index", "--all", "--force", "--quiet"]).transfers().run().await
+        with_index()
+            .args(["-c", "core.bare=false", "checkout-index", "--all", "--force", "--quiet"])
+            .filters(&self.filters)
+            .run()
+            .await
     }
 
     /// Refs of ours at or beneath this one, by their numbers.

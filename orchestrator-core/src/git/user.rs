@@ -267,7 +267,7 @@ impl UserRepository {
             return Ok(LandingOutcome::Refused { reason: answer.stderr });
         }
         let merge = self.git.call(&checkout).args(["merge", "--ff-only", "--quiet", "--no-autostash"]).args([commit.to_string()]);
-        let answer = merge.transfers().answer().await?;
+        let answer = merge.reaches_out().answer().await?;
         let now = self.tip(target).await?;
         Ok(if now == commit {
             LandingOutcome::Landed { commit }
@@ -283,6 +283,6 @@ impl UserRepository {
         let call = self.call().args(["-c", "gc.auto=0", "-c", "maintenance.auto=false", "fetch", "--quiet", "--no-tags"]);
         let call =
             call.args(["--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--"]).args([trusted.dir()]);
-        call.args([refspec]).transfers().answer().await
+        call.args([refspec]).reaches_out().answer().await
     }
 }

@@ -142,7 +142,7 @@ impl Workspace {
         let refs = format!("create {} {base}\ncreate {} {base}\n", branch.full(), trusted.target().full());
         git.with_dir(&repository).args(["update-ref", "--stdin"]).input(refs).run().await?;
         let add = git.with_dir(&repository).args(["worktree", "add", "--quiet", "--end-of-options"]).args([self.tree()]);
-        add.args([branch.short()]).transfers().run().await?;
+        add.args([branch.short()]).filters(&trusted.filters).run().await?;
         let index = self.index();
         std::fs::copy(repository.join("worktrees/tree/index"), &index).map_err(io_error(&index))?;
         let excludes: String = brought.iter().map(|path| format!("/{}\n", Pattern::exactly(path))).collect();
@@ -250,7 +250,7 @@ impl Workspace {
         let mut excludes = OsString::from("--exclude-from=");
         excludes.push(self.excludes());
         let call = with_index().args(["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--full-name"]);
-        let listed = call.args([excludes]).args(["--"]).args([&tree]).transfers().bytes().await?;
+        let listed = call.args([excludes]).args(["--"]).args([&tree]).filters(&trusted.filters).bytes().await?;
         let mut paths: Vec<_> =
             split_nul(&listed).filter_map(|path| RepoPath::from_bytes(path.strip_suffix(b"/").unwrap_or(path)).ok()).collect();
         paths.dedup();

@@ -4,6 +4,7 @@
 //! an act of its own. The group's name is the marker, so that survivors of a dead orchestrator are found by it as well.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -55,8 +56,7 @@ fn may_join(own: &Path) -> bool {
 
 /// Makes the group of a marker; `None` where that cannot be had.
 pub(super) fn make(mark: &str) -> Option<PathBuf> {
-    let plain = mark.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    let group = own().filter(|_| plain)?.join(format!("{PREFIX}{mark}"));
+    let group = group(mark)?;
     match fs::create_dir(&group) {
         Ok(()) => Some(group),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(group),
@@ -65,6 +65,12 @@ pub(super) fn make(mark: &str) -> Option<PathBuf> {
             None
         }
     }
+}
+
+/// Where the group of a marker is, if it can be had.
+fn group(mark: &str) -> Option<PathBuf> {
+    let plain = mark.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    Some(own().filter(|_| plain)?.join(format!("{PREFIX}{mark}")))
 }
 
 /// Whether a process is in the group of a marker: of this one, or of one that begins so.
@@ -77,14 +83,41 @@ pub(super) fn holds(pid: i32, mark: &str, whole: bool) -> bool {
     group.split('/').any(|name| is_named(name, mark, whole))
 }
 
+/// Who is in the groups of a marker, and in those that were made beneath them; `None` if one of them does not tell.
+pub(super) fn members(mark: &str, whole: bool) -> Option<HashSet<i32>> {
+    let mut members = HashSet::new();
+    groups(mark, whole).iter().try_for_each(|group| list(group, &mut members)).ok()?;
+    Some(members)
+}
+
+fn list(group: &Path, into: &mut HashSet<i32>) -> io::Result<()> {
+    let gone = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) };
+    match fs::read_to_string(group.join("cgroup.procs")) {
+        Ok(pids) => into.extend(pids.lines().filter_map(|pid| pid.parse::<i32>().ok())),
+        Err(error) => return gone(error),
+    }
+    let beneath = match fs::read_dir(group) {
+        Ok(entries) => entries,
+        Err(error) => return gone(error),
+    };
+    let directories = beneath.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    directories.map(|entry| entry.path()).try_for_each(|group| list(&group, into))
+}
+
 /// Removes the groups of a marker. Those in which somebody lives stay.
 pub(super) fn remove(mark: &str, whole: bool) {
-    let Some(own) = own() else { return };
-    for entry in fs::read_dir(own).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| is_named(name, mark, whole)) {
-            remove_tree(&entry.path());
-        }
+    groups(mark, whole).iter().for_each(|group| remove_tree(group));
+}
+
+/// The groups of a marker, or of all that begin so.
+fn groups(mark: &str, whole: bool) -> Vec<PathBuf> {
+    if whole {
+        return group(mark).into_iter().collect();
     }
+    let Some(own) = own() else { return Vec::new() };
+    let entries = fs::read_dir(own).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| is_named(name, mark, whole)));
+    named.map(|entry| entry.path()).collect()
 }
 
 /// Whether a group's name is that of a marker, or of one that begins so.

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessSession};
+use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessGroup, ProcessSession};
 use rustix::{
     fs::{Access, access},
     process::Signal,
@@ -19,6 +19,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::{
     cgroup, death,
+    sessions::Session,
     sweep::{MARK_VARIABLE, Target, kill_until_none, kill_until_none_blocking, members, signal_all, signal_leader, start_time},
 };
 
@@ -35,6 +36,7 @@ pub struct Spawn {
     pub(super) mark: Option<String>,
     pub(super) input: Input,
     pub(super) dies_by: Option<&'static str>,
+    pub(super) session: bool,
 }
 
 /// What the program reads.
@@ -65,6 +67,7 @@ impl Spawn {
             mark: None,
             input: Input::Closed,
             dies_by: None,
+            session: true,
         }
     }
 
@@ -104,6 +107,15 @@ impl Spawn {
     #[must_use]
     pub fn dying_with_us(mut self, signal: &'static str) -> Self {
         self.dies_by = Some(signal);
+        self
+    }
+
+    /// Starts it in a process group of its own, and in our session. Such a program, if it is not marked and has a path, is started
+    /// without copying this process's page tables: what takes 0.1 ms then takes 1.6 ms with 50 MiB of memory in use, and 6 ms with 200.
+    /// For programs of which nothing leaves its group, and that ask nobody at the terminal.
+    #[must_use]
+    pub(crate) fn in_our_session(mut self) -> Self {
+        self.session = false;
         self
     }
 
@@ -148,13 +160,18 @@ impl Spawn {
         command.stdin(if self.input == Input::Piped { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut wrap = CommandWrap::from(command);
-        wrap.wrap(ProcessSession);
+        if self.session {
+            wrap.wrap(ProcessSession);
+        } else {
+            wrap.wrap(ProcessGroup::leader());
+        }
         let inner = if self.dies_by.is_some() { death::on_lasting_thread(move || wrap.spawn())? } else { wrap.spawn()? };
         let pid =
             inner.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(|| io::Error::other("the child has no process id"))?;
         let leader = start_time(pid).map(|start| (pid, start));
-        let killer = Killer { target: Target { mark: self.mark, whole: true, leader } };
-        Ok(Child { inner, killer, exit: None })
+        let session = self.session.then(|| Session::of(pid, self.mark.clone()));
+        let killer = Killer { target: Target { mark: self.mark, whole: true, leader, session: self.session } };
+        Ok(Child { session, inner, killer, exit: None })
     }
 }
 
@@ -206,6 +223,8 @@ impl fmt::Display for Exit {
 /// background.
 #[derive(Debug)]
 pub struct Child {
+    /// That it leads, until it was waited for. The first of the fields, so that it is also the first to be dropped.
+    session: Option<Session>,
     inner: Box<dyn ChildWrapper>,
     killer: Killer,
     exit: Option<Exit>,
@@ -236,6 +255,7 @@ impl Child {
             return Ok(exit);
         }
         let exit = self.inner.wait().await?.into();
+        self.session = None;
         self.exit = Some(exit);
         Ok(exit)
     }
@@ -267,7 +287,7 @@ impl Killer {
     /// Asks everybody to end, waits for at most `grace`, and kills whoever is left. When this returns, nobody is.
     pub async fn stop(&self, grace: Duration) {
         let until = Instant::now() + grace;
-        if !grace.is_zero() && signal_all(&self.target, Signal::TERM) > 0 {
+        if !grace.is_zero() && !signal_all(&self.target, Signal::TERM).members.is_empty() {
             let mut pause = Duration::from_millis(1);
             while !members(&self.target).is_empty() && Instant::now() < until {
                 tokio::time::sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;

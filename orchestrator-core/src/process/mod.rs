@@ -26,6 +26,7 @@ mod hide;
 mod lines;
 mod recording;
 mod run;
+mod sessions;
 mod sweep;
 
 pub use capture::Captured;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::cgroup;
+use super::{cgroup, sessions};
 
 /// The variable that marks all processes of a turn or a gate.
 pub const MARK_VARIABLE: &str = "ORCHESTRATOR_MARK";
@@ -15,8 +15,10 @@ pub(super) struct Target {
     /// The value of the marker, whole or (for a sweep of many) its beginning.
     pub(super) mark: Option<String>,
     pub(super) whole: bool,
-    /// The session's leader, with its start time in clock ticks since boot.
+    /// The leader of the session, or of the process group, with its start time in clock ticks since boot.
     pub(super) leader: Option<(i32, u64)>,
+    /// Whether it is a session that it leads.
+    pub(super) session: bool,
 }
 
 impl Target {
@@ -31,13 +33,13 @@ impl Target {
 /// The processes that bear a marker beginning with `prefix`, other than this one.
 #[must_use]
 pub fn marked(prefix: &str) -> Vec<i32> {
-    members(&Target { mark: Some(prefix.to_owned()), whole: false, leader: None })
+    members(&Target { mark: Some(prefix.to_owned()), whole: false, leader: None, session: true })
 }
 
 /// Kills all processes that bear a marker beginning with `prefix`, and returns how many there were. Returns when none is
 /// left, or after `patience`.
 pub async fn kill_marked(prefix: &str, patience: Duration) -> usize {
-    let target = Target { mark: Some(prefix.to_owned()), whole: false, leader: None };
+    let target = Target { mark: Some(prefix.to_owned()), whole: false, leader: None, session: true };
     let found = members(&target).len();
     if found > 0 {
         kill_until_none(&target, patience).await;
@@ -51,7 +53,9 @@ pub async fn kill_marked(prefix: &str, patience: Duration) -> usize {
 pub(super) async fn kill_until_none(target: &Target, patience: Duration) {
     let mut hunt = Hunt::new(patience);
     while let Some(pause) = hunt.step(target) {
-        tokio::time::sleep(pause).await;
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
     }
     target.forget();
 }
@@ -68,8 +72,18 @@ pub(super) fn kill_until_none_blocking(target: &Target, patience: Duration) {
 /// How long processes that cannot be told yet are waited for.
 const UNSETTLED: Duration = Duration::from_secs(1);
 
-/// Looks again and again. One look that finds nobody proves nothing: a process that is just becoming another program has no
-/// environment for a moment, and its parent may be gone.
+/// What one look at all processes saw.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    /// Those that are meant.
+    pub(super) members: Vec<i32>,
+    /// Whether some process began a moment ago and has no environment: it may be in the middle of becoming another program, and one of
+    /// those that are looked for.
+    pub(super) unsettled: bool,
+}
+
+/// Looks again and again. One look that finds nobody proves nothing: who was listed before its turn came may have forked and
+/// ended since, and a process that is just becoming another program has no environment for a moment.
 struct Hunt {
     began: Instant,
     patience: Duration,
@@ -85,12 +99,17 @@ impl Hunt {
 
     /// One look; the pause until the next, or `None` when it is over.
     fn step(&mut self, target: &Target) -> Option<Duration> {
-        let found = signal_all(target, Signal::KILL) > 0;
+        let sight = signal_all(target, Signal::KILL);
+        let found = !sight.members.is_empty();
         self.quiet = if found { 0 } else { self.quiet + 1 };
         let took = self.began.elapsed();
-        let settled = self.quiet >= 2 && (took >= UNSETTLED || !unsettled());
-        if settled || took >= self.patience {
+        let settled = took >= UNSETTLED || !sight.unsettled;
+        if self.quiet >= 2 && settled || took >= self.patience {
             return None;
+        }
+        if !found && settled {
+            // The second look needs no time to have passed, only to begin after the first.
+            return Some(Duration::ZERO);
         }
         self.pause = (self.pause * 2).min(Duration::from_millis(20));
         Some(self.pause)
@@ -98,25 +117,25 @@ impl Hunt {
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{members, signal_all, signal_leader, start_time, unsettled};
+pub(super) use linux::{members, signal_all, signal_leader, start_time};
 #[cfg(not(target_os = "linux"))]
-pub(super) use other::{members, signal_all, signal_leader, start_time, unsettled};
+pub(super) use other::{members, signal_all, signal_leader, start_time};
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::{MARK_VARIABLE, Pid, Signal, Target, cgroup};
+    use std::collections::HashSet;
+
+    use nix::unistd::{getpgid, getsid};
     use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
+    use super::{MARK_VARIABLE, Pid, Sight, Signal, Target, cgroup, sessions};
+
     struct Stat {
+        group: i32,
         session: i32,
         start: u64,
         dead: bool,
-        /// A thread of the kernel's, which never has an environment.
-        kernel: bool,
     }
-
-    /// The flag of a kernel thread, in the field of `/proc/PID/stat` (`PF_KTHREAD` of the kernel's sched.h).
-    const KERNEL_THREAD: u64 = 0x0020_0000;
 
     /// All processes that there are.
     fn pids() -> impl Iterator<Item = i32> {
@@ -128,67 +147,113 @@ mod linux {
     fn stat(pid: i32) -> Option<Stat> {
         let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
         let behind = text.iter().rposition(|byte| *byte == b')')?;
-        let text = std::str::from_utf8(text.get(behind + 2..)?).ok()?;
-        let fields: Vec<_> = text.split(' ').collect();
-        let dead = matches!(*fields.first()?, "Z" | "X");
-        let kernel = fields.get(6)?.parse::<u64>().ok()? & KERNEL_THREAD != 0;
-        Some(Stat { session: fields.get(3)?.parse().ok()?, start: fields.get(19)?.parse().ok()?, dead, kernel })
+        let mut fields = std::str::from_utf8(text.get(behind + 2..)?).ok()?.split(' ');
+        let dead = matches!(fields.next()?, "Z" | "X");
+        let (group, session) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+        Some(Stat { group, session, start: fields.nth(15)?.parse().ok()?, dead })
     }
 
     pub(in super::super) fn start_time(pid: i32) -> Option<u64> {
         stat(pid).map(|stat| stat.start)
     }
 
-    fn bears(pid: i32, mark: &str, whole: bool) -> bool {
-        let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
-        environment.split(|byte| *byte == 0).any(|variable| {
+    /// What a process tells of itself by its environment.
+    enum Marked {
+        Ours,
+        Other,
+        /// It has none: it is becoming another program, or has cleared it.
+        Blank,
+    }
+
+    fn marked(pid: i32, mark: &str, whole: bool) -> Marked {
+        let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return Marked::Other };
+        let bears = environment.split(|byte| *byte == 0).any(|variable| {
             let value = variable.strip_prefix(MARK_VARIABLE.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
             value.is_some_and(|value| if whole { value == mark.as_bytes() } else { value.starts_with(mark.as_bytes()) })
-        })
+        });
+        if bears {
+            Marked::Ours
+        } else if environment.is_empty() {
+            Marked::Blank
+        } else {
+            Marked::Other
+        }
     }
 
-    /// Whether some process began a moment ago and has no environment: it may be in the middle of becoming another program, and
-    /// one of those that are looked for.
-    pub(in super::super) fn unsettled() -> bool {
-        let stats = pids().filter_map(|pid| Some((pid, stat(pid)?))).filter(|(_, stat)| !stat.dead && !stat.kernel);
-        let stats: Vec<_> = stats.collect();
-        // The youngest that there is tells what time it is, in the same clock.
-        let now = stats.iter().map(|(_, stat)| stat.start).max().unwrap_or(0);
-        let young = |stat: &Stat| stat.start + rustix::param::clock_ticks_per_second() >= now;
-        let blank = |pid: i32| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| environment.is_empty());
-        stats.iter().any(|(pid, stat)| young(stat) && blank(*pid))
+    /// Whether a process began within the last second, by the system's own clock of ticks since it booted.
+    fn is_young(pid: i32) -> bool {
+        let Some(stat) = stat(pid).filter(|stat| !stat.dead) else { return false };
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+        let Some((seconds, _)) = uptime.split_once('.') else { return true };
+        seconds.parse::<u64>().map_or(true, |now| stat.start / rustix::param::clock_ticks_per_second() + 1 >= now)
     }
 
-    /// The session, if it can still be the one that was meant: while a session has members, the kernel gives its number to
+    /// The session or group, if it can still be the one that was meant: while it has members, the kernel gives its number to
     /// nobody else, so another process under the leader's number, with another start time, means that it is gone.
-    fn session(target: &Target) -> Option<i32> {
+    fn led(target: &Target) -> Option<i32> {
         let (pid, start) = target.leader?;
         start_time(pid).is_none_or(|now| now == start).then_some(pid)
     }
 
-    fn is_member(pid: i32, target: &Target, session: Option<i32>) -> bool {
+    fn is_member(pid: i32, target: &Target, led: Option<i32>) -> bool {
         let Some(stat) = stat(pid) else { return false };
-        let in_session = session == Some(stat.session);
-        let ours = |mark: &String| bears(pid, mark, target.whole) || cgroup::holds(pid, mark, target.whole);
-        !stat.dead && (in_session || target.mark.as_ref().is_some_and(ours))
+        let ours =
+            |mark: &String| matches!(marked(pid, mark, target.whole), Marked::Ours) || cgroup::holds(pid, mark, target.whole);
+        let in_led = led == Some(if target.session { stat.session } else { stat.group });
+        let in_known = sessions::are_meant(stat.session, target) == Some(true);
+        !stat.dead && (in_led || in_known || target.mark.as_ref().is_some_and(ours))
+    }
+
+    /// One look. Most of what runs is other children's of ours, and is told apart by its session alone, without a file being read.
+    fn look(target: &Target) -> Sight {
+        let (own, led, mark) = (std::process::id().cast_signed(), led(target), target.mark.as_deref());
+        let group = mark.map_or_else(|| Some(HashSet::new()), |mark| cgroup::members(mark, target.whole));
+        let in_group = |pid: i32| match (&group, mark) {
+            (Some(group), _) => group.contains(&pid),
+            (None, mark) => mark.is_some_and(|mark| cgroup::holds(pid, mark, target.whole)),
+        };
+        let mut sight = Sight::default();
+        for pid in pids().filter(|pid| *pid != own) {
+            let process = Some(nix::unistd::Pid::from_raw(pid));
+            // Who has gone has none; session 0 is the kernel's own, or outside of our namespace.
+            let Some(of) = getsid(process).ok().map(nix::unistd::Pid::as_raw).filter(|of| *of != 0) else { continue };
+            let leader = if target.session { Some(of) } else { getpgid(process).ok().map(nix::unistd::Pid::as_raw) };
+            let meant = led.is_some() && led == leader || in_group(pid) || {
+                match (sessions::are_meant(of, target), mark) {
+                    (Some(has), _) => has,
+                    (None, None) => false,
+                    (None, Some(mark)) => match marked(pid, mark, target.whole) {
+                        Marked::Ours => true,
+                        Marked::Other => false,
+                        Marked::Blank => {
+                            sight.unsettled |= is_young(pid);
+                            false
+                        }
+                    },
+                }
+            };
+            if meant && stat(pid).is_some_and(|stat| !stat.dead) {
+                sight.members.push(pid);
+            }
+        }
+        sight
     }
 
     pub(in super::super) fn members(target: &Target) -> Vec<i32> {
-        let (own, session) = (std::process::id().cast_signed(), session(target));
-        pids().filter(|pid| *pid != own && is_member(*pid, target, session)).collect()
+        look(target).members
     }
 
-    /// Signals every member through a handle that cannot mean another process, and returns how many there were.
-    pub(in super::super) fn signal_all(target: &Target, signal: Signal) -> usize {
-        let members = members(target);
-        for pid in &members {
+    /// Signals every member through a handle that cannot mean another process, and returns what was seen.
+    pub(in super::super) fn signal_all(target: &Target, signal: Signal) -> Sight {
+        let sight = look(target);
+        for pid in &sight.members {
             let Some(handle) = Pid::from_raw(*pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { continue };
             // Between listing and opening, the number may have changed hands.
-            if is_member(*pid, target, session(target)) {
+            if is_member(*pid, target, led(target)) {
                 let _ = pidfd_send_signal(&handle, signal);
             }
         }
-        members.len()
+        sight
     }
 
     /// Signals the session's leader alone.
@@ -205,14 +270,10 @@ mod linux {
 #[cfg(any(test, not(target_os = "linux")))]
 #[cfg_attr(target_os = "linux", allow(dead_code, reason = "used on other systems"))]
 mod other {
-    use super::{Pid, Signal, Target};
+    use super::{Pid, Sight, Signal, Target};
 
     pub(in super::super) fn start_time(_: i32) -> Option<u64> {
         Some(0)
-    }
-
-    pub(in super::super) fn unsettled() -> bool {
-        false
     }
 
     pub(in super::super) fn members(target: &Target) -> Vec<i32> {
@@ -220,13 +281,14 @@ mod other {
         target.leader.map(|(pid, _)| pid).filter(alive).into_iter().collect()
     }
 
-    pub(in super::super) fn signal_all(target: &Target, signal: Signal) -> usize {
+    pub(in super::super) fn signal_all(target: &Target, signal: Signal) -> Sight {
         let members = members(target);
         for pid in members.iter().filter_map(|pid| Pid::from_raw(*pid)) {
             let _ = rustix::process::kill_process_group(pid, signal);
         }
-        members.len()
+        Sight { members, unsettled: false }
     }
+
     pub(in super::super) fn signal_leader(target: &Target, signal: Signal) {
         if let Some(pid) = target.leader.and_then(|(pid, _)| Pid::from_raw(pid)) {
             let _ = rustix::process::kill_process(pid, signal);
