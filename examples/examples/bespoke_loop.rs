@@ -141,11 +141,12 @@ impl Bespoke {
                 } else {
                     let left = fs::read(workspace.out().join(format!("handoff-{turn}.json"))).ok();
                     let handoff = left.and_then(|bytes| serde_json::from_slice::<Handoff>(&bytes).ok());
-                    let changes = self.trusted.changes(base, head).await?;
+                    let tree = self.trusted.tree_of(head)?;
+                    let changes = self.trusted.changes(self.trusted.tree_of(base)?, tree).await?;
                     println!("{attempt}: {} files, {}", changes.len(), head.short());
                     Collected::Work(Submission {
                         head,
-                        tree: self.trusted.tree_of(head)?,
+                        tree,
                         commits: self.trusted.between(base, head).await?.0,
                         changes,
                         uncommitted: Vec::new(),
@@ -176,7 +177,10 @@ impl Bespoke {
             Effect::Merge { head, .. } => {
                 let tip = self.trusted.fetch_target().await?;
                 let result = match self.trusted.merge(tip, *head).await? {
-                    Merge::Clean(tree) => Ok(Candidate { head: *head, tip, tree, changes: self.trusted.changes(tip, tree).await? }),
+                    Merge::Clean(tree) => {
+                        let changes = self.trusted.changes(self.trusted.tree_of(tip)?, tree).await?;
+                        Ok(Candidate { head: *head, tip, tree, changes })
+                    }
                     Merge::Conflict(paths) => Err(MergeFailure::Conflict { tip, paths }),
                 };
                 EventKind::Merged { effect, result }

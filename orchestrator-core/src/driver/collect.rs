@@ -136,7 +136,8 @@ impl World {
         // in common with it any more, it was rewritten.
         let own = trusted.merge_base(tip, head).await?.filter(|own| *own != head).unwrap_or(base);
         let left = workspace.uncommitted(trusted, head, MAX_UNCOMMITTED);
-        let (changes, left, forged) = tokio::join!(trusted.changes(own, head), left, trusted.forged(own, head));
+        let (before, tree) = (trusted.tree_of(own)?, trusted.tree_of(head)?);
+        let (changes, left, forged) = tokio::join!(trusted.changes(before, tree), left, trusted.forged(own, head));
         let changes = changes?;
         let mut findings = Vec::new();
         if changes.is_empty() {
@@ -169,7 +170,7 @@ impl World {
         }
         Ok(Some(Submission {
             head,
-            tree: trusted.tree_of(head)?,
+            tree,
             commits,
             changes,
             uncommitted,

@@ -307,7 +307,8 @@ impl World {
             Merge::Clean(tree) => tree,
             Merge::Conflict(paths) => return Err(MergeFailure::Conflict { tip, paths }),
         };
-        let changes = self.trusted.changes(tip, merged).await.map_err(|error| impossible(&error))?;
+        let before = self.trusted.tree_of(tip).map_err(|error| impossible(&error))?;
+        let changes = self.trusted.changes(before, merged).await.map_err(|error| impossible(&error))?;
         let mut findings = path_findings(contract, &changes);
         findings.retain(|finding| !waived.contains(&finding.id()));
         if changes.is_empty() {

@@ -261,12 +261,6 @@ impl Call<'_> {
         self
     }
 
-    /// Fails where there is more output than so many bytes.
-    pub(super) fn at_most(mut self, bytes: usize) -> Self {
-        self.most = bytes;
-        self
-    }
-
     /// It moves objects, which may take its time.
     pub(super) fn transfers(mut self) -> Self {
         self.deadline = TRANSFER;
@@ -393,7 +387,7 @@ mod tests {
         let git = Git::find().await.expect("git");
         let whole = git.call(Path::new("/")).args(["version"]).bytes().await.expect("says it").len();
         for (most, fits) in [(whole, true), (whole - 1, false)] {
-            let said = git.call(Path::new("/")).args(["version"]).at_most(most).bytes().await;
+            let said = Call { most, ..git.call(Path::new("/")).args(["version"]) }.bytes().await;
             assert_eq!(said.is_ok(), fits, "{most} of {whole}: {said:?}");
             assert!(said.is_ok() || matches!(said, Err(GitError::Output { .. })));
         }

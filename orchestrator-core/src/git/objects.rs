@@ -23,12 +23,12 @@ impl std::fmt::Debug for Objects {
 /// Enough for a repository that gets a new pack with many of its fetches; gix's own default fails after some 300.
 const PACK_SLOTS: u16 = 2048;
 
-fn to_gix(id: Oid) -> gix::ObjectId {
+pub(super) fn to_gix(id: Oid) -> gix::ObjectId {
     gix::ObjectId::from_bytes_or_panic(id.as_bytes())
 }
 
 /// Says of an object or a ref why it cannot be read.
-fn unreadable<E: Display>(id: impl Display) -> impl FnOnce(E) -> GitError {
+pub(super) fn unreadable<E: Display>(id: impl Display) -> impl FnOnce(E) -> GitError {
     move |why| GitError::Object { id: id.to_string(), why: why.to_string() }
 }
 
@@ -67,12 +67,16 @@ impl Objects {
         Ok(Self { repository })
     }
 
+    pub(super) fn repository(&self) -> gix::Repository {
+        self.repository.to_thread_local()
+    }
+
     /// What a ref names, by its full name; `None` if there is no such ref.
     ///
     /// # Errors
     /// [`GitError::Object`] when it cannot be read.
     pub fn named(&self, reference: &str) -> Result<Option<CommitId>, GitError> {
-        let repository = self.repository.to_thread_local();
+        let repository = self.repository();
         let Some(mut found) = repository.try_find_reference(reference).map_err(unreadable(reference))? else { return Ok(None) };
         commit_of(found.peel_to_id().map_err(unreadable(reference))?.detach()).map(Some)
     }
@@ -82,7 +86,7 @@ impl Objects {
     /// # Errors
     /// [`GitError::Object`] when they cannot be read.
     pub fn refs(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
-        let repository = self.repository.to_thread_local();
+        let repository = self.repository();
         let platform = repository.references().map_err(unreadable(prefix))?;
         let mut refs = Vec::new();
         for found in platform.prefixed(prefix.as_bytes()).map_err(unreadable(prefix))? {
@@ -99,7 +103,7 @@ impl Objects {
     /// Whether there is such a commit.
     #[must_use]
     pub fn has(&self, commit: CommitId) -> bool {
-        let repository = self.repository.to_thread_local();
+        let repository = self.repository();
         repository.find_header(to_gix(commit.0)).is_ok_and(|header| header.kind() == gix::object::Kind::Commit)
     }
 
@@ -108,7 +112,7 @@ impl Objects {
     /// # Errors
     /// [`GitError::Object`] when there is no such commit.
     pub fn tree_of(&self, commit: CommitId) -> Result<TreeId, GitError> {
-        let repository = self.repository.to_thread_local();
+        let repository = self.repository();
         let object = repository.find_commit(to_gix(commit.0)).map_err(unreadable(commit))?;
         let tree = object.tree_id().map_err(unreadable(commit))?;
         tree.to_string().parse().map_err(unreadable(commit))
@@ -119,7 +123,7 @@ impl Objects {
     /// # Errors
     /// [`GitError::Object`] when a commit cannot be read.
     pub fn merge_base(&self, one: CommitId, other: CommitId) -> Result<Option<CommitId>, GitError> {
-        let repository = self.repository.to_thread_local();
+        let repository = self.repository();
         let base = repository.merge_base(to_gix(one.0), to_gix(other.0)).map_err(unreadable(one))?;
         base.map(|base| commit_of(base.detach())).transpose()
     }
@@ -129,7 +133,7 @@ impl Objects {
     /// # Errors
     /// [`GitError::Object`] when a commit cannot be read.
     pub fn any_message(&self, base: CommitId, head: CommitId, is_such: impl Fn(&[u8]) -> bool) -> Result<bool, GitError> {
-        let repository = self.repository.to_thread_local();
+        let repository = self.repository();
         for commit in walk(&repository, base, head)? {
             let commit = commit.map_err(unreadable(head))?.object().map_err(unreadable(head))?;
             if is_such(commit.message_raw().map_err(unreadable(head))?) {
@@ -144,7 +148,7 @@ impl Objects {
     /// # Errors
     /// [`GitError::Object`] when a commit cannot be read.
     pub fn between(&self, base: CommitId, head: CommitId) -> Result<(u32, bool), GitError> {
-        let repository = self.repository.to_thread_local();
+        let repository = self.repository();
         let mut found = (0, false);
         for commit in walk(&repository, base, head)? {
             let commit = commit.map_err(unreadable(head))?;
@@ -158,7 +162,7 @@ impl Objects {
     /// # Errors
     /// [`GitError::Object`] when one of them is not there.
     pub fn sizes(&self, ids: &[Oid]) -> Result<Vec<u64>, GitError> {
-        let repository = self.repository.to_thread_local();
+        let repository = self.repository();
         let size = |id: &Oid| repository.find_header(to_gix(*id)).map(|header| header.size()).map_err(unreadable(id));
         ids.iter().map(size).collect()
     }
@@ -176,7 +180,7 @@ impl Objects {
     /// # Errors
     /// [`GitError::Object`] when it is not there or no blob.
     pub fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, GitError> {
-        let repository = self.repository.to_thread_local();
+        let repository = self.repository();
         let header = repository.find_header(to_gix(id.0)).map_err(unreadable(id))?;
         if header.kind() != gix::object::Kind::Blob {
             return Err(unreadable(id)(format!("it is a {}", header.kind())));
@@ -193,7 +197,7 @@ impl Objects {
     /// # Errors
     /// [`GitError::Object`] when the tree cannot be read.
     pub fn file(&self, tree: TreeId, path: &RepoPath) -> Result<Option<BlobId>, GitError> {
-        let repository = self.repository.to_thread_local();
+        let repository = self.repository();
         let object = repository.find_tree(to_gix(tree.0)).map_err(unreadable(tree))?;
         let entry = object.lookup_entry_by_path(path.to_path()).map_err(unreadable(tree))?;
         let blob = entry.filter(|entry| entry.mode().is_blob());

@@ -79,7 +79,7 @@ impl Workspace {
         let commit = commit.var("GIT_AUTHOR_DATE", &time).var("GIT_COMMITTER_DATE", &time).input(message);
         let commit: CommitId = commit.id().await?;
         let kept = Self::rescue_ref(&self.attempt);
-        trusted.call().args(["update-ref"]).args([kept.clone(), commit.to_string()]).run().await?;
+        trusted.set_ref(&kept, commit)?;
         Ok(Some(Rescued { commit, kept, left_out }))
     }
 

@@ -14,37 +14,14 @@ use super::{
     config::{self, Filters},
     history::{commits, may_claim_to_be_a_landing},
     user::Destination,
-    workspace::branch_head,
 };
 use crate::{
-    model::{AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Filter, Mode, Oid, RepoPath, TreeId},
-    port::LandingEdit,
+    model::{AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Filter, Mode, RepoPath, TreeId},
     process::Exit,
 };
 
 /// The target's tip, as last fetched.
 pub const TARGET: &str = "refs/orchestrator/target";
-
-/// What may come in from one attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IngressLimits {
-    /// The largest single file, in bytes.
-    pub blob: u64,
-    /// All new objects together, in bytes.
-    pub total: u64,
-    /// How many new objects.
-    pub objects: usize,
-}
-
-impl Default for IngressLimits {
-    fn default() -> Self {
-        Self { blob: 50 << 20, total: 256 << 20, objects: 50_000 }
-    }
-}
-
-/// Work that has at most so many new objects, and so many bytes packed, is not fetched but unpacked.
-const SMALL_COUNT: u32 = 100;
-const SMALL_PACK: usize = 4 << 20;
 
 /// What merging two commits gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +114,7 @@ impl Trusted {
     }
 
     /// Looks at objects on a thread where that may take its time.
-    async fn look<T: Send + 'static>(
+    pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Objects) -> Result<T, GitError> + Send + 'static,
     ) -> Result<T, GitError> {
@@ -197,7 +174,7 @@ impl Trusted {
 
     pub(super) async fn set_tip(&self, tip: CommitId) -> Result<(), GitError> {
         let _alone = self.target_ref.lock().await;
-        self.call().args(["update-ref", TARGET]).args([tip.to_string()]).run().await
+        self.set_ref(TARGET, tip)
     }
 
     /// The commit that a ref of ours names.
@@ -260,88 +237,6 @@ impl Trusted {
         format!("{}/{turn}", Self::keep_refs(attempt))
     }
 
-    /// Takes a branch of an attempt's repository in, with fsck, under a ref that keeps it. Runs nothing of what is in there, and
-    /// gives it none of our environment.
-    ///
-    /// # Errors
-    /// [`GitError::Failed`] when it is damaged or gone, [`GitError::Repository`] when it is too large.
-    pub async fn ingest(
-        &self,
-        from: &Path,
-        branch: &BranchName,
-        keep: &str,
-        base: CommitId,
-        limits: IngressLimits,
-    ) -> Result<CommitId, GitError> {
-        let Some(head) = self.unpack(from, branch, base).await else {
-            let head = self.fetch_work(from, branch, keep).await?;
-            return self.check_size(from, head, base, limits).await.map(|()| head);
-        };
-        let kept = self.call().args(["update-ref", keep]).args([head.to_string()]);
-        let (kept, fits) = tokio::join!(kept.run(), self.check_size(from, head, base, limits));
-        kept.and(fits).map(|()| head)
-    }
-
-    /// Work of some files, which most is, in a few processes instead of the many of a fetch: packed by us out of the attempt's
-    /// objects and unpacked with the checks that a fetch makes. No git looks at the rest of its repository. `None`: it is to be
-    /// fetched, and if that fails, git says why.
-    async fn unpack(&self, from: &Path, branch: &BranchName, base: CommitId) -> Option<CommitId> {
-        let head = branch_head(from, branch)?;
-        if head == base {
-            return Some(head);
-        }
-        // Within the list of directories, one in quotes may have a colon.
-        let theirs = from.join("objects").to_str()?.replace('\\', "\\\\").replace('"', "\\\"");
-        let call = self.call().var("GIT_ALTERNATE_OBJECT_DIRECTORIES", format!("\"{theirs}\""));
-        let call = call.args(["pack-objects", "--quiet", "--revs", "--stdout"]).input(format!("{head}\n^{base}\n"));
-        let pack = call.at_most(SMALL_PACK).transfers().bytes().await.ok()?;
-        let count = u32::from_be_bytes(pack.get(8..12)?.try_into().ok()?);
-        if count > SMALL_COUNT {
-            return None;
-        }
-        self.call().args(["unpack-objects", "-q", "--strict"]).input(pack).transfers().run().await.ok()?;
-        self.has(head).then_some(head)
-    }
-
-    /// Any work. This starts `upload-pack` in a repository that the worker can write: measured to run nothing of it.
-    async fn fetch_work(&self, from: &Path, branch: &BranchName, keep: &str) -> Result<CommitId, GitError> {
-        let call =
-            self.call().args(["-c", "fetch.fsckObjects=true", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]);
-        let call = call.args([
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-            "--no-auto-maintenance",
-        ]);
-        let call = call.args(["--end-of-options"]).args([from]).args([format!("+{}:{keep}", branch.full())]);
-        call.reaches_out().run().await?;
-        self.commit_of(keep)
-    }
-
-    async fn check_size(&self, from: &Path, head: CommitId, base: CommitId, limits: IngressLimits) -> Result<(), GitError> {
-        let listed = self.call().args(["rev-list", "--objects", "--no-object-names"]).args([head.to_string(), format!("^{base}")]);
-        let listed = listed.text().await?;
-        let wrong = |line: &str| GitError::Output { verb: "rev-list".to_owned(), what: line.chars().take(200).collect() };
-        let ids: Vec<Oid> = listed.lines().map(|line| line.parse().map_err(|_| wrong(line))).collect::<Result<_, _>>()?;
-        let sizes = self.look(move |objects| objects.sizes(&ids)).await?;
-        let (mut total, mut largest, mut count) = (0_u64, 0_u64, 0_usize);
-        for size in sizes {
-            (total, largest, count) = (total.saturating_add(size), largest.max(size), count + 1);
-        }
-        let why = if largest > limits.blob {
-            format!("one of its objects has {largest} bytes; at most {} are taken in", limits.blob)
-        } else if total > limits.total {
-            format!("its new objects have {total} bytes together; at most {} are taken in", limits.total)
-        } else if count > limits.objects {
-            format!("it has {count} new objects; at most {} are taken in", limits.objects)
-        } else {
-            return Ok(());
-        };
-        Err(GitError::Repository { path: from.display().to_string(), why })
-    }
-
     /// The commits that `head` has and `base` has not: how many, and whether one of them is a merge.
     ///
     /// # Errors
@@ -378,22 +273,17 @@ impl Trusted {
         Ok(found.parse().ok())
     }
 
-    /// How two trees differ, with renames.
+    /// How two trees differ, with renames. What is a rename only git knows; where nothing is gone, or nothing is new, there is none.
     ///
     /// # Errors
-    /// As `git diff-tree`.
-    pub async fn changes(&self, old: impl std::fmt::Display, new: impl std::fmt::Display) -> Result<Vec<Change>, GitError> {
-        let call = self.call().args([
-            "diff-tree",
-            "-r",
-            "-z",
-            "--raw",
-            "-M",
-            "--full-index",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-commit-id",
-        ]);
+    /// When one cannot be read, or as `git diff-tree`.
+    pub async fn changes(&self, old: TreeId, new: TreeId) -> Result<Vec<Change>, GitError> {
+        let changes = self.look(move |objects| objects.differences(old, new)).await?;
+        let any = |kind| changes.iter().any(|change| change.kind == kind);
+        if !(any(ChangeKind::Added) && any(ChangeKind::Deleted)) {
+            return Ok(changes);
+        }
+        let call = self.call().args(["diff-tree", "-r", "-z", "--raw", "-M", "--full-index", "--no-ext-diff", "--no-textconv"]);
         let listed = call.args([old.to_string(), new.to_string()]).bytes().await?;
         parse_raw(&listed).ok_or_else(|| GitError::Output { verb: "diff-tree".to_owned(), what: "no raw format".to_owned() })
     }
@@ -401,12 +291,9 @@ impl Trusted {
     /// All paths of a commit's tree.
     ///
     /// # Errors
-    /// As `git ls-tree`.
+    /// When a tree cannot be read.
     pub async fn paths(&self, commit: CommitId) -> Result<Vec<RepoPath>, GitError> {
-        let listed =
-            self.call().args(["ls-tree", "-r", "-z", "--name-only", "--full-tree"]).args([commit.to_string()]).bytes().await?;
-        let unusable = |error| GitError::Output { verb: "ls-tree".to_owned(), what: format!("{error}") };
-        split_nul(&listed).map(|path| RepoPath::from_bytes(path).map_err(unusable)).collect()
+        self.look(move |objects| objects.paths(objects.tree_of(commit)?)).await
     }
 
     /// The difference in one path, as a unified diff.
@@ -435,37 +322,6 @@ impl Trusted {
             (Exit::Code(1), Some(_)) => Ok(Merge::Conflict(paths)),
             (Exit::Code(_) | Exit::Signal(_), _) => Err(answer.failed("merge-tree")),
         }
-    }
-
-    /// A tree with some files as they are to be; modes stay.
-    ///
-    /// # Errors
-    /// When a file is not in the tree, or git fails.
-    pub async fn edit(&self, tree: TreeId, edits: &[LandingEdit]) -> Result<TreeId, GitError> {
-        if edits.is_empty() {
-            return Ok(tree);
-        }
-        let scratch = tempfile::tempdir_in(&self.dir).map_err(io_error(&self.dir))?;
-        let index = scratch.path().join("index");
-        let with_index = || self.call().var("GIT_INDEX_FILE", &index);
-        with_index().args(["read-tree"]).args([tree.to_string()]).run().await?;
-        let mut lines = Vec::new();
-        for LandingEdit { path, content } in edits {
-            let listed =
-                self.call().args(["--literal-pathspecs", "ls-tree", "-z", "--full-tree"]).args([tree.to_string(), "--".to_owned()]);
-            let listed = listed.args([path.to_path()]).bytes().await?;
-            let mode = listed.split(|byte| *byte == b' ').next().filter(|mode| mode.starts_with(b"100"));
-            let mode =
-                mode.ok_or_else(|| GitError::Repository { path: path.to_string(), why: format!("it is no file in {tree}") })?;
-            let blob: crate::model::BlobId =
-                self.call().args(["hash-object", "-w", "--stdin", "--no-filters"]).input(content.clone()).id().await?;
-            lines.extend_from_slice(mode);
-            lines.extend_from_slice(format!(" {blob}\t").as_bytes());
-            lines.extend_from_slice(path.as_bytes());
-            lines.push(0);
-        }
-        with_index().args(["update-index", "-z", "--index-info"]).input(lines).run().await?;
-        with_index().args(["write-tree"]).id().await
     }
 
     /// Writes a tree's files into an empty directory.
@@ -498,13 +354,12 @@ impl Trusted {
     /// Deletes refs of ours.
     ///
     /// # Errors
-    /// As `git update-ref`.
+    /// When they cannot be read, or removed.
     pub async fn forget(&self, prefix: &str) -> Result<(), GitError> {
-        let lines: String = self.objects.refs(prefix)?.iter().map(|(name, id)| format!("delete {name} {id}\n")).collect();
-        if lines.is_empty() {
-            return Ok(());
+        for (name, id) in self.objects.refs(prefix)? {
+            self.delete_ref(&name, id).await?;
         }
-        self.call().args(["update-ref", "--stdin"]).input(lines).run().await
+        Ok(())
     }
 }
 

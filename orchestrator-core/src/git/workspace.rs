@@ -129,26 +129,33 @@ impl Workspace {
         let (repository, out) = (self.repository(), self.out());
         reach("before workspace");
         std::fs::create_dir_all(&out).map_err(io_error(&out))?;
-        let git = &trusted.git;
-        let initial = format!("--initial-branch={}", trusted.target().short());
-        let init = git.call(&self.root).args(["init", "--quiet", "--bare", "--template=", "--object-format=sha1"]);
-        init.args([initial]).args([&repository]).run().await?;
-        let write = |path: PathBuf, text: String| std::fs::write(&path, text).map_err(io_error(&path));
-        std::fs::create_dir_all(repository.join("objects/info")).map_err(io_error(&repository))?;
-        write(repository.join("objects/info/alternates"), format!("{}\n", trusted.dir().join("objects").display()))?;
-        write(repository.join("config"), config::workspace(&trusted.identity, &trusted.filters))?;
-        reach("workspace, configured");
-        let branch = self.attempt.branch();
-        let refs = format!("create {} {base}\ncreate {} {base}\n", branch.full(), trusted.target().full());
-        git.with_dir(&repository).args(["update-ref", "--stdin"]).input(refs).run().await?;
-        let add = git.with_dir(&repository).args(["worktree", "add", "--quiet", "--end-of-options"]).args([self.tree()]);
-        add.args([branch.short()]).filters(&trusted.filters).run().await?;
-        let index = self.index();
-        std::fs::copy(repository.join("worktrees/tree/index"), &index).map_err(io_error(&index))?;
+        // What `git init --bare` and `git worktree add` would make of it (gitrepository-layout(5)), without their five processes.
+        let (tree, linked) = (self.tree(), repository.join("worktrees/tree"));
+        let (branch, target) = (self.attempt.branch(), trusted.target());
         let excludes: String = brought.iter().map(|path| format!("/{}\n", Pattern::exactly(path))).collect();
-        std::fs::create_dir_all(repository.join("info")).map_err(io_error(&repository))?;
-        write(repository.join("info/exclude"), excludes.clone())?;
-        write(self.excludes(), excludes)
+        let files = [
+            (repository.join("HEAD"), format!("ref: {}\n", target.full())),
+            (repository.join("config"), config::workspace(&trusted.identity, &trusted.filters)),
+            (repository.join("objects/info/alternates"), format!("{}\n", trusted.dir().join("objects").display())),
+            (repository.join("info/exclude"), excludes.clone()),
+            (repository.join(branch.full()), format!("{base}\n")),
+            (repository.join(target.full()), format!("{base}\n")),
+            (linked.join("HEAD"), format!("ref: {}\n", branch.full())),
+            (linked.join("commondir"), "../..\n".to_owned()),
+            (linked.join("gitdir"), format!("{}\n", tree.join(".git").display())),
+            (tree.join(".git"), format!("gitdir: {}\n", linked.display())),
+            (self.excludes(), excludes),
+        ];
+        for (path, text) in files {
+            let directory = path.parent().unwrap_or(&self.root);
+            std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, text)).map_err(io_error(&path))?;
+        }
+        reach("workspace, configured");
+        let fill =
+            trusted.git.with_dir(&linked).args(["-c", "core.bare=false", "read-tree", "-m", "-u"]).var("GIT_WORK_TREE", &tree);
+        fill.args([base.to_string()]).filters(&trusted.filters).run().await?;
+        let index = self.index();
+        std::fs::copy(linked.join("index"), &index).map(drop).map_err(io_error(&index))
     }
 
     /// Says that it is whole, and may be lent.

@@ -1,0 +1,261 @@
+//! What comes in from workers' repositories: objects, with fsck and within limits.
+//!
+//! ```text
+//! attempt's objects ──► gathered in process ──► a pack ──► git unpack-objects --strict ──► trusted.git     small work
+//!                 └────────── git fetch, with fsck ────────────────────────────────────►                  all other
+//! ```
+//!
+//! Most work is some files in objects of their own. It is read in process, so that no git looks at the repository that the worker can
+//! write, and checked by git when it is unpacked into ours. What is larger, packed, damaged or strange is fetched, and git says why if
+//! that fails.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    io::Write as _,
+    path::Path,
+};
+
+use gix::{
+    objs::{CommitRef, Kind, TreeRef},
+    zlib::{Compression, stream::deflate},
+};
+
+use super::{GitError, Objects, Trusted, objects::to_gix, workspace::branch_head};
+use crate::model::{BranchName, CommitId, Oid};
+
+/// What may come in from one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IngressLimits {
+    /// The largest single file, in bytes.
+    pub blob: u64,
+    /// All new objects together, in bytes.
+    pub total: u64,
+    /// How many new objects.
+    pub objects: usize,
+}
+
+impl Default for IngressLimits {
+    fn default() -> Self {
+        Self { blob: 50 << 20, total: 256 << 20, objects: 50_000 }
+    }
+}
+
+/// Work of so much at the most is small.
+const SMALL: IngressLimits = IngressLimits { blob: 1 << 20, total: 4 << 20, objects: 100 };
+
+impl Trusted {
+    /// Takes a branch of an attempt's repository in, with fsck, under a ref that keeps it. Runs nothing of what is in there, and
+    /// gives it none of our environment.
+    ///
+    /// # Errors
+    /// [`GitError::Failed`] when it is damaged or gone, [`GitError::Repository`] when it is too large.
+    pub async fn ingest(
+        &self,
+        from: &Path,
+        branch: &BranchName,
+        keep: &str,
+        base: CommitId,
+        limits: IngressLimits,
+    ) -> Result<CommitId, GitError> {
+        if let Some(head) = self.unpack(from, branch, base, limits).await {
+            self.set_ref(keep, head)?;
+            return Ok(head);
+        }
+        let head = self.fetch_work(from, branch, keep).await?;
+        self.check_size(from, head, base, limits).await.map(|()| head)
+    }
+
+    /// Takes small work in; `None`: it is to be fetched.
+    async fn unpack(&self, from: &Path, branch: &BranchName, base: CommitId, limits: IngressLimits) -> Option<CommitId> {
+        let head = branch_head(from, branch)?;
+        if head == base {
+            return Some(head);
+        }
+        let theirs = gix::odb::loose::Store::at(from.join("objects"), gix::hash::Kind::Sha1);
+        let limits = IngressLimits {
+            blob: limits.blob.min(SMALL.blob),
+            total: limits.total.min(SMALL.total),
+            objects: limits.objects.min(SMALL.objects),
+        };
+        let gather = move |ours: &Objects| {
+            let gathering =
+                Gathering { ours: ours.repository(), theirs, limits, seen: HashSet::new(), total: 0, brought: Vec::new() };
+            Ok(gathering.of(head, base).and_then(|brought| if brought.is_empty() { Some(Vec::new()) } else { pack(&brought).ok() }))
+        };
+        let pack = self.look(gather).await.ok()??;
+        if !pack.is_empty() {
+            self.call().args(["unpack-objects", "-q", "--strict"]).input(pack).transfers().run().await.ok()?;
+        }
+        // Each object that was unpacked is named by what it is: so the head is there only if all of it is what it says.
+        self.has(head).then_some(head)
+    }
+
+    /// Any work. This starts `upload-pack` in a repository that the worker can write: measured to run nothing of it.
+    async fn fetch_work(&self, from: &Path, branch: &BranchName, keep: &str) -> Result<CommitId, GitError> {
+        let call =
+            self.call().args(["-c", "fetch.fsckObjects=true", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]);
+        let call = call.args([
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            "--no-auto-maintenance",
+        ]);
+        let call = call.args(["--end-of-options"]).args([from]).args([format!("+{}:{keep}", branch.full())]);
+        call.reaches_out().run().await?;
+        self.commit_of(keep)
+    }
+
+    async fn check_size(&self, from: &Path, head: CommitId, base: CommitId, limits: IngressLimits) -> Result<(), GitError> {
+        let listed = self.call().args(["rev-list", "--objects", "--no-object-names"]).args([head.to_string(), format!("^{base}")]);
+        let listed = listed.text().await?;
+        let wrong = |line: &str| GitError::Output { verb: "rev-list".to_owned(), what: line.chars().take(200).collect() };
+        let ids: Vec<Oid> = listed.lines().map(|line| line.parse().map_err(|_| wrong(line))).collect::<Result<_, _>>()?;
+        let sizes = self.look(move |objects| objects.sizes(&ids)).await?;
+        let (mut total, mut largest, mut count) = (0_u64, 0_u64, 0_usize);
+        for size in sizes {
+            (total, largest, count) = (total.saturating_add(size), largest.max(size), count + 1);
+        }
+        let why = if largest > limits.blob {
+            format!("one of its objects has {largest} bytes; at most {} are taken in", limits.blob)
+        } else if total > limits.total {
+            format!("its new objects have {total} bytes together; at most {} are taken in", limits.total)
+        } else if count > limits.objects {
+            format!("it has {count} new objects; at most {} are taken in", limits.objects)
+        } else {
+            return Ok(());
+        };
+        Err(GitError::Repository { path: from.display().to_string(), why })
+    }
+}
+
+/// What a head brings, read object by object and within limits: an object that was in the base already may count as well.
+struct Gathering {
+    ours: gix::Repository,
+    theirs: gix::odb::loose::Store,
+    limits: IngressLimits,
+    seen: HashSet<gix::ObjectId>,
+    total: u64,
+    /// What we do not have yet.
+    brought: Vec<(Kind, Vec<u8>)>,
+}
+
+impl Gathering {
+    /// The objects of all commits that `head` has and `base` has not; `None` where that is not for us to say.
+    fn of(mut self, head: CommitId, base: CommitId) -> Option<Vec<(Kind, Vec<u8>)>> {
+        let base = to_gix(base.0);
+        let mut commits = vec![to_gix(head.0)];
+        while let Some(id) = commits.pop() {
+            // Where a worker merged what came after its base, that is part of the target's history, or will be asked by git.
+            if id == base || !self.take(id, Kind::Commit)? {
+                continue;
+            }
+            let data = self.read(id, Kind::Commit)?;
+            let commit = CommitRef::from_bytes(&data, gix::hash::Kind::Sha1).ok()?;
+            let parents: Vec<_> = commit.parents().collect();
+            let before = match parents.first() {
+                Some(parent) => {
+                    let data = self.read(*parent, Kind::Commit)?;
+                    Some(CommitRef::from_bytes(&data, gix::hash::Kind::Sha1).ok()?.tree())
+                }
+                None => None,
+            };
+            self.tree(commit.tree(), before)?;
+            commits.extend(parents);
+        }
+        Some(self.brought)
+    }
+
+    /// What a tree has that another has not in the same place.
+    fn tree(&mut self, id: gix::ObjectId, before: Option<gix::ObjectId>) -> Option<()> {
+        if Some(id) == before || !self.take(id, Kind::Tree)? {
+            return Some(());
+        }
+        let (data, old) = (self.read(id, Kind::Tree)?, before.map(|before| self.read(before, Kind::Tree)));
+        let old = match &old {
+            Some(data) => TreeRef::from_bytes(data.as_ref()?, gix::hash::Kind::Sha1).ok()?.entries,
+            None => Vec::new(),
+        };
+        let old: HashMap<_, _> = old.iter().map(|entry| (entry.filename, entry)).collect();
+        for entry in TreeRef::from_bytes(&data, gix::hash::Kind::Sha1).ok()?.entries {
+            let before = old.get(entry.filename).filter(|old| old.mode.is_tree() == entry.mode.is_tree());
+            let before = before.map(|before| before.oid.to_owned());
+            if entry.mode.is_tree() {
+                self.tree(entry.oid.to_owned(), before)?;
+            } else if !entry.mode.is_commit() && before.as_deref() != Some(entry.oid) {
+                self.take(entry.oid.to_owned(), Kind::Blob)?;
+            }
+        }
+        Some(())
+    }
+
+    /// Counts an object, and takes it along if we lack it; whether it was new to this gathering. `None` beyond the limits.
+    fn take(&mut self, id: gix::ObjectId, kind: Kind) -> Option<bool> {
+        if !self.seen.insert(id) {
+            return Some(false);
+        }
+        let size = match self.ours.try_find_header(id).ok()? {
+            Some(header) => header.size(),
+            None => {
+                let size = self.size(id, kind)?;
+                if size <= self.limits.blob {
+                    let data = self.read(id, kind)?;
+                    self.brought.push((kind, data));
+                }
+                size
+            }
+        };
+        self.total += size;
+        let within = size <= self.limits.blob && self.total <= self.limits.total && self.seen.len() <= self.limits.objects;
+        within.then_some(true)
+    }
+
+    /// How large one of theirs is, by its own word. No link is followed, and nothing is opened that could keep us waiting.
+    fn size(&self, id: gix::ObjectId, kind: Kind) -> Option<u64> {
+        let path = self.theirs.object_path(&id);
+        path.symlink_metadata().ok().filter(|meta| meta.is_file() && meta.len() <= self.limits.total)?;
+        self.theirs.try_header(&id).ok()?.filter(|(_, found)| *found == kind).map(|(size, _)| size)
+    }
+
+    /// An object of ours, or else of theirs, which is no larger than it was said to be.
+    fn read(&self, id: gix::ObjectId, kind: Kind) -> Option<Vec<u8>> {
+        if let Some(object) = self.ours.try_find_object(id).ok()? {
+            return (object.kind == kind).then(|| object.detach().data);
+        }
+        self.size(id, kind).filter(|size| *size <= self.limits.blob)?;
+        let mut data = Vec::new();
+        self.theirs.try_find(&id, &mut data).ok()??;
+        Some(data)
+    }
+}
+
+/// A pack of whole objects (gitformat-pack(5)).
+fn pack(objects: &[(Kind, Vec<u8>)]) -> io::Result<Vec<u8>> {
+    let count = u32::try_from(objects.len()).map_err(io::Error::other)?;
+    let mut pack = [b"PACK".as_slice(), &2_u32.to_be_bytes(), &count.to_be_bytes()].concat();
+    for (kind, data) in objects {
+        let number = match kind {
+            Kind::Commit => 1,
+            Kind::Tree => 2,
+            Kind::Blob => 3,
+            Kind::Tag => 4,
+        };
+        // Four bits of the size beside the kind, then seven in each byte, the highest of which says that another follows.
+        let (mut byte, mut rest) = (number << 4 | (data.len() & 0x0f) as u8, data.len() >> 4);
+        while rest > 0 {
+            pack.push(byte | 0x80);
+            (byte, rest) = ((rest & 0x7f) as u8, rest >> 7);
+        }
+        pack.push(byte);
+        let mut deflated = deflate::Write::new(pack, Compression::BEST_SPEED);
+        deflated.write_all(data)?;
+        deflated.flush()?;
+        pack = deflated.into_inner();
+    }
+    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+    hasher.update(&pack);
+    pack.extend_from_slice(hasher.try_finalize().map_err(io::Error::other)?.as_slice());
+    Ok(pack)
+}

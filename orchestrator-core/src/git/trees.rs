@@ -1,0 +1,213 @@
+//! Trees, compared, listed and changed in process.
+
+use std::{cmp::Ordering, fs, io};
+
+use gix::{
+    bstr::BString,
+    hash::Kind as Hash,
+    objs::{
+        Kind, Tree, TreeRef, Write as _, WriteTo as _,
+        tree::{EntryKind, EntryRef},
+    },
+};
+
+use super::{
+    GitError, Objects, Trusted,
+    cli::io_error,
+    objects::{to_gix, unreadable},
+};
+use crate::{
+    failpoint::reach,
+    model::{Change, ChangeKind, Entry, Mode, RepoPath, TreeId},
+    port::LandingEdit,
+};
+
+type Id = gix::ObjectId;
+
+impl Objects {
+    /// How two trees differ, path by path, in the order of their paths, without a thought of renames.
+    ///
+    /// # Errors
+    /// [`GitError::Object`] when a tree cannot be read.
+    pub fn differences(&self, old: TreeId, new: TreeId) -> Result<Vec<Change>, GitError> {
+        let mut comparing = Comparing { repository: self.repository(), path: Vec::new(), changes: Vec::new() };
+        comparing.trees(Some(to_gix(old.0)), Some(to_gix(new.0)))?;
+        Ok(comparing.changes)
+    }
+
+    /// All files of a tree.
+    ///
+    /// # Errors
+    /// [`GitError::Object`] when a tree cannot be read.
+    pub fn paths(&self, tree: TreeId) -> Result<Vec<RepoPath>, GitError> {
+        // Compared with nothing, each is new.
+        let mut comparing = Comparing { repository: self.repository(), path: Vec::new(), changes: Vec::new() };
+        comparing.trees(None, Some(to_gix(tree.0)))?;
+        Ok(comparing.changes.into_iter().map(|change| change.path).collect())
+    }
+}
+
+/// What is under way between two trees.
+struct Comparing {
+    repository: gix::Repository,
+    /// Of the directory that is compared, with a slash at its end.
+    path: Vec<u8>,
+    changes: Vec<Change>,
+}
+
+impl Comparing {
+    fn trees(&mut self, old: Option<Id>, new: Option<Id>) -> Result<(), GitError> {
+        if old == new {
+            return Ok(());
+        }
+        let (old, new) = (self.data(old)?, self.data(new)?);
+        let (old, new) = (entries(&old)?, entries(&new)?);
+        let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return Ok(()),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(old), Some(new)) => in_tree(old, new),
+            };
+            let (old, new) = (old.next_if(|_| order.is_le()), new.next_if(|_| order.is_ge()));
+            self.entry(old, new)?;
+        }
+    }
+
+    /// The two sides of a name; both are files, or both are trees.
+    fn entry(&mut self, old: Option<&EntryRef<'_>>, new: Option<&EntryRef<'_>>) -> Result<(), GitError> {
+        let Some(any) = old.or(new) else { return Ok(()) };
+        let end = self.path.len();
+        self.path.extend_from_slice(any.filename);
+        if any.mode.is_tree() {
+            self.path.push(b'/');
+            self.trees(old.map(|entry| entry.oid.to_owned()), new.map(|entry| entry.oid.to_owned()))?;
+        } else {
+            let (old, new) = (old.map(side).transpose()?, new.map(side).transpose()?);
+            if old != new {
+                let path = RepoPath::from_bytes(&self.path).map_err(unreadable(any.oid))?;
+                let kind = match (&old, &new) {
+                    (None, _) => ChangeKind::Added,
+                    (_, None) => ChangeKind::Deleted,
+                    (Some(_), Some(_)) => ChangeKind::Modified,
+                };
+                self.changes.push(Change { path, kind, old, new });
+            }
+        }
+        self.path.truncate(end);
+        Ok(())
+    }
+
+    fn data(&self, tree: Option<Id>) -> Result<Vec<u8>, GitError> {
+        let Some(tree) = tree else { return Ok(Vec::new()) };
+        Ok(self.repository.find_tree(tree).map_err(unreadable(tree))?.detach().data)
+    }
+}
+
+fn entries(data: &[u8]) -> Result<Vec<EntryRef<'_>>, GitError> {
+    TreeRef::from_bytes(data, Hash::Sha1).map(|tree| tree.entries).map_err(unreadable("of a tree"))
+}
+
+/// The order of names in a tree, in which a directory's ends with a slash. So a file and a directory of one name are two.
+fn in_tree(one: &EntryRef<'_>, other: &EntryRef<'_>) -> Ordering {
+    let whole = |entry: &EntryRef<'_>| -> BString {
+        let mut name = entry.filename.to_owned();
+        if entry.mode.is_tree() {
+            name.push(b'/');
+        }
+        name
+    };
+    if one.filename == other.filename && one.mode.is_tree() == other.mode.is_tree() {
+        return Ordering::Equal;
+    }
+    whole(one).cmp(&whole(other))
+}
+
+fn side(entry: &EntryRef<'_>) -> Result<Entry, GitError> {
+    let mode = match entry.mode.kind() {
+        EntryKind::Blob => Mode::File,
+        EntryKind::BlobExecutable => Mode::Executable,
+        EntryKind::Link => Mode::Symlink,
+        EntryKind::Commit => Mode::Submodule,
+        EntryKind::Tree => return Err(unreadable(entry.oid)("it is a tree")),
+    };
+    Ok(Entry { mode, id: entry.oid.to_string().parse().map_err(unreadable(entry.oid))? })
+}
+
+impl Trusted {
+    /// A tree with some files as they are to be; modes stay.
+    ///
+    /// # Errors
+    /// When a file is not in the tree, or an object cannot be written.
+    pub async fn edit(&self, tree: TreeId, edits: &[LandingEdit]) -> Result<TreeId, GitError> {
+        let (edits, dir) = (edits.to_vec(), self.dir().to_owned());
+        let edit = move |objects: &Objects| {
+            let repository = objects.repository();
+            let mut root = to_gix(tree.0);
+            for LandingEdit { path, content } in &edits {
+                let mut made = Vec::new();
+                let blob = gix::objs::compute_hash(Hash::Sha1, Kind::Blob, content).map_err(unreadable(path))?;
+                made.push((Kind::Blob, content.clone()));
+                let names: Vec<_> = path.as_bytes().split(|byte| *byte == b'/').collect();
+                let no_file = || GitError::Repository { path: path.to_string(), why: format!("it is no file in {tree}") };
+                root = replaced(&repository, root, &names, blob, &mut made)?.ok_or_else(no_file)?;
+                keep(&repository, &dir, &made)?;
+            }
+            root.to_string().parse().map_err(unreadable(root))
+        };
+        self.look(edit).await
+    }
+}
+
+/// The tree in which the file of these names has another content, and beneath it those that differ for that, all of them made; `None` if
+/// there is no such file.
+fn replaced(
+    repository: &gix::Repository,
+    tree: Id,
+    names: &[&[u8]],
+    blob: Id,
+    made: &mut Vec<(Kind, Vec<u8>)>,
+) -> Result<Option<Id>, GitError> {
+    let Some((name, rest)) = names.split_first() else { return Ok(None) };
+    let data = repository.find_tree(tree).map_err(unreadable(tree))?.detach().data;
+    let mut changed: Tree = TreeRef::from_bytes(&data, Hash::Sha1).map_err(unreadable(tree))?.to_owned();
+    let Some(entry) = changed.entries.iter_mut().find(|entry| entry.filename == *name) else { return Ok(None) };
+    entry.oid = match (rest.is_empty(), entry.mode.kind()) {
+        (true, EntryKind::Blob | EntryKind::BlobExecutable) => blob,
+        (false, EntryKind::Tree) => match replaced(repository, entry.oid, rest, blob, made)? {
+            Some(beneath) => beneath,
+            None => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    let mut data = Vec::new();
+    changed.write_to(&mut data).map_err(unreadable(tree))?;
+    let id = gix::objs::compute_hash(Hash::Sha1, Kind::Tree, &data).map_err(unreadable(tree))?;
+    made.push((Kind::Tree, data));
+    Ok(Some(id))
+}
+
+/// Writes objects that are not there yet, durably, each before the next: what one names is there before it is.
+fn keep(repository: &gix::Repository, dir: &std::path::Path, made: &[(Kind, Vec<u8>)]) -> Result<(), GitError> {
+    let failed = |error: &dyn std::fmt::Display| unreadable("of our own")(error.to_string());
+    // Written where nobody looks, and moved when they are on the disk: half an object would be taken for a whole one.
+    let scratch = tempfile::tempdir_in(dir).map_err(io_error(dir))?;
+    let beside = gix::odb::loose::Store::at(scratch.path(), Hash::Sha1);
+    let ours = gix::odb::loose::Store::at(repository.objects.store_ref().path(), Hash::Sha1);
+    for (kind, data) in made {
+        let id = beside.write_buf(*kind, data).map_err(|error| failed(&error))?;
+        if repository.has_object(id) {
+            continue;
+        }
+        let (from, to) = (beside.object_path(&id), ours.object_path(&id));
+        let place = || -> io::Result<()> {
+            fs::File::open(&from)?.sync_all()?;
+            fs::create_dir_all(to.parent().unwrap_or(dir))?;
+            reach("before object");
+            fs::rename(&from, &to)
+        };
+        place().map_err(io_error(&to))?;
+    }
+    Ok(())
+}
