@@ -239,8 +239,6 @@ impl Bespoke {
     }
 
     async fn gate(&self, tree: TreeId, gate: &GateSpec) -> Result<GateReport, Failure> {
-        drop(fs::remove_dir_all(&self.lane));
-        fs::create_dir_all(&self.lane)?;
         self.trusted.export(tree, &self.lane).await?;
         let environment = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH")?)]);
         let ran = run_gate(gate, &self.lane, &environment, &format!("bespoke-{}-gate", std::process::id())).await;

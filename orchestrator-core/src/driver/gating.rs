@@ -24,6 +24,19 @@ impl World {
         done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
+    /// Removes what was only kept to be used again: a gate's tree, and the files of workspaces that are gone.
+    pub(super) async fn clear(&self) {
+        let (lane, workspaces) = (self.lane.clone(), self.workspaces.clone());
+        let cleared = tokio::task::spawn_blocking(move || {
+            let removed = std::fs::remove_dir_all(lane);
+            workspaces.clear_spares().map_err(|error| with_source(&error))?;
+            removed.or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error.to_string()) })
+        });
+        if let Ok(Err(error)) = cleared.await {
+            tracing::warn!(%error, "files that were kept to be used again could not be removed");
+        }
+    }
+
     /// Runs a gate, and again as often as it may be while it is red.
     pub(super) async fn run_gate(
         &self,
@@ -47,12 +60,8 @@ impl World {
         let began = std::time::Instant::now();
         let mark = format!("{}gate.{effect}", self.mark);
         let directory = self.lane.join("tree");
-        let exported = async {
-            // What an interrupted gate left.
-            drop(tokio::fs::remove_dir_all(&self.lane).await);
-            tokio::fs::create_dir_all(&directory).await.map_err(|error| error.to_string())?;
-            self.trusted.export(tree, &directory).await.map_err(|error| with_source(&error))
-        };
+        // Whatever the last gate left there.
+        let exported = async { self.trusted.export(tree, &directory).await.map_err(|error| with_source(&error)) };
         let cached = async |back: bool| {
             if gate.cache.is_empty() {
                 return;
@@ -78,9 +87,6 @@ impl World {
             }
             Err(reason) => (GateOutcome::NotStarted { reason }, Vec::new(), String::new(), ContentHash::of_json(&self.environment)),
         };
-        if let Err(error) = tokio::fs::remove_dir_all(&self.lane).await {
-            tracing::warn!(%effect, %error, "a gate's tree could not be removed");
-        }
         let output = self.evidence.put(&mut &output[..], u64::MAX).await?.hash;
         let took = Span(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
         Ok(GateReport { gate, tree, environment, outcome, output, tail, took, before: Vec::new() })

@@ -363,5 +363,6 @@ impl Running {
         self.telling.shutdown().await;
         self.landings = 0;
         kill_marked(&self.core.world.mark, SURVIVORS).await;
+        self.core.world.clear().await;
     }
 }

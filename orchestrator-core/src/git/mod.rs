@@ -16,8 +16,10 @@
 //! exception is the `upload-pack` that a fetch from an attempt starts. Every call has a deadline, a scrubbed environment, and
 //! object ids or full refs instead of names.
 
+mod checkout;
 mod cli;
 mod config;
+mod files;
 mod history;
 mod ingress;
 mod landing;

@@ -324,22 +324,6 @@ impl Trusted {
         }
     }
 
-    /// Writes a tree's files into an empty directory.
-    ///
-    /// # Errors
-    /// As `git checkout-index`.
-    pub async fn export(&self, tree: TreeId, into: &Path) -> Result<(), GitError> {
-        let scratch = tempfile::tempdir_in(&self.dir).map_err(io_error(&self.dir))?;
-        let index = scratch.path().join("index");
-        let with_index = || self.call().var("GIT_INDEX_FILE", &index).var("GIT_WORK_TREE", into);
-        with_index().args(["-c", "core.bare=false", "read-tree"]).args([tree.to_string()]).run().await?;
-        with_index()
-            .args(["-c", "core.bare=false", "checkout-index", "--all", "--force", "--quiet"])
-            .filters(&self.filters)
-            .run()
-            .await
-    }
-
     /// Refs of ours at or beneath this one, by their numbers.
     ///
     /// # Errors

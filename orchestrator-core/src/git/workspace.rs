@@ -17,7 +17,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{GitError, Trusted, cli::io_error, config, trusted::split_nul};
+use super::{
+    GitError, Objects, Trusted,
+    checkout::{Checkout, remove},
+    cli::io_error,
+    config,
+    files::Expected,
+    trusted::split_nul,
+};
 use crate::{
     failpoint::reach,
     model::{AttemptId, BranchName, CommitId, Pattern, RepoPath},
@@ -51,6 +58,15 @@ impl Workspaces {
     #[must_use]
     pub fn of(&self, attempt: &AttemptId) -> Workspace {
         Workspace { attempt: attempt.clone(), root: self.root.join(attempt.slug()) }
+    }
+
+    /// Removes the files that were kept for further workspaces.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn clear_spares(&self) -> Result<(), GitError> {
+        let spares = spares(&self.root).map_err(io_error(&self.root))?;
+        spares.iter().try_for_each(|spare| remove(spare).map_err(io_error(spare)))
     }
 
     /// All workspaces that are there, by looking.
@@ -128,6 +144,7 @@ impl Workspace {
         }
         let (repository, out) = (self.repository(), self.out());
         reach("before workspace");
+        self.take_spare().map_err(io_error(&self.root))?;
         std::fs::create_dir_all(&out).map_err(io_error(&out))?;
         // What `git init --bare` and `git worktree add` would make of it (gitrepository-layout(5)), without their five processes.
         let (tree, linked) = (self.tree(), repository.join("worktrees/tree"));
@@ -143,19 +160,20 @@ impl Workspace {
             (linked.join("HEAD"), format!("ref: {}\n", branch.full())),
             (linked.join("commondir"), "../..\n".to_owned()),
             (linked.join("gitdir"), format!("{}\n", tree.join(".git").display())),
-            (tree.join(".git"), format!("gitdir: {}\n", linked.display())),
             (self.excludes(), excludes),
         ];
-        for (path, text) in files {
+        let write = |path: PathBuf, text: String| {
             let directory = path.parent().unwrap_or(&self.root);
-            std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, text)).map_err(io_error(&path))?;
-        }
+            std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, text)).map_err(io_error(&path))
+        };
+        files.into_iter().try_for_each(|(path, text)| write(path, text))?;
         reach("workspace, configured");
-        let fill =
-            trusted.git.with_dir(&linked).args(["-c", "core.bare=false", "read-tree", "-m", "-u"]).var("GIT_WORK_TREE", &tree);
-        fill.args([base.to_string()]).filters(&trusted.filters).run().await?;
-        let index = self.index();
-        std::fs::copy(linked.join("index"), &index).map(drop).map_err(io_error(&index))
+        let checkout = Checkout { directory: tree.clone(), index: self.index() };
+        checkout.lay_out(trusted, &linked, &base.to_string()).await?;
+        write(at_of(&self.index()), base.to_string())?;
+        write(tree.join(".git"), format!("gitdir: {}\n", linked.display()))?;
+        let theirs = linked.join("index");
+        std::fs::copy(self.index(), &theirs).map(drop).map_err(io_error(&theirs))
     }
 
     /// Says that it is whole, and may be lent.
@@ -224,9 +242,15 @@ impl Workspace {
     /// # Errors
     /// As [`uncommitted`](Self::uncommitted).
     pub async fn touched(&self, trusted: &Trusted, base: CommitId, limit: usize) -> Result<Vec<RepoPath>, GitError> {
-        let index = self.root.join("index.live");
+        let (index, ours) = (self.root.join("index.live"), self.index());
         if !index.exists() {
-            std::fs::copy(self.index(), &index).map_err(io_error(&index))?;
+            let copy = || {
+                std::fs::copy(&ours, &index)?;
+                std::fs::copy(at_of(&ours), at_of(&index))?;
+                // What it has seen is no younger for being copied.
+                std::fs::File::options().write(true).open(&index)?.set_modified(ours.metadata()?.modified()?)
+            };
+            copy().map_err(io_error(&index))?;
         }
         self.differs(trusted, base, limit, &index).await
     }
@@ -239,14 +263,15 @@ impl Workspace {
                 why: "the workspace's directory is gone".to_owned(),
             });
         }
+        if self.is_just(trusted, from, index).await {
+            return Ok(Vec::new());
+        }
         let with_index = || {
             let call = trusted.call().args(["-c", "core.bare=false"]);
             call.var("GIT_INDEX_FILE", index).var("GIT_WORK_TREE", &tree)
         };
-        // Where the index stands: brought to the same commit again, it needs no process. Never said before it is true.
-        let (mut stands_at, wanted) = (index.as_os_str().to_owned(), from.to_string());
-        stands_at.push(".at");
-        let stands_at = Path::new(&stands_at);
+        // Brought to the same commit again, it needs no process.
+        let (stands_at, wanted) = (&at_of(index), from.to_string());
         if !std::fs::read_to_string(stands_at).is_ok_and(|at| at == wanted) {
             if stands_at.exists() {
                 std::fs::remove_file(stands_at).map_err(io_error(stands_at))?;
@@ -265,6 +290,26 @@ impl Workspace {
         Ok(paths)
     }
 
+    /// Whether the tree is just what a commit says, as far as that can be seen in process. Mostly it is, when a worker has committed its
+    /// work; where not, git is asked what differs.
+    async fn is_just(&self, trusted: &Trusted, commit: CommitId, index: &Path) -> bool {
+        let (tree, index, excludes) = (self.tree(), index.to_owned(), self.excludes());
+        let just = move |objects: &Objects| {
+            let at = std::fs::read_to_string(at_of(&index)).ok().and_then(|at| at.parse::<CommitId>().ok());
+            let Some(at) = at else { return Ok(false) };
+            let changes = objects.differences(objects.tree_of(at)?, objects.tree_of(commit)?)?;
+            // Those of which the pattern is the path itself; the others git knows.
+            let excluded = std::fs::read_to_string(excludes).unwrap_or_default();
+            let brought: Vec<RepoPath> = excluded
+                .lines()
+                .filter(|line| !line.contains('\\'))
+                .filter_map(|line| line.strip_prefix('/')?.parse().ok())
+                .collect();
+            Ok(Expected::of(&index, &changes).is_some_and(|expected| expected.is_all_of(&tree, &brought)))
+        };
+        trusted.look(just).await.unwrap_or(false)
+    }
+
     /// Removes it with all that is in it. Whoever calls this has proof that nothing is lost.
     ///
     /// # Errors
@@ -278,11 +323,68 @@ impl Workspace {
         }
         reach("removal, renamed");
         if gone.exists() {
-            std::fs::remove_dir_all(&gone).map_err(io_error(&gone))?;
+            self.spare(&gone).map_err(io_error(&gone))?;
         }
         reach("after removal");
         Ok(())
     }
+
+    /// Keeps the files of what was removed for the next workspace, where there is room: to make and remove the files of a tree costs
+    /// more than all else that is done for a task. Nothing else of it is left.
+    fn spare(&self, gone: &Path) -> std::io::Result<()> {
+        let spared = self.spares()?.len() < SPARES && gone.join("tree").is_dir() && gone.join("index").exists();
+        if !spared {
+            return std::fs::remove_dir_all(gone);
+        }
+        for entry in std::fs::read_dir(gone)? {
+            let entry = entry?;
+            if entry.file_name() != "tree" && entry.file_name() != "index" {
+                remove(&entry.path())?;
+            }
+        }
+        let spare = self.root.with_file_name(format!("{SPARE}{}", self.attempt.slug()));
+        remove(&spare)?;
+        std::fs::rename(gone, spare)
+    }
+
+    /// Begins with the files of a workspace that was removed, where there is one.
+    fn take_spare(&self) -> std::io::Result<()> {
+        for spare in self.spares()? {
+            match std::fs::rename(&spare, &self.root) {
+                Ok(()) => break,
+                // Another one was quicker.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn spares(&self) -> std::io::Result<Vec<PathBuf>> {
+        spares(self.root.parent().unwrap_or(&self.root))
+    }
+}
+
+/// So many removed workspaces are kept for the next ones.
+const SPARES: usize = 8;
+/// What the names of those begin with: they are no attempt's.
+const SPARE: &str = ".spare-";
+
+fn spares(beneath: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(beneath) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let spare = |entry: &std::fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(SPARE));
+    Ok(entries.flatten().filter(spare).map(|entry| entry.path()).collect())
+}
+
+/// The file that says at which commit an index stands. It is never said before it is true.
+fn at_of(index: &Path) -> PathBuf {
+    let mut at = index.as_os_str().to_owned();
+    at.push(".at");
+    at.into()
 }
 
 /// What a branch names in a repository that a worker can write, read from its files.

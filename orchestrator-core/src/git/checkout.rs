@@ -1,0 +1,74 @@
+//! Directories in which trees are laid out, one after another.
+//!
+//! To make and remove the files of a tree costs far more than to look at them. So a directory that held one tree becomes the next by
+//! what differs. Nothing that was done to it meanwhile survives: what should not be there is removed, and git writes anew every file
+//! whose times, number or size differ from what an index of ours saw when it was written. Of those a program without privileges can
+//! set back none but the time of modification.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::{GitError, Trusted, cli::io_error, files::Expected};
+use crate::model::TreeId;
+
+/// A directory with the index of what was laid out in it, which lies beside.
+#[derive(Debug, Clone)]
+pub(super) struct Checkout {
+    pub(super) directory: PathBuf,
+    pub(super) index: PathBuf,
+}
+
+impl Checkout {
+    /// Lays a tree out, whatever is there; the index is then at the tree, and sees what was written.
+    pub(super) async fn lay_out(&self, trusted: &Trusted, git_dir: &Path, tree: &str) -> Result<(), GitError> {
+        if self.tidy(trusted).is_ok() && self.fill(trusted, git_dir, tree).await.is_ok() {
+            return Ok(());
+        }
+        // Some of it does not let itself be mended: anew.
+        remove(&self.directory).map_err(io_error(&self.directory))?;
+        remove(&self.index).map_err(io_error(&self.index))?;
+        fs::create_dir_all(&self.directory).map_err(io_error(&self.directory))?;
+        self.fill(trusted, git_dir, tree).await
+    }
+
+    /// Removes what does not belong to what was laid out last.
+    fn tidy(&self, trusted: &Trusted) -> io::Result<()> {
+        let like = trusted.dir().join("objects").metadata()?.permissions();
+        let expected = Expected::of(&self.index, &[]).ok_or(io::ErrorKind::NotFound)?;
+        fs::set_permissions(&self.directory, like.clone())?;
+        expected.strays(&self.directory, like.mode() & 0o7777)?.iter().try_for_each(|stray| remove(stray))
+    }
+
+    async fn fill(&self, trusted: &Trusted, git_dir: &Path, tree: &str) -> Result<(), GitError> {
+        let call = trusted.git.with_dir(git_dir).args(["-c", "core.bare=false", "read-tree", "--reset", "-u"]).args([tree]);
+        call.var("GIT_INDEX_FILE", &self.index).var("GIT_WORK_TREE", &self.directory).filters(&trusted.filters).run().await
+    }
+}
+
+impl Trusted {
+    /// Makes a directory hold a tree's files and nothing else. It may hold what an earlier call left, whatever was done to that since:
+    /// what differs is written. The index of what was laid out lies beside it.
+    ///
+    /// # Errors
+    /// As `git read-tree`, and when something cannot be removed.
+    pub async fn export(&self, tree: TreeId, into: &Path) -> Result<(), GitError> {
+        let mut index = OsString::from(into);
+        index.push(".index");
+        let checkout = Checkout { directory: into.to_owned(), index: index.into() };
+        checkout.lay_out(self, self.dir(), &tree.to_string()).await
+    }
+}
+
+/// Removes a file or a directory, if it is there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
