@@ -52,14 +52,15 @@ impl World {
             }
         }
         found.push((turn_dir(workspace, turn), "handoff.json".parse().expect("a relative path")));
-        let mut kept = Vec::new();
-        for (directory, name) in found {
-            let Ok(file) = open_beneath(&directory, &name) else { continue };
+        let keep = async |(directory, name): (PathBuf, RepoPath)| {
+            let Ok(file) = open_beneath(&directory, &name) else { return Ok(None) };
             let stored = self.evidence.put(&mut tokio::fs::File::from_std(file), MAX_STREAM).await?;
             let name = format!("turn-{turn}/{name}").parse().expect("a relative path");
-            kept.push(KeptArtifact { name, hash: stored.hash, size: stored.size });
-        }
-        Ok(kept)
+            Ok(Some(KeptArtifact { name, hash: stored.hash, size: stored.size }))
+        };
+        // All at once: what is flushed together is flushed once.
+        let kept = futures::future::try_join_all(found.into_iter().map(keep)).await?;
+        Ok(kept.into_iter().flatten().collect())
     }
 
     /// Takes in the work of an attempt, as it is after one of its turns.

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     failpoint::reach,
-    model::{AttemptId, BranchName, CommitId, Pattern, RepoPath},
+    model::{AttemptId, BranchName, Change, CommitId, Pattern, RepoPath},
 };
 
 /// What an attempt's own repository may hold: it begins with a dozen files, and each new object is one more.
@@ -252,7 +252,13 @@ impl Workspace {
             };
             copy().map_err(io_error(&index))?;
         }
-        self.differs(trusted, base, limit, &index).await
+        match self.committed(base, &index).await {
+            Some(mut paths) => {
+                paths.truncate(limit);
+                Ok(paths)
+            }
+            None => self.differs(trusted, base, limit, &index).await,
+        }
     }
 
     async fn differs(&self, trusted: &Trusted, from: CommitId, limit: usize, index: &Path) -> Result<Vec<RepoPath>, GitError> {
@@ -271,13 +277,11 @@ impl Workspace {
             call.var("GIT_INDEX_FILE", index).var("GIT_WORK_TREE", &tree)
         };
         // Brought to the same commit again, it needs no process.
-        let (stands_at, wanted) = (&at_of(index), from.to_string());
-        if !std::fs::read_to_string(stands_at).is_ok_and(|at| at == wanted) {
-            if stands_at.exists() {
-                std::fs::remove_file(stands_at).map_err(io_error(stands_at))?;
-            }
-            with_index().args(["read-tree", "--reset"]).args([&wanted]).run().await?;
-            std::fs::write(stands_at, wanted).map_err(io_error(stands_at))?;
+        let at = &at_of(index);
+        if stands_at(index) != Some(from) {
+            remove(at).map_err(io_error(at))?;
+            with_index().args(["read-tree", "--reset"]).args([from.to_string()]).run().await?;
+            std::fs::write(at, from.to_string()).map_err(io_error(at))?;
         }
         let mut excludes = OsString::from("--exclude-from=");
         excludes.push(self.excludes());
@@ -293,21 +297,34 @@ impl Workspace {
     /// Whether the tree is just what a commit says, as far as that can be seen in process. Mostly it is, when a worker has committed its
     /// work; where not, git is asked what differs.
     async fn is_just(&self, trusted: &Trusted, commit: CommitId, index: &Path) -> bool {
-        let (tree, index, excludes) = (self.tree(), index.to_owned(), self.excludes());
+        let (looking, index) = (self.clone(), index.to_owned());
         let just = move |objects: &Objects| {
-            let at = std::fs::read_to_string(at_of(&index)).ok().and_then(|at| at.parse::<CommitId>().ok());
-            let Some(at) = at else { return Ok(false) };
+            let Some(at) = stands_at(&index) else { return Ok(false) };
             let changes = objects.differences(objects.tree_of(at)?, objects.tree_of(commit)?)?;
-            // Those of which the pattern is the path itself; the others git knows.
-            let excluded = std::fs::read_to_string(excludes).unwrap_or_default();
-            let brought: Vec<RepoPath> = excluded
-                .lines()
-                .filter(|line| !line.contains('\\'))
-                .filter_map(|line| line.strip_prefix('/')?.parse().ok())
-                .collect();
-            Ok(Expected::of(&index, &changes).is_some_and(|expected| expected.is_all_of(&tree, &brought)))
+            Ok(looking.holds(&index, &changes))
         };
         trusted.look(just).await.unwrap_or(false)
+    }
+
+    /// What a worker has committed, if that is all that it has touched; read from its own repository, in process. `None`: to be asked of git.
+    async fn committed(&self, base: CommitId, index: &Path) -> Option<Vec<RepoPath>> {
+        let (looking, index) = (self.clone(), index.to_owned());
+        let look = move || {
+            let head = looking.head().filter(|_| stands_at(&index) == Some(base))?;
+            let objects = Objects::open_small(&looking.repository()).ok()?;
+            let changes = objects.differences(objects.tree_of(base).ok()?, objects.tree_of(head).ok()?).ok()?;
+            looking.holds(&index, &changes).then(|| changes.into_iter().map(|change| change.path).collect())
+        };
+        tokio::task::spawn_blocking(look).await.ok()?
+    }
+
+    /// Whether the tree is as an index of ours says with these changes, but for what was brought along.
+    fn holds(&self, index: &Path, changes: &[Change]) -> bool {
+        // Those of which the pattern is the path itself; the others git knows.
+        let excluded = std::fs::read_to_string(self.excludes()).unwrap_or_default();
+        let plain = excluded.lines().filter(|line| !line.contains('\\'));
+        let brought: Vec<RepoPath> = plain.filter_map(|line| line.strip_prefix('/')?.parse().ok()).collect();
+        Expected::of(index, changes).is_some_and(|expected| expected.is_all_of(&self.tree(), &brought))
     }
 
     /// Removes it with all that is in it. Whoever calls this has proof that nothing is lost.
@@ -363,6 +380,10 @@ impl Workspace {
     fn spares(&self) -> std::io::Result<Vec<PathBuf>> {
         spares(self.root.parent().unwrap_or(&self.root))
     }
+}
+
+fn stands_at(index: &Path) -> Option<CommitId> {
+    std::fs::read_to_string(at_of(index)).ok()?.parse().ok()
 }
 
 /// So many removed workspaces are kept for the next ones.
