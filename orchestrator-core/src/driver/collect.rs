@@ -135,7 +135,7 @@ impl World {
         let tip = trusted.tip()?.unwrap_or(base);
         // Where the target has the head already, somebody pushed it: what it does is reviewed all the same. Where it has nothing
         // in common with it any more, it was rewritten.
-        let own = trusted.merge_base(tip, head).await?.filter(|own| *own != head).unwrap_or(base);
+        let own = trusted.branched_off(tip, head).await?.filter(|own| *own != head).unwrap_or(base);
         let left = workspace.uncommitted(trusted, head, MAX_UNCOMMITTED);
         let (before, tree) = (trusted.tree_of(own)?, trusted.tree_of(head)?);
         let (changes, left, forged) = tokio::join!(trusted.changes(before, tree), left, trusted.forged(own, head));

@@ -1,13 +1,14 @@
 //! What comes in from workers' repositories: objects, with fsck and within limits.
 //!
 //! ```text
-//! attempt's objects ──► gathered in process ──► a pack ──► git unpack-objects --strict ──► trusted.git     small work
-//!                 └────────── git fetch, with fsck ────────────────────────────────────►                  all other
+//! attempt's objects ──► gathered ──┬── plain ───────────────────────────────────► trusted.git
+//!         │                        └── a pack ──► git unpack-objects --strict ───►     small work
+//!         └──────────────────────────── git fetch, with fsck ────────────────────►     all other
 //! ```
 //!
 //! Most work is some files in objects of their own. It is read in process, so that no git looks at the repository that the worker can
-//! write, and checked by git when it is unpacked into ours. What is larger, packed, damaged or strange is fetched, and git says why if
-//! that fails.
+//! write. What is plain beyond doubt is written into ours as it is; of the rest git decides when it unpacks it, with the checks of a
+//! fetch. What is larger, packed, damaged or strange is fetched, and git says why if that fails.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,7 +22,13 @@ use gix::{
     zlib::{Compression, stream::deflate},
 };
 
-use super::{GitError, Objects, Trusted, objects::to_gix, workspace::branch_head};
+use super::{
+    GitError, Objects, Trusted,
+    objects::to_gix,
+    plain::{Whole, are_plain},
+    trees::keep,
+    workspace::branch_head,
+};
 use crate::model::{BranchName, CommitId, Oid};
 
 /// What may come in from one attempt.
@@ -78,10 +85,20 @@ impl Trusted {
             total: limits.total.min(SMALL.total),
             objects: limits.objects.min(SMALL.objects),
         };
+        let dir = self.dir().to_owned();
         let gather = move |ours: &Objects| {
-            let gathering =
-                Gathering { ours: ours.repository(), theirs, limits, seen: HashSet::new(), total: 0, brought: Vec::new() };
-            Ok(gathering.of(head, base).and_then(|brought| if brought.is_empty() { Some(Vec::new()) } else { pack(&brought).ok() }))
+            let ours = ours.repository();
+            let gathering = Gathering { ours: &ours, theirs, limits, seen: HashSet::new(), total: 0, brought: Vec::new() };
+            let Some(mut brought) = gathering.of(head, base) else { return Ok(None) };
+            let is_there = |id: &gix::ObjectId, kind| ours.find_header(*id).is_ok_and(|header| header.kind() == kind);
+            if are_plain(&brought, is_there) {
+                // What is named comes before what names it.
+                brought.reverse();
+                brought.sort_by_key(|(_, kind, _)| [Kind::Blob, Kind::Tree, Kind::Commit].iter().position(|known| known == kind));
+                keep(&ours, &dir, &brought)?;
+                return Ok(Some(Vec::new()));
+            }
+            Ok(pack(&brought).ok())
         };
         let pack = self.look(gather).await.ok()??;
         if !pack.is_empty() {
@@ -132,19 +149,19 @@ impl Trusted {
 }
 
 /// What a head brings, read object by object and within limits: an object that was in the base already may count as well.
-struct Gathering {
-    ours: gix::Repository,
+struct Gathering<'a> {
+    ours: &'a gix::Repository,
     theirs: gix::odb::loose::Store,
     limits: IngressLimits,
     seen: HashSet<gix::ObjectId>,
     total: u64,
     /// What we do not have yet.
-    brought: Vec<(Kind, Vec<u8>)>,
+    brought: Vec<Whole>,
 }
 
-impl Gathering {
+impl Gathering<'_> {
     /// The objects of all commits that `head` has and `base` has not; `None` where that is not for us to say.
-    fn of(mut self, head: CommitId, base: CommitId) -> Option<Vec<(Kind, Vec<u8>)>> {
+    fn of(mut self, head: CommitId, base: CommitId) -> Option<Vec<Whole>> {
         let base = to_gix(base.0);
         let mut commits = vec![to_gix(head.0)];
         while let Some(id) = commits.pop() {
@@ -202,7 +219,7 @@ impl Gathering {
                 let size = self.size(id, kind)?;
                 if size <= self.limits.blob {
                     let data = self.read(id, kind)?;
-                    self.brought.push((kind, data));
+                    self.brought.push((id, kind, data));
                 }
                 size
             }
@@ -232,10 +249,10 @@ impl Gathering {
 }
 
 /// A pack of whole objects (gitformat-pack(5)).
-fn pack(objects: &[(Kind, Vec<u8>)]) -> io::Result<Vec<u8>> {
+fn pack(objects: &[Whole]) -> io::Result<Vec<u8>> {
     let count = u32::try_from(objects.len()).map_err(io::Error::other)?;
     let mut pack = [b"PACK".as_slice(), &2_u32.to_be_bytes(), &count.to_be_bytes()].concat();
-    for (kind, data) in objects {
+    for (_, kind, data) in objects {
         let number = match kind {
             Kind::Commit => 1,
             Kind::Tree => 2,

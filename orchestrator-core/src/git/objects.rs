@@ -20,6 +20,8 @@ impl std::fmt::Debug for Objects {
     }
 }
 
+/// So many commits are followed one by one before a walk is begun that sees the whole graph.
+const LINE: usize = 2000;
 /// Enough for a repository that gets a new pack with many of its fetches; gix's own default fails after some 300.
 const PACK_SLOTS: u16 = 2048;
 
@@ -118,6 +120,35 @@ impl Objects {
         tree.to_string().parse().map_err(unreadable(commit))
     }
 
+    /// A commit's parents.
+    pub(super) fn parents(&self, commit: CommitId) -> Result<Vec<CommitId>, GitError> {
+        let repository = self.repository();
+        let object = repository.find_commit(to_gix(commit.0)).map_err(unreadable(commit))?;
+        object.parent_ids().map(|parent| commit_of(parent.detach())).collect()
+    }
+
+    /// The commits from `head` down to `base`, without that, where they are one line of no more than some thousand.
+    pub(super) fn line(&self, base: CommitId, head: CommitId) -> Result<Option<Vec<CommitId>>, GitError> {
+        let (mut line, mut at) = (Vec::new(), head);
+        while at != base {
+            let [parent] = self.parents(at)?[..] else { return Ok(None) };
+            if line.len() == LINE {
+                return Ok(None);
+            }
+            line.push(at);
+            at = parent;
+        }
+        Ok(Some(line))
+    }
+
+    /// Whether one commit contains the other.
+    ///
+    /// # Errors
+    /// [`GitError::Object`] when a commit cannot be read.
+    pub fn contains(&self, commit: CommitId, ancestor: CommitId) -> Result<bool, GitError> {
+        Ok(self.line(ancestor, commit)?.is_some() || self.merge_base(commit, ancestor)? == Some(ancestor))
+    }
+
     /// The best common ancestor of two commits, if they have one.
     ///
     /// # Errors
@@ -134,8 +165,15 @@ impl Objects {
     /// [`GitError::Object`] when a commit cannot be read.
     pub fn any_message(&self, base: CommitId, head: CommitId, is_such: impl Fn(&[u8]) -> bool) -> Result<bool, GitError> {
         let repository = self.repository();
-        for commit in walk(&repository, base, head)? {
-            let commit = commit.map_err(unreadable(head))?.object().map_err(unreadable(head))?;
+        let commits: Vec<_> = match self.line(base, head)? {
+            Some(line) => line.into_iter().map(|commit| to_gix(commit.0)).collect(),
+            None => {
+                let walked = walk(&repository, base, head)?.map(|commit| commit.map(|commit| commit.id));
+                walked.collect::<Result<_, _>>().map_err(unreadable(head))?
+            }
+        };
+        for commit in commits {
+            let commit = repository.find_commit(commit).map_err(unreadable(head))?;
             if is_such(commit.message_raw().map_err(unreadable(head))?) {
                 return Ok(true);
             }

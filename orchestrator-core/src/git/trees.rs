@@ -1,6 +1,6 @@
 //! Trees, compared, listed and changed in process.
 
-use std::{cmp::Ordering, fs, io};
+use std::{cmp::Ordering, fs, io, path::Path};
 
 use gix::{
     bstr::BString,
@@ -15,6 +15,7 @@ use super::{
     GitError, Objects, Trusted,
     cli::io_error,
     objects::{to_gix, unreadable},
+    plain::Whole,
 };
 use crate::{
     failpoint::reach,
@@ -110,7 +111,7 @@ fn entries(data: &[u8]) -> Result<Vec<EntryRef<'_>>, GitError> {
 }
 
 /// The order of names in a tree, in which a directory's ends with a slash. So a file and a directory of one name are two.
-fn in_tree(one: &EntryRef<'_>, other: &EntryRef<'_>) -> Ordering {
+pub(super) fn in_tree(one: &EntryRef<'_>, other: &EntryRef<'_>) -> Ordering {
     let whole = |entry: &EntryRef<'_>| -> BString {
         let mut name = entry.filename.to_owned();
         if entry.mode.is_tree() {
@@ -146,9 +147,8 @@ impl Trusted {
             let repository = objects.repository();
             let mut root = to_gix(tree.0);
             for LandingEdit { path, content } in &edits {
-                let mut made = Vec::new();
                 let blob = gix::objs::compute_hash(Hash::Sha1, Kind::Blob, content).map_err(unreadable(path))?;
-                made.push((Kind::Blob, content.clone()));
+                let mut made = vec![(blob, Kind::Blob, content.clone())];
                 let names: Vec<_> = path.as_bytes().split(|byte| *byte == b'/').collect();
                 let no_file = || GitError::Repository { path: path.to_string(), why: format!("it is no file in {tree}") };
                 root = replaced(&repository, root, &names, blob, &mut made)?.ok_or_else(no_file)?;
@@ -167,7 +167,7 @@ fn replaced(
     tree: Id,
     names: &[&[u8]],
     blob: Id,
-    made: &mut Vec<(Kind, Vec<u8>)>,
+    made: &mut Vec<Whole>,
 ) -> Result<Option<Id>, GitError> {
     let Some((name, rest)) = names.split_first() else { return Ok(None) };
     let data = repository.find_tree(tree).map_err(unreadable(tree))?.detach().data;
@@ -184,23 +184,26 @@ fn replaced(
     let mut data = Vec::new();
     changed.write_to(&mut data).map_err(unreadable(tree))?;
     let id = gix::objs::compute_hash(Hash::Sha1, Kind::Tree, &data).map_err(unreadable(tree))?;
-    made.push((Kind::Tree, data));
+    made.push((id, Kind::Tree, data));
     Ok(Some(id))
 }
 
 /// Writes objects that are not there yet, durably, each before the next: what one names is there before it is.
-fn keep(repository: &gix::Repository, dir: &std::path::Path, made: &[(Kind, Vec<u8>)]) -> Result<(), GitError> {
-    let failed = |error: &dyn std::fmt::Display| unreadable("of our own")(error.to_string());
+pub(super) fn keep<'a>(
+    repository: &gix::Repository,
+    dir: &Path,
+    made: impl IntoIterator<Item = &'a Whole>,
+) -> Result<(), GitError> {
     // Written where nobody looks, and moved when they are on the disk: half an object would be taken for a whole one.
     let scratch = tempfile::tempdir_in(dir).map_err(io_error(dir))?;
     let beside = gix::odb::loose::Store::at(scratch.path(), Hash::Sha1);
     let ours = gix::odb::loose::Store::at(repository.objects.store_ref().path(), Hash::Sha1);
-    for (kind, data) in made {
-        let id = beside.write_buf(*kind, data).map_err(|error| failed(&error))?;
+    for (id, kind, data) in made {
         if repository.has_object(id) {
             continue;
         }
-        let (from, to) = (beside.object_path(&id), ours.object_path(&id));
+        let written = beside.write_buf(*kind, data).map_err(unreadable(id))?;
+        let (from, to) = (beside.object_path(&written), ours.object_path(&written));
         let place = || -> io::Result<()> {
             fs::File::open(&from)?.sync_all()?;
             fs::create_dir_all(to.parent().unwrap_or(dir))?;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError},
 };
 
 use tokio::sync::Mutex;
@@ -12,6 +12,7 @@ use super::{
     Git, GitError, Identity, Objects, UserRepository,
     cli::{Call, io_error},
     config::{self, Filters},
+    followed::Followed,
     history::{commits, may_claim_to_be_a_landing},
     user::Destination,
 };
@@ -43,6 +44,7 @@ pub struct Trusted {
     dir: PathBuf,
     target: BranchName,
     objects: Objects,
+    followed: Arc<std::sync::Mutex<Followed>>,
     /// Held while the target's ref is written: git fails rather than waits when two do it at once.
     target_ref: Arc<Mutex<()>>,
 }
@@ -70,7 +72,8 @@ impl Trusted {
         let config = dir.join("config");
         std::fs::write(&config, config::trusted(&identity, &filters)).map_err(io_error(&config))?;
         let objects = Objects::open(&dir)?;
-        Ok(Self { git, user, destination, identity, filters, dir, target, objects, target_ref: Arc::default() })
+        let (followed, target_ref) = (Arc::default(), Arc::default());
+        Ok(Self { git, user, destination, identity, filters, dir, target, objects, followed, target_ref })
     }
 
     /// Its directory.
@@ -199,15 +202,22 @@ impl Trusted {
     /// # Errors
     /// When one of them is not there.
     pub async fn contains(&self, commit: CommitId, ancestor: CommitId) -> Result<bool, GitError> {
-        self.look(move |objects| Ok(objects.merge_base(commit, ancestor)? == Some(ancestor))).await
+        self.look(move |objects| objects.contains(commit, ancestor)).await
     }
 
-    /// The best common ancestor of two commits; `None` if they have none.
+    /// The best common ancestor of the target's tip and a commit; `None` if they have none.
     ///
     /// # Errors
     /// When one of them is not there.
-    pub async fn merge_base(&self, one: CommitId, other: CommitId) -> Result<Option<CommitId>, GitError> {
-        self.look(move |objects| objects.merge_base(one, other)).await
+    pub async fn branched_off(&self, tip: CommitId, commit: CommitId) -> Result<Option<CommitId>, GitError> {
+        let followed = Arc::clone(&self.followed);
+        let look = move |objects: &Objects| {
+            let mut followed = followed.lock().unwrap_or_else(PoisonError::into_inner);
+            followed.follow(objects, tip)?;
+            let known = followed.branched_off(objects, commit)?;
+            known.map_or_else(|| objects.merge_base(tip, commit), |known| Ok(Some(known)))
+        };
+        self.look(look).await
     }
 
     /// Whether a commit is here.
@@ -242,7 +252,11 @@ impl Trusted {
     /// # Errors
     /// When one of them is not there.
     pub async fn between(&self, base: CommitId, head: CommitId) -> Result<(u32, bool), GitError> {
-        self.look(move |objects| objects.between(base, head)).await
+        let count = move |objects: &Objects| match objects.line(base, head)? {
+            Some(line) => Ok((u32::try_from(line.len()).unwrap_or(u32::MAX), false)),
+            None => objects.between(base, head),
+        };
+        self.look(count).await
     }
 
     /// Commits that `head` has and `base` has not whose messages bear trailers of ours.
