@@ -1,9 +1,9 @@
 //! Directories in which trees are laid out, one after another.
 //!
 //! To make and remove the files of a tree costs far more than to look at them. So a directory that held one tree becomes the next by
-//! what differs. Nothing that was done to it meanwhile survives: what should not be there is removed, and git writes anew every file
-//! whose times, number or size differ from what an index of ours saw when it was written. Of those a program without privileges can
-//! set back none but the time of modification.
+//! what differs. Nothing that was done to it meanwhile survives: what should not be there is removed, and so is every file of which times,
+//! number, size or owner are not, to the nanosecond, what an index of ours saw when it was written (a program without privileges can set
+//! back none of the times but that of modification). What is missing then, git writes.
 
 use std::{
     ffi::OsString,

@@ -89,7 +89,7 @@ impl Expected {
         matches!(self.walk(tree, &mut look), Ok(ControlFlow::Continue(())))
     }
 
-    /// What is in a directory and should not be, or is not even of the kind that it should be. Directories beneath
+    /// What is in a directory and should not be, or may not be what it was. Directories beneath
     /// it that have not the permissions `like` are among it, with all that they hold.
     ///
     /// # Errors
@@ -235,9 +235,12 @@ impl Visit for Strays<'_> {
     }
 
     fn file(&mut self, place: &Place<'_>, file: &Expectation) -> ControlFlow<()> {
-        let link = file.mode == IndexMode::SYMLINK;
-        let right = if link { place.kind == FileType::Symlink } else { place.kind == FileType::RegularFile };
-        if right { ControlFlow::Continue(()) } else { self.stray(place) }
+        let stat = statat(place.directory, place.name, AtFlags::SYMLINK_NOFOLLOW);
+        let same = stat.is_ok_and(|stat| {
+            // Of another name by which it could be changed, no time that git compares tells.
+            has_mode(&stat, file.mode) && stat.st_nlink == 1 && file.seen.is_some_and(|seen| is_untouched(&stat, &seen))
+        });
+        if same { ControlFlow::Continue(()) } else { self.stray(place) }
     }
 
     fn stray(&mut self, place: &Place<'_>) -> ControlFlow<()> {
