@@ -19,7 +19,7 @@ use orchestrator_core::{
 use orchestrator_testkit::{Sandbox, git};
 use tokio::runtime::Runtime;
 
-use super::{COMMITTER, repository};
+use super::{COMMITTER, repository, used};
 
 /// Commits one file of its own at once, and says so.
 const AGENT: &str = r#"name=${PWD#*attempts/}; name=${name%%-*}; echo done > "$name.txt"; git add "$name.txt"; git commit --quiet --message done
@@ -123,6 +123,7 @@ pub(crate) fn handoffs(runtime: &Runtime) {
     percentiles(&format!("from a handoff to its review, {count} sessions"), waits.collect());
     let waits = between(&entries, ended, |what| matches!(what, Effect::Review { .. }));
     percentiles("of that, since its processes have ended", waits);
+    used(sandbox);
 }
 
 fn percentiles(what: &str, mut times: Vec<u64>) {
@@ -185,7 +186,9 @@ fn loop_over(runtime: &Runtime, files: usize, tasks: usize) -> (Duration, Vec<Le
     let sandbox = stage(files, tasks);
     let orchestrator = orchestrator(runtime, &sandbox, AGENT, 8);
     let took = time(|| to_the_end(runtime, orchestrator));
-    (took, recorded(runtime, &sandbox))
+    let entries = recorded(runtime, &sandbox);
+    used(sandbox);
+    (took, entries)
 }
 
 /// With so many sessions of this agent at once.
@@ -224,5 +227,6 @@ fn bare(files: usize, tasks: usize) -> Duration {
     script.current_dir(sandbox.path()).env("AGENT", AGENT).envs(COMMITTER);
     let took = time(|| assert!(script.stdin(Stdio::null()).status().expect("sh can be run").success(), "the script ran"));
     assert_eq!(sandbox.remote_file("ROADMAP.md").matches("[x]").count(), tasks);
+    used(sandbox);
     took
 }

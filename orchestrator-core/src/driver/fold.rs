@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// So many entries are in memory at once, and as many that are read while these are folded.
-const PAGE: usize = 2000;
+const PAGE: usize = 8000;
 
 /// The state that a ledger tells of, and when it was last written. Read page by page, each while the one before is folded: so
 /// memory is bounded by the state, however long the ledger is.

@@ -85,7 +85,6 @@ impl Trusted {
             total: limits.total.min(SMALL.total),
             objects: limits.objects.min(SMALL.objects),
         };
-        let dir = self.dir().to_owned();
         let gather = move |ours: &Objects| {
             let ours = ours.repository();
             let gathering = Gathering { ours: &ours, theirs, limits, seen: HashSet::new(), total: 0, brought: Vec::new() };
@@ -95,7 +94,7 @@ impl Trusted {
                 // What is named comes before what names it.
                 brought.reverse();
                 brought.sort_by_key(|(_, kind, _)| [Kind::Blob, Kind::Tree, Kind::Commit].iter().position(|known| known == kind));
-                keep(&ours, &dir, &brought)?;
+                keep(&ours, &brought)?;
                 return Ok(Some(Vec::new()));
             }
             Ok(pack(&brought).ok())

@@ -1,14 +1,15 @@
 //! Trees, compared, listed and changed in process.
 
-use std::{cmp::Ordering, fs, io, path::Path};
+use std::{cmp::Ordering, fs, io, io::Write as _, os::unix::fs::PermissionsExt as _, path::Path};
 
 use gix::{
     bstr::BString,
     hash::Kind as Hash,
     objs::{
-        Kind, Tree, TreeRef, Write as _, WriteTo as _,
+        Kind, Tree, TreeRef, WriteTo as _,
         tree::{EntryKind, EntryRef},
     },
+    zlib::{Compression, stream::deflate},
 };
 
 use super::{
@@ -142,7 +143,7 @@ impl Trusted {
     /// # Errors
     /// When a file is not in the tree, or an object cannot be written.
     pub async fn edit(&self, tree: TreeId, edits: &[LandingEdit]) -> Result<TreeId, GitError> {
-        let (edits, dir) = (edits.to_vec(), self.dir().to_owned());
+        let edits = edits.to_vec();
         let edit = move |objects: &Objects| {
             let repository = objects.repository();
             let mut root = to_gix(tree.0);
@@ -152,7 +153,7 @@ impl Trusted {
                 let names: Vec<_> = path.as_bytes().split(|byte| *byte == b'/').collect();
                 let no_file = || GitError::Repository { path: path.to_string(), why: format!("it is no file in {tree}") };
                 root = replaced(&repository, root, &names, blob, &mut made)?.ok_or_else(no_file)?;
-                keep(&repository, &dir, &made)?;
+                keep(&repository, &made)?;
             }
             root.to_string().parse().map_err(unreadable(root))
         };
@@ -189,28 +190,32 @@ fn replaced(
 }
 
 /// Writes objects that are not there yet, durably, each before the next: what one names is there before it is.
-pub(super) fn keep<'a>(
-    repository: &gix::Repository,
-    dir: &Path,
-    made: impl IntoIterator<Item = &'a Whole>,
-) -> Result<(), GitError> {
-    // Written where nobody looks, and moved when they are on the disk: half an object would be taken for a whole one.
-    let scratch = tempfile::tempdir_in(dir).map_err(io_error(dir))?;
-    let beside = gix::odb::loose::Store::at(scratch.path(), Hash::Sha1);
+pub(super) fn keep<'a>(repository: &gix::Repository, made: impl IntoIterator<Item = &'a Whole>) -> Result<(), GitError> {
     let ours = gix::odb::loose::Store::at(repository.objects.store_ref().path(), Hash::Sha1);
-    for (id, kind, data) in made {
-        if repository.has_object(id) {
-            continue;
-        }
-        let written = beside.write_buf(*kind, data).map_err(unreadable(id))?;
-        let (from, to) = (beside.object_path(&written), ours.object_path(&written));
-        let place = || -> io::Result<()> {
-            fs::File::open(&from)?.sync_all()?;
-            fs::create_dir_all(to.parent().unwrap_or(dir))?;
-            reach("before object");
-            fs::rename(&from, &to)
-        };
-        place().map_err(io_error(&to))?;
+    for (id, kind, data) in made.into_iter().filter(|(id, ..)| !repository.has_object(id)) {
+        let to = ours.object_path(id);
+        write_object(ours.path(), &to, *kind, data).map_err(io_error(&to))?;
     }
+    Ok(())
+}
+
+/// Writes one object as a file of its own (gitformat-loose(5)): beside its place, and moved there when it is on the disk, since half an
+/// object would be taken for a whole one.
+fn write_object(objects: &Path, to: &Path, kind: Kind, data: &[u8]) -> io::Result<()> {
+    // So git names them as well, and so it clears away what a crash has left.
+    let file = tempfile::Builder::new().prefix("tmp_obj_").permissions(fs::Permissions::from_mode(0o444)).tempfile_in(objects)?;
+    let mut deflated = deflate::Write::new(&file, Compression::BEST_SPEED);
+    deflated.write_all(format!("{kind} {}\0", data.len()).as_bytes())?;
+    deflated.write_all(data)?;
+    deflated.flush()?;
+    drop(deflated);
+    file.as_file().sync_all()?;
+    if let Err(error) = fs::create_dir(to.parent().unwrap_or(objects))
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(error);
+    }
+    reach("before object");
+    file.persist(to)?;
     Ok(())
 }

@@ -11,15 +11,17 @@
 //!   is not just as long as this writer left it: so a writer that slept through another's opening cannot write.
 
 use std::{
-    fmt,
     fs::{File, OpenOptions},
-    io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -70,17 +72,22 @@ struct BatchOut<'a> {
     records: &'a [Record],
 }
 
+/// As it was written; the records need not be looked at by who only follows the lines.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BatchIn {
+struct Batch<R> {
     epoch: u64,
     from: u64,
     at: Timestamp,
-    records: Vec<Record>,
+    records: Vec<R>,
 }
 
 /// Hexadecimal digits of a hash and the blank behind them.
 const PREFIX: usize = 65;
+/// So much of the file is in memory at once, in bytes, or a line that is longer.
+const PIECE: u64 = 1 << 17;
+/// So many lines are checked on a thread of their own.
+const WORTH_A_THREAD: usize = 64;
 
 impl FileLedger {
     /// The ledger in this file, which is made when it is first opened for writing.
@@ -98,45 +105,97 @@ impl FileLedger {
 
     /// Checks the lines behind `from`, and gives their batches to `each` with what is before them, until it wants no more; also
     /// where the lines end that were read, and how much is torn behind the last.
-    fn scan(&self, from: Tail, mut each: impl FnMut(Tail, BatchIn) -> bool) -> Result<(Tail, u64), LedgerError> {
+    fn scan<R: DeserializeOwned>(
+        &self,
+        from: Tail,
+        mut each: impl FnMut(Tail, Batch<R>) -> bool,
+    ) -> Result<(Tail, u64), LedgerError> {
         let mut tail = from;
         let mut file = match File::open(&self.path) {
-            Ok(file) => BufReader::with_capacity(1 << 17, file),
+            Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((tail, 0)),
             Err(error) => return Err(self.io()(error)),
         };
         file.seek(SeekFrom::Start(from.length)).map_err(self.io())?;
-        let mut line = Vec::new();
+        let mut piece = Vec::new();
         loop {
-            line.clear();
-            let read = file.read_until(b'\n', &mut line).map_err(self.io())? as u64;
-            if line.pop_if(|last| *last == b'\n').is_none() {
-                return Ok((tail, read));
-            }
-            let number = tail.line + 1;
-            let (hash, json) = line.split_at_checked(PREFIX).ok_or_else(|| self.damaged(number, "the line is too short"))?;
-            let expected = chain(tail.hash, json);
-            if hash[..PREFIX - 1] != *expected.to_string().as_bytes() || hash[PREFIX - 1] != b' ' {
-                return Err(self.damaged(number, "its checksum does not match: it, or a line before it, was changed"));
-            }
-            let unreadable =
-                |error: &dyn fmt::Display| self.damaged(number, format!("it cannot be read, though its checksum matches: {error}"));
-            let json = str::from_utf8(json).map_err(|error| unreadable(&error))?;
-            let batch: BatchIn = serde_json::from_str(json).map_err(|error| unreadable(&error))?;
-            if batch.from != tail.next || batch.epoch < tail.epoch {
-                return Err(self.damaged(number, "it does not follow the line before it"));
-            }
-            let before = tail;
-            tail = Tail {
-                epoch: batch.epoch,
-                next: batch.from + batch.records.len() as u64,
-                hash: expected,
-                line: number,
-                length: before.length + read,
+            let more = (&file).take(PIECE).read_to_end(&mut piece).map_err(self.io())?;
+            let Some(end) = memchr::memrchr(b'\n', &piece) else {
+                if more == 0 {
+                    return Ok((tail, piece.len() as u64));
+                }
+                // A line that is longer than a piece.
+                continue;
             };
-            if !each(before, batch) {
+            let (read, wants_more) = self.lines(tail, &piece[..end], &mut each)?;
+            tail = read;
+            if !wants_more {
                 return Ok((tail, 0));
             }
+            piece.drain(..=end);
+        }
+    }
+
+    /// The same for these lines, and whether more are wanted. A line is checked by the hash that the line before it bears, so that any can be checked by itself: that is
+    /// done on another processor while this one reads them.
+    fn lines<R: DeserializeOwned>(
+        &self,
+        from: Tail,
+        lines: &[u8],
+        each: &mut impl FnMut(Tail, Batch<R>) -> bool,
+    ) -> Result<(Tail, bool), LedgerError> {
+        let mut begin = 0;
+        let mut ranges: Vec<_> = memchr::memchr_iter(b'\n', lines).map(|end| std::mem::replace(&mut begin, end + 1)..end).collect();
+        ranges.push(begin..lines.len());
+        let lines: Vec<_> = ranges.into_iter().map(|range| &lines[range]).collect();
+        let mut read = || {
+            let mut tail = from;
+            for line in &lines {
+                // Text that is UTF-8 as a whole need not be looked at string by string.
+                let text = line.get(PREFIX..).map(|json| str::from_utf8(json).map_err(serde::de::Error::custom));
+                let batch: Batch<R> = match text.map(|text| text.and_then(serde_json::from_str)) {
+                    Some(Ok(batch)) => batch,
+                    // Of one that is too short, its check tells.
+                    None => return (tail, true, Some(String::new())),
+                    Some(Err(error)) => {
+                        return (tail, true, Some(format!("it cannot be read, though its checksum matches: {error}")));
+                    }
+                };
+                if batch.from != tail.next || batch.epoch < tail.epoch {
+                    return (tail, true, Some("it does not follow the line before it".to_owned()));
+                }
+                let before = tail;
+                tail = Tail {
+                    epoch: batch.epoch,
+                    next: batch.from + batch.records.len() as u64,
+                    hash: recorded(line).unwrap_or(before.hash),
+                    line: before.line + 1,
+                    length: before.length + line.len() as u64 + 1,
+                };
+                if !each(before, batch) {
+                    return (tail, false, None);
+                }
+            }
+            (tail, true, None)
+        };
+        let check = || check(from.hash, &lines);
+        let (fault, (tail, wants_more, unreadable)) = if lines.len() < WORTH_A_THREAD {
+            (check(), read())
+        } else {
+            std::thread::scope(|scope| {
+                let checking = scope.spawn(check);
+                let read = read();
+                (checking.join().unwrap_or(Some((0, "it could not be checked"))), read)
+            })
+        };
+        // What was read behind a fault does not count, nor does a fault that nobody has come to.
+        let came_to = tail.line - from.line + u64::from(unreadable.is_some());
+        if let Some((at, why)) = fault.filter(|(at, _)| (*at as u64) < came_to) {
+            return Err(self.damaged(from.line + at as u64 + 1, why));
+        }
+        match unreadable {
+            Some(why) => Err(self.damaged(tail.line + 1, why)),
+            None => Ok((tail, wants_more)),
         }
     }
 
@@ -146,7 +205,7 @@ impl FileLedger {
         let begin = bookmark().filter(|tail| tail.next <= from.0).unwrap_or_else(Tail::beginning);
         let mut entries = Vec::new();
         let mut whole = begin;
-        self.scan(begin, |before, batch| {
+        self.scan(begin, |before, batch: Batch<Record>| {
             // A batch of which only a part has room is read again with the next page.
             whole = before;
             let at = batch.at;
@@ -166,7 +225,8 @@ impl FileLedger {
         let mut file =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path).map_err(self.io())?;
         file.lock().map_err(self.io())?;
-        let (mut tail, torn) = self.scan(Tail::beginning(), |_, _| true)?;
+        // The records are read when they are folded.
+        let (mut tail, torn) = self.scan(Tail::beginning(), |_, _: Batch<IgnoredAny>| true)?;
         if torn > 0 {
             file.set_len(tail.length).map_err(self.io())?;
         }
@@ -203,6 +263,24 @@ impl FileLedger {
         writer.file.unlock().map_err(self.io())?;
         result.map(|()| Sequence(writer.tail.next))
     }
+}
+
+/// The hash that a line bears.
+fn recorded(line: &[u8]) -> Option<ContentHash> {
+    let (hash, blank) = line.get(..PREFIX)?.split_at(PREFIX - 1);
+    str::from_utf8(hash).ok()?.parse().ok().filter(|_| blank == b" ")
+}
+
+/// The first of these lines that is not as it was written, and why.
+fn check(mut before: ContentHash, lines: &[&[u8]]) -> Option<(usize, &'static str)> {
+    for (at, line) in lines.iter().enumerate() {
+        let Some(json) = line.get(PREFIX..) else { return Some((at, "the line is too short")) };
+        before = match recorded(line) {
+            Some(recorded) if recorded == chain(before, json) => recorded,
+            Some(_) | None => return Some((at, "its checksum does not match: it, or a line before it, was changed")),
+        };
+    }
+    None
 }
 
 fn chain(before: ContentHash, json: &[u8]) -> ContentHash {
