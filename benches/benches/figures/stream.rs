@@ -51,6 +51,7 @@ async fn updates(mut protocol: impl Protocol, output: &[u8]) -> usize {
     for number in 1_usize.. {
         let Some(line) = lines.next().await.expect("memory can be read") else { break };
         protocol.line(&line, &mut reply);
+        lines.reuse(line);
         if number.is_multiple_of(256) {
             updates += reply.take_updates().len();
             reply.take_written();

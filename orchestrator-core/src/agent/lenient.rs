@@ -19,14 +19,18 @@ use serde_json::Value;
 
 /// Reads one line as a type of [`lenient!`](crate::lenient). `None` for what is no JSON object.
 #[must_use]
+#[inline]
 pub fn read<'a, T: Lenient<'a>>(line: &'a [u8]) -> Option<T> {
     let begins = line.iter().find(|byte| !byte.is_ascii_whitespace());
+    if begins != Some(&b'{') {
+        return None;
+    }
     // What is UTF-8 as a whole need not be looked at string by string.
-    let read = match str::from_utf8(line) {
+    match str::from_utf8(line) {
         Ok(line) => whole(serde_json::Deserializer::from_str(line)),
         Err(_) => whole(serde_json::Deserializer::from_slice(line)),
-    };
-    read.ok().filter(|_| begins == Some(&b'{'))
+    }
+    .ok()
 }
 
 /// Reads a value that was read before as a type of [`lenient!`](crate::lenient).
@@ -39,9 +43,10 @@ pub fn of<'a, T: Lenient<'a>>(value: &'a Value) -> T {
 }
 
 /// All that there is to read, as one value.
+#[inline]
 fn whole<'a, T: Lenient<'a>, R: serde_json::de::Read<'a>>(mut from: serde_json::Deserializer<R>) -> serde_json::Result<T> {
     let mut value = T::default();
-    Into(&mut value).deserialize(&mut from)?;
+    from.deserialize_any(Into(&mut value))?;
     from.end().map(|()| value)
 }
 

@@ -328,6 +328,9 @@ impl Pump {
                 Happened::Read(Some(Read::Line(line))) => {
                     talk.silent_at = self.silent_at();
                     self.protocol.line(&line, &mut talk.reply);
+                    if let Some(stdout) = &mut pipes.stdout {
+                        stdout.reuse(line);
+                    }
                 }
                 Happened::Silent => {
                     talk.silent_at = self.silent_at();

@@ -174,7 +174,7 @@ impl Reply {
 
     /// What was said so far, taken out: for a test of a protocol.
     pub fn take_updates(&mut self) -> Vec<Update> {
-        std::mem::take(&mut self.updates).into()
+        self.updates.drain(..).collect()
     }
 
     /// What is to be written, taken out: for a test of a protocol.

@@ -72,7 +72,7 @@ pub(super) enum Job {
     Merge { attempt: AttemptId, contract: Arc<Contract>, head: CommitId, waived: Vec<FindingId> },
     Gate { attempt: AttemptId, tree: TreeId, gate: GateSpec },
     CheckTip { tip: CommitId, gate: GateSpec },
-    Land { landing: Box<Landing> },
+    Land { landing: Arc<Landing> },
     CleanUp { attempt: AttemptId, tip: Option<CommitId>, landed: Option<TreeId> },
     Report { task: AttemptId, outcome: Outcome },
 }

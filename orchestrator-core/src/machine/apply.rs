@@ -113,7 +113,6 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let attempt = Attempt {
                 id: attempt.clone(),
                 contract: Arc::clone(contract),
-                contract_hash: contract.hash(),
                 base: *base,
                 began: *at,
                 session: None,
@@ -174,12 +173,12 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             attempt.approvals.truncate(attempt.grants.len());
             attempt.waivers.clear();
             attempt.observations.clear();
-            active.step = Step::Review { asked: Asked::Due, turn, work: submission.clone() };
+            active.step = Step::Review { asked: Asked::Due, turn, work: Arc::clone(submission) };
         }
         Record::Reviewed { attempt, reviews } => {
             let active = active_mut(state, attempt)?;
-            let Step::Review { turn, work, .. } = &active.step else { return Err(misfit("nothing is reviewed in", attempt)) };
-            let (turn, work, reviews) = (*turn, (**work).clone(), reviews.clone());
+            let Step::Review { turn, work, .. } = left(active) else { return Err(misfit("nothing is reviewed in", attempt)) };
+            let reviews = reviews.clone();
             let cost = Review::cost(&reviews);
             let reviewed = Reviewed { turn, work, reviews, reports: Vec::new(), stuck_on: None };
             active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
@@ -187,7 +186,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::Queued { attempt } => {
             let active = active_mut(state, attempt)?;
-            let reviewed = match std::mem::replace(&mut active.step, Step::Prepare(Asked::Due)) {
+            let reviewed = match left(active) {
                 Step::Merge { reviewed, .. } => reviewed,
                 Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => {
                     Box::new(checked.into_queue())
@@ -200,8 +199,8 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::CandidateBuilt { attempt, candidate } => {
             let active = active_mut(state, attempt)?;
-            let Step::Merge { reviewed, .. } = &active.step else { return Err(misfit("nothing is merged in", attempt)) };
-            let mut reviewed = (**reviewed).clone();
+            let Step::Merge { reviewed, .. } = left(active) else { return Err(misfit("nothing is merged in", attempt)) };
+            let mut reviewed = *reviewed;
             let mut known = std::mem::take(&mut reviewed.reports);
             known.retain(|report| report.tree == candidate.tree && report.passed());
             reviewed.stuck_on = None;
@@ -217,7 +216,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::TipSuspected { attempt } => {
             let active = active_mut(state, attempt)?;
-            active.step = Step::TipCheck { asked: Asked::Due, checked: Box::new(gated(active)?.clone()) };
+            active.step = Step::TipCheck { asked: Asked::Due, checked: gated(active)? };
         }
         Record::TipReported { attempt, report } => {
             let Step::TipCheck { asked, checked } = &mut active_mut(state, attempt)?.step else {
@@ -230,27 +229,31 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::TipRed { attempt, tip } => {
             let active = active_mut(state, attempt)?;
-            let reviewed = Reviewed { stuck_on: Some(*tip), ..gated(active)?.clone().into_queue() };
+            let reviewed = Reviewed { stuck_on: Some(*tip), ..gated(active)?.into_queue() };
             active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
         }
         Record::Judged { attempt, verdict, .. } => judged(state, attempt, verdict)?,
         Record::Accepted { landing } => {
             let active = active_mut(state, &landing.attempt)?;
-            let Step::Gate { checked, .. } = &active.step else { return Err(misfit("nothing is gated in", &landing.attempt)) };
-            active.step = Step::Land { asked: Asked::Due, landing: landing.clone(), checked: checked.clone() };
+            let Step::Gate { checked, .. } = left(active) else { return Err(misfit("nothing is gated in", &landing.attempt)) };
+            active.step = Step::Land { asked: Asked::Due, landing: Arc::clone(landing), checked };
         }
         Record::Landed { attempt, commit } => {
-            let active = active_mut(state, attempt)?;
-            let Step::Land { checked, .. } = &active.step else { return Err(misfit("nothing lands in", attempt)) };
-            let landed = LandedTask { by: Some(active.attempt.clone()), commit: Some(*commit), reports: checked.reports.clone() };
+            let entry = entry_mut(state, &attempt.task)?;
+            let parked = Phase::Parked { reason: String::new() };
+            let Phase::Active(active) = std::mem::replace(&mut entry.phase, parked) else {
+                return Err(misfit("not under way:", attempt));
+            };
+            let Active { attempt: by, step: Step::Land { checked, .. } } = *active else {
+                return Err(misfit("nothing lands in", attempt));
+            };
             let reports = checked.reports.clone();
+            entry.phase = Phase::Landed(Box::new(LandedTask { by: Some(by), commit: Some(*commit), reports: checked.reports }));
+            entry.cleanups.insert(attempt.number, Asked::Due);
+            entry.report = Some(Asked::Due);
             set_tip(state, *commit);
             // It is the tree that was gated.
             state.tip_reports = reports;
-            let entry = entry_mut(state, &attempt.task)?;
-            entry.phase = Phase::Landed(Box::new(landed));
-            entry.cleanups.insert(attempt.number, Asked::Due);
-            entry.report = Some(Asked::Due);
         }
         Record::AttemptEnded { attempt, reason, counts, left } => {
             let entry = entry_mut(state, &attempt.task)?;
@@ -328,10 +331,23 @@ impl Checked {
     }
 }
 
-/// The candidate that gates run on, here or on the tip alone. One that is being landed is none.
-fn gated(active: &Active) -> Result<&Checked, Misfit> {
-    let landing = matches!(active.step, Step::Land { .. });
-    active.step.checked().filter(|_| !landing).ok_or_else(|| misfit("nothing is gated in", &active.attempt.id))
+/// The candidate that gates run on, here or on the tip alone; its step is left. One that is being landed is none.
+fn gated(active: &mut Active) -> Result<Box<Checked>, Misfit> {
+    match left(active) {
+        Step::Gate { checked, .. } | Step::TipCheck { checked, .. } => Ok(checked),
+        Step::Prepare(_)
+        | Step::TurnDue { .. }
+        | Step::Working(_)
+        | Step::Collect { .. }
+        | Step::Review { .. }
+        | Step::Merge { .. }
+        | Step::Land { .. } => Err(misfit("nothing is gated in", &active.attempt.id)),
+    }
+}
+
+/// The step that an attempt was at, whole; another has to follow.
+fn left(active: &mut Active) -> Step {
+    std::mem::replace(&mut active.step, Step::Prepare(Asked::Due))
 }
 
 /// What is known of a tip goes with it.

@@ -32,7 +32,7 @@ impl Plan<'_> {
         }
         let mut attempts = state.run.as_ref().map_or(0, |run| run.attempts);
         let agents = || state.run.iter().flat_map(|run| run.backends.keys());
-        let mut taken = Fence::default();
+        let mut taken: Option<Fence> = None;
         let mut package = state.package.clone();
         let mut stays = package.as_ref().is_some_and(|package| self.moves(package));
         let mut records = Vec::new();
@@ -42,8 +42,8 @@ impl Plan<'_> {
             let eligible = |at: &usize| !stays || package.as_ref() == Some(&tasks.entries()[*at].task.package);
             let mut free = tasks.places(List::Free).filter(eligible);
             let candidate = free.find(|at| {
-                let fences = [tasks.fence(), &taken];
-                !std::mem::replace(&mut seen[*at], true) && is_ready(*at, &tasks.entries()[*at], &fences, policy, self.cx.at)
+                let fences = [Some(tasks.fence()), taken.as_ref()];
+                !std::mem::replace(&mut seen[*at], true) && is_ready(*at, &tasks.entries()[*at], fences, policy, self.cx.at)
             });
             let Some((at, entry)) = candidate.map(|at| (at, &tasks.entries()[at])) else { break };
             let Phase::Waiting(waiting) = &entry.phase else { break };
@@ -60,7 +60,9 @@ impl Plan<'_> {
             match freeze(&entry.task, policy, agents()) {
                 Ok(contract) => {
                     let contract = Arc::new(contract);
-                    taken.add(at, &contract);
+                    if slots > 1 {
+                        taken.get_or_insert_default().add(at, &contract);
+                    }
                     let attempt = AttemptId { task: entry.task.id.clone(), number: entry.last_attempt + 1 };
                     records.push(Record::Dispatched { attempt, contract, base: tip, at: self.cx.at });
                 }

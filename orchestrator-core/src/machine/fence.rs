@@ -94,10 +94,14 @@ impl Fence {
                 };
             }
             let node = &mut self.nodes[at];
-            change(match last {
-                Some(last) => node.with_end.entry(last.into()).or_default(),
-                None => &mut node.without_end,
-            });
+            let Some(last) = last else {
+                change(&mut node.without_end);
+                continue;
+            };
+            match node.with_end.get_mut(last) {
+                Some(posts) => change(posts),
+                None => change(node.with_end.entry(last.into()).or_default()),
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! What follows from the end of each effect: the consequences that [`decide`](super::decide) draws.
 
+use std::sync::Arc;
+
 use super::{
     apply::waivers,
     decide::{Context, IllegalEvent},
@@ -29,7 +31,7 @@ impl Context<'_> {
                 Some(why) => vec![Record::RepairAsked { attempt, why }],
                 None => {
                     submission.findings.extend(active.attempt.noticed.iter().cloned());
-                    vec![Record::Submitted { attempt, submission: Box::new(submission) }]
+                    vec![Record::Submitted { attempt, submission: Arc::new(submission) }]
                 }
             },
             Collected::Unusable { reason } => self.try_again(entry, active, &reason),
@@ -200,7 +202,7 @@ impl Context<'_> {
                 let acceptance = Acceptance {
                     version: 1,
                     attempt: attempt.id.clone(),
-                    contract: attempt.contract_hash,
+                    contract: attempt.contract.hash(),
                     head: candidate.head,
                     tip: candidate.tip,
                     tree: candidate.tree,
@@ -224,7 +226,7 @@ impl Context<'_> {
                     at: self.at,
                 };
                 let judged = Record::Judged { attempt: attempt.id.clone(), head: candidate.head, verdict: Verdict::Accept };
-                vec![judged, Record::Accepted { landing: Box::new(landing) }]
+                vec![judged, Record::Accepted { landing: Arc::new(landing) }]
             }
         }
     }

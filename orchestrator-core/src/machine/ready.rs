@@ -90,9 +90,9 @@ pub(super) fn waits<'a>(
 
 /// Whether the task at this place waits for nothing, where all that it comes after has landed: `fences` are what is taken, in
 /// the state and in this decision. Thousands may be asked at each decision.
-pub(super) fn is_ready(place: usize, entry: &TaskEntry, fences: &[&Fence], policy: &Policy, at: Timestamp) -> bool {
+pub(super) fn is_ready(place: usize, entry: &TaskEntry, fences: [Option<&Fence>; 2], policy: &Policy, at: Timestamp) -> bool {
     let (allow, needs) = (allowed(&entry.task, policy), resources(&entry.task, policy));
-    pause(entry, at).is_none() && !fences.iter().any(|fence| fence.keeps_out(place, allow, needs))
+    pause(entry, at).is_none() && !fences.into_iter().flatten().any(|fence| fence.keeps_out(place, allow, needs))
 }
 
 /// Until when a waiting task pauses before its next attempt.

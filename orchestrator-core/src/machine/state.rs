@@ -220,8 +220,6 @@ pub struct Attempt {
     pub id: AttemptId,
     /// Under which contract.
     pub contract: Arc<Contract>,
-    /// The contract's name.
-    pub contract_hash: ContentHash,
     /// The pinned base.
     pub base: CommitId,
     /// When it began.

@@ -1,5 +1,7 @@
 //! How far an attempt is, and what it holds at each step.
 
+use std::sync::Arc;
+
 use super::state::Asked;
 use crate::model::{
     Ask, Candidate, CommitId, EffectId, GateReport, Landing, Pulse, Review, StopReason, Submission, Timestamp, TurnOutcome,
@@ -37,7 +39,7 @@ pub enum Step {
         /// The turn that is over.
         turn: u32,
         /// At this.
-        work: Box<Submission>,
+        work: Arc<Submission>,
     },
     /// It waits for the landing lane, or its candidate is built.
     Merge {
@@ -65,7 +67,7 @@ pub enum Step {
         /// By which effect.
         asked: Asked,
         /// The intent.
-        landing: Box<Landing>,
+        landing: Arc<Landing>,
         /// What it rests on.
         checked: Box<Checked>,
     },
@@ -102,7 +104,7 @@ pub struct Reviewed {
     /// The turn that it came from.
     pub turn: u32,
     /// The work.
-    pub work: Submission,
+    pub work: Arc<Submission>,
     /// What was said of it.
     pub reviews: Vec<Review>,
     /// Reports of gates on earlier candidates: one with the same tree and gate is not run again.
@@ -126,7 +128,7 @@ impl Step {
     /// Back to the reviewers, where they have spoken already.
     pub(super) fn review_again(&mut self) {
         if let Self::Merge { reviewed, .. } = self {
-            let (turn, work) = (reviewed.turn, Box::new(reviewed.work.clone()));
+            let (turn, work) = (reviewed.turn, Arc::clone(&reviewed.work));
             *self = Self::Review { asked: Asked::Due, turn, work };
         }
     }
@@ -207,7 +209,7 @@ impl Step {
         if let Self::Review { work, .. } = self {
             return Some(work);
         }
-        self.reviewed().map(|reviewed| &reviewed.work)
+        self.reviewed().map(|reviewed| &*reviewed.work)
     }
 
     /// What gates said: of the candidate, or, while the attempt waits for the lane, of the last one.

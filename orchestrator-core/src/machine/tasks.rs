@@ -84,7 +84,7 @@ struct Place {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tasks {
     entries: Vec<TaskEntry>,
-    positions: HashMap<TaskId, usize>,
+    positions: HashMap<TaskId, usize, foldhash::fast::RandomState>,
     /// Who comes after each.
     dependents: Vec<Vec<usize>>,
     /// How many of those that each comes after have not landed.
@@ -109,7 +109,7 @@ impl PartialEq for Tasks {
 
 impl Tasks {
     pub(super) fn new(entries: Vec<TaskEntry>) -> Self {
-        let positions: HashMap<_, _> = entries.iter().enumerate().map(|(at, entry)| (entry.task.id.clone(), at)).collect();
+        let positions: HashMap<_, _, _> = entries.iter().enumerate().map(|(at, entry)| (entry.task.id.clone(), at)).collect();
         let mut dependents = vec![Vec::new(); entries.len()];
         let mut missing = vec![0; entries.len()];
         for (at, entry) in entries.iter().enumerate() {

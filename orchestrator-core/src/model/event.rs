@@ -352,7 +352,7 @@ pub enum Effect {
     /// Commit the candidate and make it the target's tip.
     Land {
         /// The intent.
-        landing: Box<Landing>,
+        landing: Arc<Landing>,
     },
     /// Remove the attempt's workspace, if that loses nothing.
     CleanUp {
@@ -527,7 +527,7 @@ pub enum Record {
         /// Which attempt.
         attempt: AttemptId,
         /// What it is.
-        submission: Box<Submission>,
+        submission: Arc<Submission>,
     },
     /// The reviewers have spoken.
     Reviewed {
@@ -586,7 +586,7 @@ pub enum Record {
     /// The acceptance, before it is landed.
     Accepted {
         /// What it rests on.
-        landing: Box<Landing>,
+        landing: Arc<Landing>,
     },
     /// The target contains the work.
     Landed {

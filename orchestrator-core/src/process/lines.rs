@@ -26,12 +26,19 @@ pub struct LineReader<R> {
     from: BufReader<R>,
     limit: usize,
     line: Line,
+    /// Memory of a line that was read before.
+    spare: Vec<u8>,
 }
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
     /// Reads from `from`, and keeps at most `limit` bytes of a line.
     pub fn new(from: R, limit: usize) -> Self {
-        Self { from: BufReader::with_capacity(BUFFER, from), limit, line: Line { bytes: Vec::new(), cut: false } }
+        Self {
+            from: BufReader::with_capacity(BUFFER, from),
+            limit,
+            line: Line { bytes: Vec::new(), cut: false },
+            spare: Vec::new(),
+        }
     }
 
     /// The next line; `None` at the end of the stream. A last line without its end counts. Cancel-safe.
@@ -68,8 +75,16 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         Ok(Some(if end.is_some() { Read::Line(self.take()) } else { Read::Part }))
     }
 
+    /// Takes a line back whose bytes are no longer needed: the next ones are read into its memory. That of a long line is given up.
+    pub fn reuse(&mut self, line: Line) {
+        if line.bytes.capacity() <= BUFFER {
+            self.spare = line.bytes;
+            self.spare.clear();
+        }
+    }
+
     fn take(&mut self) -> Line {
-        std::mem::replace(&mut self.line, Line { bytes: Vec::new(), cut: false })
+        std::mem::replace(&mut self.line, Line { bytes: std::mem::take(&mut self.spare), cut: false })
     }
 }
 
