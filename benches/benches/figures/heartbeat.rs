@@ -71,8 +71,10 @@ pub(crate) fn heartbeat(runtime: &Runtime) {
         for count in counts {
             stage.reduce(*count);
             look_at_all(&stage, files);
+            if *count <= 100 {
+                full_look(runtime, &stage, files);
+            }
         }
-        full_look(runtime, &stage, files);
     }
 }
 
@@ -86,7 +88,7 @@ fn look_at_all(stage: &Stage, files: usize) {
     let one_by_one = || time(|| trees.iter().for_each(|tree| status(tree)));
     let (ours, rival) = side_by_side(Rounds::from_arguments(7, 1), &mut unchanged, one_by_one);
     line(&name, ours, "git status in each, one by one", rival);
-    let two = || time(|| two_at_a_time(&trees));
+    let two = || time(|| two_at_a_time(&trees, status));
     let (ours, rival) = side_by_side(Rounds::from_arguments(7, 1), &mut unchanged, two);
     line(&name, ours, "git status in each, two at a time", rival);
     let needed: Vec<_> = stage.all.iter().flat_map(needed).collect();
@@ -114,17 +116,28 @@ fn look_at_all(stage: &Stage, files: usize) {
     line(&format!("{name}, {few} with a new head"), median(moved), "nothing changed", ours);
 }
 
-/// One full look: what differs from a commit, untracked files included.
+/// A full look at each: what differs from a commit, untracked files included; beside git, and beside a bare stat of each file.
 fn full_look(runtime: &Runtime, stage: &Stage, files: usize) {
-    let workspace = &stage.all[0];
+    let trees: Vec<_> = stage.all.iter().map(Workspace::tree).collect();
+    let halves = || stage.all.split_at(stage.all.len() / 2);
+    let look = async |workspaces: &[Workspace]| {
+        for workspace in workspaces {
+            let paths = workspace.uncommitted(&stage.trusted, stage.base, 100).await.expect("looks");
+            assert!(paths.is_empty(), "{paths:?}");
+        }
+    };
     let ours = || {
         time(|| {
-            let paths = runtime.block_on(workspace.uncommitted(&stage.trusted, stage.base, 100)).expect("looks");
-            assert!(paths.is_empty(), "{paths:?}");
+            runtime.block_on(async { tokio::join!(look(halves().0), look(halves().1)) });
         })
     };
-    let (ours, rival) = side_by_side(Rounds::from_arguments(21, 1), ours, || time(|| status(&workspace.tree())));
-    line(&format!("full look at one of {files} files"), ours, "git status", rival);
+    let name = format!("full look at {} of {files} files", trees.len());
+    let (took, rival) = side_by_side(Rounds::from_arguments(7, 1), ours, || time(|| two_at_a_time(&trees, status)));
+    line(&name, took, "git status, two at a time", rival);
+    let paths = runtime.block_on(stage.trusted.paths(stage.base)).expect("is listed");
+    let stats = |tree: &Path| assert!(paths.iter().all(|path| tree.join(path.to_path()).symlink_metadata().is_ok()));
+    let (took, rival) = side_by_side(Rounds::from_arguments(7, 1), ours, || time(|| two_at_a_time(&trees, stats)));
+    line(&name, took, "a bare stat of each file, two at a time", rival);
 }
 
 /// What a look must at least stat.
@@ -138,11 +151,11 @@ fn needed(workspace: &Workspace) -> [PathBuf; 4] {
     ]
 }
 
-fn two_at_a_time(trees: &[PathBuf]) {
+fn two_at_a_time(trees: &[PathBuf], look: impl Fn(&Path) + Copy + Send) {
     let (one, other) = trees.split_at(trees.len() / 2);
     std::thread::scope(|scope| {
-        scope.spawn(|| one.iter().for_each(|tree| status(tree)));
-        other.iter().for_each(|tree| status(tree));
+        scope.spawn(move || one.iter().for_each(|tree| look(tree)));
+        other.iter().for_each(|tree| look(tree));
     });
 }
 

@@ -264,9 +264,12 @@ fn has_mode(stat: &Stat, mode: IndexMode) -> bool {
 /// Whether nobody has written to a file, or put another in its place. The index has 32 bits of each number.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as the index has them")]
 fn is_untouched(stat: &Stat, seen: &gix::index::entry::Stat) -> bool {
-    let time = |secs: i64, nsecs: u64| Time { secs: secs as u32, nsecs: nsecs as u32 };
-    time(stat.st_mtime, stat.st_mtime_nsec as u64) == seen.mtime
-        && time(stat.st_ctime, stat.st_ctime_nsec as u64) == seen.ctime
+    // Of another type on each system.
+    fn time(secs: i64, nsecs: impl TryInto<u32>) -> Time {
+        Time { secs: secs as u32, nsecs: nsecs.try_into().unwrap_or(u32::MAX) }
+    }
+    time(stat.st_mtime, stat.st_mtime_nsec) == seen.mtime
+        && time(stat.st_ctime, stat.st_ctime_nsec) == seen.ctime
         && (stat.st_ino as u32, stat.st_size as u32) == (seen.ino, seen.size)
         && (stat.st_uid, stat.st_gid) == (seen.uid, seen.gid)
 }

@@ -196,8 +196,9 @@ mod tests {
         assert!(are_plain(&[one.clone(), other.clone()], |_, _| false));
         assert!(!are_plain(&[(one.0, Kind::Blob, other.2)], |_, _| true));
         let tree = whole(Kind::Tree, &tree(&[("100644", b"a")]));
-        assert!(!are_plain(&[tree.clone()], |_, _| false));
-        assert!(are_plain(&[tree.clone()], |id, kind| kind == Kind::Blob && id.to_string() == BLOB));
+        let blob = ObjectId::from_hex(BLOB.as_bytes()).expect("an id");
+        assert!(!are_plain(std::slice::from_ref(&tree), |_, _| false));
+        assert!(are_plain(std::slice::from_ref(&tree), |id, kind| kind == Kind::Blob && *id == blob));
         assert!(!are_plain(&[tree], |_, kind| kind == Kind::Tree));
     }
 }
