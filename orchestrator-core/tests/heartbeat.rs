@@ -1,5 +1,7 @@
 //! A heartbeat finds what is there, and what it says of heads and distances is what git says.
 
+use std::process::Command;
+
 use orchestrator_core::{
     git::{Destination, Dirtiness, Git, IngressLimits, Look, Lookout, Trusted, UserRepository, Workspace, Workspaces},
     model::{AttemptId, CommitId, Oid, Timestamp},
@@ -223,7 +225,7 @@ async fn it_finds_what_is_there_and_remembers_nothing_that_is_not() {
     // A FIFO where a ref should be does not hang anybody.
     let reference = first.repository().join("refs/heads/attempt/T1/2");
     std::fs::remove_file(&reference).expect("removes");
-    assert!(std::process::Command::new("mkfifo").arg(&reference).status().expect("mkfifo can be run").success());
+    assert!(Command::new("mkfifo").arg(&reference).status().expect("mkfifo can be run").success());
     assert_eq!(lookout.look(base).expect("looks")[0].head, None);
 }
 
@@ -296,4 +298,47 @@ async fn a_full_look_counts_untracked_files_and_cannot_be_lied_to() {
     let taken = trusted.ingest(&workspace.repository(), &branch, &keep, base, Default::default()).await.expect("is taken in");
     assert_eq!(taken, head);
     assert_eq!(look(head).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn where_work_branched_off_is_what_git_says_however_the_target_moves() {
+    let sandbox = Sandbox::new();
+    let trusted = trusted(&sandbox).await;
+    trusted.fetch_target().await.expect("fetches");
+    let git_dir = trusted.dir().to_owned();
+    let start = git(&sandbox.repo(), &["rev-parse", "main"]);
+    let tree = git(&sandbox.repo(), &["rev-parse", "main^{tree}"]);
+    let commit = |parents: &[&str], text: &str| {
+        let parents: Vec<_> = parents.iter().flat_map(|parent| ["-p", parent]).collect();
+        git(&git_dir, &[&["commit-tree", "-m", text], &parents[..], &[&tree]].concat())
+    };
+    let old = commit(&[], "another root");
+    let before = commit(&[&old], "before we came");
+    let came = commit(&[&before], "when we came");
+    let (mut tips, mut heads) = (vec![came.clone()], vec![commit(&[&before], "older than we"), start.clone()]);
+    for round in 0..6 {
+        let tip = tips[tips.len() - 1].clone();
+        // Two begin here; one of them lands at once, one that began earlier lands as well, and one merges what has landed.
+        let [one, other] = ["one", "other"].map(|who| commit(&[&commit(&[&tip], who)], &format!("{who} of {round}")));
+        let landed = commit(&[&tip, &one], "landed");
+        let again = commit(&[&landed, &heads[heads.len() / 2]], "an earlier one landed");
+        heads.extend([commit(&[&other, &landed], "has merged the target"), one, other, landed.clone()]);
+        tips.extend([landed, again]);
+    }
+    // Rewritten, and back again.
+    tips.extend([commit(&[&tips[3]], "rewritten"), tips[4].clone(), start, tips[12].clone()]);
+    for tip in &tips {
+        for head in &heads {
+            let (tip, head) = (tip.parse().expect("an id"), head.parse::<CommitId>().expect("an id"));
+            let ours = trusted.branched_off(tip, head).await.expect("can be told").map(|base| base.to_string());
+            // Where there are two best ones, either will do.
+            let theirs = Command::new("git")
+                .args(["merge-base", "--all", &tip.to_string(), &head.to_string()])
+                .current_dir(&git_dir)
+                .output();
+            let theirs = String::from_utf8(theirs.expect("git can be run").stdout).expect("text");
+            let agrees = ours.as_deref().map_or(theirs.is_empty(), |ours| theirs.lines().any(|theirs| theirs == ours));
+            assert!(agrees, "of {head} and {tip}: {ours:?}, not {theirs:?}");
+        }
+    }
 }

@@ -72,7 +72,7 @@ fn write_secretly(file: &Path, content: &str) {
     fs::File::options().write(true).open(file).and_then(|file| file.set_modified(before)).expect("sets the time back");
 }
 
-const DEEDS: [Deed; 18] = [
+const DEEDS: [Deed; 19] = [
     ("nothing", |_, _| {}),
     ("other content", |tree, _| fs::write(tree.join("d.txt"), "other\n").expect("writes")),
     ("other content of the same size, at the same time", |tree, _| write_secretly(&tree.join("d.txt"), "D\n")),
@@ -111,6 +111,9 @@ const DEEDS: [Deed; 18] = [
     ("a repository within", |tree, _| {
         fs::create_dir_all(tree.join("dir/sub/.git/hooks")).expect("makes");
         fs::write(tree.join("dir/sub/.git/HEAD"), "ref: refs/heads/x\n").expect("writes");
+    }),
+    ("a directory that nobody may enter", |tree, _| {
+        fs::set_permissions(tree.join("dir/sub"), fs::Permissions::from_mode(0o000)).expect("sets the mode");
     }),
     ("a directory that others may write to", |tree, _| {
         fs::set_permissions(tree.join("dir/sub"), fs::Permissions::from_mode(0o1777)).expect("sets the mode");

@@ -37,6 +37,10 @@ impl Checkout {
 
     /// Removes what does not belong to what was laid out last.
     fn tidy(&self, trusted: &Trusted) -> io::Result<()> {
+        if !self.directory.symlink_metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        // As this process makes directories.
         let like = trusted.dir().join("objects").metadata()?.permissions();
         let expected = Expected::of(&self.index, &[]).ok_or(io::ErrorKind::NotFound)?;
         fs::set_permissions(&self.directory, like.clone())?;
@@ -66,9 +70,25 @@ impl Trusted {
 /// Removes a file or a directory, if it is there.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     let removed = match path.symlink_metadata() {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path).or_else(|error| match error.kind() {
+            // Somebody has closed a directory to everybody, which is not to be the last word.
+            io::ErrorKind::PermissionDenied => open_up(path).and_then(|()| fs::remove_dir_all(path)),
+            _ => Err(error),
+        }),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
     removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+/// Lets the owner into all directories from here on.
+fn open_up(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
 }

@@ -349,9 +349,9 @@ impl Workspace {
     /// Keeps the files of what was removed for the next workspace, where there is room: to make and remove the files of a tree costs
     /// more than all else that is done for a task. Nothing else of it is left.
     fn spare(&self, gone: &Path) -> std::io::Result<()> {
-        let spared = self.spares()?.len() < SPARES && gone.join("tree").is_dir() && gone.join("index").exists();
-        if !spared {
-            return std::fs::remove_dir_all(gone);
+        let tree = gone.join("tree").symlink_metadata().is_ok_and(|meta| meta.is_dir());
+        if !tree || self.spares()?.len() >= SPARES {
+            return remove(gone);
         }
         for entry in std::fs::read_dir(gone)? {
             let entry = entry?;

@@ -148,7 +148,10 @@ impl ContentHash {
     /// Hashes the JSON form of a value. The form is stable: struct fields in their order, maps sorted.
     #[must_use]
     pub fn of_json<T: Serialize>(value: &T) -> Self {
-        Self::of(&serde_json::to_vec(value).expect("our own data has string keys and serialises"))
+        // As much as a contract has, so that it need not grow.
+        let mut json = Vec::with_capacity(1024);
+        serde_json::to_writer(&mut json, value).expect("our own data has string keys and serialises");
+        Self::of(&json)
     }
 
     /// From the raw bytes of a SHA-256 digest.

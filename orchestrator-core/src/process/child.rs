@@ -102,7 +102,8 @@ impl Spawn {
     }
 
     /// Sends the program this signal, such as `INT`, when this process dies, however that comes; what becomes of its relatives is its own
-    /// affair. Needs Linux and util-linux's `setpriv`; where that is not to be had, the program lives on until it is swept at the next
+    /// affair. Counts from when it has become that program, some milliseconds after it was started. Needs Linux and util-linux's
+    /// `setpriv`; where that is not to be had, the program lives on until it is swept at the next
     /// start.
     #[must_use]
     pub fn dying_with_us(mut self, signal: &'static str) -> Self {
