@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use orchestrator_core::{
-    git::{Destination, Dirtiness, Git, IngressLimits, Look, Lookout, Trusted, UserRepository, Workspace, Workspaces},
+    git::{Destination, Dirtiness, Git, IngressLimits, Look, Lookout, TARGET, Trusted, UserRepository, Workspace, Workspaces},
     model::{AttemptId, CommitId, Oid, Timestamp},
 };
 use orchestrator_testkit::{Sandbox, git};
@@ -328,8 +328,13 @@ async fn where_work_branched_off_is_what_git_says_however_the_target_moves() {
     // Rewritten, and back again.
     tips.extend([commit(&[&tips[3]], "rewritten"), tips[4].clone(), start, tips[12].clone()]);
     for tip in &tips {
+        git(&git_dir, &["update-ref", TARGET, tip]);
         for head in &heads {
-            let (tip, head) = (tip.parse().expect("an id"), head.parse::<CommitId>().expect("an id"));
+            let [tip, head] = [tip, head].map(|id| id.parse::<CommitId>().expect("an id"));
+            let mut is_ancestor = Command::new("git");
+            is_ancestor.args(["merge-base", "--is-ancestor", &head.to_string(), &tip.to_string()]).current_dir(&git_dir);
+            let contained = is_ancestor.status().expect("git can be run").success();
+            assert_eq!(trusted.contains(tip, head).await.expect("can be told"), contained, "{tip} and {head}");
             let ours = trusted.branched_off(tip, head).await.expect("can be told").map(|base| base.to_string());
             // Where there are two best ones, either will do.
             let theirs = Command::new("git")

@@ -49,6 +49,11 @@ impl Followed {
         Ok(())
     }
 
+    /// Whether a commit is known to be in the history of the tip that was last gone on to.
+    pub(super) fn has(&self, commit: CommitId) -> bool {
+        self.commits.contains(&commit)
+    }
+
     /// The newest commit of the target on the line that leads to `head`; `None` where there is no one line, or it comes from before.
     ///
     /// # Errors

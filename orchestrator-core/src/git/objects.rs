@@ -141,24 +141,6 @@ impl Objects {
         Ok(Some(line))
     }
 
-    /// Whether one commit contains the other.
-    ///
-    /// # Errors
-    /// [`GitError::Object`] when a commit cannot be read.
-    pub fn contains(&self, commit: CommitId, ancestor: CommitId) -> Result<bool, GitError> {
-        Ok(self.line(ancestor, commit)?.is_some() || self.merge_base(commit, ancestor)? == Some(ancestor))
-    }
-
-    /// The best common ancestor of two commits, if they have one.
-    ///
-    /// # Errors
-    /// [`GitError::Object`] when a commit cannot be read.
-    pub fn merge_base(&self, one: CommitId, other: CommitId) -> Result<Option<CommitId>, GitError> {
-        let repository = self.repository();
-        let base = repository.merge_base(to_gix(one.0), to_gix(other.0)).map_err(unreadable(one))?;
-        base.map(|base| commit_of(base.detach())).transpose()
-    }
-
     /// Whether a commit that `head` has and `base` has not bears such a message.
     ///
     /// # Errors

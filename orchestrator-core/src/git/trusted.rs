@@ -202,7 +202,20 @@ impl Trusted {
     /// # Errors
     /// When one of them is not there.
     pub async fn contains(&self, commit: CommitId, ancestor: CommitId) -> Result<bool, GitError> {
-        self.look(move |objects| objects.contains(commit, ancestor)).await
+        let followed = Arc::clone(&self.followed);
+        let look = move |objects: &Objects| {
+            if objects.named(TARGET)? == Some(commit) {
+                let mut followed = followed.lock().unwrap_or_else(PoisonError::into_inner);
+                followed.follow(objects, commit)?;
+                if followed.has(ancestor) {
+                    return Ok(true);
+                }
+            }
+            Ok(objects.line(ancestor, commit)?.is_some())
+        };
+        // gix was seen to miss an ancestor where commits have been made within one second.
+        let ask = || self.call().args(["merge-base", "--is-ancestor"]).args([ancestor.to_string(), commit.to_string()]);
+        Ok(self.look(look).await? || ask().holds().await?)
     }
 
     /// The best common ancestor of the target's tip and a commit; `None` if they have none.
@@ -214,10 +227,19 @@ impl Trusted {
         let look = move |objects: &Objects| {
             let mut followed = followed.lock().unwrap_or_else(PoisonError::into_inner);
             followed.follow(objects, tip)?;
-            let known = followed.branched_off(objects, commit)?;
-            known.map_or_else(|| objects.merge_base(tip, commit), |known| Ok(Some(known)))
+            followed.branched_off(objects, commit)
         };
-        self.look(look).await
+        if let Some(known) = self.look(look).await? {
+            return Ok(Some(known));
+        }
+        let answer = self.call().args(["merge-base"]).args([tip.to_string(), commit.to_string()]).answer().await?;
+        let unexpected =
+            |error: crate::model::InvalidOid| GitError::Output { verb: "merge-base".to_owned(), what: error.to_string() };
+        match answer.exit {
+            Exit::Code(0) => String::from_utf8_lossy(&answer.stdout).trim_end().parse().map(Some).map_err(unexpected),
+            Exit::Code(1) => Ok(None),
+            Exit::Code(_) | Exit::Signal(_) => Err(answer.failed("merge-base")),
+        }
     }
 
     /// Whether a commit is here.
