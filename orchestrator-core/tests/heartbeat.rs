@@ -347,3 +347,34 @@ async fn where_work_branched_off_is_what_git_says_however_the_target_moves() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_comes_and_goes_is_found_also_where_the_directory_had_long_been_as_it_was() {
+    let sandbox = Sandbox::new();
+    let trusted = trusted(&sandbox).await;
+    let base = trusted.fetch_target().await.expect("fetches");
+    let workspaces = Workspaces::beneath(&sandbox.state());
+    let made = async |number| {
+        let workspace = workspaces.of(&attempt(number));
+        workspace.create(&trusted, base, &[]).await.expect("is made");
+        workspace
+    };
+    let long_ago = || {
+        let directory = std::fs::File::open(sandbox.state().join("attempts")).expect("is there");
+        directory.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("sets the time back");
+    };
+    let mut lookout = Lookout::new(workspaces.clone());
+    let mut look = || lookout.look(base).expect("looks").iter().map(|look| (look.attempt.number, look.changed)).collect::<Vec<_>>();
+    assert_eq!(look(), []);
+    let one = made(1).await;
+    long_ago();
+    assert_eq!((look(), look()), (vec![(1, true)], vec![(1, false)]));
+    made(2).await;
+    assert_eq!(look(), [(1, false), (2, true)]);
+    long_ago();
+    assert_eq!(look(), [(1, false), (2, false)]);
+    commit(&one, "work.txt");
+    assert_eq!(look(), [(1, true), (2, false)], "its own files are looked at all the same");
+    one.remove().expect("is removed");
+    assert_eq!(look(), [(2, false)]);
+}

@@ -3,7 +3,12 @@
 //! For each workspace that lies there (none is remembered: they are found) a few stats tell whether its refs moved. Only
 //! where they did is the head read, and ahead/behind counted, in process.
 
-use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use super::{GitError, Objects, Workspace, Workspaces};
 use crate::model::{AttemptId, CommitId, Timestamp};
@@ -52,10 +57,14 @@ type Stamp = (i64, i64, u64, u64);
 
 #[derive(Debug)]
 struct Seen {
+    /// Of HEAD, the branch and the packed refs.
+    places: [PathBuf; 3],
     stamps: [Stamp; 3],
+    workspace: Workspace,
+    tree_at: PathBuf,
     tree: bool,
-    base: CommitId,
-    look: Look,
+    base: Option<CommitId>,
+    look: Option<Look>,
     objects: Option<Objects>,
 }
 
@@ -64,13 +73,15 @@ struct Seen {
 pub struct Lookout {
     workspaces: Workspaces,
     seen: BTreeMap<AttemptId, Seen>,
+    /// How the directory of workspaces was when its entries were read, if that tells whether they are still the same.
+    listed: Option<Stamp>,
 }
 
 impl Lookout {
     /// Looks at these.
     #[must_use]
     pub fn new(workspaces: Workspaces) -> Self {
-        Self { workspaces, seen: BTreeMap::new() }
+        Self { workspaces, seen: BTreeMap::new(), listed: None }
     }
 
     /// One look. `base` is the commit to count against, the target's tip as a rule. Blocks on the file system.
@@ -78,52 +89,66 @@ impl Lookout {
     /// # Errors
     /// When the directory of workspaces cannot be read.
     pub fn look(&mut self, base: CommitId) -> Result<Vec<Look>, GitError> {
-        let found = self.workspaces.discover()?;
-        // Both are in their order.
-        let mut there = found.iter().map(|workspace| &workspace.attempt).peekable();
-        self.seen.retain(|attempt, _| {
-            while there.next_if(|other| *other < attempt).is_some() {}
-            there.peek() == Some(&attempt)
-        });
-        Ok(found.iter().map(|workspace| self.look_at(workspace, base)).collect())
+        // What is in a directory is what was in it when it was written last.
+        let directory = stamp(self.workspaces.root());
+        if self.listed.is_none_or(|listed| listed != directory) {
+            let found = self.workspaces.discover()?;
+            self.listed = settled(&directory).then_some(directory);
+            // Both are in their order.
+            let mut there = found.iter().map(|workspace| &workspace.attempt).peekable();
+            self.seen.retain(|attempt, _| {
+                while there.next_if(|other| *other < attempt).is_some() {}
+                there.peek() == Some(&attempt)
+            });
+            for workspace in found {
+                self.seen.entry(workspace.attempt.clone()).or_insert_with(|| Seen::nothing(workspace));
+            }
+        }
+        Ok(self.seen.values_mut().map(|seen| seen.look(base)).collect())
     }
 
     /// Says what a full look at a workspace found; told by the looks from now on, if it was looked at before.
     pub fn looked_whole(&mut self, attempt: &AttemptId, found: Dirtiness) {
-        if let Some(seen) = self.seen.get_mut(attempt) {
-            seen.look.dirtiness = found;
+        if let Some(look) = self.seen.get_mut(attempt).and_then(|seen| seen.look.as_mut()) {
+            look.dirtiness = found;
         }
     }
+}
 
-    fn look_at(&mut self, workspace: &Workspace, base: CommitId) -> Look {
+impl Seen {
+    /// Of a workspace that was not looked at yet.
+    fn nothing(workspace: Workspace) -> Self {
         let repository = workspace.repository();
         let branch = workspace.attempt.branch().full();
-        let stamps = [repository.join("worktrees/tree/HEAD"), repository.join(branch), repository.join("packed-refs")]
-            .map(|path| stamp(&path));
-        let tree = workspace.tree().is_dir();
-        if let Some(seen) = self.seen.get_mut(&workspace.attempt)
-            && seen.stamps == stamps
-            && seen.base == base
-            && seen.tree == tree
+        let places = [repository.join("worktrees/tree/HEAD"), repository.join(branch), repository.join("packed-refs")];
+        let (tree_at, stamps) = (workspace.tree(), [Stamp::default(); 3]);
+        Self { places, stamps, workspace, tree_at, tree: false, base: None, look: None, objects: None }
+    }
+
+    fn look(&mut self, base: CommitId) -> Look {
+        let stamps = self.places.each_ref().map(|place| stamp(place));
+        let tree = self.tree_at.is_dir();
+        if let Some(look) = &mut self.look
+            && self.stamps == stamps
+            && self.base == Some(base)
+            && self.tree == tree
         {
-            seen.look.changed = false;
-            return seen.look.clone();
+            look.changed = false;
+            return look.clone();
         }
-        let head = workspace.head();
-        let before = self.seen.remove(&workspace.attempt);
-        let (was, mut objects) = before.map_or((None, None), |seen| (Some(seen.look), seen.objects));
-        let mut count = |one, other| count(&mut objects, &repository, one, other);
+        (self.stamps, self.base, self.tree) = (stamps, Some(base), tree);
+        let (head, was, repository) = (self.workspace.head(), self.look.take(), self.workspace.repository());
+        let mut count = |one, other| count(&mut self.objects, &repository, one, other);
         let moved = was.as_ref().and_then(|was| was.head).zip(head).filter(|(from, to)| from != to);
         let rewritten = match moved {
             Some((from, to)) => count(to, from).is_some_and(|(_, behind)| behind > 0),
             None => was.as_ref().is_some_and(|was| was.rewritten),
         };
         let ahead_behind = head.and_then(|head| count(head, base));
-        let (attempt, on_branch) = (workspace.attempt.clone(), workspace.on_branch());
+        let (attempt, on_branch) = (self.workspace.attempt.clone(), self.workspace.on_branch());
         let dirtiness = was.filter(|_| tree).map_or(Dirtiness::Unknown, |was| was.dirtiness);
         let look = Look { attempt, head, on_branch, ahead_behind, tree, rewritten, dirtiness, changed: true };
-        self.seen.insert(workspace.attempt.clone(), Seen { stamps, tree, base, look: look.clone(), objects });
-        look
+        self.look.insert(look).clone()
     }
 }
 
@@ -131,6 +156,13 @@ impl Lookout {
 fn count(objects: &mut Option<Objects>, repository: &Path, one: CommitId, other: CommitId) -> Option<(u32, u32)> {
     let counted = objects.as_ref().and_then(|objects| objects.ahead_behind(one, other).ok());
     counted.or_else(|| objects.insert(Objects::open_small(repository).ok()?).ahead_behind(one, other).ok())
+}
+
+/// Whether what was written there is so long ago that another writing has another time: on an older kernel, times go by steps of some
+/// milliseconds.
+fn settled((seconds, ..): &Stamp) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    i64::try_from(now).is_ok_and(|now| now > *seconds + 1)
 }
 
 fn stamp(path: &Path) -> Stamp {

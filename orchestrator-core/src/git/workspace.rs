@@ -54,6 +54,11 @@ impl Workspaces {
         Self { root: state_dir.join("attempts") }
     }
 
+    /// The directory that they are in.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The workspace of an attempt, whether it is there or not.
     #[must_use]
     pub fn of(&self, attempt: &AttemptId) -> Workspace {
