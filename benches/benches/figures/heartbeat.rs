@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use benches::{Rounds, line, median, side_by_side, time};
@@ -49,6 +50,8 @@ impl Stage {
     /// As few as this.
     fn reduce(&mut self, count: usize) {
         self.all.drain(count..).for_each(|workspace| workspace.remove().expect("is removed"));
+        // A directory that was written this moment is listed anew at each look.
+        std::thread::sleep(Duration::from_secs(3));
     }
 
     /// A commit on the base.
