@@ -1,21 +1,15 @@
 //! A heartbeat finds what is there, and what it says of heads and distances is what git says.
 
+mod common;
+
 use std::process::Command;
 
+use common::trusted;
 use orchestrator_core::{
-    git::{Destination, Dirtiness, Git, IngressLimits, Look, Lookout, TARGET, Trusted, UserRepository, Workspace, Workspaces},
+    git::{Dirtiness, IngressLimits, Look, Lookout, TARGET, Trusted, Workspace, Workspaces},
     model::{AttemptId, CommitId, Oid, Timestamp},
 };
 use orchestrator_testkit::{Sandbox, git};
-
-async fn trusted(sandbox: &Sandbox) -> Trusted {
-    let git = Git::find().await.expect("git");
-    let user = UserRepository::open(git.clone(), &sandbox.repo()).await.expect("a repository");
-    let target = "main".parse().expect("a branch");
-    Trusted::open(user, git, sandbox.path().join("trusted.git"), target, Destination::Local, &std::collections::BTreeMap::new())
-        .await
-        .expect("opens")
-}
 
 fn attempt(number: u32) -> AttemptId {
     AttemptId { task: "T1".parse().expect("an id"), number }

@@ -1,6 +1,8 @@
 //! Files of a tree: laid out over what was there before they are as if they were laid out anew, and what is seen of them in process is what
 //! git says.
 
+mod common;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -9,18 +11,12 @@ use std::{
     process::{Command, Stdio},
 };
 
+use common::trusted;
 use orchestrator_core::{
-    git::{Destination, Git, IngressLimits, Trusted, UserRepository, Workspace, Workspaces},
+    git::{IngressLimits, Trusted, Workspace, Workspaces},
     model::{AttemptId, CommitId, RepoPath},
 };
 use orchestrator_testkit::{Sandbox, git};
-
-async fn trusted(sandbox: &Sandbox) -> Trusted {
-    let git = Git::find().await.expect("git");
-    let user = UserRepository::open(git.clone(), &sandbox.repo()).await.expect("a repository");
-    let (dir, target) = (sandbox.path().join("trusted.git"), "main".parse().expect("a branch"));
-    Trusted::open(user, git, dir, target, Destination::Local, &BTreeMap::new()).await.expect("opens")
-}
 
 /// Two commits of files, one after another.
 async fn stage() -> (Sandbox, Trusted, [CommitId; 2]) {

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     failpoint::reach,
     gate::{CacheOf, GateCaches, run_gate},
+    git::remove,
     model::{ContentHash, EffectId, GateOutcome, GateReport, GateSpec, Span, TreeId},
     process::Captured,
 };
@@ -28,9 +29,8 @@ impl World {
     pub(super) async fn clear(&self) {
         let (lane, workspaces) = (self.lane.clone(), self.workspaces.clone());
         let cleared = tokio::task::spawn_blocking(move || {
-            let removed = std::fs::remove_dir_all(lane);
-            workspaces.clear_spares().map_err(|error| with_source(&error))?;
-            removed.or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error.to_string()) })
+            let removed = remove(&lane).map_err(|error| error.to_string());
+            workspaces.clear_spares().map_err(|error| with_source(&error)).and(removed)
         });
         if let Ok(Err(error)) = cleared.await {
             tracing::warn!(%error, "files that were kept to be used again could not be removed");

@@ -25,23 +25,34 @@ pub(super) struct Checkout {
 impl Checkout {
     /// Lays a tree out, whatever is there; the index is then at the tree, and sees what was written.
     pub(super) async fn lay_out(&self, trusted: &Trusted, git_dir: &Path, tree: &str) -> Result<(), GitError> {
-        if self.tidy(trusted).is_ok() && self.fill(trusted, git_dir, tree).await.is_ok() {
+        // As this process makes directories.
+        let like = trusted.dir().join("objects");
+        let tidied = self.beside(move |this| this.tidy(&like)).await;
+        if tidied.is_ok() && self.fill(trusted, git_dir, tree).await.is_ok() {
             return Ok(());
         }
         // Some of it does not let itself be mended: anew.
-        remove(&self.directory).map_err(io_error(&self.directory))?;
-        remove(&self.index).map_err(io_error(&self.index))?;
-        fs::create_dir_all(&self.directory).map_err(io_error(&self.directory))?;
+        let anew = |this: &Self| {
+            remove(&this.directory)?;
+            remove(&this.index)?;
+            fs::create_dir_all(&this.directory)
+        };
+        self.beside(anew).await.map_err(io_error(&self.directory))?;
         self.fill(trusted, git_dir, tree).await
     }
 
-    /// Removes what does not belong to what was laid out last.
-    fn tidy(&self, trusted: &Trusted) -> io::Result<()> {
+    /// Does what may take its time with many files on a thread where it may.
+    async fn beside(&self, what: impl FnOnce(&Self) -> io::Result<()> + Send + 'static) -> io::Result<()> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || what(&this)).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// Removes what does not belong to what was laid out last, in directories with the permissions of this one.
+    fn tidy(&self, like: &Path) -> io::Result<()> {
         if !self.directory.symlink_metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        // As this process makes directories.
-        let like = trusted.dir().join("objects").metadata()?.permissions();
+        let like = like.metadata()?.permissions();
         let expected = Expected::of(&self.index, &[]).ok_or(io::ErrorKind::NotFound)?;
         fs::set_permissions(&self.directory, like.clone())?;
         expected.strays(&self.directory, like.mode() & 0o7777)?.iter().try_for_each(|stray| remove(stray))
@@ -68,7 +79,7 @@ impl Trusted {
 }
 
 /// Removes a file or a directory, if it is there.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let removed = match path.symlink_metadata() {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(path).or_else(|error| match error.kind() {
             // Somebody has closed a directory to everybody, which is not to be the last word.

@@ -237,6 +237,10 @@ impl Gathering<'_> {
 
     /// An object of ours, or else of theirs, which is no larger than it was said to be.
     fn read(&self, id: gix::ObjectId, kind: Kind) -> Option<Vec<u8>> {
+        // What was just taken along is mostly read next.
+        if let Some((_, found, data)) = self.brought.iter().rev().find(|(brought, ..)| *brought == id) {
+            return (*found == kind).then(|| data.clone());
+        }
         if let Some(object) = self.ours.try_find_object(id).ok()? {
             return (object.kind == kind).then(|| object.detach().data);
         }

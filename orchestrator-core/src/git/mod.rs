@@ -34,6 +34,8 @@ mod trusted;
 mod user;
 mod workspace;
 
+#[cfg(feature = "driver")]
+pub(crate) use checkout::remove;
 pub use cli::{Git, GitError, GitVersion, MINIMUM_VERSION};
 pub use config::Identity;
 pub use history::{BranchCommit, first_parents};

@@ -8,6 +8,9 @@ use std::{fs, io, io::Write as _};
 use super::{GitError, Trusted, cli::io_error};
 use crate::{failpoint::reach, model::CommitId};
 
+/// So often a directory is made that others take away.
+const TRIES: u32 = 10;
+
 impl Trusted {
     /// Makes a ref of ours, by its full name, name a commit; durably, whatever it named before.
     ///
@@ -23,8 +26,10 @@ impl Trusted {
             reach("before ref");
             fs::create_dir_all(directory)?;
             // Between the two, the deletion of a neighbour may take the directory away.
+            let mut tries = 0;
             while let Err(failed) = scratch.persist(&path) {
-                if failed.error.kind() != io::ErrorKind::NotFound {
+                tries += 1;
+                if failed.error.kind() != io::ErrorKind::NotFound || tries == TRIES {
                     return Err(failed.error);
                 }
                 fs::create_dir_all(directory)?;

@@ -32,9 +32,7 @@ impl Objects {
     /// # Errors
     /// [`GitError::Object`] when a tree cannot be read.
     pub fn differences(&self, old: TreeId, new: TreeId) -> Result<Vec<Change>, GitError> {
-        let mut comparing = Comparing { repository: self.repository(), path: Vec::new(), changes: Vec::new() };
-        comparing.trees(Some(to_gix(old.0)), Some(to_gix(new.0)))?;
-        Ok(comparing.changes)
+        self.compared(Some(old), new)
     }
 
     /// All files of a tree.
@@ -43,9 +41,13 @@ impl Objects {
     /// [`GitError::Object`] when a tree cannot be read.
     pub fn paths(&self, tree: TreeId) -> Result<Vec<RepoPath>, GitError> {
         // Compared with nothing, each is new.
+        Ok(self.compared(None, tree)?.into_iter().map(|change| change.path).collect())
+    }
+
+    fn compared(&self, old: Option<TreeId>, new: TreeId) -> Result<Vec<Change>, GitError> {
         let mut comparing = Comparing { repository: self.repository(), path: Vec::new(), changes: Vec::new() };
-        comparing.trees(None, Some(to_gix(tree.0)))?;
-        Ok(comparing.changes.into_iter().map(|change| change.path).collect())
+        comparing.trees(old.map(|old| to_gix(old.0)), Some(to_gix(new.0)))?;
+        Ok(comparing.changes)
     }
 }
 

@@ -238,7 +238,8 @@ impl Workspace {
     /// # Errors
     /// As `git ls-files`, and when the tree is gone.
     pub async fn uncommitted(&self, trusted: &Trusted, head: CommitId, limit: usize) -> Result<Vec<RepoPath>, GitError> {
-        self.differs(trusted, head, limit, &self.index()).await
+        let index = self.index();
+        if self.is_just(trusted, head, &index).await { Ok(Vec::new()) } else { self.differs(trusted, head, limit, &index).await }
     }
 
     /// The same beside a worker that works: what it has touched since `base`, committed or not. Keeps an index of its own, so
@@ -273,9 +274,6 @@ impl Workspace {
                 path: tree.display().to_string(),
                 why: "the workspace's directory is gone".to_owned(),
             });
-        }
-        if self.is_just(trusted, from, index).await {
-            return Ok(Vec::new());
         }
         let with_index = || {
             let call = trusted.call().args(["-c", "core.bare=false"]);

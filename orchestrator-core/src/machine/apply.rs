@@ -241,8 +241,11 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::Landed { attempt, commit } => {
             let entry = entry_mut(state, &attempt.task)?;
             let parked = Phase::Parked { reason: String::new() };
-            let Phase::Active(active) = std::mem::replace(&mut entry.phase, parked) else {
-                return Err(misfit("not under way:", attempt));
+            let active = match std::mem::replace(&mut entry.phase, parked) {
+                Phase::Active(active) if active.attempt.id == *attempt => active,
+                Phase::Active(_) | Phase::Waiting(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {
+                    return Err(misfit("not under way:", attempt));
+                }
             };
             let Active { attempt: by, step: Step::Land { checked, .. } } = *active else {
                 return Err(misfit("nothing lands in", attempt));

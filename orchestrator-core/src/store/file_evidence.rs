@@ -48,7 +48,7 @@ impl EvidenceStore for FileEvidence {
         let mut size = begin.len() as u64;
         let hash = ContentHash::from_bytes(hasher.clone().finalize().into());
         // Much of what is kept says nothing, or the same again: what is here already was flushed when it came.
-        if size < SMALL.min(cap) && self.path(hash).metadata().is_ok_and(|known| known.len() == size) {
+        if size < SMALL.min(cap) && tokio::fs::read(self.path(hash)).await.is_ok_and(|known| known == begin) {
             return Ok(Stored { hash, size, truncated: false });
         }
         tokio::fs::create_dir_all(&self.root).await.map_err(failed("making", &self.root))?;

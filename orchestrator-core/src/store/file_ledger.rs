@@ -18,10 +18,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use serde::{
-    Deserialize, Serialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -72,14 +69,13 @@ struct BatchOut<'a> {
     records: &'a [Record],
 }
 
-/// As it was written; the records need not be looked at by who only follows the lines.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Batch<R> {
+struct BatchIn {
     epoch: u64,
     from: u64,
     at: Timestamp,
-    records: Vec<R>,
+    records: Vec<Record>,
 }
 
 /// Hexadecimal digits of a hash and the blank behind them.
@@ -105,11 +101,7 @@ impl FileLedger {
 
     /// Checks the lines behind `from`, and gives their batches to `each` with what is before them, until it wants no more; also
     /// where the lines end that were read, and how much is torn behind the last.
-    fn scan<R: DeserializeOwned>(
-        &self,
-        from: Tail,
-        mut each: impl FnMut(Tail, Batch<R>) -> bool,
-    ) -> Result<(Tail, u64), LedgerError> {
+    fn scan(&self, from: Tail, mut each: impl FnMut(Tail, BatchIn) -> bool) -> Result<(Tail, u64), LedgerError> {
         let mut tail = from;
         let mut file = match File::open(&self.path) {
             Ok(file) => file,
@@ -136,14 +128,9 @@ impl FileLedger {
         }
     }
 
-    /// The same for these lines, and whether more are wanted. A line is checked by the hash that the line before it bears, so that any can be checked by itself: that is
-    /// done on another processor while this one reads them.
-    fn lines<R: DeserializeOwned>(
-        &self,
-        from: Tail,
-        lines: &[u8],
-        each: &mut impl FnMut(Tail, Batch<R>) -> bool,
-    ) -> Result<(Tail, bool), LedgerError> {
+    /// The same for these lines, and whether more are wanted. A line is checked by the hash that the line before it bears, so that any
+    /// can be checked by itself: that is done on another processor while this one reads them.
+    fn lines(&self, from: Tail, lines: &[u8], each: &mut impl FnMut(Tail, BatchIn) -> bool) -> Result<(Tail, bool), LedgerError> {
         let mut begin = 0;
         let mut ranges: Vec<_> = memchr::memchr_iter(b'\n', lines).map(|end| std::mem::replace(&mut begin, end + 1)..end).collect();
         ranges.push(begin..lines.len());
@@ -153,7 +140,7 @@ impl FileLedger {
             for line in &lines {
                 // Text that is UTF-8 as a whole need not be looked at string by string.
                 let text = line.get(PREFIX..).map(|json| str::from_utf8(json).map_err(serde::de::Error::custom));
-                let batch: Batch<R> = match text.map(|text| text.and_then(serde_json::from_str)) {
+                let batch: BatchIn = match text.map(|text| text.and_then(serde_json::from_str)) {
                     Some(Ok(batch)) => batch,
                     // Of one that is too short, its check tells.
                     None => return (tail, true, Some(String::new())),
@@ -205,7 +192,7 @@ impl FileLedger {
         let begin = bookmark().filter(|tail| tail.next <= from.0).unwrap_or_else(Tail::beginning);
         let mut entries = Vec::new();
         let mut whole = begin;
-        self.scan(begin, |before, batch: Batch<Record>| {
+        self.scan(begin, |before, batch| {
             // A batch of which only a part has room is read again with the next page.
             whole = before;
             let at = batch.at;
@@ -225,8 +212,7 @@ impl FileLedger {
         let mut file =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path).map_err(self.io())?;
         file.lock().map_err(self.io())?;
-        // The records are read when they are folded.
-        let (mut tail, torn) = self.scan(Tail::beginning(), |_, _: Batch<IgnoredAny>| true)?;
+        let (mut tail, torn) = self.scan(Tail::beginning(), |_, _| true)?;
         if torn > 0 {
             file.set_len(tail.length).map_err(self.io())?;
         }

@@ -2,16 +2,25 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use orchestrator_core::{
     driver::{Handle, Notice, Orchestrator, OrchestratorBuilder, RunError, RunReport},
+    git::{Destination, Git, Trusted, UserRepository},
     model::{Answer, HoldId, HoldOption, Policy, Record},
     port::{Ledger as _, Sequence},
     store::FileLedger,
 };
 use orchestrator_testkit::{RunOutcome, Sandbox, replayed, shell_worker};
 use tokio::{sync::broadcast::Receiver, task::JoinHandle};
+
+/// A repository of ours for the sandbox's, which lands in that itself.
+pub(crate) async fn trusted(sandbox: &Sandbox) -> Trusted {
+    let git = Git::find().await.expect("git");
+    let user = UserRepository::open(git.clone(), &sandbox.repo()).await.expect("a repository");
+    let (dir, target) = (sandbox.path().join("trusted.git"), "main".parse().expect("a branch"));
+    Trusted::open(user, git, dir, target, Destination::Local, &BTreeMap::new()).await.expect("opens")
+}
 
 /// A worker that does what it is asked, and says so.
 pub(crate) const WORK: &str = "echo \"$ORCHESTRATOR_TASK\" > \"$ORCHESTRATOR_TASK.txt\"; commit work; handoff done";
