@@ -5,7 +5,7 @@ mod common;
 
 use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use common::{Live, WORK, answer, builder, ends, policy, roadmap, sandbox};
+use common::{Live, WORK, answer, builder, ends, make_fifo, policy, roadmap, sandbox};
 use orchestrator_core::{
     driver::{Command, Inbox, Notice, Orchestrator, OrchestratorBuilder},
     model::{Effect, HoldOption, Policy, Record},
@@ -310,7 +310,11 @@ async fn answers() {
     let mut page = Page::default();
     let sandbox = sandbox(&[("A", "approve = [\"dispatch\"]")]);
     let inbox = Inbox::of(&sandbox.state());
-    let mut live = Live::start(&sandbox, builder(&sandbox, WORK, "").wait(true)).await;
+    // The worker waits for the last answer: a run that is over reads no more of them.
+    let fifo = sandbox.path().join("go");
+    make_fifo(&fifo);
+    let script = format!("cat '{}' > /dev/null; {WORK}", fifo.display());
+    let mut live = Live::start(&sandbox, builder(&sandbox, &script, "").wait(true)).await;
     live.recorded(|record| matches!(record, Record::HoldOpened { .. })).await;
     let refusal = |notice: &Notice| match notice {
         Notice::Recorded(entry) => match &entry.record {
@@ -342,6 +346,7 @@ async fn answers() {
     live.recorded(|record| matches!(record, Record::Requested { what: Effect::Prepare { .. }, .. })).await;
     inbox.post(&Command::Answer(answer(1, HoldOption::Park, None))).expect("posts");
     page.add("a hold that is closed", &live.until(refusal).await);
+    common::let_go(&fifo).await;
     let outcome = live.end().await;
     assert!(outcome.report.snapshot.all_landed(), "{:#?}", outcome.report.snapshot);
     insta::assert_snapshot!(page.0);
