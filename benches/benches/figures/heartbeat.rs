@@ -93,7 +93,7 @@ fn look_at_all(stage: &Stage, files: usize) {
     let rounds = if count * files > 1_000_000 { Rounds(1) } else { Rounds::from_arguments(7, 1) };
     let (ours, rival) = side_by_side(rounds, &mut unchanged, one_by_one);
     line(&name, ours, "git status in each, one by one", rival);
-    let two = || time(|| two_at_a_time(&trees, status));
+    let two = || time(|| two_at_a_time(&trees, |tree: &PathBuf| status(tree)));
     let (ours, rival) = side_by_side(rounds, &mut unchanged, two);
     line(&name, ours, "git status in each, two at a time", rival);
     let needed: Vec<_> = stage.all.iter().flat_map(needed).collect();
@@ -137,11 +137,20 @@ fn full_look(runtime: &Runtime, stage: &Stage, files: usize) {
         })
     };
     let name = format!("full look at {} of {files} files", trees.len());
-    let (took, rival) = side_by_side(Rounds::from_arguments(7, 1), ours, || time(|| two_at_a_time(&trees, status)));
+    let (took, rival) =
+        side_by_side(Rounds::from_arguments(7, 1), ours, || time(|| two_at_a_time(&trees, |tree: &PathBuf| status(tree))));
     line(&name, took, "git status, two at a time", rival);
+    #[cfg(feature = "gix")]
+    {
+        let opened: Vec<_> = trees.iter().map(|tree| open_with_gix(tree)).collect();
+        let look = || time(|| two_at_a_time(&opened, status_by_gix));
+        let (took, rival) = side_by_side(Rounds::from_arguments(7, 1), ours, look);
+        line(&name, took, "gix status, kept open, two at a time", rival);
+    }
     let paths = runtime.block_on(stage.trusted.paths(stage.base)).expect("is listed");
     let stats = |tree: &Path| assert!(paths.iter().all(|path| tree.join(path.to_path()).symlink_metadata().is_ok()));
-    let (took, rival) = side_by_side(Rounds::from_arguments(7, 1), ours, || time(|| two_at_a_time(&trees, stats)));
+    let (took, rival) =
+        side_by_side(Rounds::from_arguments(7, 1), ours, || time(|| two_at_a_time(&trees, |tree: &PathBuf| stats(tree))));
     line(&name, took, "a bare stat of each file, two at a time", rival);
 }
 
@@ -156,12 +165,27 @@ fn needed(workspace: &Workspace) -> [PathBuf; 4] {
     ]
 }
 
-fn two_at_a_time(trees: &[PathBuf], look: impl Fn(&Path) + Copy + Send) {
+fn two_at_a_time<T: Sync>(trees: &[T], look: impl Fn(&T) + Copy + Send) {
     let (one, other) = trees.split_at(trees.len() / 2);
     std::thread::scope(|scope| {
-        scope.spawn(move || one.iter().for_each(|tree| look(tree)));
-        other.iter().for_each(|tree| look(tree));
+        scope.spawn(move || one.iter().for_each(look));
+        other.iter().for_each(look);
     });
+}
+
+#[cfg(feature = "gix")]
+fn open_with_gix(tree: &Path) -> gix::ThreadSafeRepository {
+    gix::ThreadSafeRepository::open_opts(tree, gix::open::Options::isolated()).expect("gix opens it")
+}
+
+/// Its whole status: head, index and files, untracked ones included.
+#[cfg(feature = "gix")]
+fn status_by_gix(repository: &gix::ThreadSafeRepository) {
+    let repository = repository.to_thread_local();
+    let status = repository.status(gix::progress::Discard).expect("a worktree");
+    // Two run at a time.
+    let status = status.index_worktree_options_mut(|options| options.thread_limit = Some(1));
+    assert!(status.into_iter(None).expect("looks").next().is_none());
 }
 
 fn status(tree: &Path) {
