@@ -93,12 +93,12 @@ impl Conversation {
             }
             "command_execution" | "mcp_tool_call" | "web_search" | "collab_tool_call" => {
                 let name = [&item.command, &item.tool, &item.query, &item.kind].into_iter().find_map(Text::some);
-                if over && self.tools.remove(&*item.id) {
-                    reply.tool_ended(&*item.id);
-                } else if !over && self.tools.insert(item.id.to_string()) {
-                    reply.tool_began(&*item.id, name.unwrap_or_default());
-                } else {
-                    reply.alive();
+                match if over { self.tools.take(&*item.id) } else { None } {
+                    Some(id) => reply.tool_ended(id),
+                    None if !over && self.tools.insert(item.id.to_string()) => {
+                        reply.tool_began(&*item.id, name.unwrap_or_default());
+                    }
+                    None => reply.alive(),
                 }
             }
             _ => reply.alive(),

@@ -48,14 +48,11 @@ async fn read(agent: &str, output: &[u8]) -> usize {
 
 async fn updates(mut protocol: impl Protocol, output: &[u8]) -> usize {
     let (mut lines, mut reply, mut updates) = (LineReader::new(output, 16 << 20), Reply::new(), 0);
-    for number in 1_usize.. {
-        let Some(line) = lines.next().await.expect("memory can be read") else { break };
+    while let Some(line) = lines.next().await.expect("memory can be read") {
         protocol.line(&line, &mut reply);
         lines.reuse(line);
-        if number.is_multiple_of(256) {
-            updates += reply.take_updates().len();
-            reply.take_written();
-        }
+        updates += reply.take_updates().count();
+        reply.take_written();
     }
-    updates + reply.take_updates().len()
+    updates
 }

@@ -25,12 +25,14 @@ pub fn read<'a, T: Lenient<'a>>(line: &'a [u8]) -> Option<T> {
     if begins != Some(&b'{') {
         return None;
     }
+    let mut value = T::default();
     // What is UTF-8 as a whole need not be looked at string by string.
     match str::from_utf8(line) {
-        Ok(line) => whole(serde_json::Deserializer::from_str(line)),
-        Err(_) => whole(serde_json::Deserializer::from_slice(line)),
+        Ok(line) => whole(serde_json::Deserializer::from_str(line), &mut value),
+        Err(_) => whole(serde_json::Deserializer::from_slice(line), &mut value),
     }
-    .ok()
+    .ok()?;
+    Some(value)
 }
 
 /// Reads a value that was read before as a type of [`lenient!`](crate::lenient).
@@ -44,10 +46,12 @@ pub fn of<'a, T: Lenient<'a>>(value: &'a Value) -> T {
 
 /// All that there is to read, as one value.
 #[inline]
-fn whole<'a, T: Lenient<'a>, R: serde_json::de::Read<'a>>(mut from: serde_json::Deserializer<R>) -> serde_json::Result<T> {
-    let mut value = T::default();
-    from.deserialize_any(Into(&mut value))?;
-    from.end().map(|()| value)
+fn whole<'a, R: serde_json::de::Read<'a>>(
+    mut from: serde_json::Deserializer<R>,
+    value: &mut impl Lenient<'a>,
+) -> serde_json::Result<()> {
+    from.deserialize_any(Into(value))?;
+    from.end()
 }
 
 /// A string; empty where there is none.
@@ -197,6 +201,7 @@ impl<'de, T: Lenient<'de>> Visitor<'de> for Into<'_, T> {
 }
 
 impl<'de: 'a, 'a> Lenient<'de> for Text<'a> {
+    #[inline]
     fn text(&mut self, text: Cow<'de, str>) {
         self.0 = text;
     }

@@ -173,8 +173,8 @@ impl Reply {
     }
 
     /// What was said so far, taken out: for a test of a protocol.
-    pub fn take_updates(&mut self) -> Vec<Update> {
-        self.updates.drain(..).collect()
+    pub fn take_updates(&mut self) -> impl Iterator<Item = Update> {
+        self.updates.drain(..)
     }
 
     /// What is to be written, taken out: for a test of a protocol.
