@@ -10,7 +10,7 @@ use std::{
 use super::{
     BuildError, Inbox, Orchestrator, PlannedTask,
     effects::{World, agents_environment},
-    fold_ledger,
+    fold::{Folding, fold_ledger},
     orchestrator::planned,
 };
 use crate::{
@@ -138,11 +138,15 @@ impl OrchestratorBuilder {
         let repository = lock_repository(ground.user.git_dir())?;
         let (state_dir, lock) = take_over(&state_dir)?;
         let ledger = ground.ledger.clone().unwrap_or_else(|| Arc::new(FileLedger::new(state_dir.join("ledger"))));
+        // Folded before it is taken over: one that cannot be is left as it is, and what was read is not read again.
+        let mut folding = Folding::new();
+        folding.go_on(&*ledger).await?;
         let opening = ledger.open().await?;
         if let Some(bytes) = opening.torn {
             tracing::warn!(bytes, "the ledger ended in a torn batch, which was cut");
         }
-        let (state, last) = fold_ledger(&*ledger).await?;
+        folding.go_on(&*ledger).await?;
+        let Folding { state, at: last, .. } = folding;
         let (world, _) = ground.world(&state_dir, &state).await?;
         let died = last.filter(|_| state.run().is_some() && state.ended().is_none());
         let orchestrator = Orchestrator::new(world, state, ledger, &opening, Inbox::of(&state_dir), wait, [repository, lock]);

@@ -16,16 +16,37 @@ const PAGE: usize = 8000;
 /// # Errors
 /// When the ledger cannot be read, or its records do not fit one another.
 pub async fn fold_ledger(ledger: &dyn Ledger) -> Result<(State, Option<Timestamp>), BuildError> {
-    let (mut state, mut at) = (State::default(), None);
-    let mut page = ledger.read(Sequence(1), PAGE).await?;
-    while let Some(last) = page.last() {
-        at = Some(last.at);
-        let next = Sequence(last.sequence.0 + 1);
-        let (read, folded) = tokio::join!(ledger.read(next, PAGE), async { fold(&mut state, page) });
-        folded?;
-        page = read?;
+    let mut folding = Folding::new();
+    folding.go_on(ledger).await?;
+    Ok((folding.state, folding.at))
+}
+
+/// A ledger that is being folded.
+#[derive(Debug)]
+pub(super) struct Folding {
+    /// What it told of so far.
+    pub(super) state: State,
+    /// When that was written.
+    pub(super) at: Option<Timestamp>,
+    next: Sequence,
+}
+
+impl Folding {
+    pub(super) fn new() -> Self {
+        Self { state: State::default(), at: None, next: Sequence(1) }
     }
-    Ok((state, at))
+
+    /// Folds all that there is now and was not folded yet.
+    pub(super) async fn go_on(&mut self, ledger: &dyn Ledger) -> Result<(), BuildError> {
+        let mut page = ledger.read(self.next, PAGE).await?;
+        while let Some(last) = page.last() {
+            (self.at, self.next) = (Some(last.at), Sequence(last.sequence.0 + 1));
+            let (read, folded) = tokio::join!(ledger.read(self.next, PAGE), async { fold(&mut self.state, page) });
+            folded?;
+            page = read?;
+        }
+        Ok(())
+    }
 }
 
 fn fold(state: &mut State, page: Vec<LedgerEntry>) -> Result<(), ReplayError> {

@@ -33,13 +33,14 @@ fn check_component(what: &'static str, text: &str) -> Result<(), InvalidName> {
     if text.is_empty() || text.len() > 64 {
         return fail("it must have 1 to 64 characters");
     }
-    if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+    if !text.as_bytes()[0].is_ascii_alphanumeric() {
         return fail("it must begin with a letter or a digit");
     }
-    if !text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
+    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
         return fail("only letters, digits, `.`, `_` and `-` are allowed");
     }
-    if text.contains("..") || text.ends_with('.') || text.ends_with(".lock") {
+    // Most names have no dot.
+    if text.contains('.') && (text.contains("..") || text.ends_with('.') || text.ends_with(".lock")) {
         return fail("it may not contain `..` or end with `.` or `.lock`");
     }
     Ok(())

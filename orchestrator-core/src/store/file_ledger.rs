@@ -14,7 +14,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -81,9 +81,11 @@ struct BatchIn {
 /// Hexadecimal digits of a hash and the blank behind them.
 const PREFIX: usize = 65;
 /// So much of the file is in memory at once, in bytes, or a line that is longer.
-const PIECE: u64 = 1 << 17;
-/// So many lines are checked on a thread of their own.
+const PIECE: u64 = 1 << 20;
+/// So many lines are shared out to threads.
 const WORTH_A_THREAD: usize = 64;
+/// What more of them would do, the one who folds the records could not keep up with.
+const MAX_THREADS: usize = 4;
 
 impl FileLedger {
     /// The ledger in this file, which is made when it is first opened for writing.
@@ -99,9 +101,14 @@ impl FileLedger {
         LedgerError::Damaged { path: self.path.display().to_string(), line, why: why.into() }
     }
 
-    /// Checks the lines behind `from`, and gives their batches to `each` with what is before them, until it wants no more; also
-    /// where the lines end that were read, and how much is torn behind the last.
-    fn scan(&self, from: Tail, mut each: impl FnMut(Tail, BatchIn) -> bool) -> Result<(Tail, u64), LedgerError> {
+    /// Checks the lines behind `from`, and gives their batches to `each` with what is before them, as long as records are wanted: so
+    /// many at first, and then as many as it says. Also where the lines end that were read, and how much is torn behind the last.
+    fn scan(
+        &self,
+        from: Tail,
+        mut wanted: usize,
+        mut each: impl FnMut(Tail, BatchIn) -> usize,
+    ) -> Result<(Tail, u64), LedgerError> {
         let mut tail = from;
         let mut file = match File::open(&self.path) {
             Ok(file) => file,
@@ -119,89 +126,72 @@ impl FileLedger {
                 // A line that is longer than a piece.
                 continue;
             };
-            let (read, wants_more) = self.lines(tail, &piece[..end], &mut each)?;
-            tail = read;
-            if !wants_more {
+            (tail, wanted) = self.lines(tail, &piece[..end], wanted, &mut each)?;
+            if wanted == 0 {
                 return Ok((tail, 0));
             }
             piece.drain(..=end);
         }
     }
 
-    /// The same for these lines, and whether more are wanted. A line is checked by the hash that the line before it bears, so that any
-    /// can be checked by itself: that is done on another processor while this one reads them.
-    fn lines(&self, from: Tail, lines: &[u8], each: &mut impl FnMut(Tail, BatchIn) -> bool) -> Result<(Tail, bool), LedgerError> {
+    /// The same for these lines, and how many more records are wanted.
+    fn lines(
+        &self,
+        from: Tail,
+        lines: &[u8],
+        mut wanted: usize,
+        each: &mut impl FnMut(Tail, BatchIn) -> usize,
+    ) -> Result<(Tail, usize), LedgerError> {
         let mut begin = 0;
         let mut ranges: Vec<_> = memchr::memchr_iter(b'\n', lines).map(|end| std::mem::replace(&mut begin, end + 1)..end).collect();
         ranges.push(begin..lines.len());
         let lines: Vec<_> = ranges.into_iter().map(|range| &lines[range]).collect();
-        let mut read = || {
-            let mut tail = from;
-            for line in &lines {
-                // Text that is UTF-8 as a whole need not be looked at string by string.
-                let text = line.get(PREFIX..).map(|json| str::from_utf8(json).map_err(serde::de::Error::custom));
-                let batch: BatchIn = match text.map(|text| text.and_then(serde_json::from_str)) {
-                    Some(Ok(batch)) => batch,
-                    // Of one that is too short, its check tells.
-                    None => return (tail, true, Some(String::new())),
-                    Some(Err(error)) => {
-                        return (tail, true, Some(format!("it cannot be read, though its checksum matches: {error}")));
-                    }
-                };
+        let (mut lines, mut tail) = (&lines[..], from);
+        while wanted > 0 && !lines.is_empty() {
+            // A line has a record, as a rule: what is read beyond what is wanted would be read again.
+            let (some, rest) = lines.split_at(wanted.min(lines.len()));
+            for (line, understood) in some.iter().zip(understand(tail.hash, some)) {
+                let (hash, batch) = understood.map_err(|why| self.damaged(tail.line + 1, why))?;
                 if batch.from != tail.next || batch.epoch < tail.epoch {
-                    return (tail, true, Some("it does not follow the line before it".to_owned()));
+                    return Err(self.damaged(tail.line + 1, "it does not follow the line before it"));
                 }
                 let before = tail;
                 tail = Tail {
                     epoch: batch.epoch,
                     next: batch.from + batch.records.len() as u64,
-                    hash: recorded(line).unwrap_or(before.hash),
+                    hash,
                     line: before.line + 1,
                     length: before.length + line.len() as u64 + 1,
                 };
-                if !each(before, batch) {
-                    return (tail, false, None);
+                wanted = each(before, batch);
+                if wanted == 0 {
+                    break;
                 }
             }
-            (tail, true, None)
-        };
-        let check = || check(from.hash, &lines);
-        let (fault, (tail, wants_more, unreadable)) = if lines.len() < WORTH_A_THREAD {
-            (check(), read())
-        } else {
-            std::thread::scope(|scope| {
-                let checking = scope.spawn(check);
-                let read = read();
-                (checking.join().unwrap_or(Some((0, "it could not be checked"))), read)
-            })
-        };
-        // What was read behind a fault does not count, nor does a fault that nobody has come to.
-        let came_to = tail.line - from.line + u64::from(unreadable.is_some());
-        if let Some((at, why)) = fault.filter(|(at, _)| (*at as u64) < came_to) {
-            return Err(self.damaged(from.line + at as u64 + 1, why));
+            lines = rest;
         }
-        match unreadable {
-            Some(why) => Err(self.damaged(tail.line + 1, why)),
-            None => Ok((tail, wants_more)),
-        }
+        Ok((tail, wanted))
+    }
+
+    fn bookmark(&self) -> MutexGuard<'_, Option<Tail>> {
+        self.bookmark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next page, from where the last one ended or from the beginning.
     fn read_blocking(&self, from: Sequence, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError> {
-        let bookmark = || self.bookmark.lock().unwrap_or_else(PoisonError::into_inner);
-        let begin = bookmark().filter(|tail| tail.next <= from.0).unwrap_or_else(Tail::beginning);
+        let begin = self.bookmark().filter(|tail| tail.next <= from.0).unwrap_or_else(Tail::beginning);
         let mut entries = Vec::new();
         let mut whole = begin;
-        self.scan(begin, |before, batch| {
+        self.scan(begin, limit, |before, batch| {
             // A batch of which only a part has room is read again with the next page.
             whole = before;
             let at = batch.at;
             let numbered = batch.records.into_iter().zip(batch.from..).filter(|(_, number)| *number >= from.0);
             let room = limit - entries.len();
             entries.extend(numbered.take(room).map(|(record, number)| LedgerEntry { sequence: Sequence(number), at, record }));
-            entries.len() < limit
+            limit - entries.len()
         })?;
-        *bookmark() = Some(whole);
+        *self.bookmark() = Some(whole);
         Ok(entries)
     }
 
@@ -212,7 +202,10 @@ impl FileLedger {
         let mut file =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path).map_err(self.io())?;
         file.lock().map_err(self.io())?;
-        let (mut tail, torn) = self.scan(Tail::beginning(), |_, _| true)?;
+        // What this one has read was checked then. If the file has become shorter, it is another.
+        let length = file.metadata().map_err(self.io())?.len();
+        let begin = self.bookmark().filter(|tail| tail.length < length).unwrap_or_else(Tail::beginning);
+        let (mut tail, torn) = self.scan(begin, usize::MAX, |_, _| usize::MAX)?;
         if torn > 0 {
             file.set_len(tail.length).map_err(self.io())?;
         }
@@ -257,16 +250,53 @@ fn recorded(line: &[u8]) -> Option<ContentHash> {
     str::from_utf8(hash).ok()?.parse().ok().filter(|_| blank == b" ")
 }
 
-/// The first of these lines that is not as it was written, and why.
-fn check(mut before: ContentHash, lines: &[&[u8]]) -> Option<(usize, &'static str)> {
-    for (at, line) in lines.iter().enumerate() {
-        let Some(json) = line.get(PREFIX..) else { return Some((at, "the line is too short")) };
-        before = match recorded(line) {
-            Some(recorded) if recorded == chain(before, json) => recorded,
-            Some(_) | None => return Some((at, "its checksum does not match: it, or a line before it, was changed")),
-        };
+/// Checks and reads these lines, up to the first that is not as it was written. A line is checked by the hash that the line before it
+/// bears, so that any can be understood by itself: they are shared out to the processors.
+fn understand(before: ContentHash, lines: &[&[u8]]) -> Vec<Result<(ContentHash, BatchIn), String>> {
+    let some = |mut before: ContentHash, lines: &[&[u8]]| {
+        let mut batches = Vec::with_capacity(lines.len());
+        for line in lines {
+            let batch = checked(before, line);
+            let fault = batch.is_err();
+            before = batch.as_ref().map_or(before, |(hash, _)| *hash);
+            batches.push(batch);
+            if fault {
+                break;
+            }
+        }
+        batches
+    };
+    if lines.len() < WORTH_A_THREAD {
+        return some(before, lines);
     }
-    None
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = lines.len().div_ceil(processors.min(MAX_THREADS));
+    std::thread::scope(|scope| {
+        let others = (share..lines.len()).step_by(share).map(|begin| {
+            // Of a line that bears no hash, who has it tells.
+            let before = recorded(lines[begin - 1]).unwrap_or(before);
+            let lines = &lines[begin..lines.len().min(begin + share)];
+            scope.spawn(move || some(before, lines))
+        });
+        let others: Vec<_> = others.collect();
+        let mut batches = some(before, &lines[..share]);
+        for other in others {
+            batches.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        batches
+    })
+}
+
+/// The hash and the batch of one line.
+fn checked(before: ContentHash, line: &[u8]) -> Result<(ContentHash, BatchIn), String> {
+    let json = line.get(PREFIX..).ok_or("the line is too short")?;
+    let hash = recorded(line).filter(|hash| *hash == chain(before, json));
+    let hash = hash.ok_or("its checksum does not match: it, or a line before it, was changed")?;
+    // Text that is UTF-8 as a whole need not be looked at string by string.
+    let text = str::from_utf8(json).map_err(serde::de::Error::custom);
+    let batch = text.and_then(serde_json::from_str);
+    let batch = batch.map_err(|error: serde_json::Error| format!("it cannot be read, though its checksum matches: {error}"))?;
+    Ok((hash, batch))
 }
 
 fn chain(before: ContentHash, json: &[u8]) -> ContentHash {
@@ -353,6 +383,30 @@ mod tests {
         assert_eq!(opening, Opening { epoch: Epoch(2), next: Sequence(3), torn: None });
         let entries = again.read(Sequence(2), 10).await.expect("reads");
         assert_eq!(entries, [LedgerEntry { sequence: Sequence(2), at: AT, record: Record::ModeSet(RunMode::Active) }]);
+    }
+
+    #[tokio::test]
+    async fn who_has_read_it_opens_it_from_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger");
+        drop(filled(&path).await);
+        let whole = std::fs::read(&path).expect("reads");
+        let opened = async |content: &[u8]| {
+            let ledger = FileLedger::new(&path);
+            std::fs::write(&path, &whole).expect("writes");
+            assert_eq!(ledger.read(Sequence(1), 10).await.expect("reads").len(), 2);
+            std::fs::write(&path, content).expect("writes");
+            ledger.open().await
+        };
+        let next = Opening { epoch: Epoch(2), next: Sequence(3), torn: None };
+        assert_eq!(opened(&whole).await.expect("opens"), next);
+        assert_eq!(opened(&[&whole[..], b"torn"].concat()).await.expect("opens"), Opening { torn: Some(4), ..next });
+        // Another file than was read: one line of it, and one in which the last line is another's.
+        let first = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+        let shorter = opened(&whole[..first]).await.expect("opens");
+        assert_eq!(shorter, Opening { epoch: Epoch(2), next: Sequence(1), torn: None });
+        let other = [&whole[..], &whole[first..]].concat();
+        assert!(matches!(opened(&other).await, Err(LedgerError::Damaged { line: 3, .. })));
     }
 
     #[tokio::test]
