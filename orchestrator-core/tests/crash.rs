@@ -339,7 +339,9 @@ fn check(sandbox: &Sandbox, scenario: &Scenario) {
     // What is on disk is what the ledger says.
     assert!(state.open_effects().is_empty(), "nothing is open: {:?}", state.open_effects());
     let left: Vec<_> = std::fs::read_dir(sandbox.state().join("attempts")).expect("is there").flatten().map(|e| e.path()).collect();
-    assert_eq!(left, Vec::<std::path::PathBuf>::new(), "all workspaces are gone");
+    let settled = |record: &&Record| matches!(record, Record::WorkspaceSettled { fate: WorkspaceFate::Kept { .. }, .. });
+    let kept: Vec<_> = records().filter(settled).collect();
+    assert_eq!(left, Vec::<std::path::PathBuf>::new(), "all workspaces are gone; kept were {kept:#?}");
     assert!(!sandbox.state().join("lane").exists(), "no gate's tree is left");
     let refs = git(&trusted, &["for-each-ref", "--format=%(refname)"]);
     let refs: BTreeSet<_> = refs.lines().collect();

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::effects::World;
+use super::{RunError, effects::World};
 use crate::{
     git::{GitError, IngressLimits, Trusted, Workspace, open_beneath},
     model::{
@@ -52,15 +52,15 @@ impl World {
             }
         }
         found.push((turn_dir(workspace, turn), "handoff.json".parse().expect("a relative path")));
-        let keep = async |(directory, name): (PathBuf, RepoPath)| {
-            let Ok(file) = open_beneath(&directory, &name) else { return Ok(None) };
+        let mut kept = Vec::new();
+        // One after another: flushes at one time wait for each other.
+        for (directory, name) in found {
+            let Ok(file) = open_beneath(&directory, &name) else { continue };
             let stored = self.evidence.put(&mut tokio::fs::File::from_std(file), MAX_STREAM).await?;
             let name = format!("turn-{turn}/{name}").parse().expect("a relative path");
-            Ok(Some(KeptArtifact { name, hash: stored.hash, size: stored.size }))
-        };
-        // All at once: what is flushed together is flushed once.
-        let kept = futures::future::try_join_all(found.into_iter().map(keep)).await?;
-        Ok(kept.into_iter().flatten().collect())
+            kept.push(KeptArtifact { name, hash: stored.hash, size: stored.size });
+        }
+        Ok(kept)
     }
 
     /// Takes in the work of an attempt, as it is after one of its turns.
@@ -70,9 +70,11 @@ impl World {
         contract: &Contract,
         base: CommitId,
         turn: u32,
-    ) -> Result<Collected, EvidenceError> {
+    ) -> Result<Collected, RunError> {
         let handoff = read_handoff(workspace, turn);
         match self.take_in(workspace, base, turn).await {
+            // That we have no room is no fault of the worker's: with room, its work is taken in.
+            Err(error) if error.is_full() => Err(error.into()),
             Err(error) => Ok(Collected::Unusable { reason: error.to_string() }),
             Ok(None) => {
                 // What cannot be read is not lost: the workspace stays, and says so.

@@ -195,8 +195,8 @@ impl World {
             }
             Job::Collect { attempt, contract, base, turn } => {
                 let workspace = self.workspaces.of(&attempt);
-                let (kept, result) =
-                    tokio::try_join!(self.keep_turn(&workspace, turn), self.collect(&workspace, &contract, base, turn))?;
+                let kept = self.keep_turn(&workspace, turn).await?;
+                let result = self.collect(&workspace, &contract, base, turn).await?;
                 EventKind::Collected { effect, result, kept }
             }
             Job::Review(request) => EventKind::Reviewed { effect, reviews: self.review(*request).await },

@@ -100,7 +100,7 @@ pub enum RunError {
     /// Evidence cannot be kept.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
-    /// The target cannot be read any more.
+    /// Our own repository, or the target, cannot be read or written any more.
     #[error(transparent)]
     Git(#[from] GitError),
     /// A bug of ours.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -62,7 +62,7 @@ pub enum GitError {
         program: String,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It is too old.
     #[error("git {found} is too old: {MINIMUM_VERSION} or newer is needed, since older ones have known security holes")]
@@ -111,7 +111,7 @@ pub enum GitError {
         path: String,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// An object could not be read in process.
     #[error("object {id} cannot be read: {why}")]
@@ -131,7 +131,14 @@ pub enum GitError {
     },
 }
 
-pub(super) fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> GitError + '_ {
+impl GitError {
+    /// Whether there was no room to write.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+}
+
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> GitError + '_ {
     move |source| GitError::Io { path: path.display().to_string(), source }
 }
 

@@ -24,8 +24,10 @@ use gix::{
 
 use super::{
     GitError, Objects, Trusted,
+    batch::Batch,
     objects::to_gix,
     plain::{Whole, are_plain},
+    refs::add_ref,
     trees::keep,
     workspace::branch_head,
 };
@@ -56,7 +58,8 @@ impl Trusted {
     /// gives it none of our environment.
     ///
     /// # Errors
-    /// [`GitError::Failed`] when it is damaged or gone, [`GitError::Repository`] when it is too large.
+    /// [`GitError::Failed`] when it is damaged or gone, [`GitError::Repository`] when it is too large, [`GitError::Io`] when our own
+    /// repository cannot be written.
     pub async fn ingest(
         &self,
         from: &Path,
@@ -65,19 +68,25 @@ impl Trusted {
         base: CommitId,
         limits: IngressLimits,
     ) -> Result<CommitId, GitError> {
-        if let Some(head) = self.unpack(from, branch, base, limits).await {
-            self.set_ref(keep, head)?;
+        if let Some(head) = self.unpack(from, branch, keep, base, limits).await? {
             return Ok(head);
         }
         let head = self.fetch_work(from, branch, keep).await?;
         self.check_size(from, head, base, limits).await.map(|()| head)
     }
 
-    /// Takes small work in; `None`: it is to be fetched.
-    async fn unpack(&self, from: &Path, branch: &BranchName, base: CommitId, limits: IngressLimits) -> Option<CommitId> {
-        let head = branch_head(from, branch)?;
+    /// Takes small work in, under its ref; `None`: it is to be fetched.
+    async fn unpack(
+        &self,
+        from: &Path,
+        branch: &BranchName,
+        kept: &str,
+        base: CommitId,
+        limits: IngressLimits,
+    ) -> Result<Option<CommitId>, GitError> {
+        let Some(head) = branch_head(from, branch) else { return Ok(None) };
         if head == base {
-            return Some(head);
+            return self.set_ref(kept, head).await.map(|()| Some(head));
         }
         let theirs = gix::odb::loose::Store::at(from.join("objects"), gix::hash::Kind::Sha1);
         let limits = IngressLimits {
@@ -85,6 +94,7 @@ impl Trusted {
             total: limits.total.min(SMALL.total),
             objects: limits.objects.min(SMALL.objects),
         };
+        let (dir, name) = (self.dir().to_owned(), kept.to_owned());
         let gather = move |ours: &Objects| {
             let ours = ours.repository();
             let gathering = Gathering { ours: &ours, theirs, limits, seen: HashSet::new(), total: 0, brought: Vec::new() };
@@ -94,17 +104,23 @@ impl Trusted {
                 // What is named comes before what names it.
                 brought.reverse();
                 brought.sort_by_key(|(_, kind, _)| [Kind::Blob, Kind::Tree, Kind::Commit].iter().position(|known| known == kind));
-                keep(&ours, &brought)?;
-                return Ok(Some(Vec::new()));
+                let mut batch = Batch::default();
+                keep(&ours, &brought, &mut batch)?;
+                add_ref(&mut batch, &dir, &name, head)?;
+                return batch.settle().map(|()| Some(Vec::new()));
             }
             Ok(pack(&brought).ok())
         };
-        let pack = self.look(gather).await.ok()??;
+        let Some(pack) = self.look(gather).await? else { return Ok(None) };
         if !pack.is_empty() {
-            self.call().args(["unpack-objects", "-q", "--strict"]).input(pack).transfers().run().await.ok()?;
+            let unpacked = self.call().args(["unpack-objects", "-q", "--strict"]).input(pack).transfers().run().await;
+            // Each object that was unpacked is named by what it is: so the head is there only if all of it is what it says.
+            if unpacked.is_err() || !self.has(head) {
+                return Ok(None);
+            }
+            self.set_ref(kept, head).await?;
         }
-        // Each object that was unpacked is named by what it is: so the head is there only if all of it is what it says.
-        self.has(head).then_some(head)
+        Ok(Some(head))
     }
 
     /// Any work. This starts `upload-pack` in a repository that the worker can write: measured to run nothing of it.

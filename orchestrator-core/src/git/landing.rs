@@ -28,7 +28,7 @@ impl Trusted {
         }
         let commit = self.commit(landing).await?;
         let kept = format!("refs/orchestrator/landings/{}/{}", landing.attempt.task, landing.attempt.number);
-        self.set_ref(&kept, commit)?;
+        self.set_ref(&kept, commit).await?;
         let outcome = match &self.destination {
             Destination::Remote { push_url, .. } => self.push(push_url, commit, landing).await?,
             Destination::Local => self.user.advance(self, &kept, commit, landing.tip).await?,

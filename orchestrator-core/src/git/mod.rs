@@ -16,6 +16,7 @@
 //! exception is the `upload-pack` that a fetch from an attempt starts. Every call has a deadline, a scrubbed environment, and
 //! object ids or full refs instead of names.
 
+mod batch;
 mod checkout;
 mod cli;
 mod config;

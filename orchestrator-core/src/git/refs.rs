@@ -3,42 +3,43 @@
 //! Nobody but this process writes beneath `refs/orchestrator` (the state directory is locked), so no lock is taken; what git calls
 //! of ours write there themselves, [`Trusted`] keeps apart. A ref is a file with an id: written beside its place, flushed, and renamed.
 
-use std::{fs, io, io::Write as _};
+use std::{fs, io, io::Write as _, path::Path};
 
-use super::{GitError, Trusted, cli::io_error};
+use tempfile::NamedTempFile;
+
+use super::{
+    GitError, Trusted,
+    batch::{Batch, What},
+    cli::io_error,
+};
 use crate::{failpoint::reach, model::CommitId};
 
-/// So often a directory is made that others take away.
-const TRIES: u32 = 10;
+/// A ref in the repository in this directory that is to name a commit.
+pub(super) fn add_ref(batch: &mut Batch, dir: &Path, name: &str, commit: CommitId) -> Result<(), GitError> {
+    let path = dir.join(name);
+    let write = || -> io::Result<NamedTempFile> {
+        let mut scratch = NamedTempFile::new_in(dir)?;
+        writeln!(scratch, "{commit}")?;
+        Ok(scratch)
+    };
+    batch.add(What::Ref, write().map_err(io_error(&path))?, path);
+    Ok(())
+}
 
 impl Trusted {
     /// Makes a ref of ours, by its full name, name a commit; durably, whatever it named before.
     ///
     /// # Errors
     /// When its file cannot be written.
-    pub(super) fn set_ref(&self, name: &str, commit: CommitId) -> Result<(), GitError> {
-        let path = self.dir().join(name);
-        let directory = path.parent().unwrap_or(self.dir());
-        let write = || -> io::Result<()> {
-            let mut scratch = tempfile::NamedTempFile::new_in(self.dir())?;
-            writeln!(scratch, "{commit}")?;
-            scratch.as_file().sync_all()?;
-            reach("before ref");
-            fs::create_dir_all(directory)?;
-            // Between the two, the deletion of a neighbour may take the directory away.
-            let mut tries = 0;
-            while let Err(failed) = scratch.persist(&path) {
-                tries += 1;
-                if failed.error.kind() != io::ErrorKind::NotFound || tries == TRIES {
-                    return Err(failed.error);
-                }
-                fs::create_dir_all(directory)?;
-                scratch = failed.file;
-            }
-            reach("after ref");
-            Ok(())
-        };
-        write().map_err(io_error(&path))
+    pub(super) async fn set_ref(&self, name: &str, commit: CommitId) -> Result<(), GitError> {
+        let (dir, name) = (self.dir().to_owned(), name.to_owned());
+        // The disk may take long.
+        self.look(move |_| {
+            let mut batch = Batch::default();
+            add_ref(&mut batch, &dir, &name, commit)?;
+            batch.settle()
+        })
+        .await
     }
 
     /// Deletes a ref of ours. One that is not there is none.

@@ -79,7 +79,7 @@ impl Workspace {
         let commit = commit.var("GIT_AUTHOR_DATE", &time).var("GIT_COMMITTER_DATE", &time).input(message);
         let commit: CommitId = commit.id().await?;
         let kept = Self::rescue_ref(&self.attempt);
-        trusted.set_ref(&kept, commit)?;
+        trusted.set_ref(&kept, commit).await?;
         Ok(Some(Rescued { commit, kept, left_out }))
     }
 

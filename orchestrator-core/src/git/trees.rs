@@ -11,15 +11,16 @@ use gix::{
     },
     zlib::{Compression, stream::deflate},
 };
+use tempfile::NamedTempFile;
 
 use super::{
     GitError, Objects, Trusted,
+    batch::{Batch, What},
     cli::io_error,
     objects::{to_gix, unreadable},
     plain::Whole,
 };
 use crate::{
-    failpoint::reach,
     model::{Change, ChangeKind, Entry, Mode, RepoPath, TreeId},
     port::LandingEdit,
 };
@@ -155,7 +156,9 @@ impl Trusted {
                 let names: Vec<_> = path.as_bytes().split(|byte| *byte == b'/').collect();
                 let no_file = || GitError::Repository { path: path.to_string(), why: format!("it is no file in {tree}") };
                 root = replaced(&repository, root, &names, blob, &mut made)?.ok_or_else(no_file)?;
-                keep(&repository, &made)?;
+                let mut batch = Batch::default();
+                keep(&repository, &made, &mut batch)?;
+                batch.settle()?;
             }
             root.to_string().parse().map_err(unreadable(root))
         };
@@ -191,19 +194,22 @@ fn replaced(
     Ok(Some(id))
 }
 
-/// Writes objects that are not there yet, durably, each before the next: what one names is there before it is.
-pub(super) fn keep<'a>(repository: &gix::Repository, made: impl IntoIterator<Item = &'a Whole>) -> Result<(), GitError> {
+/// Writes objects that are not there yet; what one names is before it in the batch.
+pub(super) fn keep<'a>(
+    repository: &gix::Repository,
+    made: impl IntoIterator<Item = &'a Whole>,
+    batch: &mut Batch,
+) -> Result<(), GitError> {
     let ours = gix::odb::loose::Store::at(repository.objects.store_ref().path(), Hash::Sha1);
     for (id, kind, data) in made.into_iter().filter(|(id, ..)| !repository.has_object(id)) {
         let to = ours.object_path(id);
-        write_object(ours.path(), &to, *kind, data).map_err(io_error(&to))?;
+        batch.add(What::Object, write_object(ours.path(), *kind, data).map_err(io_error(&to))?, to);
     }
     Ok(())
 }
 
-/// Writes one object as a file of its own (gitformat-loose(5)): beside its place, and moved there when it is on the disk, since half an
-/// object would be taken for a whole one.
-fn write_object(objects: &Path, to: &Path, kind: Kind, data: &[u8]) -> io::Result<()> {
+/// Writes one object as a file of its own (gitformat-loose(5)), beside its place: half an object would be taken for a whole one.
+fn write_object(objects: &Path, kind: Kind, data: &[u8]) -> io::Result<NamedTempFile> {
     // So git names them as well, and so it clears away what a crash has left.
     let file = tempfile::Builder::new().prefix("tmp_obj_").permissions(fs::Permissions::from_mode(0o444)).tempfile_in(objects)?;
     let mut deflated = deflate::Write::new(&file, Compression::BEST_SPEED);
@@ -211,13 +217,5 @@ fn write_object(objects: &Path, to: &Path, kind: Kind, data: &[u8]) -> io::Resul
     deflated.write_all(data)?;
     deflated.flush()?;
     drop(deflated);
-    file.as_file().sync_all()?;
-    if let Err(error) = fs::create_dir(to.parent().unwrap_or(objects))
-        && error.kind() != io::ErrorKind::AlreadyExists
-    {
-        return Err(error);
-    }
-    reach("before object");
-    file.persist(to)?;
-    Ok(())
+    Ok(file)
 }

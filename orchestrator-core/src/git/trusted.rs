@@ -177,7 +177,7 @@ impl Trusted {
 
     pub(super) async fn set_tip(&self, tip: CommitId) -> Result<(), GitError> {
         let _alone = self.target_ref.lock().await;
-        self.set_ref(TARGET, tip)
+        self.set_ref(TARGET, tip).await
     }
 
     /// The commit that a ref of ours names.

@@ -1,9 +1,14 @@
 //! Evidence in files, named by their content.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
@@ -21,7 +26,7 @@ pub struct FileEvidence {
 /// What is read before anything is written, in bytes: so much may turn out to be there already.
 const SMALL: u64 = 64 * 1024;
 
-fn failed(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> EvidenceError {
+fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> EvidenceError {
     let what = format!("{what} {}", path.display());
     move |source| EvidenceError::Io { what, source }
 }
@@ -36,6 +41,41 @@ impl FileEvidence {
         let name = hash.to_string();
         self.root.join(&name[..2]).join(&name[2..])
     }
+
+    fn scratch(&self) -> Result<NamedTempFile, EvidenceError> {
+        NamedTempFile::new_in(&self.root).map_err(failed("writing in", &self.root))
+    }
+
+    /// Keeps what is in memory as a whole.
+    fn put_whole(&self, hash: ContentHash, content: &[u8]) -> Result<(), EvidenceError> {
+        // Much of what is kept says nothing, or the same again: what is here already was flushed when it came.
+        if fs::read(self.path(hash)).is_ok_and(|known| known == content) {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.root).map_err(failed("making", &self.root))?;
+        let mut scratch = self.scratch()?;
+        scratch.write_all(content).map_err(failed("writing", scratch.path()))?;
+        self.settle(scratch, hash)
+    }
+
+    /// Gives a file its place, durably.
+    fn settle(&self, scratch: NamedTempFile, hash: ContentHash) -> Result<(), EvidenceError> {
+        scratch.as_file().sync_all().map_err(failed("flushing", scratch.path()))?;
+        let path = self.path(hash);
+        let directory = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(directory).map_err(failed("making", directory))?;
+        reach("before evidence");
+        scratch.persist(&path).map_err(|error| failed("writing", &path)(error.error))?;
+        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("flushing", directory))?;
+        reach("after evidence");
+        Ok(())
+    }
+
+    /// What waits for the disk, where it keeps nobody up.
+    async fn blocking(&self, work: impl FnOnce() -> Result<(), EvidenceError> + Send + 'static) -> Result<(), EvidenceError> {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| failed("writing in", &self.root)(io::Error::other(error)))?
+    }
 }
 
 #[async_trait]
@@ -46,13 +86,13 @@ impl EvidenceStore for FileEvidence {
         (&mut *content).take(SMALL.min(cap)).read_to_end(&mut begin).await.map_err(reading())?;
         hasher.update(&begin);
         let mut size = begin.len() as u64;
-        let hash = ContentHash::from_bytes(hasher.clone().finalize().into());
-        // Much of what is kept says nothing, or the same again: what is here already was flushed when it came.
-        if size < SMALL.min(cap) && tokio::fs::read(self.path(hash)).await.is_ok_and(|known| known == begin) {
+        if size < SMALL.min(cap) {
+            let (this, hash) = (self.clone(), ContentHash::from_bytes(hasher.finalize().into()));
+            self.blocking(move || this.put_whole(hash, &begin)).await?;
             return Ok(Stored { hash, size, truncated: false });
         }
         tokio::fs::create_dir_all(&self.root).await.map_err(failed("making", &self.root))?;
-        let scratch = tempfile::NamedTempFile::new_in(&self.root).map_err(failed("writing in", &self.root))?;
+        let scratch = self.scratch()?;
         let mut file = tokio::fs::File::from_std(scratch.reopen().map_err(failed("writing", scratch.path()))?);
         file.write_all(&begin).await.map_err(failed("writing", scratch.path()))?;
         let mut buffer = vec![0; 64 * 1024];
@@ -70,16 +110,8 @@ impl EvidenceStore for FileEvidence {
             }
         };
         file.flush().await.map_err(failed("writing", scratch.path()))?;
-        file.sync_all().await.map_err(failed("flushing", scratch.path()))?;
-        let hash = ContentHash::from_bytes(hasher.finalize().into());
-        let path = self.path(hash);
-        let directory = path.parent().unwrap_or(&self.root);
-        tokio::fs::create_dir_all(directory).await.map_err(failed("making", directory))?;
-        reach("before evidence");
-        scratch.persist(&path).map_err(|error| failed("writing", &path)(error.error))?;
-        let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(failed("flushing", directory))?;
-        reach("after evidence");
+        let (this, hash) = (self.clone(), ContentHash::from_bytes(hasher.finalize().into()));
+        self.blocking(move || this.settle(scratch, hash)).await?;
         Ok(Stored { hash, size, truncated })
     }
 
@@ -87,7 +119,7 @@ impl EvidenceStore for FileEvidence {
         let path = self.path(hash);
         match tokio::fs::File::open(&path).await {
             Ok(file) => Ok(Box::new(file)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(EvidenceError::Unknown(hash)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(EvidenceError::Unknown(hash)),
             Err(error) => Err(failed("opening", &path)(error)),
         }
     }
