@@ -45,11 +45,21 @@ impl UserRepository {
     /// [`GitError::Repository`] when there is none, or none that can be worked on.
     pub async fn open(git: Git, path: &Path) -> Result<Self, GitError> {
         let fail = |why: &str| GitError::Repository { path: path.display().to_string(), why: why.to_owned() };
-        let path = path.canonicalize().map_err(|error| fail(&format!("it cannot be opened: {error}")))?;
+        let path = path.canonicalize().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => fail("it is not there: name a directory of a git repository"),
+            _ => fail(&format!("it cannot be opened: {error}")),
+        })?;
         let answer = git.call(&path).args(["rev-parse", "--path-format=absolute", "--git-common-dir", "--is-bare-repository"]);
         let answer = answer.args(["--show-object-format", "--is-inside-work-tree"]).answer().await?;
         if answer.exit != Exit::Code(0) {
-            return Err(fail(&format!("it is no git repository: {}", answer.stderr)));
+            let stderr = &answer.stderr;
+            // Git has other reasons as well, such as whose it is, and says what to do then.
+            let why = if stderr.contains("fatal: not a git repository") {
+                "it is no git repository: run `git init` there, or name another directory".to_owned()
+            } else {
+                format!("it is no git repository that can be used: {stderr}")
+            };
+            return Err(fail(&why));
         }
         let text = String::from_utf8_lossy(&answer.stdout).into_owned();
         let mut lines = text.lines();
