@@ -207,9 +207,10 @@ async fn main() -> ExitCode {
 
 async fn supervise(run: Run) -> Result<ExitCode, Failure> {
     let policy = read_policy(&run)?;
-    let root = std::fs::canonicalize(&run.place.repo).map_err(|error| input(format!("{}: {error}", run.place.repo.display())))?;
     let git = Git::find().await.map_err(input)?;
-    let top = UserRepository::open(git, &root).await.map_err(input)?.root().map_or(root.clone(), Path::to_path_buf);
+    let repository = UserRepository::open(git, &run.place.repo).await.map_err(input)?;
+    let root = std::fs::canonicalize(&run.place.repo).map_err(|error| input(format!("{}: {error}", run.place.repo.display())))?;
+    let top = repository.root().map_or(root.clone(), Path::to_path_buf);
     let builder = with_backends(Orchestrator::builder(), &policy)?;
     let mut builder = builder.repository(&root).policy(policy).roadmap(inside(&top, &run.roadmap)?).wait(run.wait);
     if let Some(Ok(path)) = run.policy.as_deref().map(|path| inside(&top, path)) {
