@@ -39,8 +39,7 @@ fn check_component(what: &'static str, text: &str) -> Result<(), InvalidName> {
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
         return fail("only letters, digits, `.`, `_` and `-` are allowed");
     }
-    // Most names have no dot.
-    if text.contains('.') && (text.contains("..") || text.ends_with('.') || text.ends_with(".lock")) {
+    if text.contains("..") || text.ends_with('.') || text.ends_with(".lock") {
         return fail("it may not contain `..` or end with `.` or `.lock`");
     }
     Ok(())

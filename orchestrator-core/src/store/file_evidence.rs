@@ -43,6 +43,7 @@ impl FileEvidence {
     }
 
     fn scratch(&self) -> Result<NamedTempFile, EvidenceError> {
+        fs::create_dir_all(&self.root).map_err(failed("making", &self.root))?;
         NamedTempFile::new_in(&self.root).map_err(failed("writing in", &self.root))
     }
 
@@ -52,7 +53,6 @@ impl FileEvidence {
         if fs::read(self.path(hash)).is_ok_and(|known| known == content) {
             return Ok(());
         }
-        fs::create_dir_all(&self.root).map_err(failed("making", &self.root))?;
         let mut scratch = self.scratch()?;
         scratch.write_all(content).map_err(failed("writing", scratch.path()))?;
         self.settle(scratch, hash)
@@ -91,7 +91,6 @@ impl EvidenceStore for FileEvidence {
             self.blocking(move || this.put_whole(hash, &begin)).await?;
             return Ok(Stored { hash, size, truncated: false });
         }
-        tokio::fs::create_dir_all(&self.root).await.map_err(failed("making", &self.root))?;
         let scratch = self.scratch()?;
         let mut file = tokio::fs::File::from_std(scratch.reopen().map_err(failed("writing", scratch.path()))?);
         file.write_all(&begin).await.map_err(failed("writing", scratch.path()))?;

@@ -138,14 +138,14 @@ impl FileLedger {
     fn lines(
         &self,
         from: Tail,
-        lines: &[u8],
+        text: &[u8],
         mut wanted: usize,
         each: &mut impl FnMut(Tail, BatchIn) -> usize,
     ) -> Result<(Tail, usize), LedgerError> {
         let mut begin = 0;
-        let mut ranges: Vec<_> = memchr::memchr_iter(b'\n', lines).map(|end| std::mem::replace(&mut begin, end + 1)..end).collect();
-        ranges.push(begin..lines.len());
-        let lines: Vec<_> = ranges.into_iter().map(|range| &lines[range]).collect();
+        let mut lines: Vec<_> =
+            memchr::memchr_iter(b'\n', text).map(|end| &text[std::mem::replace(&mut begin, end + 1)..end]).collect();
+        lines.push(&text[begin..]);
         let (mut lines, mut tail) = (&lines[..], from);
         while wanted > 0 && !lines.is_empty() {
             // A line has a record, as a rule: what is read beyond what is wanted would be read again.
@@ -257,12 +257,11 @@ fn understand(before: ContentHash, lines: &[&[u8]]) -> Vec<Result<(ContentHash, 
         let mut batches = Vec::with_capacity(lines.len());
         for line in lines {
             let batch = checked(before, line);
-            let fault = batch.is_err();
-            before = batch.as_ref().map_or(before, |(hash, _)| *hash);
+            let hash = batch.as_ref().ok().map(|(hash, _)| *hash);
             batches.push(batch);
-            if fault {
-                break;
-            }
+            // Behind a fault nothing counts.
+            let Some(hash) = hash else { break };
+            before = hash;
         }
         batches
     };
