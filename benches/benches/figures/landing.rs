@@ -5,15 +5,18 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     process::{Command, Stdio},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use async_trait::async_trait;
 use benches::{Rounds, line, side_by_side, time};
 use orchestrator_core::{
     driver::Orchestrator,
-    model::{AttemptId, Effect, EndReason, Policy, Record, RepoPath},
-    port::{Ledger as _, LedgerEntry, Sequence},
+    model::{AttemptId, Effect, EndReason, Finding, Policy, Record, RepoPath},
+    port::{Ledger as _, LedgerEntry, ReviewError, ReviewRequest, Reviewer, Sequence},
+    review,
     store::FileLedger,
 };
 use orchestrator_testkit::{Sandbox, git};
@@ -99,45 +102,66 @@ pub(crate) fn handoffs(runtime: &Runtime) {
     assert!(Command::new("mkfifo").args(&fifos).status().expect("mkfifo can be run").success());
     // It has committed, and waits until it may say so.
     let agent = AGENT.replace("\nprintf", &format!("\ncat '{}'/\"$name\"\nprintf", ends.display()));
-    let orchestrator = orchestrator(runtime, &sandbox, &agent, count);
+    let arrivals = Arc::new(Arrivals::default());
+    let mut reviewers = review::standard();
+    reviewers.insert(0, arrivals.clone());
+    let orchestrator = orchestrator(runtime, &sandbox, &agent, count, reviewers);
     let releasing = thread::spawn(move || {
         // Opens as soon as its agent waits.
         let all: Vec<_> = fifos.iter().map(|fifo| File::options().write(true).open(fifo).expect("opens")).collect();
         let release = |fifo: File| {
             thread::sleep(Duration::from_secs(1));
-            let at = SystemTime::now().duration_since(UNIX_EPOCH).expect("is later");
+            let at = SystemTime::now();
             drop(fifo);
-            u64::try_from(at.as_millis()).expect("some thousand years")
+            at
         };
         all.into_iter().map(release).collect::<Vec<_>>()
     });
     to_the_end(runtime, orchestrator);
     let released = releasing.join().expect("all ended");
-    let entries = recorded(runtime, &sandbox);
-    let reviewed = entries.iter().filter_map(|entry| match &entry.record {
-        Record::Requested { what: Effect::Review { attempt, .. }, .. } => Some((attempt.task.to_string(), entry.at.0)),
-        _ => None,
-    });
-    let reviewed: HashMap<_, _> = reviewed.collect();
-    let waits = (1..=count).zip(released).map(|(number, at)| reviewed[&format!("T{number}")].saturating_sub(at));
+    let reviewed = arrivals.0.lock().expect("nobody panicked");
+    let since = |task: &str, at: SystemTime| reviewed[task].duration_since(at).unwrap_or_default();
+    let waits = (1..=count).zip(released).map(|(number, at)| since(&format!("T{number}"), at));
     percentiles(&format!("from a handoff to its review, {count} sessions"), waits.collect());
-    let waits = between(&entries, ended, |what| matches!(what, Effect::Review { .. }));
-    percentiles("of that, since its processes have ended", waits);
+    let entries = recorded(runtime, &sandbox);
+    let waits = entries.iter().filter_map(|entry| Some(since(ended(&entry.record)?.task.as_str(), at(entry))));
+    percentiles("of that, since its processes have ended", waits.collect());
     used(sandbox);
 }
 
-fn percentiles(what: &str, mut times: Vec<u64>) {
+/// When each task came to its first reviewer, who has nothing to say.
+#[derive(Debug, Default)]
+struct Arrivals(Mutex<HashMap<String, SystemTime>>);
+
+#[async_trait]
+impl Reviewer for Arrivals {
+    fn name(&self) -> &'static str {
+        "arrivals"
+    }
+
+    async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
+        self.0.lock().expect("nobody panicked").insert(request.attempt.task.to_string(), SystemTime::now());
+        Ok(Vec::new())
+    }
+}
+
+fn percentiles(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
-    let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1))).copied().unwrap_or(0);
-    println!("{what:<44} median {:>6} ms   p99 {:>6} ms   of {}", at(50), at(99), times.len());
+    let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default();
+    let milliseconds = |share| at(share).as_secs_f64() * 1000.0;
+    println!("{what:<44} median {:>6.1} ms   p99 {:>6.1} ms   of {}", milliseconds(50), milliseconds(99), times.len());
+}
+
+fn at(entry: &LedgerEntry) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(entry.at.0)
 }
 
 fn ended(record: &Record) -> Option<&AttemptId> {
     if let Record::TurnEnded { attempt, .. } = record { Some(attempt) } else { None }
 }
 
-/// The milliseconds between a record of an attempt and the next asking for an effect on it, by the ledger's own times.
-fn between(entries: &[LedgerEntry], from: impl Fn(&Record) -> Option<&AttemptId>, to: impl Fn(&Effect) -> bool) -> Vec<u64> {
+/// The time between a record of an attempt and the next asking for an effect on it, by the ledger's own.
+fn between(entries: &[LedgerEntry], from: impl Fn(&Record) -> Option<&AttemptId>, to: impl Fn(&Effect) -> bool) -> Vec<Duration> {
     let mut since = HashMap::new();
     let mut found = Vec::new();
     for entry in entries {
@@ -147,14 +171,14 @@ fn between(entries: &[LedgerEntry], from: impl Fn(&Record) -> Option<&AttemptId>
             && to(what)
             && let Some(since) = what.attempt().and_then(|attempt| since.remove(attempt))
         {
-            found.push(entry.at.0 - since);
+            found.push(Duration::from_millis(entry.at.0 - since));
         }
     }
     found
 }
 
-/// The milliseconds between a landing and the next merge, where one was waiting.
-fn lane_idle(entries: &[LedgerEntry]) -> Vec<u64> {
+/// The time between a landing and the next merge, where one was waiting.
+fn lane_idle(entries: &[LedgerEntry]) -> Vec<Duration> {
     let (mut queued, mut landed, mut idle) = (0_usize, None, Vec::new());
     for entry in entries {
         match &entry.record {
@@ -162,7 +186,7 @@ fn lane_idle(entries: &[LedgerEntry]) -> Vec<u64> {
             Record::Landed { .. } => landed = (queued > 0).then_some(entry.at.0),
             Record::Requested { what: Effect::Merge { .. }, .. } => {
                 queued -= 1;
-                idle.extend(landed.take().map(|landed| entry.at.0 - landed));
+                idle.extend(landed.take().map(|landed| Duration::from_millis(entry.at.0 - landed)));
             }
             _ => {}
         }
@@ -184,7 +208,7 @@ fn stage(files: usize, tasks: usize) -> Sandbox {
 /// How long it took, and what was recorded.
 fn loop_over(runtime: &Runtime, files: usize, tasks: usize) -> (Duration, Vec<LedgerEntry>) {
     let sandbox = stage(files, tasks);
-    let orchestrator = orchestrator(runtime, &sandbox, AGENT, 8);
+    let orchestrator = orchestrator(runtime, &sandbox, AGENT, 8, review::standard());
     let took = time(|| to_the_end(runtime, orchestrator));
     let entries = recorded(runtime, &sandbox);
     used(sandbox);
@@ -192,7 +216,13 @@ fn loop_over(runtime: &Runtime, files: usize, tasks: usize) -> (Duration, Vec<Le
 }
 
 /// With so many sessions of this agent at once.
-fn orchestrator(runtime: &Runtime, sandbox: &Sandbox, agent: &str, sessions: usize) -> Orchestrator {
+fn orchestrator(
+    runtime: &Runtime,
+    sandbox: &Sandbox,
+    agent: &str,
+    sessions: usize,
+    reviewers: Vec<Arc<dyn Reviewer>>,
+) -> Orchestrator {
     let policy = format!(
         "push = \"origin\"\nmax_sessions = {sessions}\n[limits]\nreview_debt = 1000\n\
          [agents.a]\nkind = \"command\"\nrun = [\"sh\", \"-c\", {agent:?}]\n\
@@ -201,7 +231,7 @@ fn orchestrator(runtime: &Runtime, sandbox: &Sandbox, agent: &str, sessions: usi
     let roadmap: RepoPath = "ROADMAP.md".parse().expect("a path");
     runtime.block_on(async {
         let builder = Orchestrator::builder().repository(sandbox.repo()).state_dir(sandbox.state()).roadmap(roadmap);
-        builder.policy(Policy::parse(&policy).expect("a valid policy")).build().await.expect("builds")
+        builder.policy(Policy::parse(&policy).expect("a valid policy")).reviewers(reviewers).build().await.expect("builds")
     })
 }
 

@@ -1,24 +1,29 @@
 //! Taking in what a worker left: its head, its handoff, its artifacts (laws 3 and 6).
 
 use std::{
+    fs::File,
     io::{self, Read as _},
     path::PathBuf,
 };
+
+use tokio::io::AsyncReadExt;
 
 use super::{RunError, effects::World};
 use crate::{
     git::{GitError, IngressLimits, Trusted, Workspace, open_beneath},
     model::{
-        Collected, CommitId, Contract, Finding, Handoff, HandoffReport, HandoffStatus, KeptArtifact, MAX_HANDOFF, RepoPath,
+        Change, Collected, CommitId, Contract, Finding, Handoff, HandoffReport, HandoffStatus, KeptArtifact, MAX_HANDOFF, RepoPath,
         Severity, Submission,
     },
-    port::EvidenceError,
+    port::{EvidenceError, Stored},
 };
 
 /// The largest artifact that is kept whole, in bytes.
 const MAX_ARTIFACT: u64 = 64 << 20;
 /// What is kept of a raw stream, in bytes; the backend has cut it by then.
 const MAX_STREAM: u64 = 16 << 20;
+/// So much of a file is read at once, in bytes: mostly that is all of it, and costs no change of threads.
+const AT_ONCE: u64 = 64 << 10;
 /// So many raw streams are kept of a turn.
 const MAX_STREAMS: usize = 16;
 /// Of uncommitted paths, so many are named.
@@ -39,6 +44,16 @@ pub(super) fn handoff_path(workspace: &Workspace, turn: u32) -> PathBuf {
     turn_dir(workspace, turn).join("handoff.json")
 }
 
+/// What the commits of a submission are.
+struct History {
+    /// How many.
+    commits: u32,
+    /// What they change together.
+    changes: Vec<Change>,
+    /// Those that claim to be landings.
+    forged: Vec<CommitId>,
+}
+
 impl World {
     /// Keeps what a turn said and claimed, whatever became of its work.
     pub(super) async fn keep_turn(&self, workspace: &Workspace, turn: u32) -> Result<Vec<KeptArtifact>, EvidenceError> {
@@ -56,11 +71,21 @@ impl World {
         // One after another: flushes at one time wait for each other.
         for (directory, name) in found {
             let Ok(file) = open_beneath(&directory, &name) else { continue };
-            let stored = self.evidence.put(&mut tokio::fs::File::from_std(file), MAX_STREAM).await?;
+            let stored = self.keep_file(file, MAX_STREAM).await?;
             let name = format!("turn-{turn}/{name}").parse().expect("a relative path");
             kept.push(KeptArtifact { name, hash: stored.hash, size: stored.size });
         }
         Ok(kept)
+    }
+
+    async fn keep_file(&self, mut file: File, cap: u64) -> Result<Stored, EvidenceError> {
+        let mut begin = Vec::new();
+        let what = "reading what a worker left".to_owned();
+        (&mut file).take(AT_ONCE).read_to_end(&mut begin).map_err(|source| EvidenceError::Io { what, source })?;
+        if (begin.len() as u64) < AT_ONCE {
+            return self.evidence.put(&mut &begin[..], cap).await;
+        }
+        self.evidence.put(&mut AsyncReadExt::chain(&begin[..], tokio::fs::File::from_std(file)), cap).await
     }
 
     /// Takes in the work of an attempt, as it is after one of its turns.
@@ -108,46 +133,21 @@ impl World {
     /// The head and all that git says of it; `None` if there is no commit on top of the base.
     async fn take_in(&self, workspace: &Workspace, base: CommitId, turn: u32) -> Result<Option<Submission>, GitError> {
         let trusted = &self.trusted;
-        workspace.is_readable()?;
         let keep = Trusted::keep_ref(&workspace.attempt, turn);
         let branch = workspace.attempt.branch();
         let head = trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await?;
         if head == base {
             return Ok(None);
         }
-        if !trusted.contains(head, base).await? {
-            let why =
-                format!("its head {} does not descend from its base {}: its history was rewritten", head.short(), base.short());
-            return Err(GitError::Repository { path: workspace.repository().display().to_string(), why });
-        }
-        if let Some(commit) = trusted.ever_touched(base, head, &self.policy.setup.bring).await? {
-            let why = format!(
-                "its history has what was only brought along ({} in {}), and would be pushed with it",
-                self.policy.setup.bring.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
-                commit.short()
-            );
-            return Err(GitError::Repository { path: workspace.attempt.branch().to_string(), why });
-        }
-        // A worker that has merged the target may have a newer one than we: what came from there is not its own. A remote that
-        // does not answer now leaves us with what we know.
-        let (commits, merges) = trusted.between(base, head).await?;
-        if merges && let Err(error) = trusted.fetch_target().await {
-            tracing::warn!(%error, "the target could not be fetched");
-        }
-        let tip = trusted.tip()?.unwrap_or(base);
-        // Where the target has the head already, somebody pushed it: what it does is reviewed all the same. Where it has nothing
-        // in common with it any more, it was rewritten.
-        let own = trusted.branched_off(tip, head).await?.filter(|own| *own != head).unwrap_or(base);
         let left = workspace.uncommitted(trusted, head, MAX_UNCOMMITTED);
-        let (before, tree) = (trusted.tree_of(own)?, trusted.tree_of(head)?);
-        let (changes, left, forged) = tokio::join!(trusted.changes(before, tree), left, trusted.forged(own, head));
-        let changes = changes?;
+        let (history, left) = tokio::join!(self.history(workspace, base, head), left);
+        let History { commits, changes, forged } = history?;
         let mut findings = Vec::new();
         if changes.is_empty() {
             findings.push(Finding::new(Severity::Error, "commit/empty", "there are commits, but no file differs from the base"));
         }
         // Up to where the target is now: what was merged from it is ours.
-        for commit in forged?.into_iter().take(5) {
+        for commit in forged.into_iter().take(5) {
             let message = format!("commit {} bears a trailer that only a landing bears; there it means nothing", commit.short());
             findings.push(Finding::new(Severity::Warning, "commit/trailer", message));
         }
@@ -173,7 +173,7 @@ impl World {
         }
         Ok(Some(Submission {
             head,
-            tree,
+            tree: trusted.tree_of(head)?,
             commits,
             changes,
             uncommitted,
@@ -181,6 +181,39 @@ impl World {
             findings,
             artifacts: Vec::new(),
         }))
+    }
+
+    /// What a head brings on top of its base.
+    ///
+    /// # Errors
+    /// Where it cannot be told, or may not come in.
+    async fn history(&self, workspace: &Workspace, base: CommitId, head: CommitId) -> Result<History, GitError> {
+        let trusted = &self.trusted;
+        if !trusted.contains(head, base).await? {
+            let why =
+                format!("its head {} does not descend from its base {}: its history was rewritten", head.short(), base.short());
+            return Err(GitError::Repository { path: workspace.repository().display().to_string(), why });
+        }
+        if let Some(commit) = trusted.ever_touched(base, head, &self.policy.setup.bring).await? {
+            let why = format!(
+                "its history has what was only brought along ({} in {}), and would be pushed with it",
+                self.policy.setup.bring.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+                commit.short()
+            );
+            return Err(GitError::Repository { path: workspace.attempt.branch().to_string(), why });
+        }
+        // A worker that has merged the target may have a newer one than we: what came from there is not its own. A remote that
+        // does not answer now leaves us with what we know.
+        let (commits, merges) = trusted.between(base, head).await?;
+        if merges && let Err(error) = trusted.fetch_target().await {
+            tracing::warn!(%error, "the target could not be fetched");
+        }
+        let tip = trusted.tip()?.unwrap_or(base);
+        // Where the target has the head already, somebody pushed it: what it does is reviewed all the same. Where it has nothing
+        // in common with it any more, it was rewritten.
+        let own = trusted.branched_off(tip, head).await?.filter(|own| *own != head).unwrap_or(base);
+        let changes = trusted.changes(trusted.tree_of(own)?, trusted.tree_of(head)?).await?;
+        Ok(History { commits, changes, forged: trusted.forged(own, head).await? })
     }
 
     /// Keeps an artifact of this turn, or of the latest before it that left one.
@@ -199,7 +232,7 @@ impl World {
             Some(Err(error)) => return Ok(Err(format!("it cannot be taken: {error}"))),
             Some(Ok(file)) => file,
         };
-        let stored = self.evidence.put(&mut tokio::fs::File::from_std(file), MAX_ARTIFACT).await?;
+        let stored = self.keep_file(file, MAX_ARTIFACT).await?;
         if stored.truncated {
             return Ok(Err(format!("it has more than {MAX_ARTIFACT} bytes")));
         }

@@ -195,9 +195,9 @@ impl World {
             }
             Job::Collect { attempt, contract, base, turn } => {
                 let workspace = self.workspaces.of(&attempt);
-                let kept = self.keep_turn(&workspace, turn).await?;
-                let result = self.collect(&workspace, &contract, base, turn).await?;
-                EventKind::Collected { effect, result, kept }
+                let (kept, result) =
+                    tokio::join!(self.keep_turn(&workspace, turn), self.collect(&workspace, &contract, base, turn));
+                EventKind::Collected { effect, result: result?, kept: kept? }
             }
             Job::Review(request) => EventKind::Reviewed { effect, reviews: self.review(*request).await },
             Job::Merge { attempt, contract, head, waived } => {

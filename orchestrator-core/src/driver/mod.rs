@@ -1,15 +1,18 @@
 //! The paved path: feeds the machine, and performs what it asks for. The only place that awaits ports.
 //!
 //! ```text
-//!              ┌───────────────────────── run loop ─────────────────────────┐
-//! ports ─────► │ event ─► decide ─► append (durable) ─► apply ─► perform ─┐ │
-//! heartbeat ─► │   ▲                                                      │ │
-//! inbox ─────► │   └────────────── closing event ◄────────────────────────┘ │
-//! handle ────► └──────────────────────────────────────────────────────────── ┘
+//!              ┌───────────────────────── run loop ──────────────────────────┐
+//!              │                   ┌─ tick ─┐                                │
+//!              │                   ▼        │                                │
+//! ports ─────► │ event ─► decide and apply ─┴─► append (durable) ─► perform  │
+//! heartbeat ─► │   ▲                                                   │     │
+//! inbox ─────► │   └────────────────── closing event ◄─────────────────┘     │
+//! handle ────► └─────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! One task owns the state; effects run beside it and come back as events. Every event is followed by a tick, until nothing
-//! more is due. What a crash leaves open is closed as interrupted at the next start, after survivors were swept.
+//! more is due. All of that goes to the ledger as one batch, with one wait for the disk, and before it is there nobody else hears of it,
+//! nothing is shown and nothing begun: a run whose ledger cannot be written ends with what it has decided. What a crash leaves open is closed as interrupted at the next start, after survivors were swept.
 
 mod builder;
 mod cleanup;

@@ -21,8 +21,8 @@ use super::{
 use crate::{
     git::{Destination, Dirtiness, GitError, Look, Lookout},
     machine::{Active, State, Step, apply, decide, wake_at},
-    model::{AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, Event, EventKind, Record, RepoPath, Span, TurnSight},
-    port::LedgerEntry,
+    model::{AttemptId, Checkout, CommitId, EffectId, EndReason, Event, EventKind, Record, RepoPath, Span, TurnSight},
+    port::{LedgerEntry, Sequence},
     process::kill_marked,
     status::Snapshot,
 };
@@ -56,6 +56,23 @@ pub(super) struct Running {
     looks: u32,
     drift: Drift,
     discovery: Discovery,
+    decided: Decided,
+}
+
+/// What was decided, and the ledger has not yet.
+#[derive(Default)]
+struct Decided {
+    records: Vec<Record>,
+    due: Vec<Due>,
+    /// What a person is told of a record, by its place among them.
+    messages: Vec<(usize, Message)>,
+}
+
+/// An effect that is to be performed.
+struct Due {
+    effect: EffectId,
+    attempt: Option<AttemptId>,
+    job: Job,
 }
 
 /// What one heartbeat saw.
@@ -84,6 +101,7 @@ impl Running {
             looks: 0,
             drift: Drift::default(),
             discovery,
+            decided: Decided::default(),
         }
     }
 
@@ -93,8 +111,8 @@ impl Running {
 
     /// Goes on until there is a reason to end.
     pub(super) async fn go(&mut self, first: EventKind, checkout: Checkout) -> Result<EndReason, RunError> {
-        self.tell(first).await?;
-        self.tell(EventKind::CheckoutSeen(checkout)).await?;
+        self.tell(first)?;
+        self.tell(EventKind::CheckoutSeen(checkout))?;
         // What was answered while nobody ran counts before it is decided that only a person can bring the run on.
         self.read_inbox().await?;
         self.settle().await?;
@@ -117,8 +135,8 @@ impl Running {
             let at = now();
             let wake = wake_at(&self.core.state, &self.core.world.policy, at).map(|due| due.since(at).to_std());
             tokio::select! {
-                Some(done) = self.effects.join_next() => self.effect_done(done).await?,
-                Some(event) = self.events.1.recv() => drop(self.tell(event).await?),
+                Some(done) = self.effects.join_next() => self.effect_done(done)?,
+                Some(event) = self.events.1.recv() => drop(self.tell(event)?),
                 Some(request) = self.core.requests.1.recv() => self.request(request).await?,
                 Some(seen) = self.looking.join_next() => self.seen(seen).await?,
                 Some(_) = self.telling.join_next() => {}
@@ -129,69 +147,97 @@ impl Running {
                 _ = inbox.tick() => self.read_inbox().await?,
                 () = tokio::time::sleep(wake.unwrap_or_default() + Duration::from_millis(1)), if wake.is_some() => {}
             }
+            // What else has been done by now goes into the ledger at the same stroke.
+            while let Some(done) = self.effects.try_join_next() {
+                self.effect_done(done)?;
+            }
             self.settle().await?;
         }
     }
 
-    /// Tells the machine, and does what follows: append, then apply, then perform (law 2).
-    async fn tell(&mut self, kind: EventKind) -> Result<bool, RunError> {
-        let at = now();
+    /// Tells the machine. What it decides is applied at once, so that what follows from that can be decided as well; but nobody hears of
+    /// it, and nothing is performed, before the ledger has it.
+    fn tell(&mut self, kind: EventKind) -> Result<bool, RunError> {
         let core = &mut self.core;
-        let records = decide(&core.state, Event { at, kind }, &core.world.policy)?;
-        if records.is_empty() {
-            return Ok(false);
-        }
-        let mut sequence = core.next;
-        core.next = core.ledger.append(core.epoch, core.next, at, &records).await?;
+        let records = decide(&core.state, Event { at: now(), kind }, &core.world.policy)?;
         let mut asked = Vec::new();
-        for record in records {
-            apply(&mut core.state, &record)?;
-            if let Record::Requested { effect, what, .. } = &record {
-                asked.push((*effect, what.clone()));
+        for (record, index) in records.iter().zip(self.decided.records.len()..) {
+            apply(&mut core.state, record)?;
+            if let Record::Requested { effect, what, .. } = record {
+                asked.push((*effect, what));
             }
             if !core.world.policy.notify.run.is_empty()
-                && let Some(message) = Message::of(&record, &core.state)
+                && let Some(message) = Message::of(record, &core.state)
             {
-                self.telling.spawn(Arc::clone(&core.world).tell_person(message, sequence.0, core.notices.clone()));
+                self.decided.messages.push((index, message));
             }
-            drop(core.notices.send(Notice::Recorded(Arc::new(LedgerEntry { sequence, at, record }))));
-            tracing::debug!(sequence = sequence.0, "recorded");
-            sequence.0 += 1;
         }
         for (effect, what) in asked {
-            self.start(effect, &what)?;
+            let job = core.world.job(&core.state, effect, what).ok_or(RunError::NoAttempt(effect))?;
+            self.decided.due.push(Due { effect, attempt: what.attempt().cloned(), job });
         }
-        Ok(true)
+        let told = !records.is_empty();
+        self.decided.records.extend(records);
+        Ok(told)
     }
 
-    /// Ticks until nothing more is due.
+    /// Ticks until nothing more is due, and does what was decided.
     async fn settle(&mut self) -> Result<(), RunError> {
-        while self.tell(EventKind::Tick).await? {}
+        while self.tell(EventKind::Tick)? {}
+        self.perform().await
+    }
+
+    /// Performs what was asked for, now that the ledger has it (law 2).
+    async fn perform(&mut self) -> Result<(), RunError> {
+        for due in self.record().await? {
+            self.start(due);
+        }
         Ok(())
     }
 
+    /// Appends all that was decided, an event and what follows from it at one stroke, and says so; what is now to be performed.
+    async fn record(&mut self) -> Result<Vec<Due>, RunError> {
+        if self.decided.records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (core, at) = (&mut self.core, now());
+        let first = core.next;
+        core.next = core.ledger.append(core.epoch, first, at, &self.decided.records).await?;
+        let Decided { records, due, messages } = std::mem::take(&mut self.decided);
+        for (record, number) in records.into_iter().zip(first.0..) {
+            drop(core.notices.send(Notice::Recorded(Arc::new(LedgerEntry { sequence: Sequence(number), at, record }))));
+            tracing::debug!(sequence = number, "recorded");
+        }
+        for (index, message) in messages {
+            self.telling.spawn(Arc::clone(&core.world).tell_person(message, first.0 + index as u64, core.notices.clone()));
+        }
+        Ok(due)
+    }
+
     /// Begins an effect beside the loop.
-    fn start(&mut self, effect: EffectId, what: &Effect) -> Result<(), RunError> {
-        let job = self.core.world.job(&self.core.state, effect, what).ok_or(RunError::NoAttempt(effect))?;
+    fn start(&mut self, Due { effect, attempt, job }: Due) {
         self.landings += usize::from(matches!(job, Job::Land { .. }));
         let (world, events, notices) = (Arc::clone(&self.core.world), self.events.0.clone(), self.core.notices.clone());
-        let span = match what.attempt() {
+        let span = match attempt {
             Some(attempt) => tracing::info_span!("attempt", task = %attempt.task, attempt = attempt.number),
             None => tracing::Span::current(),
         };
         self.effects.spawn(async move { (effect, world.perform(effect, job, events, notices).await) }.instrument(span));
-        Ok(())
     }
 
-    async fn effect_done(&mut self, done: Result<(EffectId, Result<EventKind, RunError>), JoinError>) -> Result<(), RunError> {
+    fn effect_done(&mut self, done: Result<(EffectId, Result<EventKind, RunError>), JoinError>) -> Result<(), RunError> {
         let (_, event) = done.map_err(|error| RunError::Panicked(error.to_string()))?;
         let event = event?;
+        // What a turn told before it ended comes before its end.
+        while let Ok(before) = self.events.1.try_recv() {
+            self.tell(before)?;
+        }
         self.landings -= usize::from(matches!(event, EventKind::LandingTried { .. }));
         if let EventKind::Reported { failure: Some(why), .. } = &event {
             let warning = format!("the source of the roadmap could not be told how a task ended: {why}");
             drop(self.core.notices.send(Notice::Warning(warning)));
         }
-        self.tell(event).await.map(drop)
+        self.tell(event).map(drop)
     }
 
     async fn request(&mut self, request: Request) -> Result<(), RunError> {
@@ -207,11 +253,11 @@ impl Running {
 
     async fn command(&mut self, command: Command) -> Result<(), RunError> {
         match command {
-            Command::Mode(mode) => self.tell(EventKind::ModeAsked(mode)).await.map(drop),
-            Command::Answer(answer) => self.tell(EventKind::Answered(answer)).await.map(drop),
+            Command::Mode(mode) => self.tell(EventKind::ModeAsked(mode)).map(drop),
+            Command::Answer(answer) => self.tell(EventKind::Answered(answer)).map(drop),
             Command::Stop => {
                 self.stop_everything().await;
-                self.tell(EventKind::StopAsked).await.map(drop)
+                self.tell(EventKind::StopAsked).map(drop)
             }
         }
     }
@@ -223,7 +269,9 @@ impl Running {
     }
 
     async fn read_inbox(&mut self) -> Result<(), RunError> {
-        for (path, letter) in self.core.inbox.letters() {
+        let letters = self.core.inbox.letters();
+        let mut read = Vec::with_capacity(letters.len());
+        for (path, letter) in letters {
             match letter {
                 Ok(command) => self.command(command).await?,
                 Err(why) => {
@@ -231,8 +279,11 @@ impl Running {
                     drop(self.core.notices.send(Notice::Warning(warning)));
                 }
             }
-            Inbox::consumed(&path);
+            read.push(path);
         }
+        // Once the ledger has what they say.
+        self.perform().await?;
+        read.iter().for_each(|path| Inbox::consumed(path));
         Ok(())
     }
 
@@ -298,7 +349,7 @@ impl Running {
         // What was seen before a landing of ours says nothing about the world after it.
         if self.landings == 0 && self.core.state.tip() == tip {
             for fact in facts {
-                self.tell(fact).await?;
+                self.tell(fact)?;
             }
         }
         let turns: Vec<_> = {
@@ -322,9 +373,10 @@ impl Running {
             };
             // The turn may have ended while we looked.
             if self.core.state.open_effects().contains_key(&effect) {
-                self.tell(EventKind::TurnSeen { effect, seen }).await?;
+                self.tell(EventKind::TurnSeen { effect, seen })?;
             }
         }
+        self.perform().await?;
         let observed = self.discovery.observed(&self.core.state, &looks);
         for notice in observed.into_iter().chain(self.drift.notices(&self.core.state, &touched)) {
             drop(self.core.notices.send(notice));
@@ -350,13 +402,17 @@ impl Running {
         while self.landings > 0 {
             match tokio::time::timeout_at(deadline, self.effects.join_next()).await {
                 Ok(Some(done)) => {
-                    if let Err(error) = self.effect_done(done).await {
-                        tracing::warn!(%error, "what ended while the run was stopped could not be recorded");
+                    if let Err(error) = self.effect_done(done) {
+                        tracing::warn!(%error, "what ended while the run was stopped could not be told");
                         break;
                     }
                 }
                 Ok(None) | Err(_) => break,
             }
+        }
+        // Nothing is begun any more: what was asked for is interrupted as well.
+        if let Err(error) = self.record().await {
+            tracing::warn!(%error, "what was decided while the run was stopped could not be recorded");
         }
         self.effects.shutdown().await;
         self.looking.shutdown().await;

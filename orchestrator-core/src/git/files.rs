@@ -49,7 +49,9 @@ impl Expected {
     /// What an index of ours says, and these changes since; `None` where that cannot be told in process, as with submodules.
     pub(super) fn of(index: &Path, changes: &[Change]) -> Option<Self> {
         let written = index.symlink_metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-        let index = gix::index::File::at(index, Hash::Sha1, true, gix::index::decode::Options::default()).ok()?;
+        // To ask how many threads it may take costs more than to read most of them.
+        let reading = gix::index::decode::Options { thread_limit: Some(1), ..Default::default() };
+        let index = gix::index::File::at(index, Hash::Sha1, true, reading).ok()?;
         // What was changed while the index was written cannot be told by its times.
         let settled = |time: Time| (u64::from(time.secs), time.nsecs) < (written.as_secs(), written.subsec_nanos());
         let mut files = BTreeMap::new();

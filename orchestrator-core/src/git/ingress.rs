@@ -25,6 +25,7 @@ use gix::{
 use super::{
     GitError, Objects, Trusted,
     batch::Batch,
+    cli::io_error,
     objects::to_gix,
     plain::{Whole, are_plain},
     refs::add_ref,
@@ -49,6 +50,9 @@ impl Default for IngressLimits {
         Self { blob: 50 << 20, total: 256 << 20, objects: 50_000 }
     }
 }
+
+/// What an attempt's own repository may hold for git to look at it: it begins with a dozen files, and each new object is one more.
+const MAX_FILES: usize = 200_000;
 
 /// Work of so much at the most is small.
 const SMALL: IngressLimits = IngressLimits { blob: 1 << 20, total: 4 << 20, objects: 100 };
@@ -96,7 +100,9 @@ impl Trusted {
         };
         let (dir, name) = (self.dir().to_owned(), kept.to_owned());
         let gather = move |ours: &Objects| {
-            let ours = ours.repository();
+            let mut ours = ours.repository();
+            // What came since packs were looked for last is of no use here: most that is asked for is new, and not there.
+            ours.objects.refresh_never();
             let gathering = Gathering { ours: &ours, theirs, limits, seen: HashSet::new(), total: 0, brought: Vec::new() };
             let Some(mut brought) = gathering.of(head, base) else { return Ok(None) };
             let is_there = |id: &gix::ObjectId, kind| ours.find_header(*id).is_ok_and(|header| header.kind() == kind);
@@ -123,8 +129,10 @@ impl Trusted {
         Ok(Some(head))
     }
 
-    /// Any work. This starts `upload-pack` in a repository that the worker can write: measured to run nothing of it.
+    /// Any work that can be read without waiting. This starts `upload-pack` in a repository that the worker can write: measured to run nothing of it.
     async fn fetch_work(&self, from: &Path, branch: &BranchName, keep: &str) -> Result<CommitId, GitError> {
+        let repository = from.to_owned();
+        self.look(move |_| is_readable(&repository)).await?;
         let call =
             self.call().args(["-c", "fetch.fsckObjects=true", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]);
         let call = call.args([
@@ -161,6 +169,28 @@ impl Trusted {
         };
         Err(GitError::Repository { path: from.display().to_string(), why })
     }
+}
+
+/// Checks that a repository holds nothing that would make a reader wait for ever, such as a FIFO where a file should be. A deadline would
+/// end the wait as well, and hold everybody up for as long.
+fn is_readable(repository: &Path) -> Result<(), GitError> {
+    let mut left = vec![repository.to_owned()];
+    let mut looked_at = 0;
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(&directory).map_err(io_error(&directory))? {
+            let entry = entry.map_err(io_error(&directory))?;
+            let kind = entry.file_type().map_err(io_error(&directory))?;
+            looked_at += 1;
+            if kind.is_dir() {
+                left.push(entry.path());
+            } else if !kind.is_file() && !kind.is_symlink() || looked_at > MAX_FILES {
+                let path = entry.path().display().to_string();
+                let why = if looked_at > MAX_FILES { "there are too many files in it" } else { "it is no regular file" };
+                return Err(GitError::Repository { path, why: why.to_owned() });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a head brings, read object by object and within limits: an object that was in the base already may count as well.

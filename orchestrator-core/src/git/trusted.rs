@@ -69,6 +69,11 @@ impl Trusted {
             let init = git.call(&dir).args(["init", "--quiet", "--bare", "--template=", "--object-format=sha1"]).args([&dir]);
             init.run().await?;
         }
+        // Those that objects of their own are in: who is to be quick later finds them there.
+        for first in 0..=u8::MAX {
+            let directory = dir.join(format!("objects/{first:02x}"));
+            std::fs::create_dir_all(&directory).map_err(io_error(&directory))?;
+        }
         let config = dir.join("config");
         std::fs::write(&config, config::trusted(&identity, &filters)).map_err(io_error(&config))?;
         let objects = Objects::open(&dir)?;

@@ -30,9 +30,6 @@ use crate::{
     model::{AttemptId, BranchName, Change, CommitId, Pattern, RepoPath},
 };
 
-/// What an attempt's own repository may hold: it begins with a dozen files, and each new object is one more.
-const MAX_REPOSITORY_FILES: usize = 200_000;
-
 /// All workspaces of a state directory.
 #[derive(Debug, Clone)]
 pub struct Workspaces {
@@ -204,32 +201,6 @@ impl Workspace {
     pub fn on_branch(&self) -> bool {
         let head = read_small(&self.repository().join("worktrees/tree/HEAD"));
         head.is_some_and(|head| head.trim_ascii_end() == format!("ref: {}", self.attempt.branch().full()).as_bytes())
-    }
-
-    /// Checks that its repository holds nothing that would make a reader wait for ever, such as a FIFO where a file should be. A
-    /// deadline would end the wait as well, and hold everybody up for as long.
-    ///
-    /// # Errors
-    /// [`GitError::Repository`] with what was found.
-    pub fn is_readable(&self) -> Result<(), GitError> {
-        let mut left = vec![self.repository()];
-        let mut looked_at = 0;
-        while let Some(directory) = left.pop() {
-            for entry in std::fs::read_dir(&directory).map_err(io_error(&directory))? {
-                let entry = entry.map_err(io_error(&directory))?;
-                let kind = entry.file_type().map_err(io_error(&directory))?;
-                looked_at += 1;
-                if kind.is_dir() {
-                    left.push(entry.path());
-                } else if !kind.is_file() && !kind.is_symlink() || looked_at > MAX_REPOSITORY_FILES {
-                    let path = entry.path().display().to_string();
-                    let why =
-                        if looked_at > MAX_REPOSITORY_FILES { "there are too many files in it" } else { "it is no regular file" };
-                    return Err(GitError::Repository { path, why: why.to_owned() });
-                }
-            }
-        }
-        Ok(())
     }
 
     /// A full look: paths in which the tree differs from a commit that `trusted` has, untracked files included, ignored and
