@@ -4,6 +4,8 @@ use std::{
     collections::HashMap,
     fmt::Write as _,
     fs::{self, File},
+    io::Write as _,
+    path::Path,
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -110,15 +112,18 @@ pub(crate) fn handoffs(runtime: &Runtime) {
         // Opens as soon as its agent waits.
         let all: Vec<_> = fifos.iter().map(|fifo| File::options().write(true).open(fifo).expect("opens")).collect();
         let release = |fifo: File| {
-            thread::sleep(Duration::from_secs(1));
+            // Of the six to eight flushes that lie between, each takes as long as one does at another such moment.
+            thread::sleep(Duration::from_millis(500));
+            let flushed = time(|| flush(&ends));
+            thread::sleep(Duration::from_millis(500));
             let at = SystemTime::now();
             drop(fifo);
-            at
+            (at, flushed)
         };
-        all.into_iter().map(release).collect::<Vec<_>>()
+        all.into_iter().map(release).collect::<(Vec<_>, Vec<_>)>()
     });
     to_the_end(runtime, orchestrator);
-    let released = releasing.join().expect("all ended");
+    let (released, flushed) = releasing.join().expect("all ended");
     let reviewed = arrivals.0.lock().expect("nobody panicked");
     let since = |task: &str, at: SystemTime| reviewed[task].duration_since(at).unwrap_or_default();
     let waits = (1..=count).zip(released).map(|(number, at)| since(&format!("T{number}"), at));
@@ -126,7 +131,14 @@ pub(crate) fn handoffs(runtime: &Runtime) {
     let entries = recorded(runtime, &sandbox);
     let waits = entries.iter().filter_map(|entry| Some(since(ended(&entry.record)?.task.as_str(), at(entry))));
     percentiles("of that, since its processes have ended", waits.collect());
+    percentiles("a new file of 200 bytes, written and synced", flushed);
     used(sandbox);
+}
+
+fn flush(directory: &Path) {
+    let mut file = tempfile::NamedTempFile::new_in(directory).expect("is made");
+    file.write_all(&[b'x'; 200]).expect("writes");
+    file.as_file().sync_all().expect("syncs");
 }
 
 /// When each task came to its first reviewer, who has nothing to say.
