@@ -178,12 +178,12 @@ fn between(entries: &[LedgerEntry], from: impl Fn(&Record) -> Option<&AttemptId>
     let mut found = Vec::new();
     for entry in entries {
         if let Some(attempt) = from(&entry.record) {
-            since.insert(attempt.clone(), entry.at.0);
+            since.insert(attempt.clone(), entry.at);
         } else if let Record::Requested { what, .. } = &entry.record
             && to(what)
             && let Some(since) = what.attempt().and_then(|attempt| since.remove(attempt))
         {
-            found.push(Duration::from_millis(entry.at.0 - since));
+            found.push(entry.at.since(since).to_std());
         }
     }
     found
@@ -195,10 +195,10 @@ fn lane_idle(entries: &[LedgerEntry]) -> Vec<Duration> {
     for entry in entries {
         match &entry.record {
             Record::Reviewed { .. } => queued += 1,
-            Record::Landed { .. } => landed = (queued > 0).then_some(entry.at.0),
+            Record::Landed { .. } => landed = (queued > 0).then_some(entry.at),
             Record::Requested { what: Effect::Merge { .. }, .. } => {
                 queued -= 1;
-                idle.extend(landed.take().map(|landed| Duration::from_millis(entry.at.0 - landed)));
+                idle.extend(landed.take().map(|landed| entry.at.since(landed).to_std()));
             }
             _ => {}
         }

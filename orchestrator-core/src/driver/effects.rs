@@ -195,6 +195,7 @@ impl World {
             }
             Job::Collect { attempt, contract, base, turn } => {
                 let workspace = self.workspaces.of(&attempt);
+                // What it said is mostly on the disk before its work has been gathered.
                 let (kept, result) =
                     tokio::join!(self.keep_turn(&workspace, turn), self.collect(&workspace, &contract, base, turn));
                 EventKind::Collected { effect, result: result?, kept: kept? }

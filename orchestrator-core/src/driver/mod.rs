@@ -12,7 +12,8 @@
 //!
 //! One task owns the state; effects run beside it and come back as events. Every event is followed by a tick, until nothing
 //! more is due. All of that goes to the ledger as one batch, with one wait for the disk, and before it is there nobody else hears of it,
-//! nothing is shown and nothing begun: a run whose ledger cannot be written ends with what it has decided. What a crash leaves open is closed as interrupted at the next start, after survivors were swept.
+//! nothing is shown and nothing begun: a run whose ledger cannot be written ends with what it has decided. What a crash leaves open
+//! is closed as interrupted at the next start, after survivors were swept.
 
 mod builder;
 mod cleanup;

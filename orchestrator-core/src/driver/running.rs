@@ -156,7 +156,7 @@ impl Running {
     }
 
     /// Tells the machine. What it decides is applied at once, so that what follows from that can be decided as well; but nobody hears of
-    /// it, and nothing is performed, before the ledger has it.
+    /// it, and nothing is performed, before the ledger has it. Whether anything was decided.
     fn tell(&mut self, kind: EventKind) -> Result<bool, RunError> {
         let core = &mut self.core;
         let records = decide(&core.state, Event { at: now(), kind }, &core.world.policy)?;

@@ -129,7 +129,8 @@ impl Trusted {
         Ok(Some(head))
     }
 
-    /// Any work that can be read without waiting. This starts `upload-pack` in a repository that the worker can write: measured to run nothing of it.
+    /// Any work that can be read without waiting. This starts `upload-pack` in a repository that the worker can write: measured to run
+    /// nothing of it.
     async fn fetch_work(&self, from: &Path, branch: &BranchName, keep: &str) -> Result<CommitId, GitError> {
         let repository = from.to_owned();
         self.look(move |_| is_readable(&repository)).await?;

@@ -68,11 +68,11 @@ impl Trusted {
             std::fs::create_dir_all(&dir).map_err(io_error(&dir))?;
             let init = git.call(&dir).args(["init", "--quiet", "--bare", "--template=", "--object-format=sha1"]).args([&dir]);
             init.run().await?;
-        }
-        // Those that objects of their own are in: who is to be quick later finds them there.
-        for first in 0..=u8::MAX {
-            let directory = dir.join(format!("objects/{first:02x}"));
-            std::fs::create_dir_all(&directory).map_err(io_error(&directory))?;
+            // Those that objects of their own are in: who is to be quick later finds them there, or makes them.
+            for first in 0..=u8::MAX {
+                let directory = dir.join(format!("objects/{first:02x}"));
+                std::fs::create_dir_all(&directory).map_err(io_error(&directory))?;
+            }
         }
         let config = dir.join("config");
         std::fs::write(&config, config::trusted(&identity, &filters)).map_err(io_error(&config))?;
