@@ -86,7 +86,15 @@ fn colleague() -> Result<()> {
     git(clone, &["add", "."])?;
     let author = ["-c", "user.name=A colleague", "-c", "user.email=colleague@example.org", "-c", "commit.gpgSign=false"];
     git(clone, &[&author[..], &["commit", "--quiet", "--message", "A colleague's changelog"]].concat())?;
-    git(clone, &["push", "--quiet", "origin", "main"])?;
+    // What lands at the same moment has it refused: whoever pushes by hand pulls, and pushes again.
+    let mut tries = 0;
+    while let Err(refused) = git(clone, &["push", "--quiet", "origin", "main"]) {
+        tries += 1;
+        if tries == 10 {
+            return Err(refused);
+        }
+        git(clone, &[&author[..], &["pull", "--quiet", "--rebase"]].concat())?;
+    }
     println!("(a colleague pushes a CHANGELOG.md meanwhile)");
     Ok(())
 }
