@@ -2,15 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+/// The size of something, or another for a quick look (`cargo bench -p benches -- --quick`).
+#[must_use]
+pub fn sized<T>(whole: T, quick: T) -> T {
+    if std::env::args().any(|argument| argument == "--quick") { quick } else { whole }
+}
+
 /// How often something is timed.
 #[derive(Debug, Clone, Copy)]
 pub struct Rounds(pub usize);
 
 impl Rounds {
-    /// Many, or few for a quick look (`cargo bench -p benches -- --quick`).
+    /// Many, or few for a quick look.
     #[must_use]
     pub fn from_arguments(many: usize, few: usize) -> Self {
-        Self(if std::env::args().any(|argument| argument == "--quick") { few } else { many })
+        Self(sized(many, few))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use benches::{Rounds, line, median, side_by_side, time};
+use benches::{Rounds, line, median, side_by_side, sized, time};
 use orchestrator_core::{
     git::{Destination, Git, Lookout, Trusted, UserRepository, Workspace, Workspaces},
     model::{AttemptId, CommitId, TaskId},
@@ -66,9 +66,8 @@ impl Stage {
 /// One look at all workspaces, when nothing has changed and when one in twenty has a new head, beside `git status` in each of
 /// them and beside the bare stats that a look needs.
 pub(crate) fn heartbeat(runtime: &Runtime) {
-    let quick = Rounds::from_arguments(2, 1).0 == 1;
-    let sizes: [(usize, &[usize]); 2] =
-        if quick { [(200, &[20, 1]), (1_000, &[1])] } else { [(200, &[500, 100, 20, 1]), (5_000, &[500, 100, 20, 1])] };
+    let counts: &[usize] = &[500, 100, 20, 1];
+    let sizes: [(usize, &[usize]); 2] = sized([(200, counts), (5_000, counts)], [(200, &[20, 1]), (1_000, &[1])]);
     for (files, counts) in sizes {
         let mut stage = Stage::new(runtime, files, u32::try_from(counts[0]).expect("some hundreds"));
         for count in counts {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use benches::{Rounds, line, side_by_side, time};
+use benches::{Rounds, line, side_by_side, sized, time};
 use orchestrator_core::{
     driver::Orchestrator,
     model::{AttemptId, Effect, EndReason, Finding, Policy, Record, RepoPath},
@@ -69,8 +69,7 @@ rm -rf attempts/$T-1
 
 /// One task with an agent that commits at once.
 pub(crate) fn one_task(runtime: &Runtime) {
-    let sizes: &[(usize, usize)] =
-        if Rounds::from_arguments(2, 1).0 == 1 { &[(200, 1)] } else { &[(200, 11), (5_000, 5), (50_000, 1)] };
+    let sizes: &[(usize, usize)] = sized(&[(200, 11), (5_000, 5), (50_000, 1)], &[(200, 1)]);
     for (files, rounds) in sizes {
         let rounds = Rounds(*rounds);
         let (ours, rival) = side_by_side(rounds, || loop_over(runtime, *files, 1).0, || bare(*files, 1));
@@ -80,7 +79,7 @@ pub(crate) fn one_task(runtime: &Runtime) {
 
 /// Many such tasks, eight at once.
 pub(crate) fn many_tasks(runtime: &Runtime) {
-    let count = Rounds::from_arguments(100, 8).0;
+    let count = sized(100, 8);
     let (mut waits, mut idle) = (Vec::new(), Vec::new());
     let ours = || {
         let (took, entries) = loop_over(runtime, 200, count);
@@ -96,7 +95,7 @@ pub(crate) fn many_tasks(runtime: &Runtime) {
 
 /// Many agents at work, of whom one each second comes to its end: how soon after that its work is reviewed.
 pub(crate) fn handoffs(runtime: &Runtime) {
-    let count = Rounds::from_arguments(200, 8).0;
+    let count = sized(200, 8);
     let sandbox = stage(200, count);
     let ends = sandbox.path().join("ends");
     fs::create_dir(&ends).expect("makes");

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use benches::{Rounds, floor, line, median, side_by_side, time};
+use benches::{Rounds, floor, line, median, side_by_side, sized, time};
 use orchestrator_core::{
     driver::fold_ledger,
     machine::{State, apply, decide},
@@ -36,7 +36,8 @@ fn sessions(count: u32) -> Policy {
 /// Which task comes next, when a session has become free, beside a comparison of every waiting task's patterns with every
 /// running one's: where the first that waits can begin, and where only the last can, since all others wait for somebody.
 pub(crate) fn dispatch(_: &Runtime) {
-    for (waiting, free) in [100, 1_000, 10_000].into_iter().flat_map(|waiting| [(waiting, true), (waiting, false)]) {
+    let sizes: &[u32] = sized(&[100, 1_000, 10_000], &[100, 1_000]);
+    for (waiting, free) in sizes.iter().flat_map(|waiting| [(*waiting, true), (*waiting, false)]) {
         let mut all = tasks(waiting + RUNNING);
         if !free {
             let last = all.len() - 1;
@@ -76,7 +77,7 @@ pub(crate) fn dispatch(_: &Runtime) {
 /// All that happens to tasks that land one after another while two hundred others are at work: each event decided and applied.
 pub(crate) fn transitions(_: &Runtime) {
     let policy = sessions(RUNNING + 1);
-    let (state, way) = way(&policy, 100);
+    let (state, way) = way(&policy, sized(100, 5));
     let is_reading = |event: &&Event| matches!(event.kind, EventKind::RoadmapRead { .. });
     let fold = |of_reading: bool| {
         let mut state = state.clone();
@@ -165,8 +166,9 @@ pub(crate) fn ledger(runtime: &Runtime) {
     line("ledger, one durable append", ours, "200 bytes written and synced", rival);
     assert!(size() > before);
 
-    let short: Vec<_> = world.ledger.iter().cloned().chain((0..100_000 - world.ledger.len()).map(moved)).collect();
-    for (records, what) in [(short, "100,000 short records"), (long_run(100_000), "100,000 records of a run")] {
+    let count = sized(100_000, 2_000);
+    let short: Vec<_> = world.ledger.iter().cloned().chain((0..count - world.ledger.len()).map(moved)).collect();
+    for (records, what) in [(short, "short records"), (long_run(count), "records of a run")] {
         replay(runtime, &records, what);
     }
 }
@@ -201,12 +203,17 @@ fn replay(runtime: &Runtime, records: &[Record], what: &str) {
     };
     let bytes = place.metadata().expect("is there").len() / records.len() as u64;
     let (ours, rival) = side_by_side(Rounds::from_arguments(11, 1), fold, values);
-    line(&format!("ledger, {what} of {bytes} bytes, checked and folded"), ours, "a JSON value for each line", rival);
+    line(
+        &format!("ledger, {} {what} of {bytes} bytes, checked and folded", records.len()),
+        ours,
+        "a JSON value for each line",
+        rival,
+    );
 }
 
 /// The first records of a state directory in which run after run lands its four hundred tasks.
 fn long_run(count: usize) -> Vec<Record> {
-    let (mut world, mut all) = (World::new(sessions(20)), tasks(u32::try_from(count / 20).expect("some thousands")));
+    let (mut world, mut all) = (World::new(sessions(20)), tasks(u32::try_from(count / 20).expect("some thousands").max(400)));
     while world.ledger.len() < count {
         world.tasks = all.drain(..400).collect();
         world.open(false);

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use benches::Rounds;
+use benches::sized;
 use orchestrator_core::{
     agent::CommandAgent,
     model::AttemptId,
@@ -33,10 +33,10 @@ pub(crate) fn be_one() -> bool {
 /// This process's own memory and processor time while two hundred sessions talk, and while a thousand are silent. The sessions
 /// are processes, started and read as agents are.
 pub(crate) fn sessions(runtime: &Runtime) {
-    let (most, seconds) = (Rounds::from_arguments(1, 20).0, Rounds::from_arguments(10, 1).0);
+    let (most, seconds) = (sized(1, 20), sized(10, 1));
     for (role, count) in [("talks", 200 / most), ("silent", 1_000 / most)] {
         let before = resident();
-        let (memory, cpu, updates) = runtime.block_on(measured(role, count, Duration::from_secs(seconds as u64)));
+        let (memory, cpu, updates) = runtime.block_on(measured(role, count, Duration::from_secs(seconds)));
         let each_second = cpu.as_secs_f64() / seconds as f64;
         println!(
             "{:<44} {:>8.1} MiB   {:<36} {before:>8.1} MiB   {:>6.2} % of one core, {updates} updates",

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use backend_claude::ClaudeBackend;
 use backend_codex::CodexBackend;
-use benches::{Rounds, line, side_by_side, time};
+use benches::{Rounds, line, side_by_side, sized, time};
 use orchestrator_core::{
     agent::{Protocol, Reply},
     model::AttemptId,
@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 /// What the real Codex and the real Claude Code have written in all recordings, again and again, beside a value for each line.
 pub(crate) fn stream(runtime: &Runtime) {
-    let megabytes = Rounds::from_arguments(100, 5).0;
+    let megabytes = sized(100, 5);
     for (agent, directory) in [("Codex", "backend-codex"), ("Claude Code", "backend-claude")] {
         let output = recorded(directory, megabytes << 20);
         let lines = || output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
