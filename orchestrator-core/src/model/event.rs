@@ -1,4 +1,4 @@
-//! What is told to the machine, what it keeps, and what it asks for.
+//! What is told to the machine. What it asks for is an [`Effect`](super::Effect), what it keeps a [`Record`](super::Record).
 //!
 //! ```text
 //! world ── Event ──► decide ── Record ──► ledger ──► apply ──► State
@@ -6,15 +6,11 @@
 //!   └──── perform ◄── Effect ◄───┘
 //! ```
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, Ask, AttemptId, BackendName, Candidate, Checkout, CommitId, ContentHash, Contract, EffectId, EndReason, Finding,
-    GateReport, GateSpec, Hold, HoldId, KeptArtifact, Landing, LandingOutcome, MergeFailure, PackageName, Predecessor, Pulse,
-    Review, RunId, RunMode, SessionRef, Span, StopReason, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, TurnSight,
-    Usage, Verdict,
+    Answer, BackendName, Candidate, Checkout, CommitId, ContentHash, EffectId, Finding, GateReport, KeptArtifact, LandingOutcome,
+    MergeFailure, Review, RunId, RunMode, SessionRef, Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage,
 };
 
 /// Something that happened, and when.
@@ -32,7 +28,7 @@ pub struct Event {
 pub enum EventKind {
     /// An orchestrator opened the ledger.
     Opened(Opened),
-    /// The roadmap was read: closes [`Effect::ReadRoadmap`].
+    /// The roadmap was read: closes [`Effect::ReadRoadmap`](super::Effect::ReadRoadmap).
     RoadmapRead {
         /// The effect that this closes.
         effect: EffectId,
@@ -56,7 +52,7 @@ pub enum EventKind {
     Tick,
     /// The run is to end at once; what is in flight was stopped, and goes on when the ledger is opened again.
     StopAsked,
-    /// A workspace is ready, or cannot be made: closes [`Effect::Prepare`].
+    /// A workspace is ready, or cannot be made: closes [`Effect::Prepare`](super::Effect::Prepare).
     Prepared {
         /// The effect that this closes.
         effect: EffectId,
@@ -65,26 +61,26 @@ pub enum EventKind {
     },
     /// The agent named its session.
     SessionSeen {
-        /// The [`Effect::RunTurn`] that runs.
+        /// The [`Effect::RunTurn`](super::Effect::RunTurn) that runs.
         effect: EffectId,
         /// The session.
         session: SessionRef,
     },
     /// Something about a running turn that its reviewers should know, such as a refused call of a tool.
     Noticed {
-        /// The [`Effect::RunTurn`] that runs.
+        /// The [`Effect::RunTurn`](super::Effect::RunTurn) that runs.
         effect: EffectId,
         /// What.
         finding: Finding,
     },
     /// A heartbeat looked at a running turn.
     TurnSeen {
-        /// The [`Effect::RunTurn`] that runs.
+        /// The [`Effect::RunTurn`](super::Effect::RunTurn) that runs.
         effect: EffectId,
         /// What was seen.
         seen: TurnSight,
     },
-    /// A turn is over, and none of its processes lives: closes [`Effect::RunTurn`].
+    /// A turn is over, and none of its processes lives: closes [`Effect::RunTurn`](super::Effect::RunTurn).
     TurnEnded {
         /// The effect that this closes.
         effect: EffectId,
@@ -93,19 +89,19 @@ pub enum EventKind {
         /// What it cost.
         usage: Usage,
     },
-    /// The agent was reminded to go on, or cannot be spoken to: closes [`Effect::Nudge`].
+    /// The agent was reminded to go on, or cannot be spoken to: closes [`Effect::Nudge`](super::Effect::Nudge).
     Nudged {
         /// The effect that this closes.
         effect: EffectId,
         /// Whether it took the reminder.
         heard: bool,
     },
-    /// A turn was told to stop: closes [`Effect::StopTurn`].
+    /// A turn was told to stop: closes [`Effect::StopTurn`](super::Effect::StopTurn).
     StopSent {
         /// The effect that this closes.
         effect: EffectId,
     },
-    /// The attempt's work was taken in: closes [`Effect::Collect`].
+    /// The attempt's work was taken in: closes [`Effect::Collect`](super::Effect::Collect).
     Collected {
         /// The effect that this closes.
         effect: EffectId,
@@ -114,49 +110,49 @@ pub enum EventKind {
         /// What was kept of the turn, whatever was found: its raw streams and its handoff.
         kept: Vec<KeptArtifact>,
     },
-    /// The reviewers have spoken: closes [`Effect::Review`].
+    /// The reviewers have spoken: closes [`Effect::Review`](super::Effect::Review).
     Reviewed {
         /// The effect that this closes.
         effect: EffectId,
         /// One for each reviewer.
         reviews: Vec<Review>,
     },
-    /// Closes [`Effect::Merge`].
+    /// Closes [`Effect::Merge`](super::Effect::Merge).
     Merged {
         /// The effect that this closes.
         effect: EffectId,
         /// The candidate, or why there is none.
         result: Result<Candidate, MergeFailure>,
     },
-    /// Closes [`Effect::RunGate`].
+    /// Closes [`Effect::RunGate`](super::Effect::RunGate).
     GateRan {
         /// The effect that this closes.
         effect: EffectId,
         /// What it did.
         report: GateReport,
     },
-    /// Closes [`Effect::CheckTip`].
+    /// Closes [`Effect::CheckTip`](super::Effect::CheckTip).
     TipChecked {
         /// The effect that this closes.
         effect: EffectId,
         /// What the gate did on the tip's own tree.
         report: GateReport,
     },
-    /// Closes [`Effect::Land`].
+    /// Closes [`Effect::Land`](super::Effect::Land).
     LandingTried {
         /// The effect that this closes.
         effect: EffectId,
         /// How it went.
         outcome: LandingOutcome,
     },
-    /// Closes [`Effect::CleanUp`].
+    /// Closes [`Effect::CleanUp`](super::Effect::CleanUp).
     CleanedUp {
         /// The effect that this closes.
         effect: EffectId,
         /// What was done.
         fate: WorkspaceFate,
     },
-    /// The task's source was told: closes [`Effect::Report`].
+    /// The task's source was told: closes [`Effect::Report`](super::Effect::Report).
     Reported {
         /// The effect that this closes.
         effect: EffectId,
@@ -262,406 +258,5 @@ pub enum WorkspaceFate {
     Kept {
         /// Why: what would have been lost.
         reason: String,
-    },
-}
-
-/// What the machine wants done. Each has an id and gets exactly one closing event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// Read the roadmap.
-    ReadRoadmap {
-        /// At this tip, which we have; `None`: the target is fetched first.
-        tip: Option<CommitId>,
-    },
-    /// Make the attempt's repository and workspace, from this base.
-    Prepare {
-        /// For which attempt.
-        attempt: AttemptId,
-        /// The pinned base.
-        base: CommitId,
-    },
-    /// Run one turn of an agent to its end.
-    RunTurn {
-        /// For which attempt.
-        attempt: AttemptId,
-        /// 1 for the first.
-        turn: u32,
-        /// The agent.
-        backend: BackendName,
-        /// The session to resume.
-        resume: Option<SessionRef>,
-        /// What it is asked.
-        ask: Ask,
-    },
-    /// Remind an agent that has gone silent to go on.
-    Nudge {
-        /// For which attempt.
-        attempt: AttemptId,
-        /// The [`Effect::RunTurn`] that runs.
-        turn: EffectId,
-    },
-    /// Stop a running turn; its own end follows as [`EventKind::TurnEnded`].
-    StopTurn {
-        /// For which attempt.
-        attempt: AttemptId,
-        /// The [`Effect::RunTurn`] to be ended.
-        turn: EffectId,
-        /// Why.
-        why: StopReason,
-    },
-    /// Take the attempt's head, handoff and artifacts in.
-    Collect {
-        /// For which attempt.
-        attempt: AttemptId,
-        /// The turn that is over.
-        turn: u32,
-    },
-    /// Ask the reviewers about a commit.
-    Review {
-        /// For which attempt.
-        attempt: AttemptId,
-        /// The commit.
-        head: CommitId,
-    },
-    /// Build the candidate on the target's present tip.
-    Merge {
-        /// For which attempt.
-        attempt: AttemptId,
-        /// The commit.
-        head: CommitId,
-    },
-    /// Run one gate on the candidate's tree.
-    RunGate {
-        /// For which attempt.
-        attempt: AttemptId,
-        /// The tree.
-        tree: TreeId,
-        /// The gate, from the frozen contract.
-        gate: GateSpec,
-    },
-    /// Run a gate that is red on the candidate on the tip that the candidate was built on.
-    CheckTip {
-        /// For which attempt.
-        attempt: AttemptId,
-        /// The tip.
-        tip: CommitId,
-        /// The gate.
-        gate: GateSpec,
-    },
-    /// Commit the candidate and make it the target's tip.
-    Land {
-        /// The intent.
-        landing: Arc<Landing>,
-    },
-    /// Remove the attempt's workspace, if that loses nothing.
-    CleanUp {
-        /// For which attempt.
-        attempt: AttemptId,
-    },
-    /// Tell the task's source how it went.
-    Report {
-        /// The task.
-        task: TaskId,
-        /// The last attempt.
-        attempt: AttemptId,
-        /// The commit, if it landed.
-        landed: Option<CommitId>,
-    },
-}
-
-/// What the machine decided: the only thing that state is folded from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Record {
-    /// A run began, or was taken up again after its orchestrator had died.
-    RunOpened {
-        /// Who and how.
-        opened: Opened,
-        /// Whether an unended run goes on.
-        resumed: bool,
-        /// When.
-        at: Timestamp,
-    },
-    /// The roadmap as it counts from now on.
-    RoadmapRead(Roadmap),
-    /// The same where its tasks and their dependencies are as before: it tells only of those that it tells otherwise now.
-    RoadmapChanged(Roadmap),
-    /// The roadmap cannot be used as it is at this tip: the one before counts for what is under way, and nothing new begins.
-    RoadmapRefused {
-        /// The tip.
-        tip: CommitId,
-        /// The places and the mends.
-        why: String,
-    },
-    /// A task is no longer wanted.
-    Withdrawn {
-        /// Which.
-        task: TaskId,
-        /// Why.
-        why: Withdrawal,
-    },
-    /// The remote cannot be reached: what needs it waits.
-    RemoteAway {
-        /// In git's words.
-        why: String,
-        /// When this was found.
-        at: Timestamp,
-        /// When it is asked again.
-        until: Timestamp,
-    },
-    /// The remote can be reached again.
-    RemoteBack,
-    /// The run mode as it counts from now on.
-    ModeSet(RunMode),
-    /// The target's tip, as seen.
-    TipSeen(CommitId),
-    /// The person's checkout, as seen.
-    CheckoutSeen(Checkout),
-    /// The package that work is taken from, and why it changed.
-    PackageEntered {
-        /// The package; `None` for tasks outside any.
-        package: Option<PackageName>,
-        /// Why.
-        reason: String,
-    },
-    /// Something is to be done.
-    Requested {
-        /// Its id.
-        effect: EffectId,
-        /// When.
-        at: Timestamp,
-        /// What.
-        what: Effect,
-    },
-    /// An effect got its closing event.
-    Closed {
-        /// Its id.
-        effect: EffectId,
-        /// Whether it was interrupted.
-        interrupted: bool,
-    },
-    /// A closing event came for an effect that was closed before: nothing follows from it.
-    Stale {
-        /// The effect.
-        effect: EffectId,
-    },
-    /// An attempt began, under a frozen contract, from a pinned base.
-    Dispatched {
-        /// Which.
-        attempt: AttemptId,
-        /// The contract, whole.
-        contract: Arc<Contract>,
-        /// The base.
-        base: CommitId,
-        /// When.
-        at: Timestamp,
-    },
-    /// The attempt's repository and workspace are ready.
-    WorkspaceReady {
-        /// Which attempt.
-        attempt: AttemptId,
-    },
-    /// The session by which the attempt can be resumed.
-    SessionSeen {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// The session.
-        session: SessionRef,
-    },
-    /// A running turn looks different from what it did before.
-    PulseSeen {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// How it looks now.
-        pulse: Pulse,
-    },
-    /// Something was noticed in a running turn that its reviewers should know: it is among the findings of what the attempt submits.
-    Noticed {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// What.
-        finding: Finding,
-    },
-    /// The attempt's head moved.
-    HeadSeen {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// Its head now.
-        head: CommitId,
-    },
-    /// A turn is over.
-    TurnEnded {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// How.
-        outcome: TurnOutcome,
-        /// What it cost.
-        usage: Usage,
-        /// How long it took.
-        took: Span,
-    },
-    /// What is kept of a turn for good, by content: its raw streams and its handoff.
-    Kept {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// By name, such as `turn-1/stdout`.
-        files: Vec<KeptArtifact>,
-    },
-    /// What an attempt had not committed is kept as a commit of ours.
-    Rescued {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// The commit.
-        commit: CommitId,
-    },
-    /// There is a commit without a handoff that can be read: a turn for that alone is due.
-    RepairAsked {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// What is wrong with the handoff.
-        why: String,
-    },
-    /// The attempt's work is in our repository.
-    Submitted {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// What it is.
-        submission: Arc<Submission>,
-    },
-    /// The reviewers have spoken.
-    Reviewed {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// One for each reviewer.
-        reviews: Vec<Review>,
-    },
-    /// The attempt waits for the landing lane.
-    Queued {
-        /// Which attempt.
-        attempt: AttemptId,
-    },
-    /// The candidate was built.
-    CandidateBuilt {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// What is to land.
-        candidate: Candidate,
-    },
-    /// A gate ran on the candidate.
-    GateReported {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// What it said.
-        report: Box<GateReport>,
-    },
-    /// The candidate is red: whether the tip itself is, is to be found out.
-    TipSuspected {
-        /// Which attempt.
-        attempt: AttemptId,
-    },
-    /// A gate ran on the tip itself.
-    TipReported {
-        /// For which attempt.
-        attempt: AttemptId,
-        /// What it said.
-        report: Box<GateReport>,
-    },
-    /// The tip itself is red: the attempt waits, and is not to blame.
-    TipRed {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// The tip.
-        tip: CommitId,
-    },
-    /// What follows for one commit.
-    Judged {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// The commit.
-        head: CommitId,
-        /// The verdict.
-        verdict: Verdict,
-    },
-    /// The acceptance, before it is landed.
-    Accepted {
-        /// What it rests on.
-        landing: Arc<Landing>,
-    },
-    /// The target contains the work.
-    Landed {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// The merge commit.
-        commit: CommitId,
-    },
-    /// The attempt is over without a landing; its head, if it has one, is kept.
-    AttemptEnded {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// Why.
-        reason: String,
-        /// Whether it counts against the limit of attempts.
-        counts: bool,
-        /// What it leaves to the next, if the target had moved away from it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        left: Option<Predecessor>,
-    },
-    /// The task waits for its next attempt.
-    Waiting {
-        /// Which task.
-        task: TaskId,
-        /// Not before.
-        until: Timestamp,
-    },
-    /// A person is asked.
-    HoldOpened {
-        /// What.
-        hold: Hold,
-    },
-    /// A person answered, or the reason went away.
-    HoldAnswered {
-        /// Which hold.
-        hold: HoldId,
-        /// With what; `None` when the reason went away by itself.
-        answer: Option<Answer>,
-        /// When.
-        #[serde(default)]
-        at: Timestamp,
-    },
-    /// Nobody has answered for long: the person is asked again, and nothing else follows.
-    Reminded {
-        /// About which hold.
-        hold: HoldId,
-        /// When.
-        at: Timestamp,
-    },
-    /// A person answered something that was not asked, or not so: nothing follows from it.
-    AnswerRefused {
-        /// The answer.
-        answer: Answer,
-        /// Why it is none.
-        why: String,
-    },
-    /// The task is stopped for good in this run.
-    Parked {
-        /// Which task.
-        task: TaskId,
-        /// Why.
-        reason: String,
-    },
-    /// What became of an attempt's workspace.
-    WorkspaceSettled {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// Its fate.
-        fate: WorkspaceFate,
-    },
-    /// The run ended.
-    RunEnded {
-        /// Why.
-        reason: EndReason,
-        /// When.
-        at: Timestamp,
     },
 }

@@ -5,6 +5,7 @@
 
 mod agents;
 mod contract;
+mod effect;
 mod event;
 mod evidence;
 mod glob;
@@ -16,13 +17,16 @@ mod name;
 mod opinion;
 mod path;
 mod policy;
+mod record;
 mod review;
+mod settings;
 mod text;
 mod turn;
 
 pub use agents::{AgentSpec, ClaudePermissions, ClaudeSpec, CodexSandbox, CodexSpec, CursorSpec};
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
-pub use event::{Collected, Effect, Event, EventKind, Opened, Reading, Record, Roadmap, Withdrawal, WorkspaceFate};
+pub use effect::Effect;
+pub use event::{Collected, Event, EventKind, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate};
 pub use evidence::{Evidence, GateOutcome, GateReport, Label, Observation};
 pub use glob::{InvalidPattern, Pattern};
 pub use handoff::{
@@ -37,14 +41,13 @@ pub use landing::{Acceptance, Candidate, Checkout, Landing, LandingOutcome, Merg
 pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId};
 pub use opinion::{AgentFinding, AgentOpinion, AgentSays, MAX_OPINION, OPINION_VERSION, OpinionError};
 pub use path::{InvalidPath, RepoPath};
-pub use policy::{
-    Commands, Environment, Filter, GateRule, Limits, Notify, Policy, PolicyError, Push, Reviewers, Setup, WhenExhausted,
-    WhenUnavailable,
-};
+pub use policy::{Policy, PolicyError, Push};
+pub use record::Record;
 pub use review::{
     AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion, Review, Severity, Submission,
     Verdict,
 };
+pub use settings::{Commands, Environment, Filter, GateRule, Limits, Notify, Reviewers, Setup, WhenExhausted, WhenUnavailable};
 pub use text::clean;
 pub(crate) use text::fenced;
 pub use turn::{Ask, Pulse, StopReason, TurnOutcome, TurnSight, Usage};

@@ -1,0 +1,307 @@
+//! What the machine keeps: the words of the ledger.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Answer, AttemptId, Candidate, Checkout, CommitId, Contract, Effect, EffectId, EndReason, Finding, GateReport, Hold, HoldId,
+    KeptArtifact, Landing, Opened, PackageName, Predecessor, Pulse, Review, Roadmap, RunMode, SessionRef, Span, Submission, TaskId,
+    Timestamp, TurnOutcome, Usage, Verdict, Withdrawal, WorkspaceFate,
+};
+
+/// What the machine decided: the only thing that state is folded from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// A run began, or was taken up again after its orchestrator had died.
+    RunOpened {
+        /// Who and how.
+        opened: Opened,
+        /// Whether an unended run goes on.
+        resumed: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// The roadmap as it counts from now on.
+    RoadmapRead(Roadmap),
+    /// The same where its tasks and their dependencies are as before: it tells only of those that it tells otherwise now.
+    RoadmapChanged(Roadmap),
+    /// The roadmap cannot be used as it is at this tip: the one before counts for what is under way, and nothing new begins.
+    RoadmapRefused {
+        /// The tip.
+        tip: CommitId,
+        /// The places and the mends.
+        why: String,
+    },
+    /// A task is no longer wanted.
+    Withdrawn {
+        /// Which.
+        task: TaskId,
+        /// Why.
+        why: Withdrawal,
+    },
+    /// The remote cannot be reached: what needs it waits.
+    RemoteAway {
+        /// In git's words.
+        why: String,
+        /// When this was found.
+        at: Timestamp,
+        /// When it is asked again.
+        until: Timestamp,
+    },
+    /// The remote can be reached again.
+    RemoteBack,
+    /// The run mode as it counts from now on.
+    ModeSet(RunMode),
+    /// The target's tip, as seen.
+    TipSeen(CommitId),
+    /// The person's checkout, as seen.
+    CheckoutSeen(Checkout),
+    /// The package that work is taken from, and why it changed.
+    PackageEntered {
+        /// The package; `None` for tasks outside any.
+        package: Option<PackageName>,
+        /// Why.
+        reason: String,
+    },
+    /// Something is to be done.
+    Requested {
+        /// Its id.
+        effect: EffectId,
+        /// When.
+        at: Timestamp,
+        /// What.
+        what: Effect,
+    },
+    /// An effect got its closing event.
+    Closed {
+        /// Its id.
+        effect: EffectId,
+        /// Whether it was interrupted.
+        interrupted: bool,
+    },
+    /// A closing event came for an effect that was closed before: nothing follows from it.
+    Stale {
+        /// The effect.
+        effect: EffectId,
+    },
+    /// An attempt began, under a frozen contract, from a pinned base.
+    Dispatched {
+        /// Which.
+        attempt: AttemptId,
+        /// The contract, whole.
+        contract: Arc<Contract>,
+        /// The base.
+        base: CommitId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The attempt's repository and workspace are ready.
+    WorkspaceReady {
+        /// Which attempt.
+        attempt: AttemptId,
+    },
+    /// The session by which the attempt can be resumed.
+    SessionSeen {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The session.
+        session: SessionRef,
+    },
+    /// A running turn looks different from what it did before.
+    PulseSeen {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How it looks now.
+        pulse: Pulse,
+    },
+    /// Something was noticed in a running turn that its reviewers should know: it is among the findings of what the attempt submits.
+    Noticed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What.
+        finding: Finding,
+    },
+    /// The attempt's head moved.
+    HeadSeen {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Its head now.
+        head: CommitId,
+    },
+    /// A turn is over.
+    TurnEnded {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How.
+        outcome: TurnOutcome,
+        /// What it cost.
+        usage: Usage,
+        /// How long it took.
+        took: Span,
+    },
+    /// What is kept of a turn for good, by content: its raw streams and its handoff.
+    Kept {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// By name, such as `turn-1/stdout`.
+        files: Vec<KeptArtifact>,
+    },
+    /// What an attempt had not committed is kept as a commit of ours.
+    Rescued {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The commit.
+        commit: CommitId,
+    },
+    /// There is a commit without a handoff that can be read: a turn for that alone is due.
+    RepairAsked {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What is wrong with the handoff.
+        why: String,
+    },
+    /// The attempt's work is in our repository.
+    Submitted {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What it is.
+        submission: Arc<Submission>,
+    },
+    /// The reviewers have spoken.
+    Reviewed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// One for each reviewer.
+        reviews: Vec<Review>,
+    },
+    /// The attempt waits for the landing lane.
+    Queued {
+        /// Which attempt.
+        attempt: AttemptId,
+    },
+    /// The candidate was built.
+    CandidateBuilt {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What is to land.
+        candidate: Candidate,
+    },
+    /// A gate ran on the candidate.
+    GateReported {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What it said.
+        report: Box<GateReport>,
+    },
+    /// The candidate is red: whether the tip itself is, is to be found out.
+    TipSuspected {
+        /// Which attempt.
+        attempt: AttemptId,
+    },
+    /// A gate ran on the tip itself.
+    TipReported {
+        /// For which attempt.
+        attempt: AttemptId,
+        /// What it said.
+        report: Box<GateReport>,
+    },
+    /// The tip itself is red: the attempt waits, and is not to blame.
+    TipRed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The tip.
+        tip: CommitId,
+    },
+    /// What follows for one commit.
+    Judged {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The commit.
+        head: CommitId,
+        /// The verdict.
+        verdict: Verdict,
+    },
+    /// The acceptance, before it is landed.
+    Accepted {
+        /// What it rests on.
+        landing: Arc<Landing>,
+    },
+    /// The target contains the work.
+    Landed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The merge commit.
+        commit: CommitId,
+    },
+    /// The attempt is over without a landing; its head, if it has one, is kept.
+    AttemptEnded {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Why.
+        reason: String,
+        /// Whether it counts against the limit of attempts.
+        counts: bool,
+        /// What it leaves to the next, if the target had moved away from it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<Predecessor>,
+    },
+    /// The task waits for its next attempt.
+    Waiting {
+        /// Which task.
+        task: TaskId,
+        /// Not before.
+        until: Timestamp,
+    },
+    /// A person is asked.
+    HoldOpened {
+        /// What.
+        hold: Hold,
+    },
+    /// A person answered, or the reason went away.
+    HoldAnswered {
+        /// Which hold.
+        hold: HoldId,
+        /// With what; `None` when the reason went away by itself.
+        answer: Option<Answer>,
+        /// When.
+        #[serde(default)]
+        at: Timestamp,
+    },
+    /// Nobody has answered for long: the person is asked again, and nothing else follows.
+    Reminded {
+        /// About which hold.
+        hold: HoldId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A person answered something that was not asked, or not so: nothing follows from it.
+    AnswerRefused {
+        /// The answer.
+        answer: Answer,
+        /// Why it is none.
+        why: String,
+    },
+    /// The task is stopped for good in this run.
+    Parked {
+        /// Which task.
+        task: TaskId,
+        /// Why.
+        reason: String,
+    },
+    /// What became of an attempt's workspace.
+    WorkspaceSettled {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Its fate.
+        fate: WorkspaceFate,
+    },
+    /// The run ended.
+    RunEnded {
+        /// Why.
+        reason: EndReason,
+        /// When.
+        at: Timestamp,
+    },
+}
