@@ -20,6 +20,9 @@ use tokio::runtime::Runtime;
 
 const RUNNING: u32 = 200;
 
+/// Records in a line of the ledger: in those of the example `one_night`, which is a test, 3.1.
+const BATCH: usize = 3;
+
 /// A task that may change two places of its own.
 fn tasks(count: u32) -> Vec<Task> {
     let one = |number| {
@@ -173,8 +176,8 @@ pub(crate) fn ledger(runtime: &Runtime) {
     }
 }
 
-/// A ledger of two records a line, checked, read and folded; it is in memory, where there is such a place, since it is written
-/// to so often.
+/// A ledger of three records a line, as a run writes them, checked, read and folded; it is in memory, where there is such a place,
+/// since it is written to so often.
 fn replay(runtime: &Runtime, records: &[Record], what: &str) {
     let memory = Path::new("/dev/shm");
     let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -183,8 +186,8 @@ fn replay(runtime: &Runtime, records: &[Record], what: &str) {
     let open = runtime.block_on(ledger.open()).expect("opens");
     let write = async {
         let mut next = open.next;
-        for pair in records.chunks(2) {
-            next = ledger.append(open.epoch, next, Timestamp(1), pair).await.expect("appends");
+        for batch in records.chunks(BATCH) {
+            next = ledger.append(open.epoch, next, Timestamp(1), batch).await.expect("appends");
         }
     };
     runtime.block_on(write);
@@ -198,7 +201,7 @@ fn replay(runtime: &Runtime, records: &[Record], what: &str) {
         time(|| {
             let text = std::fs::read_to_string(&place).expect("reads");
             let parsed = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(&line[65..]).is_ok());
-            assert_eq!(parsed.count(), records.len() / 2 + 1);
+            assert_eq!(parsed.count(), records.len().div_ceil(BATCH) + 1);
         })
     };
     let bytes = place.metadata().expect("is there").len() / records.len() as u64;
