@@ -273,8 +273,11 @@ fn perform(steps: Vec<Step>, mut out: impl Write) -> i32 {
             }
             Step::Hang => hang(),
             Step::Exit(status) => return status,
-            // The signal comes when it comes.
-            Step::Die(signal) => run(&format!("kill -{signal} $PPID"), "").map(|()| hang()),
+            // The signal comes when it comes; but a shell's background jobs are born deaf to INT, and so are all that they start.
+            Step::Die(signal) => run(&format!("kill -{signal} $PPID"), "").and_then(|()| {
+                thread::sleep(Duration::from_secs(10));
+                Err(std::io::Error::other(format!("signal {signal} is ignored where this was started")))
+            }),
         };
         if let Err(error) = done {
             drop(writeln!(std::io::stderr(), "the play broke off: {error}"));

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    hint::black_box,
     io::Write as _,
     path::Path,
     time::{Duration, Instant},
@@ -11,11 +12,12 @@ use benches::{Rounds, floor, line, median, side_by_side, sized, time};
 use orchestrator_core::{
     driver::fold_ledger,
     machine::{State, apply, decide},
-    model::{Effect, EffectId, Event, EventKind, Pattern, Policy, Record, Task, Timestamp},
+    model::{ContentHash, Effect, EffectId, Event, EventKind, Pattern, Policy, Record, Task, Timestamp},
     port::Ledger as _,
     store::FileLedger,
 };
 use orchestrator_testkit::simulator::{World, commit, policy, task};
+use serde::de::IgnoredAny;
 use tokio::runtime::Runtime;
 
 const RUNNING: u32 = 200;
@@ -133,7 +135,7 @@ fn way(policy: &Policy, landing: u32) -> (State, Vec<Event>) {
     (state, told)
 }
 
-/// A durable append beside the same bytes written and synced, and a fold of a hundred thousand records beside the bare reading of the file.
+/// A durable append beside the same bytes written and synced, and a fold of a hundred thousand records beside the reading of the file.
 pub(crate) fn ledger(runtime: &Runtime) {
     // The file is on a disk, where syncing means something.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory");
@@ -204,14 +206,35 @@ fn replay(runtime: &Runtime, records: &[Record], what: &str) {
             assert_eq!(parsed.count(), records.len().div_ceil(BATCH) + 1);
         })
     };
+    let passed = |lines: &[&str]| {
+        let passed = |line: &&&str| {
+            let json = &line.as_bytes()[65..];
+            black_box(ContentHash::of(json));
+            serde_json::from_slice::<IgnoredAny>(json).is_ok()
+        };
+        lines.iter().filter(passed).count()
+    };
+    let floor = || {
+        time(|| {
+            let text = std::fs::read_to_string(&place).expect("reads");
+            let lines: Vec<_> = text.lines().collect();
+            let (one, other) = lines.split_at(lines.len() / 2);
+            let count = std::thread::scope(|scope| {
+                let other = scope.spawn(|| passed(other));
+                passed(one) + other.join().expect("no panic")
+            });
+            assert_eq!(count, records.len().div_ceil(BATCH) + 1);
+        })
+    };
     let bytes = place.metadata().expect("is there").len() / records.len() as u64;
-    let (ours, rival) = side_by_side(Rounds::from_arguments(11, 1), fold, values);
-    line(
-        &format!("ledger, {} {what} of {bytes} bytes, checked and folded", records.len()),
-        ours,
-        "a JSON value for each line",
-        rival,
-    );
+    let name = format!("ledger, {} {what} of {bytes} bytes, checked and folded", records.len());
+    let rounds = Rounds::from_arguments(11, 1);
+    for (beside, other) in
+        [("a JSON value for each line", &values as &dyn Fn() -> _), ("hashed and passed over, by two threads", &floor)]
+    {
+        let (ours, other) = side_by_side(rounds, fold, other);
+        line(&name, ours, beside, other);
+    }
 }
 
 /// The first records of a state directory in which run after run lands its four hundred tasks.
