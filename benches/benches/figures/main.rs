@@ -20,6 +20,9 @@ fn main() {
     }
     let runtime = Runtime::new().expect("a runtime");
     println!("medians; the ratio is the first time divided by the second\n");
+    if cfg!(debug_assertions) {
+        println!("built without optimisation, and with checks of its own: this shows that it runs, not how fast\n");
+    }
     let figures: [Figure; 9] = [
         // First, while this process has used little memory.
         ("sessions", sessions::sessions),
