@@ -1,6 +1,6 @@
 //! What agents write, made updates of.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use backend_claude::ClaudeBackend;
 use backend_codex::CodexBackend;
@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 /// beside the least that a reader of its JSON does.
 pub(crate) fn stream(runtime: &Runtime) {
     let megabytes = sized(100, 5);
+    let mut both = (Duration::ZERO, Duration::ZERO);
     for (agent, directory) in [("Codex", "backend-codex"), ("Claude Code", "backend-claude")] {
         let output = recorded(directory, megabytes << 20);
         let lines = || output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -27,15 +28,17 @@ pub(crate) fn stream(runtime: &Runtime) {
         let passed = |line: &&[u8]| serde_json::from_slice::<IgnoredAny>(line).is_ok();
         let rival = || time(|| assert!(lines().filter(parsed).count() > 0));
         let floor = || time(|| assert!(lines().filter(passed).count() > 0));
-        let rounds = Rounds::from_arguments(7, 1);
-        for (beside, other) in
-            [("a JSON value for each line", &rival as &dyn Fn() -> _), ("its JSON passed over, nothing kept", &floor)]
-        {
-            let (ours, other) = side_by_side(rounds, ours, other);
-            line(&format!("{megabytes} MiB of {agent}, to updates"), ours, beside, other);
-        }
+        let (rounds, name) = (Rounds::from_arguments(7, 1), format!("{megabytes} MiB of {agent}, to updates"));
+        let (took, values) = side_by_side(rounds, ours, rival);
+        line(&name, took, VALUES, values);
+        both = (both.0 + took, both.1 + values);
+        let (took, least) = side_by_side(rounds, ours, floor);
+        line(&name, took, "its JSON passed over, nothing kept", least);
     }
+    line(&format!("{megabytes} MiB of each, to updates"), both.0, VALUES, both.1);
 }
+
+const VALUES: &str = "a JSON value for each line";
 
 fn recorded(directory: &str, size: usize) -> Vec<u8> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(directory).join("tests/fixtures");
