@@ -11,7 +11,7 @@ use std::{
 };
 
 use backend_codex::CodexBackend;
-use benches::{Rounds, line, median};
+use benches::{line, median, sized};
 use orchestrator_core::{
     AgentBackend, BackendName, EndReason, Orchestrator, Policy,
     git::{Destination, Git, Trusted, UserRepository, Workspaces},
@@ -33,14 +33,14 @@ fn main() {
         println!("codex: not measured; set ORCHESTRATOR_TEST_CODEX: npm install --prefix DIR @openai/codex@0.169.0");
         return;
     };
-    let rounds = Rounds::from_arguments(5, 1);
+    let rounds = sized(5, 1);
     let runtime = Runtime::new().expect("a runtime");
     let (mut alone, mut whole) = (Vec::new(), Vec::new());
-    for _ in 0..rounds.0 {
+    for _ in 0..rounds {
         alone.push(measured(&runtime, program.as_ref(), false));
         whole.push(measured(&runtime, program.as_ref(), true));
     }
-    println!("{TASKS} tasks by {SESSIONS} real Codex at once, a scripted model; medians of {}\n", rounds.0);
+    println!("{TASKS} tasks by {SESSIONS} real Codex at once, a scripted model; medians of {rounds}\n");
     let (walls, cpus) = (
         |all: &[Cost]| median(all.iter().map(|one| one.wall).collect()),
         |all: &[Cost]| median(all.iter().map(|one| one.cpu).collect()),

@@ -2,22 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-/// The size of something, or another for a quick look (`cargo bench -p benches -- --quick`).
+/// The size of something, or how often it is timed, and another for a quick look (`cargo bench -p benches -- --quick`).
 #[must_use]
 pub fn sized<T>(whole: T, quick: T) -> T {
     if std::env::args().any(|argument| argument == "--quick") { quick } else { whole }
-}
-
-/// How often something is timed.
-#[derive(Debug, Clone, Copy)]
-pub struct Rounds(pub usize);
-
-impl Rounds {
-    /// Many, or few for a quick look.
-    #[must_use]
-    pub fn from_arguments(many: usize, few: usize) -> Self {
-        Self(sized(many, few))
-    }
 }
 
 /// Times one run of something.
@@ -34,14 +22,14 @@ pub fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// Times two things in turn, so that both meet the same noise, and returns the median of each.
+/// Times two things in turn, each so often, so that both meet the same noise, and returns the median of each.
 pub fn side_by_side(
-    rounds: Rounds,
+    rounds: usize,
     mut ours: impl FnMut() -> Duration,
     mut rival: impl FnMut() -> Duration,
 ) -> (Duration, Duration) {
     let mut times = (Vec::new(), Vec::new());
-    for round in 0..rounds.0 {
+    for round in 0..rounds {
         // Who comes second may find the way paved, or in ruins.
         if round.is_multiple_of(2) {
             times.0.push(ours());

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use benches::{Rounds, line, median, side_by_side, sized, time};
+use benches::{line, median, side_by_side, sized, time};
 use orchestrator_core::{
     git::{Destination, Git, Lookout, Trusted, UserRepository, Workspace, Workspaces},
     model::{AttemptId, CommitId, TaskId},
@@ -16,7 +16,7 @@ use orchestrator_core::{
 use orchestrator_testkit::Sandbox;
 use tokio::runtime::Runtime;
 
-use super::{COMMITTER, repository};
+use super::{COMMITTER, repository, two_at_a_time};
 
 /// Workspaces of one repository, on one base.
 struct Stage {
@@ -89,7 +89,7 @@ fn look_at_all(stage: &Stage, files: usize) {
     let trees: Vec<_> = stage.all.iter().map(Workspace::tree).collect();
     let one_by_one = || time(|| trees.iter().for_each(|tree| status(tree)));
     // Where git looks at millions of files, once is enough.
-    let rounds = if count * files > 1_000_000 { Rounds(1) } else { Rounds::from_arguments(7, 1) };
+    let rounds = if count * files > 1_000_000 { 1 } else { sized(7, 1) };
     let (ours, rival) = side_by_side(rounds, &mut unchanged, one_by_one);
     line(&name, ours, "git status in each, one by one", rival);
     let two = || time(|| two_at_a_time(&trees, |tree: &PathBuf| status(tree)));
@@ -97,13 +97,13 @@ fn look_at_all(stage: &Stage, files: usize) {
     line(&name, ours, "git status in each, two at a time", rival);
     let needed: Vec<_> = stage.all.iter().flat_map(needed).collect();
     let stats = || time(|| assert!(needed.iter().filter(|path| path.symlink_metadata().is_ok()).count() >= count));
-    let (ours, rival) = side_by_side(Rounds::from_arguments(101, 3), &mut unchanged, stats);
+    let (ours, rival) = side_by_side(sized(101, 3), &mut unchanged, stats);
     line(&name, ours, "stats of HEAD, ref, packed-refs, index", rival);
 
     let (new, few) = (stage.commit(), count.div_ceil(20));
     let refs: Vec<_> = stage.all.iter().map(|one| one.repository().join(one.attempt.branch().full())).collect();
     let mut moved = Vec::new();
-    for round in 0..Rounds::from_arguments(11, 1).0 {
+    for round in 0..sized(11_usize, 1) {
         let to = if round.is_multiple_of(2) { new } else { base };
         refs[..few].iter().for_each(|place| fs::write(place, format!("{to}\n")).expect("writes"));
         moved.push(time(|| {
@@ -136,20 +136,18 @@ fn full_look(runtime: &Runtime, stage: &Stage, files: usize) {
         })
     };
     let name = format!("full look at {} of {files} files", trees.len());
-    let (took, rival) =
-        side_by_side(Rounds::from_arguments(7, 1), ours, || time(|| two_at_a_time(&trees, |tree: &PathBuf| status(tree))));
+    let (took, rival) = side_by_side(sized(7, 1), ours, || time(|| two_at_a_time(&trees, |tree: &PathBuf| status(tree))));
     line(&name, took, "git status, two at a time", rival);
     #[cfg(feature = "gix")]
     {
         let opened: Vec<_> = trees.iter().map(|tree| open_with_gix(tree)).collect();
         let look = || time(|| two_at_a_time(&opened, status_by_gix));
-        let (took, rival) = side_by_side(Rounds::from_arguments(7, 1), ours, look);
+        let (took, rival) = side_by_side(sized(7, 1), ours, look);
         line(&name, took, "gix status, kept open, two at a time", rival);
     }
     let paths = runtime.block_on(stage.trusted.paths(stage.base)).expect("is listed");
     let stats = |tree: &Path| assert!(paths.iter().all(|path| tree.join(path.to_path()).symlink_metadata().is_ok()));
-    let (took, rival) =
-        side_by_side(Rounds::from_arguments(7, 1), ours, || time(|| two_at_a_time(&trees, |tree: &PathBuf| stats(tree))));
+    let (took, rival) = side_by_side(sized(7, 1), ours, || time(|| two_at_a_time(&trees, |tree: &PathBuf| stats(tree))));
     line(&name, took, "a bare stat of each file, two at a time", rival);
 }
 
@@ -162,14 +160,6 @@ fn needed(workspace: &Workspace) -> [PathBuf; 4] {
         repository.join("packed-refs"),
         repository.join("worktrees/tree/index"),
     ]
-}
-
-fn two_at_a_time<T: Sync>(trees: &[T], look: impl Fn(&T) + Copy + Send) {
-    let (one, other) = trees.split_at(trees.len() / 2);
-    std::thread::scope(|scope| {
-        scope.spawn(move || one.iter().for_each(look));
-        other.iter().for_each(look);
-    });
 }
 
 #[cfg(feature = "gix")]

@@ -13,7 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use benches::{Rounds, line, side_by_side, sized, time};
+use benches::{line, side_by_side, sized, time};
 use orchestrator_core::{
     driver::Orchestrator,
     model::{AttemptId, Effect, EndReason, Finding, Policy, Record, RepoPath},
@@ -71,8 +71,7 @@ rm -rf attempts/$T-1
 pub(crate) fn one_task(runtime: &Runtime) {
     let sizes: &[(usize, usize)] = sized(&[(200, 11), (5_000, 5), (50_000, 1)], &[(200, 1)]);
     for (files, rounds) in sizes {
-        let rounds = Rounds(*rounds);
-        let (ours, rival) = side_by_side(rounds, || loop_over(runtime, *files, 1).0, || bare(*files, 1));
+        let (ours, rival) = side_by_side(*rounds, || loop_over(runtime, *files, 1).0, || bare(*files, 1));
         line(&format!("one task end to end, {files} files"), ours, "the same steps with bare git", rival);
     }
 }
@@ -87,7 +86,7 @@ pub(crate) fn many_tasks(runtime: &Runtime) {
         idle.extend(lane_idle(&entries));
         took
     };
-    let (ours, rival) = side_by_side(Rounds::from_arguments(3, 1), ours, || bare(200, count));
+    let (ours, rival) = side_by_side(sized(3, 1), ours, || bare(200, count));
     line(&format!("{count} tasks, 8 at once, 200 files"), ours, "the same steps with bare git", rival);
     percentiles("from a turn's end to its review", waits);
     percentiles("the landing lane idle while work waits", idle);

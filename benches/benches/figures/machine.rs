@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use benches::{Rounds, floor, line, median, side_by_side, sized, time};
+use benches::{floor, line, median, side_by_side, sized, time};
 use orchestrator_core::{
     driver::fold_ledger,
     machine::{State, apply, decide},
@@ -18,12 +18,17 @@ use orchestrator_core::{
 };
 use orchestrator_testkit::simulator::{World, commit, policy, task};
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use tokio::runtime::Runtime;
+
+use super::{VALUES, two_at_a_time};
 
 const RUNNING: u32 = 200;
 
 /// Records in a line of the ledger: in those of the example `one_night`, which is a test, 3.1.
 const BATCH: usize = 3;
+/// The bytes before a line's JSON: a hash and a blank.
+const HASH: usize = 65;
 
 /// A task that may change two places of its own.
 fn tasks(count: u32) -> Vec<Task> {
@@ -73,7 +78,7 @@ pub(crate) fn dispatch(_: &Runtime) {
                 assert_eq!(rest.iter().filter(fits).count(), if free { rest.len() } else { 1 });
             })
         };
-        let (ours, rival) = side_by_side(Rounds::from_arguments(21, 1), ours, rival);
+        let (ours, rival) = side_by_side(sized(21, 1), ours, rival);
         let which = if free { "the first can begin" } else { "only the last can" };
         line(&format!("dispatch, {waiting} waiting, {RUNNING} running, {which}"), ours, "patterns, each with each", rival);
     }
@@ -101,7 +106,7 @@ pub(crate) fn transitions(_: &Runtime) {
     };
     for (of_reading, what) in [(false, "machine, an event of a task"), (true, "machine, the roadmap read again")] {
         let events = way.iter().filter(|event| is_reading(event) == of_reading).count();
-        let took = median((0..Rounds::from_arguments(101, 3).0).map(|_| fold(of_reading)).collect());
+        let took = median((0..sized(101, 3)).map(|_| fold(of_reading)).collect());
         let each = took / u32::try_from(events).expect("a few thousand");
         floor(&format!("{what}, {RUNNING} running"), each, Duration::from_micros(1));
     }
@@ -167,7 +172,7 @@ pub(crate) fn ledger(runtime: &Runtime) {
             raw.sync_data().expect("syncs");
         })
     };
-    let (ours, rival) = side_by_side(Rounds::from_arguments(201, 5), append, write);
+    let (ours, rival) = side_by_side(sized(201, 5), append, write);
     line("ledger, one durable append", ours, "200 bytes written and synced", rival);
     assert!(size() > before);
 
@@ -199,42 +204,34 @@ fn replay(runtime: &Runtime, records: &[Record], what: &str) {
             assert!(state.tasks().len() >= RUNNING as usize);
         })
     };
+    let read = || std::fs::read_to_string(&place).expect("reads");
+    let lines = records.len().div_ceil(BATCH) + 1;
     let values = || {
         time(|| {
-            let text = std::fs::read_to_string(&place).expect("reads");
-            let parsed = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(&line[65..]).is_ok());
-            assert_eq!(parsed.count(), records.len().div_ceil(BATCH) + 1);
+            let text = read();
+            let parsed = text.lines().filter(|line| serde_json::from_str::<Value>(&line[HASH..]).is_ok());
+            assert_eq!(parsed.count(), lines);
         })
     };
-    let passed = |lines: &[&str]| {
-        let passed = |line: &&&str| {
-            let json = &line.as_bytes()[65..];
-            black_box(ContentHash::of(json));
-            serde_json::from_slice::<IgnoredAny>(json).is_ok()
-        };
-        lines.iter().filter(passed).count()
-    };
-    let floor = || {
+    let least = || {
         time(|| {
-            let text = std::fs::read_to_string(&place).expect("reads");
-            let lines: Vec<_> = text.lines().collect();
-            let (one, other) = lines.split_at(lines.len() / 2);
-            let count = std::thread::scope(|scope| {
-                let other = scope.spawn(|| passed(other));
-                passed(one) + other.join().expect("no panic")
+            let text = read();
+            let all: Vec<_> = text.lines().collect();
+            assert_eq!(all.len(), lines);
+            two_at_a_time(&all, |line: &&str| {
+                let json = &line.as_bytes()[HASH..];
+                black_box(ContentHash::of(json));
+                assert!(serde_json::from_slice::<IgnoredAny>(json).is_ok());
             });
-            assert_eq!(count, records.len().div_ceil(BATCH) + 1);
         })
     };
     let bytes = place.metadata().expect("is there").len() / records.len() as u64;
     let name = format!("ledger, {} {what} of {bytes} bytes, checked and folded", records.len());
-    let rounds = Rounds::from_arguments(11, 1);
-    for (beside, other) in
-        [("a JSON value for each line", &values as &dyn Fn() -> _), ("hashed and passed over, by two threads", &floor)]
-    {
-        let (ours, other) = side_by_side(rounds, fold, other);
-        line(&name, ours, beside, other);
-    }
+    let rounds = sized(11, 1);
+    let (ours, values) = side_by_side(rounds, fold, values);
+    line(&name, ours, VALUES, values);
+    let (ours, least) = side_by_side(rounds, fold, least);
+    line(&name, ours, "hashed and passed over, by two threads", least);
 }
 
 /// The first records of a state directory in which run after run lands its four hundred tasks.

@@ -43,6 +43,9 @@ fn main() {
     USED.lock().expect("nothing panics with it").clear();
 }
 
+/// What readers of JSON are held against.
+const VALUES: &str = "a JSON value for each line";
+
 /// Who commits where bare git does.
 const COMMITTER: [(&str, &str); 4] =
     [("GIT_AUTHOR_NAME", "A"), ("GIT_AUTHOR_EMAIL", "a@b"), ("GIT_COMMITTER_NAME", "A"), ("GIT_COMMITTER_EMAIL", "a@b")];
@@ -65,4 +68,13 @@ fn repository(files: usize) -> Sandbox {
     }
     sandbox.publish(&[("ROADMAP.md", "- [ ] **T1** Do it\n")], "files");
     sandbox
+}
+
+/// All of it, by two threads.
+fn two_at_a_time<T: Sync>(all: &[T], work: impl Fn(&T) + Copy + Send) {
+    let (one, other) = all.split_at(all.len() / 2);
+    std::thread::scope(|scope| {
+        scope.spawn(move || one.iter().for_each(work));
+        other.iter().for_each(work);
+    });
 }

@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use backend_claude::ClaudeBackend;
 use backend_codex::CodexBackend;
-use benches::{Rounds, line, side_by_side, sized, time};
+use benches::{line, side_by_side, sized, time};
 use orchestrator_core::{
     agent::{Protocol, Reply},
     model::AttemptId,
@@ -14,6 +14,8 @@ use orchestrator_core::{
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::runtime::Runtime;
+
+use super::VALUES;
 
 /// What the real Codex and the real Claude Code have written in all recordings, again and again, beside a value for each line, and
 /// beside the least that a reader of its JSON does.
@@ -28,7 +30,7 @@ pub(crate) fn stream(runtime: &Runtime) {
         let passed = |line: &&[u8]| serde_json::from_slice::<IgnoredAny>(line).is_ok();
         let rival = || time(|| assert!(lines().filter(parsed).count() > 0));
         let floor = || time(|| assert!(lines().filter(passed).count() > 0));
-        let (rounds, name) = (Rounds::from_arguments(7, 1), format!("{megabytes} MiB of {agent}, to updates"));
+        let (rounds, name) = (sized(7, 1), format!("{megabytes} MiB of {agent}, to updates"));
         let (took, values) = side_by_side(rounds, ours, rival);
         line(&name, took, VALUES, values);
         both = (both.0 + took, both.1 + values);
@@ -37,8 +39,6 @@ pub(crate) fn stream(runtime: &Runtime) {
     }
     line(&format!("{megabytes} MiB of each, to updates"), both.0, VALUES, both.1);
 }
-
-const VALUES: &str = "a JSON value for each line";
 
 fn recorded(directory: &str, size: usize) -> Vec<u8> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(directory).join("tests/fixtures");
