@@ -14,12 +14,12 @@ use orchestrator_core::{
     AgentBackend, CommandAgent, Policy, Task, TaskId,
     driver::ChangeBetween,
     gate::run_gate,
-    git::{Git, IngressLimits, Merge, Trusted, UserRepository, Workspaces},
+    git::{Ancestry, Git, IngressLimits, Merge, Start, Trusted, UserRepository, Workspaces},
     machine::{State, TaskEntry, apply, decide},
     model::{
         BackendName, Candidate, Collected, ContentHash, Effect, EffectId, Event, EventKind, GateReport, GateSpec, Handoff,
-        HandoffReport, MergeFailure, Opened, Opinion, Reading, Record, Review, Roadmap, RunId, Span, Submission, Timestamp, TreeId,
-        TurnOutcome, Usage, WorkspaceFate,
+        HandoffReport, MergeFailure, MissingCommit, Opened, Opinion, Reading, Record, Review, Roadmap, RunId, Span, Submission,
+        Timestamp, TreeId, TurnOutcome, Usage, WorkspaceFate,
     },
     port::{ReviewRequest, TurnRequest, Update},
     prompt::{PromptContext, prompt},
@@ -123,6 +123,15 @@ impl Bespoke {
                 let roadmap = Roadmap { revision: tip.to_string(), tip, tasks: self.tasks.clone() };
                 EventKind::RoadmapRead { effect, reading: Reading::Read(roadmap) }
             }
+            Effect::CheckHistory { tip, commits } => {
+                let mut missing = Vec::new();
+                for commit in commits {
+                    if self.trusted.ancestry(*tip, *commit).await? == Ancestry::Dropped {
+                        missing.push(MissingCommit { commit: *commit, again: None });
+                    }
+                }
+                EventKind::HistoryChecked { effect, missing }
+            }
             Effect::Prepare { attempt, base, .. } => {
                 println!("{attempt}: from {}", base.short());
                 let made = self.workspaces.of(attempt).create(&self.trusted, *base, &[]).await;
@@ -145,6 +154,8 @@ impl Bespoke {
                     let changes = self.trusted.changes(self.trusted.tree_of(base)?, tree).await?;
                     println!("{attempt}: {} files, {}", changes.len(), head.short());
                     Collected::Work(Submission {
+                        base,
+                        carried: None,
                         head,
                         tree,
                         commits: self.trusted.between(base, head).await?.0,
@@ -174,8 +185,11 @@ impl Bespoke {
                 reviews.iter().flat_map(Review::findings).for_each(|finding| println!("{attempt}: {finding}"));
                 EventKind::Reviewed { effect, reviews }
             }
-            Effect::Merge { head, .. } => {
+            Effect::Merge { base, head, .. } => {
                 let tip = self.trusted.fetch_target().await?;
+                if self.trusted.start_of(tip, *base, *head).await? != Start::Kept {
+                    return Err("the target was rewritten: carrying work over is more than this page holds".into());
+                }
                 let result = match self.trusted.merge(tip, *head).await? {
                     Merge::Clean(tree) => {
                         let changes = self.trusted.changes(self.trusted.tree_of(tip)?, tree).await?;

@@ -93,12 +93,16 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
             let roadmap = Roadmap { revision: "1".to_owned(), tip: known.unwrap_or(tip), tasks: vec![task] };
             EventKind::RoadmapRead { effect, reading: Reading::Read(roadmap) }
         }
+        // Nobody rewrites this target.
+        Effect::CheckHistory { .. } => EventKind::HistoryChecked { effect, missing: Vec::new() },
         Effect::Prepare { .. } => EventKind::Prepared { effect, failure: None },
         Effect::RunTurn { .. } => EventKind::TurnEnded { effect, outcome: TurnOutcome::Completed, usage: Usage::default() },
         Effect::Nudge { .. } => EventKind::Nudged { effect, heard: true },
         Effect::StopTurn { .. } => EventKind::StopSent { effect },
         Effect::Collect { attempt, turn } => {
             let submission = Submission {
+                base: tip,
+                carried: None,
                 head: commit(&turn.to_string())?,
                 tree,
                 commits: *turn,

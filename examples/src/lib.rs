@@ -159,6 +159,15 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
         Record::RoadmapRefused { tip, why } => {
             (None, format!("the roadmap at {} cannot be used, so nothing new begins: {why}", tip.short()))
         }
+        Record::TargetRewritten { from, tip } => {
+            let (from, tip) = (from.short(), tip.short());
+            (None, format!("the target was rewritten: {tip} does not have {from}, and nothing of that is merged again"))
+        }
+        Record::CarriedOver { attempt, submission } => {
+            let base = submission.base.short();
+            (Some(attempt), format!("the target has dropped its base: its changes are committed on {base}"))
+        }
+        Record::Reopened { task, .. } => (None, format!("{task} is to be done again")),
         Record::Withdrawn { task, why } => (None, format!("{task} is no longer wanted: {why:?}")),
         Record::RemoteAway { why, .. } => {
             let why = why.lines().next().unwrap_or_default();

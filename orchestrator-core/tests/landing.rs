@@ -269,8 +269,10 @@ async fn a_base_that_lost_what_a_task_comes_after_is_no_base() {
     assert!(report.snapshot.all_landed());
     git(&sandbox.remote(), &["update-ref", "refs/heads/main", "refs/heads/main^"]);
     let report = builder(&[task("A", None), task("B", Some("A"))]).build().await.expect("begins").run().await.expect("runs");
-    let why = report.snapshot.tasks[1].reason.clone().unwrap_or_default();
-    assert!(why.contains("by which A landed: the target was moved back"), "{why}");
+    let (a, b) = (&report.snapshot.tasks[0], &report.snapshot.tasks[1]);
+    let why = a.reason.clone().unwrap_or_default();
+    assert!(a.state == TaskState::Held && why.contains("somebody rewrote the target"), "{why}");
+    assert_eq!((b.state, b.attempts, b.reason.as_deref()), (TaskState::Waiting, 0, Some("after A")));
 }
 
 #[tokio::test]

@@ -146,6 +146,8 @@ impl ProposedChange {
     pub fn request(&self) -> ReviewRequest {
         let attempt = AttemptId { task: TaskId::new("T1").expect("an id"), number: 1 };
         let submission = Submission {
+            base: id::<CommitId>(b"base"),
+            carried: None,
             head: id::<CommitId>(b"head"),
             tree: id::<TreeId>(b"tree"),
             commits: 1,

@@ -8,13 +8,14 @@ use crate::{
 };
 
 impl World {
-    /// Removes a workspace if that loses nothing; else says what it would lose (law 4).
-    pub(super) async fn clean_up(&self, attempt: &AttemptId, tip: Option<CommitId>) -> WorkspaceFate {
+    /// Removes a workspace if that loses nothing; else says what it would lose (law 4). `carried`
+    /// is the worker's head where its changes landed as a commit of ours.
+    pub(super) async fn clean_up(&self, attempt: &AttemptId, tip: Option<CommitId>, carried: Option<CommitId>) -> WorkspaceFate {
         let workspace = self.workspaces.of(attempt);
         let settled = if workspace.root().exists() {
-            self.try_clean_up(&workspace, tip).await
+            self.try_clean_up(&workspace, tip, carried).await
         } else {
-            self.finish_removal(&workspace, tip).await
+            self.finish_removal(&workspace, tip, carried).await
         };
         match settled {
             Ok(fate) => fate,
@@ -23,13 +24,19 @@ impl World {
     }
 
     /// A removal that was begun, and proven then, before we died: what is left of it is removed, and what keeps its work is said.
-    async fn finish_removal(&self, workspace: &Workspace, tip: Option<CommitId>) -> Result<WorkspaceFate, GitError> {
+    async fn finish_removal(
+        &self,
+        workspace: &Workspace,
+        tip: Option<CommitId>,
+        carried: Option<CommitId>,
+    ) -> Result<WorkspaceFate, GitError> {
         workspace.remove()?;
         let keeps = self.trusted.refs(&Trusted::keep_refs(&workspace.attempt))?;
         let mut kept = None;
         if let Some(last) = keeps.last() {
             let head = self.trusted.commit_of(last)?;
-            if matches!(tip, Some(tip) if self.trusted.contains(tip, head).await?) {
+            let landed = carried == Some(head) || matches!(tip, Some(tip) if self.trusted.contains(tip, head).await?);
+            if landed {
                 self.trusted.forget(&Trusted::keep_refs(&workspace.attempt)).await?;
             } else {
                 kept = Some(last.clone());
@@ -39,7 +46,12 @@ impl World {
         Ok(WorkspaceFate::Removed { kept: rescued.or(kept) })
     }
 
-    async fn try_clean_up(&self, workspace: &Workspace, tip: Option<CommitId>) -> Result<WorkspaceFate, GitError> {
+    async fn try_clean_up(
+        &self,
+        workspace: &Workspace,
+        tip: Option<CommitId>,
+        carried: Option<CommitId>,
+    ) -> Result<WorkspaceFate, GitError> {
         let stays = |reason: String| Ok(WorkspaceFate::Kept { reason });
         if !workspace.is_ready() {
             // Half-made: no worker can have been in it.
@@ -60,7 +72,7 @@ impl World {
         if !known {
             return stays(format!("its head {} was never taken in", head.short()));
         }
-        let landed = self.trusted.contains(tip, head).await?;
+        let landed = carried == Some(head) || self.trusted.contains(tip, head).await?;
         if !landed && keep.is_none() {
             return stays(format!("nothing keeps its head {}", head.short()));
         }

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 
 use super::{RunError, effects::World};
 use crate::{
-    git::{GitError, IngressLimits, Trusted, Workspace, open_beneath},
+    git::{GitError, IngressLimits, Start, Trusted, Workspace, open_beneath},
     model::{
         Change, Collected, CommitId, Contract, Finding, Handoff, HandoffReport, HandoffStatus, KeptArtifact, MAX_HANDOFF, RepoPath,
         Severity, Submission,
@@ -172,7 +172,9 @@ impl World {
             findings.push(Finding::new(Severity::Warning, "commit/uncommitted", message));
         }
         Ok(Some(Submission {
+            base,
             head,
+            carried: None,
             tree: trusted.tree_of(head)?,
             commits,
             changes,
@@ -211,7 +213,10 @@ impl World {
         let tip = trusted.tip()?.unwrap_or(base);
         // Where the target has the head already, somebody pushed it: what it does is reviewed all the same. Where it has nothing
         // in common with it any more, it was rewritten.
-        let own = trusted.branched_off(tip, head).await?.filter(|own| *own != head).unwrap_or(base);
+        let own = match trusted.start_of(tip, base, head).await? {
+            Start::Dropped(start) => start,
+            Start::Kept | Start::Tangled(_) => trusted.branched_off(tip, head).await?.filter(|own| *own != head).unwrap_or(base),
+        };
         let changes = trusted.changes(trusted.tree_of(own)?, trusted.tree_of(head)?).await?;
         Ok(History { commits, changes, forged: trusted.forged(own, head).await? })
     }

@@ -18,12 +18,12 @@ use super::{
 };
 use crate::{
     gate::{CacheOf, GateCaches},
-    git::{GitError, Merge, Trusted, Workspaces},
+    git::{Ancestry, GitError, Merge, Start, Trusted, Workspaces},
     machine::{Phase, State, check_roadmap},
     model::{
         AttemptId, BackendName, Candidate, CommitId, Contract, Effect, EffectId, EventKind, Finding, FindingId, GateSpec, Item,
-        Landing, LandingOutcome, MergeFailure, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity, Submission, TaskId,
-        TreeId,
+        Landing, LandingOutcome, MergeFailure, MissingCommit, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity,
+        Submission, TreeId,
     },
     port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource, TurnInput},
     review::{AgentReviewer, path_findings},
@@ -63,18 +63,29 @@ const NUDGE: &str = "Nothing was heard of you for a long time. Go on with the ta
 #[derive(Debug)]
 pub(super) enum Job {
     ReadRoadmap { tip: Option<CommitId> },
-    Prepare { attempt: AttemptId, base: CommitId, needs: Vec<(TaskId, CommitId)> },
+    Prepare { attempt: AttemptId, base: CommitId },
     Nudge { turn: EffectId },
     Turn(Box<TurnJob>),
     Stop { turn: EffectId },
     Collect { attempt: AttemptId, contract: Arc<Contract>, base: CommitId, turn: u32 },
     Review(Box<ReviewRequest>),
-    Merge { attempt: AttemptId, contract: Arc<Contract>, head: CommitId, waived: Vec<FindingId> },
+    CheckHistory { tip: CommitId, commits: Vec<CommitId> },
+    Merge(Box<MergeJob>),
     Gate { attempt: AttemptId, tree: TreeId, gate: GateSpec },
     CheckTip { tip: CommitId, gate: GateSpec },
     Land { landing: Arc<Landing> },
-    CleanUp { attempt: AttemptId, tip: Option<CommitId>, landed: Option<TreeId> },
+    CleanUp { attempt: AttemptId, tip: Option<CommitId>, landed: Option<TreeId>, carried: Option<CommitId> },
     Report { task: AttemptId, outcome: Outcome },
+}
+
+/// Merging a head into the target's tip.
+#[derive(Debug)]
+pub(super) struct MergeJob {
+    attempt: AttemptId,
+    contract: Arc<Contract>,
+    base: CommitId,
+    head: CommitId,
+    waived: Vec<FindingId>,
 }
 
 impl World {
@@ -83,14 +94,8 @@ impl World {
         let active = |attempt: &AttemptId| state.task(&attempt.task).and_then(|entry| entry.active());
         Some(match what {
             Effect::ReadRoadmap { tip } => Job::ReadRoadmap { tip: *tip },
-            Effect::Prepare { attempt, base } => {
-                let landed = |id: &TaskId| match &state.task(id)?.phase {
-                    Phase::Landed(landed) => Some((id.clone(), landed.commit?)),
-                    Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) | Phase::Parked { .. } => None,
-                };
-                let needs = active(attempt)?.attempt.contract.after.iter().filter_map(landed).collect();
-                Job::Prepare { attempt: attempt.clone(), base: *base, needs }
-            }
+            Effect::CheckHistory { tip, commits } => Job::CheckHistory { tip: *tip, commits: commits.clone() },
+            Effect::Prepare { attempt, base } => Job::Prepare { attempt: attempt.clone(), base: *base },
             Effect::RunTurn { attempt, turn, backend, resume, ask } => {
                 let known = &active(attempt)?.attempt;
                 Job::Turn(Box::new(TurnJob {
@@ -118,26 +123,31 @@ impl World {
                 let before = &state.task(&attempt.task)?.findings;
                 Job::Review(Box::new(self.review_request(&active.attempt, work).with_before(before.clone())))
             }
-            Effect::Merge { attempt, head } => {
+            Effect::Merge { attempt, base, head } => {
                 let known = &active(attempt)?.attempt;
                 let waived = known.waivers.iter().filter_map(|waiver| match waiver.item.what {
                     Item::Finding(id) => Some(id),
                     Item::Claim(_) | Item::Reviewer(_) => None,
                 });
-                let (waived, contract) = (waived.collect(), known.contract.clone());
-                Job::Merge { attempt: attempt.clone(), contract, head: *head, waived }
+                Job::Merge(Box::new(MergeJob {
+                    attempt: attempt.clone(),
+                    contract: known.contract.clone(),
+                    base: *base,
+                    head: *head,
+                    waived: waived.collect(),
+                }))
             }
             Effect::RunGate { attempt, tree, gate } => Job::Gate { attempt: attempt.clone(), tree: *tree, gate: gate.clone() },
             Effect::CheckTip { tip, gate, .. } => Job::CheckTip { tip: *tip, gate: gate.clone() },
             Effect::Land { landing } => Job::Land { landing: landing.clone() },
-            Effect::CleanUp { attempt } => {
+            Effect::CleanUp { attempt, carried } => {
                 let landed = match state.task(&attempt.task).map(|entry| &entry.phase) {
                     Some(Phase::Landed(landed)) if landed.by.as_ref().is_some_and(|by| by.id == *attempt) => {
                         landed.reports.first().map(|report| report.tree)
                     }
                     _ => None,
                 };
-                Job::CleanUp { attempt: attempt.clone(), tip: state.tip(), landed }
+                Job::CleanUp { attempt: attempt.clone(), tip: state.tip(), landed, carried: *carried }
             }
             Effect::Report { task, attempt, landed } => {
                 let reason = || match state.task(task).map(|entry| &entry.phase) {
@@ -156,8 +166,8 @@ impl World {
     }
 
     fn review_request(&self, attempt: &crate::machine::Attempt, work: &Submission) -> ReviewRequest {
-        let view = ChangeBetween { trusted: Arc::clone(&self.trusted), base: attempt.base, head: work.head };
-        ReviewRequest::new(attempt.id.clone(), (*attempt.contract).clone(), attempt.base, work.clone(), Arc::new(view))
+        let view = ChangeBetween { trusted: Arc::clone(&self.trusted), base: work.base, head: work.head };
+        ReviewRequest::new(attempt.id.clone(), (*attempt.contract).clone(), work.base, work.clone(), Arc::new(view))
     }
 
     /// Does it, and says how it went.
@@ -170,8 +180,11 @@ impl World {
     ) -> Result<EventKind, RunError> {
         Ok(match job {
             Job::ReadRoadmap { tip } => EventKind::RoadmapRead { effect, reading: self.read_roadmap(tip).await? },
-            Job::Prepare { attempt, base, needs } => {
-                let made = self.prepare(&self.workspaces.of(&attempt), base, &needs).await;
+            Job::CheckHistory { tip, commits } => {
+                EventKind::HistoryChecked { effect, missing: self.check_history(tip, commits).await? }
+            }
+            Job::Prepare { attempt, base } => {
+                let made = self.prepare(&self.workspaces.of(&attempt), base).await;
                 EventKind::Prepared { effect, failure: made.err() }
             }
             Job::Turn(job) => {
@@ -201,10 +214,7 @@ impl World {
                 EventKind::Collected { effect, result: result?, kept: kept? }
             }
             Job::Review(request) => EventKind::Reviewed { effect, reviews: self.review(*request).await },
-            Job::Merge { attempt, contract, head, waived } => {
-                let result = self.merge(&attempt, &contract, head, &waived).await;
-                EventKind::Merged { effect, result }
-            }
+            Job::Merge(job) => EventKind::Merged { effect, result: self.merge(*job).await },
             Job::Gate { attempt, tree, gate } => {
                 let span = tracing::info_span!("gate", name = %gate.name);
                 let report = self.run_gate(effect, CacheOf::Attempt(attempt), tree, gate).instrument(span).await?;
@@ -217,11 +227,11 @@ impl World {
                 EventKind::TipChecked { effect, report }
             }
             Job::Land { landing } => EventKind::LandingTried { effect, outcome: self.land(&landing).await? },
-            Job::CleanUp { attempt, tip, landed } => {
+            Job::CleanUp { attempt, tip, landed, carried } => {
                 let own = attempt.clone();
                 let settled = self.with_caches(move |caches| caches.settle(&own, landed)).await;
                 settled.unwrap_or_else(|error| tracing::warn!(%attempt, %error, "a gate's cache could not be settled"));
-                EventKind::CleanedUp { effect, fate: self.clean_up(&attempt, tip).await }
+                EventKind::CleanedUp { effect, fate: self.clean_up(&attempt, tip, carried).await }
             }
             Job::Report { task, outcome } => {
                 let told = self.source.report(&task.task, &task, &outcome).await;
@@ -292,25 +302,56 @@ impl World {
         reviews
     }
 
-    async fn merge(
-        &self,
-        attempt: &AttemptId,
-        contract: &Contract,
-        head: CommitId,
-        waived: &[FindingId],
-    ) -> Result<Candidate, MergeFailure> {
+    /// Which of these commits are not in the target's history. A tip that is not is remembered, so
+    /// that nothing brings it back.
+    async fn check_history(&self, tip: CommitId, commits: Vec<CommitId>) -> Result<Vec<MissingCommit>, GitError> {
+        let mut missing = Vec::new();
+        for commit in commits {
+            if self.trusted.ancestry(tip, commit).await? != Ancestry::Dropped {
+                continue;
+            }
+            self.trusted.remember_dropped(commit).await?;
+            let again = self.trusted.landed_again(commit, tip).await?;
+            missing.push(MissingCommit { commit, again });
+        }
+        Ok(missing)
+    }
+
+    async fn merge(&self, job: MergeJob) -> Result<Candidate, MergeFailure> {
+        let MergeJob { attempt, contract, base, head, waived } = job;
         let impossible = |error: &dyn std::error::Error| MergeFailure::Impossible { reason: with_source(error) };
         let tip = self.trusted.fetch_target().await.map_err(|error| match error {
             GitError::Unreachable { why, .. } => MergeFailure::Unreachable { reason: why },
             error => impossible(&error),
         })?;
+        match self.trusted.start_of(tip, base, head).await.map_err(|error| impossible(&error))? {
+            Start::Kept => {}
+            Start::Dropped(start) => {
+                let subject = format!("{}: {}", attempt.task, contract.title);
+                let carried = self.trusted.carry_over(&attempt, &subject, start, head, tip).await;
+                return Err(match carried.map_err(|error| impossible(&error))? {
+                    Ok(carried) => MergeFailure::CarriedOver(carried),
+                    Err(paths) => MergeFailure::Conflict { tip, paths },
+                });
+            }
+            Start::Tangled(dropped) => {
+                let message = format!(
+                    "the work contains {}, which was dropped from the target, beside other history: \
+                     make it again on {} without that commit",
+                    dropped.short(),
+                    base.short(),
+                );
+                let finding = Finding::new(Severity::Error, "history/dropped", message);
+                return Err(MergeFailure::Offends { findings: vec![finding] });
+            }
+        }
         let merged = match self.trusted.merge(tip, head).await.map_err(|error| impossible(&error))? {
             Merge::Clean(tree) => tree,
             Merge::Conflict(paths) => return Err(MergeFailure::Conflict { tip, paths }),
         };
         let before = self.trusted.tree_of(tip).map_err(|error| impossible(&error))?;
         let changes = self.trusted.changes(before, merged).await.map_err(|error| impossible(&error))?;
-        let mut findings = path_findings(contract, &changes);
+        let mut findings = path_findings(&contract, &changes);
         findings.retain(|finding| !waived.contains(&finding.id()));
         if changes.is_empty() {
             if self.trusted.contains(tip, head).await.map_err(|error| impossible(&error))? {

@@ -6,7 +6,7 @@ use super::effects::{World, agents_environment, with_source};
 use crate::{
     gate::copy,
     git::Workspace,
-    model::{CommitId, TaskId},
+    model::CommitId,
     process::{Exit, OutputLimits, Spawn, run_to_end},
 };
 
@@ -15,19 +15,10 @@ const KEPT: OutputLimits = OutputLimits { head: 0, tail: 8192 };
 
 impl World {
     /// Makes the workspace, brings along what git ignores, runs the set-up commands, and checks that git sees none of it.
-    /// One that is whole is left as it is. `needs` are the landed commits of the tasks that this one comes after.
-    pub(super) async fn prepare(&self, workspace: &Workspace, base: CommitId, needs: &[(TaskId, CommitId)]) -> Result<(), String> {
+    /// One that is whole is left as it is.
+    pub(super) async fn prepare(&self, workspace: &Workspace, base: CommitId) -> Result<(), String> {
         if workspace.is_ready() {
             return Ok(());
-        }
-        for (task, commit) in needs {
-            // Somebody may have moved the target back.
-            if !self.trusted.contains(base, *commit).await.map_err(|error| with_source(&error))? {
-                let (base, commit) = (base.short(), commit.short());
-                return Err(format!(
-                    "its base {base} does not contain {commit}, by which {task} landed: the target was moved back"
-                ));
-            }
         }
         let setup = &self.policy.setup;
         workspace.create(&self.trusted, base, &setup.bring).await.map_err(|error| with_source(&error))?;

@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::{
     git::{BranchCommit, Git, GitError, TARGET, UserRepository, first_parents},
-    model::{AttemptId, BranchName, CommitId, ContentHash, Contract, Evidence, Item, Landing, Opinion, Record, Severity},
+    model::{AttemptId, BranchName, CommitId, ContentHash, Contract, Evidence, Item, Landing, Opinion, Record, Severity, TaskId},
     port::{EvidenceStore, Ledger, LedgerEntry, LedgerError, Sequence},
     store::{FileEvidence, FileLedger},
 };
@@ -126,6 +126,9 @@ struct Known<'a> {
     /// By the landing's id.
     intents: BTreeMap<&'a str, &'a Landing>,
     landed: BTreeMap<&'a AttemptId, CommitId>,
+    /// Landings that a rewritten target has as other commits: with the same patch, but not
+    /// necessarily with the same parents and tree.
+    moved: HashSet<CommitId>,
 }
 
 impl<'a> Known<'a> {
@@ -136,10 +139,23 @@ impl<'a> Known<'a> {
                 Record::Dispatched { attempt, contract, .. } => drop(known.contracts.insert(attempt, contract)),
                 Record::Accepted { landing } => drop(known.intents.insert(&landing.id, landing)),
                 Record::Landed { attempt, commit } => drop(known.landed.insert(attempt, *commit)),
+                Record::LandingMoved { task, commit } => known.moved(task, *commit),
+                Record::Reopened { task, .. } => known.moved(task, None),
                 _ => {}
             }
         }
         known
+    }
+
+    /// The landing of a task is another commit now, or is no longer asked for.
+    fn moved(&mut self, task: &TaskId, commit: Option<CommitId>) {
+        let last = self.landed.keys().copied().rfind(|attempt| attempt.task == *task);
+        let Some(attempt) = last else { return };
+        self.landed.remove(attempt);
+        if let Some(commit) = commit {
+            self.landed.insert(attempt, commit);
+            self.moved.insert(commit);
+        }
     }
 
     async fn check(&self, commit: &BranchCommit, evidence: &FileEvidence) -> CommitKind {
@@ -157,8 +173,10 @@ impl<'a> Known<'a> {
             }
         };
         check(record.as_deref() == Some(&format!("sha256:{hash}")), "its trailer has another hash than its record");
-        check(commit.tree == landing.tree, "its tree is not the one that was gated");
-        check(commit.parents == [landing.tip, landing.head], "its parents are not the ones that were recorded");
+        let moved = self.moved.contains(&commit.commit);
+        check(moved || commit.tree == landing.tree, "its tree is not the one that was gated");
+        let parents = [landing.tip, landing.head];
+        check(moved || commit.parents == parents, "its parents are not the ones that were recorded");
         check(self.landed.get(&landing.attempt) == Some(&commit.commit), "the ledger does not say that it landed");
         match self.contracts.get(&landing.attempt) {
             None => faults.push("its contract is not in the ledger".to_owned()),

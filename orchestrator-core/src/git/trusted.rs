@@ -14,6 +14,7 @@ use super::{
     config::{self, Filters},
     followed::Followed,
     history::{commits, may_claim_to_be_a_landing},
+    rewritten::Ancestry,
     user::Destination,
 };
 use crate::{
@@ -136,6 +137,8 @@ impl Trusted {
     /// # Errors
     /// [`GitError::Unreachable`] when a remote does not answer, [`GitError::Repository`] when it has no such branch.
     pub async fn fetch_target(&self) -> Result<CommitId, GitError> {
+        let _alone = self.target_ref.lock().await;
+        let before = self.tip()?;
         let from = match &self.destination {
             Destination::Remote { fetch_url, .. } => {
                 if self.tip()?.is_none() {
@@ -161,11 +164,25 @@ impl Trusted {
             }
             Destination::Local => error,
         })?;
-        self.tip()?.ok_or_else(|| GitError::Output { verb: "fetch".to_owned(), what: format!("no tip of `{}`", self.target) })
+        let none = || GitError::Output { verb: "fetch".to_owned(), what: format!("no tip of `{}`", self.target) };
+        let tip = self.tip()?.ok_or_else(none)?;
+        // Git takes nothing from a history that is cut off, and does not call that an error.
+        if let Destination::Local = &self.destination
+            && self.user.git_dir().join("shallow").exists()
+            && self.user.tip(&self.target).await? != tip
+        {
+            self.user.complete().await?;
+        }
+        if let Some(before) = before.filter(|before| *before != tip)
+            && self.ancestry(tip, before).await? == Ancestry::Dropped
+        {
+            self.remember_dropped(before).await?;
+        }
+        Ok(tip)
     }
 
+    /// Fetches the target to a ref, for which the caller holds `target_ref`.
     async fn fetch(&self, from: &str, to: &str) -> Result<(), GitError> {
-        let _alone = self.target_ref.lock().await;
         // History that is the person's own is taken as it is; only what workers bring is checked.
         let call = self.call().args(["-c", "fetch.fsckObjects=false", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
         let call = call.args(["--no-recurse-submodules", "--no-auto-maintenance", "--end-of-options"]).args([from]);
@@ -237,14 +254,7 @@ impl Trusted {
         if let Some(known) = self.look(look).await? {
             return Ok(Some(known));
         }
-        let answer = self.call().args(["merge-base"]).args([tip.to_string(), commit.to_string()]).answer().await?;
-        let unexpected =
-            |error: crate::model::InvalidOid| GitError::Output { verb: "merge-base".to_owned(), what: error.to_string() };
-        match answer.exit {
-            Exit::Code(0) => String::from_utf8_lossy(&answer.stdout).trim_end().parse().map(Some).map_err(unexpected),
-            Exit::Code(1) => Ok(None),
-            Exit::Code(_) | Exit::Signal(_) => Err(answer.failed("merge-base")),
-        }
+        self.merge_base(tip, commit).await
     }
 
     /// Whether a commit is here.

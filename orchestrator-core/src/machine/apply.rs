@@ -14,8 +14,8 @@ use super::{
 };
 use crate::model::{
     Answer, Approval, Ask, AttemptId, CommitId, Effect, EffectId, Finding, Hold, HoldId, HoldItem, HoldOption, HoldReason, Item,
-    Observation, Obstacle, Predecessor, Record, Review, Severity, Span, TaskId, Timestamp, TurnOutcome, Usage, Verdict, Waiver,
-    Withdrawal, WorkspaceFate,
+    Observation, Obstacle, Predecessor, Record, Review, Severity, Span, Submission, TaskId, Timestamp, TurnOutcome, Usage, Verdict,
+    Waiver, Withdrawal, WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -86,13 +86,34 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::RemoteBack => state.away = None,
         Record::ModeSet(mode) => state.mode = *mode,
         Record::TipSeen(tip) => set_tip(state, *tip),
+        Record::HistoryKept { tip } => {
+            state.history.checked = Some(*tip);
+            state.history.rewritten = false;
+        }
+        Record::TargetRewritten { .. } => state.history.rewritten = true,
+        Record::LandingMoved { task, commit } => {
+            let Phase::Landed(landed) = &mut entry_mut(state, task)?.phase else {
+                return Err(misfit("has not landed:", task));
+            };
+            landed.commit = *commit;
+        }
+        Record::Reopened { task, advice } => {
+            let entry = entry_mut(state, task)?;
+            let Phase::Landed(_) = entry.phase else { return Err(misfit("has not landed:", task)) };
+            entry.unticked = false;
+            entry.report = None;
+            let advice = advice.clone();
+            entry.phase = Phase::Waiting(Waiting { advice, ..Waiting::default() });
+        }
         Record::CheckoutSeen(checkout) => state.checkout = Some(checkout.clone()),
         Record::PackageEntered { package, .. } => state.package = Some(package.clone()),
         Record::Requested { effect, at, what } => request(state, *effect, *at, what)?,
         Record::Closed { effect, interrupted } => {
             let what = state.open.remove(effect).ok_or_else(|| misfit("no open effect", effect))?;
-            if let Effect::ReadRoadmap { .. } = &what {
-                state.roadmap.reading = None;
+            match &what {
+                Effect::ReadRoadmap { .. } => state.roadmap.reading = None,
+                Effect::CheckHistory { .. } => state.history.checking = None,
+                _ => {}
             }
             if *interrupted {
                 reopen(state, *effect, &what)?;
@@ -117,6 +138,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 began: *at,
                 session: None,
                 head: None,
+                carried: None,
                 predecessor: entry.predecessor.clone(),
                 rescued: None,
                 advice: waiting.advice.take(),
@@ -165,15 +187,16 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::Submitted { attempt, submission } => {
             let active = active_mut(state, attempt)?;
             let Step::Collect { turn, .. } = active.step else { return Err(misfit("nothing is collected in", attempt)) };
-            let attempt = &mut active.attempt;
-            attempt.head = Some(submission.head);
-            attempt.rescued = None;
-            // What a person said was said of another commit (law 5).
-            attempt.grants.retain(|grant| *grant == Grant::Dispatch);
-            attempt.approvals.truncate(attempt.grants.len());
-            attempt.waivers.clear();
-            attempt.observations.clear();
-            active.step = Step::Review { asked: Asked::Due, turn, work: Arc::clone(submission) };
+            active.attempt.rescued = None;
+            begin_review(active, turn, submission);
+        }
+        Record::CarriedOver { attempt, submission } => {
+            let active = active_mut(state, attempt)?;
+            let Step::Merge { reviewed, .. } = left(active) else {
+                return Err(misfit("nothing is merged in", attempt));
+            };
+            begin_review(active, reviewed.turn, submission);
+            set_tip(state, submission.base);
         }
         Record::Reviewed { attempt, reviews } => {
             let active = active_mut(state, attempt)?;
@@ -247,13 +270,16 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                     return Err(misfit("not under way:", attempt));
                 }
             };
-            let Active { attempt: by, step: Step::Land { checked, .. } } = *active else {
+            let Active { attempt: by, step: Step::Land { checked, landing, .. } } = *active else {
                 return Err(misfit("nothing lands in", attempt));
             };
             let reports = checked.reports.clone();
             entry.phase = Phase::Landed(Box::new(LandedTask { by: Some(by), commit: Some(*commit), reports: checked.reports }));
             entry.cleanups.insert(attempt.number, Asked::Due);
             entry.report = Some(Asked::Due);
+            if state.history.checked == Some(landing.tip) {
+                state.history.checked = Some(*commit);
+            }
             set_tip(state, *commit);
             // It is the tree that was gated.
             state.tip_reports = reports;
@@ -284,7 +310,12 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let then = match std::mem::replace(&mut entry.phase, parked) {
                 Phase::Waiting(waiting) => Then::Wait(waiting),
                 Phase::Active(active) => Then::Resume(active),
-                Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => return Err(misfit("cannot be held:", &hold.task)),
+                Phase::Landed(landed) => {
+                    // That its tick is gone as well says nothing beyond that.
+                    entry.unticked = false;
+                    Then::Landed(landed)
+                }
+                Phase::Held(_) | Phase::Parked { .. } => return Err(misfit("cannot be held:", &hold.task)),
             };
             entry.phase = Phase::Held(Box::new(Held { hold: hold.clone(), asked: hold.since, then }));
         }
@@ -334,6 +365,18 @@ impl Checked {
     }
 }
 
+/// Work is to be reviewed, all of it: what a person said was said of another commit (law 5).
+fn begin_review(active: &mut Active, turn: u32, work: &Arc<Submission>) {
+    let attempt = &mut active.attempt;
+    attempt.head = Some(work.head);
+    attempt.carried = work.carried;
+    attempt.grants.retain(|grant| *grant == Grant::Dispatch);
+    attempt.approvals.truncate(attempt.grants.len());
+    attempt.waivers.clear();
+    attempt.observations.clear();
+    active.step = Step::Review { asked: Asked::Due, turn, work: Arc::clone(work) };
+}
+
 /// The candidate that gates run on, here or on the tip alone; its step is left. One that is being landed is none.
 fn gated(active: &mut Active) -> Result<Box<Checked>, Misfit> {
     match left(active) {
@@ -359,6 +402,8 @@ pub(super) fn set_tip(state: &mut State, tip: CommitId) {
         state.tip = Some(tip);
         state.tip_reports.clear();
     }
+    // Before the first tip nothing of ours can be missing.
+    state.history.checked.get_or_insert(tip);
 }
 
 /// The person says that the tip is mended, or that it was not the tip: all gates may run again.
@@ -408,6 +453,7 @@ fn request(state: &mut State, effect: EffectId, at: Timestamp, what: &Effect) ->
     let open = Asked::Open(effect);
     match what {
         Effect::ReadRoadmap { .. } => state.roadmap.reading = Some(effect),
+        Effect::CheckHistory { .. } => state.history.checking = Some(effect),
         Effect::RunTurn { attempt, turn, .. } => {
             active_mut(state, attempt)?.step = Step::Working(Working::begin(effect, *turn, at));
         }
@@ -421,7 +467,7 @@ fn request(state: &mut State, effect: EffectId, at: Timestamp, what: &Effect) ->
                 working.stopping = Some(*why);
             }
         }
-        Effect::CleanUp { attempt } => drop(entry_mut(state, &attempt.task)?.cleanups.insert(attempt.number, open)),
+        Effect::CleanUp { attempt, .. } => drop(entry_mut(state, &attempt.task)?.cleanups.insert(attempt.number, open)),
         Effect::Report { task, .. } => entry_mut(state, task)?.report = Some(open),
         Effect::Prepare { attempt, .. }
         | Effect::Collect { attempt, .. }
@@ -450,7 +496,7 @@ fn set_asked(active: &mut Active, to: Asked) {
 /// An interrupted effect is due again, but for a turn: an agent is never silently started again (law 2).
 fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misfit> {
     match what {
-        Effect::CleanUp { attempt } => drop(entry_mut(state, &attempt.task)?.cleanups.insert(attempt.number, Asked::Due)),
+        Effect::CleanUp { attempt, .. } => drop(entry_mut(state, &attempt.task)?.cleanups.insert(attempt.number, Asked::Due)),
         Effect::Report { task, .. } => entry_mut(state, task)?.report = Some(Asked::Due),
         Effect::RunTurn { attempt, .. } => {
             let active = active_mut(state, attempt)?;
@@ -461,7 +507,7 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
                 active.step = Step::Collect { asked: Asked::Due, turn: working.turn, outcome, stopped: None };
             }
         }
-        Effect::ReadRoadmap { .. } | Effect::Nudge { .. } | Effect::StopTurn { .. } => {}
+        Effect::ReadRoadmap { .. } | Effect::CheckHistory { .. } | Effect::Nudge { .. } | Effect::StopTurn { .. } => {}
         Effect::Prepare { attempt, .. }
         | Effect::Collect { attempt, .. }
         | Effect::Review { attempt, .. }
@@ -509,6 +555,7 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
         | HoldReason::MergeImpossible { .. }
         | HoldReason::TipRed { .. }
         | HoldReason::PastReview { .. }
+        | HoldReason::LandingDropped { .. }
         | HoldReason::Blocked
         | HoldReason::Question
         | HoldReason::Authentication => None,
@@ -517,6 +564,7 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
     let approved = answer.filter(|answer| answer.option == HoldOption::Approve);
     let granted = approved.and(grant);
     match then {
+        Then::Landed(landed) => Phase::Landed(landed),
         Then::Wait(mut waiting) => {
             waiting.grants.extend(granted);
             waiting.until = Timestamp(0);

@@ -82,6 +82,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
                 Reading::Unreachable { why } => vec![cx.away(why)],
             })
         }),
+        EventKind::HistoryChecked { effect, missing } => cx.history_checked(effect, &missing),
         EventKind::Prepared { effect, failure } => cx.closing_step(effect, |entry, active| {
             let Step::Prepare(_) = &active.step else { return None };
             Some(match failure {
@@ -136,7 +137,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
         }),
         EventKind::LandingTried { effect, outcome } => cx.landing_tried(effect, outcome),
         EventKind::CleanedUp { effect, fate } => cx.closing(effect, |what| {
-            let Effect::CleanUp { attempt } = what else { return None };
+            let Effect::CleanUp { attempt, .. } = what else { return None };
             Some(vec![Record::WorkspaceSettled { attempt: attempt.clone(), fate }])
         }),
         EventKind::Reported { effect, failure: _ } => {

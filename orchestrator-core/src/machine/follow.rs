@@ -12,8 +12,8 @@ use super::{
 };
 use crate::model::{
     Acceptance, Answer, Candidate, Checkout, Collected, ContentHash, EffectId, Finding, GateReport, GateSpec, HandoffReport, Hold,
-    HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Question, Record, Review, Severity, Span,
-    StopReason, Submission, TaskId, Timestamp, TurnOutcome, Verdict, Waiver, WhenExhausted,
+    HoldId, HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Question, Record, Review,
+    Severity, Span, StopReason, Submission, TaskId, Timestamp, TurnOutcome, Verdict, Waiver, WhenExhausted,
 };
 
 impl Context<'_> {
@@ -155,6 +155,7 @@ impl Context<'_> {
                 seen.into_iter().chain(self.again(entry, active, &reason, true, Some(left))).collect()
             }
             Err(MergeFailure::Offends { findings }) => self.revise(entry, active, findings),
+            Err(MergeFailure::CarriedOver(carried)) => vec![self.carried_over(active, reviewed, carried)],
             Err(MergeFailure::PastReview { tip }) => {
                 let (head, tip_name) = (reviewed.work.head.short(), tip.short());
                 let question = format!(
@@ -349,9 +350,15 @@ impl Context<'_> {
                 });
                 [said].into_iter().chain(again.into_iter().flatten()).collect()
             }
+            (HoldOption::Approve, Then::Landed(_)) => {
+                vec![said, Record::LandingMoved { task: entry.task.id.clone(), commit: None }]
+            }
+            (HoldOption::Retry, Then::Landed(_)) => {
+                vec![said, Record::Reopened { task: entry.task.id.clone(), advice: note }]
+            }
             (HoldOption::Approve | HoldOption::Observed | HoldOption::Retry, _) => vec![said],
             (HoldOption::Park, Then::Resume(active)) => [said].into_iter().chain(self.give_up(active, parked)).collect(),
-            (HoldOption::Park, Then::Wait(_)) => {
+            (HoldOption::Park, Then::Wait(_) | Then::Landed(_)) => {
                 vec![said, Record::Parked { task: entry.task.id.clone(), reason: parked }]
             }
         }
@@ -458,9 +465,14 @@ impl Context<'_> {
     }
 
     fn ask(&self, task: &TaskId, question: Question) -> Record {
+        self.ask_as(self.state.next_hold(), task, question)
+    }
+
+    /// The same, by the given id: for one of several questions in one decision.
+    pub(super) fn ask_as(&self, id: HoldId, task: &TaskId, question: Question) -> Record {
         let Question { about, text: question, mut options, items } = question;
         options.push(HoldOption::Park);
-        let (id, task) = (self.state.next_hold(), task.clone());
+        let task = task.clone();
         Record::HoldOpened { hold: Hold { id, task, about, question, options, items, since: self.at } }
     }
 

@@ -27,10 +27,11 @@ pub(super) fn tick(state: &State, at: Timestamp, policy: &Policy) -> Vec<Record>
         return plan.records;
     }
     plan.roadmap();
+    plan.history();
     if state.roadmap.read_at.is_some() {
         plan.withdraw();
         plan.steps();
-        if plan.knows_roadmap() {
+        if plan.knows_roadmap() && plan.knows_history() {
             plan.dispatch();
         }
     }
@@ -79,7 +80,7 @@ pub(super) fn stop_reason(cx: &Context<'_>, active: &Active, stuck: Option<StopR
 /// The attempt that an effect belongs to.
 pub(super) fn attempt_of(what: &Effect) -> Option<&AttemptId> {
     match what {
-        Effect::ReadRoadmap { .. } => None,
+        Effect::ReadRoadmap { .. } | Effect::CheckHistory { .. } => None,
         Effect::Prepare { attempt, .. }
         | Effect::RunTurn { attempt, .. }
         | Effect::Nudge { attempt, .. }
@@ -89,7 +90,7 @@ pub(super) fn attempt_of(what: &Effect) -> Option<&AttemptId> {
         | Effect::Merge { attempt, .. }
         | Effect::RunGate { attempt, .. }
         | Effect::CheckTip { attempt, .. }
-        | Effect::CleanUp { attempt }
+        | Effect::CleanUp { attempt, .. }
         | Effect::Report { attempt, .. } => Some(attempt),
         Effect::Land { landing } => Some(&landing.attempt),
     }
@@ -109,7 +110,7 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn request(&mut self, what: Effect) {
+    pub(super) fn request(&mut self, what: Effect) {
         self.last_effect += 1;
         self.records.push(Record::Requested { effect: EffectId(self.last_effect), at: self.cx.at, what });
     }
@@ -137,9 +138,13 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Ends what is no longer wanted, as soon as nothing is done for it.
+    /// Ends what is no longer wanted, as soon as nothing is done for it, and begins again what is
+    /// wanted again.
     fn withdraw(&mut self) {
         for entry in self.cx.state.tasks.on(List::Withdrawn) {
+            if entry.unticked && entry.has_landed() && self.knows_history() {
+                self.records.push(Record::Reopened { task: entry.task.id.clone(), advice: None });
+            }
             let Some(why) = entry.withdrawn else { continue };
             let gone = Record::Withdrawn { task: entry.task.id.clone(), why };
             match &entry.phase {
@@ -180,9 +185,16 @@ impl<'a> Plan<'a> {
             let task = &entry.task.id;
             let attempt = |number: u32| AttemptId { task: task.clone(), number };
             for (number, _) in entry.cleanups.iter().filter(|(_, asked)| **asked == Asked::Due) {
-                self.request(Effect::CleanUp { attempt: attempt(*number) });
+                let attempt = attempt(*number);
+                let carried = match &entry.phase {
+                    Phase::Landed(landed) => landed.by.as_ref().filter(|by| by.id == attempt),
+                    Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) | Phase::Parked { .. } => None,
+                };
+                let carried = carried.and_then(|by| by.carried);
+                self.request(Effect::CleanUp { attempt, carried });
             }
-            if entry.report == Some(Asked::Due) {
+            // While a person is asked whether a dropped landing counts, there is no end to report.
+            if entry.report == Some(Asked::Due) && !matches!(entry.phase, Phase::Held(_)) {
                 let landed = match &entry.phase {
                     Phase::Landed(landed) => landed.commit,
                     Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) | Phase::Parked { .. } => None,
@@ -226,7 +238,7 @@ impl<'a> Plan<'a> {
     /// Who is let into the landing lane: the first that waits for it and can be judged on this tip.
     fn next_in_lane(&self) -> Option<usize> {
         let tasks = &self.cx.state.tasks;
-        if tasks.count(List::InLane) > 0 || !self.may_ask_remote() {
+        if tasks.count(List::InLane) > 0 || !self.may_ask_remote() || !self.knows_history() {
             return None;
         }
         tasks.places(List::Queued).find(|at| {
@@ -274,7 +286,8 @@ impl<'a> Plan<'a> {
             Step::Collect { asked: Asked::Due, turn, .. } => self.request(Effect::Collect { attempt: attempt(), turn: *turn }),
             Step::Review { asked: Asked::Due, work, .. } => self.request(Effect::Review { attempt: attempt(), head: work.head }),
             Step::Merge { asked: Asked::Due, reviewed } if lane => {
-                self.request(Effect::Merge { attempt: attempt(), head: reviewed.work.head });
+                let work = &reviewed.work;
+                self.request(Effect::Merge { attempt: attempt(), base: work.base, head: work.head });
             }
             Step::Gate { asked: Asked::Due, checked } => {
                 let ran = |gate: &&GateSpec| checked.reports.iter().any(|report| report.gate.name == gate.name);

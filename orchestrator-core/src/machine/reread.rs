@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{
     apply::{Misfit, entry_mut, set_tip},
     freeze::after,
-    state::{Phase, RoadmapState, State, TaskEntry, Waiting},
+    state::{Phase, RoadmapState, State, TaskEntry, Then, Waiting},
     tasks::Tasks,
 };
 use crate::model::{Record, Roadmap, Task, TaskId, Withdrawal};
@@ -58,6 +58,7 @@ pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
             Phase::Active(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
         }
         entry.withdrawn = Some(Withdrawal::Removed);
+        entry.unticked = false;
         entry
     }));
     state.tasks = Tasks::new(entries);
@@ -87,11 +88,12 @@ impl TaskEntry {
         let (was_done, done) = (self.task.done, task.done);
         let withdrawn = self.withdrawn.take();
         self.task = task;
+        self.unticked = !done && self.has_landed() && (was_done || self.unticked);
         match &self.phase {
             Phase::Waiting(_) | Phase::Parked { .. } if done => self.phase = Self::ticked(),
+            // That it was ticked when its landing was dropped says nothing of what a person wants now.
+            Phase::Held(held) if done && was_done && matches!(held.then, Then::Landed(_)) => {}
             Phase::Active(_) | Phase::Held(_) if done => self.withdrawn = Some(Withdrawal::Ticked),
-            // A tick that was taken away again: a person wants it done anew.
-            Phase::Landed(_) if was_done && !done => self.phase = Phase::Waiting(Waiting::default()),
             Phase::Parked { .. } if withdrawn.is_some() => self.phase = Phase::Waiting(Waiting::default()),
             Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
         }

@@ -23,6 +23,7 @@ pub struct State {
     pub(super) ended: Option<EndReason>,
     pub(super) roadmap: RoadmapState,
     pub(super) tip: Option<CommitId>,
+    pub(super) history: History,
     /// What gates said of the tip's own tree.
     pub(super) tip_reports: Vec<GateReport>,
     pub(super) away: Option<Away>,
@@ -65,6 +66,18 @@ pub struct RoadmapState {
     pub read_at: Option<CommitId>,
     /// The tip at which it cannot be used as it is, and why.
     pub refused: Option<(CommitId, String)>,
+}
+
+/// How far the target's history is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// The last tip of which all that counts is known to be in its history; `None` before the
+    /// first tip is seen.
+    pub checked: Option<CommitId>,
+    /// The effect that looks through it just now.
+    pub checking: Option<EffectId>,
+    /// Whether an earlier tip is missing, so that every landing has to be looked for.
+    pub rewritten: bool,
 }
 
 /// The remote cannot be reached.
@@ -122,6 +135,9 @@ pub struct TaskEntry {
     pub kept: BTreeMap<u32, Vec<KeptArtifact>>,
     /// Why it is no longer wanted, if it is not.
     pub withdrawn: Option<Withdrawal>,
+    /// Whether it has landed, and its tick was taken away since: a person wants it done again,
+    /// unless its landing was dropped together with the tick.
+    pub unticked: bool,
     /// Whether the source is still to be told of the end.
     pub report: Option<Asked>,
 }
@@ -191,6 +207,8 @@ pub enum Then {
     Wait(Waiting),
     /// Its attempt goes on.
     Resume(Box<Active>),
+    /// It counts as landed again.
+    Landed(Box<LandedTask>),
 }
 
 /// A task that the target contains.
@@ -198,7 +216,7 @@ pub enum Then {
 pub struct LandedTask {
     /// By which attempt; `None` where the roadmap had it ticked before.
     pub by: Option<Attempt>,
-    /// The merge commit, likewise.
+    /// The merge commit, likewise; `None` also where a person let it count without one.
     pub commit: Option<CommitId>,
     /// What its gates said of the landed tree.
     pub reports: Vec<GateReport>,
@@ -226,8 +244,10 @@ pub struct Attempt {
     pub began: Timestamp,
     /// The session of its turns, once the agent has named it.
     pub session: Option<SessionRef>,
-    /// Its head, as last seen in its own repository.
+    /// Its head, as last seen in its own repository, or as we committed it anew.
     pub head: Option<CommitId>,
+    /// The worker's head, where we committed its work anew.
+    pub carried: Option<CommitId>,
     /// What an attempt before left that could be of use.
     pub predecessor: Option<Predecessor>,
     /// The commit of ours that keeps what it has not committed.
@@ -271,6 +291,12 @@ impl State {
     #[must_use]
     pub fn tip(&self) -> Option<CommitId> {
         self.tip
+    }
+
+    /// How far the target's history is known.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// Whether the remote cannot be reached, since when, and why.
@@ -383,6 +409,7 @@ impl TaskEntry {
             predecessor: None,
             kept: BTreeMap::new(),
             withdrawn: None,
+            unticked: false,
             report: None,
         }
     }
@@ -411,7 +438,7 @@ impl TaskEntry {
             Phase::Active(active) => Some(active),
             Phase::Held(held) => match &held.then {
                 Then::Resume(active) => Some(active),
-                Then::Wait(_) => None,
+                Then::Wait(_) | Then::Landed(_) => None,
             },
             Phase::Waiting(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
         }

@@ -31,7 +31,7 @@ pub(super) enum List {
     Held,
     /// The target contains it.
     Landed,
-    /// It is no longer wanted.
+    /// It is no longer wanted, or wanted again.
     Withdrawn,
     /// Something is to be asked for, or to be looked at again, whatever the time.
     Due,
@@ -270,7 +270,7 @@ impl Place {
         let mut place = Self::default();
         let mut list = |list: List, is: bool| place.lists |= u16::from(is) << list as u16;
         let wanted = entry.withdrawn.is_none();
-        list(List::Withdrawn, !wanted);
+        list(List::Withdrawn, !wanted || entry.unticked);
         let mut due = entry.report == Some(Asked::Due) || entry.cleanups.values().any(|asked| *asked == Asked::Due);
         match &entry.phase {
             Phase::Waiting(waiting) => {

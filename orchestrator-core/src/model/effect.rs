@@ -15,6 +15,13 @@ pub enum Effect {
         /// At this tip, which we have; `None`: the target is fetched first.
         tip: Option<CommitId>,
     },
+    /// Look whether commits are in the target's history.
+    CheckHistory {
+        /// The target's tip.
+        tip: CommitId,
+        /// An earlier tip, or commits by which tasks landed.
+        commits: Vec<CommitId>,
+    },
     /// Make the attempt's repository and workspace, from this base.
     Prepare {
         /// For which attempt.
@@ -69,6 +76,8 @@ pub enum Effect {
     Merge {
         /// For which attempt.
         attempt: AttemptId,
+        /// The commit that the attempt's own work begins after.
+        base: CommitId,
         /// The commit.
         head: CommitId,
     },
@@ -99,6 +108,9 @@ pub enum Effect {
     CleanUp {
         /// For which attempt.
         attempt: AttemptId,
+        /// The worker's head, where its work landed as a commit of ours instead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        carried: Option<CommitId>,
     },
     /// Tell the task's source how it went.
     Report {

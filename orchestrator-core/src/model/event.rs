@@ -52,6 +52,15 @@ pub enum EventKind {
     Tick,
     /// The run is to end at once; what is in flight was stopped, and goes on when the ledger is opened again.
     StopAsked,
+    /// The target's history was looked through: closes
+    /// [`Effect::CheckHistory`](super::Effect::CheckHistory).
+    HistoryChecked {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// Those of the commits that the tip does not have. One of which that cannot be told, since
+        /// history is cut off, is not among them.
+        missing: Vec<MissingCommit>,
+    },
     /// A workspace is ready, or cannot be made: closes [`Effect::Prepare`](super::Effect::Prepare).
     Prepared {
         /// The effect that this closes.
@@ -210,6 +219,15 @@ pub enum Reading {
         /// In git's words.
         why: String,
     },
+}
+
+/// A commit that the target's history does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingCommit {
+    /// Which.
+    pub commit: CommitId,
+    /// The commit of the target that is the same landing: with its id, and its tree or its patch.
+    pub again: Option<CommitId>,
 }
 
 /// Why a task that was under way is no longer wanted.

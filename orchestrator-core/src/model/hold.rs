@@ -147,6 +147,14 @@ pub enum HoldReason {
         /// The tip that has it.
         tip: CommitId,
     },
+    /// The task had landed, and the target no longer has its commit: somebody rewrote the target.
+    /// Ends by itself when the target has it again.
+    LandingDropped {
+        /// The commit by which it landed.
+        commit: CommitId,
+        /// The tip that does not have it.
+        tip: CommitId,
+    },
     /// The worker says that it cannot go on.
     Blocked,
     /// The candidate could not be built.

@@ -36,6 +36,9 @@ pub enum MergeFailure {
         /// How.
         findings: Vec<Finding>,
     },
+    /// The target no longer has the commit that the work begins after. The work was committed anew
+    /// on the tip, and nothing of what was dropped came with it.
+    CarriedOver(Carried),
     /// The target contains the head already, and nobody landed it.
     PastReview {
         /// The tip that contains it.
@@ -51,6 +54,19 @@ pub enum MergeFailure {
         /// In git's words.
         reason: String,
     },
+}
+
+/// An attempt's own changes, committed by us on another base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// The tip that it was committed on: its only parent.
+    pub onto: CommitId,
+    /// The commit.
+    pub head: CommitId,
+    /// Its tree.
+    pub tree: TreeId,
+    /// How it differs from its parent.
+    pub changes: Vec<Change>,
 }
 
 /// What an attempt that could not land leaves to the next.

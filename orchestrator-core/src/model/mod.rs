@@ -26,7 +26,7 @@ mod turn;
 pub use agents::{AgentSpec, ClaudePermissions, ClaudeSpec, CodexSandbox, CodexSpec, CursorSpec};
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
 pub use effect::Effect;
-pub use event::{Collected, Event, EventKind, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate};
+pub use event::{Collected, Event, EventKind, MissingCommit, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate};
 pub use evidence::{Evidence, GateOutcome, GateReport, Label, Observation};
 pub use glob::{InvalidPattern, Pattern};
 pub use handoff::{
@@ -37,7 +37,7 @@ pub use id::{
     AttemptId, BlobId, CommitId, ContentHash, EffectId, FindingId, HoldId, InvalidFinding, InvalidHold, InvalidOid, InvalidSpan,
     Oid, SessionRef, Span, Timestamp, TreeId,
 };
-pub use landing::{Acceptance, Candidate, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor};
+pub use landing::{Acceptance, Candidate, Carried, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor};
 pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId};
 pub use opinion::{AgentFinding, AgentOpinion, AgentSays, MAX_OPINION, OPINION_VERSION, OpinionError};
 pub use path::{InvalidPath, RepoPath};

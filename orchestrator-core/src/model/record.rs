@@ -56,6 +56,34 @@ pub enum Record {
     ModeSet(RunMode),
     /// The target's tip, as seen.
     TipSeen(CommitId),
+    /// All that counts is in the history of this tip: the last tip before it, and every landing.
+    HistoryKept {
+        /// The tip.
+        tip: CommitId,
+    },
+    /// The target was rewritten: an earlier tip is not in its history. Which landings are missing
+    /// has yet to be seen.
+    TargetRewritten {
+        /// The earlier tip.
+        from: CommitId,
+        /// The tip.
+        tip: CommitId,
+    },
+    /// A landing is another commit of the target now, or (`None`) a person let it count without one.
+    LandingMoved {
+        /// Of which task.
+        task: TaskId,
+        /// The commit.
+        commit: Option<CommitId>,
+    },
+    /// A task that had landed is to be done again.
+    Reopened {
+        /// Which.
+        task: TaskId,
+        /// What a person says to the next attempt.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        advice: Option<String>,
+    },
     /// The person's checkout, as seen.
     CheckoutSeen(Checkout),
     /// The package that work is taken from, and why it changed.
@@ -167,6 +195,14 @@ pub enum Record {
         /// Which attempt.
         attempt: AttemptId,
         /// What it is.
+        submission: Arc<Submission>,
+    },
+    /// The base was dropped from the target: the attempt's own changes are a commit of ours on the
+    /// present tip, which is to be reviewed.
+    CarriedOver {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The work as it is now.
         submission: Arc<Submission>,
     },
     /// The reviewers have spoken.

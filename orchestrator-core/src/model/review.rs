@@ -206,8 +206,13 @@ pub enum Mode {
 /// What git says of an attempt when its turn is over. Everything here was recomputed by us.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submission {
+    /// The commit that the work begins after: the attempt's base, or the tip that we committed it on.
+    pub base: CommitId,
     /// The attempt's head, in our own repository.
     pub head: CommitId,
+    /// The worker's own head, where `head` is a commit of ours with its changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<CommitId>,
     /// The head's tree.
     pub tree: TreeId,
     /// How many commits lie between the base and the head, merges included.
@@ -222,6 +227,14 @@ pub struct Submission {
     pub findings: Vec<Finding>,
     /// Artifacts kept, by name.
     pub artifacts: Vec<KeptArtifact>,
+}
+
+impl Submission {
+    /// The head that the worker made.
+    #[must_use]
+    pub fn worker_head(&self) -> CommitId {
+        self.carried.unwrap_or(self.head)
+    }
 }
 
 /// The handoff as it was found.

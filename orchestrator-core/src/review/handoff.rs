@@ -44,7 +44,7 @@ fn compare(request: &ReviewRequest, handoff: &Handoff) -> Vec<Finding> {
     differs("task", "task", &handoff.task, request.attempt.task.as_str());
     differs("attempt", "attempt", &handoff.attempt.to_string(), &request.attempt.number.to_string());
     if let Some(commit) = &handoff.commit {
-        differs("commit", "commit", commit, &request.submission.head.to_string());
+        differs("commit", "commit", commit, &request.submission.worker_head().to_string());
     }
     if let Some(branch) = &handoff.branch {
         let short = branch.strip_prefix("refs/heads/").unwrap_or(branch);

@@ -49,7 +49,7 @@ impl Brief {
         let about = &held.hold.about;
         let active = match &held.then {
             Then::Resume(active) => Some(&**active),
-            Then::Wait(_) => None,
+            Then::Wait(_) | Then::Landed(_) => None,
         };
         let work = active.and_then(|active| active.step.submission());
         let reports = active.map(|active| active.step.reports()).unwrap_or_default();
@@ -126,6 +126,7 @@ fn why_now(about: &HoldReason) -> String {
         HoldReason::TipRed { .. } => "its candidate failed, and so does the target without it: it cannot be judged",
         HoldReason::Authority { .. } => "it is reviewed and gated, and it touches files by which git is told what to do",
         HoldReason::PastReview { .. } => "it is reviewed, and its commit is in the target without a landing of ours",
+        HoldReason::LandingDropped { .. } => "the target was rewritten, and its landing is not in it",
         HoldReason::Blocked => "the worker gave the task back",
         HoldReason::MergeImpossible { .. } => "it is reviewed, and its candidate could not be built",
         HoldReason::Question => "the agent ended its turn with a question",
@@ -145,6 +146,9 @@ fn in_the_way(about: &HoldReason) -> Vec<String> {
         HoldReason::TipRed { tip, gates } => vec![format!("{} on the target's tip {}", joined(gates), tip.short())],
         HoldReason::Authority { paths } => vec![format!("a contract that names {}", joined(paths))],
         HoldReason::PastReview { tip } => vec![format!("a word on how it came into the target, seen at {}", tip.short())],
+        HoldReason::LandingDropped { commit, tip } => {
+            vec![format!("commit {} in the history of {}", commit.short(), tip.short())]
+        }
         HoldReason::MergeImpossible { reason } => vec![reason.clone()],
         HoldReason::Exhausted { why } => vec![why.clone()],
         HoldReason::Approval(_)
@@ -172,6 +176,13 @@ fn then(about: &HoldReason, option: HoldOption, goes_on: bool) -> String {
         (HoldOption::Observed, _) => "it lands, and what you saw is evidence: say what it was, and bring a proof if there is one",
         (HoldOption::Retry, HoldReason::Repeated { .. }) => "another attempt begins, and reads your note: say what was unclear",
         (HoldOption::Retry, HoldReason::Exhausted { .. }) => "it gets as much once more, and another attempt reads your note",
+        (HoldOption::Approve, HoldReason::LandingDropped { .. }) => {
+            "it counts as done without its commit; tick it in the roadmap as well"
+        }
+        (HoldOption::Retry, HoldReason::LandingDropped { .. }) => {
+            "another attempt does it again on the target as it is now, and reads your note"
+        }
+        (HoldOption::Park, HoldReason::LandingDropped { .. }) => "it stays undone in this run",
         (HoldOption::Approve, _) => "it lands, if the target has not moved in a way that speaks against it",
         (HoldOption::Retry, HoldReason::LandingRefused { .. }) => "it is merged, gated and pushed again",
         (HoldOption::Retry, HoldReason::TipRed { .. }) => "the gates run again, on the candidate and, if need be, on the tip",
@@ -196,6 +207,7 @@ fn recommendation(about: &HoldReason) -> &'static str {
         }
         HoldReason::Authority { .. } => "read these files in the diff, and approve only what you would have written yourself",
         HoldReason::PastReview { .. } => "find out who pushed it; revert it and retry, or tick the task if it may stay",
+        HoldReason::LandingDropped { .. } => "park it if it was dropped on purpose; retry if it is still wanted",
         HoldReason::Blocked | HoldReason::Question => "retry with what is missing as a note, or mend the task in the roadmap first",
         HoldReason::MergeImpossible { .. } => "mend what is in the way, then retry",
         HoldReason::Authentication => "log the agent in, or mend its key, then retry",

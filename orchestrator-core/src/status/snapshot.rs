@@ -163,7 +163,11 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
         Phase::Active(active) => (step_state(&active.step), None, why_active(state, &active.step), None),
         Phase::Held(held) => (TaskState::Held, None, Some(held.hold.question.clone()), Some(hold_view(entry, held))),
         Phase::Landed(landed) => {
-            let before = landed.commit.is_none().then(|| "ticked in the roadmap before".to_owned());
+            let how = match landed.by {
+                None => "ticked in the roadmap before",
+                Some(_) => "the target has dropped its commit, and a person let it count",
+            };
+            let before = landed.commit.is_none().then(|| how.to_owned());
             (TaskState::Landed, landed.commit, before, None)
         }
         Phase::Parked { reason } => (TaskState::Parked, None, Some(reason.clone()), None),
@@ -236,7 +240,7 @@ fn evidence(entry: &TaskEntry) -> Vec<EvidenceView> {
         Phase::Active(active) => of_active(active),
         Phase::Held(held) => match &held.then {
             Then::Resume(active) => of_active(active),
-            Then::Wait(_) => Vec::new(),
+            Then::Wait(_) | Then::Landed(_) => Vec::new(),
         },
         Phase::Waiting(_) | Phase::Parked { .. } => Vec::new(),
     }

@@ -269,7 +269,7 @@ impl Fold {
                     story.noticed.push(finding.clone());
                 }
             }
-            Record::Submitted { attempt, submission } => {
+            Record::Submitted { attempt, submission } | Record::CarriedOver { attempt, submission } => {
                 if let Some(story) = self.attempt(attempt) {
                     story.head = Some(submission.head);
                     story.noticed.clone_from(&submission.findings);
@@ -333,6 +333,10 @@ impl Fold {
             | Record::RemoteBack
             | Record::ModeSet(_)
             | Record::TipSeen(_)
+            | Record::HistoryKept { .. }
+            | Record::TargetRewritten { .. }
+            | Record::LandingMoved { .. }
+            | Record::Reopened { .. }
             | Record::CheckoutSeen(_)
             | Record::PackageEntered { .. }
             | Record::Requested { .. }

@@ -1,6 +1,7 @@
 //! The machine alone: every state against every event, the run's rules, and random worlds.
 
 mod person;
+mod rewritten;
 mod rules;
 mod run;
 mod table;

@@ -164,7 +164,7 @@ fn what_was_said_of_one_commit_does_not_hold_for_the_next() {
     until(&mut world, |what| matches!(what, Effect::Land { .. }));
     // The race is lost, and the merge with the new tip offends the contract: its worker mends that with another commit.
     world.answer(&find_land(&world), |effect| EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved });
-    let like = Effect::Merge { attempt: "A#1".parse().expect("an id"), head: commit(1) };
+    let like = Effect::Merge { attempt: "A#1".parse().expect("an id"), base: commit(1), head: commit(1) };
     let offends = MergeFailure::Offends { findings: vec![objection()] };
     world.answer(&like, |effect| EventKind::Merged { effect, result: Err(offends) });
     until(&mut world, |what| matches!(what, Effect::Collect { .. }));

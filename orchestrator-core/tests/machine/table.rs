@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use orchestrator_core::{
     machine::{IllegalEvent, decide},
     model::{
-        Answer, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind, Finding, GateReport, GateSpec, HandoffReport,
-        HoldId, HoldOption, LandingOutcome, MergeFailure, Opened, Reading, RunId, RunMode, SessionRef, Severity, Span, Submission,
-        Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
+        Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind, Finding, GateReport, GateSpec,
+        HandoffReport, HoldId, HoldOption, LandingOutcome, MergeFailure, MissingCommit, Opened, Reading, RunId, RunMode,
+        SessionRef, Severity, Span, Submission, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
     },
 };
 
@@ -60,6 +60,16 @@ fn states() -> Vec<(&'static str, World)> {
     withdrawn.tell(EventKind::TipSeen(commit(5)));
     withdrawn.tick();
     let landed = after(&landing);
+    let mut looking_back = landed.clone();
+    looking_back.tell(EventKind::TipSeen(commit(5)));
+    looking_back.tell(EventKind::Tick);
+    let mut rewritten = looking_back.clone();
+    let tip = landed.state.tip().expect("a tip");
+    rewritten.tell(EventKind::HistoryChecked { effect: checks_history(&looking_back), missing: vec![missing(tip)] });
+    rewritten.tell(EventKind::Tick);
+    let mut dropped = rewritten.clone();
+    dropped.dropped.insert(tip);
+    dropped.tick();
     let mut stopping = working.clone();
     stopping.now += 3 * 3600 * 1000;
     stopping.tick();
@@ -110,6 +120,9 @@ fn states() -> Vec<(&'static str, World)> {
         ("working on a task that was removed", withdrawn),
         ("landing", landing),
         ("landed, cleaning up", landed),
+        ("landed, and the target has moved", looking_back),
+        ("landed, and the target was rewritten", rewritten),
+        ("held, since its landing was dropped", dropped),
         ("held", held),
         ("parked, cleaning up", parked),
         ("ended", ended),
@@ -124,6 +137,17 @@ fn silent(head: CommitId) -> Submission {
 /// A look at a turn whose backend says that a minute of silence is too long.
 fn sight(active: Timestamp, head: Option<CommitId>, alive: Option<bool>) -> TurnSight {
     TurnSight { active, tool_in_flight: false, silence: Some(Span::secs(60)), alive, head, usage: Usage::default() }
+}
+
+/// A commit that the target does not have in any form.
+fn missing(commit: CommitId) -> MissingCommit {
+    MissingCommit { commit, again: None }
+}
+
+/// The effect that looks through the target's history.
+fn checks_history(world: &World) -> EffectId {
+    let mut open = world.open_effects().into_iter();
+    open.find(|(_, what)| matches!(what, Effect::CheckHistory { .. })).expect("it is asked for").0
 }
 
 fn red() -> GateReport {
@@ -143,7 +167,13 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
     let gate = gate_spec();
     let tree = format!("{:040x}", 5).parse().expect("an id");
     let usage = Usage::default();
+    let tip = world.state.history().checked.unwrap_or(commit(1));
+    let again = MissingCommit { commit: tip, again: Some(commit(6)) };
+    let carried = Carried { onto: commit(2), head: commit(51), tree, changes: Vec::new() };
     vec![
+        ("history checked, whole", EventKind::HistoryChecked { effect, missing: Vec::new() }),
+        ("history checked, missing", EventKind::HistoryChecked { effect, missing: vec![missing(tip)] }),
+        ("history checked, landed again", EventKind::HistoryChecked { effect, missing: vec![again] }),
         ("roadmap read", EventKind::RoadmapRead { effect, reading: Reading::Read(roadmap(vec![task("T1", "")])) }),
         ("roadmap refused", EventKind::RoadmapRead { effect, reading: Reading::Refused { tip: commit(3), why: "line 1".into() } }),
         ("roadmap unreachable", EventKind::RoadmapRead { effect, reading: Reading::Unreachable { why: "no route".into() } }),
@@ -173,6 +203,7 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
             "merged, offends",
             EventKind::Merged { effect, result: Err(MergeFailure::Offends { findings: vec![crate::world::error()] }) },
         ),
+        ("merged, carried over", EventKind::Merged { effect, result: Err(MergeFailure::CarriedOver(carried)) }),
         ("merged, past review", EventKind::Merged { effect, result: Err(MergeFailure::PastReview { tip: commit(2) }) }),
         ("merged, impossible", EventKind::Merged { effect, result: Err(MergeFailure::Impossible { reason: "away".into() }) }),
         ("gate ran, green", EventKind::GateRan { effect, report: report(gate.clone(), tree, 0) }),
@@ -250,6 +281,7 @@ fn kind_index(kind: &EventKind) -> usize {
         EventKind::TipChecked { .. } => 22,
         EventKind::Nudged { .. } => 23,
         EventKind::Noticed { .. } => 24,
+        EventKind::HistoryChecked { .. } => 25,
     }
 }
 
@@ -296,14 +328,15 @@ fn the_whole_table() {
         }
         text.push('\n');
     }
-    assert_eq!(kinds.len(), 25, "every kind of event is in the table");
+    assert_eq!(kinds.len(), 26, "every kind of event is in the table");
     insta::assert_snapshot!(text);
 }
 
 #[test]
 fn an_effect_is_closed_by_its_own_kind_of_event_only() {
-    let closers: [(&str, &[usize]); 13] = [
+    let closers: [(&str, &[usize]); 14] = [
         ("ReadRoadmap", &[1]),
+        ("CheckHistory", &[25]),
         ("Prepare", &[8]),
         ("RunTurn", &[9, 10, 11, 24]),
         ("Nudge", &[23]),

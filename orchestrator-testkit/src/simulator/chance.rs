@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use orchestrator_core::model::{
-    Answer, Checkout, Collected, Effect, EffectId, EventKind, Finding, HandoffReport, HoldOption, LandingOutcome, MergeFailure,
-    Reading, RunMode, Severity, Span, Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
+use orchestrator_core::{
+    machine::Phase,
+    model::{
+        Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, EventKind, Finding, HandoffReport, HoldOption,
+        LandingOutcome, MergeFailure, Reading, RunMode, Severity, Span, Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage,
+        WorkspaceFate,
+    },
 };
 
-use super::{World, collected, commit, report, review, submission};
+use super::{World, change, collected, commit, report, review, submission};
 
 /// splitmix64: a seed is all that there is to know of a run.
 #[derive(Debug, Clone)]
@@ -54,6 +58,7 @@ pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what:
             let readings = [Reading::Refused { tip, why: words() }, Reading::Unreachable { why: words() }];
             EventKind::RoadmapRead { effect, reading: readings[dice.below(2)].clone() }
         }
+        Effect::CheckHistory { .. } => world.good(effect, what),
         Effect::Prepare { .. } => EventKind::Prepared { effect, failure: dice.chance(2).then(words) },
         Effect::RunTurn { .. } => {
             let outcomes = [
@@ -89,10 +94,11 @@ pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what:
                 MergeFailure::Conflict { tip, paths: Vec::new() },
                 MergeFailure::Offends { findings: error() },
                 MergeFailure::PastReview { tip },
+                MergeFailure::CarriedOver(carried(tip, commit(5000 + dice.roll() % 1000))),
                 MergeFailure::Impossible { reason: words() },
                 MergeFailure::Unreachable { reason: words() },
             ];
-            EventKind::Merged { effect, result: Err(failures[dice.below(5)].clone()) }
+            EventKind::Merged { effect, result: Err(failures[dice.below(6)].clone()) }
         }
         Effect::RunGate { tree, gate, .. } => EventKind::GateRan { effect, report: report(gate.clone(), *tree, 1) },
         Effect::CheckTip { gate, .. } => {
@@ -115,9 +121,14 @@ pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what:
     }
 }
 
+/// An attempt's work as a commit of ours on another tip.
+fn carried(onto: CommitId, head: CommitId) -> Carried {
+    Carried { onto, head, tree: submission(head).tree, changes: vec![change("a")] }
+}
+
 /// Something that nobody asked for.
 pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Option<EventKind> {
-    Some(match dice.below(9) {
+    Some(match dice.below(10) {
         0 => EventKind::ModeAsked([RunMode::Active, RunMode::Active, RunMode::Drain, RunMode::Paused][dice.below(4)]),
         1 | 2 => {
             let hold = world.state.holds().next()?.id;
@@ -153,6 +164,20 @@ pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Opt
             // What was taken out may be what others come after.
             let known: BTreeSet<_> = world.tasks.iter().map(|task| task.id.clone()).collect();
             world.tasks.retain(|task| task.keys.after.iter().flatten().all(|after| known.contains(after)));
+            EventKind::TipSeen(commit(9000 + dice.roll() % 1000))
+        }
+        8 => {
+            // The target is rewritten: its tip is dropped, and what landed is, or comes back.
+            world.dropped.extend(world.state.tip());
+            for entry in world.state.tasks() {
+                let Phase::Landed(landed) = &entry.phase else { continue };
+                let Some(commit) = landed.commit else { continue };
+                if dice.chance(2) {
+                    world.dropped.insert(commit);
+                } else {
+                    world.dropped.remove(&commit);
+                }
+            }
             EventKind::TipSeen(commit(9000 + dice.roll() % 1000))
         }
         _ => {

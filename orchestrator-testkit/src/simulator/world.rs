@@ -1,12 +1,14 @@
 //! The machine with a made-up world around it.
 
+use std::collections::BTreeSet;
+
 use orchestrator_core::{
     machine::{State, apply, decide},
     model::{
         BlobId, Candidate, Change, ChangeKind, Collected, CommitId, ContentHash, ContractKeys, Effect, EffectId, Entry, Event,
-        EventKind, Finding, GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, LandingOutcome, Mode, Opened,
-        Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Span, Submission, Task, TaskId, Timestamp, TreeId,
-        TurnOutcome, Usage, WorkspaceFate,
+        EventKind, Finding, GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, LandingOutcome,
+        MissingCommit, Mode, Opened, Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Span, Submission, Task,
+        TaskId, Timestamp, TreeId, TurnOutcome, Usage, WorkspaceFate,
     },
 };
 
@@ -23,6 +25,8 @@ pub struct World {
     pub now: u64,
     /// The roadmap, as a re-reading finds it; what has landed is ticked.
     pub tasks: Vec<Task>,
+    /// Commits that the target has dropped.
+    pub dropped: BTreeSet<CommitId>,
     commits: u64,
 }
 
@@ -85,7 +89,15 @@ impl World {
     /// Nothing has happened yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { state: State::default(), policy, ledger: Vec::new(), now: 1000, tasks: Vec::new(), commits: 100 }
+        Self {
+            state: State::default(),
+            policy,
+            ledger: Vec::new(),
+            now: 1000,
+            tasks: Vec::new(),
+            dropped: BTreeSet::new(),
+            commits: 100,
+        }
     }
 
     /// A run that is open and has read these tasks.
@@ -154,7 +166,8 @@ impl World {
         names
     }
 
-    /// Ticks until nothing more is due, and reads the roadmap again wherever the target has moved.
+    /// Ticks until nothing more is due. Where the target has moved, reads the roadmap again and
+    /// looks through its history.
     ///
     /// # Panics
     /// As [`tell`](Self::tell).
@@ -162,7 +175,8 @@ impl World {
         let mut all = Vec::new();
         loop {
             let mut names = self.tell(EventKind::Tick);
-            let again = self.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::ReadRoadmap { tip: Some(_) }));
+            let of_tip = |what: &Effect| matches!(what, Effect::ReadRoadmap { tip: Some(_) } | Effect::CheckHistory { .. });
+            let again = self.open_effects().into_iter().find(|(_, what)| of_tip(what));
             if let Some((effect, what)) = again {
                 let event = self.good(effect, &what);
                 names.extend(self.tell(event));
@@ -210,6 +224,11 @@ impl World {
                 let tasks = self.tasks.iter().cloned().map(ticked).collect();
                 let tip = tip.unwrap_or_else(|| self.state.tip().unwrap_or(commit(1)));
                 EventKind::RoadmapRead { effect, reading: Reading::Read(Roadmap { tip, ..roadmap(tasks) }) }
+            }
+            Effect::CheckHistory { commits, .. } => {
+                let gone = commits.iter().filter(|commit| self.dropped.contains(commit));
+                let missing = gone.map(|commit| MissingCommit { commit: *commit, again: None }).collect();
+                EventKind::HistoryChecked { effect, missing }
             }
             Effect::Prepare { .. } => EventKind::Prepared { effect, failure: None },
             Effect::RunTurn { .. } => EventKind::TurnEnded {
@@ -280,7 +299,9 @@ pub fn change(path: &str) -> Change {
 #[must_use]
 pub fn submission(head: CommitId) -> Submission {
     Submission {
+        base: commit(1),
         head,
+        carried: None,
         tree: tree(3),
         commits: 1,
         changes: vec![change("a")],

@@ -1,0 +1,195 @@
+//! A target that was rewritten (law 15): what it has dropped, and how work goes on without it.
+
+use super::{GitError, Merge, Trusted, history::commits};
+use crate::{
+    model::{AttemptId, Carried, CommitId, RepoPath, TreeId},
+    process::Exit,
+};
+
+/// Tips that the target has dropped, each under its own id.
+const DROPPED: &str = "refs/orchestrator/dropped";
+
+/// Whether a commit is in the history of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ancestry {
+    /// It is.
+    Contained,
+    /// It is not.
+    Dropped,
+    /// History is cut off (a shallow repository), and it is not in the part that is there.
+    Unknown,
+}
+
+/// Where the own work of a head begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// After commits that the target has, as far as is known.
+    Kept,
+    /// After this commit, which the target has dropped.
+    Dropped(CommitId),
+    /// After several commits that the target has dropped, of which this is one. None contains the
+    /// others, so that the work cannot be told apart from them.
+    Tangled(CommitId),
+}
+
+impl Trusted {
+    /// Whether a commit is in the history of a tip.
+    ///
+    /// # Errors
+    /// When the tip is not there.
+    pub async fn ancestry(&self, tip: CommitId, commit: CommitId) -> Result<Ancestry, GitError> {
+        if self.has(commit) && self.contains(tip, commit).await? {
+            return Ok(Ancestry::Contained);
+        }
+        let is_shallow = self.dir().join("shallow").exists();
+        Ok(if is_shallow { Ancestry::Unknown } else { Ancestry::Dropped })
+    }
+
+    /// Remembers a commit that the target had, so that no later work brings it back.
+    ///
+    /// # Errors
+    /// When the ref cannot be written.
+    pub async fn remember_dropped(&self, commit: CommitId) -> Result<(), GitError> {
+        if !self.has(commit) {
+            return Ok(());
+        }
+        for (_, known) in self.objects().refs(DROPPED)? {
+            if self.has(known) && self.contains(known, commit).await? {
+                return Ok(());
+            }
+        }
+        self.set_ref(&format!("{DROPPED}/{commit}"), commit).await
+    }
+
+    /// Where the own work of a head begins that was made on `base`: after the newest commit in it
+    /// that is or was the target's.
+    ///
+    /// # Errors
+    /// When a commit is not there.
+    pub async fn start_of(&self, tip: CommitId, base: CommitId, head: CommitId) -> Result<Start, GitError> {
+        let mut gone = Vec::new();
+        if self.ancestry(tip, base).await? == Ancestry::Dropped {
+            gone.push(base);
+        }
+        for (_, dropped) in self.objects().refs(DROPPED)? {
+            let Some(shared) = self.merge_base(dropped, head).await? else { continue };
+            if self.ancestry(tip, shared).await? == Ancestry::Dropped {
+                gone.push(shared);
+            }
+        }
+
+        let Some(mut newest) = gone.first().copied() else { return Ok(Start::Kept) };
+        for commit in &gone {
+            if self.contains(*commit, newest).await? {
+                newest = *commit;
+            }
+        }
+        for commit in gone {
+            if !self.contains(newest, commit).await? {
+                return Ok(Start::Tangled(commit));
+            }
+        }
+        Ok(Start::Dropped(newest))
+    }
+
+    /// Commits the changes from `start` to `head` on another commit, `onto`: one commit of ours,
+    /// kept by a ref of the attempt. Paths in conflict are an answer. The same work gives the same
+    /// commit. `subject` is the first line of its message; nothing else of a worker's is in it.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub async fn carry_over(
+        &self,
+        attempt: &AttemptId,
+        subject: &str,
+        start: CommitId,
+        head: CommitId,
+        onto: CommitId,
+    ) -> Result<Result<Carried, Vec<RepoPath>>, GitError> {
+        let show = self.call().args(["show", "--no-patch", "--format=@%ct +0000"]);
+        let date = show.args([head.to_string()]).text().await?;
+
+        // `git merge-tree` takes no merge base before 2.40, so both sides get a parent in common.
+        let common = self.commit_tree(self.tree_of(start)?, None, "start", &date).await?;
+        let ours = self.commit_tree(self.tree_of(onto)?, Some(common), "onto", &date).await?;
+        let theirs = self.commit_tree(self.tree_of(head)?, Some(common), "work", &date).await?;
+        let tree = match self.merge(ours, theirs).await? {
+            Merge::Clean(tree) => tree,
+            Merge::Conflict(paths) => return Ok(Err(paths)),
+        };
+
+        let message = format!(
+            "{}\n\nThe changes of attempt {} from {} to {}, committed by the orchestrator.\n",
+            crate::model::clean(subject).replace('\n', " "),
+            attempt.number,
+            start.short(),
+            head.short(),
+        );
+        let head = self.commit_tree(tree, Some(onto), &message, &date).await?;
+        self.set_ref(&format!("{}/carried", Self::keep_refs(attempt)), head).await?;
+        let changes = self.changes(self.tree_of(onto)?, tree).await?;
+        Ok(Ok(Carried { onto, head, tree, changes }))
+    }
+
+    async fn commit_tree(&self, tree: TreeId, parent: Option<CommitId>, message: &str, date: &str) -> Result<CommitId, GitError> {
+        let call = self.call().var("GIT_AUTHOR_DATE", date).var("GIT_COMMITTER_DATE", date);
+        let call = call.args(["commit-tree", "-F", "-"]).input(message);
+        let parent = parent.map(|parent| ["-p".to_owned(), parent.to_string()]);
+        call.args(parent.into_iter().flatten()).args([tree.to_string()]).id().await
+    }
+
+    /// The commit of a rewritten target that is the same landing as one that it has dropped: it
+    /// bears the same id, and has the same tree or the same patch.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub async fn landed_again(&self, dropped: CommitId, tip: CommitId) -> Result<Option<CommitId>, GitError> {
+        if !self.has(dropped) {
+            return Ok(None);
+        }
+        let only = ["--no-walk".to_owned(), dropped.to_string()];
+        let Some(landing) = commits(self.call(), &only).await?.pop() else { return Ok(None) };
+        if landing.landing.is_none() {
+            return Ok(None);
+        }
+        let above = ["--first-parent".to_owned(), tip.to_string(), format!("^{dropped}")];
+        for commit in commits(self.call(), &above).await? {
+            if commit.landing != landing.landing {
+                continue;
+            }
+            let same = commit.tree == landing.tree || self.patch_id(commit.commit).await? == self.patch_id(dropped).await?;
+            if same {
+                return Ok(Some(commit.commit));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a commit changes in its first parent, as git-patch-id(1) names it.
+    async fn patch_id(&self, commit: CommitId) -> Result<String, GitError> {
+        let call = self.call().args(["diff-tree", "-p", "--no-ext-diff", "--no-textconv"]);
+        let patch = call.args([format!("{commit}^1"), commit.to_string()]).bytes().await?;
+        self.call().args(["patch-id", "--stable"]).input(patch).text().await
+    }
+
+    /// The best common ancestor of two commits; `None` if they have none.
+    ///
+    /// # Errors
+    /// When one of them is not there.
+    pub(super) async fn merge_base(&self, one: CommitId, other: CommitId) -> Result<Option<CommitId>, GitError> {
+        let call = self.call().args(["merge-base"]).args([one.to_string(), other.to_string()]);
+        let answer = call.answer().await?;
+        match answer.exit {
+            Exit::Code(0) => {
+                let text = String::from_utf8_lossy(&answer.stdout);
+                let id = text.trim_end().parse();
+                id.map(Some).map_err(|error: crate::model::InvalidOid| GitError::Output {
+                    verb: "merge-base".to_owned(),
+                    what: error.to_string(),
+                })
+            }
+            Exit::Code(1) => Ok(None),
+            Exit::Code(_) | Exit::Signal(_) => Err(answer.failed("merge-base")),
+        }
+    }
+}
