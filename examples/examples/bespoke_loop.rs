@@ -146,7 +146,14 @@ impl Bespoke {
                 let limits = IngressLimits::default();
                 let head = self.trusted.ingest(&workspace.repository(), &attempt.branch(), &keep, base, limits).await?;
                 let result = if head == base {
-                    Collected::Nothing { blocked: None, dirty: false, rescued: None }
+                    Collected::Nothing {
+                        base,
+                        tree: self.trusted.tree_of(base)?,
+                        handoff: HandoffReport::Missing,
+                        said: None,
+                        dirty: false,
+                        rescued: None,
+                    }
                 } else {
                     let left = fs::read(workspace.out().join(format!("handoff-{turn}.json"))).ok();
                     let handoff = left.and_then(|bytes| serde_json::from_slice::<Handoff>(&bytes).ok());

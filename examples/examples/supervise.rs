@@ -58,7 +58,7 @@ enum Verb {
         place: Place,
         /// The hold, such as H1.
         hold: HoldId,
-        /// One of its options: approve, observed, retry or park.
+        /// One of its options: approve, observed, done, retry or park.
         option: HoldOption,
         /// Why, or what was seen; kept in the ledger.
         #[arg(long)]

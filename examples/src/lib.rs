@@ -184,7 +184,7 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
         Record::AttemptEnded { attempt, reason, .. } => (Some(attempt), format!("ended: {reason}")),
         Record::HoldOpened { hold } => (None, format!("{} waits for a person: {}: {}", hold.task, hold.id, hold.question)),
         Record::AnswerRefused { answer, why } => (None, format!("the answer to {} was refused: {why}", answer.hold)),
-        Record::Parked { task, reason } => (None, format!("{task} is parked: {reason}")),
+        Record::Parked { task, reason, .. } => (None, format!("{task} is parked: {reason}")),
         Record::WorkspaceSettled { attempt, fate: WorkspaceFate::Kept { reason } } => {
             (Some(attempt), format!("its workspace stays: {reason}"))
         }

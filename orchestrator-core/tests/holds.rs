@@ -6,11 +6,12 @@ use std::fs;
 
 use common::{Live, WORK, answer, builder, make_fifo, roadmap, sandbox, turns};
 use orchestrator_core::{
-    driver::{Command, Inbox, Notice},
-    model::{Effect, EndReason, HoldOption, Record, RunMode},
+    driver::{Command, Inbox, Notice, verify},
+    git::{Git, UserRepository},
+    model::{Effect, EndReason, HoldOption, HoldReason, Record, RunMode},
     status::TaskState,
 };
-use orchestrator_testkit::{Sandbox, git, run_checked};
+use orchestrator_testkit::{RunOutcome, Sandbox, git, run_checked};
 
 #[tokio::test]
 async fn an_approval_is_given_through_the_inbox_and_through_a_handle() {
@@ -110,6 +111,85 @@ async fn a_parked_task_keeps_its_work_and_its_dependents_wait() {
     assert_eq!(outcome.task("B").reason.as_deref(), Some("after A"));
     let kept = git(&sandbox.state().join("trusted.git"), &["show", "refs/orchestrator/attempts/A/1/1:A.txt"]);
     assert_eq!(kept, "A");
+
+    // It stays parked in the next run, and costs nothing.
+    let outcome = run_checked(&sandbox, builder(&sandbox, "exit 1", "")).await;
+    assert_eq!((outcome.report.ended, outcome.task("A").state), (EndReason::Blocked, TaskState::Parked));
+    assert_eq!(outcome.task("A").attempts, 1);
+    let reason = outcome.task("A").reason.clone().unwrap_or_default();
+    assert_eq!(reason, "parked by a person: not this year; `answer H1 retry` takes it up again");
+
+    // Until the person takes it up again.
+    let again = answer(1, HoldOption::Retry, Some("now"));
+    assert_eq!(outcome.report.state.accepts(&again), Ok(()));
+    let refused = outcome.report.state.accepts(&answer(1, HoldOption::Approve, None));
+    assert_eq!(refused, Err("A is parked: `retry` takes it up again".to_owned()));
+    Inbox::of(&sandbox.state()).post(&Command::Answer(again)).expect("posts");
+    let outcome = run_checked(&sandbox, builder(&sandbox, WORK, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson, "{:#?}", outcome.report.snapshot);
+    assert_eq!((outcome.task("A").state, outcome.task("A").attempts), (TaskState::Held, 2));
+}
+
+/// What the agent says of a task that it did nothing for, as a person is asked about it.
+fn nothing_to_do(outcome: &RunOutcome) -> Option<String> {
+    let mut holds = outcome.report.state.holds();
+    holds.find_map(|hold| match &hold.about {
+        HoldReason::NothingToDo { said } => Some(said.clone().unwrap_or_default()),
+        _ => None,
+    })
+}
+
+#[tokio::test]
+async fn nothing_to_do_with_a_reason_is_a_question_after_one_turn_and_done_ticks_the_task() {
+    let sandbox = sandbox(&[("A", ""), ("B", "after = [\"A\"]")]);
+    let script = format!("[ $ORCHESTRATOR_TASK = B ] && {{ {WORK}; exit; }}; handoff done ',\"reason\":\"README.md has it\"'");
+    let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson, "{:#?}", outcome.report.snapshot);
+    assert_eq!(nothing_to_do(&outcome).as_deref(), Some("README.md has it"));
+    assert_eq!(turns(&outcome), 1);
+
+    let done = answer(1, HoldOption::Done, Some("so it does"));
+    Inbox::of(&sandbox.state()).post(&Command::Answer(done)).expect("posts");
+    let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(sandbox.remote_file("ROADMAP.md").matches("- [x]").count(), 2);
+    assert_eq!(sandbox.remote_subjects(), ["B: Task B", "A: Task A", "roadmap", "begin"]);
+    assert_eq!(git(&sandbox.remote(), &["diff", "--name-only", "main~2", "main~1"]), "ROADMAP.md");
+    assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2));
+
+    let found = Git::find().await.expect("git");
+    let repository = UserRepository::open(found.clone(), &sandbox.repo()).await.expect("a repository");
+    let verified = verify(&repository, &found, &sandbox.state(), None).await.expect("reads");
+    assert!(verified.is_whole(), "{verified:#?}");
+}
+
+#[tokio::test]
+async fn nothing_to_do_without_a_reason_goes_back_once_and_then_to_a_person_with_the_last_words() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = "if [ $ORCHESTRATOR_TURN = 2 ]; then cat > ../seen; grep -q 'say why' ../seen; fi
+        echo 'all of it is there'; handoff done";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson, "{:#?}", outcome.report.snapshot);
+    assert_eq!(nothing_to_do(&outcome).as_deref(), Some("all of it is there"));
+    assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2));
+
+    // The person knows better.
+    let again = answer(1, HoldOption::Retry, Some("the sum is missing"));
+    Inbox::of(&sandbox.state()).post(&Command::Answer(again)).expect("posts");
+    let script = format!("cat > ../seen; grep -q 'the sum is missing' ../seen; {WORK}");
+    let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(outcome.task("A").attempts, 2);
+}
+
+#[tokio::test]
+async fn worker_that_gives_up_without_a_commit_is_not_told_to_commit() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = format!("[ $ORCHESTRATOR_ATTEMPT = 2 ] && {{ {WORK}; exit; }}; handoff failed ',\"reason\":\"no idea\"'");
+    let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(common::ends(&outcome), ["the worker gave up: no idea"]);
+    assert_eq!(turns(&outcome), 2);
 }
 
 #[tokio::test]

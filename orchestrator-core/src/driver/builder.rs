@@ -248,6 +248,7 @@ impl Ground {
             lane: state_dir.join("lane"),
             caches: Arc::new(Mutex::new(GateCaches::beneath(state_dir))),
             turns: Mutex::default(),
+            last_words: Mutex::default(),
             told_to_stop: Mutex::default(),
         };
         let roadmap = world.load_roadmap(world.trusted.fetch_target().await?).await?;

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, Read as _},
     path::PathBuf,
+    sync::PoisonError,
 };
 
 use tokio::io::AsyncReadExt;
@@ -12,8 +13,8 @@ use super::{RunError, effects::World};
 use crate::{
     git::{GitError, IngressLimits, Start, Trusted, Workspace, open_beneath},
     model::{
-        Change, Collected, CommitId, Contract, Finding, Handoff, HandoffReport, HandoffStatus, KeptArtifact, MAX_HANDOFF, RepoPath,
-        Severity, Submission,
+        Change, Collected, CommitId, Contract, Finding, Handoff, HandoffReport, KeptArtifact, MAX_HANDOFF, RepoPath, Severity,
+        Submission,
     },
     port::{EvidenceError, Stored},
 };
@@ -107,13 +108,11 @@ impl World {
                     Ok(rescued) => (rescued.is_some(), rescued),
                     Err(_) => (workspace.uncommitted(&self.trusted, base, 1).await.is_ok_and(|paths| !paths.is_empty()), None),
                 };
-                let blocked = match handoff {
-                    HandoffReport::Read(Handoff { status: HandoffStatus::Blocked, reason, .. }) => {
-                        Some(reason.unwrap_or_else(|| "no reason was given".to_owned()))
-                    }
-                    HandoffReport::Read(_) | HandoffReport::Missing | HandoffReport::Broken { .. } => None,
-                };
-                Ok(Collected::Nothing { blocked, dirty, rescued: rescued.map(|rescued| rescued.commit) })
+                let said = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+                let said = said.get(&workspace.attempt).cloned();
+                let tree = self.trusted.tree_of(base)?;
+                let rescued = rescued.map(|rescued| rescued.commit);
+                Ok(Collected::Nothing { base, tree, handoff, said, dirty, rescued })
             }
             Ok(Some(mut submission)) => {
                 submission.handoff = handoff;

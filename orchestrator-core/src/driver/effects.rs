@@ -52,6 +52,8 @@ pub(super) struct World {
     /// What the policy lets workers and gates see of our environment.
     pub(super) environment: BTreeMap<String, String>,
     pub(super) turns: Mutex<HashMap<EffectId, Arc<TurnWatch>>>,
+    /// What the agent of each attempt said last, cut short.
+    pub(super) last_words: Mutex<HashMap<AttemptId, String>>,
     /// Turns that were told to stop, perhaps before they were among the above.
     pub(super) told_to_stop: Mutex<HashSet<EffectId>>,
 }
@@ -151,7 +153,7 @@ impl World {
             }
             Effect::Report { task, attempt, landed } => {
                 let reason = || match state.task(task).map(|entry| &entry.phase) {
-                    Some(Phase::Parked { reason }) => reason.clone(),
+                    Some(Phase::Parked { reason, .. }) => reason.clone(),
                     _ => String::new(),
                 };
                 let outcome = landed.map_or_else(|| Outcome::Parked { reason: reason() }, |commit| Outcome::Landed { commit });
@@ -319,11 +321,16 @@ impl World {
 
     async fn merge(&self, job: MergeJob) -> Result<Candidate, MergeFailure> {
         let MergeJob { attempt, contract, base, head, waived } = job;
-        let impossible = |error: &dyn std::error::Error| MergeFailure::Impossible { reason: with_source(error) };
         let tip = self.trusted.fetch_target().await.map_err(|error| match error {
             GitError::Unreachable { why, .. } => MergeFailure::Unreachable { reason: why },
             error => impossible(&error),
         })?;
+        if head == base {
+            // A person has said that nothing has to be done: only the landing edits land.
+            let tree = self.trusted.tree_of(tip).map_err(|error| impossible(&error))?;
+            let tree = self.edited(&attempt, tree).await?;
+            return Ok(Candidate { head: tip, tip, tree, changes: Vec::new() });
+        }
         match self.trusted.start_of(tip, base, head).await.map_err(|error| impossible(&error))? {
             Start::Kept => {}
             Start::Dropped(start) => {
@@ -362,10 +369,15 @@ impl World {
         if !findings.is_empty() {
             return Err(MergeFailure::Offends { findings });
         }
-        let view = self.tree(merged, format!("the merge of {attempt}"));
-        let edits = self.source.landing_edits(&attempt.task, &view).await.map_err(|error| impossible(&error))?;
-        let tree = self.trusted.edit(merged, &edits).await.map_err(|error| impossible(&error))?;
+        let tree = self.edited(&attempt, merged).await?;
         Ok(Candidate { head, tip, tree, changes })
+    }
+
+    /// A tree with the landing edits of an attempt's task.
+    async fn edited(&self, attempt: &AttemptId, tree: TreeId) -> Result<TreeId, MergeFailure> {
+        let view = self.tree(tree, format!("the merge of {attempt}"));
+        let edits = self.source.landing_edits(&attempt.task, &view).await.map_err(|error| impossible(&error))?;
+        self.trusted.edit(tree, &edits).await.map_err(|error| impossible(&error))
     }
 
     async fn land(&self, landing: &Landing) -> Result<LandingOutcome, RunError> {
@@ -377,6 +389,11 @@ impl World {
             error => LandingOutcome::Refused { reason: with_source(&error) },
         }))
     }
+}
+
+/// A candidate could not be built.
+fn impossible(error: &dyn std::error::Error) -> MergeFailure {
+    MergeFailure::Impossible { reason: with_source(error) }
 }
 
 /// What agents see: what the policy allows, and nothing that lets git ask for, or find, a credential to push with.

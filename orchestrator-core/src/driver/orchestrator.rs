@@ -189,7 +189,7 @@ pub(super) async fn planned(world: &World, mut state: State, roadmap: Roadmap, w
             Phase::Waiting(_) => first(&entry.task.id).unwrap_or_else(waits),
             Phase::Active(_) => "goes on".to_owned(),
             Phase::Held(held) => format!("waits for a person: {}", held.hold.question),
-            Phase::Parked { reason } => format!("is parked: {reason}"),
+            Phase::Parked { reason, .. } => format!("is parked: {reason}"),
         };
         let task = &entry.task;
         PlannedTask { id: task.id.clone(), title: task.title.clone(), package: task.package.clone(), what }

@@ -23,6 +23,9 @@ use crate::{
     prompt::{PromptContext, prompt},
 };
 
+/// What is kept of an agent's last words, in characters.
+const MOST_SAID: usize = 1000;
+
 /// What is known of a turn while it runs: not worth an event each, and read at every heartbeat.
 #[derive(Debug)]
 pub(super) struct TurnWatch {
@@ -159,6 +162,7 @@ impl World {
                 Update::Alive => watch.touch(|_| {}),
                 Update::Activity { text } => {
                     watch.touch(|_| {});
+                    self.heard(&job.attempt, &text);
                     drop(notices.send(Notice::Activity { attempt: job.attempt.clone(), text }));
                 }
                 Update::ToolBegan { id, .. } => watch.touch(|watched| {
@@ -187,5 +191,14 @@ impl World {
         self.told_to_stop.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.effect);
         let drifted = || TurnOutcome::Drifted { detail: "it ended without an end".to_owned() };
         Ok((outcome.unwrap_or_else(drifted), watch.read().usage))
+    }
+
+    /// Keeps what an agent said last: a person who is asked about the attempt may need it.
+    fn heard(&self, attempt: &AttemptId, text: &str) {
+        let mut words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        let said: String = crate::model::clean(text).chars().take(MOST_SAID).collect();
+        if !said.trim().is_empty() {
+            words.insert(attempt.clone(), said);
+        }
     }
 }

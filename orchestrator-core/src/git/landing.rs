@@ -53,7 +53,7 @@ impl Trusted {
         let date = format!("@{} +0000", landing.at.0 / 1000);
         let call = self.call().var("GIT_AUTHOR_DATE", &date).var("GIT_COMMITTER_DATE", &date).args(["commit-tree"]);
         let call = call.args(self.identity.sign.then_some("-S"));
-        let parents = ["-p".to_owned(), landing.tip.to_string(), "-p".to_owned(), landing.head.to_string()];
+        let parents = landing.parents().into_iter().flat_map(|parent| ["-p".to_owned(), parent.to_string()]);
         let call = call.args(parents).args(["-F", "-"]).args([landing.tree.to_string()]).input(message);
         // Who signs may be asked for a passphrase.
         if self.identity.sign { call.reaches_out() } else { call }.id().await

@@ -74,7 +74,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::Withdrawn { task, why } => {
             let entry = entry_mut(state, task)?;
             entry.phase = match why {
-                Withdrawal::Removed => Phase::Parked { reason: "removed from the roadmap".to_owned() },
+                Withdrawal::Removed => Phase::Parked { reason: "removed from the roadmap".to_owned(), hold: None },
                 Withdrawal::Ticked => TaskEntry::ticked(),
             };
         }
@@ -99,7 +99,9 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::Reopened { task, advice } => {
             let entry = entry_mut(state, task)?;
-            let Phase::Landed(_) = entry.phase else { return Err(misfit("has not landed:", task)) };
+            let (Phase::Landed(_) | Phase::Parked { .. }) = entry.phase else {
+                return Err(misfit("has neither landed nor been parked:", task));
+            };
             entry.unticked = false;
             entry.report = None;
             let advice = advice.clone();
@@ -143,6 +145,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 rescued: None,
                 advice: waiting.advice.take(),
                 repaired: false,
+                idle: false,
                 noticed: Vec::new(),
                 grants: std::mem::take(&mut waiting.grants),
                 approvals: approvals.into_iter().collect(),
@@ -178,6 +181,14 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry_mut(state, &attempt.task)?.kept.entry(attempt.number).or_default().extend(files.iter().cloned());
         }
         Record::Rescued { attempt, commit } => active_mut(state, attempt)?.attempt.rescued = Some(*commit),
+        Record::NothingDone { attempt } => active_mut(state, attempt)?.attempt.idle = true,
+        Record::NothingToDo { attempt, submission } => {
+            let active = active_mut(state, attempt)?;
+            let Step::Collect { turn, .. } = active.step else { return Err(misfit("nothing is collected in", attempt)) };
+            let work = Arc::clone(submission);
+            let reviewed = Reviewed { turn, work, reviews: Vec::new(), reports: Vec::new(), stuck_on: None };
+            active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
+        }
         Record::RepairAsked { attempt, why } => {
             let active = active_mut(state, attempt)?;
             let Step::Collect { turn, .. } = active.step else { return Err(misfit("nothing is collected in", attempt)) };
@@ -263,7 +274,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::Landed { attempt, commit } => {
             let entry = entry_mut(state, &attempt.task)?;
-            let parked = Phase::Parked { reason: String::new() };
+            let parked = Phase::Parked { reason: String::new(), hold: None };
             let active = match std::mem::replace(&mut entry.phase, parked) {
                 Phase::Active(active) if active.attempt.id == *attempt => active,
                 Phase::Active(_) | Phase::Waiting(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {
@@ -306,7 +317,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::HoldOpened { hold } => {
             state.last_hold = hold.id.0;
             let entry = entry_mut(state, &hold.task)?;
-            let parked = Phase::Parked { reason: String::new() };
+            let parked = Phase::Parked { reason: String::new(), hold: None };
             let then = match std::mem::replace(&mut entry.phase, parked) {
                 Phase::Waiting(waiting) => Then::Wait(waiting),
                 Phase::Active(active) => Then::Resume(active),
@@ -321,7 +332,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::HoldAnswered { hold, answer, at } => {
             let entry = held_mut(state, *hold)?;
-            let parked = Phase::Parked { reason: String::new() };
+            let parked = Phase::Parked { reason: String::new(), hold: None };
             let Phase::Held(held) = std::mem::replace(&mut entry.phase, parked) else { return Err(misfit("not held:", hold)) };
             let Held { hold, then, .. } = *held;
             entry.phase = answered(&hold, then, answer.as_ref(), *at);
@@ -337,9 +348,9 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 judge_tip_anew(state);
             }
         }
-        Record::Parked { task, reason } => {
+        Record::Parked { task, reason, hold } => {
             let entry = entry_mut(state, task)?;
-            entry.phase = Phase::Parked { reason: reason.clone() };
+            entry.phase = Phase::Parked { reason: reason.clone(), hold: *hold };
             if entry.last_attempt > 0 {
                 entry.report = Some(Asked::Due);
             }
@@ -436,13 +447,13 @@ fn active_mut<'a>(state: &'a mut State, id: &AttemptId) -> Result<&'a mut Active
     }
 }
 
-/// A new run: what was given up is tried again, limits count from zero, and what could not be cleaned up may be mended by now.
+/// A new run: what a limit has stopped is tried again, limits count from zero, and what could not be cleaned up may be mended by now.
 fn begin_anew(entry: &mut TaskEntry) {
     entry.cleanups.extend(std::mem::take(&mut entry.leftovers).into_keys().map(|number| (number, Asked::Due)));
     entry.counted = u32::from(entry.active().is_some());
     entry.spent = Usage::default();
     entry.wall = Span(0);
-    if let Phase::Parked { .. } = entry.phase {
+    if let Phase::Parked { hold: None, .. } = entry.phase {
         entry.phase = Phase::Waiting(Waiting::default());
     }
 }
@@ -556,6 +567,7 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
         | HoldReason::TipRed { .. }
         | HoldReason::PastReview { .. }
         | HoldReason::LandingDropped { .. }
+        | HoldReason::NothingToDo { .. }
         | HoldReason::Blocked
         | HoldReason::Question
         | HoldReason::Authentication => None,
@@ -574,10 +586,12 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
         Then::Resume(mut active) => {
             let attempt = &mut active.attempt;
             attempt.grants.extend(granted);
-            if granted.is_some() {
+            let done = answer.is_some_and(|answer| answer.option == HoldOption::Done);
+            if granted.is_some() || done {
+                let what = if done { "done without a change, says" } else { "approved by" };
                 let who = answer.and_then(|answer| answer.by.as_deref()).unwrap_or("a person");
                 let why = note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
-                attempt.approvals.push(format!("{}: {} approved by {who}{why}", hold.id, hold.question));
+                attempt.approvals.push(format!("{}: {} {what} {who}{why}", hold.id, hold.question));
             }
             if let Some(answer) = answer {
                 match (answer.option, &hold.about) {
@@ -589,7 +603,8 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
                     }
                     (HoldOption::Retry, HoldReason::Repeated { .. }) => attempt.advice = note,
                     (HoldOption::Retry, HoldReason::Review) => active.step.review_again(),
-                    (HoldOption::Retry | HoldOption::Park, _) => {}
+                    (HoldOption::Retry, HoldReason::NothingToDo { .. }) => attempt.advice = note,
+                    (HoldOption::Done | HoldOption::Retry | HoldOption::Park, _) => {}
                 }
             }
             Phase::Active(active)

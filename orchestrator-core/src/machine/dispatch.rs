@@ -67,7 +67,7 @@ impl Plan<'_> {
                     records.push(Record::Dispatched { attempt, contract, base: tip, at: self.cx.at });
                 }
                 Err(error) => {
-                    records.push(Record::Parked { task: entry.task.id.clone(), reason: error.to_string() });
+                    records.push(Record::Parked { task: entry.task.id.clone(), reason: error.to_string(), hold: None });
                     break;
                 }
             }

@@ -11,9 +11,10 @@ use super::{
     verdict::{CandidateCase, HeadCase, candidate_verdict, head_verdict, red_findings},
 };
 use crate::model::{
-    Acceptance, Answer, Candidate, Checkout, Collected, ContentHash, EffectId, Finding, GateReport, GateSpec, HandoffReport, Hold,
-    HoldId, HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Question, Record, Review,
-    Severity, Span, StopReason, Submission, TaskId, Timestamp, TurnOutcome, Verdict, Waiver, WhenExhausted,
+    Acceptance, Answer, Candidate, Checkout, Collected, CommitId, ContentHash, EffectId, Finding, GateReport, GateSpec,
+    HandoffReport, HandoffStatus, Hold, HoldId, HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle,
+    Predecessor, Question, Record, Review, Severity, Span, StopReason, Submission, TaskId, Timestamp, TreeId, TurnOutcome, Verdict,
+    Waiver, WhenExhausted,
 };
 
 impl Context<'_> {
@@ -35,15 +36,58 @@ impl Context<'_> {
                 }
             },
             Collected::Unusable { reason } => self.try_again(entry, active, &reason),
-            Collected::Nothing { blocked, dirty, rescued } => {
+            Collected::Nothing { base, tree, handoff, said, dirty, rescued } => {
                 let kept = rescued.map(|commit| Record::Rescued { attempt, commit });
-                let follows = match blocked {
-                    Some(reason) => self.hold_blocked(active, &reason),
-                    None => self.nothing_done(entry, active, (outcome, stopped), dirty),
+                let claim = claim_of(&handoff);
+                let follows = match claim {
+                    Some((HandoffStatus::Blocked, reason)) => self.hold_blocked(active, reason.unwrap_or(NO_REASON)),
+                    Some((HandoffStatus::Failed, reason)) => {
+                        let why = format!("the worker gave up: {}", reason.unwrap_or(NO_REASON));
+                        self.try_again(entry, active, &why)
+                    }
+                    Some((HandoffStatus::Done, _)) | None if *outcome == TurnOutcome::Completed && !dirty => {
+                        let reason = claim.and_then(|(_, reason)| reason).map(str::to_owned);
+                        let work = nothing(base, tree, handoff.clone());
+                        self.nothing_to_do(entry, active, reason, said, work)
+                    }
+                    Some((HandoffStatus::Done, _)) | None => self.nothing_done(entry, active, (outcome, stopped)),
                 };
                 kept.into_iter().chain(follows).collect()
             }
         }
+    }
+
+    /// An agent ended its turn, and left nothing. It is sent back once, and not at all where it says
+    /// why: then a person is asked, with its words. Another attempt would pay for the same again.
+    fn nothing_to_do(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        reason: Option<String>,
+        said: Option<String>,
+        work: Submission,
+    ) -> Vec<Record> {
+        let attempt = active.attempt.id.clone();
+        // A budget that is used up is what a person is asked about then.
+        let may_go_back = self.turn_left(entry, active) || self.over_budget(entry, active).is_some();
+        if reason.is_none() && !active.attempt.idle && may_go_back {
+            let finding = Finding::new(
+                Severity::Error,
+                "commit/missing",
+                "the session ended, but nothing was committed; if nothing has to be done, say why as the \
+                 handoff's `reason`",
+            );
+            let again = self.revise(entry, active, vec![finding]);
+            return [Record::NothingDone { attempt }].into_iter().chain(again).collect();
+        }
+
+        let said = reason.or(said);
+        let words = said.as_ref().map_or("it does not say why".to_owned(), |said| format!("it says: {said}"));
+        let text = format!("the agent committed nothing; {words}");
+        let about = HoldReason::NothingToDo { said };
+        let question = Question::new(about, text, &[HoldOption::Done, HoldOption::Retry]);
+        let submission = Arc::new(work);
+        vec![Record::NothingToDo { attempt, submission }, self.ask(&active.attempt.id.task, question)]
     }
 
     /// A turn that left no commit: what follows is in how it ended.
@@ -52,13 +96,11 @@ impl Context<'_> {
         entry: &TaskEntry,
         active: &Active,
         (outcome, stopped): (&TurnOutcome, Option<StopReason>),
-        dirty: bool,
     ) -> Vec<Record> {
         match outcome {
             TurnOutcome::Completed => {
-                let what = if dirty { "the work was left uncommitted: commit it" } else { "nothing was committed" };
-                let finding = Finding::new(Severity::Error, "commit/missing", format!("the session ended, but {what}"));
-                self.revise(entry, active, vec![finding])
+                let what = "the session ended, but the work was left uncommitted: commit it";
+                self.revise(entry, active, vec![Finding::new(Severity::Error, "commit/missing", what)])
             }
             TurnOutcome::Crashed { detail } => self.try_again(entry, active, &format!("the agent failed: {detail}")),
             TurnOutcome::ContextFull => self.try_again(entry, active, "the agent's context was full"),
@@ -324,7 +366,13 @@ impl Context<'_> {
     }
 
     pub(super) fn answered(&self, answer: Answer) -> Vec<Record> {
-        let (entry, held) = match self.state.asked(&answer) {
+        if let Some(entry) = self.state.parked(answer.hold)
+            && answer.option == HoldOption::Retry
+        {
+            return vec![Record::Reopened { task: entry.task.id.clone(), advice: answer.note }];
+        }
+        let asked = self.state.accepts(&answer).and_then(|()| self.state.asked(&answer));
+        let (entry, held) = match asked {
             Ok(asked) => asked,
             Err(why) => return vec![Record::AnswerRefused { answer, why }],
         };
@@ -337,7 +385,9 @@ impl Context<'_> {
         let said = Record::HoldAnswered { hold, answer: Some(answer), at: self.at };
         match (option, &held.then) {
             // The same session has been told twice: another begins, with what the person says.
-            (HoldOption::Retry, Then::Resume(active)) if matches!(held.hold.about, HoldReason::Repeated { .. }) => {
+            (HoldOption::Retry, Then::Resume(active))
+                if matches!(held.hold.about, HoldReason::Repeated { .. } | HoldReason::NothingToDo { .. }) =>
+            {
                 let why = note.unwrap_or_else(|| "another attempt is to be made".to_owned());
                 let ended = self.attempt_ended(active, &format!("a person says: {why}"), true, None);
                 [said, ended].into()
@@ -356,10 +406,14 @@ impl Context<'_> {
             (HoldOption::Retry, Then::Landed(_)) => {
                 vec![said, Record::Reopened { task: entry.task.id.clone(), advice: note }]
             }
-            (HoldOption::Approve | HoldOption::Observed | HoldOption::Retry, _) => vec![said],
-            (HoldOption::Park, Then::Resume(active)) => [said].into_iter().chain(self.give_up(active, parked)).collect(),
-            (HoldOption::Park, Then::Wait(_) | Then::Landed(_)) => {
-                vec![said, Record::Parked { task: entry.task.id.clone(), reason: parked }]
+            (HoldOption::Approve | HoldOption::Observed | HoldOption::Done | HoldOption::Retry, _) => vec![said],
+            (HoldOption::Park, then) => {
+                let ended = match then {
+                    Then::Resume(active) => Some(self.attempt_ended(active, &parked, true, None)),
+                    Then::Wait(_) | Then::Landed(_) => None,
+                };
+                let parked = Record::Parked { task: entry.task.id.clone(), reason: parked, hold: Some(hold) };
+                [said].into_iter().chain(ended).chain([parked]).collect()
             }
         }
     }
@@ -437,7 +491,7 @@ impl Context<'_> {
 
     fn give_up(&self, active: &Active, reason: String) -> Vec<Record> {
         let task = active.attempt.id.task.clone();
-        vec![self.attempt_ended(active, &reason, true, None), Record::Parked { task, reason }]
+        vec![self.attempt_ended(active, &reason, true, None), Record::Parked { task, reason, hold: None }]
     }
 
     pub(super) fn attempt_ended(&self, active: &Active, reason: &str, counts: bool, left: Option<Predecessor>) -> Record {
@@ -499,6 +553,33 @@ impl Context<'_> {
         let hash = ContentHash::of_json(&(seed, what));
         let random = hash.as_bytes().iter().take(8).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
         self.at.after(Span(random % (most + 1)))
+    }
+}
+
+/// What stands where a reason was to be given.
+const NO_REASON: &str = "no reason was given";
+
+/// What a handoff says of the work as a whole, and why.
+fn claim_of(handoff: &HandoffReport) -> Option<(HandoffStatus, Option<&str>)> {
+    match handoff {
+        HandoffReport::Read(handoff) => Some((handoff.status, handoff.reason.as_deref())),
+        HandoffReport::Missing | HandoffReport::Broken { .. } => None,
+    }
+}
+
+/// The work of an attempt that changed nothing.
+fn nothing(base: CommitId, tree: TreeId, handoff: HandoffReport) -> Submission {
+    Submission {
+        base,
+        head: base,
+        carried: None,
+        tree,
+        commits: 0,
+        changes: Vec::new(),
+        uncommitted: Vec::new(),
+        handoff,
+        findings: Vec::new(),
+        artifacts: Vec::new(),
     }
 }
 

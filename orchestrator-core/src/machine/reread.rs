@@ -54,7 +54,7 @@ pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
     let begun = before.into_values().filter(|entry| entry.last_attempt > 0);
     entries.extend(begun.map(|mut entry| {
         match entry.phase {
-            Phase::Waiting(_) => entry.phase = Phase::Parked { reason: "removed from the roadmap".to_owned() },
+            Phase::Waiting(_) => entry.phase = Phase::Parked { reason: "removed from the roadmap".to_owned(), hold: None },
             Phase::Active(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
         }
         entry.withdrawn = Some(Withdrawal::Removed);
@@ -94,7 +94,7 @@ impl TaskEntry {
             // That it was ticked when its landing was dropped says nothing of what a person wants now.
             Phase::Held(held) if done && was_done && matches!(held.then, Then::Landed(_)) => {}
             Phase::Active(_) | Phase::Held(_) if done => self.withdrawn = Some(Withdrawal::Ticked),
-            Phase::Parked { .. } if withdrawn.is_some() => self.phase = Phase::Waiting(Waiting::default()),
+            Phase::Parked { hold: None, .. } if withdrawn.is_some() => self.phase = Phase::Waiting(Waiting::default()),
             Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
         }
     }

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::model::{
     Answer, AttemptId, BackendName, Checkout, CommitId, ContentHash, Contract, Effect, EffectId, EndReason, Finding, FindingId,
-    GateReport, Hold, HoldId, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RunId, RunMode, SessionRef,
-    Span, Task, TaskId, Timestamp, Usage, Waiver, Withdrawal,
+    GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RunId, RunMode,
+    SessionRef, Span, Task, TaskId, Timestamp, Usage, Waiver, Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -153,10 +153,12 @@ pub enum Phase {
     Held(Box<Held>),
     /// The target contains it.
     Landed(Box<LandedTask>),
-    /// Stopped for good in this run.
+    /// Stopped: by a limit until the next run, by a person until they take it up again.
     Parked {
         /// Why.
         reason: String,
+        /// The question that a person answered so.
+        hold: Option<HoldId>,
     },
 }
 
@@ -256,6 +258,8 @@ pub struct Attempt {
     pub advice: Option<String>,
     /// Whether it was asked for a missing handoff: that is done once.
     pub repaired: bool,
+    /// Whether it ended a turn with nothing committed: it is sent back for that once.
+    pub idle: bool,
     /// What was noticed while its turns ran.
     pub noticed: Vec<Finding>,
     /// What a person allowed.
@@ -348,7 +352,17 @@ impl State {
     /// # Errors
     /// Why not, in words.
     pub fn accepts(&self, answer: &Answer) -> Result<(), String> {
-        self.asked(answer).map(|_| ())
+        match self.parked(answer.hold) {
+            Some(_) if answer.option == HoldOption::Retry => Ok(()),
+            Some(entry) => Err(format!("{} is parked: `retry` takes it up again", entry.task.id)),
+            None => self.asked(answer).map(|_| ()),
+        }
+    }
+
+    /// The task that a person has parked by their answer to this question.
+    pub(super) fn parked(&self, hold: HoldId) -> Option<&TaskEntry> {
+        let by_this = |entry: &&TaskEntry| matches!(entry.phase, Phase::Parked { hold: Some(by), .. } if by == hold);
+        self.tasks.entries().iter().find(by_this)
     }
 
     pub(super) fn asked(&self, answer: &Answer) -> Result<(&TaskEntry, &Held), String> {

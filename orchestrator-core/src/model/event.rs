@@ -9,8 +9,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, BackendName, Candidate, Checkout, CommitId, ContentHash, EffectId, Finding, GateReport, KeptArtifact, LandingOutcome,
-    MergeFailure, Review, RunId, RunMode, SessionRef, Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage,
+    Answer, BackendName, Candidate, Checkout, CommitId, ContentHash, EffectId, Finding, GateReport, HandoffReport, KeptArtifact,
+    LandingOutcome, MergeFailure, Review, RunId, RunMode, SessionRef, Submission, Task, Timestamp, TreeId, TurnOutcome, TurnSight,
+    Usage,
 };
 
 /// Something that happened, and when.
@@ -249,8 +250,14 @@ pub enum Collected {
     Work(Submission),
     /// No commit.
     Nothing {
-        /// The reason that the handoff gives, if it says blocked.
-        blocked: Option<String>,
+        /// The base, which is the head.
+        base: CommitId,
+        /// The base's tree.
+        tree: TreeId,
+        /// The worker's claims.
+        handoff: HandoffReport,
+        /// What the agent said last, cut to 1,000 characters.
+        said: Option<String>,
         /// Whether the workspace holds uncommitted work.
         dirty: bool,
         /// The commit of ours that keeps it.

@@ -155,6 +155,11 @@ pub enum HoldReason {
         /// The tip that does not have it.
         tip: CommitId,
     },
+    /// The agent committed nothing, and says, or leaves open, that nothing has to be done.
+    NothingToDo {
+        /// What it says.
+        said: Option<String>,
+    },
     /// The worker says that it cannot go on.
     Blocked,
     /// The candidate could not be built.
@@ -188,9 +193,11 @@ pub enum HoldOption {
     Approve,
     /// The person has seen for themselves that the claims hold, on their own surface: this is evidence.
     Observed,
+    /// The task is done without a change: tick it.
+    Done,
     /// Try again what did not work.
     Retry,
-    /// Give the task up in this run; its work is kept.
+    /// Give the task up until it is taken up again with `retry`; its work is kept.
     Park,
 }
 
@@ -201,6 +208,7 @@ impl HoldOption {
         match self {
             Self::Approve => "approve",
             Self::Observed => "observed",
+            Self::Done => "done",
             Self::Retry => "retry",
             Self::Park => "park",
         }
@@ -216,11 +224,11 @@ impl std::fmt::Display for HoldOption {
 impl std::str::FromStr for HoldOption {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = [Self::Approve, Self::Observed, Self::Retry, Self::Park];
+        let known = [Self::Approve, Self::Observed, Self::Done, Self::Retry, Self::Park];
         known
             .into_iter()
             .find(|option| option.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is no answer: approve, observed, retry or park"))
+            .ok_or_else(|| format!("`{text}` is no answer: approve, observed, done, retry or park"))
     }
 }
 

@@ -142,7 +142,7 @@ pub struct Landing {
     pub attempt: AttemptId,
     /// The first line of the commit's message.
     pub subject: String,
-    /// The worker's head: the commit's second parent.
+    /// The worker's head: the commit's second parent. The tip, where nothing had to be done.
     pub head: CommitId,
     /// The target's tip: the commit's first parent.
     pub tip: CommitId,
@@ -152,6 +152,15 @@ pub struct Landing {
     pub acceptance: Acceptance,
     /// The commit's date, so that trying again makes the same commit.
     pub at: Timestamp,
+}
+
+impl Landing {
+    /// The parents of the commit. A landing that changes nothing but what the task's source asks for
+    /// has the tip alone.
+    #[must_use]
+    pub fn parents(&self) -> Vec<CommitId> {
+        if self.head == self.tip { vec![self.tip] } else { vec![self.tip, self.head] }
+    }
 }
 
 /// How trying to land went.

@@ -76,7 +76,7 @@ pub enum Record {
         /// The commit.
         commit: Option<CommitId>,
     },
-    /// A task that had landed is to be done again.
+    /// A task that had landed, or that a person had parked, is to be done.
     Reopened {
         /// Which.
         task: TaskId,
@@ -182,6 +182,19 @@ pub enum Record {
         attempt: AttemptId,
         /// The commit.
         commit: CommitId,
+    },
+    /// The agent ended its turn, and nothing was committed.
+    NothingDone {
+        /// Which attempt.
+        attempt: AttemptId,
+    },
+    /// Nothing has to be done, as the agent says: the attempt is what a person may let count. Its
+    /// head is its base.
+    NothingToDo {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The work: no change.
+        submission: Arc<Submission>,
     },
     /// There is a commit without a handoff that can be read: a turn for that alone is due.
     RepairAsked {
@@ -319,12 +332,15 @@ pub enum Record {
         /// Why it is none.
         why: String,
     },
-    /// The task is stopped for good in this run.
+    /// The task is stopped: by a limit until the next run, by a person until they take it up again.
     Parked {
         /// Which task.
         task: TaskId,
         /// Why.
         reason: String,
+        /// The question that a person answered so. To answer it with `retry` takes the task up again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hold: Option<HoldId>,
     },
     /// What became of an attempt's workspace.
     WorkspaceSettled {

@@ -127,6 +127,7 @@ fn why_now(about: &HoldReason) -> String {
         HoldReason::Authority { .. } => "it is reviewed and gated, and it touches files by which git is told what to do",
         HoldReason::PastReview { .. } => "it is reviewed, and its commit is in the target without a landing of ours",
         HoldReason::LandingDropped { .. } => "the target was rewritten, and its landing is not in it",
+        HoldReason::NothingToDo { .. } => "the agent ended its turn without a change",
         HoldReason::Blocked => "the worker gave the task back",
         HoldReason::MergeImpossible { .. } => "it is reviewed, and its candidate could not be built",
         HoldReason::Question => "the agent ended its turn with a question",
@@ -153,6 +154,7 @@ fn in_the_way(about: &HoldReason) -> Vec<String> {
         HoldReason::Exhausted { why } => vec![why.clone()],
         HoldReason::Approval(_)
         | HoldReason::Unproven { .. }
+        | HoldReason::NothingToDo { .. }
         | HoldReason::Blocked
         | HoldReason::Question
         | HoldReason::Authentication
@@ -182,14 +184,16 @@ fn then(about: &HoldReason, option: HoldOption, goes_on: bool) -> String {
         (HoldOption::Retry, HoldReason::LandingDropped { .. }) => {
             "another attempt does it again on the target as it is now, and reads your note"
         }
-        (HoldOption::Park, HoldReason::LandingDropped { .. }) => "it stays undone in this run",
+        (HoldOption::Park, HoldReason::LandingDropped { .. }) => "it stays undone until you answer `retry`",
+        (HoldOption::Done, _) => "the task is ticked, if its gates pass on the target as it is",
+        (HoldOption::Retry, HoldReason::NothingToDo { .. }) => "another attempt begins, and reads your note: say what is missing",
         (HoldOption::Approve, _) => "it lands, if the target has not moved in a way that speaks against it",
         (HoldOption::Retry, HoldReason::LandingRefused { .. }) => "it is merged, gated and pushed again",
         (HoldOption::Retry, HoldReason::TipRed { .. }) => "the gates run again, on the candidate and, if need be, on the tip",
         (HoldOption::Retry, HoldReason::Review) => "the reviewers are asked again",
         (HoldOption::Retry, _) if goes_on => "the same work is tried again",
         (HoldOption::Retry, _) => "another attempt begins, and reads your note",
-        (HoldOption::Park, _) => "the task is given up in this run; what was done is kept",
+        (HoldOption::Park, _) => "the task is given up until you answer `retry`; what was done is kept",
     }
     .to_owned()
 }
@@ -208,6 +212,7 @@ fn recommendation(about: &HoldReason) -> &'static str {
         HoldReason::Authority { .. } => "read these files in the diff, and approve only what you would have written yourself",
         HoldReason::PastReview { .. } => "find out who pushed it; revert it and retry, or tick the task if it may stay",
         HoldReason::LandingDropped { .. } => "park it if it was dropped on purpose; retry if it is still wanted",
+        HoldReason::NothingToDo { .. } => "look whether the target has it: answer `done` if it does, `retry` with a note if not",
         HoldReason::Blocked | HoldReason::Question => "retry with what is missing as a note, or mend the task in the roadmap first",
         HoldReason::MergeImpossible { .. } => "mend what is in the way, then retry",
         HoldReason::Authentication => "log the agent in, or mend its key, then retry",

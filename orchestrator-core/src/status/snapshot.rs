@@ -170,7 +170,10 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
             let before = landed.commit.is_none().then(|| how.to_owned());
             (TaskState::Landed, landed.commit, before, None)
         }
-        Phase::Parked { reason } => (TaskState::Parked, None, Some(reason.clone()), None),
+        Phase::Parked { reason, hold } => {
+            let again = hold.map(|hold| format!("; `answer {hold} retry` takes it up again"));
+            (TaskState::Parked, None, Some(format!("{reason}{}", again.unwrap_or_default())), None)
+        }
     };
     let stay = entry.leftovers.iter().map(|(number, why)| format!("the workspace of attempt {number} stays: {why}"));
     let reason: Vec<_> = reason.into_iter().chain(stay).collect();

@@ -347,6 +347,8 @@ impl Fold {
             | Record::PulseSeen { .. }
             | Record::HeadSeen { .. }
             | Record::Rescued { .. }
+            | Record::NothingDone { .. }
+            | Record::NothingToDo { .. }
             | Record::RepairAsked { .. }
             | Record::Queued { .. }
             | Record::CandidateBuilt { .. }

@@ -12,7 +12,7 @@ use orchestrator_core::{
     status::Snapshot,
 };
 
-use crate::world::{World, change, collected, commit, error, policy, report, review, roadmap, submission, task, task_id};
+use crate::world::{World, change, collected, commit, error, nothing, policy, report, review, roadmap, submission, task, task_id};
 
 fn unavailable() -> Review {
     Review::new("far", commit(1), Opinion::Unavailable { reason: "no route".to_owned() })
@@ -182,7 +182,7 @@ fn money_and_tokens_are_counted_while_they_are_spent_and_when_they_were() {
         let stopped = world.open_effects().iter().any(|(_, what)| matches!(what, Effect::StopTurn { why: StopReason::Budget, .. }));
         world.tell(EventKind::TurnEnded { effect: turn, outcome: TurnOutcome::Completed, usage });
         world.tick();
-        let nothing = Collected::Nothing { blocked: None, dirty: false, rescued: None };
+        let nothing = nothing(HandoffReport::Missing, false);
         world.answer(&Effect::Collect { attempt: "A#1".parse().expect("an id"), turn: 1 }, |effect| collected(effect, nothing));
         (stopped, exhausted(&world).contains(used_up))
     };
@@ -344,7 +344,7 @@ fn wall_time_is_used_up_when_it_is_and_not_before() {
         world.now += millis;
         world.tell(EventKind::TurnEnded { effect: turn, outcome: TurnOutcome::Completed, usage: Usage::default() });
         world.tick();
-        let nothing = Collected::Nothing { blocked: None, dirty: false, rescued: None };
+        let nothing = nothing(HandoffReport::Missing, false);
         world.answer(&Effect::Collect { attempt: "A#1".parse().expect("an id"), turn: 1 }, |effect| collected(effect, nothing));
         exhausted(&world).contains("its wall time of 10s is used up")
     };

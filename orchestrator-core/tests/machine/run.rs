@@ -2,11 +2,11 @@
 
 use orchestrator_core::machine::{Step, wake_at};
 use orchestrator_core::model::{
-    Answer, Collected, Effect, EffectId, EndReason, EventKind, Finding, HoldId, HoldOption, LandingOutcome, MergeFailure, Pulse,
-    Reading, Record, RunMode, Severity, Span, StopReason, Task, Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
+    Answer, Effect, EffectId, EndReason, EventKind, Finding, HandoffReport, HoldId, HoldOption, LandingOutcome, MergeFailure,
+    Pulse, Reading, Record, RunMode, Severity, Span, StopReason, Task, Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
 };
 
-use crate::world::{Laws, World, collected, commit, policy, report, review, task};
+use crate::world::{Laws, World, collected, commit, nothing, policy, report, review, task};
 
 /// The tasks that were dispatched, in order, each as `T1#1`.
 fn dispatched(world: &World) -> Vec<String> {
@@ -173,7 +173,7 @@ fn a_tasks_own_budget_parks_it() {
         outcome: TurnOutcome::Completed,
         usage: Usage { input_tokens: 20, output_tokens: 0, usd: 0.0 },
     });
-    world.answer(&collect(&world), |effect| collected(effect, Collected::Nothing { blocked: None, dirty: false, rescued: None }));
+    world.answer(&collect(&world), |effect| collected(effect, nothing(HandoffReport::Missing, false)));
     assert_eq!(to_the_end(&mut world), EndReason::Blocked);
     let reason = format!("{:?}", world.state.tasks()[0].phase);
     assert!(reason.contains("its 15 tokens are used up"), "{reason}");
@@ -240,7 +240,7 @@ fn a_usage_limit_waits_for_its_reset_and_spends_no_attempt() {
         outcome: TurnOutcome::UsageLimited { until: Some(until) },
         usage: Usage::default(),
     });
-    world.answer(&collect(&world), |effect| collected(effect, Collected::Nothing { blocked: None, dirty: false, rescued: None }));
+    world.answer(&collect(&world), |effect| collected(effect, nothing(HandoffReport::Missing, false)));
     assert_eq!(wake_at(&world.state, &world.policy, Timestamp(world.now)), Some(until));
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
     assert_eq!(dispatched(&world), ["A#1", "A#2"]);

@@ -11,7 +11,7 @@ use orchestrator_core::{
     },
 };
 
-use crate::world::{Laws, World, collected, commit, name, policy, report, review, roadmap, submission, task};
+use crate::world::{Laws, World, blocked, collected, commit, name, nothing, policy, report, review, roadmap, submission, task};
 
 /// One world for each state that a task, or the run, can be in.
 fn states() -> Vec<(&'static str, World)> {
@@ -86,9 +86,7 @@ fn states() -> Vec<(&'static str, World)> {
     while parked.open_effects().iter().any(|(_, what)| !matches!(what, Effect::CleanUp { .. } | Effect::Report { .. })) {
         let (effect, what) = parked.open_effects().remove(0);
         let event = match what {
-            Effect::Collect { .. } => {
-                collected(effect, Collected::Nothing { blocked: Some("no".into()), dirty: false, rescued: None })
-            }
+            Effect::Collect { .. } => collected(effect, nothing(blocked("no"), false)),
             Effect::Review { .. } => EventKind::Reviewed { effect, reviews: vec![review(commit(7), vec![crate::world::error()])] },
             what => parked.good(effect, &what),
         };
@@ -190,8 +188,9 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
         ("stop sent", EventKind::StopSent { effect }),
         ("collected, work", collected(effect, Collected::Work(submission(commit(50))))),
         ("collected, without a handoff", collected(effect, Collected::Work(silent(commit(50))))),
-        ("collected, nothing", collected(effect, Collected::Nothing { blocked: None, dirty: true, rescued: None })),
-        ("collected, blocked", collected(effect, Collected::Nothing { blocked: Some("why".into()), dirty: false, rescued: None })),
+        ("collected, uncommitted work", collected(effect, nothing(HandoffReport::Missing, true))),
+        ("collected, nothing", collected(effect, nothing(HandoffReport::Missing, false))),
+        ("collected, blocked", collected(effect, nothing(blocked("why"), false))),
         ("collected, unusable", collected(effect, Collected::Unusable { reason: "rewritten".into() })),
         ("reviewed, fine", EventKind::Reviewed { effect, reviews: vec![review(commit(50), Vec::new())] }),
         ("reviewed, findings", EventKind::Reviewed { effect, reviews: vec![review(commit(50), vec![crate::world::error()])] }),

@@ -6,7 +6,7 @@ use orchestrator_core::model::{
 };
 use proptest::prelude::*;
 
-use crate::world::{Laws, World, collected, commit, policy, report, review, submission, task};
+use crate::world::{Laws, World, blocked, collected, commit, nothing, policy, report, review, submission, task};
 
 /// One way in which an effect can end, by a number.
 fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> EventKind {
@@ -23,7 +23,7 @@ fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> Eve
             EventKind::TurnEnded { effect, outcome: TurnOutcome::Authentication { reason: "x".into() }, usage: Usage::default() }
         }
         (Effect::RunTurn { .. }, 3) => EventKind::Interrupted { effect },
-        (Effect::Collect { .. }, 0) => collected(effect, Collected::Nothing { blocked: None, dirty: true, rescued: None }),
+        (Effect::Collect { .. }, 0) => collected(effect, nothing(HandoffReport::Missing, true)),
         (Effect::Collect { .. }, 1) => collected(effect, Collected::Unusable { reason: "x".into() }),
         (Effect::Collect { .. }, 2) => EventKind::Interrupted { effect },
         (Effect::Review { head, .. }, 0) => EventKind::Reviewed { effect, reviews: vec![review(*head, findings())] },
@@ -37,9 +37,7 @@ fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> Eve
             let handoff = HandoffReport::Broken { reason: "x".into() };
             collected(effect, Collected::Work(Submission { handoff, ..submission(commit(77)) }))
         }
-        (Effect::Collect { .. }, 4) => {
-            collected(effect, Collected::Nothing { blocked: Some("x".into()), dirty: false, rescued: None })
-        }
+        (Effect::Collect { .. }, 4) => collected(effect, nothing(blocked("x"), false)),
         (Effect::CheckTip { gate, .. }, 0..=2) => {
             EventKind::TipChecked { effect, report: report(gate.clone(), format!("{:040x}", 8).parse().expect("an id"), 1) }
         }

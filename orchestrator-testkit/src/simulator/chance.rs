@@ -11,7 +11,7 @@ use orchestrator_core::{
     },
 };
 
-use super::{World, change, collected, commit, report, review, submission};
+use super::{World, blocked, change, collected, commit, nothing, report, review, submission};
 
 /// splitmix64: a seed is all that there is to know of a run.
 #[derive(Debug, Clone)]
@@ -81,11 +81,12 @@ pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what:
             let head = commit(5000 + dice.roll() % 1000);
             let results = [
                 Collected::Work(Submission { handoff, ..submission(head) }),
-                Collected::Nothing { blocked: None, dirty: true, rescued: Some(head) },
-                Collected::Nothing { blocked: Some(words()), dirty: false, rescued: None },
+                nothing(HandoffReport::Missing, true),
+                nothing(HandoffReport::Missing, false),
+                nothing(blocked("so it is"), false),
                 Collected::Unusable { reason: words() },
             ];
-            collected(effect, results[dice.below(4)].clone())
+            collected(effect, results[dice.below(results.len())].clone())
         }
         Effect::Review { head, .. } => EventKind::Reviewed { effect, reviews: vec![review(*head, error())] },
         Effect::Merge { .. } => {
@@ -132,7 +133,7 @@ pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Opt
         0 => EventKind::ModeAsked([RunMode::Active, RunMode::Active, RunMode::Drain, RunMode::Paused][dice.below(4)]),
         1 | 2 => {
             let hold = world.state.holds().next()?.id;
-            let option = [HoldOption::Approve, HoldOption::Retry, HoldOption::Park][dice.below(3)];
+            let option = [HoldOption::Approve, HoldOption::Done, HoldOption::Retry, HoldOption::Park][dice.below(4)];
             EventKind::Answered(Answer { note: dice.chance(2).then(|| "a word".to_owned()), ..Answer::new(hold, option) })
         }
         3 => EventKind::TipSeen(commit(7000 + dice.roll() % 1000)),

@@ -22,7 +22,9 @@ use chance::{ending, happening};
 
 pub use chance::Dice;
 pub use laws::Laws;
-pub use world::{World, change, collected, commit, error, name, policy, report, review, roadmap, submission, task, task_id};
+pub use world::{
+    World, blocked, change, collected, commit, error, name, nothing, policy, report, review, roadmap, submission, task, task_id,
+};
 
 /// One run of these tasks in which anything happens for a while, and then all goes well until it ends; the same for the same seed.
 ///

@@ -295,6 +295,23 @@ pub fn change(path: &str) -> Change {
     }
 }
 
+/// No commit.
+///
+/// # Panics
+/// Never: digits are an id.
+#[must_use]
+pub fn nothing(handoff: HandoffReport, dirty: bool) -> Collected {
+    Collected::Nothing { base: commit(1), tree: tree(1), handoff, said: None, dirty, rescued: None }
+}
+
+/// A handoff that says blocked.
+#[must_use]
+pub fn blocked(reason: &str) -> HandoffReport {
+    let mut handoff = Handoff::new("T1", 1, HandoffStatus::Blocked);
+    handoff.reason = Some(reason.to_owned());
+    HandoffReport::Read(handoff)
+}
+
 /// One commit with one new file, and its handoff.
 #[must_use]
 pub fn submission(head: CommitId) -> Submission {
