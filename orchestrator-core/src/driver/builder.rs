@@ -184,7 +184,7 @@ impl OrchestratorBuilder {
         policy.always_forbidden.extend(policy.setup.bring.iter().flat_map(Pattern::at_and_beneath));
         add_command_agents(&policy, &mut self.backends)?;
 
-        let git = Git::at(self.git.unwrap_or_else(|| PathBuf::from("git"))).await?;
+        let git = Git::at(self.git.unwrap_or_else(|| PathBuf::from("git"))).await?.under(&policy);
         let repository = self.repository.as_deref().ok_or(BuildError::Missing("a repository"))?;
         let user = UserRepository::open(git.clone(), repository).await?;
         let target = match &policy.target {

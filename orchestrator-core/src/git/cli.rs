@@ -1,7 +1,6 @@
 //! Running the git binary.
 
 use std::{
-    collections::BTreeMap,
     ffi::{OsStr, OsString},
     fmt, io,
     path::{Path, PathBuf},
@@ -10,10 +9,11 @@ use std::{
 
 use thiserror::Error;
 
-use super::config::Filters;
+use super::{config::Filters, environment::Environments};
 use crate::{
     failpoint::reach,
-    process::{Exit, OutputLimits, Spawn, can_run, run_to_end},
+    model::{Limits, Policy},
+    process::{Exit, Finished, GivenUp, OutputLimits, Patience, Spawn, can_run, run_to_end, run_while_moving},
 };
 
 /// The oldest git that is used: older ones have known holes when they read a repository that others can write
@@ -22,24 +22,16 @@ pub const MINIMUM_VERSION: GitVersion = GitVersion(2, 39, 4);
 
 /// How long a call may take that reads and writes on this machine.
 const LOCAL: Duration = Duration::from_secs(60);
-/// How long a call may take that moves objects, or speaks to a remote.
+/// How long a call may take that moves objects, or starts a program of the person's; and one that speaks to a remote, where it cannot
+/// be seen whether it moves anything.
 const TRANSFER: Duration = Duration::from_secs(300);
+/// How long a call may take that speaks to a remote and moves bytes all the while. No transfer needs so long, but a hook of the remote's
+/// that hangs, and is kept alive by its server, would never end.
+const MOVING: Duration = Duration::from_secs(24 * 3600);
+/// How long another git of the person's may hold a lock that a call of ours needs.
+const LOCKED: Duration = Duration::from_secs(30);
 /// What is read of a call's output, in bytes. More is an error, never a silent cut.
 const MAX_OUTPUT: usize = 256 << 20;
-
-/// Variables of git's own that a person may need; all others of its kind are dropped, since an inherited `GIT_DIR` would
-/// make every call speak of another repository.
-const KEPT: [&str; 9] = [
-    "GIT_ASKPASS",
-    "GIT_CONFIG_GLOBAL",
-    "GIT_CONFIG_NOSYSTEM",
-    "GIT_CONFIG_SYSTEM",
-    "GIT_EXEC_PATH",
-    "GIT_SSH",
-    "GIT_SSH_COMMAND",
-    "GIT_SSL_CAINFO",
-    "GIT_SSL_CAPATH",
-];
 
 /// A version of git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +78,14 @@ pub enum GitError {
         /// The command.
         verb: String,
         /// The deadline.
+        after: Duration,
+    },
+    /// It moved nothing for so long that it was stopped.
+    #[error("`git {verb}` moved not a byte for {} s, and was stopped", .after.as_secs_f64())]
+    Silent {
+        /// The command.
+        verb: String,
+        /// For so long.
         after: Duration,
     },
     /// The remote could not be reached: nothing was learned about it.
@@ -147,12 +147,17 @@ pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> GitError + '_ {
 pub struct Git {
     program: PathBuf,
     version: GitVersion,
-    environment: BTreeMap<OsString, OsString>,
+    environments: Environments,
+    /// How long a transfer may move nothing.
+    silence: Duration,
+    /// How long another git's lock is waited for.
+    pub(super) locked: Duration,
 }
 
 impl Git {
     /// Finds git on the `PATH` and checks its version. Takes a copy of this process's environment, without what would
-    /// point git elsewhere.
+    /// point git elsewhere: most calls see a few variables of it that hold no secret, and those that speak to the person's remote, or
+    /// sign, all but what is ours or pays for a model.
     ///
     /// # Errors
     /// [`GitError::NotFound`], [`GitError::TooOld`].
@@ -165,19 +170,10 @@ impl Git {
     /// # Errors
     /// [`GitError::NotFound`], [`GitError::TooOld`].
     pub async fn at(program: impl Into<PathBuf>) -> Result<Self, GitError> {
-        let kept = |key: &OsStr| key.to_str().is_none_or(|key| !key.starts_with("GIT_") || KEPT.contains(&key));
-        let mut environment: BTreeMap<_, _> = std::env::vars_os().filter(|(key, _)| kept(key)).collect();
-        for (key, value) in [
-            ("LC_ALL", "C"),
-            ("GIT_TERMINAL_PROMPT", "0"),
-            ("GIT_NO_REPLACE_OBJECTS", "1"),
-            // What we read in process and make ourselves has its refs in files, whatever the person prefers elsewhere.
-            ("GIT_DEFAULT_REF_FORMAT", "files"),
-        ] {
-            environment.insert(key.into(), value.into());
-        }
-        let path = environment.get(OsStr::new("PATH")).map(OsString::as_os_str);
-        let mut git = Self { program: located(program.into(), path), version: MINIMUM_VERSION, environment };
+        let environments = Environments::of(std::env::vars_os());
+        let program = located(program.into(), environments.path());
+        let silence = Limits::default().remote_silence.to_std();
+        let mut git = Self { program, version: MINIMUM_VERSION, environments, silence, locked: LOCKED };
         let said = git.call(Path::new("/")).args(["version"]).text().await?;
         git.version = parse_version(&said)
             .ok_or_else(|| GitError::Output { verb: "version".to_owned(), what: said.chars().take(80).collect() })?;
@@ -185,6 +181,15 @@ impl Git {
             return Err(GitError::TooOld { found: git.version });
         }
         Ok(git)
+    }
+
+    /// The same binary under a policy: how long a remote may be silent (`limits.remote_silence`), what filters see besides
+    /// (`environment.allow`), and what of ours no call sees (`agents.NAME.env`).
+    #[must_use]
+    pub fn under(mut self, policy: &Policy) -> Self {
+        self.environments.follow(policy);
+        self.silence = policy.limits.remote_silence.to_std();
+        self
     }
 
     /// Its version.
@@ -201,9 +206,9 @@ impl Git {
             arguments: Vec::new(),
             variables: Vec::new(),
             input: Vec::new(),
-            deadline: LOCAL,
+            bound: Bound::Total(LOCAL),
             most: MAX_OUTPUT,
-            session: false,
+            sees: Sees::Neutral,
         }
     }
 
@@ -238,11 +243,30 @@ pub(super) struct Call<'a> {
     arguments: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     input: Vec<u8>,
-    deadline: Duration,
+    bound: Bound,
     /// Of its output, in bytes: more is an error, since half an answer is none.
     most: usize,
-    /// Whether it gets a session of its own.
-    session: bool,
+    sees: Sees,
+}
+
+/// For how long a call may run.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    /// So long in all.
+    Total(Duration),
+    /// As long as it moves something.
+    Moving,
+}
+
+/// What a call sees of our environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sees {
+    /// What holds no secret: workers' files may be what it works on, and a worker of the same user can read it in `/proc`.
+    Neutral,
+    /// That, and what workers see: a filter of the person's may need it, and needed it when the worker committed.
+    Filters,
+    /// All but what is ours.
+    Persons,
 }
 
 /// What a call that is allowed to fail gave.
@@ -270,20 +294,34 @@ impl Call<'_> {
 
     /// It moves objects, which may take its time.
     pub(super) fn transfers(mut self) -> Self {
-        self.deadline = TRANSFER;
+        self.bound = Bound::Total(TRANSFER);
         self
     }
 
-    /// It speaks to a remote, or starts other programs of the person's: whoever asks at the terminal finds none, and fails instead of
-    /// being stopped.
-    pub(super) fn reaches_out(mut self) -> Self {
-        self.session = true;
+    /// It moves objects that no worker made, as many as there are: it may go on for as long as it moves something.
+    pub(super) fn transfers_any(mut self) -> Self {
+        self.bound = Bound::Moving;
+        self
+    }
+
+    /// It speaks to the person's remote: with what git has there to speak with, and for as long as something moves.
+    pub(super) fn reaches_out(self) -> Self {
+        self.persons().transfers_any()
+    }
+
+    /// It starts other programs of the person's, such as hooks and those that sign, which see what they see at the person's own
+    /// terminal. Whoever asks there finds none, and fails instead of being stopped.
+    pub(super) fn persons(mut self) -> Self {
+        self.sees = Sees::Persons;
         self.transfers()
     }
 
     /// It reads or writes a tree's files, through these filters where there are any.
-    pub(super) fn filters(self, filters: &Filters) -> Self {
-        if filters.is_empty() { self.transfers() } else { self.reaches_out() }
+    pub(super) fn filters(mut self, filters: &Filters) -> Self {
+        if !filters.is_empty() {
+            self.sees = Sees::Filters;
+        }
+        self.transfers()
     }
 
     /// The command's name, for messages: the first argument that is no option of git itself.
@@ -301,16 +339,21 @@ impl Call<'_> {
 
     /// Runs it, whatever its exit status.
     pub(super) async fn answer(self) -> Result<Answer, GitError> {
-        let (verb, after, most) = (self.verb(), self.deadline, self.most);
-        let spawn = Spawn::new(&self.git.program, &self.directory).args(self.arguments).envs(self.git.environment.clone());
-        let spawn = spawn.envs(self.variables);
-        let spawn = if self.session { spawn } else { spawn.in_our_session() };
-        let limits = OutputLimits { head: most, tail: 0 };
+        let (verb, most) = (self.verb(), self.most);
+        let spawn = Spawn::new(&self.git.program, &self.directory).args(self.arguments);
+        let spawn = spawn.envs(self.git.environments.of_call(self.sees).clone()).envs(self.variables);
+        let spawn = if self.sees == Sees::Neutral { spawn.in_our_session() } else { spawn };
         reach(&format!("before git {verb}"));
-        let finished = run_to_end(spawn, &self.input, after, limits).await;
+        let ran = self.bound.run(spawn, &self.input, OutputLimits { head: most, tail: 0 }, self.git.silence).await;
         reach(&format!("after git {verb}"));
-        let finished = finished.map_err(|source| GitError::NotFound { program: self.git.program.display().to_string(), source })?;
-        let Some(exit) = finished.exit else { return Err(GitError::TimedOut { verb, after }) };
+        let ran = ran.map_err(|source| GitError::NotFound { program: self.git.program.display().to_string(), source })?;
+        let finished = ran.map_err(|why| match why {
+            GivenUp::Still(after) => GitError::Silent { verb: verb.clone(), after },
+            GivenUp::Late(after) => GitError::TimedOut { verb: verb.clone(), after },
+        })?;
+        let Some(exit) = finished.exit else {
+            return Err(GitError::Output { verb, what: "no exit status".to_owned() });
+        };
         if finished.stdout.dropped() > 0 {
             return Err(GitError::Output { verb, what: format!("more than {most} bytes") });
         }
@@ -354,6 +397,23 @@ impl Call<'_> {
             Exit::Code(0) => Ok(true),
             Exit::Code(1) => Ok(false),
             Exit::Code(_) | Exit::Signal(_) => Err(answer.failed(verb)),
+        }
+    }
+}
+
+impl Bound {
+    /// Runs a program within this bound; if it was given up, why.
+    async fn run(self, spawn: Spawn, input: &[u8], limits: OutputLimits, still: Duration) -> io::Result<Result<Finished, GivenUp>> {
+        match self {
+            Self::Total(total) => {
+                let finished = run_to_end(spawn, input, total, limits).await?;
+                Ok(if finished.exit.is_some() { Ok(finished) } else { Err(GivenUp::Late(total)) })
+            }
+            Self::Moving => {
+                let patience = Patience { still, total: MOVING, unseen: TRANSFER };
+                let (finished, given_up) = run_while_moving(spawn, input, patience, limits).await?;
+                Ok(given_up.map_or(Ok(finished), Err))
+            }
         }
     }
 }
@@ -402,7 +462,13 @@ mod tests {
 
     #[test]
     fn a_call_is_named_by_its_command() {
-        let git = Git { program: "git".into(), version: MINIMUM_VERSION, environment: BTreeMap::new() };
+        let git = Git {
+            program: "git".into(),
+            version: MINIMUM_VERSION,
+            environments: Environments::of([]),
+            silence: LOCAL,
+            locked: LOCKED,
+        };
         let verb = |arguments: &[&str]| git.call(Path::new("/")).args(arguments.iter().copied()).verb();
         assert_eq!(verb(&["--git-dir=/x", "-c", "core.bare=false", "read-tree", "-m"]), "read-tree");
         assert_eq!(verb(&["version"]), "version");

@@ -145,7 +145,7 @@ impl Trusted {
             "--no-auto-maintenance",
         ]);
         let call = call.args(["--end-of-options"]).args([from]).args([format!("+{}:{keep}", branch.full())]);
-        call.reaches_out().run().await?;
+        call.transfers().run().await?;
         self.commit_of(keep)
     }
 

@@ -1,6 +1,8 @@
 //! From a gated tree to the target's tip (laws 3 to 5).
 
-use super::{BranchCommit, GitError, Trusted, cli::Answer, history::commits, user::Destination};
+use std::sync::PoisonError;
+
+use super::{BranchCommit, GitError, Trusted, history::commits, user::Destination};
 use crate::{
     model::{CommitId, Landing, LandingOutcome},
     process::Exit,
@@ -9,6 +11,8 @@ use crate::{
 /// Trailers of a landed commit.
 pub(super) const LANDING: &str = "Orchestrator-Landing";
 pub(super) const RECORD: &str = "Orchestrator-Record";
+/// So often one landing is pushed without an answer before a person is asked.
+const UNANSWERED: u32 = 5;
 const TASK: &str = "Orchestrator-Task";
 const ATTEMPT: &str = "Orchestrator-Attempt";
 
@@ -56,7 +60,7 @@ impl Trusted {
         let parents = landing.parents().into_iter().flat_map(|parent| ["-p".to_owned(), parent.to_string()]);
         let call = call.args(parents).args(["-F", "-"]).args([landing.tree.to_string()]).input(message);
         // Who signs may be asked for a passphrase.
-        if self.identity.sign { call.reaches_out() } else { call }.id().await
+        if self.identity.sign { call.persons() } else { call }.id().await
     }
 
     /// The commit of the target's first-parent line, above the tip that the landing was built on, that bears its id and
@@ -69,26 +73,44 @@ impl Trusted {
     }
 
     /// Pushes with a lease on the tip that the commit was built on, so that nothing can be overwritten. What counts is what
-    /// the remote has afterwards: a reply can be lost.
+    /// the remote has afterwards: a reply can be lost. One that was lost although the remote has not moved may still be on its
+    /// way, as where a hook of the remote's goes on: the same push is tried again, a few times, and does nothing where it was done.
     async fn push(&self, url: &str, commit: CommitId, landing: &Landing) -> Result<LandingOutcome, GitError> {
         let target = self.target().full();
         let call = self.call().args(["push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"]);
         let call = call.args([format!("--force-with-lease={target}:{}", landing.tip)]);
         let call = call.args(["--end-of-options".to_owned(), url.to_owned(), format!("{commit}:{target}")]);
-        let answer = match call.reaches_out().answer().await {
-            Ok(answer) => answer,
-            Err(GitError::TimedOut { verb, after }) => Answer {
-                exit: Exit::Code(128),
-                stdout: Vec::new(),
-                stderr: format!("`git {verb}` did not end within {} s", after.as_secs()),
-            },
+        let (answered, reason) = match call.reaches_out().answer().await {
+            Ok(answer) if answer.exit == Exit::Code(0) => return Ok(LandingOutcome::Landed { commit }),
+            Ok(answer) => (is_refusal(&answer.stdout), answer.stderr),
+            Err(error @ (GitError::TimedOut { .. } | GitError::Silent { .. } | GitError::Output { .. })) => {
+                (false, error.to_string())
+            }
             Err(error) => return Err(error),
         };
-        if answer.exit == Exit::Code(0) {
-            return Ok(LandingOutcome::Landed { commit });
+        let unknown = match self.settled(landing).await {
+            Ok(Some(outcome)) => return Ok(outcome),
+            Ok(None) if answered => return Ok(LandingOutcome::Refused { reason }),
+            Ok(None) => reason,
+            // There is nobody to ask, or nothing that it could have landed in.
+            Err(error @ (GitError::Unreachable { .. } | GitError::Repository { .. })) => return Err(error),
+            Err(error) => format!("{reason}; and what became of it could not be read: {error}"),
+        };
+        if self.is_answered_no_more(landing) {
+            let reason =
+                format!("{unknown} (tried {UNANSWERED} times; the remote answers otherwise, and its branch has not moved)");
+            return Ok(LandingOutcome::Refused { reason });
         }
-        let refused = || LandingOutcome::Refused { reason: answer.stderr };
-        Ok(self.settled(landing).await?.unwrap_or_else(refused))
+        Ok(LandingOutcome::Unreachable { reason: unknown })
+    }
+
+    /// Counts the pushes of a landing that were not answered; whether it is time to ask a person, and to begin anew after that.
+    fn is_answered_no_more(&self, landing: &Landing) -> bool {
+        let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = unanswered.take().filter(|(id, _)| *id == landing.id).map_or(0, |(_, before)| before);
+        let enough = before + 1 >= UNANSWERED;
+        *unanswered = (!enough).then(|| (landing.id.clone(), before + 1));
+        enough
     }
 
     /// What the target says of a landing, if it is no longer where that was built: that it was done, or that the target moved.
@@ -100,4 +122,16 @@ impl Trusted {
         let found = self.find_landing(landing, tip).await?;
         Ok(Some(found.map_or(LandingOutcome::TipMoved, |commit| LandingOutcome::Landed { commit })))
     }
+}
+
+/// Whether a push was answered with no: the porcelain format of git-push(1) has a line for each ref, which begins with `!` and says
+/// `[rejected]` or `[remote rejected]`, in these words in every language. Without such a line, or with `[remote failure]`, nobody
+/// knows what the remote has done.
+fn is_refusal(porcelain: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(porcelain);
+    let refused = |line: &str| {
+        let summary = line.strip_prefix("!\t").and_then(|rest| rest.split('\t').nth(1));
+        summary.is_some_and(|summary| summary.starts_with("[rejected]") || summary.starts_with("[remote rejected]"))
+    };
+    text.lines().any(refused)
 }

@@ -13,13 +13,14 @@
 //! The git binary is used for what must be exactly git (fetch, merge, push, checkout), gix for looking at objects in
 //! process. Git never runs under configuration that a worker can write (law 8): all commands run with `trusted.git`, whose
 //! configuration we wrote, or in the user's repository, or in an attempt's repository before its worker exists. The one
-//! exception is the `upload-pack` that a fetch from an attempt starts. Every call has a deadline, a scrubbed environment, and
-//! object ids or full refs instead of names.
+//! exception is the `upload-pack` that a fetch from an attempt starts. Every call has a deadline (one that speaks to a
+//! remote: of silence), an environment with what it needs, and object ids or full refs instead of names.
 
 mod batch;
 mod checkout;
 mod cli;
 mod config;
+mod environment;
 mod files;
 mod followed;
 mod history;

@@ -25,6 +25,9 @@ use crate::{
 /// The target's tip, as last fetched.
 pub const TARGET: &str = "refs/orchestrator/target";
 
+/// What `git ls-remote --exit-code` ends with when the remote answers, and has no such ref.
+const NO_SUCH_REF: Exit = Exit::Code(2);
+
 /// What merging two commits gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Merge {
@@ -48,6 +51,8 @@ pub struct Trusted {
     followed: Arc<std::sync::Mutex<Followed>>,
     /// Held while the target's ref is written: git fails rather than waits when two do it at once.
     target_ref: Arc<Mutex<()>>,
+    /// The landing whose push was answered neither way, and how often.
+    pub(super) unanswered: Arc<std::sync::Mutex<Option<(String, u32)>>>,
 }
 
 impl Trusted {
@@ -78,8 +83,19 @@ impl Trusted {
         let config = dir.join("config");
         std::fs::write(&config, config::trusted(&identity, &filters)).map_err(io_error(&config))?;
         let objects = Objects::open(&dir)?;
-        let (followed, target_ref) = (Arc::default(), Arc::default());
-        Ok(Self { git, user, destination, identity, filters, dir, target, objects, followed, target_ref })
+        Ok(Self {
+            git,
+            user,
+            destination,
+            identity,
+            filters,
+            dir,
+            target,
+            objects,
+            followed: Arc::default(),
+            target_ref: Arc::default(),
+            unanswered: Arc::default(),
+        })
     }
 
     /// Its directory.
@@ -139,31 +155,20 @@ impl Trusted {
     pub async fn fetch_target(&self) -> Result<CommitId, GitError> {
         let _alone = self.target_ref.lock().await;
         let before = self.tip()?;
-        let from = match &self.destination {
-            Destination::Remote { fetch_url, .. } => {
+        let user = self.user.git_dir().to_string_lossy().into_owned();
+        match &self.destination {
+            Destination::Remote { name, fetch_url, .. } => {
                 if self.tip()?.is_none() {
                     // Most of what the remote has is in the person's repository already.
-                    drop(self.fetch(&self.user.git_dir().to_string_lossy(), "refs/orchestrator/seed").await);
+                    drop(self.fetching(&user, "refs/orchestrator/seed").transfers_any().run().await);
                 }
-                fetch_url.clone()
+                let fetched = self.fetching(fetch_url, TARGET).reaches_out().run().await;
+                if let Err(error) = fetched {
+                    return Err(self.no_target(name, fetch_url, error).await);
+                }
             }
-            Destination::Local => self.user.git_dir().to_string_lossy().into_owned(),
-        };
-        self.fetch(&from, TARGET).await.map_err(|error| match &self.destination {
-            Destination::Remote { name, .. } if error.to_string().contains("couldn't find remote ref") => {
-                // Its address may hold a password.
-                let why = format!("it has no branch `{}`: push it first, or name another `target`", self.target);
-                GitError::Repository { path: format!("the remote `{name}`"), why }
-            }
-            Destination::Remote { name, .. } => {
-                let why = match error {
-                    GitError::Failed { stderr, .. } => stderr,
-                    other => other.to_string(),
-                };
-                GitError::Unreachable { remote: name.clone(), why }
-            }
-            Destination::Local => error,
-        })?;
+            Destination::Local => self.fetching(&user, TARGET).transfers_any().run().await?,
+        }
         let none = || GitError::Output { verb: "fetch".to_owned(), what: format!("no tip of `{}`", self.target) };
         let tip = self.tip()?.ok_or_else(none)?;
         // Git takes nothing from a history that is cut off, and does not call that an error.
@@ -181,12 +186,29 @@ impl Trusted {
         Ok(tip)
     }
 
-    /// Fetches the target to a ref, for which the caller holds `target_ref`.
-    async fn fetch(&self, from: &str, to: &str) -> Result<(), GitError> {
+    /// Fetching the target to a ref, for which the caller holds `target_ref`.
+    fn fetching(&self, from: &str, to: &str) -> Call<'_> {
         // History that is the person's own is taken as it is; only what workers bring is checked.
         let call = self.call().args(["-c", "fetch.fsckObjects=false", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
         let call = call.args(["--no-recurse-submodules", "--no-auto-maintenance", "--end-of-options"]).args([from]);
-        call.args([format!("+{}:{to}", self.target.full())]).reaches_out().run().await
+        call.args([format!("+{}:{to}", self.target.full())])
+    }
+
+    /// Why the target could not be fetched from this remote: it does not answer, or has no such branch.
+    async fn no_target(&self, name: &str, url: &str, error: GitError) -> GitError {
+        let why = match error {
+            GitError::Failed { stderr, .. } => stderr,
+            // Who does not answer one question does not answer the next.
+            other => return GitError::Unreachable { remote: name.to_owned(), why: other.to_string() },
+        };
+        let asked = self.call().args(["ls-remote", "--exit-code", "--quiet", "--end-of-options"]).args([url.to_owned()]);
+        let asked = asked.args([self.target.full()]).reaches_out().answer().await;
+        if asked.is_ok_and(|answer| answer.exit == NO_SUCH_REF) {
+            // Its address may hold a password.
+            let why = format!("it has no branch `{}`: push it first, or name another `target`", self.target);
+            return GitError::Repository { path: format!("the remote `{name}`"), why };
+        }
+        GitError::Unreachable { remote: name.to_owned(), why }
     }
 
     /// The target's tip, as last fetched or landed.

@@ -40,7 +40,7 @@ pub struct Policy {
     pub reviewers: Reviewers,
     /// How a person is told that they are asked.
     pub notify: Notify,
-    /// What workers and gates see of our environment.
+    /// What workers, gates and git's filters see of our environment.
     pub environment: Environment,
     /// Git's filters that the repository's `.gitattributes` name, such as `lfs`. One that the person's own (global) git
     /// configuration has needs no entry; what stands in the repository's configuration is never used.
@@ -164,6 +164,7 @@ impl Policy {
             ("limits.turn", self.limits.turn.0),
             ("limits.stall", self.limits.stall.map_or(1, |stall| stall.0)),
             ("limits.heartbeat", self.limits.heartbeat.0),
+            ("limits.remote_silence", self.limits.remote_silence.0),
             ("setup.timeout", self.setup.timeout.0),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, number)| *number == 0) {

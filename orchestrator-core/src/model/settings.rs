@@ -179,6 +179,10 @@ pub struct Limits {
     pub heartbeat: Span,
     /// From TERM to KILL when a turn is stopped.
     pub grace: Span,
+    /// A transfer with the remote that moves not a byte for so long is given up, and the remote is asked again later; one that
+    /// moves is never cut. Bytes that only keep the connection alive count, and so does computing on this machine. A person who is to
+    /// touch a key, or to type a passphrase, has so long. Default: `30s`.
+    pub remote_silence: Span,
     /// First pause before a task is tried again; doubled each time, with full jitter.
     pub backoff: Span,
     /// The longest such pause.
@@ -207,6 +211,7 @@ impl Default for Limits {
             nudges: 1,
             heartbeat: Span::secs(15),
             grace: Span::secs(10),
+            remote_silence: Span::secs(30),
             backoff: Span::secs(1),
             backoff_max: Span::secs(300),
             review_debt: 8,
@@ -218,7 +223,7 @@ impl Default for Limits {
     }
 }
 
-/// What workers and gates see of our environment.
+/// What workers, gates and git's filters see of our environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

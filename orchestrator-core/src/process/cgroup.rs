@@ -49,7 +49,9 @@ fn may_join(own: &Path) -> bool {
     if access(own, Access::WRITE_OK).is_err() || fs::create_dir(&group).is_err() {
         return false;
     }
-    let joined = Command::new("/bin/sh").args(["-c", "echo $$ > \"$0/cgroup.procs\""]).arg(&group).stderr(Stdio::null()).status();
+    let mut join = Command::new("/bin/sh");
+    join.args(["-c", "echo $$ > \"$0/cgroup.procs\""]).arg(&group).env_clear().stderr(Stdio::null());
+    let joined = join.status();
     let removed = fs::remove_dir(&group);
     joined.is_ok_and(|status| status.success()) && removed.is_ok()
 }

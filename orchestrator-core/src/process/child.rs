@@ -303,6 +303,11 @@ impl Killer {
         signal_leader(&self.target, Signal::INT);
     }
 
+    /// Which processes it would end.
+    pub(super) fn target(&self) -> Target {
+        self.target.clone()
+    }
+
     /// Whether the child itself lives, whatever has become of its relatives.
     #[must_use]
     pub fn is_alive(&self) -> bool {

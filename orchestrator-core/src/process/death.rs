@@ -19,7 +19,12 @@ pub(super) fn setpriv() -> Option<&'static Path> {
     *FOUND.get_or_init(|| {
         let works = |program: &&Path| {
             let mut try_it = Command::new(program);
-            try_it.args(["--pdeathsig", "INT", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            try_it
+                .args(["--pdeathsig", "INT", "/bin/sh", "-c", ":"])
+                .env_clear()
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             try_it.status().is_ok_and(|status| status.success())
         };
         [Path::new("/usr/bin/setpriv"), Path::new("/bin/setpriv")].into_iter().find(works)

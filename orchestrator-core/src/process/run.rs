@@ -1,10 +1,13 @@
 //! A program from its start to its end, within bounds.
 
-use std::{io, time::Duration};
+use std::{future::Future, io, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Captured, Exit, Input, Spawn};
+use super::{
+    Captured, Exit, Input, Killer, Spawn,
+    motion::{GivenUp, Patience, until_given_up},
+};
 
 /// What is still read after the program has ended and its relatives were swept: only what is in the pipe.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -35,6 +38,30 @@ pub struct Finished {
 /// # Errors
 /// When it cannot be started.
 pub async fn run_to_end(spawn: Spawn, input: &[u8], deadline: Duration, limits: OutputLimits) -> io::Result<Finished> {
+    let (finished, _) = run_until(spawn, input, limits, |_| tokio::time::sleep(deadline)).await?;
+    Ok(finished)
+}
+
+/// Runs a program to its end for as long as it gets on; if it was given up, why. Otherwise as [`run_to_end`].
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) async fn run_while_moving(
+    spawn: Spawn,
+    input: &[u8],
+    patience: Patience,
+    limits: OutputLimits,
+) -> io::Result<(Finished, Option<GivenUp>)> {
+    run_until(spawn, input, limits, |killer| until_given_up(killer.target(), patience)).await
+}
+
+/// Runs a program until it ends, or until `given_up` says why it is to be killed.
+async fn run_until<Why, Watch: Future<Output = Why>>(
+    spawn: Spawn,
+    input: &[u8],
+    limits: OutputLimits,
+    given_up: impl FnOnce(&Killer) -> Watch,
+) -> io::Result<(Finished, Option<Why>)> {
     let marked = spawn.mark.is_some();
     let spawn = if input.is_empty() { spawn } else { spawn.input(Input::Piped) };
     let mut child = spawn.spawn()?;
@@ -42,7 +69,8 @@ pub async fn run_to_end(spawn: Spawn, input: &[u8], deadline: Duration, limits: 
     let mut stdout = Captured::new(limits.head, limits.tail);
     let mut stderr = Captured::new(limits.head, limits.tail);
     let (stdin, out, err) = (child.stdin(), child.stdout(), child.stderr());
-    let exit = {
+    let given_up = given_up(&killer);
+    let (exit, why) = {
         let write = async {
             if let Some(mut stdin) = stdin {
                 // A program that does not read its input to the end is free not to.
@@ -52,31 +80,32 @@ pub async fn run_to_end(spawn: Spawn, input: &[u8], deadline: Duration, limits: 
         let drain = async { tokio::join!(write, read_all(out, &mut stdout), read_all(err, &mut stderr)) };
         tokio::pin!(drain);
         let mut drained = false;
-        let ended = tokio::time::timeout(deadline, async {
+        let ended = async {
             loop {
                 tokio::select! {
                     exit = child.wait() => return exit,
                     _ = &mut drain, if !drained => drained = true,
                 }
             }
-        });
-        let exit = match ended.await {
-            Ok(exit) => Some(exit?),
-            Err(_) => {
-                killer.stop(Duration::ZERO).await;
-                drop(child.wait().await);
-                None
-            }
         };
+        let (exit, why) = tokio::select! {
+            biased;
+            exit = ended => (Some(exit?), None),
+            why = given_up => (None, Some(why)),
+        };
+        if exit.is_none() {
+            killer.stop(Duration::ZERO).await;
+            drop(child.wait().await);
+        }
         if marked {
             killer.sweep().await;
         }
         if !drained {
             drop(tokio::time::timeout(DRAIN, drain).await);
         }
-        exit
+        (exit, why)
     };
-    Ok(Finished { exit, stdout, stderr })
+    Ok((Finished { exit, stdout, stderr }, why))
 }
 
 async fn read_all(from: Option<impl AsyncRead + Unpin>, into: &mut Captured) {

@@ -2,12 +2,16 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use orchestrator_core::{
     driver::{Handle, Notice, Orchestrator, OrchestratorBuilder, RunError, RunReport},
     git::{Destination, Git, Trusted, UserRepository},
-    model::{Answer, HoldId, HoldOption, Policy, Record},
+    model::{Acceptance, Answer, AttemptId, CommitId, ContentHash, HoldId, HoldOption, Landing, Policy, Record, Timestamp, TreeId},
     port::{Ledger as _, Sequence},
     store::FileLedger,
 };
@@ -20,6 +24,37 @@ pub(crate) async fn trusted(sandbox: &Sandbox) -> Trusted {
     let user = UserRepository::open(git.clone(), &sandbox.repo()).await.expect("a repository");
     let (dir, target) = (sandbox.path().join("trusted.git"), "main".parse().expect("a branch"));
     Trusted::open(user, git, dir, target, Destination::Local, &BTreeMap::new()).await.expect("opens")
+}
+
+/// An intent to land a tree, with this head, on this tip.
+pub(crate) fn landing(head: CommitId, tip: CommitId, tree: TreeId) -> Landing {
+    let attempt: AttemptId = "A#1".parse().expect("an id");
+    let acceptance = Acceptance {
+        version: 1,
+        attempt: attempt.clone(),
+        contract: ContentHash::of(b""),
+        head,
+        tip,
+        tree,
+        reviews: Vec::new(),
+        gates: Vec::new(),
+        artifacts: Vec::new(),
+        residual_risks: Vec::new(),
+        approvals: Vec::new(),
+        waivers: Vec::new(),
+        observations: Vec::new(),
+    };
+    let id = "run/A#1/7".to_owned();
+    let subject = "A: anything".to_owned();
+    Landing { id, attempt, subject, head, tip, tree, acceptance, at: Timestamp(1_000_000) }
+}
+
+/// Writes a shell script that can be run.
+pub(crate) fn program(path: &Path, script: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, format!("#!/bin/sh\n{script}\n")).expect("writes");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("can be run");
+    path.to_owned()
 }
 
 /// A worker that does what it is asked, and says so.
