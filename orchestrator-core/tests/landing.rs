@@ -8,11 +8,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use common::{Live, WORK, answer, builder, ends, make_fifo, pushes, roadmap, sandbox, turns};
 use orchestrator_core::{
     driver::{Command, Inbox, Notice, Orchestrator},
-    git::{Git, Trusted, UserRepository},
-    model::{
-        Acceptance, AttemptId, ContentHash, ContractKeys, Effect, EndReason, HoldOption, HoldReason, Landing, LandingOutcome, Push,
-        Record, Task, Timestamp,
-    },
+    git::{Destination, Git, Trusted, UserRepository},
+    model::{AttemptId, ContractKeys, Effect, EndReason, HoldOption, HoldReason, LandingOutcome, Push, Record, Task},
     source::TaskList,
     status::TaskState,
 };
@@ -354,30 +351,48 @@ async fn a_landing_is_known_again_by_its_id_and_its_tree_together() {
     let tip = trusted.fetch_target().await.expect("fetches");
     let first = git(&sandbox.repo(), &["rev-parse", "main~1"]).parse().expect("an id");
     let (now, before) = (trusted.tree_of(tip).expect("a tree"), trusted.tree_of(first).expect("a tree"));
-    let landing = |tree| {
-        let attempt: AttemptId = "A#1".parse().expect("an id");
-        let acceptance = Acceptance {
-            version: 1,
-            attempt: attempt.clone(),
-            contract: ContentHash::of(b""),
-            head: first,
-            tip,
-            tree,
-            reviews: Vec::new(),
-            gates: Vec::new(),
-            artifacts: Vec::new(),
-            residual_risks: Vec::new(),
-            approvals: Vec::new(),
-            waivers: Vec::new(),
-            observations: Vec::new(),
-        };
-        let (id, subject) = ("run/A#1/7".to_owned(), "A: anything".to_owned());
-        Landing { id, attempt, subject, head: first, tip, tree, acceptance, at: Timestamp(1_000_000) }
-    };
+    let landing = |tree| common::landing(first, tip, tree);
     let landed = trusted.land(&landing(now)).await.expect("can be tried");
     assert!(matches!(landed, LandingOutcome::Landed { .. }), "{landed:?}");
     assert_eq!(trusted.land(&landing(now)).await.expect("can be tried"), landed, "done once, and found again");
     assert_eq!(trusted.land(&landing(before)).await.expect("can be tried"), LandingOutcome::TipMoved, "another tree is another");
+}
+
+/// Lands in the person's repository while another git holds this lock of it, until the third try; how often it was tried.
+async fn lands_past_a_lock(sandbox: &Sandbox, lock: &str) -> usize {
+    let (lock, tries) = (sandbox.repo().join(".git").join(lock), sandbox.path().join("tries"));
+    // Each try asks where the target is checked out.
+    let script = format!(
+        "case \"$*\" in *'worktree list'*) echo x >> '{0}'; [ $(wc -l < '{0}') -lt 3 ] || rm -f '{1}';; esac\nexec git \"$@\"",
+        tries.display(),
+        lock.display()
+    );
+    let program = common::program(&sandbox.path().join("counting-git"), &script);
+    let program = Git::at(program).await.expect("git is there");
+    let user = UserRepository::open(program.clone(), &sandbox.repo()).await.expect("opens");
+    let (target, dir) = ("main".parse().expect("a name"), sandbox.path().join("trusted.git"));
+    let trusted = Trusted::open(user, program, dir, target, Destination::Local, &BTreeMap::new()).await.expect("opens");
+    let tip = trusted.fetch_target().await.expect("fetches");
+    let first = git(&sandbox.repo(), &["rev-parse", "main~1"]).parse().expect("an id");
+    let tree = trusted.tree_of(first).expect("a tree");
+    std::fs::write(&lock, "").expect("locks");
+    let landed = trusted.land(&common::landing(first, tip, tree)).await.expect("can be tried");
+    assert!(matches!(landed, LandingOutcome::Landed { .. }), "{}: {landed:?}", lock.display());
+    assert_eq!(git(&sandbox.repo(), &["log", "-1", "--format=%s", "main"]), "A: anything");
+    assert_eq!(git(&sandbox.repo(), &["status", "--porcelain"]), "", "{}", lock.display());
+    std::fs::read_to_string(&tries).expect("were counted").lines().count()
+}
+
+#[tokio::test]
+async fn a_lock_that_another_git_holds_for_a_moment_is_waited_for() {
+    for lock in ["index.lock", "refs/heads/main.lock", "HEAD.lock"] {
+        let sandbox = sandbox(&[]);
+        assert_eq!(lands_past_a_lock(&sandbox, lock).await, 3, "{lock}");
+    }
+    // Where the target is checked out nowhere, no index is needed.
+    let sandbox = sandbox(&[]);
+    git(&sandbox.repo(), &["switch", "--quiet", "--create", "elsewhere"]);
+    assert_eq!(lands_past_a_lock(&sandbox, "refs/heads/main.lock").await, 3);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ mod followed;
 mod history;
 mod ingress;
 mod landing;
+mod locks;
 mod lookout;
 mod objects;
 mod plain;

@@ -1,10 +1,14 @@
 //! The person's own repository: read, and touched only to advance the target.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use super::{
     Git, GitError, Identity,
     cli::{Answer, Call},
+    locks::{FIRST_PAUSE, HeldLock, LONGEST_PAUSE, Locks},
     trusted::{Trusted, split_nul},
 };
 use crate::{
@@ -52,12 +56,11 @@ impl UserRepository {
         let answer = git.call(&path).args(["rev-parse", "--path-format=absolute", "--git-common-dir", "--is-bare-repository"]);
         let answer = answer.args(["--show-object-format", "--is-inside-work-tree"]).answer().await?;
         if answer.exit != Exit::Code(0) {
-            let stderr = &answer.stderr;
             // Git has other reasons as well, such as whose it is, and says what to do then.
-            let why = if stderr.contains("fatal: not a git repository") {
-                "it is no git repository: run `git init` there, or name another directory".to_owned()
+            let why = if path.ancestors().any(looks_like_a_repository) {
+                format!("it is no git repository that can be used: {}", answer.stderr)
             } else {
-                format!("it is no git repository that can be used: {stderr}")
+                "it is no git repository: run `git init` there, or name another directory".to_owned()
             };
             return Err(fail(&why));
         }
@@ -245,7 +248,7 @@ impl UserRepository {
     }
 
     /// Makes a commit of `trusted` the tip of the target, whose tip is the commit's first parent. A checkout of the target is
-    /// fast-forwarded as its owner would do it.
+    /// fast-forwarded as its owner would do it. Where another git holds a lock, it is waited for.
     ///
     /// # Errors
     /// Only what keeps us from trying.
@@ -256,43 +259,157 @@ impl UserRepository {
         commit: CommitId,
         tip: CommitId,
     ) -> Result<LandingOutcome, GitError> {
-        let target = trusted.target();
-        if self.tip(target).await? != tip {
-            return Ok(LandingOutcome::TipMoved);
-        }
-        let Some(checkout) = self.checkout_of(target).await? else {
-            let answer = self.fetch(trusted, &format!("{kept}:{}", target.full())).await?;
-            if answer.exit == Exit::Code(0) {
-                return Ok(LandingOutcome::Landed { commit });
+        let until = Instant::now() + self.git.locked;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let lock = match self.try_to_advance(trusted, kept, commit, tip, until).await? {
+                Tried::Done(outcome) => return Ok(outcome),
+                Tried::Locked(lock) => lock,
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(LandingOutcome::Refused { reason: lock.to_string() });
             }
-            let moved = self.tip(target).await? != tip;
-            return Ok(if moved { LandingOutcome::TipMoved } else { LandingOutcome::Refused { reason: answer.stderr } });
-        };
-        let paths = self.changed_in(&checkout).await?;
-        if !paths.is_empty() {
-            return Ok(LandingOutcome::CheckoutDirty { paths });
+            tracing::debug!(%lock, "waits for another git");
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        let answer = self.fetch(trusted, kept).await?;
-        if answer.exit != Exit::Code(0) {
-            return Ok(LandingOutcome::Refused { reason: answer.stderr });
-        }
-        let merge = self.git.call(&checkout).args(["merge", "--ff-only", "--quiet", "--no-autostash"]).args([commit.to_string()]);
-        let answer = merge.reaches_out().answer().await?;
-        let now = self.tip(target).await?;
-        Ok(if now == commit {
-            LandingOutcome::Landed { commit }
-        } else if now == tip {
-            LandingOutcome::Refused { reason: answer.stderr }
-        } else {
-            LandingOutcome::TipMoved
-        })
     }
 
-    /// Fetches one ref of ours. Nobody but us writes `trusted.git`.
-    async fn fetch(&self, trusted: &Trusted, refspec: &str) -> Result<Answer, GitError> {
+    async fn try_to_advance(
+        &self,
+        trusted: &Trusted,
+        kept: &str,
+        commit: CommitId,
+        tip: CommitId,
+        until: Instant,
+    ) -> Result<Tried, GitError> {
+        let target = trusted.target();
+        if self.tip(target).await? != tip {
+            return Ok(Tried::Done(LandingOutcome::TipMoved));
+        }
+        let Some(checkout) = self.checkout_of(target).await? else {
+            let locks = Locks::of(&self.git_dir, None, target);
+            let complaint = self.fetch(trusted, &format!("{kept}:{}", target.full())).await?;
+            return self.tried(target, commit, tip, &locks, complaint).await;
+        };
+        let git_dir = self.git.call(&checkout).args(["rev-parse", "--absolute-git-dir"]).text().await?;
+        let locks = Locks::of(&self.git_dir, Some(Path::new(&git_dir)), target);
+        // Git checks the files out before it asks for the ref's lock, and leaves them where it does not get that.
+        if let Some(lock) = locks.held() {
+            return Ok(Tried::Locked(lock));
+        }
+        let paths = self.changed_in(&checkout).await?;
+        if !paths.is_empty() {
+            return Ok(Tried::Done(LandingOutcome::CheckoutDirty { paths }));
+        }
+        if let Some(complaint) = self.fetch(trusted, kept).await? {
+            return self.tried(target, commit, tip, &locks, Some(complaint)).await;
+        }
+        let patience = until.saturating_duration_since(Instant::now()).as_millis();
+        let patience = ["core.filesRefLockTimeout", "core.packedRefsTimeout"].map(|key| format!("{key}={patience}"));
+        let merge = patience.iter().fold(self.git.call(&checkout), |call, setting| call.args(["-c", setting]));
+        let merge = merge.args(["merge", "--ff-only", "--quiet", "--no-autostash"]).args([commit.to_string()]);
+        let complaint = complaint(merge.persons().answer().await)?;
+        self.tried(target, commit, tip, &locks, complaint).await
+    }
+
+    /// What became of the target, whatever git said of it.
+    async fn tried(
+        &self,
+        target: &BranchName,
+        commit: CommitId,
+        tip: CommitId,
+        locks: &Locks,
+        complaint: Option<String>,
+    ) -> Result<Tried, GitError> {
+        let now = self.tip(target).await?;
+        if now == commit {
+            return Ok(Tried::Done(LandingOutcome::Landed { commit }));
+        }
+        if now != tip {
+            return Ok(Tried::Done(LandingOutcome::TipMoved));
+        }
+        let reason = complaint.unwrap_or_else(|| "git says that it was done, and it was not".to_owned());
+        let lock = locks.in_the_way(&reason);
+        Ok(lock.map_or(Tried::Done(LandingOutcome::Refused { reason }), Tried::Locked))
+    }
+
+    /// Fetches one ref of ours; what git complained, if it failed. Nobody but us writes `trusted.git`. Hooks of the person's may run.
+    async fn fetch(&self, trusted: &Trusted, refspec: &str) -> Result<Option<String>, GitError> {
         let call = self.call().args(["-c", "gc.auto=0", "-c", "maintenance.auto=false", "fetch", "--quiet", "--no-tags"]);
         let call =
             call.args(["--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--"]).args([trusted.dir()]);
-        call.args([refspec]).reaches_out().answer().await
+        complaint(call.args([refspec]).persons().answer().await)
+    }
+}
+
+/// How one try to advance the target ended.
+enum Tried {
+    Done(LandingOutcome),
+    Locked(HeldLock),
+}
+
+/// What a call that was tried complained, if it failed. One that was stopped may have done its work before.
+fn complaint(answer: Result<Answer, GitError>) -> Result<Option<String>, GitError> {
+    match answer {
+        Ok(answer) if answer.exit == Exit::Code(0) => Ok(None),
+        Ok(answer) => Ok(Some(answer.stderr)),
+        Err(error @ (GitError::TimedOut { .. } | GitError::Silent { .. })) => Ok(Some(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether git would take a directory for a repository, or for the top of a worktree, whatever it then thinks of it.
+fn looks_like_a_repository(directory: &Path) -> bool {
+    let bare = directory.join("HEAD").symlink_metadata().is_ok() && directory.join("objects").is_dir();
+    bare || directory.join(".git").symlink_metadata().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lock_that_stays_is_named_with_its_age_and_the_mend() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut git = Git::find().await.expect("git");
+        git.locked = Duration::from_millis(300);
+        let repository = directory.path().join("repo");
+        git.call(Path::new("/")).args(["init", "--quiet", "--initial-branch=main"]).args([&repository]).run().await.expect("makes");
+        for (key, value) in [("user.name", "Test"), ("user.email", "test@example.org"), ("commit.gpgSign", "false")] {
+            git.call(&repository).args(["config", key, value]).run().await.expect("sets it");
+        }
+        git.call(&repository).args(["commit", "--quiet", "--allow-empty", "-m", "one"]).run().await.expect("commits");
+        let user = UserRepository::open(git.clone(), &repository).await.expect("opens");
+        let (dir, target) = (directory.path().join("trusted.git"), "main".parse().expect("a branch"));
+        let trusted = Trusted::open(user.clone(), git, dir, target, Destination::Local, &BTreeMap::new()).await.expect("opens");
+        let tip = trusted.fetch_target().await.expect("fetches");
+        let tree = trusted.tree_of(tip).expect("a tree").to_string();
+        let commit =
+            trusted.call().args(["commit-tree", "-m", "two", "-p"]).args([tip.to_string(), tree]).id().await.expect("commits");
+        trusted.set_ref("refs/orchestrator/kept", commit).await.expect("keeps it");
+        let lock = user.git_dir().join("index.lock");
+        std::fs::write(&lock, "").expect("locks");
+        let outcome = user.advance(&trusted, "refs/orchestrator/kept", commit, tip).await.expect("can be tried");
+        let LandingOutcome::Refused { reason } = outcome else { panic!("{outcome:?}") };
+        assert!(reason.contains(&format!("holds the lock `{}`, which was made 0 s ago", lock.display())), "{reason}");
+        assert!(reason.ends_with("if no git runs there any more, remove the file"), "{reason}");
+        std::fs::remove_file(&lock).expect("removes");
+        let outcome = user.advance(&trusted, "refs/orchestrator/kept", commit, tip).await.expect("can be tried");
+        assert_eq!(outcome, LandingOutcome::Landed { commit });
+    }
+
+    #[tokio::test]
+    async fn a_directory_of_no_repository_is_told_from_one_that_is_broken() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let git = Git::find().await.expect("git");
+        let none = UserRepository::open(git.clone(), directory.path()).await.expect_err("is none").to_string();
+        assert!(none.contains("it is no git repository: run `git init` there"), "{none}");
+        std::fs::write(directory.path().join(".git"), "gitdir: /nowhere\n").expect("writes");
+        let broken = UserRepository::open(git, directory.path()).await.expect_err("is broken").to_string();
+        assert!(broken.contains("it is no git repository that can be used: fatal:"), "{broken}");
     }
 }
