@@ -304,6 +304,7 @@ impl Killer {
     }
 
     /// Which processes it would end.
+    #[cfg(feature = "git")]
     pub(super) fn target(&self) -> Target {
         self.target.clone()
     }

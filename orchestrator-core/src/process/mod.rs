@@ -24,6 +24,7 @@ mod child;
 mod death;
 mod hide;
 mod lines;
+#[cfg(feature = "git")]
 mod motion;
 mod recording;
 mod run;
@@ -35,8 +36,10 @@ pub use cgroup::has_cgroups;
 pub use child::{Child, Exit, Input, Killer, Spawn, can_run};
 pub use hide::hide_environment;
 pub use lines::{Line, LineReader, Read};
+#[cfg(feature = "git")]
 pub(crate) use motion::{GivenUp, Patience};
 pub use recording::Recording;
+#[cfg(feature = "git")]
 pub(crate) use run::run_while_moving;
 pub use run::{Finished, OutputLimits, run_to_end};
 pub use sweep::{MARK_VARIABLE, kill_marked, marked};
