@@ -165,6 +165,9 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
             (None, format!("the remote cannot be reached, and is asked again: {why}"))
         }
         Record::RemoteBack => (None, "the remote can be reached again".to_owned()),
+        Record::ClockJumped { by, .. } => {
+            (None, format!("the clock jumped {by}: the machine slept, or its clock was set; limits count the time awake"))
+        }
         Record::Judged { attempt, verdict, .. } => match verdict {
             Verdict::Accept => (Some(attempt), "accepted".to_owned()),
             Verdict::Revise { findings } => (Some(attempt), format!("sent back: {}", first(findings))),

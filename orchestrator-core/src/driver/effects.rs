@@ -33,6 +33,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) run: RunId,
+    pub(super) state_dir: PathBuf,
     /// What the markers of all our processes begin with: the same for every run on this state directory, so that survivors
     /// of any of them are found.
     pub(super) mark: String,

@@ -40,6 +40,8 @@ pub struct Orchestrator {
     pub(super) requests: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
     /// When a run that died, and goes on with this one, was last heard of.
     pub(super) silent_since: Option<Timestamp>,
+    /// When the ledger was last written.
+    pub(super) written: Option<Timestamp>,
     /// The repository's and the state directory's, held for as long as we live.
     _locks: [File; 2],
 }
@@ -91,12 +93,17 @@ impl Orchestrator {
     ) -> Self {
         let (epoch, next) = (opening.epoch, opening.next);
         let (notices, requests) = (broadcast::Sender::new(4096), mpsc::channel(64));
-        let (world, silent_since) = (Arc::new(world), None);
-        Self { world, state, ledger, epoch, next, inbox, wait, notices, requests, silent_since, _locks: locks }
+        let (world, silent_since, written) = (Arc::new(world), None, None);
+        Self { world, state, ledger, epoch, next, inbox, wait, notices, requests, silent_since, written, _locks: locks }
     }
 
     pub(super) fn silent_since(mut self, last: Option<Timestamp>) -> Self {
         self.silent_since = last;
+        self
+    }
+
+    pub(super) fn written(mut self, last: Option<Timestamp>) -> Self {
+        self.written = last;
         self
     }
 

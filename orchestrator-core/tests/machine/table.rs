@@ -6,8 +6,8 @@ use orchestrator_core::{
     machine::{IllegalEvent, decide},
     model::{
         Answer, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind, Finding, GateReport, GateSpec, HandoffReport,
-        HoldId, HoldOption, LandingOutcome, MergeFailure, Opened, Reading, RunId, RunMode, SessionRef, Severity, Span, Submission,
-        Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
+        HoldId, HoldOption, LandingOutcome, MergeFailure, Opened, Reading, RunId, RunMode, SessionRef, Severity, Shift, Span,
+        Submission, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
     },
 };
 
@@ -219,6 +219,7 @@ fn run_events() -> Vec<(&'static str, EventKind)> {
         ("checkout dirty", EventKind::CheckoutSeen(Checkout::Dirty { paths: vec!["a".parse().expect("a path")] })),
         ("tick", EventKind::Tick),
         ("stop asked", EventKind::StopAsked),
+        ("clock jumped", EventKind::ClockJumped { by: Shift(9 * 3_600_000) }),
     ]
 }
 
@@ -250,6 +251,7 @@ fn kind_index(kind: &EventKind) -> usize {
         EventKind::TipChecked { .. } => 22,
         EventKind::Nudged { .. } => 23,
         EventKind::Noticed { .. } => 24,
+        EventKind::ClockJumped { .. } => 25,
     }
 }
 
@@ -296,7 +298,7 @@ fn the_whole_table() {
         }
         text.push('\n');
     }
-    assert_eq!(kinds.len(), 25, "every kind of event is in the table");
+    assert_eq!(kinds.len(), 26, "every kind of event is in the table");
     insta::assert_snapshot!(text);
 }
 

@@ -117,7 +117,7 @@ pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what:
 
 /// Something that nobody asked for.
 pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Option<EventKind> {
-    Some(match dice.below(9) {
+    Some(match dice.below(10) {
         0 => EventKind::ModeAsked([RunMode::Active, RunMode::Active, RunMode::Drain, RunMode::Paused][dice.below(4)]),
         1 | 2 => {
             let hold = world.state.holds().next()?.id;
@@ -154,6 +154,10 @@ pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Opt
             let known: BTreeSet<_> = world.tasks.iter().map(|task| task.id.clone()).collect();
             world.tasks.retain(|task| task.keys.after.iter().flatten().all(|after| known.contains(after)));
             EventKind::TipSeen(commit(9000 + dice.roll() % 1000))
+        }
+        8 => {
+            world.jump((dice.roll() % 72_000_000).cast_signed() - 36_000_000);
+            EventKind::Tick
         }
         _ => {
             world.now += dice.roll() % 20_000;
