@@ -166,7 +166,10 @@ impl Spawn {
         } else {
             wrap.wrap(ProcessGroup::leader());
         }
-        let inner = if self.dies_by.is_some() { death::on_lasting_thread(move || wrap.spawn())? } else { wrap.spawn()? };
+        let spawned = if self.dies_by.is_some() { death::on_lasting_thread(move || wrap.spawn())? } else { wrap.spawn()? };
+        // The child alone is waited for. Its wrapper waits for its whole group, as far as that is ours: where orphans become children of
+        // ours, as of process 1, that is until the last of its relatives ends by itself.
+        let inner = spawned.into_inner();
         let pid =
             inner.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(|| io::Error::other("the child has no process id"))?;
         let leader = start_time(pid).map(|start| (pid, start));

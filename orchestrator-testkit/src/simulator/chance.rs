@@ -156,7 +156,7 @@ pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Opt
             EventKind::TipSeen(commit(9000 + dice.roll() % 1000))
         }
         8 => {
-            world.jump((dice.roll() % 72_000_000).cast_signed() - 36_000_000);
+            world.jump((dice.roll() % 7_200_000).cast_signed() - 3_600_000);
             EventKind::Tick
         }
         _ => {
