@@ -55,6 +55,9 @@ pub struct RunReport {
     pub snapshot: Snapshot,
     /// The same, whole: equal to the replayed ledger.
     pub state: State,
+    /// What the end of the run no longer waited for, after its time was over: a process that cannot be killed, an agent's backend that
+    /// does not come back, a disk. Empty as a rule. Drop the runtime with `shutdown_timeout`, or it waits for those all the same.
+    pub abandoned: Vec<String>,
 }
 
 /// What would happen to a task first.
@@ -141,8 +144,8 @@ impl Orchestrator {
         // Whatever ended the run: nothing of it lives on.
         running.stop_everything().await;
         let ended = result?;
-        let state = running.into_state();
-        Ok(RunReport { ended, snapshot: Snapshot::of(&state), state })
+        let (state, abandoned) = running.into_state();
+        Ok(RunReport { ended, snapshot: Snapshot::of(&state), state, abandoned })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The run loop.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -31,7 +31,7 @@ use crate::{
         AttemptId, Checkout, CommitId, EffectId, EndReason, Event, EventKind, Record, RepoPath, Shift, Span, Timestamp, TurnSight,
     },
     port::{LedgerEntry, Sequence},
-    process::kill_marked,
+    process::sweep_marked,
     status::Snapshot,
 };
 
@@ -39,6 +39,12 @@ use crate::{
 const INBOX: Duration = Duration::from_millis(200);
 /// How long a stopped run waits for a landing that is under way.
 const LANDING: Duration = Duration::from_secs(60);
+/// How much longer than its grace and the fight against survivors the stopping of a turn may take.
+const STOPPED: Duration = Duration::from_secs(2);
+/// How long the end of a run waits for what should be over at once.
+const BRIEFLY: Duration = Duration::from_secs(20);
+/// How long it waits for the commands that tell a person something: longer than each of them may take.
+const TELLING: Duration = Duration::from_secs(60);
 /// How long survivors of an earlier run are fought.
 pub(super) const SURVIVORS: Duration = Duration::from_secs(10);
 
@@ -66,6 +72,8 @@ pub(super) struct Running {
     drift: Drift,
     discovery: Discovery,
     decided: Decided,
+    /// What the end of the run no longer waits for.
+    abandoned: Vec<String>,
 }
 
 /// What was decided, and the ledger has not yet.
@@ -113,11 +121,13 @@ impl Running {
             drift: Drift::default(),
             discovery,
             decided: Decided::default(),
+            abandoned: Vec::new(),
         }
     }
 
-    pub(super) fn into_state(self) -> State {
-        self.core.state
+    /// The state, and what is no longer waited for.
+    pub(super) fn into_state(self) -> (State, Vec<String>) {
+        (self.core.state, self.abandoned)
     }
 
     /// Goes on until there is a reason to end.
@@ -140,8 +150,11 @@ impl Running {
         let (mut heartbeat, mut inbox) = (every(period.to_std()), every(INBOX));
         loop {
             if let Some(reason) = self.core.state.ended() {
-                // Each has its own deadline.
-                while self.telling.join_next().await.is_some() {}
+                // Each has a deadline of its own.
+                let told = async { while self.telling.join_next().await.is_some() {} };
+                if tokio::time::timeout(TELLING, told).await.is_err() {
+                    self.abandon("the command that tells a person how the run ended");
+                }
                 return Ok(reason);
             }
             let at = self.read_clock()?;
@@ -432,14 +445,63 @@ impl Running {
     }
 
     /// Stops all turns, lets a landing that is under way finish, and drops everything else: it is interrupted, and closed as
-    /// such at the next start.
+    /// such at the next start. Nothing is waited for without a bound.
     pub(super) async fn stop_everything(&mut self) {
-        let grace = self.core.world.policy.limits.grace.to_std();
-        let mut stops = JoinSet::new();
-        for (_, watch) in self.turns() {
-            stops.spawn(async move { watch.control.stop(grace).await });
+        self.stop_turns().await;
+        self.finish_landings().await;
+        // Nothing is begun any more: what was asked for is interrupted as well.
+        match tokio::time::timeout(BRIEFLY, self.record()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what was decided while the run was stopped could not be recorded"),
+            Err(_) => self.abandon("the ledger, which did not take what was decided last"),
         }
-        while stops.join_next().await.is_some() {}
+        let ended = async {
+            tokio::join!(self.effects.shutdown(), self.looking.shutdown(), self.telling.shutdown());
+        };
+        if tokio::time::timeout(BRIEFLY, ended).await.is_err() {
+            self.abandon("what was being done beside the run, and was told to end");
+        }
+        self.landings = 0;
+        let swept = sweep_marked(&self.core.world.mark, SURVIVORS).await;
+        if swept.left > 0 {
+            self.abandon(format!("{} processes that were killed and have not ended", swept.left));
+        }
+        if tokio::time::timeout(BRIEFLY, self.core.world.clear()).await.is_err() {
+            self.abandon("the removal of files that were only kept to be used again");
+        }
+    }
+
+    /// Names something that the end of the run no longer waits for.
+    fn abandon(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        tracing::warn!(what, "is no longer waited for");
+        self.abandoned.push(what);
+    }
+
+    /// A backend of somebody else may never come back.
+    async fn stop_turns(&mut self) {
+        let grace = self.core.world.policy.limits.grace.to_std();
+        let turns = self.turns();
+        let mut left: BTreeSet<_> = turns.iter().map(|(_, watch)| watch.attempt.clone()).collect();
+        let mut stops = JoinSet::new();
+        for (_, watch) in turns {
+            stops.spawn(async move {
+                watch.control.stop(grace).await;
+                watch.attempt.clone()
+            });
+        }
+        let deadline = Instant::now() + grace + SURVIVORS + STOPPED;
+        while let Ok(Some(stopped)) = tokio::time::timeout_at(deadline, stops.join_next()).await {
+            if let Ok(attempt) = stopped {
+                left.remove(&attempt);
+            }
+        }
+        for attempt in left {
+            self.abandon(format!("the agent of {attempt}, which was told to stop"));
+        }
+    }
+
+    async fn finish_landings(&mut self) {
         let deadline = Instant::now() + LANDING;
         while self.landings > 0 {
             match tokio::time::timeout_at(deadline, self.effects.join_next()).await {
@@ -449,18 +511,12 @@ impl Running {
                         break;
                     }
                 }
-                Ok(None) | Err(_) => break,
+                Ok(None) => break,
+                Err(_) => {
+                    self.abandon("a landing that is under way");
+                    break;
+                }
             }
         }
-        // Nothing is begun any more: what was asked for is interrupted as well.
-        if let Err(error) = self.record().await {
-            tracing::warn!(%error, "what was decided while the run was stopped could not be recorded");
-        }
-        self.effects.shutdown().await;
-        self.looking.shutdown().await;
-        self.telling.shutdown().await;
-        self.landings = 0;
-        kill_marked(&self.core.world.mark, SURVIVORS).await;
-        self.core.world.clear().await;
     }
 }

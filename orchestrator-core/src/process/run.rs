@@ -9,6 +9,9 @@ use super::{Captured, Exit, Input, Spawn};
 /// What is still read after the program has ended and its relatives were swept: only what is in the pipe.
 const DRAIN: Duration = Duration::from_millis(200);
 
+/// How long the end of a program is waited for when it was killed.
+const KILLED: Duration = Duration::from_secs(2);
+
 /// How much of a program's output is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputLimits {
@@ -64,7 +67,8 @@ pub async fn run_to_end(spawn: Spawn, input: &[u8], deadline: Duration, limits: 
             Ok(exit) => Some(exit?),
             Err(_) => {
                 killer.stop(Duration::ZERO).await;
-                drop(child.wait().await);
+                // One that is stuck in the kernel has not ended yet, and is no longer waited for.
+                drop(tokio::time::timeout(KILLED, child.wait()).await);
                 None
             }
         };

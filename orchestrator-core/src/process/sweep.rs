@@ -39,18 +39,30 @@ pub fn marked(prefix: &str) -> Vec<i32> {
 /// Kills all processes that bear a marker beginning with `prefix`, and returns how many there were. Returns when none is
 /// left, or after `patience`.
 pub async fn kill_marked(prefix: &str, patience: Duration) -> usize {
-    let target = Target { mark: Some(prefix.to_owned()), whole: false, leader: None, session: true };
-    let found = members(&target).len();
-    if found > 0 {
-        kill_until_none(&target, patience).await;
-    } else {
-        target.forget();
-    }
-    found
+    sweep_marked(prefix, patience).await.found
 }
 
-/// KILL, again and again, until nobody is left: who forks faster than we look loses in the end, since the dead do not fork.
-pub(super) async fn kill_until_none(target: &Target, patience: Duration) {
+/// What a sweep found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Swept {
+    /// So many processes.
+    pub(crate) found: usize,
+    /// So many of them were still there when its patience was over.
+    pub(crate) left: usize,
+}
+
+/// The same, and how many are left.
+pub(crate) async fn sweep_marked(prefix: &str, patience: Duration) -> Swept {
+    let target = Target { mark: Some(prefix.to_owned()), whole: false, leader: None, session: true };
+    let found = members(&target).len();
+    let left = if found > 0 { kill_until_none(&target, patience).await } else { 0 };
+    target.forget();
+    Swept { found, left }
+}
+
+/// KILL, again and again, until nobody is left: who forks faster than we look loses in the end, since the dead do not fork. How many
+/// are left where that took too long.
+pub(super) async fn kill_until_none(target: &Target, patience: Duration) -> usize {
     let mut hunt = Hunt::new(patience);
     while let Some(pause) = hunt.step(target) {
         if !pause.is_zero() {
@@ -58,6 +70,7 @@ pub(super) async fn kill_until_none(target: &Target, patience: Duration) {
         }
     }
     target.forget();
+    hunt.left
 }
 
 /// The same where there is no runtime, as in a destructor's thread.
@@ -89,18 +102,21 @@ struct Hunt {
     patience: Duration,
     /// How many looks in a row have found nobody.
     quiet: u32,
+    /// How many were found by the last look.
+    left: usize,
     pause: Duration,
 }
 
 impl Hunt {
     fn new(patience: Duration) -> Self {
-        Self { began: Instant::now(), patience, quiet: 0, pause: Duration::from_millis(1) }
+        Self { began: Instant::now(), patience, quiet: 0, left: 0, pause: Duration::from_millis(1) }
     }
 
     /// One look; the pause until the next, or `None` when it is over.
     fn step(&mut self, target: &Target) -> Option<Duration> {
         let sight = signal_all(target, Signal::KILL);
-        let found = !sight.members.is_empty();
+        self.left = sight.members.len();
+        let found = self.left > 0;
         self.quiet = if found { 0 } else { self.quiet + 1 };
         let took = self.began.elapsed();
         let settled = took >= UNSETTLED || !sight.unsettled;
