@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 use super::{
@@ -248,6 +248,8 @@ impl Ground {
             policy: self.policy,
             lane: state_dir.join("lane"),
             caches: Arc::new(Mutex::new(GateCaches::beneath(state_dir))),
+            swept: AtomicBool::new(false),
+            begun: Mutex::default(),
             turns: Mutex::default(),
             told_to_stop: Mutex::default(),
         };

@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::{broadcast, mpsc};
@@ -26,6 +29,7 @@ use crate::{
         TreeId,
     },
     port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource, TurnInput},
+    process::Moment,
     review::{AgentReviewer, path_findings},
 };
 
@@ -52,6 +56,10 @@ pub(super) struct World {
     pub(super) caches: Arc<Mutex<GateCaches>>,
     /// What the policy lets workers and gates see of our environment.
     pub(super) environment: BTreeMap<String, String>,
+    /// Whether what an earlier run had left was swept, so that whoever bears our marker was started by this one.
+    pub(super) swept: AtomicBool,
+    /// Moments before this run started anything for an attempt.
+    pub(super) begun: Mutex<BTreeMap<AttemptId, Moment>>,
     pub(super) turns: Mutex<HashMap<EffectId, Arc<TurnWatch>>>,
     /// Turns that were told to stop, perhaps before they were among the above.
     pub(super) told_to_stop: Mutex<HashSet<EffectId>>,
@@ -149,6 +157,14 @@ impl World {
                 Job::Report { task: attempt.clone(), outcome }
             }
         })
+    }
+
+    /// Remembers that nothing of an attempt was started before now, unless it is known to have begun.
+    pub(super) fn begin(&self, attempt: &AttemptId) {
+        let now = if self.swept.load(Ordering::Acquire) { Moment::now() } else { None };
+        if let Some(now) = now {
+            self.begun.lock().unwrap_or_else(PoisonError::into_inner).entry(attempt.clone()).or_insert(now);
+        }
     }
 
     /// A turn that runs.

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     hash::{BuildHasher as _, Hasher as _, RandomState},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use tokio::sync::{broadcast, mpsc};
@@ -21,7 +21,7 @@ use crate::{
     machine::{Phase, State, TaskEntry, apply, decide, readiness},
     model::{Checkout, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap, TaskId, Timestamp},
     port::{Epoch, Ledger, Opening, Sequence},
-    process::kill_marked,
+    process::sweep_marked,
     review::AgentReviewer,
     status::Snapshot,
 };
@@ -129,12 +129,11 @@ impl Orchestrator {
     /// # Errors
     /// [`RunError`] when it cannot go on; what was in flight goes on when the state directory is opened again.
     pub async fn run(self) -> Result<RunReport, RunError> {
-        let survivors = kill_marked(&self.world.mark, SURVIVORS).await;
-        if survivors > 0 {
-            drop(
-                self.notices
-                    .send(Notice::Warning(format!("{survivors} processes of an earlier run were still alive, and were stopped"))),
-            );
+        let swept = sweep_marked(&self.world.mark, SURVIVORS).await;
+        self.world.swept.store(swept.left == 0, Ordering::Release);
+        if swept.found > 0 {
+            let warning = format!("{} processes of an earlier run were still alive, and were stopped", swept.found);
+            drop(self.notices.send(Notice::Warning(warning)));
         }
         self.world.panel.iter().for_each(AgentReviewer::clear);
         let (first, checkout) = (self.world.opened(self.wait), self.world.checkout().await?);

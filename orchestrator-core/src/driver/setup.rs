@@ -20,6 +20,7 @@ impl World {
         if workspace.is_ready() {
             return Ok(());
         }
+        self.begin(&workspace.attempt);
         for (task, commit) in needs {
             // Somebody may have moved the target back.
             if !self.trusted.contains(base, *commit).await.map_err(|error| with_source(&error))? {

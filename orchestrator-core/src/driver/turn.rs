@@ -143,6 +143,7 @@ impl World {
             .with_places(workspace.repository(), contract)
             .with_streams(streams)
             .with_schema(schemars::schema_for!(Handoff).to_value());
+        self.begin(&job.attempt);
         reach("before turn");
         let mut turn = backend.start(request).await?;
         reach("after turn began");

@@ -19,6 +19,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::{
     cgroup, death,
+    moment::Moment,
     sessions::Session,
     sweep::{MARK_VARIABLE, Target, kill_until_none, kill_until_none_blocking, members, signal_all, signal_leader, start_time},
 };
@@ -160,6 +161,7 @@ impl Spawn {
         command.current_dir(&self.directory).env_clear().envs(&self.environment);
         command.stdin(if self.input == Input::Piped { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let since = Moment::now();
         let mut wrap = CommandWrap::from(command);
         if self.session {
             wrap.wrap(ProcessSession);
@@ -174,7 +176,7 @@ impl Spawn {
             inner.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(|| io::Error::other("the child has no process id"))?;
         let leader = start_time(pid).map(|start| (pid, start));
         let session = self.session.then(|| Session::of(pid, self.mark.clone()));
-        let killer = Killer { target: Target { mark: self.mark, whole: true, leader, session: self.session } };
+        let killer = Killer { target: Target { mark: self.mark, whole: true, leader, session: self.session, since } };
         Ok(Child { session, inner, killer, exit: None })
     }
 }

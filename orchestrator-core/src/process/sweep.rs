@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::{cgroup, sessions};
+use super::{cgroup, moment::Moment, sessions};
 
 /// The variable that marks all processes of a turn or a gate.
 pub const MARK_VARIABLE: &str = "ORCHESTRATOR_MARK";
@@ -19,9 +19,16 @@ pub(super) struct Target {
     pub(super) leader: Option<(i32, u64)>,
     /// Whether it is a session that it leads.
     pub(super) session: bool,
+    /// None of them was started before; `None` where that is not known.
+    pub(super) since: Option<Moment>,
 }
 
 impl Target {
+    /// All whose marker begins so.
+    fn of_all(prefix: &str, since: Option<Moment>) -> Self {
+        Self { mark: Some(prefix.to_owned()), whole: false, leader: None, session: true, since }
+    }
+
     /// Removes the group, now that nobody is in it.
     fn forget(&self) {
         if let Some(mark) = &self.mark {
@@ -33,7 +40,12 @@ impl Target {
 /// The processes that bear a marker beginning with `prefix`, other than this one.
 #[must_use]
 pub fn marked(prefix: &str) -> Vec<i32> {
-    members(&Target { mark: Some(prefix.to_owned()), whole: false, leader: None, session: true })
+    members(&Target::of_all(prefix, None))
+}
+
+/// The same among what was started since this moment: what was there before is not looked at.
+pub(crate) fn marked_since(prefix: &str, since: Option<Moment>) -> Vec<i32> {
+    members(&Target::of_all(prefix, since))
 }
 
 /// Kills all processes that bear a marker beginning with `prefix`, and returns how many there were. Returns when none is
@@ -53,7 +65,7 @@ pub(crate) struct Swept {
 
 /// The same, and how many are left.
 pub(crate) async fn sweep_marked(prefix: &str, patience: Duration) -> Swept {
-    let target = Target { mark: Some(prefix.to_owned()), whole: false, leader: None, session: true };
+    let target = Target::of_all(prefix, None);
     let found = members(&target).len();
     let left = if found > 0 { kill_until_none(&target, patience).await } else { 0 };
     target.forget();
@@ -145,6 +157,7 @@ mod linux {
     use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
     use super::{MARK_VARIABLE, Pid, Sight, Signal, Target, cgroup, sessions};
+    use crate::process::moment::{self, Moment};
 
     struct Stat {
         group: i32,
@@ -153,10 +166,13 @@ mod linux {
         dead: bool,
     }
 
-    /// All processes that there are.
-    fn pids() -> impl Iterator<Item = i32> {
-        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    /// All processes that could be meant: those that were started since the target was, or, where that cannot be told, all that there are.
+    fn pids(target: &Target) -> Vec<i32> {
+        let since = target.since.as_ref().and_then(Moment::first).and_then(moment::from);
+        since.unwrap_or_else(|| {
+            let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+        })
     }
 
     /// The fields of `/proc/PID/stat` that matter; the name in parentheses may hold anything, so they are counted behind it.
@@ -229,7 +245,7 @@ mod linux {
             (None, mark) => mark.is_some_and(|mark| cgroup::holds(pid, mark, target.whole)),
         };
         let mut sight = Sight::default();
-        for pid in pids().filter(|pid| *pid != own) {
+        for pid in pids(target).into_iter().filter(|pid| *pid != own) {
             let process = Some(nix::unistd::Pid::from_raw(pid));
             // Who has gone has none; session 0 is the kernel's own, or outside of our namespace.
             let Some(of) = getsid(process).ok().map(nix::unistd::Pid::as_raw).filter(|of| *of != 0) else { continue };
