@@ -168,7 +168,7 @@ mod linux {
 
     /// All processes that could be meant: those that were started since the target was, or, where that cannot be told, all that there are.
     fn pids(target: &Target) -> Vec<i32> {
-        let since = target.since.as_ref().and_then(Moment::first).and_then(moment::from);
+        let since = target.since.as_ref().and_then(Moment::since).and_then(|ranges| moment::listed(&ranges));
         since.unwrap_or_else(|| {
             let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
             entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
