@@ -508,3 +508,29 @@ fn a_flood_costs_little_memory_and_its_head_and_tail_are_kept() {
     let kept = text(&kept.expect("grep can be run").stdout);
     assert_eq!(kept.lines().count(), 1, "one recording, with both: {kept}");
 }
+
+/// What orphans leave in the process table of a container is taken away, and nothing that its agents have left is waited for.
+#[test]
+fn as_process_1_it_waits_for_orphans_and_ends_when_its_run_has() {
+    let namespace = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+    let possible = Command::new("unshare").args(namespace).arg("true").output();
+    if !possible.as_ref().is_ok_and(|output| output.status.success()) {
+        println!("ignored: a pid namespace cannot be made here: {possible:?}");
+        return;
+    }
+    // An orphan that ends at once, and one that does not, in the agent's own group.
+    let script = format!(
+        "sh -c 'sh -c \"echo \\$\\$ > ../../../../orphan; exit 0\" & exit'
+        until [ -s ../../../../orphan ]; do :; done
+        until ! [ -e /proc/$(cat ../../../../orphan) ]; do :; done
+        echo $(cat /proc/1/comm) $PPID > ../../../../seen
+        sleep 1000 & {WORK}"
+    );
+    let (sandbox, arguments) = sandbox(&script);
+    let mut command = Command::new("timeout");
+    command.args(["-s", "KILL", "120", "unshare"]).args(namespace).arg(binary()).arg("run").args(&arguments);
+    let output = command.current_dir(sandbox.path()).output().expect("timeout can be run");
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let seen = std::fs::read_to_string(sandbox.path().join("seen")).expect("the orphan was waited for");
+    assert!(seen.starts_with("supervise ") && !seen.trim().ends_with(" 1"), "{seen}");
+}

@@ -462,6 +462,8 @@ impl Running {
             self.abandon("what was being done beside the run, and was told to end");
         }
         self.landings = 0;
+        // Their effects are gone, and nobody stops them a second time.
+        self.core.world.turns.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let swept = sweep_marked(&self.core.world.mark, SURVIVORS).await;
         if swept.left > 0 {
             self.abandon(format!("{} processes that were killed and have not ended", swept.left));
