@@ -202,7 +202,15 @@ fn main() -> ExitCode {
         Ok(Some(status)) => return ExitCode::from(status),
         Err(error) => complain(format_args!("supervise: as process 1 it leaves zombies: run the container with an init: {error}")),
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => error.exit(),
+        // Help, or the version.
+        Err(said) => match print(&said.to_string()) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => return Failure::Output(error).tell(),
+        },
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -411,6 +411,11 @@ fn a_reader_that_has_had_enough_ends_a_command_quietly_and_a_full_disk_is_told()
     command.arg("run").args(&arguments).current_dir(sandbox.path()).stdout(closed()).stderr(closed());
     assert_eq!(command.status().expect("supervise was built").code(), Some(3), "how a run ended is told all the same");
     let commands = ["status", "status --json", "report", "report --json", "export A", "export A --json", "verify", "drain"];
+    for help in ["--help", "--version"] {
+        let mut command = Command::new(binary());
+        command.arg(help).stdout(closed());
+        assert_eq!(command.status().expect("supervise was built").code(), Some(141), "{help}");
+    }
     for words in commands {
         assert_eq!(printed_to(&sandbox, words, closed()), (Some(141), String::new()), "{words}");
         let full = std::fs::File::options().write(true).open("/dev/full").expect("can be opened");
