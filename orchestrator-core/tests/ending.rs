@@ -58,7 +58,7 @@ impl TurnControl for Deaf {
     }
 
     async fn stop(&self, _: Duration) {
-        pending().await;
+        pending::<()>().await;
     }
 }
 
