@@ -1,14 +1,23 @@
 //! A supervisor for a real repository: `cargo run --example supervise -- run --repo DIR --roadmap FILE`.
 //!
 //! Exit status: 0, everything landed; 3, ended with tasks not landed, each listed with its reason; 2, bad input, nothing was
-//! started; 1, failed.
+//! started; 1, failed, which includes that what was asked for could not be printed. A reader that has had enough, as `head` has, ends
+//! any command quietly: with 141, as a shell says of what PIPE has ended; `run` goes on, and keeps its status.
+//!
+//! INT, TERM, QUIT, and HUP (the terminal was closed, the connection is lost; not under `nohup`) stop a run in order: no agent
+//! lives on. As process 1 of a container it waits for orphans as an init does.
+
+// What panics where nobody reads.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::{
     error::Error,
-    io::Write as _,
+    fmt::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use backend_acp::AcpBackend;
@@ -16,10 +25,11 @@ use backend_claude::ClaudeBackend;
 use backend_codex::CodexBackend;
 use backend_cursor::CursorBackend;
 use clap::{Args, Parser, Subcommand};
+use examples::{complain, print};
 use orchestrator_core::{
     driver::{
-        BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator, OrchestratorBuilder, VerifyError,
-        verify,
+        BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator, OrchestratorBuilder, RunReport,
+        Verification, VerifyError, verify,
     },
     git::{Git, UserRepository},
     machine::{State, replay},
@@ -28,7 +38,7 @@ use orchestrator_core::{
         RepoPath, RunMode, TaskId, Timestamp,
     },
     port::{AgentBackend, Ledger as _, LedgerEntry, Sequence},
-    process::hide_environment,
+    process::{EndSignals, act_as_init, hide_environment},
     status::{Report, Snapshot, TaskState, table},
     store::FileLedger,
 };
@@ -161,6 +171,15 @@ enum Failure {
     /// Nothing was started.
     Input(Box<dyn Error>),
     Run(Box<dyn Error>),
+    /// What was asked for could not be printed.
+    Output(io::Error),
+}
+
+/// For what is printed.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
 }
 
 fn input<E: Into<Box<dyn Error>>>(error: E) -> Failure {
@@ -171,12 +190,45 @@ fn failed<E: Into<Box<dyn Error>>>(error: E) -> Failure {
     Failure::Run(error.into())
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long threads that still read or write something are waited for at the end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
     if let Err(error) = hide_environment() {
-        eprintln!("supervise: workers of the same user can read its environment: {error}");
+        complain(format_args!("supervise: workers of the same user can read its environment: {error}"));
     }
-    let result = match Cli::parse().verb {
+    match act_as_init() {
+        Ok(None) => {}
+        Ok(Some(status)) => return ExitCode::from(status),
+        Err(error) => complain(format_args!("supervise: as process 1 it leaves zombies: run the container with an init: {error}")),
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => error.exit(),
+        // Help, or the version.
+        Err(said) => match print(&said.to_string()) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => return Failure::Output(error).tell(),
+        },
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(format_args!("supervise: no runtime: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(obey(cli.verb));
+    // A call that blocks for ever must not keep a program that has said its last word.
+    runtime.shutdown_timeout(FAREWELL);
+    match result {
+        Ok(code) => code,
+        Err(failure) => failure.tell(),
+    }
+}
+
+async fn obey(verb: Verb) -> Result<ExitCode, Failure> {
+    match verb {
         Verb::Run(run) => supervise(run).await,
         Verb::Status { place, json } => status(&place, json).await,
         Verb::Answer { place, hold, option, note, by, item, artifact } => {
@@ -190,19 +242,26 @@ async fn main() -> ExitCode {
         Verb::Drain(place) => tell(&place, Command::Mode(RunMode::Drain)).await,
         Verb::Pause(place) => tell(&place, Command::Mode(RunMode::Paused)).await,
         Verb::Resume(place) => tell(&place, Command::Mode(RunMode::Active)).await,
-    };
-    let (code, error) = match result {
-        Ok(code) => return code,
-        Err(Failure::Input(error)) => (2, error),
-        Err(Failure::Run(error)) => (1, error),
-    };
-    eprintln!("supervise: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
     }
-    ExitCode::from(code)
+}
+
+impl Failure {
+    /// Says it, with what caused it; the exit status.
+    fn tell(self) -> ExitCode {
+        let (code, error) = match self {
+            Self::Input(error) => (2, error),
+            Self::Run(error) => (1, error),
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::from(examples::NOBODY_READS),
+            Self::Output(error) => (1, format!("standard output could not be written: {error}").into()),
+        };
+        complain(format_args!("supervise: {error}"));
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            complain(format_args!("  because: {error}"));
+            cause = error.source();
+        }
+        ExitCode::from(code)
+    }
 }
 
 async fn supervise(run: Run) -> Result<ExitCode, Failure> {
@@ -225,10 +284,12 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
         error => input(error),
     };
     if run.plan {
+        let mut plan = String::new();
         for task in builder.plan().await.map_err(cannot_begin)? {
             let package = task.package.map(|name| format!(" [{name}]")).unwrap_or_default();
-            println!("{}{package} {}: {}", task.id, task.title, task.what);
+            line(&mut plan, format_args!("{}{package} {}: {}", task.id, task.title, task.what));
         }
+        print(&plan)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(path) = &run.status_json {
@@ -239,10 +300,14 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
     let orchestrator = builder.build().await.map_err(cannot_begin)?;
     let handle = orchestrator.handle();
     let view = tokio::spawn(examples::show(handle.subscribe()));
+    let mut signals = EndSignals::listen().map_err(failed)?;
     let interrupt = handle.clone();
     tokio::spawn(async move {
-        if interrupted().await.is_ok() {
-            interrupt.stop().await;
+        signals.next().await;
+        interrupt.stop().await;
+        // Later ones are heard as well, and change nothing: what is stopped is stopped in order.
+        loop {
+            signals.next().await;
         }
     });
     let writer = run.status_json.clone().map(|path| tokio::spawn(keep_status(handle, path)));
@@ -251,31 +316,47 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
     if let Some(path) = &run.status_json {
         write_status(path, &report.snapshot).map_err(failed)?;
     }
-    drop(view.await);
-    println!("\nThe run ended: {}.\n\n{}", report.ended, table(&report.snapshot));
-    let open: Vec<_> = report.snapshot.tasks.iter().filter(|task| task.state != TaskState::Landed).collect();
-    if open.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    // It ends with the run, unless it lagged behind and missed the end.
+    drop(tokio::time::timeout(FAREWELL, view).await);
+    match print(&summary(&report)) {
+        // Whoever went away knows that there is nothing to be read; how the run ended is told by the exit status.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe && !is_gone(&error) => return Err(error.into()),
+        Ok(()) | Err(_) => {}
     }
-    println!("Not landed:");
-    for task in open {
-        println!("- {} ({}): {}", task.id, task.state, task.reason.as_deref().unwrap_or("its turn did not come"));
-        for finding in &task.findings {
-            println!("    {}", finding.replace('\n', "\n    "));
-        }
-    }
-    examples::print_holds(&report.snapshot);
-    Ok(ExitCode::from(3))
+    let landed = report.snapshot.tasks.iter().all(|task| task.state == TaskState::Landed);
+    Ok(if landed { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
-/// Returns when somebody wants us to end.
-async fn interrupted() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result,
-        _ = terminate.recv() => Ok(()),
+/// Whether a terminal went away (EIO).
+fn is_gone(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.raw_os_error() == Some(EIO)
+}
+
+/// Adds a line.
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("a string takes all that is written");
+}
+
+/// How a run ended, and what did not land, each with its reason.
+fn summary(report: &RunReport) -> String {
+    let mut text = format!("\nThe run ended: {}.\n\n{}\n", report.ended, table(&report.snapshot));
+    let open: Vec<_> = report.snapshot.tasks.iter().filter(|task| task.state != TaskState::Landed).collect();
+    if !open.is_empty() {
+        line(&mut text, format_args!("Not landed:"));
+        for task in open {
+            let reason = task.reason.as_deref().unwrap_or("its turn did not come");
+            line(&mut text, format_args!("- {} ({}): {reason}", task.id, task.state));
+            for finding in &task.findings {
+                line(&mut text, format_args!("    {}", finding.replace('\n', "\n    ")));
+            }
+        }
+        text += &examples::holds(&report.snapshot);
     }
+    for what in &report.abandoned {
+        line(&mut text, format_args!("No longer waited for: {what}"));
+    }
+    text
 }
 
 fn read_policy(run: &Run) -> Result<Policy, Failure> {
@@ -361,7 +442,7 @@ async fn keep_status(handle: Handle, path: PathBuf) {
             Ok(Notice::Recorded(entry)) if !matches!(entry.record, Record::HeadSeen { .. }) => {
                 let Some(snapshot) = handle.snapshot().await else { return };
                 if let Err(error) = write_status(&path, &snapshot) {
-                    eprintln!("supervise: {}: {error}", path.display());
+                    complain(format_args!("supervise: {}: {error}", path.display()));
                     return;
                 }
             }
@@ -372,7 +453,7 @@ async fn keep_status(handle: Handle, path: PathBuf) {
 }
 
 /// A reader sees the old snapshot or the new one, never half of one.
-fn write_status(path: &Path, snapshot: &Snapshot) -> std::io::Result<()> {
+fn write_status(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     serde_json::to_writer_pretty(&mut file, snapshot)?;
@@ -415,15 +496,19 @@ async fn told(place: &Place, hours: Option<u64>) -> Result<Report, Failure> {
     Report::of(entries.iter().map(|entry| (entry.at, &entry.record)), since).map_err(failed)
 }
 
+fn as_json(what: &impl serde::Serialize) -> Result<String, Failure> {
+    Ok(serde_json::to_string_pretty(what).map_err(failed)? + "\n")
+}
+
 async fn report(place: &Place, html: Option<&Path>, hours: Option<u64>, json: bool) -> Result<ExitCode, Failure> {
     let report = told(place, hours).await?;
     match html {
         Some(path) => {
             std::fs::write(path, report.to_html()).map_err(|error| input(format!("{}: {error}", path.display())))?;
-            println!("written to {}", path.display());
+            print(&format!("written to {}\n", path.display()))?;
         }
-        None if json => println!("{}", serde_json::to_string_pretty(&report).map_err(failed)?),
-        None => print!("{}", report.to_markdown()),
+        None if json => print(&as_json(&report)?)?,
+        None => print(&report.to_markdown())?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -433,11 +518,7 @@ async fn export(place: &Place, task: &TaskId, json: bool) -> Result<ExitCode, Fa
     let known = || report.tasks.iter().map(|story| story.id.as_str()).collect::<Vec<_>>().join(", ");
     let unknown = || input(format!("there is no task `{task}`; there are: {}", known()));
     let story = report.tasks.iter().find(|story| story.id == *task).ok_or_else(unknown)?;
-    if json {
-        println!("{}", serde_json::to_string_pretty(story).map_err(failed)?);
-    } else {
-        print!("{}", report.task_to_markdown(task).ok_or_else(unknown)?);
-    }
+    print(&if json { as_json(story)? } else { report.task_to_markdown(task).ok_or_else(unknown)? })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -449,34 +530,38 @@ async fn check(place: &Place, branch: Option<&BranchName>, json: bool) -> Result
         VerifyError::Git(error) => input(error),
         error => failed(error),
     })?;
-    if json {
-        println!("{}", serde_json::to_string_pretty(&found).map_err(failed)?);
-    } else {
-        for CheckedCommit { commit, subject, what } in &found.commits {
-            match what {
-                CommitKind::Foreign => println!("-       {}  {subject}", commit.short()),
-                CommitKind::Landing { faults, .. } if faults.is_empty() => println!("whole   {}  {subject}", commit.short()),
-                CommitKind::Landing { faults, .. } => {
-                    println!("FAULTY  {}  {subject}", commit.short());
-                    faults.iter().for_each(|fault| println!("          {fault}"));
-                }
+    print(&if json { as_json(&found)? } else { compared(&found) })?;
+    Ok(if found.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Each commit, and what is missing or was altered.
+fn compared(found: &Verification) -> String {
+    let mut text = String::new();
+    for CheckedCommit { commit, subject, what } in &found.commits {
+        let id = commit.short();
+        match what {
+            CommitKind::Foreign => line(&mut text, format_args!("-       {id}  {subject}")),
+            CommitKind::Landing { faults, .. } if faults.is_empty() => line(&mut text, format_args!("whole   {id}  {subject}")),
+            CommitKind::Landing { faults, .. } => {
+                line(&mut text, format_args!("FAULTY  {id}  {subject}"));
+                faults.iter().for_each(|fault| line(&mut text, format_args!("          {fault}")));
             }
         }
-        found.missing.iter().for_each(|missing| println!("MISSING {missing}"));
-        let whole = if found.is_whole() { "every record is complete, and as it was" } else { "not all is as it was recorded" };
-        println!("\n{}: {whole}. Commits marked `-` were not landed here.", found.branch);
     }
-    Ok(if found.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    found.missing.iter().for_each(|missing| line(&mut text, format_args!("MISSING {missing}")));
+    let whole = if found.is_whole() { "every record is complete, and as it was" } else { "not all is as it was recorded" };
+    line(&mut text, format_args!("\n{}: {whole}. Commits marked `-` were not landed here.", found.branch));
+    text
 }
 
 async fn status(place: &Place, json: bool) -> Result<ExitCode, Failure> {
     let snapshot = Snapshot::of(&known(place).await?);
     if json {
-        println!("{}", serde_json::to_string_pretty(&snapshot).map_err(failed)?);
+        print(&as_json(&snapshot)?)?;
     } else {
         let ended = snapshot.ended.map_or("goes on".to_owned(), |reason| format!("ended: {reason}"));
-        println!("mode: {}; the run {ended}\n\n{}", snapshot.mode, table(&snapshot));
-        examples::print_holds(&snapshot);
+        let (table, holds) = (table(&snapshot), examples::holds(&snapshot));
+        print(&format!("mode: {}; the run {ended}\n\n{table}\n{holds}", snapshot.mode))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -494,6 +579,6 @@ async fn answer(place: &Place, mut answer: Answer, artifact: Option<&Path>) -> R
 async fn tell(place: &Place, command: Command) -> Result<ExitCode, Failure> {
     let path = known_state_dir(place).await?;
     Inbox::of(&path).post(&command).map_err(failed)?;
-    println!("left in the inbox of {}", path.display());
+    print(&format!("left in the inbox of {}\n", path.display()))?;
     Ok(ExitCode::SUCCESS)
 }

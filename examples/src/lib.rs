@@ -1,6 +1,11 @@
-//! What the examples share: a live view of a run.
+//! What the examples share: a live view of a run, and how a command prints.
 //!
 //! On a terminal, a spinner for each task under way; elsewhere, a plain line for each thing that was decided.
+
+// What panics where nobody reads.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod output;
 
 use std::{
     collections::HashMap,
@@ -15,6 +20,8 @@ use orchestrator_core::{
     status::Snapshot,
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+pub use output::{NOBODY_READS, complain, print};
 
 /// Shows a run on standard error until it ends.
 pub async fn show(mut notices: Receiver<Notice>) {
@@ -44,16 +51,18 @@ pub async fn show(mut notices: Receiver<Notice>) {
     }
 }
 
-/// Prints each open question with all that it can be decided on.
-pub fn print_holds(snapshot: &Snapshot) {
-    for (task, hold) in snapshot.tasks.iter().filter_map(|task| Some((task, task.hold.as_ref()?))) {
-        println!("\n{} asks about {} ({}):\n  {}", hold.id, task.id, task.title, hold.question.replace('\n', "\n  "));
-        for line in hold.brief.to_string().lines() {
-            println!("  {line}");
-        }
+/// Each open question with all that it can be decided on, to be printed.
+#[must_use]
+pub fn holds(snapshot: &Snapshot) -> String {
+    let asked = snapshot.tasks.iter().filter_map(|task| Some((task, task.hold.as_ref()?)));
+    let told = asked.map(|(task, hold)| {
+        let question = hold.question.replace('\n', "\n  ");
+        let brief: String = hold.brief.to_string().lines().map(|line| format!("  {line}\n")).collect();
         let options: Vec<_> = hold.options.iter().map(|option| option.as_str()).collect();
-        println!("  answer with: supervise answer {} {} [--note TEXT]", hold.id, options.join("|"));
-    }
+        let answer = format!("supervise answer {} {} [--note TEXT]", hold.id, options.join("|"));
+        format!("\n{} asks about {} ({}):\n  {question}\n{brief}  answer with: {answer}\n", hold.id, task.id, task.title)
+    });
+    told.collect()
 }
 
 struct View {
@@ -74,10 +83,7 @@ impl View {
         match &self.bars {
             // Drawing on a terminal that went away is no reason to stop a run.
             Some((all, _)) => drop(all.println(line)),
-            None => {
-                use std::io::Write as _;
-                drop(writeln!(stderr(), "{line}"));
-            }
+            None => complain(line),
         }
     }
 
@@ -174,6 +180,9 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
             (None, format!("the remote cannot be reached, and is asked again: {why}"))
         }
         Record::RemoteBack => (None, "the remote can be reached again".to_owned()),
+        Record::ClockJumped { by, .. } => {
+            (None, format!("the clock jumped {by}: the machine slept, or its clock was set; limits count the time awake"))
+        }
         Record::Judged { attempt, verdict, .. } => match verdict {
             Verdict::Accept => (Some(attempt), "accepted".to_owned()),
             Verdict::Revise { findings } => (Some(attempt), format!("sent back: {}", first(findings))),

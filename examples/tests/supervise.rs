@@ -6,7 +6,7 @@ mod common;
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -330,6 +330,101 @@ fn told_to_end_it_stops_its_agents_and_goes_on_later() {
     assert_eq!(left, 0, "no process of the agent lives");
 }
 
+/// Whether a process works in this directory, or beneath it.
+fn works_in(tree: &Path) -> bool {
+    let processes = std::fs::read_dir("/proc").expect("is there").flatten();
+    let mut places = processes.filter_map(|entry| std::fs::read_link(entry.path().join("cwd")).ok());
+    places.any(|cwd| cwd.starts_with(tree))
+}
+
+/// A run whose agent has begun to work and does not end, started by `env` with these options; what it complains is read no more.
+fn begun(env: &[&str]) -> (Sandbox, PathBuf, Child) {
+    let (sandbox, arguments) = sandbox(&format!("{WORK}; setsid sleep 1000 & sleep 1000"));
+    let mut command = Command::new("env");
+    command.args(env).arg(binary()).arg("run").args(&arguments).current_dir(sandbox.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("env can be run");
+    let lines = BufReader::new(child.stderr.take().expect("is piped")).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("turn 1 runs")), "an agent was started");
+    let tree = sandbox.state().canonicalize().expect("is there").join("attempts/A-1/tree");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !tree.join("A.txt").exists() {
+        assert!(Instant::now() < deadline, "the agent does something");
+        std::thread::yield_now();
+    }
+    (sandbox, tree, child)
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("kill can be run").success());
+}
+
+/// The terminal was closed, or the connection lost: nobody reads what it prints, and it stops in order all the same.
+#[test]
+fn hung_up_on_it_stops_its_agents_before_it_ends() {
+    for name in ["HUP", "QUIT", "INT"] {
+        let (_sandbox, tree, mut child) = begun(&["--default-signal=HUP,QUIT"]);
+        drop(child.stdout.take());
+        assert!(works_in(&tree));
+        signal(&child, name);
+        let status = child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(3), "{name}");
+        assert!(!works_in(&tree), "{name}: no process of the agent lives");
+    }
+}
+
+#[test]
+fn under_nohup_it_goes_on_when_it_is_hung_up_on() {
+    let (sandbox, _tree, mut child) = begun(&["--ignore-signal=HUP"]);
+    signal(&child, "HUP");
+    // Whatever comes first is handled first: it would have been stopped by now.
+    let state = sandbox.state().to_string_lossy().into_owned();
+    let repo = sandbox.repo().to_string_lossy().into_owned();
+    let drain = supervise(sandbox.path(), &["drain", "--repo", &repo, "--state-dir", &state]);
+    assert!(drain.status.success(), "{}", text(&drain.stderr));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let drained = || text(&supervise(sandbox.path(), &["status", "--repo", &repo, "--state-dir", &state]).stdout);
+    while !drained().starts_with("mode: drain; the run goes on") {
+        assert!(Instant::now() < deadline, "it goes on: {}", drained());
+    }
+    signal(&child, "TERM");
+    assert_eq!(child.wait().expect("it ends").code(), Some(3));
+}
+
+/// What a command says, and its exit status, whose standard output is this.
+fn printed_to(sandbox: &Sandbox, words: &str, stdout: impl Into<Stdio>) -> (Option<i32>, String) {
+    let mut command = Command::new(binary());
+    command.args(words.split(' ')).arg("--repo").arg(sandbox.repo()).arg("--state-dir").arg(sandbox.state());
+    let child = command.current_dir(sandbox.path()).stdout(stdout).stderr(Stdio::piped()).spawn();
+    let output = child.expect("supervise was built").wait_with_output().expect("it ends");
+    (output.status.code(), text(&output.stderr))
+}
+
+#[test]
+fn a_reader_that_has_had_enough_ends_a_command_quietly_and_a_full_disk_is_told() {
+    let (sandbox, arguments) = sandbox("case $ORCHESTRATOR_TASK in A) echo no >&2; exit 7 ;; esac");
+    let closed = || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        writer
+    };
+    let mut command = Command::new(binary());
+    command.arg("run").args(&arguments).current_dir(sandbox.path()).stdout(closed()).stderr(closed());
+    assert_eq!(command.status().expect("supervise was built").code(), Some(3), "how a run ended is told all the same");
+    let commands = ["status", "status --json", "report", "report --json", "export A", "export A --json", "verify", "drain"];
+    for help in ["--help", "--version"] {
+        let mut command = Command::new(binary());
+        command.arg(help).stdout(closed());
+        assert_eq!(command.status().expect("supervise was built").code(), Some(141), "{help}");
+    }
+    for words in commands {
+        assert_eq!(printed_to(&sandbox, words, closed()), (Some(141), String::new()), "{words}");
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("can be opened");
+        let (status, said) = printed_to(&sandbox, words, full);
+        assert_eq!(status, Some(1), "{words}: {said}");
+        assert!(said.starts_with("supervise: standard output could not be written: No space left"), "{words}: {said}");
+    }
+}
+
 #[test]
 fn embed_lands_its_one_task() {
     let sandbox = Sandbox::new();
@@ -417,4 +512,30 @@ fn a_flood_costs_little_memory_and_its_head_and_tail_are_kept() {
     let kept = Command::new("grep").args(["-rlE", "^the (beginning|end)$"]).arg(sandbox.state().join("evidence")).output();
     let kept = text(&kept.expect("grep can be run").stdout);
     assert_eq!(kept.lines().count(), 1, "one recording, with both: {kept}");
+}
+
+/// What orphans leave in the process table of a container is taken away, and nothing that its agents have left is waited for.
+#[test]
+fn as_process_1_it_waits_for_orphans_and_ends_when_its_run_has() {
+    let namespace = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+    let possible = Command::new("unshare").args(namespace).arg("true").output();
+    if !possible.as_ref().is_ok_and(|output| output.status.success()) {
+        println!("ignored: a pid namespace cannot be made here: {possible:?}");
+        return;
+    }
+    // An orphan that ends at once, and one that does not, in the agent's own group.
+    let script = format!(
+        "sh -c 'sh -c \"echo \\$\\$ > ../../../../orphan; exit 0\" & exit'
+        until [ -s ../../../../orphan ]; do :; done
+        until ! [ -e /proc/$(cat ../../../../orphan) ]; do :; done
+        echo $(cat /proc/1/comm) $PPID > ../../../../seen
+        sleep 1000 & {WORK}"
+    );
+    let (sandbox, arguments) = sandbox(&script);
+    let mut command = Command::new("timeout");
+    command.args(["-s", "KILL", "120", "unshare"]).args(namespace).arg(binary()).arg("run").args(&arguments);
+    let output = command.current_dir(sandbox.path()).output().expect("timeout can be run");
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let seen = std::fs::read_to_string(sandbox.path().join("seen")).expect("the orphan was waited for");
+    assert!(seen.starts_with("supervise ") && !seen.trim().ends_with(" 1"), "{seen}");
 }

@@ -197,6 +197,45 @@ fn a_host_that_is_killed() {
     });
 }
 
+/// Set in a process to which orphans are given, as to process 1 of a container.
+const REAPER: &str = "ORCHESTRATOR_TEST_PROCESSES_REAPER";
+
+/// The host of the test below; no more than that, where that test has not started it.
+#[test]
+fn a_host_that_is_given_orphans() {
+    let Ok(mark) = std::env::var(REAPER) else { return };
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("a process may ask for that");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let spawn = |script: &str| Spawn::new("/bin/sh", "/").args(["-c", script]).envs([("PATH", "/usr/bin:/bin")]);
+        let orphan = "sleep 1000 < /dev/null > /dev/null 2>&1 & exit 3";
+        let mut child = spawn(orphan).marked(&*mark).spawn().expect("starts");
+        assert_eq!(child.wait().await.expect("can be waited for"), Exit::Code(3));
+        child.killer().sweep().await;
+        // As git is started, which has nobody but its group.
+        let mut child = spawn(orphan).in_our_session().spawn().expect("starts");
+        assert_eq!(child.wait().await.expect("can be waited for"), Exit::Code(3));
+        println!("both were waited for");
+        child.killer().sweep().await;
+    });
+    // Which waits for all that blocks one of its threads.
+    drop(runtime);
+    println!("nothing is waited for");
+}
+
+#[tokio::test]
+async fn a_child_is_waited_for_and_not_its_orphans_where_those_are_given_to_us() {
+    let program = std::env::current_exe().expect("this is a program");
+    let mark = mark("reaper.");
+    let mut host = tokio::process::Command::new(program);
+    host.args(["--exact", "a_host_that_is_given_orphans", "--nocapture"]).env(REAPER, &mark).kill_on_drop(true);
+    let ended = tokio::time::timeout(GONE * 3, host.output()).await;
+    kill_marked(&mark, GONE).await;
+    let output = ended.expect("it ends").expect("can be run");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("nothing is waited for"), "{said}");
+}
+
 #[test]
 fn a_child_that_is_tied_to_us_dies_when_we_are_killed_and_not_when_a_thread_ends() {
     let mark = mark("tied.");

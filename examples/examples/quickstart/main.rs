@@ -12,8 +12,9 @@
 mod project;
 mod worker;
 
-use std::error::Error;
+use std::{error::Error, io};
 
+use examples::print;
 use orchestrator_core::{
     driver::{Orchestrator, OrchestratorBuilder},
     model::{EndReason, Policy, RepoPath},
@@ -25,27 +26,39 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    match show().await {
+        // Whoever read this has had enough.
+        Err(error) if is_broken_pipe(&*error) => std::process::exit(examples::NOBODY_READS.into()),
+        result => result,
+    }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+async fn show() -> Result<()> {
     if let Ok(task) = std::env::var("ORCHESTRATOR_TASK") {
         return worker::work(&task);
     }
     let directory = tempfile::tempdir()?;
     let project = Project::make(directory.path())?;
 
-    println!("Nine tasks, and what happens to each:\n\n{}\nThe plan:\n", project::PROGRAMME);
+    print(&format!("Nine tasks, and what happens to each:\n\n{}\nThe plan:\n\n", project::PROGRAMME))?;
     for task in builder(&project)?.plan().await? {
-        println!("  {} {}: {}", task.id, task.title, task.what);
+        print(&format!("  {} {}: {}\n", task.id, task.title, task.what))?;
     }
-    println!();
+    print("\n")?;
 
     let orchestrator = builder(&project)?.build().await?;
     let view = tokio::spawn(examples::show(orchestrator.handle().subscribe()));
     let report = orchestrator.run().await?;
     view.await?;
 
-    println!("\nThe run ended: {}.\n\n{}", report.ended, table(&report.snapshot));
-    println!("The remote's main:\n\n{}", git(&project.remote, &["log", "--graph", "--format=%h %s", "main"])?);
-    examples::print_holds(&report.snapshot);
-    println!("\n(The directory goes with this program. On a repository of yours: cargo run --example supervise -- run --help)");
+    print(&format!("\nThe run ended: {}.\n\n{}\n", report.ended, table(&report.snapshot)))?;
+    let log = git(&project.remote, &["log", "--graph", "--format=%h %s", "main"])?;
+    print(&format!("The remote's main:\n\n{log}\n{}", examples::holds(&report.snapshot)))?;
+    print("\n(The directory goes with this program. On a repository of yours: cargo run --example supervise -- run --help)\n")?;
 
     // All but the one that needs a printer.
     let landed = report.snapshot.tasks.iter().filter(|task| task.state == TaskState::Landed).count();

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 use super::{
@@ -150,7 +150,7 @@ impl OrchestratorBuilder {
         let (world, _) = ground.world(&state_dir, &state).await?;
         let died = last.filter(|_| state.run().is_some() && state.ended().is_none());
         let orchestrator = Orchestrator::new(world, state, ledger, &opening, Inbox::of(&state_dir), wait, [repository, lock]);
-        Ok(orchestrator.silent_since(died))
+        Ok(orchestrator.silent_since(died).written(last))
     }
 
     /// What a run would do first. Makes the same checks, starts nothing, leaves no trace, and works beside a running
@@ -235,6 +235,7 @@ impl Ground {
         let going_on = state.run().filter(|_| state.ended().is_none()).map(|run| run.id.clone());
         let world = World {
             run: going_on.unwrap_or_else(new_run_id),
+            state_dir: state_dir.to_owned(),
             mark,
             trusted: Arc::new(trusted),
             workspaces: Workspaces::beneath(state_dir),
@@ -247,6 +248,8 @@ impl Ground {
             policy: self.policy,
             lane: state_dir.join("lane"),
             caches: Arc::new(Mutex::new(GateCaches::beneath(state_dir))),
+            swept: AtomicBool::new(false),
+            begun: Mutex::default(),
             turns: Mutex::default(),
             last_words: Mutex::default(),
             told_to_stop: Mutex::default(),

@@ -1,10 +1,12 @@
 //! Removing workspaces, with proof that nothing is lost (law 4).
 
+use std::sync::PoisonError;
+
 use super::effects::{World, with_source};
 use crate::{
     git::{GitError, Trusted, Workspace},
     model::{AttemptId, CommitId, WorkspaceFate},
-    process::marked,
+    process::marked_since,
 };
 
 impl World {
@@ -58,7 +60,8 @@ impl World {
             workspace.remove()?;
             return Ok(WorkspaceFate::Removed { kept: None });
         }
-        let processes = marked(&format!("{}{}.", self.mark, workspace.attempt.slug()));
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(&workspace.attempt);
+        let processes = marked_since(&format!("{}{}.", self.mark, workspace.attempt.slug()), begun);
         if !processes.is_empty() {
             return stays(format!("{} of its processes live", processes.len()));
         }

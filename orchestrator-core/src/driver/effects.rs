@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::{broadcast, mpsc};
@@ -26,6 +29,7 @@ use crate::{
         Submission, TreeId,
     },
     port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource, TurnInput},
+    process::Moment,
     review::{AgentReviewer, path_findings},
 };
 
@@ -33,6 +37,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) run: RunId,
+    pub(super) state_dir: PathBuf,
     /// What the markers of all our processes begin with: the same for every run on this state directory, so that survivors
     /// of any of them are found.
     pub(super) mark: String,
@@ -51,6 +56,10 @@ pub(super) struct World {
     pub(super) caches: Arc<Mutex<GateCaches>>,
     /// What the policy lets workers and gates see of our environment.
     pub(super) environment: BTreeMap<String, String>,
+    /// Whether what an earlier run had left was swept, so that whoever bears our marker was started by this one.
+    pub(super) swept: AtomicBool,
+    /// Moments before this run started anything for an attempt.
+    pub(super) begun: Mutex<BTreeMap<AttemptId, Moment>>,
     pub(super) turns: Mutex<HashMap<EffectId, Arc<TurnWatch>>>,
     /// What the agent of each attempt said last, cut short.
     pub(super) last_words: Mutex<HashMap<AttemptId, String>>,
@@ -160,6 +169,14 @@ impl World {
                 Job::Report { task: attempt.clone(), outcome }
             }
         })
+    }
+
+    /// Remembers that nothing of an attempt was started before now, unless it is known to have begun.
+    pub(super) fn begin(&self, attempt: &AttemptId) {
+        let now = if self.swept.load(Ordering::Acquire) { Moment::now() } else { None };
+        if let Some(now) = now {
+            self.begun.lock().unwrap_or_else(PoisonError::into_inner).entry(attempt.clone()).or_insert(now);
+        }
     }
 
     /// A turn that runs.

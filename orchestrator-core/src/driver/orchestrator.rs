@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     hash::{BuildHasher as _, Hasher as _, RandomState},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use tokio::sync::{broadcast, mpsc};
@@ -21,7 +21,7 @@ use crate::{
     machine::{Phase, State, TaskEntry, apply, decide, readiness},
     model::{Checkout, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap, TaskId, Timestamp},
     port::{Epoch, Ledger, Opening, Sequence},
-    process::kill_marked,
+    process::sweep_marked,
     review::AgentReviewer,
     status::Snapshot,
 };
@@ -40,6 +40,8 @@ pub struct Orchestrator {
     pub(super) requests: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
     /// When a run that died, and goes on with this one, was last heard of.
     pub(super) silent_since: Option<Timestamp>,
+    /// When the ledger was last written.
+    pub(super) written: Option<Timestamp>,
     /// The repository's and the state directory's, held for as long as we live.
     _locks: [File; 2],
 }
@@ -53,6 +55,9 @@ pub struct RunReport {
     pub snapshot: Snapshot,
     /// The same, whole: equal to the replayed ledger.
     pub state: State,
+    /// What the end of the run no longer waited for, after its time was over: a process that cannot be killed, an agent's backend that
+    /// does not come back, a disk. Empty as a rule. Drop the runtime with `shutdown_timeout`, or it waits for those all the same.
+    pub abandoned: Vec<String>,
 }
 
 /// What would happen to a task first.
@@ -91,12 +96,17 @@ impl Orchestrator {
     ) -> Self {
         let (epoch, next) = (opening.epoch, opening.next);
         let (notices, requests) = (broadcast::Sender::new(4096), mpsc::channel(64));
-        let (world, silent_since) = (Arc::new(world), None);
-        Self { world, state, ledger, epoch, next, inbox, wait, notices, requests, silent_since, _locks: locks }
+        let (world, silent_since, written) = (Arc::new(world), None, None);
+        Self { world, state, ledger, epoch, next, inbox, wait, notices, requests, silent_since, written, _locks: locks }
     }
 
     pub(super) fn silent_since(mut self, last: Option<Timestamp>) -> Self {
         self.silent_since = last;
+        self
+    }
+
+    pub(super) fn written(mut self, last: Option<Timestamp>) -> Self {
+        self.written = last;
         self
     }
 
@@ -119,12 +129,11 @@ impl Orchestrator {
     /// # Errors
     /// [`RunError`] when it cannot go on; what was in flight goes on when the state directory is opened again.
     pub async fn run(self) -> Result<RunReport, RunError> {
-        let survivors = kill_marked(&self.world.mark, SURVIVORS).await;
-        if survivors > 0 {
-            drop(
-                self.notices
-                    .send(Notice::Warning(format!("{survivors} processes of an earlier run were still alive, and were stopped"))),
-            );
+        let swept = sweep_marked(&self.world.mark, SURVIVORS).await;
+        self.world.swept.store(swept.left == 0, Ordering::Release);
+        if swept.found > 0 {
+            let warning = format!("{} processes of an earlier run were still alive, and were stopped", swept.found);
+            drop(self.notices.send(Notice::Warning(warning)));
         }
         self.world.panel.iter().for_each(AgentReviewer::clear);
         let (first, checkout) = (self.world.opened(self.wait), self.world.checkout().await?);
@@ -134,8 +143,8 @@ impl Orchestrator {
         // Whatever ended the run: nothing of it lives on.
         running.stop_everything().await;
         let ended = result?;
-        let state = running.into_state();
-        Ok(RunReport { ended, snapshot: Snapshot::of(&state), state })
+        let (state, abandoned) = running.into_state();
+        Ok(RunReport { ended, snapshot: Snapshot::of(&state), state, abandoned })
     }
 }
 

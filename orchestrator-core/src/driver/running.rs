@@ -1,7 +1,7 @@
 //! The run loop.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -15,15 +15,23 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    Command, Inbox, Notice, Orchestrator, RunError, clock::now, discovery::Discovery, drift::Drift, effects::Job, handle::Request,
+    Command, Inbox, Notice, Orchestrator, RunError,
+    clock::{self, Clock, Reading, jump},
+    discovery::Discovery,
+    drift::Drift,
+    effects::Job,
+    handle::Request,
     notify::Message,
+    turn::TurnWatch,
 };
 use crate::{
     git::{Destination, Dirtiness, GitError, Look, Lookout},
     machine::{Active, State, Step, apply, decide, wake_at},
-    model::{AttemptId, Checkout, CommitId, EffectId, EndReason, Event, EventKind, Record, RepoPath, Span, TurnSight},
+    model::{
+        AttemptId, Checkout, CommitId, EffectId, EndReason, Event, EventKind, Record, RepoPath, Shift, Span, Timestamp, TurnSight,
+    },
     port::{LedgerEntry, Sequence},
-    process::kill_marked,
+    process::sweep_marked,
     status::Snapshot,
 };
 
@@ -31,6 +39,12 @@ use crate::{
 const INBOX: Duration = Duration::from_millis(200);
 /// How long a stopped run waits for a landing that is under way.
 const LANDING: Duration = Duration::from_secs(60);
+/// How much longer than its grace and the fight against survivors the stopping of a turn may take.
+const STOPPED: Duration = Duration::from_secs(2);
+/// How long the end of a run waits for what should be over at once.
+const BRIEFLY: Duration = Duration::from_secs(20);
+/// How long it waits for the commands that tell a person something: longer than each of them may take.
+const TELLING: Duration = Duration::from_secs(60);
 /// How long survivors of an earlier run are fought.
 pub(super) const SURVIVORS: Duration = Duration::from_secs(10);
 
@@ -43,6 +57,7 @@ const MAX_TOUCHED: usize = 1000;
 /// A run under way.
 pub(super) struct Running {
     core: Orchestrator,
+    clock: Clock,
     effects: JoinSet<(EffectId, Result<EventKind, RunError>)>,
     /// How many of the effects are landings, which are waited for.
     landings: usize,
@@ -57,6 +72,8 @@ pub(super) struct Running {
     drift: Drift,
     discovery: Discovery,
     decided: Decided,
+    /// What the end of the run no longer waits for.
+    abandoned: Vec<String>,
 }
 
 /// What was decided, and the ledger has not yet.
@@ -90,8 +107,10 @@ impl Running {
     pub(super) fn new(core: Orchestrator) -> Self {
         let lookout = Lookout::new(core.world.workspaces.clone());
         let discovery = Discovery::since(core.silent_since);
+        let clock = Clock::new(&core.world.state_dir);
         Self {
             core,
+            clock,
             effects: JoinSet::new(),
             landings: 0,
             events: mpsc::channel(256),
@@ -102,16 +121,19 @@ impl Running {
             drift: Drift::default(),
             discovery,
             decided: Decided::default(),
+            abandoned: Vec::new(),
         }
     }
 
-    pub(super) fn into_state(self) -> State {
-        self.core.state
+    /// The state, and what is no longer waited for.
+    pub(super) fn into_state(self) -> (State, Vec<String>) {
+        (self.core.state, self.abandoned)
     }
 
     /// Goes on until there is a reason to end.
     pub(super) async fn go(&mut self, first: EventKind, checkout: Checkout) -> Result<EndReason, RunError> {
         self.tell(first)?;
+        self.tell_setback()?;
         self.tell(EventKind::CheckoutSeen(checkout))?;
         // What was answered while nobody ran counts before it is decided that only a person can bring the run on.
         self.read_inbox().await?;
@@ -128,11 +150,14 @@ impl Running {
         let (mut heartbeat, mut inbox) = (every(period.to_std()), every(INBOX));
         loop {
             if let Some(reason) = self.core.state.ended() {
-                // Each has its own deadline.
-                while self.telling.join_next().await.is_some() {}
+                // Each has a deadline of its own.
+                let told = async { while self.telling.join_next().await.is_some() {} };
+                if tokio::time::timeout(TELLING, told).await.is_err() {
+                    self.abandon("the command that tells a person how the run ended");
+                }
                 return Ok(reason);
             }
-            let at = now();
+            let at = self.read_clock()?;
             let wake = wake_at(&self.core.state, &self.core.world.policy, at).map(|due| due.since(at).to_std());
             tokio::select! {
                 Some(done) = self.effects.join_next() => self.effect_done(done)?,
@@ -158,8 +183,38 @@ impl Running {
     /// Tells the machine. What it decides is applied at once, so that what follows from that can be decided as well; but nobody hears of
     /// it, and nothing is performed, before the ledger has it. Whether anything was decided.
     fn tell(&mut self, kind: EventKind) -> Result<bool, RunError> {
+        let at = self.read_clock()?;
+        self.tell_at(at, kind)
+    }
+
+    /// What the clock shows. A jump of it is told before anything that happened since: what is judged by the time is judged by time
+    /// awake.
+    fn read_clock(&mut self) -> Result<Timestamp, RunError> {
+        let Reading { at, jump } = self.clock.read();
+        let Some(jump) = jump else { return Ok(at) };
+        tracing::warn!(by = %jump.by, asleep = ?jump.asleep, "the clock jumped");
+        for (_, watch) in self.turns() {
+            watch.slept(jump.asleep);
+        }
+        if self.core.state.run().is_some() {
+            self.tell_at(at, EventKind::ClockJumped { by: jump.by })?;
+        }
+        Ok(at)
+    }
+
+    /// The ledger was last written at a time that is still to come: the clock was set back while nobody ran.
+    fn tell_setback(&mut self) -> Result<(), RunError> {
+        let at = self.read_clock()?;
+        let written = self.core.written.filter(|written| *written > at);
+        if let Some(jump) = written.and_then(|written| jump(written, at, Duration::ZERO)) {
+            self.tell_at(at, EventKind::ClockJumped { by: jump.by })?;
+        }
+        Ok(())
+    }
+
+    fn tell_at(&mut self, at: Timestamp, kind: EventKind) -> Result<bool, RunError> {
         let core = &mut self.core;
-        let records = decide(&core.state, Event { at: now(), kind }, &core.world.policy)?;
+        let records = decide(&core.state, Event { at, kind }, &core.world.policy)?;
         let mut asked = Vec::new();
         for (record, index) in records.iter().zip(self.decided.records.len()..) {
             apply(&mut core.state, record)?;
@@ -200,7 +255,7 @@ impl Running {
         if self.decided.records.is_empty() {
             return Ok(Vec::new());
         }
-        let (core, at) = (&mut self.core, now());
+        let (core, at) = (&mut self.core, self.clock.wall());
         let first = core.next;
         core.next = core.ledger.append(core.epoch, first, at, &self.decided.records).await?;
         let Decided { records, due, messages } = std::mem::take(&mut self.decided);
@@ -263,7 +318,7 @@ impl Running {
     }
 
     fn tell_gap(&mut self, period: Span) {
-        if let Some(gap) = self.discovery.gap(now(), period) {
+        if let Some(gap) = self.discovery.gap(self.clock.wall(), period) {
             drop(self.core.notices.send(gap));
         }
     }
@@ -287,6 +342,12 @@ impl Running {
         Ok(())
     }
 
+    /// The turns that run, each with its effect.
+    fn turns(&self) -> Vec<(EffectId, Arc<TurnWatch>)> {
+        let turns = self.core.world.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.iter().map(|(effect, watch)| (*effect, Arc::clone(watch))).collect()
+    }
+
     /// Begins a look at the real state; what it sees comes back as events. A look that takes longer than the heartbeat is
     /// not overtaken by another.
     fn look(&mut self) {
@@ -302,7 +363,7 @@ impl Running {
             let mut facts = Vec::new();
             let mut touched = Vec::new();
             for (attempt, base) in workers {
-                let as_of = now();
+                let as_of = clock::now();
                 // A workspace that cannot be read now is looked at again; what counts is the look when the turn is over.
                 if let Ok(paths) = world.workspaces.of(&attempt).touched(&world.trusted, base, MAX_TOUCHED).await {
                     lookout.looked_whole(&attempt, Dirtiness::Known { as_of, from: base, paths: paths.len() });
@@ -352,19 +413,17 @@ impl Running {
                 self.tell(fact)?;
             }
         }
-        let turns: Vec<_> = {
-            let turns = self.core.world.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            turns.iter().map(|(effect, watch)| (*effect, Arc::clone(watch))).collect()
-        };
         let by_attempt: HashMap<_, _> = looks.iter().map(|look| (&look.attempt, look)).collect();
-        for (effect, watch) in turns {
+        for (effect, watch) in self.turns() {
             let look = by_attempt.get(&watch.attempt);
             if look.is_some_and(|look| look.changed) {
                 watch.touch(|_| {});
             }
+            let at = self.read_clock()?;
             let watched = watch.read();
+            let silent = i64::try_from(watched.active.elapsed().as_millis()).unwrap_or(i64::MAX);
             let seen = TurnSight {
-                active: watched.active,
+                active: at.moved(Shift(-silent)),
                 tool_in_flight: !watched.tools.is_empty(),
                 silence: watched.silence,
                 alive: watch.control.is_alive(),
@@ -373,7 +432,7 @@ impl Running {
             };
             // The turn may have ended while we looked.
             if self.core.state.open_effects().contains_key(&effect) {
-                self.tell(EventKind::TurnSeen { effect, seen })?;
+                self.tell_at(at, EventKind::TurnSeen { effect, seen })?;
             }
         }
         self.perform().await?;
@@ -386,18 +445,65 @@ impl Running {
     }
 
     /// Stops all turns, lets a landing that is under way finish, and drops everything else: it is interrupted, and closed as
-    /// such at the next start.
+    /// such at the next start. Nothing is waited for without a bound.
     pub(super) async fn stop_everything(&mut self) {
-        let turns: Vec<_> = {
-            let turns = self.core.world.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            turns.values().cloned().collect()
-        };
-        let grace = self.core.world.policy.limits.grace.to_std();
-        let mut stops = JoinSet::new();
-        for watch in turns {
-            stops.spawn(async move { watch.control.stop(grace).await });
+        self.stop_turns().await;
+        self.finish_landings().await;
+        // Nothing is begun any more: what was asked for is interrupted as well.
+        match tokio::time::timeout(BRIEFLY, self.record()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what was decided while the run was stopped could not be recorded"),
+            Err(_) => self.abandon("the ledger, which did not take what was decided last"),
         }
-        while stops.join_next().await.is_some() {}
+        let ended = async {
+            tokio::join!(self.effects.shutdown(), self.looking.shutdown(), self.telling.shutdown());
+        };
+        if tokio::time::timeout(BRIEFLY, ended).await.is_err() {
+            self.abandon("what was being done beside the run, and was told to end");
+        }
+        self.landings = 0;
+        // Their effects are gone, and nobody stops them a second time.
+        self.core.world.turns.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let swept = sweep_marked(&self.core.world.mark, SURVIVORS).await;
+        if swept.left > 0 {
+            self.abandon(format!("{} processes that were killed and have not ended", swept.left));
+        }
+        if tokio::time::timeout(BRIEFLY, self.core.world.clear()).await.is_err() {
+            self.abandon("the removal of files that were only kept to be used again");
+        }
+    }
+
+    /// Names something that the end of the run no longer waits for.
+    fn abandon(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        tracing::warn!(what, "is no longer waited for");
+        self.abandoned.push(what);
+    }
+
+    /// A backend of somebody else may never come back.
+    async fn stop_turns(&mut self) {
+        let grace = self.core.world.policy.limits.grace.to_std();
+        let turns = self.turns();
+        let mut left: BTreeSet<_> = turns.iter().map(|(_, watch)| watch.attempt.clone()).collect();
+        let mut stops = JoinSet::new();
+        for (_, watch) in turns {
+            stops.spawn(async move {
+                watch.control.stop(grace).await;
+                watch.attempt.clone()
+            });
+        }
+        let deadline = Instant::now() + grace + SURVIVORS + STOPPED;
+        while let Ok(Some(stopped)) = tokio::time::timeout_at(deadline, stops.join_next()).await {
+            if let Ok(attempt) = stopped {
+                left.remove(&attempt);
+            }
+        }
+        for attempt in left {
+            self.abandon(format!("the agent of {attempt}, which was told to stop"));
+        }
+    }
+
+    async fn finish_landings(&mut self) {
         let deadline = Instant::now() + LANDING;
         while self.landings > 0 {
             match tokio::time::timeout_at(deadline, self.effects.join_next()).await {
@@ -407,18 +513,12 @@ impl Running {
                         break;
                     }
                 }
-                Ok(None) | Err(_) => break,
+                Ok(None) => break,
+                Err(_) => {
+                    self.abandon("a landing that is under way");
+                    break;
+                }
             }
         }
-        // Nothing is begun any more: what was asked for is interrupted as well.
-        if let Err(error) = self.record().await {
-            tracing::warn!(%error, "what was decided while the run was stopped could not be recorded");
-        }
-        self.effects.shutdown().await;
-        self.looking.shutdown().await;
-        self.telling.shutdown().await;
-        self.landings = 0;
-        kill_marked(&self.core.world.mark, SURVIVORS).await;
-        self.core.world.clear().await;
     }
 }

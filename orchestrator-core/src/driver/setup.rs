@@ -20,6 +20,7 @@ impl World {
         if workspace.is_ready() {
             return Ok(());
         }
+        self.begin(&workspace.attempt);
         let setup = &self.policy.setup;
         workspace.create(&self.trusted, base, &setup.bring).await.map_err(|error| with_source(&error))?;
         self.bring(workspace).await?;

@@ -3,12 +3,12 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{broadcast, mpsc};
 
 use super::{
-    clock::now,
     collect::{handoff_path, streams_dir, turn_dir},
     effects::{World, agents_environment},
     handle::Notice,
@@ -16,8 +16,8 @@ use super::{
 use crate::{
     failpoint::reach,
     model::{
-        Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Handoff, Predecessor, SessionRef, Span, Timestamp,
-        TurnOutcome, Usage,
+        Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Handoff, Predecessor, SessionRef, Span, TurnOutcome,
+        Usage,
     },
     port::{AgentError, ErrorClass, Silence, TurnControl, TurnRequest, Update},
     prompt::{PromptContext, prompt},
@@ -36,7 +36,8 @@ pub(super) struct TurnWatch {
 
 #[derive(Debug, Clone)]
 pub(super) struct Watched {
-    pub(super) active: Timestamp,
+    /// When there was a sign of life: no time of day, so that nobody can set it.
+    pub(super) active: Instant,
     pub(super) tools: BTreeSet<String>,
     pub(super) usage: Usage,
     /// The silence beyond which something is wrong, as the backend says.
@@ -51,8 +52,15 @@ impl TurnWatch {
     /// A sign of life.
     pub(super) fn touch(&self, change: impl FnOnce(&mut Watched)) {
         let mut watched = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.active = now();
+        watched.active = Instant::now();
         change(&mut watched);
+    }
+
+    /// So much of what the clock counted until now was a sleep, which is no silence of the agent's. A sign of life that came since the
+    /// end of it stays what it is.
+    pub(super) fn slept(&self, asleep: Duration) {
+        let mut watched = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.active = (watched.active + asleep).min(Instant::now());
     }
 }
 
@@ -138,6 +146,7 @@ impl World {
             .with_places(workspace.repository(), contract)
             .with_streams(streams)
             .with_schema(schemars::schema_for!(Handoff).to_value());
+        self.begin(&job.attempt);
         reach("before turn");
         let mut turn = backend.start(request).await?;
         reach("after turn began");
@@ -145,7 +154,7 @@ impl World {
             Silence::MeansNothing => None,
             Silence::Beyond(time) => Some(Span(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))),
         };
-        let inner = Mutex::new(Watched { active: now(), tools: BTreeSet::new(), usage: Usage::default(), silence });
+        let inner = Mutex::new(Watched { active: Instant::now(), tools: BTreeSet::new(), usage: Usage::default(), silence });
         let watch = Arc::new(TurnWatch { control: turn.control(), attempt: job.attempt.clone(), inner });
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).insert(job.effect, Arc::clone(&watch));
         if self.told_to_stop.lock().unwrap_or_else(PoisonError::into_inner).contains(&job.effect) {

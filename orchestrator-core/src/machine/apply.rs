@@ -14,8 +14,8 @@ use super::{
 };
 use crate::model::{
     Answer, Approval, Ask, AttemptId, CommitId, Effect, EffectId, Finding, Hold, HoldId, HoldItem, HoldOption, HoldReason, Item,
-    Observation, Obstacle, Predecessor, Record, Review, Severity, Span, Submission, TaskId, Timestamp, TurnOutcome, Usage, Verdict,
-    Waiver, Withdrawal, WorkspaceFate,
+    Observation, Obstacle, Predecessor, Record, Review, Severity, Shift, Span, Submission, TaskId, Timestamp, TurnOutcome, Usage,
+    Verdict, Waiver, Withdrawal, WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -84,6 +84,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             state.away = Some(Away { since, why: why.clone(), tries: tries + 1, until: *until });
         }
         Record::RemoteBack => state.away = None,
+        Record::ClockJumped { by, .. } => move_clocks(state, *by),
         Record::ModeSet(mode) => state.mode = *mode,
         Record::TipSeen(tip) => set_tip(state, *tip),
         Record::HistoryKept { tip } => {
@@ -307,12 +308,12 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry.counted = entry.counted.saturating_sub(u32::from(!counts));
             entry.last_failure = Some(reason.clone());
             entry.cleanups.insert(attempt.number, Asked::Due);
-            entry.phase = Phase::Waiting(Waiting { until: Timestamp(0), grants, advice });
+            entry.phase = Phase::Waiting(Waiting { grants, advice, ..Waiting::default() });
         }
-        Record::Waiting { task, until } => {
+        Record::Waiting { task, until, named } => {
             let entry = entry_mut(state, task)?;
             let Phase::Waiting(waiting) = &mut entry.phase else { return Err(misfit("not waiting:", task)) };
-            waiting.until = *until;
+            (waiting.until, waiting.named) = (*until, *named);
         }
         Record::HoldOpened { hold } => {
             state.last_hold = hold.id.0;
@@ -415,6 +416,32 @@ pub(super) fn set_tip(state: &mut State, tip: CommitId) {
     }
     // Before the first tip nothing of ours can be missing.
     state.history.checked.get_or_insert(tip);
+}
+
+/// The clock was moved: all that is counted in time awake keeps its distance from it. What was only written down for people, and a
+/// time of day that somebody named, stays.
+fn move_clocks(state: &mut State, by: Shift) {
+    if let Some(run) = &mut state.run {
+        run.began = run.began.moved(by);
+    }
+    if let Some(away) = &mut state.away {
+        away.until = away.until.moved(by);
+    }
+    for entry in state.tasks.all_mut() {
+        match &mut entry.phase {
+            Phase::Waiting(waiting) if waiting.named => {}
+            Phase::Waiting(waiting) if waiting.until == Timestamp(0) => {}
+            Phase::Waiting(waiting) => waiting.until = waiting.until.moved(by),
+            Phase::Active(active) => {
+                if let Step::Working(working) = &mut active.step {
+                    working.began = working.began.moved(by);
+                    working.nudges.1 = working.nudges.1.map(|nudged| nudged.moved(by));
+                }
+            }
+            Phase::Held(held) => held.asked = held.asked.moved(by),
+            Phase::Landed(_) | Phase::Parked { .. } => {}
+        }
+    }
 }
 
 /// The person says that the tip is mended, or that it was not the tip: all gates may run again.

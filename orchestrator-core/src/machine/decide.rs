@@ -70,6 +70,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             Ok([Record::CheckoutSeen(checkout)].into_iter().chain(freed).collect())
         }
         EventKind::Tick => Ok(plan::tick(state, at, policy)),
+        EventKind::ClockJumped { by } => Ok((by.0 != 0).then_some(Record::ClockJumped { by, at }).into_iter().collect()),
         EventKind::StopAsked => {
             Ok(state.ended.is_none().then_some(Record::RunEnded { reason: EndReason::Stopped, at }).into_iter().collect())
         }

@@ -118,8 +118,9 @@ impl Context<'_> {
             }
             TurnOutcome::UsageLimited { until } => {
                 let mut records = vec![self.attempt_ended(active, "the agent's usage limit was reached", false, None)];
+                let named = until.is_some();
                 let until = until.unwrap_or_else(|| self.backoff(entry));
-                records.push(Record::Waiting { task: entry.task.id.clone(), until });
+                records.push(Record::Waiting { task: entry.task.id.clone(), until, named });
                 records
             }
             TurnOutcome::Overloaded { reason } => self.again(entry, active, &format!("the agent's service: {reason}"), false, None),
@@ -474,7 +475,7 @@ impl Context<'_> {
             return self.exhausted(active, format!("{budget}; the last attempt: {reason}"));
         }
         let ended = self.attempt_ended(active, reason, counts, left);
-        vec![ended, Record::Waiting { task: entry.task.id.clone(), until: self.backoff(entry) }]
+        vec![ended, Record::Waiting { task: entry.task.id.clone(), until: self.backoff(entry), named: false }]
     }
 
     /// The task has had all that it may have: a person may give it as much again.

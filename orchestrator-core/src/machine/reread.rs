@@ -18,13 +18,15 @@ use crate::model::{Record, Roadmap, Task, TaskId, Withdrawal};
 pub(super) fn roadmap_record(state: &State, roadmap: Roadmap) -> Record {
     let known = state.tasks.entries();
     let same = |(entry, task): (&TaskEntry, &Task)| entry.task.id == task.id && after(&entry.task) == after(task);
-    let gone = |entry: &TaskEntry| entry.withdrawn == Some(Withdrawal::Removed);
+    // One whose attempt has just ended is still to be parked, which only the whole roadmap says.
+    let parked = |entry: &TaskEntry| !matches!(entry.phase, Phase::Waiting(_));
+    let gone = |entry: &TaskEntry| entry.withdrawn == Some(Withdrawal::Removed) && parked(entry);
     let count = roadmap.tasks.len();
     let alike = state.roadmap.read_at.is_some()
         && known.len() >= count
         && known.iter().zip(&roadmap.tasks).all(same)
         && known[count..].iter().all(gone)
-        && !known[..count].iter().any(gone);
+        && known[..count].iter().all(|entry| entry.withdrawn != Some(Withdrawal::Removed));
     if !alike {
         return Record::RoadmapRead(roadmap);
     }

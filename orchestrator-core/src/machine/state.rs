@@ -49,7 +49,7 @@ pub struct RunInfo {
     pub wait: bool,
     /// The agents, and whether each can resume a session.
     pub backends: BTreeMap<BackendName, bool>,
-    /// When it began.
+    /// When it began; a jump of the clock moves it, so that its wall time is counted in time awake.
     pub began: Timestamp,
     /// Attempts dispatched in it.
     pub attempts: u32,
@@ -167,6 +167,8 @@ pub enum Phase {
 pub struct Waiting {
     /// Not before this.
     pub until: Timestamp,
+    /// Whether that is a time of day that somebody named, which no jump of the clock moves.
+    pub named: bool,
     /// What a person has allowed already.
     pub grants: BTreeSet<Grant>,
     /// What a person said to the last attempt's question.

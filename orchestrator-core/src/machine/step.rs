@@ -80,7 +80,7 @@ pub struct Working {
     pub effect: EffectId,
     /// Its number.
     pub turn: u32,
-    /// When it began.
+    /// When it began; a jump of the clock moves it, so that its limits count time awake.
     pub began: Timestamp,
     /// Whether it was told to stop, and why.
     pub stopping: Option<StopReason>,

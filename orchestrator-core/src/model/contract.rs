@@ -143,7 +143,7 @@ pub struct Budget {
     /// Attempts in one run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
-    /// Wall time of all turns together, such as `45m`.
+    /// Wall time of all turns together, awake, such as `45m`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wall: Option<Span>,
     /// Tokens, input and output, where the agent tells.

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, BackendName, Candidate, Checkout, CommitId, ContentHash, EffectId, Finding, GateReport, HandoffReport, KeptArtifact,
-    LandingOutcome, MergeFailure, Review, RunId, RunMode, SessionRef, Submission, Task, Timestamp, TreeId, TurnOutcome, TurnSight,
-    Usage,
+    LandingOutcome, MergeFailure, Review, RunId, RunMode, SessionRef, Shift, Submission, Task, Timestamp, TreeId, TurnOutcome,
+    TurnSight, Usage,
 };
 
 /// Something that happened, and when.
@@ -51,6 +51,12 @@ pub enum EventKind {
     CheckoutSeen(Checkout),
     /// Time has passed, or something was applied: whatever is due is asked for now.
     Tick,
+    /// The clock shows that much more, or less, than has passed of the time awake: the machine slept, or the clock was set. The
+    /// time of this event, and of those that follow, is the clock's as it is now.
+    ClockJumped {
+        /// How much.
+        by: Shift,
+    },
     /// The run is to end at once; what is in flight was stopped, and goes on when the ledger is opened again.
     StopAsked,
     /// The target's history was looked through: closes

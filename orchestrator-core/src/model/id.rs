@@ -302,6 +302,25 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Span {
         Span(self.0.saturating_sub(earlier.0))
     }
+
+    /// The same moment on a clock that was moved by so much.
+    #[must_use]
+    pub fn moved(self, by: Shift) -> Self {
+        Self(self.0.saturating_add_signed(by.0))
+    }
+}
+
+/// By how much a clock was moved, in milliseconds: forwards, or, where it is negative, backwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Shift(pub i64);
+
+/// In whole seconds: `32400 s forwards`.
+impl fmt::Display for Shift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = if self.0 < 0 { "backwards" } else { "forwards" };
+        write!(f, "{} s {direction}", self.0.unsigned_abs() / 1000)
+    }
 }
 
 /// A length of time in milliseconds. Text form: a whole number and a unit, `ms`, `s`, `m`, `h` or `d`: `45m`.

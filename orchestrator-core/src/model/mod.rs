@@ -35,7 +35,7 @@ pub use handoff::{
 pub use hold::{Answer, EndReason, Hold, HoldItem, HoldOption, HoldReason, Item, Question, RunMode, Waiver};
 pub use id::{
     AttemptId, BlobId, CommitId, ContentHash, EffectId, FindingId, HoldId, InvalidFinding, InvalidHold, InvalidOid, InvalidSpan,
-    Oid, SessionRef, Span, Timestamp, TreeId,
+    Oid, SessionRef, Shift, Span, Timestamp, TreeId,
 };
 pub use landing::{Acceptance, Candidate, Carried, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor};
 pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId};

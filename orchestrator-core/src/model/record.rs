@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, AttemptId, Candidate, Checkout, CommitId, Contract, Effect, EffectId, EndReason, Finding, GateReport, Hold, HoldId,
-    KeptArtifact, Landing, Opened, PackageName, Predecessor, Pulse, Review, Roadmap, RunMode, SessionRef, Span, Submission, TaskId,
-    Timestamp, TurnOutcome, Usage, Verdict, Withdrawal, WorkspaceFate,
+    KeptArtifact, Landing, Opened, PackageName, Predecessor, Pulse, Review, Roadmap, RunMode, SessionRef, Shift, Span, Submission,
+    TaskId, Timestamp, TurnOutcome, Usage, Verdict, Withdrawal, WorkspaceFate,
 };
 
 /// What the machine decided: the only thing that state is folded from.
@@ -52,6 +52,13 @@ pub enum Record {
     },
     /// The remote can be reached again.
     RemoteBack,
+    /// The clock was moved, or the machine slept: what is counted in time awake is counted from as much later, or earlier.
+    ClockJumped {
+        /// By how much.
+        by: Shift,
+        /// What the clock shows since.
+        at: Timestamp,
+    },
     /// The run mode as it counts from now on.
     ModeSet(RunMode),
     /// The target's tip, as seen.
@@ -302,6 +309,10 @@ pub enum Record {
         task: TaskId,
         /// Not before.
         until: Timestamp,
+        /// Whether that is a time of day that somebody named, which no jump of the clock moves; else it is a pause from the time of
+        /// the record on.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        named: bool,
     },
     /// A person is asked.
     HoldOpened {

@@ -166,7 +166,7 @@ pub struct Limits {
     pub turns: u32,
     /// So many rejections of one task over the same finding of a reviewer, and a person is asked instead of the worker.
     pub same_finding: u32,
-    /// Wall time of one turn.
+    /// Wall time of one turn, awake: a jump of the clock, or a sleep of the machine, is none of it.
     pub turn: Span,
     /// A turn that says nothing and changes nothing for so long, with no tool in flight, is stopped. Default: what the
     /// agent's backend knows of its silences; for a command, whose silence means nothing, never.
@@ -195,7 +195,7 @@ pub struct Limits {
     pub run_tokens: Option<u64>,
     /// US dollars in the whole run, where the agents tell.
     pub run_usd: Option<f64>,
-    /// Wall time after which nothing new is started.
+    /// Wall time, awake, after which nothing new is started.
     pub run_wall: Option<Span>,
 }
 

@@ -19,6 +19,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::{
     cgroup, death,
+    moment::Moment,
     sessions::Session,
     sweep::{MARK_VARIABLE, Target, kill_until_none, kill_until_none_blocking, members, signal_all, signal_leader, start_time},
 };
@@ -160,18 +161,22 @@ impl Spawn {
         command.current_dir(&self.directory).env_clear().envs(&self.environment);
         command.stdin(if self.input == Input::Piped { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let since = Moment::now();
         let mut wrap = CommandWrap::from(command);
         if self.session {
             wrap.wrap(ProcessSession);
         } else {
             wrap.wrap(ProcessGroup::leader());
         }
-        let inner = if self.dies_by.is_some() { death::on_lasting_thread(move || wrap.spawn())? } else { wrap.spawn()? };
+        let spawned = if self.dies_by.is_some() { death::on_lasting_thread(move || wrap.spawn())? } else { wrap.spawn()? };
+        // The child alone is waited for. Its wrapper waits for its whole group, as far as that is ours: where orphans become children of
+        // ours, as of process 1, that is until the last of its relatives ends by itself.
+        let inner = spawned.into_inner();
         let pid =
             inner.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(|| io::Error::other("the child has no process id"))?;
         let leader = start_time(pid).map(|start| (pid, start));
         let session = self.session.then(|| Session::of(pid, self.mark.clone()));
-        let killer = Killer { target: Target { mark: self.mark, whole: true, leader, session: self.session } };
+        let killer = Killer { target: Target { mark: self.mark, whole: true, leader, session: self.session, since } };
         Ok(Child { session, inner, killer, exit: None })
     }
 }

@@ -23,23 +23,30 @@ mod cgroup;
 mod child;
 mod death;
 mod hide;
+mod init;
 mod lines;
+mod moment;
 #[cfg(feature = "git")]
 mod motion;
 mod recording;
 mod run;
 mod sessions;
+mod signals;
 mod sweep;
 
 pub use capture::Captured;
 pub use cgroup::has_cgroups;
 pub use child::{Child, Exit, Input, Killer, Spawn, can_run};
 pub use hide::hide_environment;
+pub use init::act_as_init;
 pub use lines::{Line, LineReader, Read};
+pub(crate) use moment::Moment;
 #[cfg(feature = "git")]
 pub(crate) use motion::{GivenUp, Patience};
 pub use recording::Recording;
 #[cfg(feature = "git")]
 pub(crate) use run::run_while_moving;
 pub use run::{Finished, OutputLimits, run_to_end};
+pub use signals::EndSignals;
 pub use sweep::{MARK_VARIABLE, kill_marked, marked};
+pub(crate) use sweep::{marked_since, sweep_marked};

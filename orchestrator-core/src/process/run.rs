@@ -11,6 +11,9 @@ use super::{Captured, Exit, Input, Killer, Spawn};
 /// What is still read after the program has ended and its relatives were swept: only what is in the pipe.
 const DRAIN: Duration = Duration::from_millis(200);
 
+/// How long the end of a program is waited for when it was killed.
+const KILLED: Duration = Duration::from_secs(2);
+
 /// How much of a program's output is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputLimits {
@@ -95,7 +98,8 @@ async fn run_until<Why, Watch: Future<Output = Why>>(
         };
         if exit.is_none() {
             killer.stop(Duration::ZERO).await;
-            drop(child.wait().await);
+            // One that is stuck in the kernel has not ended yet, and is no longer waited for.
+            drop(tokio::time::timeout(KILLED, child.wait()).await);
         }
         if marked {
             killer.sweep().await;

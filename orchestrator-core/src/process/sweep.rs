@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::{cgroup, sessions};
+use super::{cgroup, moment::Moment, sessions};
 
 /// The variable that marks all processes of a turn or a gate.
 pub const MARK_VARIABLE: &str = "ORCHESTRATOR_MARK";
@@ -19,9 +19,16 @@ pub(super) struct Target {
     pub(super) leader: Option<(i32, u64)>,
     /// Whether it is a session that it leads.
     pub(super) session: bool,
+    /// None of them was started before; `None` where that is not known.
+    pub(super) since: Option<Moment>,
 }
 
 impl Target {
+    /// All whose marker begins so.
+    fn of_all(prefix: &str, since: Option<Moment>) -> Self {
+        Self { mark: Some(prefix.to_owned()), whole: false, leader: None, session: true, since }
+    }
+
     /// Removes the group, now that nobody is in it.
     fn forget(&self) {
         if let Some(mark) = &self.mark {
@@ -33,24 +40,41 @@ impl Target {
 /// The processes that bear a marker beginning with `prefix`, other than this one.
 #[must_use]
 pub fn marked(prefix: &str) -> Vec<i32> {
-    members(&Target { mark: Some(prefix.to_owned()), whole: false, leader: None, session: true })
+    members(&Target::of_all(prefix, None))
+}
+
+/// The same among what was started since this moment: what was there before is not looked at.
+pub(crate) fn marked_since(prefix: &str, since: Option<Moment>) -> Vec<i32> {
+    members(&Target::of_all(prefix, since))
 }
 
 /// Kills all processes that bear a marker beginning with `prefix`, and returns how many there were. Returns when none is
 /// left, or after `patience`.
 pub async fn kill_marked(prefix: &str, patience: Duration) -> usize {
-    let target = Target { mark: Some(prefix.to_owned()), whole: false, leader: None, session: true };
-    let found = members(&target).len();
-    if found > 0 {
-        kill_until_none(&target, patience).await;
-    } else {
-        target.forget();
-    }
-    found
+    sweep_marked(prefix, patience).await.found
 }
 
-/// KILL, again and again, until nobody is left: who forks faster than we look loses in the end, since the dead do not fork.
-pub(super) async fn kill_until_none(target: &Target, patience: Duration) {
+/// What a sweep found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Swept {
+    /// So many processes.
+    pub(crate) found: usize,
+    /// So many of them were still there when its patience was over.
+    pub(crate) left: usize,
+}
+
+/// The same, and how many are left.
+pub(crate) async fn sweep_marked(prefix: &str, patience: Duration) -> Swept {
+    let target = Target::of_all(prefix, None);
+    let found = members(&target).len();
+    let left = if found > 0 { kill_until_none(&target, patience).await } else { 0 };
+    target.forget();
+    Swept { found, left }
+}
+
+/// KILL, again and again, until nobody is left: who forks faster than we look loses in the end, since the dead do not fork. How many
+/// are left where that took too long.
+pub(super) async fn kill_until_none(target: &Target, patience: Duration) -> usize {
     let mut hunt = Hunt::new(patience);
     while let Some(pause) = hunt.step(target) {
         if !pause.is_zero() {
@@ -58,6 +82,7 @@ pub(super) async fn kill_until_none(target: &Target, patience: Duration) {
         }
     }
     target.forget();
+    hunt.left
 }
 
 /// The same where there is no runtime, as in a destructor's thread.
@@ -89,18 +114,21 @@ struct Hunt {
     patience: Duration,
     /// How many looks in a row have found nobody.
     quiet: u32,
+    /// How many were found by the last look.
+    left: usize,
     pause: Duration,
 }
 
 impl Hunt {
     fn new(patience: Duration) -> Self {
-        Self { began: Instant::now(), patience, quiet: 0, pause: Duration::from_millis(1) }
+        Self { began: Instant::now(), patience, quiet: 0, left: 0, pause: Duration::from_millis(1) }
     }
 
     /// One look; the pause until the next, or `None` when it is over.
     fn step(&mut self, target: &Target) -> Option<Duration> {
         let sight = signal_all(target, Signal::KILL);
-        let found = !sight.members.is_empty();
+        self.left = sight.members.len();
+        let found = self.left > 0;
         self.quiet = if found { 0 } else { self.quiet + 1 };
         let took = self.began.elapsed();
         let settled = took >= UNSETTLED || !sight.unsettled;
@@ -129,6 +157,7 @@ mod linux {
     use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
     use super::{MARK_VARIABLE, Pid, Sight, Signal, Target, cgroup, sessions};
+    use crate::process::moment::{self, Moment};
 
     struct Stat {
         group: i32,
@@ -137,10 +166,13 @@ mod linux {
         dead: bool,
     }
 
-    /// All processes that there are.
-    fn pids() -> impl Iterator<Item = i32> {
-        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    /// All processes that could be meant: those that were started since the target was, or, where that cannot be told, all that there are.
+    fn pids(target: &Target) -> Vec<i32> {
+        let since = target.since.as_ref().and_then(Moment::since).and_then(|ranges| moment::listed(&ranges));
+        since.unwrap_or_else(|| {
+            let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+        })
     }
 
     /// The fields of `/proc/PID/stat` that matter; the name in parentheses may hold anything, so they are counted behind it.
@@ -213,7 +245,7 @@ mod linux {
             (None, mark) => mark.is_some_and(|mark| cgroup::holds(pid, mark, target.whole)),
         };
         let mut sight = Sight::default();
-        for pid in pids().filter(|pid| *pid != own) {
+        for pid in pids(target).into_iter().filter(|pid| *pid != own) {
             let process = Some(nix::unistd::Pid::from_raw(pid));
             // Who has gone has none; session 0 is the kernel's own, or outside of our namespace.
             let Some(of) = getsid(process).ok().map(nix::unistd::Pid::as_raw).filter(|of| *of != 0) else { continue };

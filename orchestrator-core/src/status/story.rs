@@ -331,6 +331,7 @@ impl Fold {
             | Record::Withdrawn { .. }
             | Record::RemoteAway { .. }
             | Record::RemoteBack
+            | Record::ClockJumped { .. }
             | Record::ModeSet(_)
             | Record::TipSeen(_)
             | Record::HistoryKept { .. }

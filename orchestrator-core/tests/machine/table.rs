@@ -7,7 +7,7 @@ use orchestrator_core::{
     model::{
         Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind, Finding, GateReport, GateSpec,
         HandoffReport, HoldId, HoldOption, LandingOutcome, MergeFailure, MissingCommit, Opened, Reading, RunId, RunMode,
-        SessionRef, Severity, Span, Submission, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
+        SessionRef, Severity, Shift, Span, Submission, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
     },
 };
 
@@ -249,6 +249,7 @@ fn run_events() -> Vec<(&'static str, EventKind)> {
         ("checkout dirty", EventKind::CheckoutSeen(Checkout::Dirty { paths: vec!["a".parse().expect("a path")] })),
         ("tick", EventKind::Tick),
         ("stop asked", EventKind::StopAsked),
+        ("clock jumped", EventKind::ClockJumped { by: Shift(9 * 3_600_000) }),
     ]
 }
 
@@ -281,6 +282,7 @@ fn kind_index(kind: &EventKind) -> usize {
         EventKind::Nudged { .. } => 23,
         EventKind::Noticed { .. } => 24,
         EventKind::HistoryChecked { .. } => 25,
+        EventKind::ClockJumped { .. } => 26,
     }
 }
 
@@ -327,7 +329,7 @@ fn the_whole_table() {
         }
         text.push('\n');
     }
-    assert_eq!(kinds.len(), 26, "every kind of event is in the table");
+    assert_eq!(kinds.len(), 27, "every kind of event is in the table");
     insta::assert_snapshot!(text);
 }
 

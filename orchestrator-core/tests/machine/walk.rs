@@ -89,6 +89,8 @@ proptest! {
                 let option = [HoldOption::Approve, HoldOption::Retry, HoldOption::Park][usize::from(choice) % 3];
                 let hold = world.state.holds().next().map_or(HoldId(99), |hold| hold.id);
                 world.tell(EventKind::Answered(Answer::new(hold, option).with_note("x")));
+            } else if pick % 16 == 12 {
+                world.jump((i64::from(choice) - 128) * 60_000);
             } else if let Some((effect, what)) = open.get(usize::from(pick) % open.len().max(1)) {
                 let event = ending(&mut world, *effect, what, choice);
                 world.tell(event);

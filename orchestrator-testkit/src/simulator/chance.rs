@@ -129,7 +129,7 @@ fn carried(onto: CommitId, head: CommitId) -> Carried {
 
 /// Something that nobody asked for.
 pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Option<EventKind> {
-    Some(match dice.below(10) {
+    Some(match dice.below(11) {
         0 => EventKind::ModeAsked([RunMode::Active, RunMode::Active, RunMode::Drain, RunMode::Paused][dice.below(4)]),
         1 | 2 => {
             let hold = world.state.holds().next()?.id;
@@ -180,6 +180,10 @@ pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Opt
                 }
             }
             EventKind::TipSeen(commit(9000 + dice.roll() % 1000))
+        }
+        9 => {
+            world.jump((dice.roll() % 7_200_000).cast_signed() - 3_600_000);
+            EventKind::Tick
         }
         _ => {
             world.now += dice.roll() % 20_000;

@@ -7,8 +7,8 @@ use orchestrator_core::{
     model::{
         BlobId, Candidate, Change, ChangeKind, Collected, CommitId, ContentHash, ContractKeys, Effect, EffectId, Entry, Event,
         EventKind, Finding, GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, LandingOutcome,
-        MissingCommit, Mode, Opened, Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Span, Submission, Task,
-        TaskId, Timestamp, TreeId, TurnOutcome, Usage, WorkspaceFate,
+        MissingCommit, Mode, Opened, Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Shift, Span, Submission,
+        Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, WorkspaceFate,
     },
 };
 
@@ -164,6 +164,18 @@ impl World {
         let names = records.iter().map(name).collect();
         self.ledger.extend(records);
         names
+    }
+
+    /// The clock is set forwards, or, by a negative number of milliseconds, backwards; no time passes.
+    ///
+    /// # Panics
+    /// As [`tell`](Self::tell).
+    pub fn jump(&mut self, by: i64) {
+        let before = self.now;
+        // Each event comes a millisecond after the last.
+        self.now = before.saturating_add_signed(by);
+        let by = Shift(self.now.cast_signed() - before.cast_signed());
+        self.tell(EventKind::ClockJumped { by });
     }
 
     /// Ticks until nothing more is due. Where the target has moved, reads the roadmap again and

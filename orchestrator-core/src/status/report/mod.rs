@@ -104,6 +104,7 @@ fn event(at: Timestamp, record: &Record) -> Option<RunEvent> {
         Record::RoadmapRefused { tip, why } => (format!("the roadmap could not be used at {}: {why}", tip.short()), false),
         Record::RemoteAway { why, .. } => (format!("the remote could not be reached: {why}"), false),
         Record::RemoteBack => ("the remote could be reached again".to_owned(), false),
+        Record::ClockJumped { by, .. } => (format!("the clock jumped {by}, and the limits of time with it"), false),
         Record::ModeSet(mode) => (format!("the mode became {mode}"), false),
         Record::PackageEntered { package, reason } => {
             (format!("work went on in package {}: {reason}", package.as_ref().map_or("(none)", |name| name.as_str())), false)
