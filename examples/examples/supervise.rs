@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Instant,
 };
 
 use backend_acp::AcpBackend;
@@ -18,8 +19,8 @@ use backend_cursor::CursorBackend;
 use clap::{Args, Parser, Subcommand};
 use orchestrator_core::{
     driver::{
-        BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator, OrchestratorBuilder, VerifyError,
-        verify,
+        BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator, OrchestratorBuilder, RunReport,
+        VerifyError, verify,
     },
     git::{Git, UserRepository},
     machine::{State, replay},
@@ -32,6 +33,7 @@ use orchestrator_core::{
     status::{Report, Snapshot, TaskState, table},
     store::FileLedger,
 };
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 #[derive(Parser)]
 #[command(about = "Keeps a roadmap moving: agents work, accepted change lands.", version)]
@@ -246,16 +248,25 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
         }
     });
     let writer = run.status_json.clone().map(|path| tokio::spawn(keep_status(handle, path)));
-    let report = orchestrator.run().await.map_err(failed)?;
+    let (ended, leftovers) = orchestrator.run_until_ended().await;
+    let report = ended.map_err(failed)?;
     writer.iter().for_each(tokio::task::JoinHandle::abort);
     if let Some(path) = &run.status_json {
         write_status(path, &report.snapshot).map_err(failed)?;
     }
     drop(view.await);
+    let code = tell_end(&report);
+    // What is left of workspaces goes when everything has been said.
+    leftovers.clear().await;
+    Ok(code)
+}
+
+/// Says how it ended.
+fn tell_end(report: &RunReport) -> ExitCode {
     println!("\nThe run ended: {}.\n\n{}", report.ended, table(&report.snapshot));
     let open: Vec<_> = report.snapshot.tasks.iter().filter(|task| task.state != TaskState::Landed).collect();
     if open.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+        return ExitCode::SUCCESS;
     }
     println!("Not landed:");
     for task in open {
@@ -265,7 +276,7 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
         }
     }
     examples::print_holds(&report.snapshot);
-    Ok(ExitCode::from(3))
+    ExitCode::from(3)
 }
 
 /// Returns when somebody wants us to end.
@@ -353,30 +364,42 @@ fn inside(top: &Path, path: &Path) -> Result<RepoPath, Failure> {
     RepoPath::from_bytes(relative.as_os_str().as_bytes()).map_err(input)
 }
 
-/// Writes the snapshot whenever something was recorded.
+/// Writes the snapshot whenever something was recorded; all that is recorded while one is written goes into the next.
 async fn keep_status(handle: Handle, path: PathBuf) {
     let mut notices = handle.subscribe();
     loop {
         match notices.recv().await {
-            Ok(Notice::Recorded(entry)) if !matches!(entry.record, Record::HeadSeen { .. }) => {
-                let Some(snapshot) = handle.snapshot().await else { return };
-                if let Err(error) = write_status(&path, &snapshot) {
-                    eprintln!("supervise: {}: {error}", path.display());
-                    return;
-                }
-            }
-            Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            Ok(notice) if is_in_snapshot(&notice) => {}
+            // Among those that were missed, one may have been.
+            Err(RecvError::Lagged(_)) => {}
+            Ok(_) => continue,
+            Err(RecvError::Closed) => return,
         }
+        // Asked for after all that has been told, so the snapshot has that.
+        while !matches!(notices.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+        let began = Instant::now();
+        let Some(snapshot) = handle.snapshot().await else { return };
+        if let Err(error) = write_status(&path, &snapshot) {
+            eprintln!("supervise: {}: {error}", path.display());
+            return;
+        }
+        // A snapshot of a long roadmap takes long: no more than a tenth of the time is spent on them.
+        tokio::time::sleep(began.elapsed() * 9).await;
     }
+}
+
+fn is_in_snapshot(notice: &Notice) -> bool {
+    matches!(notice, Notice::Recorded(entry) if !matches!(entry.record, Record::HeadSeen { .. }))
 }
 
 /// A reader sees the old snapshot or the new one, never half of one.
 fn write_status(path: &Path, snapshot: &Snapshot) -> std::io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    serde_json::to_writer_pretty(&mut file, snapshot)?;
-    file.write_all(b"\n")?;
+    // Written at one stroke: piece by piece it takes a system call for each word.
+    let mut json = serde_json::to_vec_pretty(snapshot)?;
+    json.push(b'\n');
+    file.write_all(&json)?;
     file.persist(path)?;
     Ok(())
 }

@@ -15,8 +15,8 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    Command, Inbox, Notice, Orchestrator, RunError, clock::now, discovery::Discovery, drift::Drift, effects::Job, handle::Request,
-    notify::Message,
+    Command, Inbox, Leftovers, Notice, Orchestrator, RunError, clock::now, discovery::Discovery, drift::Drift, effects::Job,
+    handle::Request, notify::Message,
 };
 use crate::{
     git::{Destination, Dirtiness, GitError, Look, Lookout},
@@ -105,8 +105,14 @@ impl Running {
         }
     }
 
-    pub(super) fn into_state(self) -> State {
-        self.core.state
+    pub(super) fn core(&self) -> &Orchestrator {
+        &self.core
+    }
+
+    /// What is left when it is over: the state, and what the run has left on the disk.
+    pub(super) fn into_parts(self) -> (State, Leftovers) {
+        let Orchestrator { world, state, locks, .. } = self.core;
+        (state, Leftovers::of(&world, locks))
     }
 
     /// Goes on until there is a reason to end.
@@ -419,6 +425,5 @@ impl Running {
         self.telling.shutdown().await;
         self.landings = 0;
         kill_marked(&self.core.world.mark, SURVIVORS).await;
-        self.core.world.clear().await;
     }
 }

@@ -18,11 +18,13 @@ use super::{
 };
 use crate::{
     model::{AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Filter, Mode, RepoPath, TreeId},
-    process::Exit,
+    process::{Exit, MARK_VARIABLE},
 };
 
 /// The target's tip, as last fetched.
 pub const TARGET: &str = "refs/orchestrator/target";
+/// What the person's repository had, for as long as the target is fetched for the first time.
+pub(super) const SEED: &str = "refs/orchestrator/seed";
 
 /// What merging two commits gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Trusted {
     pub(super) filters: Filters,
     dir: PathBuf,
     target: BranchName,
+    /// What its processes bear, so that the next run finds those that outlive this one.
+    mark: Option<String>,
     objects: Objects,
     followed: Arc<std::sync::Mutex<Followed>>,
     /// Held while the target's ref is written: git fails rather than waits when two do it at once.
@@ -78,7 +82,15 @@ impl Trusted {
         std::fs::write(&config, config::trusted(&identity, &filters)).map_err(io_error(&config))?;
         let objects = Objects::open(&dir)?;
         let (followed, target_ref) = (Arc::default(), Arc::default());
-        Ok(Self { git, user, destination, identity, filters, dir, target, objects, followed, target_ref })
+        let mark = None;
+        Ok(Self { git, user, destination, identity, filters, dir, target, mark, objects, followed, target_ref })
+    }
+
+    /// Marks the processes that work in it, as [`Spawn::marked`](crate::process::Spawn::marked) does.
+    #[must_use]
+    pub fn marked(mut self, mark: impl Into<String>) -> Self {
+        self.mark = Some(mark.into());
+        self
     }
 
     /// Its directory.
@@ -118,7 +130,16 @@ impl Trusted {
     }
 
     pub(super) fn call(&self) -> Call<'_> {
-        self.git.with_dir(&self.dir)
+        self.call_in(&self.dir)
+    }
+
+    /// A call in this git directory, which is this one or an attempt's before its worker comes.
+    pub(super) fn call_in(&self, git_dir: &Path) -> Call<'_> {
+        let call = self.git.with_dir(git_dir);
+        match &self.mark {
+            Some(mark) => call.var(MARK_VARIABLE, mark),
+            None => call,
+        }
     }
 
     /// Looks at objects on a thread where that may take its time.
@@ -136,17 +157,19 @@ impl Trusted {
     /// # Errors
     /// [`GitError::Unreachable`] when a remote does not answer, [`GitError::Repository`] when it has no such branch.
     pub async fn fetch_target(&self) -> Result<CommitId, GitError> {
-        let from = match &self.destination {
+        let own = self.user.git_dir().to_string_lossy();
+        let fetched = match &self.destination {
+            Destination::Local => self.fetch(&own, TARGET).await,
+            Destination::Remote { fetch_url, .. } if self.tip()?.is_some() => self.fetch(fetch_url, TARGET).await,
             Destination::Remote { fetch_url, .. } => {
-                if self.tip()?.is_none() {
-                    // Most of what the remote has is in the person's repository already.
-                    drop(self.fetch(&self.user.git_dir().to_string_lossy(), "refs/orchestrator/seed").await);
-                }
-                fetch_url.clone()
+                // Most of what the remote has is in the person's repository already.
+                drop(self.fetch(&own, SEED).await);
+                let fetched = self.fetch(fetch_url, TARGET).await;
+                self.forget(SEED).await?;
+                fetched
             }
-            Destination::Local => self.user.git_dir().to_string_lossy().into_owned(),
         };
-        self.fetch(&from, TARGET).await.map_err(|error| match &self.destination {
+        fetched.map_err(|error| match &self.destination {
             Destination::Remote { name, .. } if error.to_string().contains("couldn't find remote ref") => {
                 // Its address may hold a password.
                 let why = format!("it has no branch `{}`: push it first, or name another `target`", self.target);
