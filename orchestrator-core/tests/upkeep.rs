@@ -179,14 +179,14 @@ async fn what_a_killed_run_left_half_done_is_taken_up_at_the_next_start() {
 #[tokio::test]
 async fn a_lock_on_an_index_that_a_killed_run_left_keeps_no_workspace() {
     let sandbox = sandbox(&[("A", "")]);
-    // The worker stays away from the way that needs no git: what it leaves uncommitted is asked of an index.
-    let script = format!("{WORK}; echo more > left.txt");
-    let mut live = common::Live::start(&sandbox, builder(&sandbox, "sleep 1000", "")).await;
-    live.recorded(|record| matches!(record, orchestrator_core::model::Record::WorkspaceReady { .. })).await;
+    // What is left uncommitted beside a commit only git can tell, by an index.
+    let script = "echo more > left.txt; echo A > A.txt; git add A.txt; git commit -qm work; sleep 1000";
+    let mut live = common::Live::start(&sandbox, builder(&sandbox, script, "")).await;
+    live.recorded(|record| matches!(record, orchestrator_core::model::Record::HeadSeen { .. })).await;
     live.die().await;
     let workspace = sandbox.state().join("attempts/A-1");
     fs::write(workspace.join("index.lock"), "").expect("writes");
-    let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
+    let outcome = run_checked(&sandbox, builder(&sandbox, WORK, "")).await;
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
     assert_eq!(fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0);
 }

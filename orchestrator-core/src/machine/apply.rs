@@ -239,16 +239,14 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::TipRed { attempt, tip } => {
             let active = active_mut(state, attempt)?;
-            let before = match left(active) {
+            if let Step::Merge { asked, reviewed } = &mut active.step {
                 // It waited already, and the next tip is no better.
-                Step::Merge { reviewed, .. } => *reviewed,
-                step => {
-                    active.step = step;
-                    gated(active)?.into_queue()
-                }
-            };
-            let reviewed = Reviewed { stuck_on: Some(*tip), ..before };
-            active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
+                *asked = Asked::Due;
+                reviewed.stuck_on = Some(*tip);
+            } else {
+                let reviewed = Reviewed { stuck_on: Some(*tip), ..gated(active)?.into_queue() };
+                active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
+            }
         }
         Record::Judged { attempt, verdict, .. } => judged(state, attempt, verdict)?,
         Record::Accepted { landing } => {
