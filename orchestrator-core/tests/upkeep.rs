@@ -180,7 +180,7 @@ async fn what_a_killed_run_left_half_done_is_taken_up_at_the_next_start() {
 async fn a_lock_on_an_index_that_a_killed_run_left_keeps_no_workspace() {
     let sandbox = sandbox(&[("A", "")]);
     // What is left uncommitted beside a commit only git can tell, by an index.
-    let script = "echo more > left.txt; echo A > A.txt; git add A.txt; git commit -qm work; sleep 1000";
+    let script = "echo A > A.txt; git add A.txt; echo more >> A.txt; git commit -qm work; sleep 1000";
     let mut live = common::Live::start(&sandbox, builder(&sandbox, script, "")).await;
     live.recorded(|record| matches!(record, orchestrator_core::model::Record::HeadSeen { .. })).await;
     live.die().await;
