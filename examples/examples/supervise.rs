@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use backend_acp::AcpBackend;
@@ -42,6 +42,7 @@ use orchestrator_core::{
     status::{Report, Snapshot, TaskState, table},
     store::FileLedger,
 };
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 #[derive(Parser)]
 #[command(about = "Keeps a roadmap moving: agents work, accepted change lands.", version)]
@@ -311,14 +312,23 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
         }
     });
     let writer = run.status_json.clone().map(|path| tokio::spawn(keep_status(handle, path)));
-    let report = orchestrator.run().await.map_err(failed)?;
+    let (ended, leftovers) = orchestrator.run_until_ended().await;
+    let report = ended.map_err(failed)?;
     writer.iter().for_each(tokio::task::JoinHandle::abort);
     if let Some(path) = &run.status_json {
         write_status(path, &report.snapshot).map_err(failed)?;
     }
     // It ends with the run, unless it lagged behind and missed the end.
     drop(tokio::time::timeout(FAREWELL, view).await);
-    match print(&summary(&report)) {
+    let code = tell_end(&report)?;
+    // What is left of workspaces goes when everything has been said.
+    leftovers.clear().await;
+    Ok(code)
+}
+
+/// Says how it ended.
+fn tell_end(report: &RunReport) -> Result<ExitCode, Failure> {
+    match print(&summary(report)) {
         // Whoever went away knows that there is nothing to be read; how the run ended is told by the exit status.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe && !is_gone(&error) => return Err(error.into()),
         Ok(()) | Err(_) => {}
@@ -434,30 +444,42 @@ fn inside(top: &Path, path: &Path) -> Result<RepoPath, Failure> {
     RepoPath::from_bytes(relative.as_os_str().as_bytes()).map_err(input)
 }
 
-/// Writes the snapshot whenever something was recorded.
+/// Writes the snapshot whenever something was recorded; all that is recorded while one is written goes into the next.
 async fn keep_status(handle: Handle, path: PathBuf) {
     let mut notices = handle.subscribe();
     loop {
         match notices.recv().await {
-            Ok(Notice::Recorded(entry)) if !matches!(entry.record, Record::HeadSeen { .. }) => {
-                let Some(snapshot) = handle.snapshot().await else { return };
-                if let Err(error) = write_status(&path, &snapshot) {
-                    complain(format_args!("supervise: {}: {error}", path.display()));
-                    return;
-                }
-            }
-            Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            Ok(notice) if is_in_snapshot(&notice) => {}
+            // Among those that were missed, one may have been.
+            Err(RecvError::Lagged(_)) => {}
+            Ok(_) => continue,
+            Err(RecvError::Closed) => return,
         }
+        // Asked for after all that has been told, so the snapshot has that.
+        while !matches!(notices.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+        let began = Instant::now();
+        let Some(snapshot) = handle.snapshot().await else { return };
+        if let Err(error) = write_status(&path, &snapshot) {
+            complain(format_args!("supervise: {}: {error}", path.display()));
+            return;
+        }
+        // A snapshot of a long roadmap takes long: no more than a tenth of the time is spent on them.
+        tokio::time::sleep(began.elapsed() * 9).await;
     }
+}
+
+fn is_in_snapshot(notice: &Notice) -> bool {
+    matches!(notice, Notice::Recorded(entry) if !matches!(entry.record, Record::HeadSeen { .. }))
 }
 
 /// A reader sees the old snapshot or the new one, never half of one.
 fn write_status(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    serde_json::to_writer_pretty(&mut file, snapshot)?;
-    file.write_all(b"\n")?;
+    // Written at one stroke: piece by piece it takes a system call for each word.
+    let mut json = serde_json::to_vec_pretty(snapshot)?;
+    json.push(b'\n');
+    file.write_all(&json)?;
     file.persist(path)?;
     Ok(())
 }

@@ -159,7 +159,7 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
         ),
         Record::RepairAsked { attempt, why } => (Some(attempt), format!("is asked for its handoff: {why}")),
         Record::TipReported { attempt, report } => {
-            let how = if report.passed() { "green, so the work is at fault" } else { "red as well" };
+            let how = if report.passed() { "green" } else { "red as well" };
             (Some(attempt), format!("gate {} on the target's own tip: {how}", report.gate.name))
         }
         Record::RoadmapRefused { tip, why } => {

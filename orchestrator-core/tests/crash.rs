@@ -354,8 +354,12 @@ fn check(sandbox: &Sandbox, scenario: &Scenario) {
             );
         }
     }
-    let left: Vec<_> = [locks(&sandbox.state()), locks(&remote)].concat();
-    assert_eq!(left, Vec::<std::path::PathBuf>::new(), "no lock was left");
+    let kept = |name: &&str| ["attempts", "rescue"].iter().any(|kind| name.starts_with(&format!("refs/orchestrator/{kind}/")));
+    let others: Vec<_> = refs.iter().copied().filter(|name| !kept(name)).collect();
+    assert_eq!(others, ["refs/orchestrator/target"], "what is in the target needs no other ref");
+    let left: Vec<_> = [scratch(&sandbox.state()), scratch(&remote)].concat();
+    assert_eq!(left, Vec::<std::path::PathBuf>::new(), "no lock was left, and nothing half written");
+    assert!(!sandbox.state().join("discarded").exists(), "nothing waits to be removed");
     assert_eq!(sandbox.processes(), Vec::<i32>::new(), "no process lives");
     git(&remote, &["fsck", "--strict", "--no-dangling"]);
     git(&trusted, &["fsck", "--strict", "--no-dangling"]);
@@ -364,14 +368,17 @@ fn check(sandbox: &Sandbox, scenario: &Scenario) {
     assert_eq!((own("README.md").as_str(), own("scratch.txt").as_str()), ("# half an idea\n", "mine\n"));
 }
 
-fn locks(directory: &Path) -> Vec<std::path::PathBuf> {
+/// Locks, and what has a name that is changed when it is whole.
+fn scratch(directory: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.is_dir() {
-            found.extend(locks(&path));
-        } else if path.extension().is_some_and(|extension| extension == "lock") {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let begins = [".tmp", "tmp_", ".letter-", "incoming-"].iter().any(|begin| name.starts_with(begin));
+        if begins || name.ends_with(".lock") || name.ends_with(".half") {
             found.push(path);
+        } else if path.is_dir() {
+            found.extend(scratch(&path));
         }
     }
     found

@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 use super::{COMMITTER, repository, used};
 
 /// Commits one file of its own at once, and says so.
-const AGENT: &str = r#"name=${PWD#*attempts/}; name=${name%%-*}; echo done > "$name.txt"; git add "$name.txt"; git commit --quiet --message done
+pub(super) const AGENT: &str = r#"name=${PWD#*attempts/}; name=${name%%-*}; echo done > "$name.txt"; git add "$name.txt"; git commit --quiet --message done
 printf '{"version":1,"task":"%s","attempt":1,"status":"done"}' "$name" > "$ORCHESTRATOR_HANDOFF""#;
 
 /// What has to be done at the least for the task `$T`: the same steps with bare git commands, in one shell. The lane is a lock.
@@ -205,7 +205,7 @@ fn lane_idle(entries: &[LedgerEntry]) -> Vec<Duration> {
 }
 
 /// A repository with a roadmap of so many tasks.
-fn stage(files: usize, tasks: usize) -> Sandbox {
+pub(super) fn stage(files: usize, tasks: usize) -> Sandbox {
     let sandbox = repository(files);
     let mut roadmap = String::new();
     for number in 1..=tasks {

@@ -1,5 +1,6 @@
 //! `cargo bench -p benches` prints the figures as a table; `-- --quick` takes fewer rounds, and `--bench figures -- stream` one figure.
 
+mod growth;
 mod heartbeat;
 mod landing;
 mod machine;
@@ -23,7 +24,7 @@ fn main() {
     if cfg!(debug_assertions) {
         println!("built without optimisation, and with checks of its own: this shows that it runs, not how fast\n");
     }
-    let figures: [Figure; 9] = [
+    let figures: [Figure; 11] = [
         // First, while this process has used little memory.
         ("sessions", sessions::sessions),
         ("dispatch", machine::dispatch),
@@ -34,6 +35,8 @@ fn main() {
         ("handoffs", landing::handoffs),
         ("task", landing::one_task),
         ("tasks", landing::many_tasks),
+        ("roadmaps", growth::roadmaps),
+        ("histories", growth::histories),
         ("heartbeat", heartbeat::heartbeat),
     ];
     let wanted: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();

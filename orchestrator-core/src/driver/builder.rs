@@ -4,22 +4,28 @@ use std::{
     collections::BTreeMap,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32},
+    },
 };
 
 use super::{
     BuildError, Inbox, Orchestrator, PlannedTask,
     effects::{World, agents_environment},
     fold::{Folding, fold_ledger},
+    leftovers::{self, Sweeper},
     orchestrator::planned,
+    running::SURVIVORS,
 };
 use crate::{
     agent::CommandAgent,
     gate::{GateCaches, visible_environment},
-    git::{Destination, Git, Trusted, UserRepository, Workspaces},
-    machine::{State, freeze},
+    git::{Destination, Discard, Git, Trusted, UserRepository, Workspaces},
+    machine::{State, check_task},
     model::{AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath, Roadmap, RunId},
     port::{AgentBackend, EvidenceStore, Ledger, Reviewer, TaskSource},
+    process::kill_marked,
     review::{self, AgentReviewer},
     source::MarkdownRoadmap,
     store::{FileEvidence, FileLedger},
@@ -226,10 +232,17 @@ struct Ground {
 impl Ground {
     /// All that effects work with, in this state directory, and the roadmap as it is now.
     async fn world(self, state_dir: &Path, state: &State) -> Result<(World, Roadmap), BuildError> {
-        let trusted =
-            Trusted::open(self.user, self.git, state_dir.join("trusted.git"), self.target, self.destination, &self.policy.filters)
-                .await?;
         let mark = format!("{}.", &ContentHash::of(state_dir.as_os_str().as_encoded_bytes()).to_string()[..16]);
+        let gits = format!("{mark}:git");
+        // What a killed run was doing there is not done any more when that is taken up.
+        kill_marked(&gits, SURVIVORS).await;
+        let workspaces = Workspaces::beneath(state_dir);
+        let fail = |error: std::io::Error| BuildError::StateDir { path: state_dir.to_owned(), why: error.to_string() };
+        leftovers::tidy(state_dir, &workspaces).map_err(fail)?;
+        let dir = state_dir.join("trusted.git");
+        let trusted = Trusted::open(self.user, self.git, dir, self.target, self.destination, &self.policy.filters).await?;
+        let trusted = trusted.marked(gits);
+        trusted.tidy().await?;
         let environment = visible_environment(&self.policy.environment);
         let panel = panel(&self.policy, &self.backends, &environment, &state_dir.join("review"), &mark)?;
         let going_on = state.run().filter(|_| state.ended().is_none()).map(|run| run.id.clone());
@@ -238,7 +251,9 @@ impl Ground {
             state_dir: state_dir.to_owned(),
             mark,
             trusted: Arc::new(trusted),
-            workspaces: Workspaces::beneath(state_dir),
+            workspaces,
+            sweeper: Sweeper::of(Discard::beneath(state_dir)),
+            landed: AtomicU32::new(0),
             source: self.source,
             reviewers: self.reviewers,
             panel,
@@ -256,10 +271,11 @@ impl Ground {
         };
         let roadmap = world.load_roadmap(world.trusted.fetch_target().await?).await?;
         let open = roadmap.tasks.iter().filter(|task| !task.done);
-        let needed = open.filter_map(|task| freeze(task, &world.policy, world.backends.keys()).ok()).map(|contract| contract.agent);
-        let needed = needed.chain(world.policy.reviewers.agents.iter().cloned());
+        let agents: Vec<_> = world.backends.keys().collect();
+        let needed = open.filter_map(|task| check_task(task, &world.policy, &agents).ok());
+        let needed = needed.chain(&world.policy.reviewers.agents);
         for name in needed.collect::<std::collections::BTreeSet<_>>() {
-            if let Some(backend) = world.backends.get(&name) {
+            if let Some(backend) = world.backends.get(name) {
                 let probe = backend.probe().await.map_err(|error| BuildError::Agent { name: name.clone(), error })?;
                 probe.warnings.iter().for_each(|warning| tracing::warn!(agent = %name, warning));
             }

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -16,6 +16,7 @@ use super::{
     RunError,
     error::RoadmapError,
     handle::Notice,
+    leftovers::Sweeper,
     turn::{TurnJob, TurnWatch},
     views::{ChangeBetween, Tree},
 };
@@ -52,6 +53,9 @@ pub(super) struct World {
     pub(super) policy: Policy,
     /// Where gates run, one at a time: always the same place, since build tools remember paths.
     pub(super) lane: PathBuf,
+    pub(super) sweeper: Sweeper,
+    /// How often it has landed.
+    pub(super) landed: AtomicU32,
     /// One at a time: the lane's cache is copied by one attempt and replaced by another.
     pub(super) caches: Arc<Mutex<GateCaches>>,
     /// What the policy lets workers and gates see of our environment.
@@ -69,6 +73,9 @@ pub(super) struct World {
 
 /// What an agent that has gone silent is told.
 const NUDGE: &str = "Nothing was heard of you for a long time. Go on with the task; if you are done, commit and write the handoff.";
+
+/// After so many landings it is seen whether objects are to be packed.
+const COLLECTED: u32 = 256;
 
 /// An effect with all that it needs of the state, so that it can run beside the loop.
 #[derive(Debug)]
@@ -250,7 +257,9 @@ impl World {
                 let own = attempt.clone();
                 let settled = self.with_caches(move |caches| caches.settle(&own, landed)).await;
                 settled.unwrap_or_else(|error| tracing::warn!(%attempt, %error, "a gate's cache could not be settled"));
-                EventKind::CleanedUp { effect, fate: self.clean_up(&attempt, tip, carried).await }
+                let fate = self.clean_up(&attempt, tip, carried).await;
+                self.sweeper.begin();
+                EventKind::CleanedUp { effect, fate }
             }
             Job::Report { task, outcome } => {
                 let told = self.source.report(&task.task, &task, &outcome).await;
@@ -397,10 +406,23 @@ impl World {
         self.trusted.edit(tree, &edits).await.map_err(|error| impossible(&error))
     }
 
+    /// Packs the objects of our repository beside the work, if there are many.
+    pub(super) fn pack_objects(&self) {
+        let trusted = Arc::clone(&self.trusted);
+        tokio::spawn(async move {
+            if let Err(error) = trusted.pack_objects().await {
+                tracing::warn!(%error, "the objects of our own repository could not be packed");
+            }
+        });
+    }
+
     async fn land(&self, landing: &Landing) -> Result<LandingOutcome, RunError> {
         let record = serde_json::to_vec(&landing.acceptance).expect("our own data has string keys and serialises");
         self.evidence.put(&mut &record[..], u64::MAX).await?;
         let landed = self.trusted.land(landing).await;
+        if self.landed.fetch_add(1, Ordering::Relaxed) % COLLECTED == COLLECTED - 1 {
+            self.pack_objects();
+        }
         Ok(landed.unwrap_or_else(|error| match error {
             GitError::Unreachable { why, .. } => LandingOutcome::Unreachable { reason: why },
             error => LandingOutcome::Refused { reason: with_source(&error) },

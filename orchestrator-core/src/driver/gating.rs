@@ -9,7 +9,6 @@ use super::{
 use crate::{
     failpoint::reach,
     gate::{CacheOf, GateCaches, run_gate},
-    git::remove,
     model::{ContentHash, EffectId, GateOutcome, GateReport, GateSpec, Span, TreeId},
     process::Captured,
 };
@@ -23,18 +22,6 @@ impl World {
         let caches = Arc::clone(&self.caches);
         let done = tokio::task::spawn_blocking(move || what(&caches.lock().unwrap_or_else(PoisonError::into_inner)));
         done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
-    }
-
-    /// Removes what was only kept to be used again: a gate's tree, and the files of workspaces that are gone.
-    pub(super) async fn clear(&self) {
-        let (lane, workspaces) = (self.lane.clone(), self.workspaces.clone());
-        let cleared = tokio::task::spawn_blocking(move || {
-            let removed = remove(&lane).map_err(|error| error.to_string());
-            workspaces.clear_spares().map_err(|error| with_source(&error)).and(removed)
-        });
-        if let Ok(Err(error)) = cleared.await {
-            tracing::warn!(%error, "files that were kept to be used again could not be removed");
-        }
     }
 
     /// Runs a gate, and again as often as it may be while it is red.

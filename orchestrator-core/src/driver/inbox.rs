@@ -60,6 +60,8 @@ impl Inbox {
         std::fs::create_dir_all(&self.dir)?;
         let json = serde_json::to_vec(&Letter { version: 1, command: command.clone() })?;
         let mut file = tempfile::Builder::new().prefix(".letter-").tempfile_in(&self.dir)?;
+        // By this it is known that it is still written; where files cannot be locked, it is as good without.
+        drop(file.as_file().try_lock());
         file.write_all(&json)?;
         file.as_file().sync_all()?;
         file.persist(self.dir.join(format!("{}.json", ContentHash::of(&json))))?;

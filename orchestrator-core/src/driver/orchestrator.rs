@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::Instrument as _;
 
 use super::{
-    BuildError, Handle, Inbox, Notice, OrchestratorBuilder, RunError,
+    BuildError, Handle, Inbox, Leftovers, Notice, OrchestratorBuilder, RunError,
     clock::now,
     effects::World,
     handle::Request,
@@ -43,7 +43,7 @@ pub struct Orchestrator {
     /// When the ledger was last written.
     pub(super) written: Option<Timestamp>,
     /// The repository's and the state directory's, held for as long as we live.
-    _locks: [File; 2],
+    pub(super) locks: [File; 2],
 }
 
 /// How a run ended.
@@ -97,7 +97,7 @@ impl Orchestrator {
         let (epoch, next) = (opening.epoch, opening.next);
         let (notices, requests) = (broadcast::Sender::new(4096), mpsc::channel(64));
         let (world, silent_since, written) = (Arc::new(world), None, None);
-        Self { world, state, ledger, epoch, next, inbox, wait, notices, requests, silent_since, written, _locks: locks }
+        Self { world, state, ledger, epoch, next, inbox, wait, notices, requests, silent_since, written, locks }
     }
 
     pub(super) fn silent_since(mut self, last: Option<Timestamp>) -> Self {
@@ -129,22 +129,39 @@ impl Orchestrator {
     /// # Errors
     /// [`RunError`] when it cannot go on; what was in flight goes on when the state directory is opened again.
     pub async fn run(self) -> Result<RunReport, RunError> {
-        let swept = sweep_marked(&self.world.mark, SURVIVORS).await;
-        self.world.swept.store(swept.left == 0, Ordering::Release);
-        if swept.found > 0 {
-            let warning = format!("{} processes of an earlier run were still alive, and were stopped", swept.found);
-            drop(self.notices.send(Notice::Warning(warning)));
-        }
-        self.world.panel.iter().for_each(AgentReviewer::clear);
-        let (first, checkout) = (self.world.opened(self.wait), self.world.checkout().await?);
-        let span = tracing::info_span!("run", id = %self.world.run);
+        let (ended, leftovers) = self.run_until_ended().await;
+        leftovers.clear().await;
+        ended
+    }
+
+    /// The same, for who wants to know how it ended before the files are removed that were only kept to be used again: those are
+    /// left to [`Leftovers::clear`].
+    pub async fn run_until_ended(self) -> (Result<RunReport, RunError>, Leftovers) {
         let mut running = Running::new(self);
-        let result = running.go(first, checkout).instrument(span).await;
+        let result = running.begin_and_go().await;
         // Whatever ended the run: nothing of it lives on.
         running.stop_everything().await;
-        let ended = result?;
-        let (state, abandoned) = running.into_state();
-        Ok(RunReport { ended, snapshot: Snapshot::of(&state), state, abandoned })
+        let (state, abandoned, leftovers) = running.into_parts();
+        let snapshot = Snapshot::of(&state);
+        (result.map(|ended| RunReport { ended, snapshot, state, abandoned }), leftovers)
+    }
+}
+
+impl Running {
+    async fn begin_and_go(&mut self) -> Result<EndReason, RunError> {
+        let core = self.core();
+        let swept = sweep_marked(&core.world.mark, SURVIVORS).await;
+        core.world.swept.store(swept.left == 0, Ordering::Release);
+        if swept.found > 0 {
+            let warning = format!("{} processes of an earlier run were still alive, and were stopped", swept.found);
+            drop(core.notices.send(Notice::Warning(warning)));
+        }
+        core.world.panel.iter().for_each(AgentReviewer::clear);
+        core.world.sweeper.begin();
+        core.world.pack_objects();
+        let (first, checkout) = (core.world.opened(core.wait), core.world.checkout().await?);
+        let span = tracing::info_span!("run", id = %core.world.run);
+        self.go(first, checkout).instrument(span).await
     }
 }
 

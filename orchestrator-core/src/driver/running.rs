@@ -15,7 +15,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use super::{
-    Command, Inbox, Notice, Orchestrator, RunError,
+    Command, Inbox, Leftovers, Notice, Orchestrator, RunError,
     clock::{self, Clock, Reading, jump},
     discovery::Discovery,
     drift::Drift,
@@ -125,9 +125,14 @@ impl Running {
         }
     }
 
-    /// The state, and what is no longer waited for.
-    pub(super) fn into_state(self) -> (State, Vec<String>) {
-        (self.core.state, self.abandoned)
+    pub(super) fn core(&self) -> &Orchestrator {
+        &self.core
+    }
+
+    /// What is left when it is over: the state, what is no longer waited for, and what the run has left on the disk.
+    pub(super) fn into_parts(self) -> (State, Vec<String>, Leftovers) {
+        let Orchestrator { world, state, locks, .. } = self.core;
+        (state, self.abandoned, Leftovers::of(&world, locks))
     }
 
     /// Goes on until there is a reason to end.
@@ -467,9 +472,6 @@ impl Running {
         let swept = sweep_marked(&self.core.world.mark, SURVIVORS).await;
         if swept.left > 0 {
             self.abandon(format!("{} processes that were killed and have not ended", swept.left));
-        }
-        if tokio::time::timeout(BRIEFLY, self.core.world.clear()).await.is_err() {
-            self.abandon("the removal of files that were only kept to be used again");
         }
     }
 

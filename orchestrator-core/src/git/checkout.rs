@@ -59,7 +59,7 @@ impl Checkout {
     }
 
     async fn fill(&self, trusted: &Trusted, git_dir: &Path, tree: &str) -> Result<(), GitError> {
-        let call = trusted.git.with_dir(git_dir).args(["-c", "core.bare=false", "read-tree", "--reset", "-u"]).args([tree]);
+        let call = trusted.call_in(git_dir).args(["-c", "core.bare=false", "read-tree", "--reset", "-u"]).args([tree]);
         call.var("GIT_INDEX_FILE", &self.index).var("GIT_WORK_TREE", &self.directory).filters(&trusted.filters).run().await
     }
 }

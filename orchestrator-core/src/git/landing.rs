@@ -8,6 +8,9 @@ use crate::{
     process::Exit,
 };
 
+/// Beneath it, a ref keeps each commit that is about to become the target's tip.
+pub(super) const LANDINGS: &str = "refs/orchestrator/landings";
+
 /// Trailers of a landed commit.
 pub(super) const LANDING: &str = "Orchestrator-Landing";
 pub(super) const RECORD: &str = "Orchestrator-Record";
@@ -23,6 +26,17 @@ impl Trusted {
     /// # Errors
     /// Only what keeps us from trying; a refusal is an outcome.
     pub async fn land(&self, landing: &Landing) -> Result<LandingOutcome, GitError> {
+        let kept = format!("{LANDINGS}/{}/{}", landing.attempt.task, landing.attempt.number);
+        let outcome = self.try_to_land(landing, &kept).await?;
+        if let LandingOutcome::Landed { .. } = &outcome {
+            // The target's ref keeps it now. Each ref that stayed would be read by every fetch and push from now on.
+            let forgotten = self.forget(&kept).await;
+            forgotten.unwrap_or_else(|error| tracing::warn!(kept, %error, "a ref that is of no more use could not be deleted"));
+        }
+        Ok(outcome)
+    }
+
+    async fn try_to_land(&self, landing: &Landing, kept: &str) -> Result<LandingOutcome, GitError> {
         // A remote is asked when it refuses: the lease tells whether it has moved. The person's own repository is asked first.
         if let Destination::Local = &self.destination
             && self.user.tip(self.target()).await? != landing.tip
@@ -31,11 +45,10 @@ impl Trusted {
             return Ok(outcome);
         }
         let commit = self.commit(landing).await?;
-        let kept = format!("refs/orchestrator/landings/{}/{}", landing.attempt.task, landing.attempt.number);
-        self.set_ref(&kept, commit).await?;
+        self.set_ref(kept, commit).await?;
         let outcome = match &self.destination {
             Destination::Remote { push_url, .. } => self.push(push_url, commit, landing).await?,
-            Destination::Local => self.user.advance(self, &kept, commit, landing.tip).await?,
+            Destination::Local => self.user.advance(self, kept, commit, landing.tip).await?,
         };
         if let LandingOutcome::Landed { commit } = &outcome {
             self.set_tip(*commit).await?;
@@ -77,7 +90,14 @@ impl Trusted {
     /// way, as where a hook of the remote's goes on: the same push is tried again, a few times, and does nothing where it was done.
     async fn push(&self, url: &str, commit: CommitId, landing: &Landing) -> Result<LandingOutcome, GitError> {
         let target = self.target().full();
-        let call = self.call().args(["push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"]);
+        // Not marked: killed in the middle, by the next run, it would leave locks in the remote.
+        let call = self.git.with_dir(self.dir()).args([
+            "push",
+            "--porcelain",
+            "--no-verify",
+            "--no-follow-tags",
+            "--recurse-submodules=no",
+        ]);
         let call = call.args([format!("--force-with-lease={target}:{}", landing.tip)]);
         let call = call.args(["--end-of-options".to_owned(), url.to_owned(), format!("{commit}:{target}")]);
         let (answered, reason) = match call.reaches_out().answer().await {

@@ -20,6 +20,7 @@ mod batch;
 mod checkout;
 mod cli;
 mod config;
+mod discard;
 mod environment;
 mod files;
 mod followed;
@@ -35,13 +36,14 @@ mod rescue;
 mod rewritten;
 mod trees;
 mod trusted;
+mod upkeep;
 mod user;
 mod workspace;
 
-#[cfg(feature = "driver")]
-pub(crate) use checkout::remove;
 pub use cli::{Git, GitError, GitVersion, MINIMUM_VERSION};
 pub use config::Identity;
+#[cfg(feature = "driver")]
+pub(crate) use discard::Discard;
 pub use history::{BranchCommit, first_parents};
 pub use ingress::IngressLimits;
 pub use lookout::{Dirtiness, Look, Lookout};

@@ -42,13 +42,25 @@ impl Trusted {
         .await
     }
 
+    /// Whether a ref is among those that git has packed into one file (gitrepository-layout(5)).
+    fn is_packed(&self, name: &str) -> Result<bool, GitError> {
+        let packed = self.dir().join("packed-refs");
+        let listed = match fs::read(&packed) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(io_error(&packed)(error)),
+        };
+        let mut lines = listed.split(|byte| *byte == b'\n');
+        Ok(lines.any(|line| line.strip_suffix(name.as_bytes()).is_some_and(|rest| rest.ends_with(b" "))))
+    }
+
     /// Deletes a ref of ours. One that is not there is none.
     ///
     /// # Errors
     /// When its file cannot be removed.
     pub(super) async fn delete_ref(&self, name: &str, was: CommitId) -> Result<(), GitError> {
-        if self.dir().join("packed-refs").exists() {
-            // It may be there as well, and only git takes it out.
+        if self.is_packed(name)? {
+            // Only git takes it out of there.
             return self.call().args(["update-ref", "-d"]).args([name.to_owned(), was.to_string()]).run().await;
         }
         let path = self.dir().join(name);

@@ -72,10 +72,7 @@ impl Trusted {
             gone.push(base);
         }
         for (_, dropped) in self.objects().refs(DROPPED)? {
-            let Some(shared) = self.merge_base(dropped, head).await? else { continue };
-            if self.ancestry(tip, shared).await? == Ancestry::Dropped {
-                gone.push(shared);
-            }
+            gone.extend(self.newest_within(tip, dropped, head).await?);
         }
 
         let Some(mut newest) = gone.first().copied() else { return Ok(Start::Kept) };
@@ -90,6 +87,29 @@ impl Trusted {
             }
         }
         Ok(Start::Dropped(newest))
+    }
+
+    /// The newest commit of a dropped tip's first-parent line, beyond what the target still has, that
+    /// `head` contains. What came into that line by merges is the work of somebody, such as of an
+    /// attempt that is made again.
+    async fn newest_within(
+        &self,
+        tip: CommitId,
+        dropped: CommitId,
+        head: CommitId,
+    ) -> Result<Option<CommitId>, GitError> {
+        let line = ["--first-parent".to_owned(), dropped.to_string(), format!("^{tip}")];
+        let listed = self.call().args(["rev-list"]).args(line).text().await?;
+        for line in listed.lines() {
+            let commit = line.parse().map_err(|_| GitError::Output {
+                verb: "rev-list".to_owned(),
+                what: line.chars().take(200).collect(),
+            })?;
+            if self.contains(head, commit).await? {
+                return Ok(Some(commit));
+            }
+        }
+        Ok(None)
     }
 
     /// Commits the changes from `start` to `head` on another commit, `onto`: one commit of ours,

@@ -19,11 +19,13 @@ use super::{
 };
 use crate::{
     model::{AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Filter, Mode, RepoPath, TreeId},
-    process::Exit,
+    process::{Exit, MARK_VARIABLE},
 };
 
 /// The target's tip, as last fetched.
 pub const TARGET: &str = "refs/orchestrator/target";
+/// What the person's repository had, for as long as the target is fetched for the first time.
+pub(super) const SEED: &str = "refs/orchestrator/seed";
 
 /// What `git ls-remote --exit-code` ends with when the remote answers, and has no such ref.
 const NO_SUCH_REF: Exit = Exit::Code(2);
@@ -47,6 +49,8 @@ pub struct Trusted {
     pub(super) filters: Filters,
     dir: PathBuf,
     target: BranchName,
+    /// What its processes bear, so that the next run finds those that outlive this one.
+    mark: Option<String>,
     objects: Objects,
     followed: Arc<std::sync::Mutex<Followed>>,
     /// Held while the target's ref is written: git fails rather than waits when two do it at once.
@@ -91,11 +95,19 @@ impl Trusted {
             filters,
             dir,
             target,
+            mark: None,
             objects,
             followed: Arc::default(),
             target_ref: Arc::default(),
             unanswered: Arc::default(),
         })
+    }
+
+    /// Marks the processes that work in it, as [`Spawn::marked`](crate::process::Spawn::marked) does.
+    #[must_use]
+    pub fn marked(mut self, mark: impl Into<String>) -> Self {
+        self.mark = Some(mark.into());
+        self
     }
 
     /// Its directory.
@@ -135,7 +147,16 @@ impl Trusted {
     }
 
     pub(super) fn call(&self) -> Call<'_> {
-        self.git.with_dir(&self.dir)
+        self.call_in(&self.dir)
+    }
+
+    /// A call in this git directory, which is this one or an attempt's before its worker comes.
+    pub(super) fn call_in(&self, git_dir: &Path) -> Call<'_> {
+        let call = self.git.with_dir(git_dir);
+        match &self.mark {
+            Some(mark) => call.var(MARK_VARIABLE, mark),
+            None => call,
+        }
     }
 
     /// Looks at objects on a thread where that may take its time.
@@ -158,11 +179,14 @@ impl Trusted {
         let user = self.user.git_dir().to_string_lossy().into_owned();
         match &self.destination {
             Destination::Remote { name, fetch_url, .. } => {
-                if self.tip()?.is_none() {
+                if before.is_none() {
                     // Most of what the remote has is in the person's repository already.
-                    drop(self.fetching(&user, "refs/orchestrator/seed").transfers_any().run().await);
+                    drop(self.fetching(&user, SEED).transfers_any().run().await);
                 }
                 let fetched = self.fetching(fetch_url, TARGET).reaches_out().run().await;
+                if before.is_none() {
+                    self.forget(SEED).await?;
+                }
                 if let Err(error) = fetched {
                     return Err(self.no_target(name, fetch_url, error).await);
                 }

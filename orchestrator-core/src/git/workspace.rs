@@ -22,6 +22,7 @@ use super::{
     checkout::{Checkout, remove},
     cli::io_error,
     config,
+    discard::Discard,
     files::Expected,
     trusted::split_nul,
 };
@@ -34,6 +35,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Workspaces {
     root: PathBuf,
+    discard: Discard,
 }
 
 /// One attempt's repository and worktree.
@@ -42,13 +44,14 @@ pub struct Workspace {
     /// Which attempt's.
     pub attempt: AttemptId,
     root: PathBuf,
+    discard: Discard,
 }
 
 impl Workspaces {
     /// Workspaces beneath this directory.
     #[must_use]
     pub fn beneath(state_dir: &Path) -> Self {
-        Self { root: state_dir.join("attempts") }
+        Self { root: state_dir.join("attempts"), discard: Discard::beneath(state_dir) }
     }
 
     /// The directory that they are in.
@@ -59,16 +62,36 @@ impl Workspaces {
     /// The workspace of an attempt, whether it is there or not.
     #[must_use]
     pub fn of(&self, attempt: &AttemptId) -> Workspace {
-        Workspace { attempt: attempt.clone(), root: self.root.join(attempt.slug()) }
+        let root = self.root.join(attempt.slug());
+        Workspace { attempt: attempt.clone(), root, discard: self.discard.clone() }
     }
 
-    /// Removes the files that were kept for further workspaces.
+    /// The files that are kept for further workspaces: a directory for each of those.
+    pub(crate) fn spares(&self) -> std::io::Result<Vec<PathBuf>> {
+        named_like(&self.root, SPARE)
+    }
+
+    /// Removes the files that were kept for further workspaces, and those of removed ones that are still there. Takes its time.
     ///
     /// # Errors
     /// When something cannot be removed.
     pub fn clear_spares(&self) -> Result<(), GitError> {
-        let spares = spares(&self.root).map_err(io_error(&self.root))?;
-        spares.iter().try_for_each(|spare| remove(spare).map_err(io_error(spare)))
+        let spares = self.spares().map_err(io_error(&self.root))?;
+        spares.iter().try_for_each(|spare| remove(spare).map_err(io_error(spare)))?;
+        self.discard.sweep(&|| false).map_err(io_error(&self.root))
+    }
+
+    /// Takes up what a run that was killed left half done: removals that were begun are finished, and locks of our indexes, whose
+    /// holders are dead, are broken. Only for whoever has the state directory to itself.
+    #[cfg(feature = "driver")]
+    pub(crate) fn tidy(&self) -> std::io::Result<()> {
+        named_like(&self.root, GONE)?.iter().try_for_each(|gone| self.discard.throw(gone))?;
+        for workspace in self.discover().map_err(std::io::Error::other)? {
+            let locks = named_like(workspace.root(), "index")?;
+            let locks = locks.iter().filter(|path| path.extension().is_some_and(|end| end == "lock"));
+            locks.into_iter().try_for_each(|lock| remove(lock))?;
+        }
+        Ok(())
     }
 
     /// All workspaces that are there, by looking.
@@ -141,9 +164,7 @@ impl Workspace {
         if self.is_ready() {
             return Ok(());
         }
-        if self.root.exists() {
-            std::fs::remove_dir_all(&self.root).map_err(io_error(&self.root))?;
-        }
+        self.discard.throw(&self.root).map_err(io_error(&self.root))?;
         let (repository, out) = (self.repository(), self.out());
         reach("before workspace");
         self.take_spare().map_err(io_error(&self.root))?;
@@ -301,13 +322,14 @@ impl Workspace {
         Expected::of(index, changes).is_some_and(|expected| expected.is_all_of(&self.tree(), &brought))
     }
 
-    /// Removes it with all that is in it. Whoever calls this has proof that nothing is lost.
+    /// Removes it with all that is in it: it is moved away at once, and its files are removed when there is time. Whoever calls this
+    /// has proof that nothing is lost.
     ///
     /// # Errors
     /// When a directory cannot be removed.
     pub fn remove(&self) -> Result<(), GitError> {
         // Renamed first, so that what a crash leaves behind is not taken for a workspace.
-        let gone = self.root.with_file_name(format!(".gone-{}", self.attempt.slug()));
+        let gone = self.root.with_file_name(format!("{GONE}{}", self.attempt.slug()));
         reach("before removal");
         if self.root.exists() {
             std::fs::rename(&self.root, &gone).map_err(io_error(&self.root))?;
@@ -324,17 +346,17 @@ impl Workspace {
     /// more than all else that is done for a task. Nothing else of it is left.
     fn spare(&self, gone: &Path) -> std::io::Result<()> {
         let tree = gone.join("tree").symlink_metadata().is_ok_and(|meta| meta.is_dir());
-        if !tree || self.spares()?.len() >= SPARES {
-            return remove(gone);
+        if !tree || !has_room(&self.spares()?, &gone.join("index")) {
+            return self.discard.throw(gone);
         }
         for entry in std::fs::read_dir(gone)? {
             let entry = entry?;
             if entry.file_name() != "tree" && entry.file_name() != "index" {
-                remove(&entry.path())?;
+                self.discard.throw(&entry.path())?;
             }
         }
         let spare = self.root.with_file_name(format!("{SPARE}{}", self.attempt.slug()));
-        remove(&spare)?;
+        self.discard.throw(&spare)?;
         std::fs::rename(gone, spare)
     }
 
@@ -352,7 +374,7 @@ impl Workspace {
     }
 
     fn spares(&self) -> std::io::Result<Vec<PathBuf>> {
-        spares(self.root.parent().unwrap_or(&self.root))
+        named_like(self.root.parent().unwrap_or(&self.root), SPARE)
     }
 }
 
@@ -362,17 +384,36 @@ fn stands_at(index: &Path) -> Option<CommitId> {
 
 /// So many removed workspaces are kept for the next ones.
 const SPARES: usize = 8;
+/// So many files they have together, unless there is only one: it may be as large as it is.
+const SPARE_FILES: u64 = 60_000;
 /// What the names of those begin with: they are no attempt's.
 const SPARE: &str = ".spare-";
+/// What the names of those begin with whose removal was begun.
+const GONE: &str = ".gone-";
 
-fn spares(beneath: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(beneath) {
+/// Whether another spare may be kept beside these, one with this index.
+fn has_room(spares: &[PathBuf], index: &Path) -> bool {
+    let files: u64 = spares.iter().map(|spare| files_in(&spare.join("index"))).sum();
+    spares.is_empty() || (spares.len() < SPARES && files + files_in(index) <= SPARE_FILES)
+}
+
+/// How many files an index of ours has, by its header (gitformat-index(5)).
+fn files_in(index: &Path) -> u64 {
+    let mut header = [0; 12];
+    let read = std::fs::File::open(index).and_then(|mut index| index.read_exact(&mut header));
+    let [.., a, b, c, d] = header;
+    if read.is_ok() { u32::from_be_bytes([a, b, c, d]).into() } else { 0 }
+}
+
+/// What is in a directory and has a name that begins so; nothing where there is no directory.
+fn named_like(directory: &Path, prefix: &str) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let spare = |entry: &std::fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(SPARE));
-    Ok(entries.flatten().filter(spare).map(|entry| entry.path()).collect())
+    let like = |entry: &std::fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix));
+    Ok(entries.flatten().filter(like).map(|entry| entry.path()).collect())
 }
 
 /// The file that says at which commit an index stands. It is never said before it is true.
@@ -404,4 +445,32 @@ pub(super) fn read_small(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(1 << 20).read_to_end(&mut bytes).ok()?;
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spares_are_bounded_by_number_and_by_files() {
+        let top = tempfile::tempdir().expect("a directory");
+        let index = |name: &str, files: u64| {
+            let directory = top.path().join(name);
+            std::fs::create_dir_all(&directory).expect("makes");
+            let files = u32::try_from(files).expect("a small number").to_be_bytes();
+            let header = [b"DIRC\0\0\0\x02".as_slice(), &files, b"more"].concat();
+            std::fs::write(directory.join("index"), header).expect("writes");
+            directory
+        };
+        let new = |files| index("new", files).join("index");
+        assert_eq!(files_in(&new(27_675)), 27_675);
+        assert!(has_room(&[], &new(SPARE_FILES * 10)), "one is kept however large it is");
+        let half = index("half", SPARE_FILES / 2);
+        assert!(has_room(std::slice::from_ref(&half), &new(SPARE_FILES / 2)));
+        assert!(!has_room(&[half], &new(SPARE_FILES / 2 + 1)));
+        let small: Vec<_> = (0..SPARES).map(|number| index(&number.to_string(), 10)).collect();
+        assert!(has_room(&small[1..], &new(10)));
+        assert!(!has_room(&small, &new(10)));
+        assert_eq!(files_in(&top.path().join("nowhere")), 0);
+    }
 }

@@ -254,18 +254,34 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             active.step = Step::TipCheck { asked: Asked::Due, checked: gated(active)? };
         }
         Record::TipReported { attempt, report } => {
-            let Step::TipCheck { asked, checked } = &mut active_mut(state, attempt)?.step else {
-                return Err(misfit("no tip is checked in", attempt));
+            let tip = state.tip;
+            let (asked, looked_at) = match &mut active_mut(state, attempt)?.step {
+                Step::TipCheck { asked, checked } => (asked, Some(checked.candidate.tip)),
+                // Recorded only of the tip as it is.
+                Step::Merge { asked, .. } => (asked, tip),
+                Step::Prepare(_)
+                | Step::TurnDue { .. }
+                | Step::Working(_)
+                | Step::Collect { .. }
+                | Step::Review { .. }
+                | Step::Gate { .. }
+                | Step::Land { .. } => return Err(misfit("no tip is checked in", attempt)),
             };
             *asked = Asked::Due;
-            if Some(checked.candidate.tip) == state.tip {
+            if looked_at == tip {
                 state.tip_reports.push((**report).clone());
             }
         }
         Record::TipRed { attempt, tip } => {
             let active = active_mut(state, attempt)?;
-            let reviewed = Reviewed { stuck_on: Some(*tip), ..gated(active)?.into_queue() };
-            active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
+            if let Step::Merge { asked, reviewed } = &mut active.step {
+                // It waited already, and the next tip is no better.
+                *asked = Asked::Due;
+                reviewed.stuck_on = Some(*tip);
+            } else {
+                let reviewed = Reviewed { stuck_on: Some(*tip), ..gated(active)?.into_queue() };
+                active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
+            }
         }
         Record::Judged { attempt, verdict, .. } => judged(state, attempt, verdict)?,
         Record::Accepted { landing } => {
@@ -345,7 +361,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 (entry.counted, entry.spent, entry.wall) = (0, Usage::default(), Span(0));
             }
             let parked = answer.as_ref().is_some_and(|answer| answer.option == HoldOption::Park);
-            if matches!(hold.about, HoldReason::TipRed { .. }) && !parked {
+            if matches!(hold.about, HoldReason::TipRed { .. }) && answer.is_some() && !parked {
                 judge_tip_anew(state);
             }
         }

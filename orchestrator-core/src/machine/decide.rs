@@ -114,6 +114,10 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             Some(kept.into_iter().chain(cx.collected(entry, active, (outcome, *stopped), result)).collect())
         }),
         EventKind::Reviewed { effect, reviews } => cx.reviewed(effect, reviews),
+        // Who waits for the lane may have asked about the tip.
+        EventKind::Merged { effect, .. } if matches!(cx.open(effect)?, Some(Effect::CheckTip { .. })) => {
+            Err(IllegalEvent::WrongKind(effect))
+        }
         EventKind::Merged { effect, result } => cx.closing_step(effect, |entry, active| {
             let Step::Merge { reviewed, .. } = &active.step else { return None };
             Some(cx.merged(entry, active, reviewed, result))
@@ -128,14 +132,13 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             }
             Some(records)
         }),
-        EventKind::TipChecked { effect, report } => cx.closing_step(effect, |entry, active| {
-            let Step::TipCheck { checked, .. } = &active.step else { return None };
-            let mut known = state.tip_reports.clone();
-            known.push(report.clone());
-            let said = Record::TipReported { attempt: active.attempt.id.clone(), report: Box::new(report) };
-            let follows = cx.red_candidate(entry, active, &checked.reviewed, &checked.candidate, &checked.reports, &known);
-            Some([said].into_iter().chain(follows).collect())
-        }),
+        EventKind::TipChecked { effect, report } => {
+            let looked_at = match cx.open(effect)? {
+                Some(Effect::CheckTip { tip, .. }) => Some(*tip),
+                Some(_) | None => None,
+            };
+            cx.closing_step(effect, |entry, active| cx.tip_checked(entry, active, looked_at?, report))
+        }
         EventKind::LandingTried { effect, outcome } => cx.landing_tried(effect, outcome),
         EventKind::CleanedUp { effect, fate } => cx.closing(effect, |what| {
             let Effect::CleanUp { attempt, .. } = what else { return None };

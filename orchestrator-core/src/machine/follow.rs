@@ -7,7 +7,7 @@ use super::{
     decide::{Context, IllegalEvent},
     plan,
     state::{Active, TaskEntry, Then},
-    step::{Reviewed, Step},
+    step::{Checked, Reviewed, Step},
     verdict::{CandidateCase, HeadCase, candidate_verdict, head_verdict, red_findings},
 };
 use crate::model::{
@@ -319,6 +319,34 @@ impl Context<'_> {
         let reason = format!("on {}, which is newer than its base: {}", tip.short(), summarise(&findings));
         let left = Predecessor { head: reviewed.work.head, tip, obstacle: Obstacle::Gates { findings } };
         self.again(entry, active, &reason, true, Some(left))
+    }
+
+    /// What follows from a gate that ran on this tip: for a candidate that it failed on, or for work that waits, since it failed on an
+    /// older tip.
+    pub(super) fn tip_checked(&self, entry: &TaskEntry, active: &Active, tip: CommitId, report: GateReport) -> Option<Vec<Record>> {
+        let attempt = active.attempt.id.clone();
+        let mut known = self.state.tip_reports.clone();
+        known.push(report.clone());
+        let passed = report.passed();
+        let said = Record::TipReported { attempt: attempt.clone(), report: Box::new(report) };
+        let follows = match &active.step {
+            Step::TipCheck { checked, .. } => {
+                let Checked { reviewed, candidate, reports } = &**checked;
+                self.red_candidate(entry, active, reviewed, candidate, reports, &known)
+            }
+            // The tip moved while it was looked at.
+            Step::Merge { .. } if self.state.tip != Some(tip) => return Some(vec![Record::Queued { attempt }]),
+            Step::Merge { .. } if passed => Vec::new(),
+            Step::Merge { .. } => vec![Record::TipRed { attempt, tip }],
+            Step::Prepare(_)
+            | Step::TurnDue { .. }
+            | Step::Working(_)
+            | Step::Collect { .. }
+            | Step::Review { .. }
+            | Step::Gate { .. }
+            | Step::Land { .. } => return None,
+        };
+        Some([said].into_iter().chain(follows).collect())
     }
 
     pub(super) fn landing_tried(&self, effect: EffectId, outcome: LandingOutcome) -> Result<Vec<Record>, IllegalEvent> {

@@ -46,6 +46,8 @@ mod verdict;
 
 pub use apply::{Misfit, apply};
 pub use decide::{IllegalEvent, decide};
+#[cfg(feature = "driver")]
+pub(crate) use freeze::check_task;
 pub use freeze::{FreezeError, Inconsistency, RoadmapFault, check_roadmap, freeze};
 pub use plan::wake_at;
 pub use ready::{NotReady, readiness};

@@ -6,12 +6,12 @@ use super::{
     decide::Context,
     freeze::after,
     state::{Active, Asked, Phase, State, TaskEntry},
-    step::Step,
+    step::{Reviewed, Step},
     tasks::{Clock, List},
 };
 use crate::model::{
-    AttemptId, Effect, EffectId, EndReason, GateSpec, HoldOption, HoldReason, Policy, Record, RepoPath, RunMode, Span, StopReason,
-    Timestamp, Usage,
+    AttemptId, Effect, EffectId, EndReason, GateReport, GateSpec, HoldOption, HoldReason, Policy, Record, RepoPath, RunMode, Span,
+    StopReason, Submission, Timestamp, Usage,
 };
 
 /// Asks for everything that is due and allowed, dispatches ready tasks, and ends the run when nothing is left.
@@ -285,10 +285,7 @@ impl<'a> Plan<'a> {
             }
             Step::Collect { asked: Asked::Due, turn, .. } => self.request(Effect::Collect { attempt: attempt(), turn: *turn }),
             Step::Review { asked: Asked::Due, work, .. } => self.request(Effect::Review { attempt: attempt(), head: work.head }),
-            Step::Merge { asked: Asked::Due, reviewed } if lane => {
-                let work = &reviewed.work;
-                self.request(Effect::Merge { attempt: attempt(), base: work.base, head: work.head });
-            }
+            Step::Merge { asked: Asked::Due, reviewed } if lane => self.enter_lane(attempt(), reviewed),
             Step::Gate { asked: Asked::Due, checked } => {
                 let ran = |gate: &&GateSpec| checked.reports.iter().any(|report| report.gate.name == gate.name);
                 if let Some(gate) = active.attempt.contract.gates.iter().find(|gate| !ran(gate)) {
@@ -317,6 +314,24 @@ impl<'a> Plan<'a> {
             | Step::TipCheck { asked: Asked::Open(_), .. }
             | Step::Land { asked: Asked::Open(_), .. } => {}
         }
+    }
+
+    /// Builds a candidate. Where gates failed on an older tip by itself, they are asked about this one first, each once: as long as one
+    /// fails, no candidate can be judged.
+    fn enter_lane(&mut self, attempt: AttemptId, reviewed: &Reviewed) {
+        let Submission { base, head, .. } = *reviewed.work;
+        let (Some(tip), Some(_)) = (self.cx.state.tip, reviewed.stuck_on) else {
+            return self.request(Effect::Merge { attempt, base, head });
+        };
+        for failed in reviewed.reports.iter().filter(|report| !report.passed()) {
+            let known = self.cx.state.tip_reports.iter().find(|known| known.gate == failed.gate);
+            match known.map(GateReport::passed) {
+                Some(true) => {}
+                Some(false) => return self.records.push(Record::TipRed { attempt, tip }),
+                None => return self.request(Effect::CheckTip { attempt, tip, gate: failed.gate.clone() }),
+            }
+        }
+        self.request(Effect::Merge { attempt, base, head });
     }
 
     /// Ends the run if nothing runs, nothing was started just now, and nothing will be ready by waiting.

@@ -44,7 +44,10 @@ impl FileEvidence {
 
     fn scratch(&self) -> Result<NamedTempFile, EvidenceError> {
         fs::create_dir_all(&self.root).map_err(failed("making", &self.root))?;
-        NamedTempFile::new_in(&self.root).map_err(failed("writing in", &self.root))
+        let scratch = NamedTempFile::new_in(&self.root).map_err(failed("writing in", &self.root))?;
+        // By this it is known that it is still written; where files cannot be locked, it is as good without.
+        drop(scratch.as_file().try_lock());
+        Ok(scratch)
     }
 
     /// Keeps what is in memory as a whole.

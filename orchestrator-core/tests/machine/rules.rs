@@ -449,6 +449,61 @@ fn the_tip_is_asked_about_the_red_gate_only() {
 }
 
 #[test]
+fn a_gate_that_fails_on_the_target_runs_once_on_each_tip_and_holds_nobody_else_up() {
+    let held_back = ["A", "B", "C"].map(|id| task(id, &format!("allow = [\"{id}\"]")));
+    let others = ["D", "E", "F", "G"].map(|id| task(id, &format!("allow = [\"{id}\"]\ngates = [\"other\"]")));
+    let rules = policy("max_sessions = 10\n[gates.other]\nrun = [\"true\"]");
+    let tasks = held_back.into_iter().chain(others).collect();
+    let mut world = World::new(rules);
+    world.open(true);
+    world.answer(&Effect::ReadRoadmap { tip: None }, |effect| EventKind::RoadmapRead {
+        effect,
+        reading: Reading::Read(roadmap(tasks)),
+    });
+    // Until nothing moves: `unit` fails on everything, all else goes well.
+    let go_on = |world: &mut World, code: i32| {
+        while let Some((effect, what)) = world.open_effects().into_iter().next() {
+            let tree = format!("{:040x}", 8).parse().expect("an id");
+            let event = match &what {
+                Effect::RunGate { tree, gate, .. } if gate.name.as_str() == "unit" => {
+                    EventKind::GateRan { effect, report: report(gate.clone(), *tree, code) }
+                }
+                Effect::CheckTip { gate, .. } => EventKind::TipChecked { effect, report: report(gate.clone(), tree, code) },
+                _ => world.good(effect, &what),
+            };
+            world.tell(event);
+            world.tick();
+        }
+    };
+    go_on(&mut world, 1);
+    let landed = |world: &World| world.state.tasks().iter().filter(|entry| entry.has_landed()).count();
+    assert_eq!(landed(&world), 4, "the others have landed");
+    let on_candidates =
+        |world: &World| asked(world, |what| matches!(what, Effect::RunGate { gate, .. } if gate.name.as_str() == "unit"));
+    assert_eq!(on_candidates(&world), 3, "each candidate was gated once, on the first tip");
+    let mut tips: Vec<_> = world
+        .ledger
+        .iter()
+        .filter_map(|record| match record {
+            Record::Requested { what: Effect::CheckTip { tip, .. }, .. } => Some(*tip),
+            _ => None,
+        })
+        .collect();
+    let checked = tips.len();
+    tips.sort();
+    tips.dedup();
+    assert_eq!(tips.len(), checked, "no tip is asked about the gate twice");
+    assert!(checked <= 5, "there were five tips: {checked}");
+    assert_eq!(world.state.holds().count(), 1, "a person is asked once");
+    // It is mended there: the tip is asked first, then those who waited go on.
+    world.tell(EventKind::TipSeen(commit(900)));
+    world.tick();
+    go_on(&mut world, 0);
+    assert_eq!(landed(&world), 7);
+    assert_eq!(on_candidates(&world), 6);
+}
+
+#[test]
 fn a_task_that_is_put_back_while_its_agent_is_stopped_is_wanted_again() {
     let mut world = patient(vec![task("A", "")]);
     assert!(world.step(), "its agent runs");
