@@ -92,19 +92,13 @@ impl Trusted {
     /// The newest commit of a dropped tip's first-parent line, beyond what the target still has, that
     /// `head` contains. What came into that line by merges is the work of somebody, such as of an
     /// attempt that is made again.
-    async fn newest_within(
-        &self,
-        tip: CommitId,
-        dropped: CommitId,
-        head: CommitId,
-    ) -> Result<Option<CommitId>, GitError> {
+    async fn newest_within(&self, tip: CommitId, dropped: CommitId, head: CommitId) -> Result<Option<CommitId>, GitError> {
         let line = ["--first-parent".to_owned(), dropped.to_string(), format!("^{tip}")];
         let listed = self.call().args(["rev-list"]).args(line).text().await?;
         for line in listed.lines() {
-            let commit = line.parse().map_err(|_| GitError::Output {
-                verb: "rev-list".to_owned(),
-                what: line.chars().take(200).collect(),
-            })?;
+            let commit = line
+                .parse()
+                .map_err(|_| GitError::Output { verb: "rev-list".to_owned(), what: line.chars().take(200).collect() })?;
             if self.contains(head, commit).await? {
                 return Ok(Some(commit));
             }

@@ -24,6 +24,8 @@ use crate::{
 
 /// The target's tip, as last fetched.
 pub const TARGET: &str = "refs/orchestrator/target";
+/// The target's tip as the last fetch brought it, before it counts as [`TARGET`].
+const FETCHED: &str = "refs/orchestrator/fetched";
 /// What the person's repository had, for as long as the target is fetched for the first time.
 pub(super) const SEED: &str = "refs/orchestrator/seed";
 
@@ -183,7 +185,7 @@ impl Trusted {
                     // Most of what the remote has is in the person's repository already.
                     drop(self.fetching(&user, SEED).transfers_any().run().await);
                 }
-                let fetched = self.fetching(fetch_url, TARGET).reaches_out().run().await;
+                let fetched = self.fetching(fetch_url, FETCHED).reaches_out().run().await;
                 if before.is_none() {
                     self.forget(SEED).await?;
                 }
@@ -191,10 +193,10 @@ impl Trusted {
                     return Err(self.no_target(name, fetch_url, error).await);
                 }
             }
-            Destination::Local => self.fetching(&user, TARGET).transfers_any().run().await?,
+            Destination::Local => self.fetching(&user, FETCHED).transfers_any().run().await?,
         }
         let none = || GitError::Output { verb: "fetch".to_owned(), what: format!("no tip of `{}`", self.target) };
-        let tip = self.tip()?.ok_or_else(none)?;
+        let tip = self.objects.named(FETCHED)?.ok_or_else(none)?;
         // Git takes nothing from a history that is cut off, and does not call that an error.
         if let Destination::Local = &self.destination
             && self.user.git_dir().join("shallow").exists()
@@ -202,11 +204,16 @@ impl Trusted {
         {
             self.user.complete().await?;
         }
-        if let Some(before) = before.filter(|before| *before != tip)
+        if before == Some(tip) {
+            return Ok(tip);
+        }
+        // What was dropped is known before anybody can see a tip without it.
+        if let Some(before) = before
             && self.ancestry(tip, before).await? == Ancestry::Dropped
         {
             self.remember_dropped(before).await?;
         }
+        self.set_ref(TARGET, tip).await?;
         Ok(tip)
     }
 
