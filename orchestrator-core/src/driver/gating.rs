@@ -9,9 +9,9 @@ use super::{
 use crate::{
     failpoint::reach,
     gate::{CacheOf, GateCaches, run_gate},
-    git::remove,
     model::{ContentHash, EffectId, GateOutcome, GateReport, GateSpec, Span, TreeId},
     process::Captured,
+    untrusted::remove,
 };
 
 impl World {

@@ -27,6 +27,7 @@ mod fold;
 mod gating;
 mod handle;
 mod inbox;
+mod looking;
 mod notify;
 mod orchestrator;
 mod running;

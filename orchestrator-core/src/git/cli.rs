@@ -250,6 +250,8 @@ pub(super) struct Answer {
     pub(super) exit: Exit,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: String,
+    /// The first directory that it could not open and went on without, in its words.
+    pub(super) skipped: Option<String>,
 }
 
 impl Call<'_> {
@@ -271,6 +273,12 @@ impl Call<'_> {
     /// It moves objects, which may take its time.
     pub(super) fn transfers(mut self) -> Self {
         self.deadline = TRANSFER;
+        self
+    }
+
+    /// It may take no longer than this.
+    pub(super) fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = self.deadline.min(deadline);
         self
     }
 
@@ -315,7 +323,9 @@ impl Call<'_> {
             return Err(GitError::Output { verb, what: format!("more than {most} bytes") });
         }
         tracing::trace!(verb, %exit, "git");
-        Ok(Answer { exit, stdout: finished.stdout.into_bytes(), stderr: finished.stderr.end(2000) })
+        let stderr = finished.stderr.end(2000);
+        let skipped = skipped(&finished.stderr.into_bytes());
+        Ok(Answer { exit, stdout: finished.stdout.into_bytes(), stderr, skipped })
     }
 
     /// Runs it; any exit status but 0 is an error.
@@ -356,6 +366,12 @@ impl Call<'_> {
             Exit::Code(_) | Exit::Signal(_) => Err(answer.failed(verb)),
         }
     }
+}
+
+/// The first complaint of a directory that could not be opened. What is beneath is neither told nor is its lack a failure.
+fn skipped(stderr: &[u8]) -> Option<String> {
+    let line = stderr.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"warning: could not open directory"))?;
+    Some(crate::model::clean(&String::from_utf8_lossy(&line[..line.len().min(200)])))
 }
 
 impl Answer {

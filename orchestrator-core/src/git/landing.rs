@@ -81,6 +81,7 @@ impl Trusted {
                 exit: Exit::Code(128),
                 stdout: Vec::new(),
                 stderr: format!("`git {verb}` did not end within {} s", after.as_secs()),
+                skipped: None,
             },
             Err(error) => return Err(error),
         };
