@@ -171,11 +171,24 @@ fn failed<E: Into<Box<dyn Error>>>(error: E) -> Failure {
     Failure::Run(error.into())
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     if let Err(error) = hide_environment() {
         eprintln!("supervise: workers of the same user can read its environment: {error}");
     }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("supervise: no threads can be had: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(obey());
+    // A run that is over waits for nothing, not even for a file system that does not answer.
+    runtime.shutdown_background();
+    code
+}
+
+async fn obey() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Run(run) => supervise(run).await,
         Verb::Status { place, json } => status(&place, json).await,
