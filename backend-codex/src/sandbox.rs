@@ -1,8 +1,9 @@
 //! What a worker's commands may write, in Codex's own sandbox, and whether that works here.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, fs, io, path::Path, process::Stdio, time::Duration};
 
 use orchestrator_core::{
+    agent::{make_beneath, read_small, touch},
     model::{AttemptId, CodexSandbox},
     port::AgentError,
     process::{Exit, OutputLimits, Spawn, run_to_end},
@@ -28,17 +29,18 @@ impl Places<'_> {
 
     /// The name of the one linked worktree.
     fn worktree(&self) -> String {
-        let link = fs::read_to_string(self.workspace.join(".git")).unwrap_or_default();
+        let link = read_small(&self.workspace.join(".git")).unwrap_or_default();
+        let link = String::from_utf8_lossy(&link);
         link.trim().rsplit_once('/').map_or_else(|| "tree".to_owned(), |(_, name)| name.to_owned())
     }
 
     /// Makes what the profile names: a rule about a path that is not there means nothing.
-    pub(crate) fn make(&self) -> std::io::Result<()> {
+    pub(crate) fn make(&self) -> io::Result<()> {
         let branch = self.branch_directory();
         for directory in ["hooks", "info", "refs", &branch, &format!("logs/{branch}")] {
-            fs::create_dir_all(self.repository.join(directory))?;
+            make_beneath(self.repository, &directory.parse().map_err(io::Error::other)?)?;
         }
-        fs::OpenOptions::new().append(true).create(true).open(self.repository.join("packed-refs")).map(drop)
+        touch(&self.repository.join("packed-refs"))
     }
 }
 

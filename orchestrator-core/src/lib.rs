@@ -110,6 +110,8 @@ pub mod source;
 pub mod status;
 #[cfg(feature = "store")]
 pub mod store;
+#[cfg_attr(not(feature = "driver"), allow(dead_code, unused_imports, reason = "the driver uses all of it"))]
+mod untrusted;
 
 pub use agent::CommandAgent;
 #[cfg(feature = "driver")]

@@ -130,7 +130,8 @@ async fn a_look_remembers_no_ids() {
     live.until(|notice| matches!(notice, Notice::Activity { text, .. } if text == "ready").then_some(())).await;
     let base = git(&sandbox.remote(), &["rev-parse", "main"]).parse().expect("an id");
     let workspaces = orchestrator_core::git::Workspaces::beneath(&sandbox.state());
-    let looks = orchestrator_core::git::Lookout::new(workspaces).look(base).expect("looks");
+    let objects = orchestrator_core::git::Objects::open(&sandbox.state().join("trusted.git")).expect("opens");
+    let looks = orchestrator_core::git::Lookout::new(workspaces, objects).look(base).expect("looks");
     let found: Vec<_> = looks.iter().map(|look| (look.attempt.to_string(), look.tree, look.on_branch, look.ahead_behind)).collect();
     assert_eq!(found, [("A#1".to_owned(), true, true, Some((0, 0)))]);
     assert!(live.handle.stop().await);

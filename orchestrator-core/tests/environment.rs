@@ -71,8 +71,8 @@ fn run(sandbox: &Sandbox, push: &str) -> Vec<Seen> {
     let config =
         format!("[filter \"mark\"]\nclean = {0}\nsmudge = {0}\n[gpg]\nprogram = {1}\n", filter.display(), signer.display());
     fs::write(top.join("gitconfig"), config).expect("writes");
-    // A pack is no plain work: it is fetched.
-    let work = "echo A > A.txt; commit work; git repack -adlq; handoff done";
+    // Work that is not small is fetched.
+    let work = "seq 300000 > A.txt; commit work; handoff done";
     let script = format!("{}\n{work}", tells("agent", &logs));
     fs::write(top.join("worker.json"), serde_json::to_vec(&shell_worker(top, "worker", &script)).expect("writes")).expect("writes");
     let roadmap = common::roadmap(&[("A", "")]);
@@ -147,7 +147,7 @@ async fn children_see_what_they_need_and_no_secret() {
         for verb in ["read-tree", "commit-tree", if push == "false" { "merge" } else { "push" }] {
             assert!(called(verb), "git {verb} was run");
         }
-        let work = format!("{}/attempts/A-1/repo.git", sandbox.state().display());
-        assert!(all.iter().any(|seen| seen.call.contains("fetch") && seen.call.contains(&work)), "the work was fetched");
+        let of_work = |seen: &Seen| seen.call.contains("fetch.fsckObjects=true") && seen.call.contains(" fetch ");
+        assert!(all.iter().any(of_work), "the work was fetched");
     }
 }

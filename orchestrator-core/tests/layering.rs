@@ -11,16 +11,18 @@ use std::{
 ///
 /// One line differs from the first design: `git` may import `process` and `port`. Every call of git is a child with a deadline
 /// that must die with its children, which is just what `process` does; and an edit that lands is said in the port's words.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("machine", &["model"]),
     ("port", &["model"]),
-    ("process", &["model"]),
-    ("git", &["failpoint", "model", "port", "process"]),
+    // Files in places where others can write: whoever opens, writes or removes one does it by this.
+    ("untrusted", &["model"]),
+    ("process", &["model", "untrusted"]),
+    ("git", &["failpoint", "model", "port", "process", "untrusted"]),
     ("prompt", BOX),
     ("source", BOX),
     // A reviewer may be an agent, and what that is told is a prompt.
-    ("review", &["failpoint", "model", "port", "process", "git", "prompt"]),
+    ("review", &["failpoint", "model", "port", "process", "git", "prompt", "untrusted"]),
     ("gate", BOX),
     ("store", BOX),
     ("agent", BOX),
@@ -44,13 +46,14 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "store",
             "agent",
             "status",
+            "untrusted",
         ],
     ),
     ("lib", &["agent", "driver", "machine", "model", "port", "source", "status"]),
 ];
 
 /// What ships in the box behind the ports.
-const BOX: &[&str] = &["failpoint", "model", "port", "process", "git"];
+const BOX: &[&str] = &["failpoint", "model", "port", "process", "git", "untrusted"];
 
 fn sources(directory: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("a directory of sources").flatten() {

@@ -16,6 +16,8 @@ use orchestrator_core::{
 };
 use orchestrator_testkit::{Sandbox, git, run_checked};
 
+/// What the last fetch of the target brought.
+const FETCHED: &str = "refs/orchestrator/fetched";
 const GATE: &str = "[gates.fine]\nrun = [\"true\"]\ndefault = true\n";
 
 fn refs(dir: &Path) -> Vec<String> {
@@ -55,7 +57,7 @@ async fn a_landing_leaves_no_ref_of_its_own() {
         let outcome = run_checked(&sandbox, builder(&sandbox, WORK, push)).await;
         assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
         let trusted = sandbox.state().join("trusted.git");
-        assert_eq!(refs(&trusted), [TARGET], "what the target contains needs no ref ({push})");
+        assert_eq!(refs(&trusted), [FETCHED, TARGET], "what the target contains needs no ref ({push})");
         git(&trusted, &["fsck", "--strict", "--no-dangling"]);
     }
 }
@@ -82,7 +84,7 @@ async fn refs_of_what_did_not_land_are_packed_and_those_of_what_did_go() {
     }
     trusted.tidy().await.expect("is tidied");
     let mut left = kept.clone();
-    left.extend(["refs/orchestrator/landings/A/2", "refs/orchestrator/rescue/A/1", TARGET].map(str::to_owned));
+    left.extend([FETCHED, "refs/orchestrator/landings/A/2", "refs/orchestrator/rescue/A/1", TARGET].map(str::to_owned));
     left.sort();
     assert_eq!(refs(&dir), left);
     assert!(!dir.join(&kept[0]).exists() && dir.join("packed-refs").exists(), "they are packed");
@@ -173,7 +175,7 @@ async fn what_a_killed_run_left_half_done_is_taken_up_at_the_next_start() {
     let outcome = run_checked(&sandbox, builder(&sandbox, WORK, GATE)).await;
     assert_eq!(outcome.task("B").landed_commit.is_some(), outcome.report.ended == EndReason::Complete);
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
-    assert_eq!(refs(&dir), [TARGET]);
+    assert_eq!(refs(&dir), [FETCHED, TARGET]);
     assert_eq!(scratch(&state), [state.join("inbox/.letter-held")], "what is still written stays");
     assert!(!state.join("discarded").exists());
 }

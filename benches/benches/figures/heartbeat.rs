@@ -82,7 +82,7 @@ pub(crate) fn heartbeat(runtime: &Runtime) {
 
 fn look_at_all(stage: &Stage, files: usize) {
     let (base, count) = (stage.base, stage.all.len());
-    let mut lookout = Lookout::new(stage.workspaces.clone());
+    let mut lookout = Lookout::new(stage.workspaces.clone(), stage.trusted.objects().clone());
     assert_eq!(lookout.look(base).expect("looks").len(), count);
     let name = format!("heartbeat, {count} of {files} files");
     let mut unchanged = || time(|| assert!(lookout.look(base).expect("looks").iter().all(|look| !look.changed)));

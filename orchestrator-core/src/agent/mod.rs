@@ -27,3 +27,5 @@ pub use process::AgentProcess;
 pub use protocol::{Ended, Protocol, Reply};
 pub use schema::strict_schema;
 pub use spent::Spent;
+
+pub use crate::untrusted::{make_beneath, read_small, touch};

@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::{
     model::{Contract, Finding, RepoPath, Severity},
     port::TurnRequest,
+    untrusted::read_small,
 };
 
 /// What an agent is allowed when it asks.
@@ -152,7 +153,7 @@ impl Bounds {
     #[must_use]
     pub fn of(request: &TurnRequest) -> Self {
         let names = [Some(request.workspace.clone()), fs::canonicalize(&request.workspace).ok()];
-        let contract = fs::read(&request.contract).ok().and_then(|json| serde_json::from_slice(&json).ok());
+        let contract = read_small(&request.contract).ok().and_then(|json| serde_json::from_slice(&json).ok());
         let (out, read_only) = (request.handoff.parent().map(Path::to_owned), request.read_only);
         Self { workspace: names.into_iter().flatten().collect(), out, contract, read_only }
     }

@@ -12,7 +12,6 @@
 use std::{
     collections::VecDeque,
     ffi::OsString,
-    fs::File,
     io::Write as _,
     path::PathBuf,
     sync::{
@@ -36,6 +35,7 @@ use crate::{
     model::TurnOutcome,
     port::{AgentError, Turn, TurnControl, TurnInput, TurnRequest, Update},
     process::{Captured, Child, Exit, Input, Killer, LineReader, Read, Recording, Spawn},
+    untrusted::create_absent,
 };
 
 /// The longest line that is understood, in bytes. Real agents write whole files into one line.
@@ -443,7 +443,7 @@ impl Pump {
     /// The agent's last word becomes its handoff, where it left none. A file or a link that is there stays as it is.
     fn leave_handoff(&self, reply: &Reply) {
         let Some(content) = &reply.handoff else { return };
-        if let Ok(mut file) = File::create_new(&self.handoff) {
+        if let Ok(mut file) = create_absent(&self.handoff) {
             drop(file.write_all(content));
         }
     }

@@ -11,12 +11,13 @@ use tokio::io::AsyncReadExt;
 
 use super::{RunError, effects::World};
 use crate::{
-    git::{GitError, IngressLimits, Start, Trusted, Workspace, open_beneath},
+    git::{GitError, IngressLimits, Start, Trusted, Workspace},
     model::{
         Change, Collected, CommitId, Contract, Finding, Handoff, HandoffReport, KeptArtifact, MAX_HANDOFF, RepoPath, Severity,
         Submission,
     },
     port::{EvidenceError, Stored},
+    untrusted::{directory, open_beneath},
 };
 
 /// The largest artifact that is kept whole, in bytes.
@@ -30,19 +31,29 @@ const MAX_STREAMS: usize = 16;
 /// Of uncommitted paths, so many are named.
 const MAX_UNCOMMITTED: usize = 50;
 
-/// Where the worker of a turn leaves its handoff and artifacts.
-pub(super) fn turn_dir(workspace: &Workspace, turn: u32) -> PathBuf {
-    workspace.out().join(format!("turn-{turn}"))
+/// The name of what belongs to a turn.
+pub(super) fn turn_name(turn: u32) -> String {
+    format!("turn-{turn}")
 }
 
 /// Where the backend of a turn leaves the raw streams: out of the worker's way.
 pub(super) fn streams_dir(workspace: &Workspace, turn: u32) -> PathBuf {
-    workspace.root().join(format!("streams/turn-{turn}"))
+    workspace.root().join("streams").join(turn_name(turn))
 }
 
-/// The handoff's file in it.
+/// Where the worker of a turn leaves its handoff, beside its artifacts.
 pub(super) fn handoff_path(workspace: &Workspace, turn: u32) -> PathBuf {
-    turn_dir(workspace, turn).join("handoff.json")
+    workspace.out().join(turn_name(turn)).join("handoff.json")
+}
+
+/// A file of a turn, by its path in the workspace: from there on no link is followed.
+fn in_workspace(directory: &str, turn: u32, name: &str) -> Option<RepoPath> {
+    format!("{directory}/{}/{name}", turn_name(turn)).parse().ok()
+}
+
+/// The handoff's.
+fn handoff_file(turn: u32) -> RepoPath {
+    in_workspace("out", turn, "handoff.json").expect("a relative path")
 }
 
 /// What the commits of a submission are.
@@ -59,21 +70,23 @@ impl World {
     /// Keeps what a turn said and claimed, whatever became of its work.
     pub(super) async fn keep_turn(&self, workspace: &Workspace, turn: u32) -> Result<Vec<KeptArtifact>, EvidenceError> {
         let mut found = Vec::new();
-        let mut entries: Vec<_> = std::fs::read_dir(streams_dir(workspace, turn)).into_iter().flatten().flatten().collect();
+        let streams = streams_dir(workspace, turn);
+        let there = directory(&streams).is_ok();
+        let mut entries: Vec<_> = std::fs::read_dir(streams).into_iter().flatten().flatten().filter(|_| there).collect();
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries.into_iter().take(MAX_STREAMS) {
             let name = entry.file_name().into_string().ok();
-            if let Some(name) = name.and_then(|name| name.parse::<RepoPath>().ok()) {
-                found.push((streams_dir(workspace, turn), name));
+            if let Some((name, path)) = name.and_then(|name| Some((name.clone(), in_workspace("streams", turn, &name)?))) {
+                found.push((name, path));
             }
         }
-        found.push((turn_dir(workspace, turn), "handoff.json".parse().expect("a relative path")));
+        found.push(("handoff.json".to_owned(), handoff_file(turn)));
         let mut kept = Vec::new();
         // One after another: flushes at one time wait for each other.
-        for (directory, name) in found {
-            let Ok(file) = open_beneath(&directory, &name) else { continue };
+        for (name, path) in found {
+            let Ok(file) = open_beneath(workspace.root(), &path) else { continue };
             let stored = self.keep_file(file, MAX_STREAM).await?;
-            let name = format!("turn-{turn}/{name}").parse().expect("a relative path");
+            let name = format!("{}/{name}", turn_name(turn)).parse().expect("a relative path");
             kept.push(KeptArtifact { name, hash: stored.hash, size: stored.size });
         }
         Ok(kept)
@@ -227,7 +240,8 @@ impl World {
         turn: u32,
         name: &RepoPath,
     ) -> Result<Result<KeptArtifact, String>, EvidenceError> {
-        let found = (1..=turn).rev().find_map(|turn| match open_beneath(&turn_dir(workspace, turn), name) {
+        let place = |turn| in_workspace("out", turn, &name.to_string()).expect("a relative path beneath another");
+        let found = (1..=turn).rev().find_map(|turn| match open_beneath(workspace.root(), &place(turn)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             other => Some(other),
         });
@@ -245,9 +259,9 @@ impl World {
 }
 
 fn read_handoff(workspace: &Workspace, turn: u32) -> HandoffReport {
-    let name: RepoPath = "handoff.json".parse().expect("a relative path");
     let mut bytes = Vec::new();
-    let read = open_beneath(&turn_dir(workspace, turn), &name).and_then(|file| file.take(MAX_HANDOFF + 1).read_to_end(&mut bytes));
+    let opened = open_beneath(workspace.root(), &handoff_file(turn));
+    let read = opened.and_then(|file| file.take(MAX_HANDOFF + 1).read_to_end(&mut bytes));
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => HandoffReport::Missing,
         Err(error) => HandoffReport::Broken { reason: error.to_string() },

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::handle::Notice;
 use crate::{
-    git::Look,
+    git::{Dirtiness, Look},
     machine::{State, Step},
     model::{AttemptId, Span, Timestamp},
 };
@@ -21,6 +21,9 @@ pub enum Observation {
     TreeGone,
     /// The attempt's branch cannot be read. If that is still so when the turn is over, the attempt is over with it.
     HeadUnreadable,
+    /// Its files cannot be looked at: something there would keep git waiting, such as a FIFO where git reads rules, or cannot be read.
+    /// What was committed counts; if that is still so when the turn is over, it is a finding, and the workspace stays.
+    Unreadable,
     /// The branch lost commits that it had: they were amended or rebased. What counts is what is there in the end; what does
     /// not descend from the base is refused.
     Rewritten,
@@ -34,6 +37,7 @@ impl std::fmt::Display for Observation {
             Self::OffBranch => "its worktree is not on its branch: what is elsewhere does not count",
             Self::TreeGone => "its directory is gone; what was committed counts",
             Self::HeadUnreadable => "its branch cannot be read",
+            Self::Unreadable => "its files cannot be looked at; what was committed counts",
             Self::Rewritten => "its branch lost commits that it had",
             Self::Orphan => "a workspace that belongs to no attempt under way; it is left alone",
         })
@@ -87,6 +91,7 @@ fn of(state: &State, look: &Look) -> BTreeSet<(AttemptId, Observation)> {
         (Observation::OffBranch, active && look.tree && !look.on_branch),
         (Observation::TreeGone, active && !look.tree),
         (Observation::HeadUnreadable, active && look.head.is_none()),
+        (Observation::Unreadable, active && look.dirtiness == Dirtiness::Unreadable),
         (Observation::Rewritten, active && look.rewritten),
         (Observation::Orphan, ours.is_none() && !over),
     ];

@@ -12,6 +12,7 @@ use crate::{
     model::{Answer, ContentHash, KeptArtifact, RepoPath, RunMode},
     port::EvidenceStore as _,
     store::FileEvidence,
+    untrusted::{read_small, remove},
 };
 
 /// The largest file that an answer may bring, in bytes.
@@ -91,7 +92,7 @@ impl Inbox {
             entries.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some("json".as_ref())).collect();
         paths.sort();
         let read = |path: &Path| -> Result<Command, String> {
-            let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+            let bytes = read_small(path).map_err(|error| error.to_string())?;
             let letter: Letter = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
             if letter.version == 1 { Ok(letter.command) } else { Err(format!("its version is {}", letter.version)) }
         };
@@ -101,7 +102,7 @@ impl Inbox {
     /// Takes a letter away, once what it says is in the ledger.
     pub(super) fn consumed(path: &Path) {
         reach("before letter is taken");
-        if let Err(error) = std::fs::remove_file(path) {
+        if let Err(error) = remove(path) {
             tracing::warn!(path = %path.display(), %error, "a letter could not be taken out of the inbox");
         }
     }

@@ -28,6 +28,7 @@ mod gating;
 mod handle;
 mod inbox;
 mod leftovers;
+mod looking;
 mod notify;
 mod orchestrator;
 mod running;

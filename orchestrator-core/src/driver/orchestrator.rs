@@ -124,7 +124,9 @@ impl Orchestrator {
         super::builder::default_state_dir(git_dir)
     }
 
-    /// Runs until there is a reason to end.
+    /// Runs until there is a reason to end. Nothing that it began goes on afterwards but threads that read or remove files and will end; where a
+    /// file system does not answer, a runtime that is dropped waits for them, and one that is ended by
+    /// [`shutdown_background`](tokio::runtime::Runtime::shutdown_background) does not.
     ///
     /// # Errors
     /// [`RunError`] when it cannot go on; what was in flight goes on when the state directory is opened again.

@@ -16,20 +16,19 @@ use tracing::Instrument as _;
 
 use super::{
     Command, Inbox, Leftovers, Notice, Orchestrator, RunError,
-    clock::{self, Clock, Reading, jump},
+    clock::{Clock, Reading, jump},
     discovery::Discovery,
     drift::Drift,
     effects::Job,
     handle::Request,
+    looking::{Checked, Question},
     notify::Message,
     turn::TurnWatch,
 };
 use crate::{
-    git::{Destination, Dirtiness, GitError, Look, Lookout},
+    git::{Destination, Dirtiness, Look, Lookout},
     machine::{Active, State, Step, apply, decide, wake_at},
-    model::{
-        AttemptId, Checkout, CommitId, EffectId, EndReason, Event, EventKind, Record, RepoPath, Shift, Span, Timestamp, TurnSight,
-    },
+    model::{AttemptId, Checkout, CommitId, EffectId, EndReason, Event, EventKind, Record, Shift, Span, Timestamp, TurnSight},
     port::{LedgerEntry, Sequence},
     process::sweep_marked,
     status::Snapshot,
@@ -51,8 +50,6 @@ pub(super) const SURVIVORS: Duration = Duration::from_secs(10);
 /// Of so many heartbeats, one takes a full look: it asks a remote for its tip, and looks at what workers touch, which costs
 /// a process for each of them.
 const FULL_LOOK: u32 = 4;
-/// Of what a worker touches, so many paths are compared.
-const MAX_TOUCHED: usize = 1000;
 
 /// A run under way.
 pub(super) struct Running {
@@ -66,6 +63,10 @@ pub(super) struct Running {
     /// Away while a look is under way.
     lookout: Option<Lookout>,
     looking: JoinSet<Seen>,
+    /// What may take longer, and is never waited for; one at a time.
+    checking: JoinSet<Checked>,
+    /// What full looks found since the last look.
+    found: Vec<(AttemptId, Dirtiness)>,
     /// Commands that tell a person something.
     telling: JoinSet<()>,
     looks: u32,
@@ -96,16 +97,11 @@ struct Due {
 struct Seen {
     lookout: Lookout,
     looks: Vec<Look>,
-    facts: Vec<EventKind>,
-    /// What workers have touched, where this was a full look.
-    touched: Vec<(AttemptId, Vec<RepoPath>)>,
-    /// The target's tip as it was known when the look began.
-    tip: Option<CommitId>,
 }
 
 impl Running {
     pub(super) fn new(core: Orchestrator) -> Self {
-        let lookout = Lookout::new(core.world.workspaces.clone());
+        let lookout = Lookout::new(core.world.workspaces.clone(), core.world.trusted.objects().clone());
         let discovery = Discovery::since(core.silent_since);
         let clock = Clock::new(&core.world.state_dir);
         Self {
@@ -116,6 +112,8 @@ impl Running {
             events: mpsc::channel(256),
             lookout: Some(lookout),
             looking: JoinSet::new(),
+            checking: JoinSet::new(),
+            found: Vec::new(),
             telling: JoinSet::new(),
             looks: 0,
             drift: Drift::default(),
@@ -169,10 +167,11 @@ impl Running {
                 Some(event) = self.events.1.recv() => drop(self.tell(event)?),
                 Some(request) = self.core.requests.1.recv() => self.request(request).await?,
                 Some(seen) = self.looking.join_next() => self.seen(seen).await?,
+                Some(checked) = self.checking.join_next() => self.checked(checked).await?,
                 Some(_) = self.telling.join_next() => {}
                 _ = heartbeat.tick() => {
                     self.tell_gap(period);
-                    self.look();
+                    self.look()?;
                 }
                 _ = inbox.tick() => self.read_inbox().await?,
                 () = tokio::time::sleep(wake.unwrap_or_default() + Duration::from_millis(1)), if wake.is_some() => {}
@@ -354,50 +353,34 @@ impl Running {
     }
 
     /// Begins a look at the real state; what it sees comes back as events. A look that takes longer than the heartbeat is
-    /// not overtaken by another.
-    fn look(&mut self) {
-        let Some(mut lookout) = self.lookout.take() else { return };
-        let (world, tip) = (Arc::clone(&self.core.world), self.core.state.tip());
-        let remote = matches!(world.trusted.destination(), Destination::Remote { .. });
+    /// not overtaken by another; that turns go on, or do not, is seen all the same.
+    fn look(&mut self) -> Result<(), RunError> {
         self.looks = self.looks.wrapping_add(1);
-        let full = self.looks.is_multiple_of(FULL_LOOK);
+        self.check(self.looks.is_multiple_of(FULL_LOOK));
+        let Some(mut lookout) = self.lookout.take() else { return self.turns_seen(&[]) };
+        let tip = self.core.state.tip();
+        let found = std::mem::take(&mut self.found);
+        self.looking.spawn_blocking(move || {
+            let looks = tip.and_then(|tip| lookout.look(tip).ok()).unwrap_or_default();
+            // Of those that were looked at now.
+            found.into_iter().for_each(|(attempt, found)| lookout.looked_whole(&attempt, found));
+            Seen { lookout, looks }
+        });
+        Ok(())
+    }
+
+    /// Begins to look at what git and a remote are to be asked for.
+    fn check(&mut self, full: bool) {
+        if !self.checking.is_empty() {
+            return;
+        }
+        let world = Arc::clone(&self.core.world);
+        let remote = matches!(world.trusted.destination(), Destination::Remote { .. });
         // While we land ourselves, target and checkout are on their way.
         let ask = self.landings == 0 && (!remote || full);
         let workers = if full { self.workers() } else { Vec::new() };
-        self.looking.spawn(async move {
-            let mut facts = Vec::new();
-            let mut touched = Vec::new();
-            for (attempt, base) in workers {
-                let as_of = clock::now();
-                // A workspace that cannot be read now is looked at again; what counts is the look when the turn is over.
-                if let Ok(paths) = world.workspaces.of(&attempt).touched(&world.trusted, base, MAX_TOUCHED).await {
-                    lookout.looked_whole(&attempt, Dirtiness::Known { as_of, from: base, paths: paths.len() });
-                    touched.push((attempt, paths));
-                }
-            }
-            if ask {
-                // In the person's own repository a look at the ref tells whether there is anything to fetch.
-                let moved = remote || world.trusted.user().tip(world.trusted.target()).await.ok() != tip;
-                if moved {
-                    match world.trusted.fetch_target().await {
-                        Ok(tip) => facts.push(EventKind::TipSeen(tip)),
-                        Err(GitError::Unreachable { why, .. }) => facts.push(EventKind::RemoteAway { why }),
-                        // In the person's own repository it is asked again; landing says so if it matters.
-                        Err(_) => {}
-                    }
-                }
-                if !remote && let Ok(checkout) = world.trusted.user().checkout(world.trusted.target()).await {
-                    facts.push(EventKind::CheckoutSeen(checkout));
-                }
-            }
-            let looked = tokio::task::spawn_blocking(move || {
-                let looks = tip.and_then(|tip| lookout.look(tip).ok()).unwrap_or_default();
-                (lookout, looks)
-            });
-            // The closure does not panic, and a runtime that shuts down takes this task with it.
-            let (lookout, looks) = looked.await.expect("looking does not panic");
-            Seen { lookout, looks, facts, touched, tip }
-        });
+        let question = Question { tip: self.core.state.tip(), ask, workers };
+        self.checking.spawn(async move { world.check(question).await });
     }
 
     /// The attempts in which an agent works, with their bases, if there is another that it could get in the way of.
@@ -409,15 +392,36 @@ impl Running {
         if open.len() > 1 { workers.collect() } else { Vec::new() }
     }
 
-    async fn seen(&mut self, seen: Result<Seen, JoinError>) -> Result<(), RunError> {
-        let Seen { lookout, looks, facts, touched, tip } = seen.map_err(|error| RunError::Panicked(error.to_string()))?;
-        self.lookout = Some(lookout);
+    async fn checked(&mut self, checked: Result<Checked, JoinError>) -> Result<(), RunError> {
+        let Checked { tip, facts, touched, found } = checked.map_err(|error| RunError::Panicked(error.to_string()))?;
         // What was seen before a landing of ours says nothing about the world after it.
         if self.landings == 0 && self.core.state.tip() == tip {
             for fact in facts {
                 self.tell(fact)?;
             }
         }
+        self.found = found;
+        self.perform().await?;
+        for notice in self.drift.notices(&self.core.state, &touched) {
+            drop(self.core.notices.send(notice));
+        }
+        Ok(())
+    }
+
+    async fn seen(&mut self, seen: Result<Seen, JoinError>) -> Result<(), RunError> {
+        let Seen { lookout, looks } = seen.map_err(|error| RunError::Panicked(error.to_string()))?;
+        self.lookout = Some(lookout);
+        self.turns_seen(&looks)?;
+        self.perform().await?;
+        for notice in self.discovery.observed(&self.core.state, &looks) {
+            drop(self.core.notices.send(notice));
+        }
+        drop(self.core.notices.send(Notice::Heartbeat { looks: Arc::new(looks) }));
+        Ok(())
+    }
+
+    /// Tells of each turn whether it goes on, with what a look saw of its workspace, if it saw it.
+    fn turns_seen(&mut self, looks: &[Look]) -> Result<(), RunError> {
         let by_attempt: HashMap<_, _> = looks.iter().map(|look| (&look.attempt, look)).collect();
         for (effect, watch) in self.turns() {
             let look = by_attempt.get(&watch.attempt);
@@ -440,12 +444,6 @@ impl Running {
                 self.tell_at(at, EventKind::TurnSeen { effect, seen })?;
             }
         }
-        self.perform().await?;
-        let observed = self.discovery.observed(&self.core.state, &looks);
-        for notice in observed.into_iter().chain(self.drift.notices(&self.core.state, &touched)) {
-            drop(self.core.notices.send(notice));
-        }
-        drop(self.core.notices.send(Notice::Heartbeat { looks: Arc::new(looks) }));
         Ok(())
     }
 
@@ -461,7 +459,7 @@ impl Running {
             Err(_) => self.abandon("the ledger, which did not take what was decided last"),
         }
         let ended = async {
-            tokio::join!(self.effects.shutdown(), self.looking.shutdown(), self.telling.shutdown());
+            tokio::join!(self.effects.shutdown(), self.looking.shutdown(), self.checking.shutdown(), self.telling.shutdown());
         };
         if tokio::time::timeout(BRIEFLY, ended).await.is_err() {
             self.abandon("what was being done beside the run, and was told to end");

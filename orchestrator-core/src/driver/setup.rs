@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use super::effects::{World, agents_environment, with_source};
 use crate::{
-    gate::copy,
     git::Workspace,
     model::CommitId,
     process::{Exit, OutputLimits, Spawn, run_to_end},
+    untrusted::{copy, place_beneath},
 };
 
 /// What is kept of what a set-up command prints, in bytes: its end says why it failed.
@@ -41,9 +41,11 @@ impl World {
     async fn bring(&self, workspace: &Workspace) -> Result<(), String> {
         let Some(root) = self.trusted.user().root().map(PathBuf::from) else { return Ok(()) };
         for path in &self.policy.setup.bring {
-            let (from, to) = (root.join(path.to_path()), workspace.tree().join(path.to_path()));
+            let (from, tree, within) = (root.join(path.to_path()), workspace.tree(), path.clone());
             let copied = tokio::task::spawn_blocking(move || {
-                to.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+                // The tree may have a link on the way.
+                let to = place_beneath(&tree, &within, true)?;
+                let to = to.ok_or_else(|| std::io::Error::other("a link or a file is in its way"))?;
                 copy(&from, &to)
             });
             let copied = copied.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -9,18 +10,20 @@ use std::{
 use tokio::sync::{broadcast, mpsc};
 
 use super::{
-    collect::{handoff_path, streams_dir, turn_dir},
+    collect::{handoff_path, streams_dir, turn_name},
     effects::{World, agents_environment},
     handle::Notice,
 };
 use crate::{
     failpoint::reach,
+    git::Workspace,
     model::{
         Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Handoff, Predecessor, SessionRef, Span, TurnOutcome,
         Usage,
     },
     port::{AgentError, ErrorClass, Silence, TurnControl, TurnRequest, Update},
     prompt::{PromptContext, prompt},
+    untrusted::{fresh_directory, give},
 };
 
 /// What is kept of an agent's last words, in characters.
@@ -117,18 +120,13 @@ impl World {
         let unknown = || AgentError::Other(format!("there is no agent `{}`", job.backend));
         let backend = self.backends.get(&job.backend).ok_or_else(unknown)?;
         let workspace = self.workspaces.of(&job.attempt);
-        if !workspace.tree().is_dir() {
+        if !workspace.tree().symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             // Not the agent's program is missing, but the place to run it: another attempt gets another.
             return Err(AgentError::Other("its workspace is gone".to_owned()));
         }
-        let (out, handoff) = (turn_dir(&workspace, job.turn), handoff_path(&workspace, job.turn));
-        let contract = workspace.out().join("contract.json");
+        let handoff = handoff_path(&workspace, job.turn);
         let streams = streams_dir(&workspace, job.turn);
-        for directory in [&out, &streams] {
-            tokio::fs::create_dir_all(directory).await.map_err(AgentError::Spawn)?;
-        }
-        let json = serde_json::to_vec_pretty(&*job.contract).map_err(|error| AgentError::Other(error.to_string()))?;
-        tokio::fs::write(&contract, json).await.map_err(AgentError::Spawn)?;
+        let contract = prepared(&workspace, job.turn, &job.contract).await?;
         let context = PromptContext {
             attempt: &job.attempt,
             contract: &job.contract,
@@ -210,4 +208,19 @@ impl World {
             words.insert(attempt.clone(), said);
         }
     }
+}
+
+/// Makes the places of a turn, whatever an earlier one left there, and gives it its contract; the path of that.
+async fn prepared(workspace: &Workspace, turn: u32, contract: &Contract) -> Result<PathBuf, AgentError> {
+    let json = serde_json::to_vec_pretty(contract).map_err(|error| AgentError::Other(error.to_string()))?;
+    let root = workspace.root().to_owned();
+    let prepare = move || -> std::io::Result<PathBuf> {
+        for directory in ["out", "streams"] {
+            fresh_directory(&root, &[directory, &turn_name(turn)])?;
+        }
+        give(&root, "contract.json", &json)
+    };
+    let prepared = tokio::task::spawn_blocking(prepare).await;
+    let prepared = prepared.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    prepared.map_err(|error| AgentError::Other(format!("its workspace could not be prepared for the turn: {error}")))
 }

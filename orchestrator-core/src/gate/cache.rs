@@ -14,7 +14,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::model::{AttemptId, RepoPath, TreeId};
+use crate::{
+    model::{AttemptId, RepoPath, TreeId},
+    untrusted::{copy, is_dir, place_beneath, read_small, remove, write_new},
+};
 
 /// All caches of a state directory.
 #[derive(Debug, Clone)]
@@ -54,35 +57,47 @@ impl GateCaches {
         self.root.join(format!("{}.trees", attempt.slug()))
     }
 
-    /// Puts cached directories into an exported tree. What the tree itself has at such a path wins.
+    /// Puts cached directories into an exported tree. What the tree itself has at such a path wins. A cache that cannot be lent is
+    /// thrown away.
     ///
     /// # Errors
     /// When files cannot be moved or copied; the gate can run all the same, cold.
     pub fn lend(&self, whose: &CacheOf, tree: TreeId, paths: &[RepoPath], into: &Path) -> io::Result<()> {
         let own = self.of(whose);
+        let mut lent = Ok(());
         if let CacheOf::Attempt(attempt) = whose {
-            if !own.exists() && self.lane().exists() {
-                // Whole or not at all: half a cache might be taken for one.
-                let half = self.root.join(format!("{}.half", attempt.slug()));
-                remove(&half)?;
-                copy(&self.lane(), &half)?;
-                fs::rename(&half, &own)?;
+            if own.symlink_metadata().is_err() && is_dir(&self.lane()) {
+                lent = self.copy_lane(attempt, &own);
             }
-            fs::create_dir_all(&own)?;
-            let before = fs::read_to_string(self.trees(attempt)).unwrap_or_default();
-            fs::write(self.trees(attempt), format!("{before}{tree}\n"))?;
+            make(&own)?;
+            let before = self.seen(attempt);
+            write_new(&self.trees(attempt), format!("{before}{tree}\n"))?;
         }
-        paths.iter().try_for_each(|path| carry(&own, into, path))
+        let carried = lent.and_then(|()| paths.iter().try_for_each(|path| carry(&own, into, path)));
+        carried.map_err(|error| thrown_away(&own, error))
     }
 
-    /// Takes cached directories back out of the tree, for the next time.
+    /// Begins an attempt's cache with what the lane has. Whole or not at all: half a cache might be taken for one. One that cannot be
+    /// copied would not be the next time either.
+    fn copy_lane(&self, attempt: &AttemptId, own: &Path) -> io::Result<()> {
+        let half = self.root.join(format!("{}.half", attempt.slug()));
+        remove(&half)?;
+        copy(&self.lane(), &half).map_err(|error| {
+            let error = thrown_away(&half, error);
+            thrown_away(&self.lane(), error)
+        })?;
+        fs::rename(&half, own)
+    }
+
+    /// Takes cached directories back out of the tree, for the next time. Where that is not possible, there is no cache the next time.
     ///
     /// # Errors
     /// When they cannot be moved.
     pub fn take_back(&self, whose: &CacheOf, paths: &[RepoPath], from: &Path) -> io::Result<()> {
         let own = self.of(whose);
-        fs::create_dir_all(&own)?;
-        paths.iter().try_for_each(|path| carry(from, &own, path))
+        make(&own)?;
+        let carried = paths.iter().try_for_each(|path| carry(from, &own, path));
+        carried.map_err(|error| thrown_away(&own, error))
     }
 
     /// The attempt is over. Its cache becomes the lane's, if nothing but the landed tree has been in it.
@@ -91,74 +106,42 @@ impl GateCaches {
     /// When files cannot be moved or removed.
     pub fn settle(&self, attempt: &AttemptId, landed: Option<TreeId>) -> io::Result<()> {
         let (own, lane) = (self.of(&CacheOf::Attempt(attempt.clone())), self.lane());
-        let trees = fs::read_to_string(self.trees(attempt)).unwrap_or_default();
+        let trees = self.seen(attempt);
         let pure = landed.is_some_and(|landed| trees.lines().all(|tree| tree == landed.to_string()));
-        if pure && own.exists() {
-            remove(&lane)?;
-            fs::rename(&own, &lane)?;
-        }
-        remove(&own)?;
-        remove(&self.trees(attempt))
+        let replaced = if pure && is_dir(&own) { remove(&lane).and_then(|()| fs::rename(&own, &lane)) } else { Ok(()) };
+        // Whatever became of the lane's, nothing of the attempt's stays.
+        let removed = remove(&own).and(remove(&self.trees(attempt)));
+        replaced.and(removed)
+    }
+
+    /// The trees that have been in an attempt's cache.
+    fn seen(&self, attempt: &AttemptId) -> String {
+        read_small(&self.trees(attempt)).map_or_else(|_| String::new(), |text| String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// Makes a cache's directory, where none is.
+fn make(cache: &Path) -> io::Result<()> {
+    if !is_dir(cache) {
+        remove(cache)?;
+    }
+    fs::create_dir_all(cache)
+}
+
+/// Removes a cache that is of no use; why it is not.
+fn thrown_away(cache: &Path, why: io::Error) -> io::Error {
+    match remove(cache) {
+        Ok(()) => why,
+        Err(error) => io::Error::new(why.kind(), format!("{why}; and {} stays: {error}", cache.display())),
     }
 }
 
 /// Moves one cached directory, unless something is at its place already. Only real directories are moved, and only through
 /// real directories: a gate may have left links.
 fn carry(from: &Path, to: &Path, path: &RepoPath) -> io::Result<()> {
-    let (from, to) = (beneath(from, path, false)?, beneath(to, path, true)?);
+    let (from, to) = (place_beneath(from, path, false)?, place_beneath(to, path, true)?);
     let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
     if is_dir(&from) && to.symlink_metadata().is_err() { fs::rename(from, to) } else { Ok(()) }
-}
-
-/// The path beneath a directory, if no link is on the way; its parents are made where `make` says so.
-fn beneath(directory: &Path, path: &RepoPath, make: bool) -> io::Result<Option<PathBuf>> {
-    let whole = directory.join(path.to_path());
-    let parents: Vec<_> = whole.ancestors().skip(1).take_while(|parent| *parent != directory).collect();
-    for parent in parents.into_iter().rev() {
-        if make && parent.symlink_metadata().is_err() {
-            fs::create_dir(parent)?;
-        }
-        if !is_dir(parent) {
-            return Ok(None);
-        }
-    }
-    Ok(Some(whole))
-}
-
-fn is_dir(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    let removed = if is_dir(path) { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-}
-
-/// Copies a file or directory to a place where nothing is: links as links, modes and times kept, and blocks shared where the
-/// file system can.
-///
-/// # Errors
-/// Of the first thing that cannot be copied, which it names; sockets and the like are among them.
-pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", from.display()));
-    let meta = from.symlink_metadata().map_err(named)?;
-    if meta.is_symlink() {
-        std::os::unix::fs::symlink(fs::read_link(from).map_err(named)?, to).map_err(named)
-    } else if meta.is_dir() {
-        fs::create_dir(to).map_err(named)?;
-        for entry in fs::read_dir(from).map_err(named)? {
-            let entry = entry.map_err(named)?;
-            copy(&entry.path(), &to.join(entry.file_name()))?;
-        }
-        fs::set_permissions(to, meta.permissions()).map_err(named)
-    } else if meta.is_file() {
-        fs::copy(from, to).map_err(named)?;
-        // Build tools compare times.
-        let times = meta.modified().map(|time| fs::FileTimes::new().set_modified(time)).map_err(named)?;
-        fs::File::open(to).and_then(|file| file.set_times(times)).map_err(named)
-    } else {
-        Err(io::Error::other(format!("{}: it is neither a file, a directory nor a link", from.display())))
-    }
 }
 
 #[cfg(test)]
@@ -211,23 +194,5 @@ mod tests {
         let (whose, paths) = (CacheOf::Attempt("R1#1".parse().expect("an id")), ["build/target".parse().expect("a path")]);
         caches.take_back(&whose, &paths, &exported).expect("takes back");
         assert!(outside.join("target").exists());
-    }
-
-    #[test]
-    fn a_copy_keeps_links_modes_and_times() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let dir = tempfile::tempdir().expect("a directory");
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        fs::create_dir_all(from.join("sub")).expect("makes");
-        fs::write(from.join("sub/run"), "x").expect("writes");
-        fs::set_permissions(from.join("sub/run"), fs::Permissions::from_mode(0o750)).expect("sets the mode");
-        std::os::unix::fs::symlink("nowhere", from.join("link")).expect("links");
-        copy(&from, &to).expect("copies");
-        let meta = |path: &Path| path.join("sub/run").metadata().map(|meta| (meta.permissions().mode(), meta.modified().ok())).ok();
-        assert_eq!(meta(&from), meta(&to));
-        assert_eq!(fs::read_link(to.join("link")).ok(), Some(PathBuf::from("nowhere")));
-        rustix::fs::mknodat(rustix::fs::CWD, from.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("makes a fifo");
-        let error = copy(&from, &dir.path().join("again")).expect_err("refuses").to_string();
-        assert!(error.ends_with("fifo: it is neither a file, a directory nor a link"), "{error}");
     }
 }

@@ -3,5 +3,5 @@
 mod cache;
 mod run;
 
-pub use cache::{CacheOf, GateCaches, copy};
+pub use cache::{CacheOf, GateCaches};
 pub use run::{GateRun, run_gate, visible_environment};

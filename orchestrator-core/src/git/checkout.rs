@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{GitError, Trusted, cli::io_error, files::Expected};
-use crate::model::TreeId;
+use crate::{model::TreeId, untrusted::remove};
 
 /// A directory with the index of what was laid out in it, which lies beside.
 #[derive(Debug, Clone)]
@@ -35,10 +35,18 @@ impl Checkout {
         let anew = |this: &Self| {
             remove(&this.directory)?;
             remove(&this.index)?;
+            remove(&this.lock())?;
             fs::create_dir_all(&this.directory)
         };
         self.beside(anew).await.map_err(io_error(&self.directory))?;
         self.fill(trusted, git_dir, tree).await
+    }
+
+    /// What git writes the index to before it is renamed. Nobody else does, so what is there is a dead git's, or was planted.
+    fn lock(&self) -> PathBuf {
+        let mut lock = self.index.as_os_str().to_owned();
+        lock.push(".lock");
+        lock.into()
     }
 
     /// Does what may take its time with many files on a thread where it may.
@@ -76,30 +84,4 @@ impl Trusted {
         let checkout = Checkout { directory: into.to_owned(), index: index.into() };
         checkout.lay_out(self, self.dir(), &tree.to_string()).await
     }
-}
-
-/// Removes a file or a directory, if it is there.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    let removed = match path.symlink_metadata() {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path).or_else(|error| match error.kind() {
-            // Somebody has closed a directory to everybody, which is not to be the last word.
-            io::ErrorKind::PermissionDenied => open_up(path).and_then(|()| fs::remove_dir_all(path)),
-            _ => Err(error),
-        }),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-}
-
-/// Lets the owner into all directories from here on.
-fn open_up(directory: &Path) -> io::Result<()> {
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        }
-    }
-    Ok(())
 }

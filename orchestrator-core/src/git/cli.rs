@@ -274,6 +274,8 @@ pub(super) struct Answer {
     pub(super) exit: Exit,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: String,
+    /// The first directory that it could not open and went on without, in its words.
+    pub(super) skipped: Option<String>,
 }
 
 impl Call<'_> {
@@ -295,6 +297,12 @@ impl Call<'_> {
     /// It moves objects, which may take its time.
     pub(super) fn transfers(mut self) -> Self {
         self.bound = Bound::Total(TRANSFER);
+        self
+    }
+
+    /// It may take no longer than this in all.
+    pub(super) fn within(mut self, deadline: Duration) -> Self {
+        self.bound = Bound::Total(deadline);
         self
     }
 
@@ -358,7 +366,9 @@ impl Call<'_> {
             return Err(GitError::Output { verb, what: format!("more than {most} bytes") });
         }
         tracing::trace!(verb, %exit, "git");
-        Ok(Answer { exit, stdout: finished.stdout.into_bytes(), stderr: finished.stderr.end(2000) })
+        let stderr = finished.stderr.end(2000);
+        let skipped = skipped(&finished.stderr.into_bytes());
+        Ok(Answer { exit, stdout: finished.stdout.into_bytes(), stderr, skipped })
     }
 
     /// Runs it; any exit status but 0 is an error.
@@ -416,6 +426,12 @@ impl Bound {
             }
         }
     }
+}
+
+/// The first complaint of a directory that could not be opened. What is beneath is neither told nor is its lack a failure.
+fn skipped(stderr: &[u8]) -> Option<String> {
+    let line = stderr.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"warning: could not open directory"))?;
+    Some(crate::model::clean(&String::from_utf8_lossy(&line[..line.len().min(200)])))
 }
 
 impl Answer {

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::checkout::remove;
+use crate::untrusted::{remove, remove_while};
 
 /// The directory of a state directory into which things are thrown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,32 +49,14 @@ impl Discard {
     /// # Errors
     /// Of the first thing that cannot be removed, when all else is.
     pub(crate) fn sweep(&self, stop: &dyn Fn() -> bool) -> io::Result<()> {
-        let swept = beneath(&self.root)?.iter().map(|path| sweep(path, stop)).fold(Ok(()), io::Result::and);
+        let mut swept = Ok(());
+        for path in beneath(&self.root)? {
+            swept = swept.and(remove_while(&path, &|| !stop()));
+        }
         // It is empty then, or goes on being used.
         let _: io::Result<()> = fs::remove_dir(&self.root);
         swept
     }
-}
-
-/// Removes a file or a directory, piece by piece, as long as it may.
-fn sweep(path: &Path, stop: &dyn Fn() -> bool) -> io::Result<()> {
-    if stop() {
-        return Ok(());
-    }
-    let is_dir = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
-    if !is_dir {
-        return remove(path);
-    }
-    let entries = beneath(path).or_else(|error| match error.kind() {
-        // Somebody has closed it to everybody, which is not to be the last word.
-        io::ErrorKind::PermissionDenied => {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-            beneath(path)
-        }
-        _ => Err(error),
-    })?;
-    entries.iter().try_for_each(|entry| sweep(entry, stop))?;
-    if stop() { Ok(()) } else { remove(path) }
 }
 
 /// What is in a directory; nothing where there is none.

@@ -6,7 +6,6 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ffi::{CStr, OsStr},
-    fs::File,
     io::{self, Read as _},
     ops::{ControlFlow, Range},
     os::{
@@ -21,13 +20,20 @@ use gix::{
     index::entry::{Flags, Mode as IndexMode, stat::Time},
     objs::{Kind, compute_hash},
 };
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, Stat, fstat, openat, readlinkat, statat};
 
 use super::objects::to_gix;
-use crate::model::{self, Change, RepoPath};
+use crate::{
+    model::{self, Change, RepoPath},
+    untrusted::{DIRECTORY, directory, open_regular},
+};
 
 /// The largest file that is read to be compared, in bytes.
 const MAX_COMPARED: u64 = 64 << 20;
+/// The largest index that is read, in bytes: of some million files.
+const MAX_INDEX: u64 = 1 << 30;
+/// So many directories are open at a time, one in the other. What is deeper, git looks at.
+const MAX_DEPTH: usize = 128;
 
 /// Files that should be in a directory, and nothing else.
 #[derive(Debug)]
@@ -48,10 +54,15 @@ struct Expectation {
 impl Expected {
     /// What an index of ours says, and these changes since; `None` where that cannot be told in process, as with submodules.
     pub(super) fn of(index: &Path, changes: &[Change]) -> Option<Self> {
-        let written = index.symlink_metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        let mut file = open_regular(CWD, index).ok()?;
+        let modified = file.metadata().ok()?.modified().ok()?;
+        let written = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+        // Not mapped into memory: whoever shortens such a file ends this process.
+        let mut bytes = Vec::new();
+        file.by_ref().take(MAX_INDEX).read_to_end(&mut bytes).ok()?;
         // To ask how many threads it may take costs more than to read most of them.
         let reading = gix::index::decode::Options { thread_limit: Some(1), ..Default::default() };
-        let index = gix::index::File::at(index, Hash::Sha1, true, reading).ok()?;
+        let (index, _) = gix::index::State::from_bytes(&bytes, modified.into(), Hash::Sha1, reading).ok()?;
         // What was changed while the index was written cannot be told by its times.
         let settled = |time: Time| (u64::from(time.secs), time.nsecs) < (written.as_secs(), written.subsec_nanos());
         let mut files = BTreeMap::new();
@@ -102,8 +113,8 @@ impl Expected {
     }
 
     fn walk(&self, top: &Path, visit: &mut impl Visit) -> io::Result<ControlFlow<()>> {
-        let top = openat(CWD, top, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Walk { files: &self.files, path: Vec::new(), visit }.directory(&top, 0..self.files.len())
+        let top = directory(top)?;
+        Walk { files: &self.files, path: Vec::new(), depth: 0, visit }.directory(&top, 0..self.files.len())
     }
 }
 
@@ -132,11 +143,15 @@ struct Walk<'a, V> {
     files: &'a [Expectation],
     /// Of the directory that is walked, with a slash at its end.
     path: Vec<u8>,
+    depth: usize,
     visit: &'a mut V,
 }
 
 impl<V: Visit> Walk<'_, V> {
     fn directory(&mut self, directory: &OwnedFd, files: Range<usize>) -> io::Result<ControlFlow<()>> {
+        if self.depth > MAX_DEPTH {
+            return Err(io::Error::other("it is too deep to be walked here"));
+        }
         let mut expected = self.names(files);
         let end = self.path.len();
         for entry in Dir::read_from(directory)? {
@@ -154,11 +169,13 @@ impl<V: Visit> Walk<'_, V> {
             let flow = match expected.remove(name.to_bytes()) {
                 Some(Wanted::File(at)) => self.visit.file(&place, &self.files[at]),
                 Some(Wanted::Directory(files)) if kind == FileType::Directory => {
-                    let safe = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                    match openat(directory, name, safe, Mode::empty()) {
+                    match openat(directory, name, DIRECTORY, Mode::empty()) {
                         Ok(beneath) if self.visit.enters(beneath.as_fd()) => {
                             self.path.push(b'/');
-                            self.directory(&beneath, files)?
+                            self.depth += 1;
+                            let flow = self.directory(&beneath, files)?;
+                            self.depth -= 1;
+                            flow
                         }
                         Ok(_) | Err(_) => self.visit.stray(&place),
                     }
@@ -282,8 +299,7 @@ fn has_content(place: &Place<'_>, stat: &Stat, id: gix::ObjectId) -> Option<bool
     let content = if place.kind == FileType::Symlink {
         readlinkat(place.directory, place.name, Vec::new()).ok()?.into_bytes()
     } else {
-        let safe = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(openat(place.directory, place.name, safe, Mode::empty()).ok()?);
+        let file = open_regular(place.directory, place.name).ok()?;
         let size = u64::try_from(stat.st_size).ok().filter(|size| *size <= MAX_COMPARED)?;
         let mut content = Vec::new();
         file.take(size + 1).read_to_end(&mut content).ok()?;

@@ -8,12 +8,14 @@
 //!
 //! Most work is some files in objects of their own. It is read in process, so that no git looks at the repository that the worker can
 //! write. What is plain beyond doubt is written into ours as it is; of the rest git decides when it unpacks it, with the checks of a
-//! fetch. What is larger, packed, damaged or strange is fetched, and git says why if that fails.
+//! fetch. What is larger, packed, damaged or strange is fetched, from a repository of ours that borrows the worker's objects, and git says
+//! why if that fails.
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    fs, io,
     io::Write as _,
+    os::unix::ffi::OsStrExt as _,
     path::Path,
 };
 
@@ -26,13 +28,18 @@ use super::{
     GitError, Objects, Trusted,
     batch::Batch,
     cli::io_error,
+    lent::check_objects,
+    loose::Loose,
     objects::to_gix,
     plain::{Whole, are_plain},
     refs::add_ref,
     trees::keep,
     workspace::branch_head,
 };
-use crate::model::{BranchName, CommitId, Oid};
+use crate::{
+    model::{BranchName, CommitId, Oid},
+    untrusted::read_beneath,
+};
 
 /// What may come in from one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +57,6 @@ impl Default for IngressLimits {
         Self { blob: 50 << 20, total: 256 << 20, objects: 50_000 }
     }
 }
-
-/// What an attempt's own repository may hold for git to look at it: it begins with a dozen files, and each new object is one more.
-const MAX_FILES: usize = 200_000;
 
 /// Work of so much at the most is small.
 const SMALL: IngressLimits = IngressLimits { blob: 1 << 20, total: 4 << 20, objects: 100 };
@@ -92,7 +96,7 @@ impl Trusted {
         if head == base {
             return self.set_ref(kept, head).await.map(|()| Some(head));
         }
-        let theirs = gix::odb::loose::Store::at(from.join("objects"), gix::hash::Kind::Sha1);
+        let Some(theirs) = Loose::of(from) else { return Ok(None) };
         let limits = IngressLimits {
             blob: limits.blob.min(SMALL.blob),
             total: limits.total.min(SMALL.total),
@@ -129,11 +133,15 @@ impl Trusted {
         Ok(Some(head))
     }
 
-    /// Any work that can be read without waiting. This starts `upload-pack` in a repository that the worker can write: measured to run
-    /// nothing of it.
+    /// Any work. Git never looks at the worker's repository as such: it fetches from one of ours that has nothing but the branch, and
+    /// borrows the worker's objects, which were looked at before.
     async fn fetch_work(&self, from: &Path, branch: &BranchName, keep: &str) -> Result<CommitId, GitError> {
-        let repository = from.to_owned();
-        self.look(move |_| is_readable(&repository)).await?;
+        let (repository, lender) = (from.to_owned(), self.dir().join("objects"));
+        self.look(move |_| check_objects(&repository, &lender)).await?;
+        let head = branch_head(from, branch).ok_or_else(|| no_head(from, branch))?;
+        let scratch = tempfile::tempdir_in(self.dir()).map_err(io_error(self.dir()))?;
+        let lent = borrowing(scratch.path(), &[&from.join("objects"), &self.dir().join("objects")], branch, head);
+        lent.map_err(io_error(scratch.path()))?;
         let call =
             self.call().args(["-c", "fetch.fsckObjects=true", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]);
         let call = call.args([
@@ -144,7 +152,7 @@ impl Trusted {
             "--no-recurse-submodules",
             "--no-auto-maintenance",
         ]);
-        let call = call.args(["--end-of-options"]).args([from]).args([format!("+{}:{keep}", branch.full())]);
+        let call = call.args(["--end-of-options"]).args([scratch.path()]).args([format!("+{}:{keep}", branch.full())]);
         call.transfers().run().await?;
         self.commit_of(keep)
     }
@@ -172,32 +180,45 @@ impl Trusted {
     }
 }
 
-/// Checks that a repository holds nothing that would make a reader wait for ever, such as a FIFO where a file should be. A deadline would
-/// end the wait as well, and hold everybody up for as long.
-fn is_readable(repository: &Path) -> Result<(), GitError> {
-    let mut left = vec![repository.to_owned()];
-    let mut looked_at = 0;
-    while let Some(directory) = left.pop() {
-        for entry in std::fs::read_dir(&directory).map_err(io_error(&directory))? {
-            let entry = entry.map_err(io_error(&directory))?;
-            let kind = entry.file_type().map_err(io_error(&directory))?;
-            looked_at += 1;
-            if kind.is_dir() {
-                left.push(entry.path());
-            } else if !kind.is_file() && !kind.is_symlink() || looked_at > MAX_FILES {
-                let path = entry.path().display().to_string();
-                let why = if looked_at > MAX_FILES { "there are too many files in it" } else { "it is no regular file" };
-                return Err(GitError::Repository { path, why: why.to_owned() });
-            }
-        }
+/// Makes a bare repository that has one branch, and its objects from elsewhere (gitrepository-layout(5)).
+fn borrowing(place: &Path, from: &[&Path], branch: &BranchName, head: CommitId) -> io::Result<()> {
+    let mut alternates = Vec::new();
+    for objects in from {
+        alternates.extend_from_slice(objects.as_os_str().as_bytes());
+        alternates.push(b'\n');
+    }
+    let files = [
+        ("HEAD".to_owned(), format!("ref: {}\n", branch.full()).into_bytes()),
+        ("config".to_owned(), b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n".to_vec()),
+        ("objects/info/alternates".to_owned(), alternates),
+        (branch.full(), format!("{head}\n").into_bytes()),
+    ];
+    for (name, content) in files {
+        let path = place.join(name);
+        fs::create_dir_all(path.parent().unwrap_or(place))?;
+        fs::write(path, content)?;
     }
     Ok(())
+}
+
+/// Why a branch of a worker's repository cannot be read.
+fn no_head(repository: &Path, branch: &BranchName) -> GitError {
+    for name in [branch.full(), "packed-refs".to_owned()] {
+        match read_beneath(repository, &name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return GitError::Repository { path: repository.join(name).display().to_string(), why: error.to_string() };
+            }
+            Ok(_) => {}
+        }
+    }
+    GitError::Repository { path: repository.display().to_string(), why: format!("its branch `{branch}` cannot be read") }
 }
 
 /// What a head brings, read object by object and within limits: an object that was in the base already may count as well.
 struct Gathering<'a> {
     ours: &'a gix::Repository,
-    theirs: gix::odb::loose::Store,
+    theirs: Loose,
     limits: IngressLimits,
     seen: HashSet<gix::ObjectId>,
     total: u64,
@@ -233,22 +254,25 @@ impl Gathering<'_> {
 
     /// What a tree has that another has not in the same place.
     fn tree(&mut self, id: gix::ObjectId, before: Option<gix::ObjectId>) -> Option<()> {
-        if Some(id) == before || !self.take(id, Kind::Tree)? {
-            return Some(());
-        }
-        let (data, old) = (self.read(id, Kind::Tree)?, before.map(|before| self.read(before, Kind::Tree)));
-        let old = match &old {
-            Some(data) => TreeRef::from_bytes(data.as_ref()?, gix::hash::Kind::Sha1).ok()?.entries,
-            None => Vec::new(),
-        };
-        let old: HashMap<_, _> = old.iter().map(|entry| (entry.filename, entry)).collect();
-        for entry in TreeRef::from_bytes(&data, gix::hash::Kind::Sha1).ok()?.entries {
-            let before = old.get(entry.filename).filter(|old| old.mode.is_tree() == entry.mode.is_tree());
-            let before = before.map(|before| before.oid.to_owned());
-            if entry.mode.is_tree() {
-                self.tree(entry.oid.to_owned(), before)?;
-            } else if !entry.mode.is_commit() && before.as_deref() != Some(entry.oid) {
-                self.take(entry.oid.to_owned(), Kind::Blob)?;
+        let mut left = vec![(id, before)];
+        while let Some((id, before)) = left.pop() {
+            if Some(id) == before || !self.take(id, Kind::Tree)? {
+                continue;
+            }
+            let (data, old) = (self.read(id, Kind::Tree)?, before.map(|before| self.read(before, Kind::Tree)));
+            let old = match &old {
+                Some(data) => TreeRef::from_bytes(data.as_ref()?, gix::hash::Kind::Sha1).ok()?.entries,
+                None => Vec::new(),
+            };
+            let old: HashMap<_, _> = old.iter().map(|entry| (entry.filename, entry)).collect();
+            for entry in TreeRef::from_bytes(&data, gix::hash::Kind::Sha1).ok()?.entries {
+                let before = old.get(entry.filename).filter(|old| old.mode.is_tree() == entry.mode.is_tree());
+                let before = before.map(|before| before.oid.to_owned());
+                if entry.mode.is_tree() {
+                    left.push((entry.oid.to_owned(), before));
+                } else if !entry.mode.is_commit() && before.as_deref() != Some(entry.oid) {
+                    self.take(entry.oid.to_owned(), Kind::Blob)?;
+                }
             }
         }
         Some(())
@@ -262,11 +286,9 @@ impl Gathering<'_> {
         let size = match self.ours.try_find_header(id).ok()? {
             Some(header) => header.size(),
             None => {
-                let size = self.size(id, kind)?;
-                if size <= self.limits.blob {
-                    let data = self.read(id, kind)?;
-                    self.brought.push((id, kind, data));
-                }
+                let data = self.theirs.read(&id, kind, self.limits.blob)?;
+                let size = data.len() as u64;
+                self.brought.push((id, kind, data));
                 size
             }
         };
@@ -275,14 +297,7 @@ impl Gathering<'_> {
         within.then_some(true)
     }
 
-    /// How large one of theirs is, by its own word. No link is followed, and nothing is opened that could keep us waiting.
-    fn size(&self, id: gix::ObjectId, kind: Kind) -> Option<u64> {
-        let path = self.theirs.object_path(&id);
-        path.symlink_metadata().ok().filter(|meta| meta.is_file() && meta.len() <= self.limits.total)?;
-        self.theirs.try_header(&id).ok()?.filter(|(_, found)| *found == kind).map(|(size, _)| size)
-    }
-
-    /// An object of ours, or else of theirs, which is no larger than it was said to be.
+    /// An object of ours, or else of theirs.
     fn read(&self, id: gix::ObjectId, kind: Kind) -> Option<Vec<u8>> {
         // What was just taken along is mostly read next.
         if let Some((_, found, data)) = self.brought.iter().rev().find(|(brought, ..)| *brought == id) {
@@ -291,10 +306,7 @@ impl Gathering<'_> {
         if let Some(object) = self.ours.try_find_object(id).ok()? {
             return (object.kind == kind).then(|| object.detach().data);
         }
-        self.size(id, kind).filter(|size| *size <= self.limits.blob)?;
-        let mut data = Vec::new();
-        self.theirs.try_find(&id, &mut data).ok()??;
-        Some(data)
+        self.theirs.read(&id, kind, self.limits.blob)
     }
 }
 

@@ -1,7 +1,8 @@
 //! One look at all workspaces, which costs what has changed.
 //!
 //! For each workspace that lies there (none is remembered: they are found) a few stats tell whether its refs moved. Only
-//! where they did is the head read, and ahead/behind counted, in process.
+//! where they did is the head read, and ahead/behind counted, in process. Of what a worker can write nothing is opened but regular files,
+//! and nothing is mapped into memory: no workspace keeps the others from being looked at.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{GitError, Objects, Workspace, Workspaces};
+use super::{GitError, Objects, Workspace, Workspaces, lent::Lent};
 use crate::model::{AttemptId, CommitId, Timestamp};
 
 /// What one look saw of one workspace.
@@ -41,6 +42,8 @@ pub enum Dirtiness {
     /// Nobody has looked, or the files are gone.
     #[default]
     Unknown,
+    /// A full look was tried and is not possible: something there would keep git waiting, or cannot be read.
+    Unreadable,
     /// What a full look found, which may have changed since.
     Known {
         /// When it began.
@@ -65,23 +68,24 @@ struct Seen {
     tree: bool,
     base: Option<CommitId>,
     look: Option<Look>,
-    objects: Option<Objects>,
 }
 
 /// Looks at all workspaces, again and again.
 #[derive(Debug)]
 pub struct Lookout {
     workspaces: Workspaces,
+    /// Ours, from which all workspaces borrow.
+    objects: Objects,
     seen: BTreeMap<AttemptId, Seen>,
     /// How the directory of workspaces was when its entries were read, if that tells whether they are still the same.
     listed: Option<Stamp>,
 }
 
 impl Lookout {
-    /// Looks at these.
+    /// Looks at these, which borrow from these objects of ours.
     #[must_use]
-    pub fn new(workspaces: Workspaces) -> Self {
-        Self { workspaces, seen: BTreeMap::new(), listed: None }
+    pub fn new(workspaces: Workspaces, objects: Objects) -> Self {
+        Self { workspaces, objects, seen: BTreeMap::new(), listed: None }
     }
 
     /// One look. `base` is the commit to count against, the target's tip as a rule. Blocks on the file system.
@@ -104,7 +108,7 @@ impl Lookout {
                 self.seen.entry(workspace.attempt.clone()).or_insert_with(|| Seen::nothing(workspace));
             }
         }
-        Ok(self.seen.values_mut().map(|seen| seen.look(base)).collect())
+        Ok(self.seen.values_mut().map(|seen| seen.look(base, &self.objects)).collect())
     }
 
     /// Says what a full look at a workspace found; told by the looks from now on, if it was looked at before.
@@ -122,12 +126,12 @@ impl Seen {
         let branch = workspace.attempt.branch().full();
         let places = [repository.join("worktrees/tree/HEAD"), repository.join(branch), repository.join("packed-refs")];
         let (tree_at, stamps) = (workspace.tree(), [Stamp::default(); 3]);
-        Self { places, stamps, workspace, tree_at, tree: false, base: None, look: None, objects: None }
+        Self { places, stamps, workspace, tree_at, tree: false, base: None, look: None }
     }
 
-    fn look(&mut self, base: CommitId) -> Look {
+    fn look(&mut self, base: CommitId, ours: &Objects) -> Look {
         let stamps = self.places.each_ref().map(|place| stamp(place));
-        let tree = self.tree_at.is_dir();
+        let tree = self.tree_at.symlink_metadata().is_ok_and(|meta| meta.is_dir());
         if let Some(look) = &mut self.look
             && self.stamps == stamps
             && self.base == Some(base)
@@ -138,7 +142,9 @@ impl Seen {
         }
         (self.stamps, self.base, self.tree) = (stamps, Some(base), tree);
         let (head, was, repository) = (self.workspace.head(), self.look.take(), self.workspace.repository());
-        let mut count = |one, other| count(&mut self.objects, &repository, one, other);
+        let ours = ours.repository();
+        let lent = Lent::of(&ours, &repository);
+        let count = |one, other| lent.as_ref()?.ahead_behind(one, other);
         let moved = was.as_ref().and_then(|was| was.head).zip(head).filter(|(from, to)| from != to);
         let rewritten = match moved {
             Some((from, to)) => count(to, from).is_some_and(|(_, behind)| behind > 0),
@@ -150,12 +156,6 @@ impl Seen {
         let look = Look { attempt, head, on_branch, ahead_behind, tree, rewritten, dirtiness, changed: true };
         self.look.insert(look).clone()
     }
-}
-
-/// Commits that one has and the other has not, and the other way round, counted in a repository that is kept open.
-fn count(objects: &mut Option<Objects>, repository: &Path, one: CommitId, other: CommitId) -> Option<(u32, u32)> {
-    let counted = objects.as_ref().and_then(|objects| objects.ahead_behind(one, other).ok());
-    counted.or_else(|| objects.insert(Objects::open_small(repository).ok()?).ahead_behind(one, other).ok())
 }
 
 /// Whether what was written there is so long ago that another writing has another time: on an older kernel, times go by steps of some

@@ -12,9 +12,9 @@
 //!
 //! The git binary is used for what must be exactly git (fetch, merge, push, checkout), gix for looking at objects in
 //! process. Git never runs under configuration that a worker can write (law 8): all commands run with `trusted.git`, whose
-//! configuration we wrote, or in the user's repository, or in an attempt's repository before its worker exists. The one
-//! exception is the `upload-pack` that a fetch from an attempt starts. Every call has a deadline (one that speaks to a
-//! remote: of silence), an environment with what it needs, and object ids or full refs instead of names.
+//! configuration we wrote, or in the user's repository. An attempt's repository is read in process, as files of which each may be anything
+//! by now; where a fetch is needed, it is from a repository of ours that borrows the worker's objects. Every call has a deadline (one
+//! that speaks to a remote: of silence), an environment with what it needs, and object ids or full refs instead of names.
 
 mod batch;
 mod checkout;
@@ -27,8 +27,10 @@ mod followed;
 mod history;
 mod ingress;
 mod landing;
+mod lent;
 mod locks;
 mod lookout;
+mod loose;
 mod objects;
 mod plain;
 mod refs;
@@ -48,8 +50,10 @@ pub use history::{BranchCommit, first_parents};
 pub use ingress::IngressLimits;
 pub use lookout::{Dirtiness, Look, Lookout};
 pub use objects::Objects;
-pub use rescue::{Rescued, open_beneath};
+pub use rescue::Rescued;
 pub use rewritten::{Ancestry, Start};
 pub use trusted::{Merge, TARGET, Trusted};
 pub use user::{Destination, UserRepository};
 pub use workspace::{Workspace, Workspaces};
+
+pub use crate::untrusted::open_beneath;

@@ -187,14 +187,6 @@ impl Objects {
         ids.iter().map(size).collect()
     }
 
-    /// How many commits `head` has that `base` has not, and the other way round.
-    ///
-    /// # Errors
-    /// [`GitError::Object`] when a commit cannot be read.
-    pub fn ahead_behind(&self, head: CommitId, base: CommitId) -> Result<(u32, u32), GitError> {
-        if head == base { Ok((0, 0)) } else { Ok((self.between(base, head)?.0, self.between(head, base)?.0)) }
-    }
-
     /// A blob's content, if it has at most `limit` bytes.
     ///
     /// # Errors

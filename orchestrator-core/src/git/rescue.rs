@@ -1,14 +1,16 @@
 //! Keeping what a worker left uncommitted: raw bytes, no filters, in a commit of our own (law 4).
 
 use std::{
-    fs::File,
     io::{self, Read as _},
     os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::Path,
 };
 
 use super::{GitError, Trusted, Workspace, cli::io_error};
-use crate::model::{AttemptId, CommitId, RepoPath};
+use crate::{
+    model::{AttemptId, CommitId, RepoPath},
+    untrusted::open_beneath,
+};
 
 /// A file larger than this is not kept, in bytes: the workspace then stays as it is.
 const MAX_FILE: u64 = 50 << 20;
@@ -118,25 +120,10 @@ fn look(tree: &Path, path: &RepoPath) -> io::Result<Left> {
     Ok(Left::Content { mode, bytes })
 }
 
-/// Opens a regular file beneath a directory that a worker can write: no component may be a link, and a FIFO does not block.
-///
-/// # Errors
-/// As `openat`, and when it is no regular file.
-pub fn open_beneath(directory: &Path, name: &RepoPath) -> io::Result<File> {
-    use rustix::fs::{CWD, Mode, OFlags, openat};
-    let safe = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut at = openat(CWD, directory, safe | OFlags::DIRECTORY, Mode::empty())?;
-    let mut parts = name.as_bytes().split(|byte| *byte == b'/').peekable();
-    while let Some(part) = parts.next() {
-        let kind = if parts.peek().is_some() { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
-        at = openat(&at, part, safe | kind, Mode::empty())?;
-    }
-    let file = File::from(at);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]
@@ -164,26 +151,6 @@ mod tests {
             File::create(dir.path().join("large")).and_then(|file| file.set_len(size)).expect("a file full of holes");
             let left = look(dir.path(), &path).expect("can be looked at");
             assert_eq!(matches!(left, Left::Content { bytes, .. } if bytes.len() as u64 == size), kept, "{size}");
-        }
-    }
-
-    #[test]
-    fn nothing_but_regular_files_beneath_the_directory_is_opened() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let outside = dir.path().join("outside");
-        std::fs::write(&outside, "secret").expect("writes");
-        let inside = dir.path().join("inside");
-        std::fs::create_dir_all(inside.join("sub")).expect("makes");
-        std::fs::write(inside.join("sub/file"), "fine").expect("writes");
-        std::os::unix::fs::symlink(&outside, inside.join("link")).expect("links");
-        std::os::unix::fs::symlink(dir.path(), inside.join("up")).expect("links");
-        rustix::fs::mknodat(rustix::fs::CWD, inside.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
-            .expect("makes a fifo");
-        let open = |name: &str| open_beneath(&inside, &name.parse().expect("a path")).map(|_| ()).map_err(|error| error.kind());
-        assert_eq!(open("sub/file"), Ok(()));
-        assert_eq!(open("absent"), Err(io::ErrorKind::NotFound));
-        for bad in ["link", "up/outside", "fifo", "sub"] {
-            assert!(open(bad).is_err_and(|kind| kind != io::ErrorKind::NotFound), "{bad}");
         }
     }
 }

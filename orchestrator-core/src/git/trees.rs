@@ -46,26 +46,55 @@ impl Objects {
     }
 
     fn compared(&self, old: Option<TreeId>, new: TreeId) -> Result<Vec<Change>, GitError> {
-        let mut comparing = Comparing { repository: self.repository(), path: Vec::new(), changes: Vec::new() };
-        comparing.trees(old.map(|old| to_gix(old.0)), Some(to_gix(new.0)))?;
-        Ok(comparing.changes)
+        let repository = self.repository();
+        compared(&|tree| Ok(repository.find_tree(tree).map_err(unreadable(tree))?.detach().data), old, new)
     }
 }
 
+/// The longest path that is told, in bytes: no system opens a longer one.
+const MAX_PATH: usize = 4096;
+
+/// How two trees differ that are read by this, path by path, in the order of their paths.
+///
+/// # Errors
+/// When a tree cannot be read, or is so deep that no system could lay it out.
+pub(super) fn compared(
+    read: &dyn Fn(Id) -> Result<Vec<u8>, GitError>,
+    old: Option<TreeId>,
+    new: TreeId,
+) -> Result<Vec<Change>, GitError> {
+    let mut comparing = Comparing { read, left: Vec::new(), changes: Vec::new() };
+    comparing.left.push(Pair { path: Vec::new(), old: old.map(|old| to_gix(old.0)), new: Some(to_gix(new.0)) });
+    while let Some(pair) = comparing.left.pop() {
+        comparing.trees(&pair)?;
+    }
+    let mut changes = comparing.changes;
+    changes.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(changes)
+}
+
 /// What is under way between two trees.
-struct Comparing {
-    repository: gix::Repository,
-    /// Of the directory that is compared, with a slash at its end.
-    path: Vec<u8>,
+struct Comparing<'a> {
+    read: &'a dyn Fn(Id) -> Result<Vec<u8>, GitError>,
+    /// A tree can be deeper than any stack.
+    left: Vec<Pair>,
     changes: Vec<Change>,
 }
 
-impl Comparing {
-    fn trees(&mut self, old: Option<Id>, new: Option<Id>) -> Result<(), GitError> {
-        if old == new {
+/// The two sides of a directory.
+struct Pair {
+    /// With a slash at its end, but for the root's.
+    path: Vec<u8>,
+    old: Option<Id>,
+    new: Option<Id>,
+}
+
+impl Comparing<'_> {
+    fn trees(&mut self, pair: &Pair) -> Result<(), GitError> {
+        if pair.old == pair.new {
             return Ok(());
         }
-        let (old, new) = (self.data(old)?, self.data(new)?);
+        let (old, new) = (self.data(pair.old)?, self.data(pair.new)?);
         let (old, new) = (entries(&old)?, entries(&new)?);
         let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
         loop {
@@ -76,37 +105,42 @@ impl Comparing {
                 (Some(old), Some(new)) => in_tree(old, new),
             };
             let (old, new) = (old.next_if(|_| order.is_le()), new.next_if(|_| order.is_ge()));
-            self.entry(old, new)?;
+            self.entry(&pair.path, old, new)?;
         }
     }
 
     /// The two sides of a name; both are files, or both are trees.
-    fn entry(&mut self, old: Option<&EntryRef<'_>>, new: Option<&EntryRef<'_>>) -> Result<(), GitError> {
+    fn entry(&mut self, within: &[u8], old: Option<&EntryRef<'_>>, new: Option<&EntryRef<'_>>) -> Result<(), GitError> {
         let Some(any) = old.or(new) else { return Ok(()) };
-        let end = self.path.len();
-        self.path.extend_from_slice(any.filename);
-        if any.mode.is_tree() {
-            self.path.push(b'/');
-            self.trees(old.map(|entry| entry.oid.to_owned()), new.map(|entry| entry.oid.to_owned()))?;
-        } else {
-            let (old, new) = (old.map(side).transpose()?, new.map(side).transpose()?);
-            if old != new {
-                let path = RepoPath::from_bytes(&self.path).map_err(unreadable(any.oid))?;
-                let kind = match (&old, &new) {
-                    (None, _) => ChangeKind::Added,
-                    (_, None) => ChangeKind::Deleted,
-                    (Some(_), Some(_)) => ChangeKind::Modified,
-                };
-                self.changes.push(Change { path, kind, old, new });
-            }
+        let mut path = [within, any.filename].concat();
+        if path.len() > MAX_PATH {
+            let path = String::from_utf8_lossy(&path[..80]).into_owned();
+            let why = format!("it goes on for more than {MAX_PATH} bytes: no system can lay that out");
+            return Err(GitError::Repository { path: crate::model::clean(&path), why });
         }
-        self.path.truncate(end);
+        if any.mode.is_tree() {
+            path.push(b'/');
+            let (old, new) = (old.map(|entry| entry.oid.to_owned()), new.map(|entry| entry.oid.to_owned()));
+            if old != new {
+                self.left.push(Pair { path, old, new });
+            }
+            return Ok(());
+        }
+        let (old, new) = (old.map(side).transpose()?, new.map(side).transpose()?);
+        if old != new {
+            let path = RepoPath::from_bytes(&path).map_err(unreadable(any.oid))?;
+            let kind = match (&old, &new) {
+                (None, _) => ChangeKind::Added,
+                (_, None) => ChangeKind::Deleted,
+                (Some(_), Some(_)) => ChangeKind::Modified,
+            };
+            self.changes.push(Change { path, kind, old, new });
+        }
         Ok(())
     }
 
     fn data(&self, tree: Option<Id>) -> Result<Vec<u8>, GitError> {
-        let Some(tree) = tree else { return Ok(Vec::new()) };
-        Ok(self.repository.find_tree(tree).map_err(unreadable(tree))?.detach().data)
+        tree.map_or_else(|| Ok(Vec::new()), self.read)
     }
 }
 

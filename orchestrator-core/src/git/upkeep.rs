@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{GitError, TARGET, Trusted, checkout::remove, cli::io_error, landing::LANDINGS, trusted::SEED};
-use crate::model::CommitId;
+use super::{GitError, TARGET, Trusted, cli::io_error, landing::LANDINGS, trusted::SEED};
+use crate::{model::CommitId, untrusted::remove};
 
 /// More refs than this in files of their own are packed into one.
 const LOOSE_REFS: usize = 64;

@@ -4,7 +4,8 @@
 //! attempts/R1-1/
 //!   repo.git   bare; objects borrowed from trusted.git; the worker's to write
 //!   tree       its one linked worktree, on branch attempt/R1/1; the worker's to write
-//!   out        handoffs, contract; the worker's to write
+//!   out        handoffs and artifacts; the worker's to write
+//!   given      the contract; the worker's to read
 //!   index      our own index of the tree, from before the worker came: it cannot lie to it; and at which commit it stands
 //!   excludes   what was brought into the tree, and is no work of anybody's
 //!   streams    what agents wrote, byte by byte
@@ -15,20 +16,26 @@ use std::{
     ffi::OsString,
     io::Read as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
     GitError, Objects, Trusted,
-    checkout::{Checkout, remove},
+    checkout::Checkout,
     cli::io_error,
     config,
     discard::Discard,
     files::Expected,
+    lent::{Lent, check_tree},
+    objects::unreadable,
+    trees::compared,
     trusted::split_nul,
 };
 use crate::{
     failpoint::reach,
     model::{AttemptId, BranchName, Change, CommitId, Pattern, RepoPath},
+    process::Exit,
+    untrusted::{copy, open_regular, read_beneath, read_small, remove, write_new},
 };
 
 /// All workspaces of a state directory.
@@ -128,7 +135,7 @@ impl Workspace {
         self.root.join("tree")
     }
 
-    /// Where handoffs and the contract are.
+    /// Where handoffs and artifacts are.
     #[must_use]
     pub fn out(&self) -> PathBuf {
         self.root.join("out")
@@ -187,7 +194,7 @@ impl Workspace {
         ];
         let write = |path: PathBuf, text: String| {
             let directory = path.parent().unwrap_or(&self.root);
-            std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, text)).map_err(io_error(&path))
+            std::fs::create_dir_all(directory).and_then(|()| write_new(&path, text)).map_err(io_error(&path))
         };
         files.into_iter().try_for_each(|(path, text)| write(path, text))?;
         reach("workspace, configured");
@@ -196,7 +203,7 @@ impl Workspace {
         write(at_of(&self.index()), base.to_string())?;
         write(tree.join(".git"), format!("gitdir: {}\n", linked.display()))?;
         let theirs = linked.join("index");
-        std::fs::copy(self.index(), &theirs).map(drop).map_err(io_error(&theirs))
+        copy(&self.index(), &theirs).map_err(io_error(&theirs))
     }
 
     /// Says that it is whole, and may be lent.
@@ -206,7 +213,7 @@ impl Workspace {
     pub fn seal(&self) -> Result<(), GitError> {
         let ready = self.root.join("ready");
         reach("before workspace is whole");
-        std::fs::write(&ready, "").map_err(io_error(&ready))?;
+        write_new(&ready, "").map_err(io_error(&ready))?;
         reach("after workspace is whole");
         Ok(())
     }
@@ -220,8 +227,8 @@ impl Workspace {
     /// Whether the worktree is on the attempt's branch.
     #[must_use]
     pub fn on_branch(&self) -> bool {
-        let head = read_small(&self.repository().join("worktrees/tree/HEAD"));
-        head.is_some_and(|head| head.trim_ascii_end() == format!("ref: {}", self.attempt.branch().full()).as_bytes())
+        let head = read_beneath(&self.repository(), "worktrees/tree/HEAD");
+        head.is_ok_and(|head| head.trim_ascii_end() == format!("ref: {}", self.attempt.branch().full()).as_bytes())
     }
 
     /// A full look: paths in which the tree differs from a commit that `trusted` has, untracked files included, ignored and
@@ -231,7 +238,10 @@ impl Workspace {
     /// As `git ls-files`, and when the tree is gone.
     pub async fn uncommitted(&self, trusted: &Trusted, head: CommitId, limit: usize) -> Result<Vec<RepoPath>, GitError> {
         let index = self.index();
-        if self.is_just(trusted, head, &index).await { Ok(Vec::new()) } else { self.differs(trusted, head, limit, &index).await }
+        if self.is_just(trusted, head, &index).await {
+            return Ok(Vec::new());
+        }
+        self.differs(trusted, head, limit, &index, WHOLE).await
     }
 
     /// The same beside a worker that works: what it has touched since `base`, committed or not. Keeps an index of its own, so
@@ -241,32 +251,37 @@ impl Workspace {
     /// As [`uncommitted`](Self::uncommitted).
     pub async fn touched(&self, trusted: &Trusted, base: CommitId, limit: usize) -> Result<Vec<RepoPath>, GitError> {
         let (index, ours) = (self.root.join("index.live"), self.index());
-        if !index.exists() {
-            let copy = || {
-                std::fs::copy(&ours, &index)?;
-                std::fs::copy(at_of(&ours), at_of(&index))?;
-                // What it has seen is no younger for being copied.
-                std::fs::File::options().write(true).open(&index)?.set_modified(ours.metadata()?.modified()?)
-            };
-            copy().map_err(io_error(&index))?;
+        if !index.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+            // Where ours cannot be copied, git makes another.
+            forget_index(&index).map_err(io_error(&index))?;
+            if copy(&ours, &index).and_then(|()| copy(&at_of(&ours), &at_of(&index))).is_err() {
+                forget_index(&index).map_err(io_error(&index))?;
+            }
         }
-        match self.committed(base, &index).await {
+        match self.committed(trusted, base, &index).await {
             Some(mut paths) => {
                 paths.truncate(limit);
                 Ok(paths)
             }
-            None => self.differs(trusted, base, limit, &index).await,
+            None => self.differs(trusted, base, limit, &index, BESIDE).await,
         }
     }
 
-    async fn differs(&self, trusted: &Trusted, from: CommitId, limit: usize, index: &Path) -> Result<Vec<RepoPath>, GitError> {
+    async fn differs(
+        &self,
+        trusted: &Trusted,
+        from: CommitId,
+        limit: usize,
+        index: &Path,
+        deadline: Duration,
+    ) -> Result<Vec<RepoPath>, GitError> {
         let tree = self.tree();
         if !tree.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-            return Err(GitError::Repository {
-                path: tree.display().to_string(),
-                why: "the workspace's directory is gone".to_owned(),
-            });
+            return Err(self.unreadable("the workspace's directory is gone".to_owned()));
         }
+        let walked = tree.clone();
+        trusted.look(move |_| check_tree(&walked)).await?;
+        tidy_index(index).map_err(io_error(index))?;
         let with_index = || {
             let call = trusted.call().args(["-c", "core.bare=false"]);
             call.var("GIT_INDEX_FILE", index).var("GIT_WORK_TREE", &tree)
@@ -276,17 +291,37 @@ impl Workspace {
         if stands_at(index) != Some(from) {
             remove(at).map_err(io_error(at))?;
             with_index().args(["read-tree", "--reset"]).args([from.to_string()]).run().await?;
-            std::fs::write(at, from.to_string()).map_err(io_error(at))?;
+            write_new(at, from.to_string()).map_err(io_error(at))?;
         }
         let mut excludes = OsString::from("--exclude-from=");
-        excludes.push(self.excludes());
+        excludes.push(self.readable_excludes()?);
         let call = with_index().args(["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--full-name"]);
-        let listed = call.args([excludes]).args(["--"]).args([&tree]).filters(&trusted.filters).bytes().await?;
-        let mut paths: Vec<_> =
-            split_nul(&listed).filter_map(|path| RepoPath::from_bytes(path.strip_suffix(b"/").unwrap_or(path)).ok()).collect();
+        let call = call.args([excludes]).args(["--"]).args([&tree]).filters(&trusted.filters).within(deadline);
+        let answer = call.answer().await?;
+        if answer.exit != Exit::Code(0) {
+            return Err(answer.failed("ls-files"));
+        }
+        // It goes on without what is beneath.
+        if let Some(why) = answer.skipped {
+            return Err(self.unreadable(why));
+        }
+        let mut paths: Vec<_> = split_nul(&answer.stdout)
+            .filter_map(|path| RepoPath::from_bytes(path.strip_suffix(b"/").unwrap_or(path)).ok())
+            .collect();
         paths.dedup();
         paths.truncate(limit);
         Ok(paths)
+    }
+
+    fn unreadable(&self, why: String) -> GitError {
+        GitError::Repository { path: self.tree().display().to_string(), why }
+    }
+
+    /// The file of excludes, if git can read it without waiting.
+    fn readable_excludes(&self) -> Result<PathBuf, GitError> {
+        let excludes = self.excludes();
+        read_small(&excludes).map_err(io_error(&excludes))?;
+        Ok(excludes)
     }
 
     /// Whether the tree is just what a commit says, as far as that can be seen in process. Mostly it is, when a worker has committed its
@@ -302,21 +337,26 @@ impl Workspace {
     }
 
     /// What a worker has committed, if that is all that it has touched; read from its own repository, in process. `None`: to be asked of git.
-    async fn committed(&self, base: CommitId, index: &Path) -> Option<Vec<RepoPath>> {
+    async fn committed(&self, trusted: &Trusted, base: CommitId, index: &Path) -> Option<Vec<RepoPath>> {
         let (looking, index) = (self.clone(), index.to_owned());
-        let look = move || {
-            let head = looking.head().filter(|_| stands_at(&index) == Some(base))?;
-            let objects = Objects::open_small(&looking.repository()).ok()?;
-            let changes = objects.differences(objects.tree_of(base).ok()?, objects.tree_of(head).ok()?).ok()?;
-            looking.holds(&index, &changes).then(|| changes.into_iter().map(|change| change.path).collect())
+        let look = move |objects: &Objects| {
+            let Some(head) = looking.head().filter(|_| stands_at(&index) == Some(base)) else { return Ok(None) };
+            let (ours, repository) = (objects.repository(), looking.repository());
+            let Some(lent) = Lent::of(&ours, &repository) else { return Ok(None) };
+            let Some(tree) = lent.tree_of(head) else { return Ok(None) };
+            let read = |id: gix::ObjectId| lent.read(id, gix::objs::Kind::Tree).ok_or_else(|| unreadable(id)("it is not there"));
+            let changes = compared(&read, Some(objects.tree_of(base)?), tree)?;
+            let all = looking.holds(&index, &changes);
+            Ok(all.then(|| changes.into_iter().map(|change| change.path).collect()))
         };
-        tokio::task::spawn_blocking(look).await.ok()?
+        trusted.look(look).await.ok()?
     }
 
     /// Whether the tree is as an index of ours says with these changes, but for what was brought along.
     fn holds(&self, index: &Path, changes: &[Change]) -> bool {
         // Those of which the pattern is the path itself; the others git knows.
-        let excluded = std::fs::read_to_string(self.excludes()).unwrap_or_default();
+        let excluded = read_small(&self.excludes()).unwrap_or_default();
+        let excluded = String::from_utf8_lossy(&excluded);
         let plain = excluded.lines().filter(|line| !line.contains('\\'));
         let brought: Vec<RepoPath> = plain.filter_map(|line| line.strip_prefix('/')?.parse().ok()).collect();
         Expected::of(index, changes).is_some_and(|expected| expected.is_all_of(&self.tree(), &brought))
@@ -331,11 +371,11 @@ impl Workspace {
         // Renamed first, so that what a crash leaves behind is not taken for a workspace.
         let gone = self.root.with_file_name(format!("{GONE}{}", self.attempt.slug()));
         reach("before removal");
-        if self.root.exists() {
+        if self.root.symlink_metadata().is_ok() {
             std::fs::rename(&self.root, &gone).map_err(io_error(&self.root))?;
         }
         reach("removal, renamed");
-        if gone.exists() {
+        if gone.symlink_metadata().is_ok() {
             self.spare(&gone).map_err(io_error(&gone))?;
         }
         reach("after removal");
@@ -345,8 +385,8 @@ impl Workspace {
     /// Keeps the files of what was removed for the next workspace, where there is room: to make and remove the files of a tree costs
     /// more than all else that is done for a task. Nothing else of it is left.
     fn spare(&self, gone: &Path) -> std::io::Result<()> {
-        let tree = gone.join("tree").symlink_metadata().is_ok_and(|meta| meta.is_dir());
-        if !tree || !has_room(&self.spares()?, &gone.join("index")) {
+        let is_dir = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+        if !(is_dir(gone) && is_dir(&gone.join("tree"))) || !has_room(&self.spares()?, &gone.join("index")) {
             return self.discard.throw(gone);
         }
         for entry in std::fs::read_dir(gone)? {
@@ -363,6 +403,10 @@ impl Workspace {
     /// Begins with the files of a workspace that was removed, where there is one.
     fn take_spare(&self) -> std::io::Result<()> {
         for spare in self.spares()? {
+            if !spare.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+                remove(&spare)?;
+                continue;
+            }
             match std::fs::rename(&spare, &self.root) {
                 Ok(()) => break,
                 // Another one was quicker.
@@ -379,9 +423,28 @@ impl Workspace {
 }
 
 fn stands_at(index: &Path) -> Option<CommitId> {
-    std::fs::read_to_string(at_of(index)).ok()?.parse().ok()
+    String::from_utf8(read_small(&at_of(index)).ok()?).ok()?.parse().ok()
 }
 
+/// Makes an index of ours one that git can open; what is not a file is none, and is made anew.
+fn tidy_index(index: &Path) -> std::io::Result<()> {
+    let mut lock = index.as_os_str().to_owned();
+    lock.push(".lock");
+    // Of a git of ours that died, or planted: nobody else writes it.
+    remove(Path::new(&lock))?;
+    if index.symlink_metadata().is_ok_and(|meta| !meta.is_file()) { forget_index(index) } else { Ok(()) }
+}
+
+/// Removes an index of ours, and what is known of it.
+fn forget_index(index: &Path) -> std::io::Result<()> {
+    remove(index)?;
+    remove(&at_of(index))
+}
+
+/// How long git may look at the files of a worker that has ended; filters may take their time.
+const WHOLE: Duration = Duration::from_secs(120);
+/// The same beside a worker that works, at a heartbeat.
+const BESIDE: Duration = Duration::from_secs(20);
 /// So many removed workspaces are kept for the next ones.
 const SPARES: usize = 8;
 /// So many files they have together, unless there is only one: it may be as large as it is.
@@ -400,7 +463,8 @@ fn has_room(spares: &[PathBuf], index: &Path) -> bool {
 /// How many files an index of ours has, by its header (gitformat-index(5)).
 fn files_in(index: &Path) -> u64 {
     let mut header = [0; 12];
-    let read = std::fs::File::open(index).and_then(|mut index| index.read_exact(&mut header));
+    // Whoever works in a workspace may have put anything in its place.
+    let read = open_regular(rustix::fs::CWD, index).and_then(|mut index| index.read_exact(&mut header));
     let [.., a, b, c, d] = header;
     if read.is_ok() { u32::from_be_bytes([a, b, c, d]).into() } else { 0 }
 }
@@ -426,25 +490,12 @@ fn at_of(index: &Path) -> PathBuf {
 /// What a branch names in a repository that a worker can write, read from its files.
 pub(super) fn branch_head(repository: &Path, branch: &BranchName) -> Option<CommitId> {
     let branch = branch.full();
-    if let Some(text) = read_small(&repository.join(&branch)) {
+    if let Ok(text) = read_beneath(repository, &branch) {
         return String::from_utf8_lossy(&text).trim_end().parse().ok();
     }
-    let packed = read_small(&repository.join("packed-refs"))?;
+    let packed = read_beneath(repository, "packed-refs").ok()?;
     let packed = String::from_utf8_lossy(&packed);
     packed.lines().find_map(|line| line.split_once(' ').filter(|(_, name)| *name == branch)?.0.parse().ok())
-}
-
-/// Reads a small regular file that a worker may have replaced by anything: links are not followed, a FIFO does not block.
-pub(super) fn read_small(path: &Path) -> Option<Vec<u8>> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    file.take(1 << 20).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }
 
 #[cfg(test)]

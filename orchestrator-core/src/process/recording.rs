@@ -11,6 +11,7 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::Captured;
+use crate::untrusted::create;
 
 /// Of each stream, so much is kept from its beginning, and as much from its end, in bytes.
 const KEPT: usize = 4 << 20;
@@ -27,12 +28,12 @@ pub struct Recording<R> {
 }
 
 impl<R> Recording<R> {
-    /// Records into the file `name` of a directory; without a directory, nothing is recorded.
+    /// Records into the file `name` of a directory, made anew; without a directory, nothing is recorded.
     ///
     /// # Errors
     /// When the file cannot be made.
     pub fn new(from: R, directory: Option<&Path>, name: &str) -> io::Result<Self> {
-        let file = directory.map(|directory| File::create(directory.join(name))).transpose()?;
+        let file = directory.map(|directory| create(&directory.join(name))).transpose()?;
         Ok(Self { from, file, room: KEPT, rest: Captured::new(0, KEPT) })
     }
 

@@ -11,12 +11,12 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    git::open_beneath,
     model::{
         AgentOpinion, AgentReview, AgentSays, BackendName, Finding, MAX_OPINION, Opinion, RepoPath, Review, TurnOutcome, Usage,
     },
     port::{AgentBackend, AgentError, ReviewError, ReviewRequest, Reviewer, TurnRequest, Update},
     prompt::{ReviewContext, review_prompt},
+    untrusted::{open_beneath, remove},
 };
 
 /// What is laid out of one path's difference, in bytes.
@@ -66,7 +66,7 @@ impl AgentReviewer {
     /// Removes what a look left behind that was cut off.
     pub(crate) fn clear(&self) {
         // There is none, most often; and what stays is in nobody's way.
-        drop(std::fs::remove_dir_all(&self.room));
+        drop(remove(&self.room));
     }
 
     /// Looks, and says what it cost; all that goes wrong is an opinion.
@@ -83,9 +83,9 @@ impl AgentReviewer {
     async fn try_look(&self, request: &ReviewRequest, usage: &mut Usage) -> Result<Vec<Finding>, ReviewError> {
         let directory = self.room.join(format!("{}-{}", request.attempt.slug(), self.name));
         // What an interrupted look left.
-        drop(tokio::fs::remove_dir_all(&directory).await);
+        drop(removed(&directory).await);
         let answer = self.ask(request, &directory, usage).await;
-        if let Err(error) = tokio::fs::remove_dir_all(&directory).await {
+        if let Err(error) = removed(&directory).await {
             tracing::warn!(directory = %directory.display(), %error, "a reviewer's room could not be removed");
         }
         let opinion = AgentOpinion::parse(&answer?).map_err(|why| unavailable(format!("its answer cannot be read: {why}")))?;
@@ -178,6 +178,13 @@ impl Reviewer for AgentReviewer {
     async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
         self.try_look(request, &mut Usage::default()).await
     }
+}
+
+/// Removes what a look left, on a thread where that may take its time.
+async fn removed(directory: &Path) -> std::io::Result<()> {
+    let directory = directory.to_owned();
+    let removed = tokio::task::spawn_blocking(move || remove(&directory)).await;
+    removed.unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
 /// The change, path by path.

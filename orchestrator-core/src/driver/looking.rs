@@ -1,0 +1,88 @@
+//! What a heartbeat looks at beyond files of a few bytes: the target, and what workers touch.
+//!
+//! Git and a remote are asked for that, and may take until their deadlines. So it goes on beside the look at all workspaces, on which stall
+//! detection stands, and nothing waits for it.
+
+use super::{
+    clock::now,
+    effects::{World, with_source},
+};
+use crate::{
+    git::{Destination, Dirtiness, GitError},
+    model::{AttemptId, CommitId, EventKind, RepoPath},
+};
+
+/// Of what a worker touches, so many paths are compared.
+const MAX_TOUCHED: usize = 1000;
+
+/// What there is to look at.
+#[derive(Debug)]
+pub(super) struct Question {
+    /// The target's tip as it is known.
+    pub(super) tip: Option<CommitId>,
+    /// Whether the target is looked at.
+    pub(super) ask: bool,
+    /// Attempts in which an agent works, with their bases.
+    pub(super) workers: Vec<(AttemptId, CommitId)>,
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub(super) struct Checked {
+    /// The target's tip as it was known when the look began.
+    pub(super) tip: Option<CommitId>,
+    pub(super) facts: Vec<EventKind>,
+    /// What workers have touched, where that was asked.
+    pub(super) touched: Vec<(AttemptId, Vec<RepoPath>)>,
+    /// How each of them was found.
+    pub(super) found: Vec<(AttemptId, Dirtiness)>,
+}
+
+impl World {
+    pub(super) async fn check(&self, question: Question) -> Checked {
+        let Question { tip, ask, workers } = question;
+        let target = async { if ask { self.target_facts(tip).await } else { Vec::new() } };
+        let (facts, (touched, found)) = tokio::join!(target, self.touched(workers));
+        Checked { tip, facts, touched, found }
+    }
+
+    async fn target_facts(&self, tip: Option<CommitId>) -> Vec<EventKind> {
+        let trusted = &self.trusted;
+        let remote = matches!(trusted.destination(), Destination::Remote { .. });
+        let mut facts = Vec::new();
+        // In the person's own repository a look at the ref tells whether there is anything to fetch.
+        let moved = remote || trusted.user().tip(trusted.target()).await.ok() != tip;
+        if moved {
+            match trusted.fetch_target().await {
+                Ok(tip) => facts.push(EventKind::TipSeen(tip)),
+                Err(GitError::Unreachable { why, .. }) => facts.push(EventKind::RemoteAway { why }),
+                // In the person's own repository it is asked again; landing says so if it matters.
+                Err(_) => {}
+            }
+        }
+        if !remote && let Ok(checkout) = trusted.user().checkout(trusted.target()).await {
+            facts.push(EventKind::CheckoutSeen(checkout));
+        }
+        facts
+    }
+
+    async fn touched(&self, workers: Vec<(AttemptId, CommitId)>) -> (Vec<(AttemptId, Vec<RepoPath>)>, Vec<(AttemptId, Dirtiness)>) {
+        let mut touched = Vec::new();
+        let mut found = Vec::new();
+        for (attempt, base) in workers {
+            let as_of = now();
+            // A workspace that cannot be read now is looked at again; what counts is the look when the turn is over.
+            match self.workspaces.of(&attempt).touched(&self.trusted, base, MAX_TOUCHED).await {
+                Ok(paths) => {
+                    found.push((attempt.clone(), Dirtiness::Known { as_of, from: base, paths: paths.len() }));
+                    touched.push((attempt, paths));
+                }
+                Err(error) => {
+                    tracing::warn!(%attempt, error = with_source(&error), "a workspace cannot be looked at");
+                    found.push((attempt, Dirtiness::Unreadable));
+                }
+            }
+        }
+        (touched, found)
+    }
+}
