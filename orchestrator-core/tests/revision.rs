@@ -17,7 +17,7 @@ async fn a_forbidden_path_is_sent_back_to_the_same_session_and_lands_mended() {
     let script =
         "if [ \"$ORCHESTRATOR_TURN\" = 1 ]; then echo a > A.txt; echo x > elsewhere.txt; commit one; handoff done; exit; fi
         cat > ../prompt.seen; grep -q 'elsewhere.txt: not among the allowed paths' ../prompt.seen
-        git rm --quiet elsewhere.txt; commit two; handoff done";
+        git rm --quiet elsewhere.txt; git reset --quiet --soft main; commit two; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
     assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2));
@@ -128,7 +128,7 @@ async fn a_turn_for_the_handoff_is_no_revision() {
     let worker = "case $ORCHESTRATOR_TURN in
         1) echo a > A.txt; echo x > other.txt; commit c ;;
         2) handoff done ;;
-        3) git rm -q other.txt; commit c; handoff done ;; esac";
+        3) git rm -q other.txt; git reset -q --soft main; commit c; handoff done ;; esac";
     let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", worker);
     let mut policy = common::policy(&worker, "");
     policy.limits.turns = 2;

@@ -194,24 +194,13 @@ impl World {
                 format!("its head {} does not descend from its base {}: its history was rewritten", head.short(), base.short());
             return Err(GitError::Repository { path: workspace.repository().display().to_string(), why });
         }
-        if let Some(commit) = trusted.ever_touched(base, head, &self.policy.setup.bring).await? {
-            let why = format!(
-                "its history has what was only brought along ({} in {}), and would be pushed with it",
-                self.policy.setup.bring.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
-                commit.short()
-            );
-            return Err(GitError::Repository { path: workspace.attempt.branch().to_string(), why });
-        }
         // A worker that has merged the target may have a newer one than we: what came from there is not its own. A remote that
         // does not answer now leaves us with what we know.
         let (commits, merges) = trusted.between(base, head).await?;
         if merges && let Err(error) = trusted.fetch_target().await {
             tracing::warn!(%error, "the target could not be fetched");
         }
-        let tip = trusted.tip()?.unwrap_or(base);
-        // Where the target has the head already, somebody pushed it: what it does is reviewed all the same. Where it has nothing
-        // in common with it any more, it was rewritten.
-        let own = trusted.branched_off(tip, head).await?.filter(|own| *own != head).unwrap_or(base);
+        let own = trusted.begins_on(base, head).await?;
         let changes = trusted.changes(trusted.tree_of(own)?, trusted.tree_of(head)?).await?;
         Ok(History { commits, changes, forged: trusted.forged(own, head).await? })
     }

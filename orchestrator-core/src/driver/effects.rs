@@ -26,7 +26,7 @@ use crate::{
         TreeId,
     },
     port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource, TurnInput},
-    review::{AgentReviewer, path_findings},
+    review::{AgentReviewer, needs_the_tree, path_findings, tree_findings},
 };
 
 /// Everything that effects work with.
@@ -311,6 +311,11 @@ impl World {
         let before = self.trusted.tree_of(tip).map_err(|error| impossible(&error))?;
         let changes = self.trusted.changes(before, merged).await.map_err(|error| impossible(&error))?;
         let mut findings = path_findings(contract, &changes);
+        // What neither side has alone, both may have together.
+        if needs_the_tree(&changes) {
+            let shapes = self.trusted.shapes(before, merged).await.map_err(|error| impossible(&error))?;
+            findings.extend(tree_findings(&changes, &shapes));
+        }
         findings.retain(|finding| !waived.contains(&finding.id()));
         if changes.is_empty() {
             if self.trusted.contains(tip, head).await.map_err(|error| impossible(&error))? {

@@ -27,6 +27,7 @@ mod ingress;
 mod landing;
 mod lookout;
 mod objects;
+mod past;
 mod plain;
 mod refs;
 mod rescue;

@@ -21,7 +21,7 @@ use super::{
     plain::Whole,
 };
 use crate::{
-    model::{Change, ChangeKind, Entry, Mode, RepoPath, TreeId},
+    model::{Change, ChangeKind, Entry, Mode, RepoPath, TreeId, TreeShape},
     port::LandingEdit,
 };
 
@@ -36,36 +36,71 @@ impl Objects {
         self.compared(Some(old), new)
     }
 
-    /// All files of a tree.
+    /// The names and links of a tree.
+    ///
+    /// # Errors
+    /// [`GitError::Object`] when a tree or a link cannot be read.
+    pub fn shape(&self, tree: TreeId) -> Result<TreeShape, GitError> {
+        let mut shape = TreeShape::default();
+        for Change { path, new, .. } in self.compared(None, tree)? {
+            if let Some(link) = new.filter(|new| new.mode == Mode::Symlink) {
+                shape.links.insert(path.clone(), self.blob(link.id, MAX_LINK)?.unwrap_or_default());
+            }
+            shape.paths.push(path);
+        }
+        Ok(shape)
+    }
+
+    /// What a tree has at a path; `None` if that is nothing, or a directory.
     ///
     /// # Errors
     /// [`GitError::Object`] when a tree cannot be read.
-    pub fn paths(&self, tree: TreeId) -> Result<Vec<RepoPath>, GitError> {
-        // Compared with nothing, each is new.
-        Ok(self.compared(None, tree)?.into_iter().map(|change| change.path).collect())
+    pub(super) fn entry(&self, tree: TreeId, path: &RepoPath) -> Result<Option<Entry>, GitError> {
+        let repository = self.repository();
+        let object = repository.find_tree(to_gix(tree.0)).map_err(unreadable(tree))?;
+        let found = object.lookup_entry_by_path(path.to_path()).map_err(unreadable(tree))?;
+        let found = found.filter(|entry| !entry.mode().is_tree());
+        found.map(|entry| side(&EntryRef { mode: entry.mode(), filename: entry.filename(), oid: &entry.object_id() })).transpose()
     }
 
-    fn compared(&self, old: Option<TreeId>, new: TreeId) -> Result<Vec<Change>, GitError> {
-        let mut comparing = Comparing { repository: self.repository(), path: Vec::new(), changes: Vec::new() };
-        comparing.trees(old.map(|old| to_gix(old.0)), Some(to_gix(new.0)))?;
+    /// The same for a tree that is compared with nothing where there is none before.
+    pub(super) fn compared(&self, old: Option<TreeId>, new: TreeId) -> Result<Vec<Change>, GitError> {
+        let root = Pair { at: Vec::new(), old: old.map(|old| to_gix(old.0)), new: Some(to_gix(new.0)) };
+        let mut comparing = Comparing { repository: self.repository(), left: vec![root], changes: Vec::new() };
+        // How deep a tree is, its worker says: so what is beneath is noted, and not gone down to.
+        while let Some(pair) = comparing.left.pop() {
+            comparing.trees(&pair)?;
+        }
+        comparing.changes.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(comparing.changes)
     }
+}
+
+/// A link's text longer than this is none that a file system takes, in bytes.
+const MAX_LINK: u64 = 4096;
+
+/// A directory in two trees.
+struct Pair {
+    /// Where it is, with a slash at its end.
+    at: Vec<u8>,
+    old: Option<Id>,
+    new: Option<Id>,
 }
 
 /// What is under way between two trees.
 struct Comparing {
     repository: gix::Repository,
-    /// Of the directory that is compared, with a slash at its end.
-    path: Vec<u8>,
+    /// Directories that were not looked into yet.
+    left: Vec<Pair>,
     changes: Vec<Change>,
 }
 
 impl Comparing {
-    fn trees(&mut self, old: Option<Id>, new: Option<Id>) -> Result<(), GitError> {
-        if old == new {
+    fn trees(&mut self, pair: &Pair) -> Result<(), GitError> {
+        if pair.old == pair.new {
             return Ok(());
         }
-        let (old, new) = (self.data(old)?, self.data(new)?);
+        let (old, new) = (self.data(pair.old)?, self.data(pair.new)?);
         let (old, new) = (entries(&old)?, entries(&new)?);
         let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
         loop {
@@ -76,37 +111,38 @@ impl Comparing {
                 (Some(old), Some(new)) => in_tree(old, new),
             };
             let (old, new) = (old.next_if(|_| order.is_le()), new.next_if(|_| order.is_ge()));
-            self.entry(old, new)?;
+            self.entry(&pair.at, old, new)?;
         }
     }
 
     /// The two sides of a name; both are files, or both are trees.
-    fn entry(&mut self, old: Option<&EntryRef<'_>>, new: Option<&EntryRef<'_>>) -> Result<(), GitError> {
+    fn entry(&mut self, at: &[u8], old: Option<&EntryRef<'_>>, new: Option<&EntryRef<'_>>) -> Result<(), GitError> {
         let Some(any) = old.or(new) else { return Ok(()) };
-        let end = self.path.len();
-        self.path.extend_from_slice(any.filename);
         if any.mode.is_tree() {
-            self.path.push(b'/');
-            self.trees(old.map(|entry| entry.oid.to_owned()), new.map(|entry| entry.oid.to_owned()))?;
-        } else {
-            let (old, new) = (old.map(side).transpose()?, new.map(side).transpose()?);
-            if old != new {
-                let path = RepoPath::from_bytes(&self.path).map_err(unreadable(any.oid))?;
-                let kind = match (&old, &new) {
-                    (None, _) => ChangeKind::Added,
-                    (_, None) => ChangeKind::Deleted,
-                    (Some(_), Some(_)) => ChangeKind::Modified,
-                };
-                self.changes.push(Change { path, kind, old, new });
-            }
+            let at = [at, any.filename, b"/"].concat();
+            self.left.push(Pair { at, old: old.map(|entry| entry.oid.to_owned()), new: new.map(|entry| entry.oid.to_owned()) });
+            return Ok(());
         }
-        self.path.truncate(end);
+        let (old, new) = (old.map(side).transpose()?, new.map(side).transpose()?);
+        if old != new {
+            let path = RepoPath::from_bytes(&[at, any.filename].concat()).map_err(unreadable(any.oid))?;
+            self.changes.push(Change { path, kind: kind_of(old, new), old, new });
+        }
         Ok(())
     }
 
     fn data(&self, tree: Option<Id>) -> Result<Vec<u8>, GitError> {
         let Some(tree) = tree else { return Ok(Vec::new()) };
         Ok(self.repository.find_tree(tree).map_err(unreadable(tree))?.detach().data)
+    }
+}
+
+/// What became of a path that is no rename.
+pub(super) fn kind_of(old: Option<Entry>, new: Option<Entry>) -> ChangeKind {
+    match (old, new) {
+        (None, _) => ChangeKind::Added,
+        (_, None) => ChangeKind::Deleted,
+        (Some(_), Some(_)) => ChangeKind::Modified,
     }
 }
 

@@ -8,6 +8,7 @@ mod contract;
 mod effect;
 mod event;
 mod evidence;
+mod fold;
 mod glob;
 mod handoff;
 mod hold;
@@ -28,6 +29,7 @@ pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, Ga
 pub use effect::Effect;
 pub use event::{Collected, Event, EventKind, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate};
 pub use evidence::{Evidence, GateOutcome, GateReport, Label, Observation};
+pub(crate) use fold::{folded, is_dotgit};
 pub use glob::{InvalidPattern, Pattern};
 pub use handoff::{
     ClaimedArtifact, ClaimedEvidence, ClaimedGate, ClaimedLabel, HANDOFF_VERSION, Handoff, HandoffError, HandoffStatus, MAX_HANDOFF,
@@ -44,8 +46,8 @@ pub use path::{InvalidPath, RepoPath};
 pub use policy::{Policy, PolicyError, Push};
 pub use record::Record;
 pub use review::{
-    AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion, Review, Severity, Submission,
-    Verdict,
+    AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, History, KeptArtifact, Mode, Opinion, PastChange, Review,
+    Severity, Submission, TreeShape, Verdict, only_history,
 };
 pub use settings::{Commands, Environment, Filter, GateRule, Limits, Notify, Reviewers, Setup, WhenExhausted, WhenUnavailable};
 pub use text::clean;

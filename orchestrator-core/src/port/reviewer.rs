@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use super::ErrorClass;
-use crate::model::{AttemptId, BlobId, CommitId, Contract, Finding, RepoPath, Submission};
+use crate::model::{AttemptId, BlobId, CommitId, Contract, Finding, History, RepoPath, Submission, TreeShape};
 
 /// Looks at one commit and says what it finds.
 ///
@@ -110,8 +110,11 @@ pub trait ChangeView: Debug + Send + Sync {
     /// A blob's content, if it has at most `limit` bytes; `None` if it is larger.
     async fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, ReviewError>;
 
-    /// All paths of the head's tree.
-    async fn paths(&self) -> Result<Vec<RepoPath>, ReviewError>;
+    /// The names and links of the tree before the change, and of the head's.
+    async fn shapes(&self) -> Result<[TreeShape; 2], ReviewError>;
+
+    /// What commits before the head did that the change does not show.
+    async fn history(&self) -> Result<History, ReviewError>;
 
     /// The difference between base and head in one path, as a unified diff; bytes, since files are.
     async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError>;
