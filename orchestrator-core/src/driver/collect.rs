@@ -100,10 +100,11 @@ impl World {
         match self.take_in(workspace, base, turn).await {
             // That we have no room is no fault of the worker's: with room, its work is taken in.
             Err(error) if error.is_full() => Err(error.into()),
+            Err(GitError::Refused { findings }) => Ok(Collected::Refused { findings }),
             Err(error) => Ok(Collected::Unusable { reason: error.to_string() }),
             Ok(None) => {
                 // What cannot be read is not lost: the workspace stays, and says so.
-                let (dirty, rescued) = match workspace.rescue(&self.trusted, base).await {
+                let (dirty, rescued) = match workspace.rescue(&self.trusted, base, &self.policy.limits).await {
                     Ok(rescued) => (rescued.is_some(), rescued),
                     Err(_) => (workspace.uncommitted(&self.trusted, base, 1).await.is_ok_and(|paths| !paths.is_empty()), None),
                 };
@@ -135,12 +136,12 @@ impl World {
         let trusted = &self.trusted;
         let keep = Trusted::keep_ref(&workspace.attempt, turn);
         let branch = workspace.attempt.branch();
-        let head = trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await?;
+        let head = trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::of(&self.policy.limits)).await?;
         if head == base {
             return Ok(None);
         }
         let left = workspace.uncommitted(trusted, head, MAX_UNCOMMITTED);
-        let (history, left) = tokio::join!(self.history(workspace, base, head), left);
+        let (history, left) = tokio::join!(self.history(base, head), left);
         let History { commits, changes, forged } = history?;
         let mut findings = Vec::new();
         if changes.is_empty() {
@@ -187,12 +188,16 @@ impl World {
     ///
     /// # Errors
     /// Where it cannot be told, or may not come in.
-    async fn history(&self, workspace: &Workspace, base: CommitId, head: CommitId) -> Result<History, GitError> {
+    async fn history(&self, base: CommitId, head: CommitId) -> Result<History, GitError> {
         let trusted = &self.trusted;
         if !trusted.contains(head, base).await? {
-            let why =
-                format!("its head {} does not descend from its base {}: its history was rewritten", head.short(), base.short());
-            return Err(GitError::Repository { path: workspace.repository().display().to_string(), why });
+            let why = format!(
+                "its head {} does not descend from its base {}: its history was rewritten; put the work back on the base: \
+                 `git reset --soft {base}`, and commit again",
+                head.short(),
+                base.short()
+            );
+            return Err(GitError::Refused { findings: vec![Finding::new(Severity::Error, "commit/rewritten", why)] });
         }
         // A worker that has merged the target may have a newer one than we: what came from there is not its own. A remote that
         // does not answer now leaves us with what we know.

@@ -158,6 +158,7 @@ impl World {
     fn review_request(&self, attempt: &crate::machine::Attempt, work: &Submission) -> ReviewRequest {
         let view = ChangeBetween { trusted: Arc::clone(&self.trusted), base: attempt.base, head: work.head };
         ReviewRequest::new(attempt.id.clone(), (*attempt.contract).clone(), attempt.base, work.clone(), Arc::new(view))
+            .with_readable(self.policy.limits.readable)
     }
 
     /// Does it, and says how it went.

@@ -25,12 +25,15 @@ impl World {
         done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
-    /// Removes what was only kept to be used again: a gate's tree, and the files of workspaces that are gone.
+    /// Removes what was only kept to be used again: a gate's tree, and the files of workspaces that are gone; and what was being
+    /// fetched when an orchestrator died.
     pub(super) async fn clear(&self) {
         let (lane, workspaces) = (self.lane.clone(), self.workspaces.clone());
+        let trusted = Arc::clone(&self.trusted);
         let cleared = tokio::task::spawn_blocking(move || {
             let removed = remove(&lane).map_err(|error| error.to_string());
-            workspaces.clear_spares().map_err(|error| with_source(&error)).and(removed)
+            let incoming = trusted.clear_incoming().map_err(|error| with_source(&error));
+            workspaces.clear_spares().map_err(|error| with_source(&error)).and(incoming).and(removed)
         });
         if let Ok(Err(error)) = cleared.await {
             tracing::warn!(%error, "files that were kept to be used again could not be removed");

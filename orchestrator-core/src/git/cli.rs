@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::config::Filters;
 use crate::{
     failpoint::reach,
+    model::Finding,
     process::{Exit, OutputLimits, Spawn, can_run, run_to_end},
 };
 
@@ -120,6 +121,12 @@ pub enum GitError {
         id: String,
         /// Why.
         why: String,
+    },
+    /// Work is not taken in as it is, and its worker can mend that.
+    #[error("it is not taken in: {}", .findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Refused {
+        /// What is wrong with it.
+        findings: Vec<Finding>,
     },
     /// The repository is of a kind that cannot be worked on.
     #[error("{path}: {why}")]

@@ -23,6 +23,7 @@ mod config;
 mod files;
 mod followed;
 mod history;
+mod incoming;
 mod ingress;
 mod landing;
 mod lookout;

@@ -11,9 +11,9 @@ use super::{
     verdict::{CandidateCase, HeadCase, candidate_verdict, head_verdict, red_findings},
 };
 use crate::model::{
-    Acceptance, Answer, Candidate, Checkout, Collected, ContentHash, EffectId, Finding, GateReport, GateSpec, HandoffReport, Hold,
-    HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Question, Record, Review, Severity, Span,
-    StopReason, Submission, TaskId, Timestamp, TurnOutcome, Verdict, Waiver, WhenExhausted,
+    Acceptance, Answer, Candidate, Change, Checkout, Collected, ContentHash, EffectId, Finding, GateReport, GateSpec,
+    HandoffReport, Hold, HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Question, Record,
+    RepoPath, Review, Severity, Span, StopReason, Submission, TaskId, Timestamp, TurnOutcome, Verdict, Waiver, WhenExhausted,
 };
 
 impl Context<'_> {
@@ -34,6 +34,7 @@ impl Context<'_> {
                     vec![Record::Submitted { attempt, submission: Arc::new(submission) }]
                 }
             },
+            Collected::Refused { findings } => self.revise(entry, active, findings),
             Collected::Unusable { reason } => self.try_again(entry, active, &reason),
             Collected::Nothing { blocked, dirty, rescued } => {
                 let kept = rescued.map(|commit| Record::Rescued { attempt, commit });
@@ -186,6 +187,8 @@ impl Context<'_> {
             contract: &attempt.contract,
             reports,
             changes: &candidate.changes,
+            authority: &self.policy.authority,
+            allowed: &entry.authority,
             grants: &attempt.grants,
             waivers: &attempt.waivers,
             observations: &attempt.observations,
@@ -199,6 +202,8 @@ impl Context<'_> {
                     HandoffReport::Read(handoff) => handoff.residual_risks.clone(),
                     HandoffReport::Missing | HandoffReport::Broken { .. } => Vec::new(),
                 };
+                let touched = candidate.changes.iter().flat_map(Change::touched);
+                let authority = touched.filter_map(|path| entry.authority.get_key_value(path)).map(may_change);
                 let acceptance = Acceptance {
                     version: 1,
                     attempt: attempt.id.clone(),
@@ -210,7 +215,7 @@ impl Context<'_> {
                     gates: reports.to_vec(),
                     artifacts: reviewed.work.artifacts.clone(),
                     residual_risks: risks,
-                    approvals: attempt.approvals.clone(),
+                    approvals: attempt.approvals.iter().cloned().chain(authority).collect(),
                     waivers: attempt.waivers.clone(),
                     observations: attempt.observations.clone(),
                 };
@@ -508,6 +513,11 @@ fn still_due(records: &mut [Record]) {
     if let Some(Record::Closed { interrupted, .. }) = records.first_mut() {
         *interrupted = true;
     }
+}
+
+/// That a person lets a task change a file by which other tools are told what to do, for the acceptance record.
+fn may_change((path, who): (&RepoPath, &String)) -> String {
+    format!("a change of `{path}` approved by {}", if who.is_empty() { "a person" } else { who })
 }
 
 fn summarise(findings: &[Finding]) -> String {

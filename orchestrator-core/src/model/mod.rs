@@ -4,6 +4,7 @@
 //! parsed into types that cannot hold a wrong value, and has a JSON schema where people or other programs meet it.
 
 mod agents;
+mod authority;
 mod contract;
 mod effect;
 mod event;
@@ -25,6 +26,7 @@ mod text;
 mod turn;
 
 pub use agents::{AgentSpec, ClaudePermissions, ClaudeSpec, CodexSandbox, CodexSpec, CursorSpec};
+pub use authority::Authority;
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
 pub use effect::Effect;
 pub use event::{Collected, Event, EventKind, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate};
@@ -36,8 +38,8 @@ pub use handoff::{
 };
 pub use hold::{Answer, EndReason, Hold, HoldItem, HoldOption, HoldReason, Item, Question, RunMode, Waiver};
 pub use id::{
-    AttemptId, BlobId, CommitId, ContentHash, EffectId, FindingId, HoldId, InvalidFinding, InvalidHold, InvalidOid, InvalidSpan,
-    Oid, SessionRef, Span, Timestamp, TreeId,
+    AttemptId, BlobId, CommitId, ContentHash, EffectId, FindingId, HoldId, InvalidFinding, InvalidHold, InvalidOid, InvalidSize,
+    InvalidSpan, Oid, SessionRef, Size, Span, Timestamp, TreeId,
 };
 pub use landing::{Acceptance, Candidate, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor};
 pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId};

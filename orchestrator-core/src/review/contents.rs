@@ -10,9 +10,6 @@ use crate::{
     port::{ReviewError, ReviewRequest, Reviewer},
 };
 
-/// A file with more bytes is not reviewable.
-const MAX_FILE: u64 = 10 << 20;
-
 /// Names that only tools give. Where a repository keeps such a file already, a change of it is no finding.
 const MADE: [&str; 6] = ["node_modules", "__pycache__", ".DS_Store", ".venv", ".pytest_cache", "Thumbs.db"];
 
@@ -44,8 +41,8 @@ impl Reviewer for Contents {
 async fn judge(request: &ReviewRequest, change: &Change) -> Result<Vec<Finding>, ReviewError> {
     let mut findings: Vec<_> = made_by_a_tool(change).into_iter().collect();
     let Some(new) = change.new.filter(is_file) else { return Ok(findings) };
-    let Some(content) = request.view.blob(new.id, MAX_FILE).await? else {
-        let why = format!("a file of more than {} MiB: nobody can review it", MAX_FILE >> 20);
+    let Some(content) = request.view.blob(new.id, request.readable.0).await? else {
+        let why = format!("a file of more than {}: nobody can review it", request.readable);
         findings.push(Finding::new(Severity::Error, "size/file", why).at(change.path.clone()));
         return Ok(findings);
     };
@@ -55,7 +52,7 @@ async fn judge(request: &ReviewRequest, change: &Change) -> Result<Vec<Finding>,
     }
     // What the file had before is not the worker's.
     let before = match change.old.filter(is_file) {
-        Some(old) => request.view.blob(old.id, MAX_FILE).await?.unwrap_or_default(),
+        Some(old) => request.view.blob(old.id, request.readable.0).await?.unwrap_or_default(),
         None => Vec::new(),
     };
     findings.extend(in_lines(&change.path, new_lines(&before, &content).into_iter()));

@@ -79,8 +79,9 @@ pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what:
                 Collected::Nothing { blocked: None, dirty: true, rescued: Some(head) },
                 Collected::Nothing { blocked: Some(words()), dirty: false, rescued: None },
                 Collected::Unusable { reason: words() },
+                Collected::Refused { findings: error() },
             ];
-            collected(effect, results[dice.below(4)].clone())
+            collected(effect, results[dice.below(results.len())].clone())
         }
         Effect::Review { head, .. } => EventKind::Reviewed { effect, reviews: vec![review(*head, error())] },
         Effect::Merge { .. } => {
