@@ -84,10 +84,6 @@ impl Trusted {
         if let Some(head) = self.unpack(from, branch, keep, base, limits).await? {
             return Ok(head);
         }
-        if branch_is_gone(from, branch) {
-            let why = format!("there is no branch `{branch}` any more: make it again, on your work: `git checkout -B {branch}`");
-            return Err(refused([Finding::new(Severity::Error, "commit/branch-gone", why)]));
-        }
         let head = self.take_whole(from, branch, base, limits).await?;
         self.set_ref(keep, head).await.map(|()| head)
     }
@@ -152,6 +148,10 @@ impl Trusted {
     ) -> Result<CommitId, GitError> {
         let repository = from.to_owned();
         self.look(move |_| is_readable(&repository)).await?;
+        if branch_is_gone(from, branch) {
+            let why = format!("there is no branch `{branch}` any more: make it again, on your work: `git checkout -B {branch}`");
+            return Err(refused([Finding::new(Severity::Error, "commit/branch-gone", why)]));
+        }
         let incoming = match self.fetch_work(from, branch, true).await {
             Err(GitError::Failed { verb, exit, stderr }) => {
                 let finding = self.refused_by_git(from, branch, base, &stderr).await?;
@@ -170,7 +170,9 @@ fn refused(findings: impl Into<Vec<Finding>>) -> GitError {
 
 /// That a repository is there, and its attempt's branch is not.
 fn branch_is_gone(from: &Path, branch: &BranchName) -> bool {
-    branch_head(from, branch).is_none() && from.join("objects").is_dir()
+    // Where something else is in its place, git says what.
+    let nothing = from.join(branch.full()).symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    nothing && branch_head(from, branch).is_none() && from.join("objects").is_dir()
 }
 
 /// Checks that a repository holds nothing that would make a reader wait for ever, such as a FIFO where a file should be. A deadline would

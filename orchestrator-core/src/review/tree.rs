@@ -162,6 +162,8 @@ mod tests {
     use super::*;
     use crate::model::{BlobId, Entry};
 
+    type Links<'a> = &'a [(&'a str, &'a str)];
+
     fn path(text: &str) -> RepoPath {
         text.parse().expect("a path")
     }
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn links_that_lead_out_only_together_are_found() {
-        let cases: [(&[(&str, &str)], &[&str]); 7] = [
+        let cases: [(Links<'_>, &[&str]); 7] = [
             // Through a link upwards means: up from where it points.
             (&[("a", "b/../.."), ("b", "sub/deep")], &[]),
             (&[("a", "b/../../.."), ("b", "sub/deep")], &["a"]),
