@@ -185,7 +185,7 @@ impl Conversation {
             let why = "nothing is to be changed in this turn";
             Some(self.bounds.refusal(title, why, &writes))
         } else {
-            self.permissions.judge(&asked).err().map(|(_, finding)| finding)
+            self.permissions.judge(&asked).err().map(|(_, finding)| *finding)
         };
         let wanted: &[&str] = if refused.is_none() { &["allow_once", "allow_always"] } else { &["reject_once", "reject_always"] };
         let options = parameters["options"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -52,7 +52,7 @@ fn phases(behaviour: &str) -> [(&'static str, String); 3] {
             "in a revision",
             format!(
                 "if [ $ORCHESTRATOR_TURN = 1 ]; then echo x > other.txt; {work}; handoff done; exit; fi
-                git rm -q --ignore-unmatch other.txt; {COMMIT}\n{behaviour}\n[ -e \"$ORCHESTRATOR_HANDOFF\" ] || handoff done"
+                git rm -q --ignore-unmatch other.txt; git reset -q --soft main; {COMMIT}\n{behaviour}\n[ -e \"$ORCHESTRATOR_HANDOFF\" ] || handoff done"
             ),
         ),
     ]

@@ -50,7 +50,7 @@ const SCENARIOS: [Scenario; 5] = [
         tasks: &[("A", "")],
         script: |_| {
             format!(
-                "{AGAIN}if grep -q 'was reviewed and cannot be accepted'; then git rm -q --ignore-unmatch other.txt; else echo x > other.txt; fi; {WORK}"
+                "{AGAIN}if grep -q 'was reviewed and cannot be accepted'; then git rm -q --ignore-unmatch other.txt; git reset -q --soft main; else echo x > other.txt; fi; {WORK}"
             )
         },
     },

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use common::trusted;
 use orchestrator_core::{
-    git::{Dirtiness, IngressLimits, Look, Lookout, TARGET, Trusted, Workspace, Workspaces},
+    git::{Dirtiness, GitError, IngressLimits, Look, Lookout, TARGET, Trusted, Workspace, Workspaces},
     model::{AttemptId, CommitId, Oid, Timestamp},
 };
 use orchestrator_testkit::{Sandbox, git};
@@ -74,13 +74,16 @@ async fn what_comes_in_is_within_its_limits_to_the_byte() {
         let (trusted, branch, keep, from) = (&trusted, &branch, &keep, workspace.repository());
         async move { trusted.ingest(&from, branch, keep, base, IngressLimits { blob, total, objects }).await }
     };
-    assert_eq!(fits(1000, total, 4).await.expect("fits"), head);
-    for (blob, total, objects, why) in
-        [(999, total, 4, "has 1000 bytes"), (1000, total - 1, 4, "bytes together"), (1000, total, 3, "has 4 new objects")]
-    {
+    for (blob, total, objects, why) in [
+        (999, total, 4, "size/file: work.txt: it has 1000 bytes; at most 999 are taken in"),
+        (1000, total - 1, 4, "bytes together"),
+        (1000, total, 3, "has 4 new objects"),
+    ] {
         let refused = fits(blob, total, objects).await.expect_err("is too much").to_string();
-        assert!(refused.contains(why), "{refused}");
+        assert!(refused.contains(why) && refused.contains(&format!("git reset --soft {base}")), "{refused}");
+        assert!(!trusted.has(head), "nothing of what is refused is kept");
     }
+    assert_eq!(fits(1000, total, 4).await.expect("fits"), head);
 }
 
 #[tokio::test]
@@ -146,7 +149,58 @@ async fn small_work_that_is_damaged_or_that_git_would_not_check_out_is_refused()
     let evil = git(&workspace.tree(), &["commit-tree", "-p", "HEAD", "-m", "evil", &tree]);
     git(&workspace.tree(), &["update-ref", &branch.full(), &evil]);
     let refused = take_in().await.expect_err("has a .git").to_string();
-    assert!(refused.contains("hasDotgit"), "{refused}");
+    assert!(refused.contains("commit/fsck: ") && refused.contains("hasDotgit"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_named_with_its_commit_also_where_a_later_one_took_it_away() {
+    let sandbox = Sandbox::new();
+    let trusted = trusted(&sandbox).await;
+    let (workspace, base, _) = worked(&trusted, &sandbox, "work").await;
+    let tree = workspace.tree();
+    let large = tree.join("deep/large.bin");
+    std::fs::create_dir_all(tree.join("deep")).expect("makes");
+    std::fs::File::create(&large).and_then(|file| file.set_len(2 << 20)).expect("a file full of holes");
+    let brought = commit(&workspace, "with.txt");
+    let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 1));
+    let limits = IngressLimits { blob: 1 << 20, ..IngressLimits::default() };
+    let refused = async || match trusted.ingest(&workspace.repository(), &branch, &keep, base, limits).await {
+        Err(GitError::Refused { findings }) => findings,
+        other => panic!("it is refused: {other:?}"),
+    };
+    let [there] = &refused().await[..] else { panic!("one finding") };
+    assert_eq!((there.rule.as_str(), there.history), ("size/file", None));
+    assert_eq!(there.path.as_ref().map(ToString::to_string).as_deref(), Some("deep/large.bin"));
+    assert!(there.message.contains("2097152 bytes") && there.message.contains(&brought.short().to_string()), "{there}");
+    std::fs::remove_file(&large).expect("is removed");
+    let head = commit(&workspace, "without.txt");
+    let [gone] = &refused().await[..] else { panic!("one finding") };
+    assert_eq!((gone.rule.as_str(), gone.history), ("size/file", Some(brought)));
+    // Nothing of it is ours: no object, no ref, no room.
+    let large: Oid = git(&tree, &["rev-parse", "HEAD~1:deep/large.bin"]).parse().expect("an id");
+    assert!(!trusted.has(head) && trusted.objects().sizes(&[large]).is_err());
+    assert_eq!(trusted.kept(&workspace.attempt, head).expect("can be told"), None);
+    let left = std::fs::read_dir(trusted.dir()).expect("is there").flatten();
+    assert_eq!(left.filter(|entry| entry.file_name().to_string_lossy().starts_with("incoming-")).count(), 0);
+    // As it says.
+    git(&tree, &["reset", "--quiet", "--soft", &base.to_string()]);
+    let head = commit(&workspace, "mended.txt");
+    let taken = trusted.ingest(&workspace.repository(), &branch, &keep, base, limits).await;
+    assert_eq!(taken.expect("is taken in"), head);
+}
+
+#[tokio::test]
+async fn a_branch_that_its_worker_deleted_is_said_and_a_repository_that_is_gone_is_damage() {
+    let sandbox = Sandbox::new();
+    let trusted = trusted(&sandbox).await;
+    let (workspace, base, _) = worked(&trusted, &sandbox, "work").await;
+    let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 1));
+    let take_in = async || trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await;
+    git(&workspace.tree(), &["checkout", "--quiet", "--detach"]);
+    git(&workspace.tree(), &["branch", "--quiet", "-D", branch.short()]);
+    assert!(matches!(take_in().await, Err(GitError::Refused { findings }) if findings[0].rule == "commit/branch-gone"));
+    std::fs::remove_dir_all(workspace.repository()).expect("is removed");
+    assert!(!matches!(take_in().await, Err(GitError::Refused { .. }) | Ok(_)));
 }
 
 #[tokio::test]

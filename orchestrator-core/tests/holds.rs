@@ -91,7 +91,7 @@ async fn what_tells_git_what_to_do_needs_a_contract_that_names_it_or_a_person() 
     assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
     assert_eq!((outcome.task("A").state, outcome.task("B").state), (TaskState::Held, TaskState::Landed));
     let question = outcome.task("A").reason.clone().unwrap_or_default();
-    assert!(question.contains("how git treats the repository (A/.gitattributes)"), "{question}");
+    assert!(question.contains("`A/.gitattributes` (it decides how git treats files"), "{question}");
     Inbox::of(&sandbox.state()).post(&Command::Answer(answer(1, HoldOption::Approve, None))).expect("posts");
     let outcome = run_checked(&sandbox, builder(&sandbox, "exit 1", "")).await;
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);

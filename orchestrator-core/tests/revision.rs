@@ -5,7 +5,7 @@ mod common;
 use common::{WORK, builder, ends, sandbox, turns};
 use orchestrator_core::{
     driver::Orchestrator,
-    model::{BackendName, EndReason, HandoffReport, Policy, Record, TurnOutcome},
+    model::{BackendName, EndReason, HandoffReport, Policy, Record, Size, TurnOutcome, Verdict, only_history},
     port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnRequest, Update},
     status::TaskState,
 };
@@ -17,11 +17,70 @@ async fn a_forbidden_path_is_sent_back_to_the_same_session_and_lands_mended() {
     let script =
         "if [ \"$ORCHESTRATOR_TURN\" = 1 ]; then echo a > A.txt; echo x > elsewhere.txt; commit one; handoff done; exit; fi
         cat > ../prompt.seen; grep -q 'elsewhere.txt: not among the allowed paths' ../prompt.seen
-        git rm --quiet elsewhere.txt; commit two; handoff done";
+        git rm --quiet elsewhere.txt; git reset --quiet --soft main; commit two; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
     assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2));
     assert_eq!(git(&sandbox.remote(), &["ls-tree", "--name-only", "main"]), "A.txt\nREADME.md\nROADMAP.md");
+}
+
+#[tokio::test]
+async fn what_is_not_even_taken_in_is_sent_back_to_the_same_session_and_lands_mended() {
+    let cases = [
+        ("size/file: large.bin: it has 2097152 bytes", "truncate -s 2M large.bin; echo a > A.txt; commit one", "rm large.bin"),
+        // What one commit has and the next takes away comes along with the history.
+        (
+            "size/file: large.bin: it has 2097152 bytes",
+            "truncate -s 2M large.bin; echo a > A.txt; commit one; rm large.bin; commit two",
+            ":",
+        ),
+        (
+            "commit/rewritten",
+            "echo a > A.txt; git checkout -q --orphan new; commit new; git branch -f attempt/A/1 HEAD; git checkout -q attempt/A/1",
+            ":",
+        ),
+    ];
+    for (told, first, mend) in cases {
+        let sandbox = sandbox(&[("A", "")]);
+        let script = format!(
+            "if [ \"$ORCHESTRATOR_TURN\" = 1 ]; then {first}; handoff done; exit; fi
+            cat > ../prompt.seen; grep -q '{told}' ../prompt.seen
+            {mend}; git reset --quiet --soft \"$(sed -n 's/.*git reset --soft \\([0-9a-f]*\\).*/\\1/p' ../prompt.seen | head -n 1)\"
+            commit mended; handoff done"
+        );
+        let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", &script);
+        let mut policy = common::policy(&worker, "");
+        (policy.limits.file, policy.limits.attempts) = (Size::mib(1), 1);
+        let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
+        assert_eq!(outcome.report.ended, EndReason::Complete, "{told}: {:#?}", outcome.report.snapshot);
+        assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2), "{told}");
+        assert_eq!(git(&sandbox.remote(), &["ls-tree", "--name-only", "main"]), "A.txt\nREADME.md\nROADMAP.md");
+        let ours = git(&sandbox.state().join("trusted.git"), &["cat-file", "--batch-all-objects", "--batch-check=%(objectsize)"]);
+        assert!(!ours.lines().any(|size| size == "2097152"), "{told}: nothing of it stays with us");
+    }
+}
+
+#[tokio::test]
+async fn what_only_the_history_offends_is_sent_back_and_lands_as_one_commit() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = "if [ \"$ORCHESTRATOR_TURN\" = 1 ]; then
+            echo a > A.txt; echo x > elsewhere.txt; commit one; git rm -q elsewhere.txt; commit two; handoff done; exit; fi
+        cat > ../prompt.seen; grep -q 'elsewhere.txt: not among the allowed paths; commit' ../prompt.seen
+        git reset --quiet --soft \"$(sed -n 's/.*git reset --soft \\([0-9a-f]*\\).*/\\1/p' ../prompt.seen | head -n 1)\"
+        commit once; handoff done";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    let sent_back = outcome.records().find_map(|record| match record {
+        Record::Judged { verdict: Verdict::Revise { findings }, .. } => Some(findings.clone()),
+        _ => None,
+    });
+    assert!(only_history(&sent_back.expect("it was sent back")), "and for nothing else");
+    assert_eq!(turns(&outcome), 2);
+    assert_eq!(
+        git(&sandbox.remote(), &["log", "--format=%h", "main", "--", "elsewhere.txt"]),
+        "",
+        "no commit of the target has it"
+    );
 }
 
 #[tokio::test]
@@ -128,7 +187,7 @@ async fn a_turn_for_the_handoff_is_no_revision() {
     let worker = "case $ORCHESTRATOR_TURN in
         1) echo a > A.txt; echo x > other.txt; commit c ;;
         2) handoff done ;;
-        3) git rm -q other.txt; commit c; handoff done ;; esac";
+        3) git rm -q other.txt; git reset -q --soft main; commit c; handoff done ;; esac";
     let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", worker);
     let mut policy = common::policy(&worker, "");
     policy.limits.turns = 2;

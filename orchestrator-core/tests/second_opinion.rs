@@ -137,7 +137,7 @@ async fn who_cannot_look_is_replaced_by_the_next_and_the_policy_may_go_on_withou
     // What other reviewers send back costs no agent's time.
     let back = sandbox(&[("A", "")]);
     let worker = "[ $ORCHESTRATOR_TURN = 2 ] || touch elsewhere; echo A > A.txt; git rm -q --cached elsewhere 2>/dev/null || :; rm -f elsewhere.x
-        [ $ORCHESTRATOR_TURN = 1 ] || rm -f elsewhere; commit c || :; handoff done";
+        [ $ORCHESTRATOR_TURN = 1 ] || { rm -f elsewhere; git reset -q --soft main; }; commit c || :; handoff done";
     let outcome = reviewed(&back, worker, "count = 1", &[("first", "says ''")]).await;
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
     let looked = outcome.records().filter(|record| matches!(record, Record::Requested { what: Effect::Review { .. }, .. })).count();

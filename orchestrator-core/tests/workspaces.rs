@@ -37,19 +37,21 @@ async fn a_workspace_is_set_up_before_its_worker_comes() {
 
 #[tokio::test]
 async fn what_was_brought_along_cannot_be_committed() {
-    let sandbox = Sandbox::new();
-    sandbox.publish(&[("ROADMAP.md", "- [ ] **A** Anything\n")], "roadmap");
-    sandbox.write(&[(".env", "KEY=dummy\n")]);
     // Not even for a moment: what a later commit takes away is pushed with the history all the same.
     for script in [
         "git add -f .env; commit leak; handoff done",
         "git add -f .env; commit leak; git rm -q --cached .env; commit mend; handoff done",
     ] {
+        let sandbox = Sandbox::new();
+        sandbox.publish(&[("ROADMAP.md", "- [ ] **A** Anything\n")], "roadmap");
+        sandbox.write(&[(".env", "KEY=dummy\n")]);
         let policy = with_setup(&sandbox, script, "bring = [\".env\"]", 1);
         let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
-        assert_eq!((outcome.report.ended, outcome.task("A").state), (EndReason::Blocked, TaskState::Parked));
+        // Told once, and then a person is asked.
+        assert_eq!((outcome.report.ended, outcome.task("A").state), (EndReason::WaitingForAPerson, TaskState::Held));
         let why = outcome.task("A").reason.clone().unwrap_or_default();
-        assert!(why.contains("its history has what was only brought along (.env in "), "{why}");
+        assert!(why.contains("paths/contract: .env: forbidden by `.env`"), "{why}");
+        assert_eq!(why.contains("`git reset --soft "), script.contains("mend"), "{why}");
     }
 }
 

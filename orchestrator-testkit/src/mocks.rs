@@ -20,7 +20,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use mockall::mock;
 use orchestrator_core::{
-    model::{AttemptId, BlobId, ContentHash, Finding, Record, RepoPath, TaskId, Timestamp},
+    model::{AttemptId, BlobId, ContentHash, Finding, History, Record, RepoPath, TaskId, Timestamp, TreeShape},
     port::{
         AgentBackend, AgentError, Capabilities, ChangeView, Epoch, EvidenceError, EvidenceStore, LandingEdit, Ledger, LedgerEntry,
         LedgerError, Opening, Outcome, Probe, ReviewError, ReviewRequest, Reviewer, Sequence, SourceError, SourceSnapshot, Stored,
@@ -134,7 +134,8 @@ mock! {
     #[async_trait]
     impl ChangeView for ChangeView {
         async fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, ReviewError>;
-        async fn paths(&self) -> Result<Vec<RepoPath>, ReviewError>;
+        async fn shapes(&self) -> Result<[TreeShape; 2], ReviewError>;
+        async fn history(&self) -> Result<History, ReviewError>;
         async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError>;
         async fn export(&self, into: &Path) -> Result<(), ReviewError>;
     }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use async_trait::async_trait;
 use orchestrator_core::{
     model::{
-        AttemptId, BlobId, Budget, Change, ChangeKind, CommitId, ContentHash, Contract, Entry, HandoffReport, Mode, RepoPath,
-        Submission, TaskId, TreeId,
+        AttemptId, BlobId, Budget, Change, ChangeKind, CommitId, ContentHash, Contract, Entry, HandoffReport, History, Mode,
+        RepoPath, Submission, TaskId, TreeId, TreeShape,
     },
     port::{ChangeView, LandingEdit, ReviewError, ReviewRequest, SourceError, TreeView},
 };
@@ -189,8 +189,15 @@ impl ChangeView for ProposedChange {
         Ok((content.len() as u64 <= limit).then(|| content.clone()))
     }
 
-    async fn paths(&self) -> Result<Vec<RepoPath>, ReviewError> {
-        Ok(self.after.keys().cloned().collect())
+    async fn shapes(&self) -> Result<[TreeShape; 2], ReviewError> {
+        let shape =
+            |files: &BTreeMap<RepoPath, Vec<u8>>| TreeShape { paths: files.keys().cloned().collect(), links: BTreeMap::new() };
+        Ok([shape(&self.before), shape(&self.after)])
+    }
+
+    /// All of it is one commit.
+    async fn history(&self) -> Result<History, ReviewError> {
+        Ok(History { onto: id::<CommitId>(b"base"), changes: Vec::new() })
     }
 
     /// All lines of before taken out, all of afterwards put in.

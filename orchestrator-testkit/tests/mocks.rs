@@ -65,8 +65,8 @@ async fn each_port_can_be_mocked() {
     assert!(matches!(store.open(stored.hash).await, Err(EvidenceError::Unknown(hash)) if hash == stored.hash));
 
     let (mut view, mut tree) = (MockChangeView::new(), MockTreeView::new());
-    view.expect_paths().returning(|| Ok(Vec::new()));
+    view.expect_shapes().returning(|| Ok(Default::default()));
     tree.expect_revision().return_const("mocked".to_owned());
     let (view, tree): (Arc<dyn ChangeView>, &dyn TreeView) = (Arc::new(view), &tree);
-    assert!(view.paths().await.is_ok_and(|paths| paths.is_empty()) && tree.revision() == "mocked");
+    assert!(view.shapes().await.is_ok_and(|[before, after]| before == after) && tree.revision() == "mocked");
 }

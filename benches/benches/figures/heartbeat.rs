@@ -145,7 +145,8 @@ fn full_look(runtime: &Runtime, stage: &Stage, files: usize) {
         let (took, rival) = side_by_side(sized(7, 1), ours, look);
         line(&name, took, "gix status, kept open, two at a time", rival);
     }
-    let paths = runtime.block_on(stage.trusted.paths(stage.base)).expect("is listed");
+    let tree = stage.trusted.tree_of(stage.base).expect("is there");
+    let paths = stage.trusted.objects().shape(tree).expect("is listed").paths;
     let stats = |tree: &Path| assert!(paths.iter().all(|path| tree.join(path.to_path()).symlink_metadata().is_ok()));
     let (took, rival) = side_by_side(sized(7, 1), ours, || time(|| two_at_a_time(&trees, |tree: &PathBuf| stats(tree))));
     line(&name, took, "a bare stat of each file, two at a time", rival);

@@ -129,10 +129,10 @@ impl Permissions {
     ///
     /// # Errors
     /// Why not, and the finding.
-    pub fn judge(&self, asked: &Permission<'_>) -> Result<(), (String, Finding)> {
+    pub fn judge(&self, asked: &Permission<'_>) -> Result<(), (String, Box<Finding>)> {
         self.allows(asked).map_err(|why| {
             let finding = asked.bounds.refusal(asked.title, &why, asked.writes);
-            (why, finding)
+            (why, Box::new(finding))
         })
     }
 }

@@ -81,7 +81,7 @@ impl World {
         }
         // Where the directory itself is gone, by its worker's own hand, there is nothing left to keep.
         let gone = workspace.tree().symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-        let rescued = if gone { None } else { workspace.rescue(&self.trusted, head).await? };
+        let rescued = if gone { None } else { workspace.rescue(&self.trusted, head, &self.policy.limits).await? };
         if let Some(left_out) = rescued.as_ref().map(|rescued| &rescued.left_out).filter(|left_out| !left_out.is_empty()) {
             let names: Vec<_> = left_out.iter().take(5).map(ToString::to_string).collect();
             return stays(format!("uncommitted work that cannot be kept elsewhere: {}", names.join(", ")));

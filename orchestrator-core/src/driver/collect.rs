@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 
 use super::{RunError, effects::World};
 use crate::{
-    git::{GitError, IngressLimits, Start, Trusted, Workspace},
+    git::{GitError, IngressLimits, Trusted, Workspace},
     model::{
         Change, Collected, CommitId, Contract, Finding, Handoff, HandoffReport, KeptArtifact, MAX_HANDOFF, RepoPath, Severity,
         Submission,
@@ -114,10 +114,11 @@ impl World {
         match self.take_in(workspace, base, turn).await {
             // That we have no room is no fault of the worker's: with room, its work is taken in.
             Err(error) if error.is_full() => Err(error.into()),
+            Err(GitError::Refused { findings }) => Ok(Collected::Refused { findings }),
             Err(error) => Ok(Collected::Unusable { reason: error.to_string() }),
             Ok(None) => {
                 // What cannot be read is not lost: the workspace stays, and says so.
-                let (dirty, rescued) = match workspace.rescue(&self.trusted, base).await {
+                let (dirty, rescued) = match workspace.rescue(&self.trusted, base, &self.policy.limits).await {
                     Ok(rescued) => (rescued.is_some(), rescued),
                     Err(_) => (workspace.uncommitted(&self.trusted, base, 1).await.is_ok_and(|paths| !paths.is_empty()), None),
                 };
@@ -147,12 +148,12 @@ impl World {
         let trusted = &self.trusted;
         let keep = Trusted::keep_ref(&workspace.attempt, turn);
         let branch = workspace.attempt.branch();
-        let head = trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await?;
+        let head = trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::of(&self.policy.limits)).await?;
         if head == base {
             return Ok(None);
         }
         let left = workspace.uncommitted(trusted, head, MAX_UNCOMMITTED);
-        let (history, left) = tokio::join!(self.history(workspace, base, head), left);
+        let (history, left) = tokio::join!(self.history(base, head), left);
         let History { commits, changes, forged } = history?;
         let mut findings = Vec::new();
         if changes.is_empty() {
@@ -201,20 +202,16 @@ impl World {
     ///
     /// # Errors
     /// Where it cannot be told, or may not come in.
-    async fn history(&self, workspace: &Workspace, base: CommitId, head: CommitId) -> Result<History, GitError> {
+    async fn history(&self, base: CommitId, head: CommitId) -> Result<History, GitError> {
         let trusted = &self.trusted;
         if !trusted.contains(head, base).await? {
-            let why =
-                format!("its head {} does not descend from its base {}: its history was rewritten", head.short(), base.short());
-            return Err(GitError::Repository { path: workspace.repository().display().to_string(), why });
-        }
-        if let Some(commit) = trusted.ever_touched(base, head, &self.policy.setup.bring).await? {
             let why = format!(
-                "its history has what was only brought along ({} in {}), and would be pushed with it",
-                self.policy.setup.bring.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
-                commit.short()
+                "its head {} does not descend from its base {}: its history was rewritten; put the work back on the base: \
+                 `git reset --soft {base}`, and commit again",
+                head.short(),
+                base.short()
             );
-            return Err(GitError::Repository { path: workspace.attempt.branch().to_string(), why });
+            return Err(GitError::Refused { findings: vec![Finding::new(Severity::Error, "commit/rewritten", why)] });
         }
         // A worker that has merged the target may have a newer one than we: what came from there is not its own. A remote that
         // does not answer now leaves us with what we know.
@@ -222,13 +219,7 @@ impl World {
         if merges && let Err(error) = trusted.fetch_target().await {
             tracing::warn!(%error, "the target could not be fetched");
         }
-        let tip = trusted.tip()?.unwrap_or(base);
-        // Where the target has the head already, somebody pushed it: what it does is reviewed all the same. Where it has nothing
-        // in common with it any more, it was rewritten.
-        let own = match trusted.start_of(tip, base, head).await? {
-            Start::Dropped(start) => start,
-            Start::Kept | Start::Tangled(_) => trusted.branched_off(tip, head).await?.filter(|own| *own != head).unwrap_or(base),
-        };
+        let own = trusted.begins_on(base, head).await?;
         let changes = trusted.changes(trusted.tree_of(own)?, trusted.tree_of(head)?).await?;
         Ok(History { commits, changes, forged: trusted.forged(own, head).await? })
     }

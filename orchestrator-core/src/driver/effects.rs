@@ -31,7 +31,7 @@ use crate::{
     },
     port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource, TurnInput},
     process::Moment,
-    review::{AgentReviewer, path_findings},
+    review::{AgentReviewer, needs_the_tree, path_findings, tree_findings},
 };
 
 /// Everything that effects work with.
@@ -194,6 +194,7 @@ impl World {
     fn review_request(&self, attempt: &crate::machine::Attempt, work: &Submission) -> ReviewRequest {
         let view = ChangeBetween { trusted: Arc::clone(&self.trusted), base: work.base, head: work.head };
         ReviewRequest::new(attempt.id.clone(), (*attempt.contract).clone(), work.base, work.clone(), Arc::new(view))
+            .with_readable(self.policy.limits.readable)
     }
 
     /// Does it, and says how it went.
@@ -385,6 +386,11 @@ impl World {
         let before = self.trusted.tree_of(tip).map_err(|error| impossible(&error))?;
         let changes = self.trusted.changes(before, merged).await.map_err(|error| impossible(&error))?;
         let mut findings = path_findings(&contract, &changes);
+        // What neither side has alone, both may have together.
+        if needs_the_tree(&changes) {
+            let shapes = self.trusted.shapes(before, merged).await.map_err(|error| impossible(&error))?;
+            findings.extend(tree_findings(&changes, &shapes));
+        }
         findings.retain(|finding| !waived.contains(&finding.id()));
         if changes.is_empty() {
             if self.trusted.contains(tip, head).await.map_err(|error| impossible(&error))? {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     git::Trusted,
-    model::{BlobId, CommitId, RepoPath, TreeId},
+    model::{BlobId, CommitId, History, RepoPath, TreeId, TreeShape},
     port::{ChangeView, ReviewError, SourceError, TreeView},
 };
 
@@ -59,8 +59,15 @@ impl ChangeView for ChangeBetween {
         read.map_err(unreadable)?.map_err(unreadable)
     }
 
-    async fn paths(&self) -> Result<Vec<RepoPath>, ReviewError> {
-        self.trusted.paths(self.head).await.map_err(unreadable)
+    async fn shapes(&self) -> Result<[TreeShape; 2], ReviewError> {
+        let onto = self.trusted.begins_on(self.base, self.head).await.map_err(unreadable)?;
+        let trees = [onto, self.head].map(|commit| self.trusted.tree_of(commit).map_err(unreadable));
+        let [before, after] = trees;
+        self.trusted.shapes(before?, after?).await.map_err(unreadable)
+    }
+
+    async fn history(&self) -> Result<History, ReviewError> {
+        self.trusted.history(self.base, self.head).await.map_err(unreadable)
     }
 
     async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError> {

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::{config::Filters, environment::Environments};
 use crate::{
     failpoint::reach,
-    model::{Limits, Policy},
+    model::{Finding, Limits, Policy},
     process::{Exit, Finished, GivenUp, OutputLimits, Patience, Spawn, can_run, run_to_end, run_while_moving},
 };
 
@@ -120,6 +120,12 @@ pub enum GitError {
         id: String,
         /// Why.
         why: String,
+    },
+    /// Work is not taken in as it is, and its worker can mend that.
+    #[error("it is not taken in: {}", .findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Refused {
+        /// What is wrong with it.
+        findings: Vec<Finding>,
     },
     /// The repository is of a kind that cannot be worked on.
     #[error("{path}: {why}")]

@@ -3,19 +3,18 @@
 //! ```text
 //! attempt's objects ──► gathered ──┬── plain ───────────────────────────────────► trusted.git
 //!         │                        └── a pack ──► git unpack-objects --strict ───►     small work
-//!         └──────────────────────────── git fetch, with fsck ────────────────────►     all other
+//!         └──────── git fetch, with fsck ──► a room of its own ──► judged ────────►     all other
 //! ```
 //!
 //! Most work is some files in objects of their own. It is read in process, so that no git looks at the repository that the worker can
 //! write. What is plain beyond doubt is written into ours as it is; of the rest git decides when it unpacks it, with the checks of a
 //! fetch. What is larger, packed, damaged or strange is fetched, from a repository of ours that borrows the worker's objects, and git says
-//! why if that fails.
+//! why if that fails; it comes into ours when it is within its limits, and what is not is named.
 
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
+    io,
     io::Write as _,
-    os::unix::ffi::OsStrExt as _,
     path::Path,
 };
 
@@ -27,8 +26,6 @@ use gix::{
 use super::{
     GitError, Objects, Trusted,
     batch::Batch,
-    cli::io_error,
-    lent::check_objects,
     loose::Loose,
     objects::to_gix,
     plain::{Whole, are_plain},
@@ -36,10 +33,7 @@ use super::{
     trees::keep,
     workspace::branch_head,
 };
-use crate::{
-    model::{BranchName, CommitId, Oid},
-    untrusted::read_beneath,
-};
+use crate::model::{BranchName, CommitId, Finding, Limits, Severity};
 
 /// What may come in from one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +48,15 @@ pub struct IngressLimits {
 
 impl Default for IngressLimits {
     fn default() -> Self {
-        Self { blob: 50 << 20, total: 256 << 20, objects: 50_000 }
+        Self::of(&Limits::default())
+    }
+}
+
+impl IngressLimits {
+    /// As a policy has them.
+    #[must_use]
+    pub fn of(limits: &Limits) -> Self {
+        Self { blob: limits.file.0, total: limits.work.0, objects: limits.objects as usize }
     }
 }
 
@@ -66,8 +68,8 @@ impl Trusted {
     /// gives it none of our environment.
     ///
     /// # Errors
-    /// [`GitError::Failed`] when it is damaged or gone, [`GitError::Repository`] when it is too large, [`GitError::Io`] when our own
-    /// repository cannot be written.
+    /// [`GitError::Refused`] when its worker can mend it: it is too large, or git refuses what is in it; nothing of it is kept then.
+    /// [`GitError::Failed`] when it is damaged or gone, [`GitError::Io`] when our own repository cannot be written.
     pub async fn ingest(
         &self,
         from: &Path,
@@ -79,8 +81,8 @@ impl Trusted {
         if let Some(head) = self.unpack(from, branch, keep, base, limits).await? {
             return Ok(head);
         }
-        let head = self.fetch_work(from, branch, keep).await?;
-        self.check_size(from, head, base, limits).await.map(|()| head)
+        let head = self.take_whole(from, branch, base, limits).await?;
+        self.set_ref(keep, head).await.map(|()| head)
     }
 
     /// Takes small work in, under its ref; `None`: it is to be fetched.
@@ -133,86 +135,39 @@ impl Trusted {
         Ok(Some(head))
     }
 
-    /// Any work. Git never looks at the worker's repository as such: it fetches from one of ours that has nothing but the branch, and
-    /// borrows the worker's objects, which were looked at before.
-    async fn fetch_work(&self, from: &Path, branch: &BranchName, keep: &str) -> Result<CommitId, GitError> {
-        let (repository, lender) = (from.to_owned(), self.dir().join("objects"));
-        self.look(move |_| check_objects(&repository, &lender)).await?;
-        let head = branch_head(from, branch).ok_or_else(|| no_head(from, branch))?;
-        let scratch = tempfile::tempdir_in(self.dir()).map_err(io_error(self.dir()))?;
-        let lent = borrowing(scratch.path(), &[&from.join("objects"), &self.dir().join("objects")], branch, head);
-        lent.map_err(io_error(scratch.path()))?;
-        let call =
-            self.call().args(["-c", "fetch.fsckObjects=true", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]);
-        let call = call.args([
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-            "--no-auto-maintenance",
-        ]);
-        let call = call.args(["--end-of-options"]).args([scratch.path()]).args([format!("+{}:{keep}", branch.full())]);
-        call.transfers().run().await?;
-        self.commit_of(keep)
-    }
-
-    async fn check_size(&self, from: &Path, head: CommitId, base: CommitId, limits: IngressLimits) -> Result<(), GitError> {
-        let listed = self.call().args(["rev-list", "--objects", "--no-object-names"]).args([head.to_string(), format!("^{base}")]);
-        let listed = listed.text().await?;
-        let wrong = |line: &str| GitError::Output { verb: "rev-list".to_owned(), what: line.chars().take(200).collect() };
-        let ids: Vec<Oid> = listed.lines().map(|line| line.parse().map_err(|_| wrong(line))).collect::<Result<_, _>>()?;
-        let sizes = self.look(move |objects| objects.sizes(&ids)).await?;
-        let (mut total, mut largest, mut count) = (0_u64, 0_u64, 0_usize);
-        for size in sizes {
-            (total, largest, count) = (total.saturating_add(size), largest.max(size), count + 1);
+    /// Takes any work in.
+    async fn take_whole(
+        &self,
+        from: &Path,
+        branch: &BranchName,
+        base: CommitId,
+        limits: IngressLimits,
+    ) -> Result<CommitId, GitError> {
+        if branch_is_gone(from, branch) {
+            let why = format!("there is no branch `{branch}` any more: make it again, on your work: `git checkout -B {branch}`");
+            return Err(refused([Finding::new(Severity::Error, "commit/branch-gone", why)]));
         }
-        let why = if largest > limits.blob {
-            format!("one of its objects has {largest} bytes; at most {} are taken in", limits.blob)
-        } else if total > limits.total {
-            format!("its new objects have {total} bytes together; at most {} are taken in", limits.total)
-        } else if count > limits.objects {
-            format!("it has {count} new objects; at most {} are taken in", limits.objects)
-        } else {
-            return Ok(());
-        };
-        Err(GitError::Repository { path: from.display().to_string(), why })
-    }
-}
-
-/// Makes a bare repository that has one branch, and its objects from elsewhere (gitrepository-layout(5)).
-fn borrowing(place: &Path, from: &[&Path], branch: &BranchName, head: CommitId) -> io::Result<()> {
-    let mut alternates = Vec::new();
-    for objects in from {
-        alternates.extend_from_slice(objects.as_os_str().as_bytes());
-        alternates.push(b'\n');
-    }
-    let files = [
-        ("HEAD".to_owned(), format!("ref: {}\n", branch.full()).into_bytes()),
-        ("config".to_owned(), b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n".to_vec()),
-        ("objects/info/alternates".to_owned(), alternates),
-        (branch.full(), format!("{head}\n").into_bytes()),
-    ];
-    for (name, content) in files {
-        let path = place.join(name);
-        fs::create_dir_all(path.parent().unwrap_or(place))?;
-        fs::write(path, content)?;
-    }
-    Ok(())
-}
-
-/// Why a branch of a worker's repository cannot be read.
-fn no_head(repository: &Path, branch: &BranchName) -> GitError {
-    for name in [branch.full(), "packed-refs".to_owned()] {
-        match read_beneath(repository, &name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return GitError::Repository { path: repository.join(name).display().to_string(), why: error.to_string() };
+        let incoming = match self.fetch_work(from, branch, true).await {
+            Err(GitError::Failed { verb, exit, stderr }) => {
+                let finding = self.refused_by_git(from, branch, base, &stderr).await?;
+                return Err(finding.map_or(GitError::Failed { verb, exit, stderr }, |finding| refused([finding])));
             }
-            Ok(_) => {}
-        }
+            fetched => fetched?,
+        };
+        let findings = self.too_much(&incoming, base, limits).await?;
+        if findings.is_empty() { self.accept(&incoming) } else { Err(refused(findings)) }
     }
-    GitError::Repository { path: repository.display().to_string(), why: format!("its branch `{branch}` cannot be read") }
+}
+
+fn refused(findings: impl Into<Vec<Finding>>) -> GitError {
+    GitError::Refused { findings: findings.into() }
+}
+
+/// That a repository is there, and its attempt's branch is not.
+fn branch_is_gone(from: &Path, branch: &BranchName) -> bool {
+    // Where something else is in its place, git says what.
+    let nothing = from.join(branch.full()).symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    nothing && branch_head(from, branch).is_none() && from.join("objects").is_dir()
 }
 
 /// What a head brings, read object by object and within limits: an object that was in the base already may count as well.

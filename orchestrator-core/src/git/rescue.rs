@@ -8,14 +8,9 @@ use std::{
 
 use super::{GitError, Trusted, Workspace, cli::io_error};
 use crate::{
-    model::{AttemptId, CommitId, RepoPath},
+    model::{AttemptId, CommitId, Limits, RepoPath, Size},
     untrusted::open_beneath,
 };
-
-/// A file larger than this is not kept, in bytes: the workspace then stays as it is.
-const MAX_FILE: u64 = 50 << 20;
-/// More uncommitted files than this are not kept.
-const MAX_FILES: usize = 5000;
 
 /// Uncommitted work, kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,21 +33,23 @@ enum Left {
 impl Workspace {
     /// Keeps all that differs from `head`, deletions and untracked files included, ignored and brought ones not, as a commit
     /// under a ref of ours. `None` when nothing differs. Done again, it keeps the same
-    /// commit, or replaces it by what is there then.
+    /// commit, or replaces it by what is there then. A file that is larger than the limits say, or of more files those that are one too many, are
+    /// left out: the workspace then stays as it is.
     ///
     /// # Errors
     /// When the workspace cannot be read, or git fails.
-    pub async fn rescue(&self, trusted: &Trusted, head: CommitId) -> Result<Option<Rescued>, GitError> {
-        let mut paths = self.uncommitted(trusted, head, MAX_FILES + 1).await?;
+    pub async fn rescue(&self, trusted: &Trusted, head: CommitId, limits: &Limits) -> Result<Option<Rescued>, GitError> {
+        let most = limits.rescued as usize;
+        let mut paths = self.uncommitted(trusted, head, most.saturating_add(1)).await?;
         if paths.is_empty() {
             return Ok(None);
         }
-        let mut left_out = paths.split_off(paths.len().min(MAX_FILES));
+        let mut left_out = paths.split_off(paths.len().min(most));
         let scratch = tempfile::tempdir_in(trusted.dir()).map_err(io_error(trusted.dir()))?;
         // What is kept is copied first, since the worker's files may change under our hands, and is then hashed in one go.
         let (mut gone, mut kept, mut copies) = (Vec::new(), Vec::new(), Vec::new());
         for path in paths {
-            match look(&self.tree(), &path).map_err(io_error(&self.tree().join(path.to_path())))? {
+            match look(&self.tree(), &path, limits.file).map_err(io_error(&self.tree().join(path.to_path())))? {
                 Left::Gone => gone.push(path),
                 Left::Content { mode, bytes } => {
                     let copy = scratch.path().join(kept.len().to_string());
@@ -92,7 +89,7 @@ impl Workspace {
     }
 }
 
-fn look(tree: &Path, path: &RepoPath) -> io::Result<Left> {
+fn look(tree: &Path, path: &RepoPath, largest: Size) -> io::Result<Left> {
     let whole = tree.join(path.to_path());
     let through_link = |parent: &Path| parent.symlink_metadata().is_ok_and(|meta| !meta.is_dir());
     if whole.ancestors().skip(1).take_while(|parent| *parent != tree).any(through_link) {
@@ -108,12 +105,12 @@ fn look(tree: &Path, path: &RepoPath) -> io::Result<Left> {
         let target = std::fs::read_link(&whole)?;
         return Ok(Left::Content { mode: "120000", bytes: target.as_os_str().as_bytes().to_vec() });
     }
-    if !meta.is_file() || meta.len() > MAX_FILE {
+    if !meta.is_file() || meta.len() > largest.0 {
         return Ok(Left::Unkeepable);
     }
     let mut bytes = Vec::new();
-    open_beneath(tree, path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
+    open_beneath(tree, path)?.take(largest.0.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > largest.0 {
         return Ok(Left::Unkeepable);
     }
     let mode = if meta.permissions().mode() & 0o111 == 0 { "100644" } else { "100755" };
@@ -136,7 +133,7 @@ mod tests {
         std::fs::write(outside.join("passwd"), "secret").expect("writes");
         std::os::unix::fs::symlink(&outside, tree.join("link")).expect("links");
         std::fs::write(tree.join("file"), "fine").expect("writes");
-        let look = |path: &str| look(&tree, &path.parse().expect("a path")).expect("can be looked at");
+        let look = |path: &str| look(&tree, &path.parse().expect("a path"), Size::mib(1)).expect("can be looked at");
         assert!(matches!(look("link/passwd"), Left::Gone), "beneath a directory that became a link nothing is left");
         assert!(matches!(look("nowhere"), Left::Gone));
         assert!(matches!(look("link"), Left::Content { mode: "120000", .. }));
@@ -147,9 +144,10 @@ mod tests {
     fn a_file_is_kept_up_to_its_limit() {
         let dir = tempfile::tempdir().expect("a directory");
         let path: RepoPath = "large".parse().expect("a path");
-        for (size, kept) in [(MAX_FILE, true), (MAX_FILE + 1, false)] {
+        let largest = Size(1000);
+        for (size, kept) in [(largest.0, true), (largest.0 + 1, false)] {
             File::create(dir.path().join("large")).and_then(|file| file.set_len(size)).expect("a file full of holes");
-            let left = look(dir.path(), &path).expect("can be looked at");
+            let left = look(dir.path(), &path, largest).expect("can be looked at");
             assert_eq!(matches!(left, Left::Content { bytes, .. } if bytes.len() as u64 == size), kept, "{size}");
         }
     }

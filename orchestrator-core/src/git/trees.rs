@@ -21,7 +21,7 @@ use super::{
     plain::Whole,
 };
 use crate::{
-    model::{Change, ChangeKind, Entry, Mode, RepoPath, TreeId},
+    model::{Change, ChangeKind, Entry, Mode, RepoPath, TreeId, TreeShape},
     port::LandingEdit,
 };
 
@@ -36,21 +36,42 @@ impl Objects {
         self.compared(Some(old), new)
     }
 
-    /// All files of a tree.
+    /// The names and links of a tree.
+    ///
+    /// # Errors
+    /// [`GitError::Object`] when a tree or a link cannot be read.
+    pub fn shape(&self, tree: TreeId) -> Result<TreeShape, GitError> {
+        let mut shape = TreeShape::default();
+        for Change { path, new, .. } in self.compared(None, tree)? {
+            if let Some(link) = new.filter(|new| new.mode == Mode::Symlink) {
+                shape.links.insert(path.clone(), self.blob(link.id, MAX_LINK)?.unwrap_or_default());
+            }
+            shape.paths.push(path);
+        }
+        Ok(shape)
+    }
+
+    /// What a tree has at a path; `None` if that is nothing, or a directory.
     ///
     /// # Errors
     /// [`GitError::Object`] when a tree cannot be read.
-    pub fn paths(&self, tree: TreeId) -> Result<Vec<RepoPath>, GitError> {
-        // Compared with nothing, each is new.
-        Ok(self.compared(None, tree)?.into_iter().map(|change| change.path).collect())
+    pub(super) fn entry(&self, tree: TreeId, path: &RepoPath) -> Result<Option<Entry>, GitError> {
+        let repository = self.repository();
+        let object = repository.find_tree(to_gix(tree.0)).map_err(unreadable(tree))?;
+        let found = object.lookup_entry_by_path(path.to_path()).map_err(unreadable(tree))?;
+        let found = found.filter(|entry| !entry.mode().is_tree());
+        found.map(|entry| side(&EntryRef { mode: entry.mode(), filename: entry.filename(), oid: &entry.object_id() })).transpose()
     }
 
-    fn compared(&self, old: Option<TreeId>, new: TreeId) -> Result<Vec<Change>, GitError> {
+    /// The same for a tree that is compared with nothing where there is none before.
+    pub(super) fn compared(&self, old: Option<TreeId>, new: TreeId) -> Result<Vec<Change>, GitError> {
         let repository = self.repository();
         compared(&|tree| Ok(repository.find_tree(tree).map_err(unreadable(tree))?.detach().data), old, new)
     }
 }
 
+/// A link's text longer than this is none that a file system takes, in bytes.
+const MAX_LINK: u64 = 4096;
 /// The longest path that is told, in bytes: no system opens a longer one.
 const MAX_PATH: usize = 4096;
 
@@ -129,18 +150,22 @@ impl Comparing<'_> {
         let (old, new) = (old.map(side).transpose()?, new.map(side).transpose()?);
         if old != new {
             let path = RepoPath::from_bytes(&path).map_err(unreadable(any.oid))?;
-            let kind = match (&old, &new) {
-                (None, _) => ChangeKind::Added,
-                (_, None) => ChangeKind::Deleted,
-                (Some(_), Some(_)) => ChangeKind::Modified,
-            };
-            self.changes.push(Change { path, kind, old, new });
+            self.changes.push(Change { path, kind: kind_of(old, new), old, new });
         }
         Ok(())
     }
 
     fn data(&self, tree: Option<Id>) -> Result<Vec<u8>, GitError> {
         tree.map_or_else(|| Ok(Vec::new()), self.read)
+    }
+}
+
+/// What became of a path that is no rename.
+pub(super) fn kind_of(old: Option<Entry>, new: Option<Entry>) -> ChangeKind {
+    match (old, new) {
+        (None, _) => ChangeKind::Added,
+        (_, None) => ChangeKind::Deleted,
+        (Some(_), Some(_)) => ChangeKind::Modified,
     }
 }
 

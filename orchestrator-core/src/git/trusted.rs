@@ -18,7 +18,7 @@ use super::{
     user::Destination,
 };
 use crate::{
-    model::{AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Filter, Mode, RepoPath, TreeId},
+    model::{AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Filter, Mode, RepoPath, TreeId, TreeShape},
     process::{Exit, MARK_VARIABLE},
 };
 
@@ -362,21 +362,6 @@ impl Trusted {
         Ok(listed.iter().filter(|known| known.claims_to_be_a_landing()).map(|known| known.commit).collect())
     }
 
-    /// A commit that `head` has and `base` has not, in which one of these paths changed: whatever a later one took away again,
-    /// it would be pushed with the history.
-    ///
-    /// # Errors
-    /// As `git rev-list`.
-    pub async fn ever_touched(&self, base: CommitId, head: CommitId, paths: &[RepoPath]) -> Result<Option<CommitId>, GitError> {
-        if paths.is_empty() {
-            return Ok(None);
-        }
-        let call = self.call().args(["--literal-pathspecs", "rev-list", "--full-history", "--max-count=1"]);
-        let call = call.args([head.to_string(), format!("^{base}"), "--".to_owned()]);
-        let found = call.args(paths.iter().map(RepoPath::to_path)).text().await?;
-        Ok(found.parse().ok())
-    }
-
     /// How two trees differ, with renames. What is a rename only git knows; where nothing is gone, or nothing is new, there is none.
     ///
     /// # Errors
@@ -392,12 +377,12 @@ impl Trusted {
         parse_raw(&listed).ok_or_else(|| GitError::Output { verb: "diff-tree".to_owned(), what: "no raw format".to_owned() })
     }
 
-    /// All paths of a commit's tree.
+    /// The names and links of two trees.
     ///
     /// # Errors
-    /// When a tree cannot be read.
-    pub async fn paths(&self, commit: CommitId) -> Result<Vec<RepoPath>, GitError> {
-        self.look(move |objects| objects.paths(objects.tree_of(commit)?)).await
+    /// When one cannot be read.
+    pub async fn shapes(&self, before: TreeId, after: TreeId) -> Result<[TreeShape; 2], GitError> {
+        self.look(move |objects| Ok([objects.shape(before)?, objects.shape(after)?])).await
     }
 
     /// The difference in one path, as a unified diff.

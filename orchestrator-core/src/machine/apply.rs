@@ -353,6 +353,12 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let Phase::Held(held) = std::mem::replace(&mut entry.phase, parked) else { return Err(misfit("not held:", hold)) };
             let Held { hold, then, .. } = *held;
             entry.phase = answered(&hold, then, answer.as_ref(), *at);
+            if let Some(Answer { option: HoldOption::Approve, by, .. }) = answer
+                && let HoldReason::Authority { paths } = &hold.about
+            {
+                let who = by.as_deref().unwrap_or_default();
+                entry.authority.extend(paths.iter().map(|path| (path.clone(), who.to_owned())));
+            }
             let exhausted = matches!(hold.about, HoldReason::Exhausted { .. });
             if answer.is_some() && (exhausted || matches!(hold.about, HoldReason::Repeated { .. })) {
                 entry.rejections.clear();
@@ -599,8 +605,8 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
     let grant = match hold.about {
         HoldReason::Approval(Approval::Dispatch) => Some(Grant::Dispatch),
         HoldReason::Approval(Approval::Landing) => Some(Grant::Landing),
-        HoldReason::Authority { .. } => Some(Grant::Authority),
-        HoldReason::Unproven { .. }
+        HoldReason::Authority { .. }
+        | HoldReason::Unproven { .. }
         | HoldReason::Review
         | HoldReason::Repeated { .. }
         | HoldReason::Exhausted { .. }

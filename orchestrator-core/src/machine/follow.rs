@@ -11,10 +11,10 @@ use super::{
     verdict::{CandidateCase, HeadCase, candidate_verdict, head_verdict, red_findings},
 };
 use crate::model::{
-    Acceptance, Answer, Candidate, Checkout, Collected, CommitId, ContentHash, EffectId, Finding, GateReport, GateSpec,
+    Acceptance, Answer, Candidate, Change, Checkout, Collected, CommitId, ContentHash, EffectId, Finding, GateReport, GateSpec,
     HandoffReport, HandoffStatus, Hold, HoldId, HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle,
-    Predecessor, Question, Record, Review, Severity, Span, StopReason, Submission, TaskId, Timestamp, TreeId, TurnOutcome, Verdict,
-    Waiver, WhenExhausted,
+    Predecessor, Question, Record, RepoPath, Review, Severity, Span, StopReason, Submission, TaskId, Timestamp, TreeId,
+    TurnOutcome, Verdict, Waiver, WhenExhausted,
 };
 
 impl Context<'_> {
@@ -35,6 +35,7 @@ impl Context<'_> {
                     vec![Record::Submitted { attempt, submission: Arc::new(submission) }]
                 }
             },
+            Collected::Refused { findings } => self.revise(entry, active, findings),
             Collected::Unusable { reason } => self.try_again(entry, active, &reason),
             Collected::Nothing { base, tree, handoff, said, dirty, rescued } => {
                 let kept = rescued.map(|commit| Record::Rescued { attempt, commit });
@@ -230,6 +231,8 @@ impl Context<'_> {
             contract: &attempt.contract,
             reports,
             changes: &candidate.changes,
+            authority: &self.policy.authority,
+            allowed: &entry.authority,
             grants: &attempt.grants,
             waivers: &attempt.waivers,
             observations: &attempt.observations,
@@ -243,6 +246,8 @@ impl Context<'_> {
                     HandoffReport::Read(handoff) => handoff.residual_risks.clone(),
                     HandoffReport::Missing | HandoffReport::Broken { .. } => Vec::new(),
                 };
+                let touched = candidate.changes.iter().flat_map(Change::touched);
+                let authority = touched.filter_map(|path| entry.authority.get_key_value(path)).map(may_change);
                 let acceptance = Acceptance {
                     version: 1,
                     attempt: attempt.id.clone(),
@@ -254,7 +259,7 @@ impl Context<'_> {
                     gates: reports.to_vec(),
                     artifacts: reviewed.work.artifacts.clone(),
                     residual_risks: risks,
-                    approvals: attempt.approvals.clone(),
+                    approvals: attempt.approvals.iter().cloned().chain(authority).collect(),
                     waivers: attempt.waivers.clone(),
                     observations: attempt.observations.clone(),
                 };
@@ -630,6 +635,11 @@ fn still_due(records: &mut [Record]) {
     if let Some(Record::Closed { interrupted, .. }) = records.first_mut() {
         *interrupted = true;
     }
+}
+
+/// That a person lets a task change a file by which other tools are told what to do, for the acceptance record.
+fn may_change((path, who): (&RepoPath, &String)) -> String {
+    format!("a change of `{path}` approved by {}", if who.is_empty() { "a person" } else { who })
 }
 
 fn summarise(findings: &[Finding]) -> String {

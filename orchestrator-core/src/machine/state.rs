@@ -11,8 +11,8 @@ use super::{
 };
 use crate::model::{
     Answer, AttemptId, BackendName, Checkout, CommitId, ContentHash, Contract, Effect, EffectId, EndReason, Finding, FindingId,
-    GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RunId, RunMode,
-    SessionRef, Span, Task, TaskId, Timestamp, Usage, Waiver, Withdrawal,
+    GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RepoPath, RunId,
+    RunMode, SessionRef, Span, Task, TaskId, Timestamp, Usage, Waiver, Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -119,6 +119,8 @@ pub struct TaskEntry {
     pub wall: Span,
     /// The findings of the last verdict.
     pub findings: Vec<Finding>,
+    /// Files by which other tools are told what to do that a person lets it change, and who said so.
+    pub authority: BTreeMap<RepoPath, String>,
     /// How often it was sent back over each finding of a reviewer, since a person last spoke about that.
     pub rejections: BTreeMap<FindingId, u32>,
     /// Why the last attempt ended without a landing.
@@ -182,8 +184,6 @@ pub enum Grant {
     Dispatch,
     /// The result may land.
     Landing,
-    /// It may change what decides how git treats the repository.
-    Authority,
 }
 
 /// A task that waits for a person.
@@ -417,6 +417,7 @@ impl TaskEntry {
             spent: Usage::default(),
             wall: Span(0),
             findings: Vec::new(),
+            authority: BTreeMap::new(),
             rejections: BTreeMap::new(),
             last_failure: None,
             cleanups: BTreeMap::new(),

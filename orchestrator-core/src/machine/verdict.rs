@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Grant;
 use crate::model::{
-    Approval, Change, Contract, Evidence, Finding, FindingId, GateReport, HandoffReport, HandoffStatus, HoldItem, HoldOption,
-    HoldReason, Item, Observation, Opinion, Pattern, Policy, Question, RepoPath, Review, Severity, Submission, Verdict, Waiver,
+    Approval, Authority, Change, Contract, Evidence, Finding, FindingId, GateReport, HandoffReport, HandoffStatus, HoldItem,
+    HoldOption, HoldReason, Item, Observation, Opinion, Policy, Question, RepoPath, Review, Severity, Submission, Verdict, Waiver,
     WhenUnavailable,
 };
 
@@ -86,6 +86,10 @@ pub struct CandidateCase<'a> {
     pub reports: &'a [GateReport],
     /// How it differs from the tip.
     pub changes: &'a [Change],
+    /// Which files it does not name a person is asked about.
+    pub authority: &'a Authority,
+    /// Those of them that a person lets the task change, and who said so.
+    pub allowed: &'a BTreeMap<RepoPath, String>,
     /// What a person allowed.
     pub grants: &'a BTreeSet<Grant>,
     /// What a person let pass.
@@ -98,11 +102,12 @@ pub struct CandidateCase<'a> {
 ///
 /// 1. A red gate: back to the worker, unless the tip is to blame.
 /// 2. A claim that neither a gate nor a person observed on its own surface: a person must say whether it may land as it is.
-/// 3. A change of what decides how git treats the repository, which the contract does not name: a person is asked.
+/// 3. A change of files by which other tools are told what to do, which the contract does not name: a person is asked, once for
+///    each of them.
 /// 4. The contract asks for approval before landing: a person is asked.
 #[must_use]
 pub fn candidate_verdict(case: &CandidateCase<'_>) -> Verdict {
-    let CandidateCase { contract, reports, changes, grants, waivers, observations } = *case;
+    let CandidateCase { contract, reports, grants, waivers, observations, .. } = *case;
     let findings = red_findings(reports);
     if !findings.is_empty() {
         return Verdict::Revise { findings };
@@ -118,11 +123,12 @@ pub fn candidate_verdict(case: &CandidateCase<'_>) -> Verdict {
         let claims = unproven.iter().map(|item| item.text.clone()).collect();
         return ask(HoldReason::Unproven { claims }, unproven, &[HoldOption::Approve, HoldOption::Observed]);
     }
-    let powerful = powerful(contract, changes);
-    if !powerful.is_empty() && !grants.contains(&Grant::Authority) {
-        let names: Vec<_> = powerful.iter().map(ToString::to_string).collect();
-        let text = format!("this changes how git treats the repository ({}), and the contract does not say so", names.join(", "));
-        return Verdict::Escalate(Box::new(Question::new(HoldReason::Authority { paths: powerful }, text, &[HoldOption::Approve])));
+    let asked = unasked_for(case);
+    if !asked.is_empty() {
+        let texts: Vec<_> = asked.iter().map(|(path, why)| format!("`{path}` ({why})")).collect();
+        let text = format!("this changes what other tools are told to do, and the contract does not name it: {}", texts.join("; "));
+        let about = HoldReason::Authority { paths: asked.into_keys().collect() };
+        return Verdict::Escalate(Box::new(Question::new(about, text, &[HoldOption::Approve])));
     }
     if contract.approve.contains(&Approval::Landing) && !grants.contains(&Grant::Landing) {
         let text = "the contract asks for a person's approval before landing";
@@ -157,12 +163,9 @@ pub(super) fn red_findings(reports: &[GateReport]) -> Vec<Finding> {
     .collect()
 }
 
-/// Changed files by which a repository tells git what to run, fetch or convert, unless the contract allows just that path.
-fn powerful(contract: &Contract, changes: &[Change]) -> Vec<RepoPath> {
-    let touched = changes.iter().flat_map(Change::touched);
-    let powerful = touched.filter(|path| {
-        let name = path.as_bytes().rsplit(|byte| *byte == b'/').next();
-        matches!(name, Some(b".gitattributes" | b".gitmodules")) && !contract.allow.contains(&Pattern::exactly(path))
-    });
-    powerful.cloned().collect()
+/// Changed files by which other tools are told what to do, each with what it decides: neither the contract nor a person has let
+/// the task change them.
+fn unasked_for(case: &CandidateCase<'_>) -> BTreeMap<RepoPath, &'static str> {
+    let touched = case.changes.iter().flat_map(Change::touched).filter(|path| !case.allowed.contains_key(*path));
+    touched.filter_map(|path| case.authority.asks(path, &case.contract.allow).map(|why| (path.clone(), why))).collect()
 }

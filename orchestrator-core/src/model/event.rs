@@ -269,7 +269,13 @@ pub enum Collected {
         /// The commit of ours that keeps it.
         rescued: Option<CommitId>,
     },
-    /// The head could not be taken in: it does not descend from the base, is damaged, too large, or gone.
+    /// The head is not taken in as it is, and its worker can mend that: it is too large, does not descend from the base, or holds what
+    /// git refuses.
+    Refused {
+        /// What is wrong with it.
+        findings: Vec<Finding>,
+    },
+    /// The head could not be taken in: it is damaged or gone.
     Unusable {
         /// Why.
         reason: String,

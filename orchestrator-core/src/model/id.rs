@@ -368,6 +368,45 @@ impl fmt::Display for Span {
 
 by_text!(Span);
 
+/// A number of bytes. Text form: a whole number and a unit, `B`, `KiB`, `MiB` or `GiB`: `50MiB`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// Whole mebibytes.
+    #[must_use]
+    pub const fn mib(mebibytes: u64) -> Self {
+        Self(mebibytes << 20)
+    }
+}
+
+const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+/// A text is no number of bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is no size: write a whole number and a unit, such as `800KiB`, `50MiB` or `1GiB`")]
+pub struct InvalidSize(String);
+
+impl FromStr for Size {
+    type Err = InvalidSize;
+    fn from_str(text: &str) -> Result<Self, InvalidSize> {
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let unit = SIZES.iter().find(|(unit, _)| *unit == &text[digits..]);
+        let bytes = text[..digits].parse().ok().zip(unit).and_then(|(n, (_, size)): (u64, _)| n.checked_mul(*size));
+        bytes.map(Self).ok_or_else(|| InvalidSize(text.chars().take(80).collect()))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, size) =
+            SIZES.iter().rev().find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size)).unwrap_or(&SIZES[0]);
+        write!(f, "{}{unit}", self.0 / size)
+    }
+}
+
+by_text!(Size);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -380,6 +419,17 @@ mod tests {
         }
         for bad in ["", "5", "m", "-1s", "1.5h", "1 h", "99999999999999999999d"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_read_as_they_are_written() {
+        for (text, bytes) in [("0B", 0), ("1000B", 1000), ("3KiB", 3072), ("50MiB", 52_428_800), ("2GiB", 2_147_483_648)] {
+            assert_eq!(text.parse(), Ok(Size(bytes)));
+            assert_eq!(Size(bytes).to_string(), text);
+        }
+        for bad in ["", "5", "5MB", "MiB", "-1B", "1.5GiB", "1 MiB", "99999999999GiB"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
     }
 

@@ -115,6 +115,7 @@ impl AgentFinding {
             path,
             severity: self.severity,
             message,
+            history: None,
         }
     }
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
-    AgentSpec, BackendName, BranchName, ContentHash, ContractKeys, Environment, Filter, GateName, GateRule, Limits, Notify,
-    Pattern, Reviewers, Setup,
+    AgentSpec, Authority, BackendName, BranchName, ContentHash, ContractKeys, Environment, Filter, GateName, GateRule, Limits,
+    Notify, Pattern, Reviewers, Setup,
 };
 
 /// The rules of a run.
@@ -34,6 +34,8 @@ pub struct Policy {
     pub defaults: ContractKeys,
     /// Numbers at which something is stopped or asked.
     pub limits: Limits,
+    /// Which files a person is asked about though a contract allows them.
+    pub authority: Authority,
     /// What is done in a workspace before its worker comes.
     pub setup: Setup,
     /// Agents that review what workers leave.
@@ -62,6 +64,7 @@ impl Default for Policy {
             gates: BTreeMap::new(),
             defaults: ContractKeys::default(),
             limits: Limits::default(),
+            authority: Authority::default(),
             setup: Setup::default(),
             reviewers: Reviewers::default(),
             notify: Notify::default(),
@@ -161,6 +164,10 @@ impl Policy {
             ("reviewers.timeout", self.reviewers.timeout.0),
             ("notify.remind", self.notify.remind.0),
             ("limits.review_debt", u64::from(self.limits.review_debt)),
+            ("limits.file", self.limits.file.0),
+            ("limits.work", self.limits.work.0),
+            ("limits.objects", u64::from(self.limits.objects)),
+            ("limits.readable", self.limits.readable.0),
             ("limits.turn", self.limits.turn.0),
             ("limits.stall", self.limits.stall.map_or(1, |stall| stall.0)),
             ("limits.heartbeat", self.limits.heartbeat.0),

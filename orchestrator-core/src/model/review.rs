@@ -1,5 +1,7 @@
 //! What reviewers see and say, and what the machine makes of it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,19 +34,25 @@ pub struct Finding {
     pub severity: Severity,
     /// What is wrong and, where it can be said, the mend.
     pub message: String,
+    /// The commit that has it, where the head does not have it any more: it would be pushed with the history all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<CommitId>,
 }
 
 impl Finding {
     /// A finding about the whole submission.
     pub fn new(severity: Severity, rule: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { rule: rule.into(), path: None, line: None, severity, message: message.into() }
+        Self { rule: rule.into(), path: None, line: None, severity, message: message.into(), history: None }
     }
 
-    /// By this the same thing is known again in the next round: the beginning of the SHA-256 of rule and path. Neither the words
-    /// nor the line are in it.
+    /// By this the same thing is known again in the next round: the beginning of the SHA-256 of rule and path, and of whether only
+    /// the history has it. Neither the words nor the line are in it, nor which commit it is.
     #[must_use]
     pub fn id(&self) -> FindingId {
-        let hash = ContentHash::of_json(&(&self.rule, &self.path));
+        let hash = match self.history {
+            None => ContentHash::of_json(&(&self.rule, &self.path)),
+            Some(_) => ContentHash::of_json(&("history", &self.rule, &self.path)),
+        };
         let [a, b, c, d, ..] = hash.as_bytes();
         FindingId(u32::from_be_bytes([*a, *b, *c, *d]))
     }
@@ -62,6 +70,25 @@ impl Finding {
         self.line = Some(line);
         self
     }
+
+    /// Only in the history, in this commit; the mend is one commit on top of `onto`.
+    #[must_use]
+    pub fn only_in(mut self, commit: CommitId, onto: CommitId) -> Self {
+        self.history = Some(commit);
+        let (at, why) = (commit.short(), &self.message);
+        self.message = format!(
+            "{why}; commit {at} has it, and what a later commit takes away again is still pushed with the history: \
+             `git reset --soft {onto}`, and commit again"
+        );
+        self
+    }
+}
+
+/// Whether what sends the work back is found in its history alone: the head's own tree would pass.
+#[must_use]
+pub fn only_history(findings: &[Finding]) -> bool {
+    let mut errors = findings.iter().filter(|finding| finding.severity == Severity::Error).peekable();
+    errors.peek().is_some() && errors.all(|error| error.history.is_some())
 }
 
 impl std::fmt::Display for Finding {
@@ -180,8 +207,35 @@ pub enum ChangeKind {
     },
 }
 
+/// What commits before the head did that the difference between base and head does not show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// The commit of the target that the worker's own commits are on: one commit on top of it has no other history.
+    pub onto: CommitId,
+    /// Oldest first, each only once.
+    pub changes: Vec<PastChange>,
+}
+
+/// A path as it was in a commit before the head, where neither the base nor the head has it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastChange {
+    /// The first commit that had it so.
+    pub commit: CommitId,
+    /// How the path differs there from the base.
+    pub change: Change,
+}
+
+/// The names of a tree, and where its symbolic links point: what is judged of a tree as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TreeShape {
+    /// All files, links and submodules, in order.
+    pub paths: Vec<RepoPath>,
+    /// The links among them, each with its text. One whose text no file system takes has none.
+    pub links: BTreeMap<RepoPath, Vec<u8>>,
+}
+
 /// One side of a changed path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// What kind of thing it is.
     pub mode: Mode,
@@ -190,7 +244,7 @@ pub struct Entry {
 }
 
 /// What kind of thing a path is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// A file.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendName, GateName, GateSpec, RepoPath, Span, Surface};
+use super::{BackendName, GateName, GateSpec, RepoPath, Size, Span, Surface};
 
 /// A gate as the policy writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -189,6 +189,16 @@ pub struct Limits {
     pub backoff_max: Span,
     /// Tasks that may be under review or waiting to land before no new one is started.
     pub review_debt: u32,
+    /// The largest file that is taken in from a worker, or kept of what it left uncommitted, such as `50MiB`.
+    pub file: Size,
+    /// All that one attempt brings, such as `256MiB`.
+    pub work: Size,
+    /// How many new objects (files, directories, commits) one attempt brings.
+    pub objects: u32,
+    /// The largest file that is reviewed, such as `10MiB`: a larger one is a finding.
+    pub readable: Size,
+    /// How many uncommitted files are kept of what a worker left.
+    pub rescued: u32,
     /// Attempts in the whole run.
     pub run_attempts: Option<u32>,
     /// Tokens in the whole run, where the agents tell.
@@ -215,6 +225,11 @@ impl Default for Limits {
             backoff: Span::secs(1),
             backoff_max: Span::secs(300),
             review_debt: 8,
+            file: Size::mib(50),
+            work: Size::mib(256),
+            objects: 50_000,
+            readable: Size::mib(10),
+            rescued: 5000,
             run_attempts: None,
             run_tokens: None,
             run_usd: None,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use super::ErrorClass;
-use crate::model::{AttemptId, BlobId, CommitId, Contract, Finding, RepoPath, Submission};
+use crate::model::{AttemptId, BlobId, CommitId, Contract, Finding, History, RepoPath, Size, Submission, TreeShape};
 
 /// Looks at one commit and says what it finds.
 ///
@@ -85,6 +85,8 @@ pub struct ReviewRequest {
     pub findings: Vec<Finding>,
     /// What the task was sent back for before.
     pub before: Vec<Finding>,
+    /// The largest file that is to be read; a larger one nobody can review.
+    pub readable: Size,
     /// Contents and differences, by id.
     pub view: Arc<dyn ChangeView>,
 }
@@ -93,7 +95,15 @@ impl ReviewRequest {
     /// All that a reviewer sees.
     #[must_use]
     pub fn new(attempt: AttemptId, contract: Contract, base: CommitId, submission: Submission, view: Arc<dyn ChangeView>) -> Self {
-        Self { attempt, contract, base, submission, findings: Vec::new(), before: Vec::new(), view }
+        let readable = Size::mib(10);
+        Self { attempt, contract, base, submission, findings: Vec::new(), before: Vec::new(), readable, view }
+    }
+
+    /// Sets the largest file that is to be read; 10 MiB unless said otherwise.
+    #[must_use]
+    pub fn with_readable(mut self, readable: Size) -> Self {
+        self.readable = readable;
+        self
     }
 
     /// Sets what the task was sent back for before.
@@ -110,8 +120,11 @@ pub trait ChangeView: Debug + Send + Sync {
     /// A blob's content, if it has at most `limit` bytes; `None` if it is larger.
     async fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, ReviewError>;
 
-    /// All paths of the head's tree.
-    async fn paths(&self) -> Result<Vec<RepoPath>, ReviewError>;
+    /// The names and links of the tree before the change, and of the head's.
+    async fn shapes(&self) -> Result<[TreeShape; 2], ReviewError>;
+
+    /// What commits before the head did that the change does not show.
+    async fn history(&self) -> Result<History, ReviewError>;
 
     /// The difference between base and head in one path, as a unified diff; bytes, since files are.
     async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError>;

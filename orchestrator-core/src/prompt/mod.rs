@@ -148,7 +148,9 @@ fn rules(text: &mut String, contract: &Contract) {
         let _ = writeln!(text, "- Change at most {files} files.");
     }
     text.push_str(
-        "- Commit your work on the branch that is checked out; what is not committed does not count. Keep the history that is there.\n\
+        "- Commit your work on the branch that is checked out; what is not committed does not count. Keep the history that was there when you began.\n\
+         - Every commit of yours is judged, and not only the last: what one adds and another takes away is pushed all the same. What must \
+         not be there is taken out of the commit that brought it (`git commit --amend`, or `git reset --soft` to your base and a new commit).\n\
          - Do not push, merge, rebase, switch branches, add worktrees, clean up, or start other agents: that is done for you.\n",
     );
     if !contract.gates.is_empty() {

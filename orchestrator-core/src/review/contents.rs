@@ -1,14 +1,14 @@
 //! What nobody means to commit: conflict markers, secrets, files that are far too large or that a tool has made.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
+use super::past::add_past;
 use crate::{
-    model::{Change, ChangeKind, Finding, Mode, RepoPath, Severity},
+    model::{Change, ChangeKind, Entry, Finding, Mode, RepoPath, Severity},
     port::{ReviewError, ReviewRequest, Reviewer},
 };
-
-/// A file with more bytes is not reviewable.
-const MAX_FILE: u64 = 10 << 20;
 
 /// Names that only tools give. Where a repository keeps such a file already, a change of it is no finding.
 const MADE: [&str; 6] = ["node_modules", "__pycache__", ".DS_Store", ".venv", ".pytest_cache", "Thumbs.db"];
@@ -26,21 +26,41 @@ impl Reviewer for Contents {
     async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
         let mut findings = Vec::new();
         for change in &request.submission.changes {
-            findings.extend(made_by_a_tool(change));
-            let Some(new) = change.new.filter(|new| matches!(new.mode, Mode::File | Mode::Executable)) else { continue };
-            let Some(content) = request.view.blob(new.id, MAX_FILE).await? else {
-                let why = format!("a file of more than {} MiB: nobody can review it", MAX_FILE >> 20);
-                findings.push(Finding::new(Severity::Error, "size/file", why).at(change.path.clone()));
-                continue;
-            };
-            // What the file had before is not the worker's. Most files have nothing of the kind, and need no diff.
-            if content.split(|byte| *byte == b'\n').any(|line| is_marker(line) || secret(line).is_some()) {
-                let diff = request.view.diff(&change.path).await?;
-                findings.extend(in_lines(&change.path, added(&diff)));
-            }
+            findings.extend(judge(request, change).await?);
+        }
+        let history = request.view.history().await?;
+        for past in &history.changes {
+            let found = judge(request, &past.change).await?;
+            add_past(&mut findings, found, past, history.onto);
         }
         Ok(findings)
     }
+}
+
+/// What is wrong with a file as it is after a change, and was not before.
+async fn judge(request: &ReviewRequest, change: &Change) -> Result<Vec<Finding>, ReviewError> {
+    let mut findings: Vec<_> = made_by_a_tool(change).into_iter().collect();
+    let Some(new) = change.new.filter(is_file) else { return Ok(findings) };
+    let Some(content) = request.view.blob(new.id, request.readable.0).await? else {
+        let why = format!("a file of more than {}: nobody can review it", request.readable);
+        findings.push(Finding::new(Severity::Error, "size/file", why).at(change.path.clone()));
+        return Ok(findings);
+    };
+    // Most files have nothing of the kind, and need not be compared.
+    if is_binary(&content) || !lines(&content).any(|(_, line)| is_suspicious(line)) {
+        return Ok(findings);
+    }
+    // What the file had before is not the worker's.
+    let before = match change.old.filter(is_file) {
+        Some(old) => request.view.blob(old.id, request.readable.0).await?.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    findings.extend(in_lines(&change.path, new_lines(&before, &content).into_iter()));
+    Ok(findings)
+}
+
+fn is_file(entry: &Entry) -> bool {
+    matches!(entry.mode, Mode::File | Mode::Executable)
 }
 
 /// New files beneath a directory that tools fill.
@@ -107,43 +127,46 @@ fn secret(line: &[u8]) -> Option<&'static str> {
     TOKENS.iter().find_map(known)
 }
 
-/// The lines that a unified diff adds, with their numbers in the new file. A binary file has none.
-fn added(diff: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    // Before the first hunk there is nothing but the file's names.
-    let mut number = None;
-    diff.split(|byte| *byte == b'\n').filter_map(move |line| {
-        if let Some(hunk) = line.strip_prefix(b"@@ ") {
-            let text = String::from_utf8_lossy(hunk);
-            let new = text.split(' ').nth(1).and_then(|new| new.strip_prefix('+'));
-            number = new.and_then(|new| new.split(',').next()?.parse::<u32>().ok());
-            return None;
+fn is_suspicious(line: &[u8]) -> bool {
+    is_marker(line) || secret(line).is_some()
+}
+
+/// Whether a file has no lines, as git tells it: by a NUL near its beginning.
+fn is_binary(content: &[u8]) -> bool {
+    content.iter().take(8000).any(|byte| *byte == 0)
+}
+
+fn lines(content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    (1..).zip(content.split(|byte| *byte == b'\n'))
+}
+
+/// The suspicious lines that a file has more often than before, with their numbers.
+fn new_lines<'a>(before: &[u8], content: &'a [u8]) -> Vec<(u32, &'a [u8])> {
+    let mut known: HashMap<&[u8], usize> = HashMap::new();
+    for (_, line) in lines(before).filter(|(_, line)| is_suspicious(line)) {
+        *known.entry(line).or_default() += 1;
+    }
+    let mut new = Vec::new();
+    for (number, line) in lines(content).filter(|(_, line)| is_suspicious(line)) {
+        match known.get_mut(line) {
+            Some(left) if *left > 0 => *left -= 1,
+            Some(_) | None => new.push((number, line)),
         }
-        let at = number?;
-        match line.split_first()? {
-            (b'+', text) => {
-                number = Some(at + 1);
-                Some((at, text))
-            }
-            (b' ', _) => {
-                number = Some(at + 1);
-                None
-            }
-            _ => None,
-        }
-    })
+    }
+    new
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const DIFF: &[u8] = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,3 +1,4 @@ fn a()\n one\n-two\n+zwei\n+dos\n three\n@@ -10 +11,2 @@\n ten\n+++ plus\n\\ No newline at end of file\n";
-
     #[test]
-    fn added_lines_have_their_numbers_in_the_new_file() {
-        let lines: Vec<_> = added(DIFF).map(|(number, line)| (number, String::from_utf8_lossy(line).into_owned())).collect();
-        assert_eq!(lines, [(2, "zwei".to_owned()), (3, "dos".to_owned()), (12, "++ plus".to_owned())]);
-        assert_eq!(added(b"diff --git a/x b/x\nBinary files a/x and b/x differ\n").count(), 0);
+    fn lines_that_were_there_before_are_nobodys_and_as_often_as_they_were() {
+        let before = b"<<<<<<< one\ntext\n<<<<<<< two\n";
+        let after = b"<<<<<<< two\n<<<<<<< one\n<<<<<<< one\nmore\n<<<<<<< three";
+        let new: Vec<_> =
+            new_lines(before, after).into_iter().map(|(number, line)| (number, line.escape_ascii().to_string())).collect();
+        assert_eq!(new, [(3, "<<<<<<< one".to_owned()), (5, "<<<<<<< three".to_owned())]);
     }
 
     #[test]

@@ -5,7 +5,9 @@ mod agent;
 mod contents;
 mod docs;
 mod handoff;
+mod past;
 mod paths;
+mod tree;
 
 #[cfg(feature = "git")]
 pub use agent::AgentReviewer;
@@ -13,6 +15,7 @@ pub use contents::Contents;
 pub use docs::DocsInStep;
 pub use handoff::HandoffTruth;
 pub use paths::{ContractPaths, path_findings};
+pub use tree::{needs_the_tree, tree_findings};
 
 use std::sync::Arc;
 

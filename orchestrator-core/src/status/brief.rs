@@ -124,7 +124,7 @@ fn why_now(about: &HoldReason) -> String {
         HoldReason::CheckoutDirty { .. } => "landing would have to touch a checkout with uncommitted changes",
         HoldReason::LandingRefused { .. } => "it was accepted, and the push was refused",
         HoldReason::TipRed { .. } => "its candidate failed, and so does the target without it: it cannot be judged",
-        HoldReason::Authority { .. } => "it is reviewed and gated, and it touches files by which git is told what to do",
+        HoldReason::Authority { .. } => "it is reviewed and gated, and it touches files by which other tools are told what to do",
         HoldReason::PastReview { .. } => "it is reviewed, and its commit is in the target without a landing of ours",
         HoldReason::LandingDropped { .. } => "the target was rewritten, and its landing is not in it",
         HoldReason::NothingToDo { .. } => "the agent ended its turn without a change",

@@ -3,12 +3,12 @@
 use orchestrator_core::{
     machine::{Phase, Then, wake_at},
     model::{
-        Acceptance, AgentReview, Answer, Ask, Collected, Effect, EventKind, Finding, HoldId, HoldOption, HoldReason, Item,
-        LandingOutcome, MergeFailure, Opinion, Policy, Reading, Record, Review, Severity, Task, Timestamp, Usage,
+        Acceptance, AgentReview, Answer, Ask, Candidate, Collected, Effect, EventKind, Finding, HoldId, HoldOption, HoldReason,
+        Item, LandingOutcome, MergeFailure, Opinion, Policy, Reading, Record, Review, Severity, Task, Timestamp, Usage,
     },
 };
 
-use crate::world::{Laws, World, collected, commit, policy, report, review, roadmap, submission, task};
+use crate::world::{Laws, World, change, collected, commit, policy, report, review, roadmap, submission, task};
 
 fn objection() -> Finding {
     Finding::new(Severity::Error, "agent/second/rounding", "half a cent is lost").at("src/a.rs".parse().expect("a path"))
@@ -172,6 +172,47 @@ fn what_was_said_of_one_commit_does_not_hold_for_the_next() {
     world.answer(&like, |effect| collected(effect, Collected::Work(submission(commit(77)))));
     to_the_end(&mut world);
     assert!(matches!(about(&world), Some(HoldReason::Unproven { .. })), "nobody has seen commit 77");
+}
+
+/// Answers the merge that is asked for with a candidate that changes these paths.
+fn merge_changes(world: &mut World, paths: &[&str]) {
+    until(world, |what| matches!(what, Effect::Merge { .. }));
+    let merge = world.open_effects().into_iter().map(|(_, what)| what).find(|what| matches!(what, Effect::Merge { .. }));
+    let like = merge.expect("it is merged");
+    let Effect::Merge { head, .. } = like else { return };
+    let tip = world.state.tip().expect("there is a target");
+    let tree = format!("{:040x}", 77).parse().expect("an id");
+    let candidate = Candidate { head, tip, tree, changes: paths.iter().map(|path| change(path)).collect() };
+    world.answer(&like, |effect| EventKind::Merged { effect, result: Ok(candidate) });
+}
+
+#[test]
+fn a_person_is_asked_once_for_each_file_that_tells_other_tools_what_to_do() {
+    let mut world = patient(policy(""), vec![task("A", "")]);
+    let asked = |paths: &[&str]| HoldReason::Authority { paths: paths.iter().map(|path| path.parse().expect("a path")).collect() };
+    merge_changes(&mut world, &["a", "AGENTS.md", ".github/workflows/ci.yml"]);
+    to_the_end(&mut world);
+    assert_eq!(about(&world), Some(&asked(&[".github/workflows/ci.yml", "AGENTS.md"])), "once for all of them");
+    say(&mut world, Answer::new(HoldId(1), HoldOption::Approve).with_name("ada"));
+    merge_changes(&mut world, &["a", "AGENTS.md", ".github/workflows/ci.yml"]);
+    until(&mut world, |what| matches!(what, Effect::Land { .. }));
+    // Another commit of the same task, which touches one more of them.
+    world.answer(&find_land(&world), |effect| EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved });
+    let like = Effect::Merge { attempt: "A#1".parse().expect("an id"), base: commit(1), head: commit(1) };
+    let offends = MergeFailure::Offends { findings: vec![objection()] };
+    world.answer(&like, |effect| EventKind::Merged { effect, result: Err(offends) });
+    until(&mut world, |what| matches!(what, Effect::Collect { .. }));
+    let like = Effect::Collect { attempt: "A#1".parse().expect("an id"), turn: 2 };
+    world.answer(&like, |effect| collected(effect, Collected::Work(submission(commit(77)))));
+    merge_changes(&mut world, &["a", "AGENTS.md", ".envrc"]);
+    to_the_end(&mut world);
+    assert_eq!(about(&world), Some(&asked(&[".envrc"])), "only for what is new");
+    say(&mut world, Answer::new(HoldId(2), HoldOption::Approve));
+    merge_changes(&mut world, &["a", "AGENTS.md", ".envrc"]);
+    until(&mut world, |what| matches!(what, Effect::Land { .. }));
+    let Effect::Land { landing } = find_land(&world) else { panic!("it lands") };
+    let said = ["a change of `AGENTS.md` approved by ada", "a change of `.envrc` approved by a person"];
+    assert_eq!(landing.acceptance.approvals, said);
 }
 
 fn find_land(world: &World) -> Effect {

@@ -1,9 +1,9 @@
 //! Rules that one call decides: what a verdict follows from, which roadmaps are refused, and what a budget or a pause is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orchestrator_core::{
-    machine::{CandidateCase, Grant, HeadCase, Phase, candidate_verdict, check_roadmap, head_verdict},
+    machine::{CandidateCase, HeadCase, Phase, candidate_verdict, check_roadmap, head_verdict},
     model::{
         AgentReview, Answer, Candidate, Checkout, Collected, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport,
         HandoffStatus, HoldId, HoldItem, HoldOption, HoldReason, Item, LandingOutcome, Observation, Opinion, Reading, Record,
@@ -88,7 +88,7 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
         });
         contracts.expect("it was dispatched")
     };
-    let of = |keys: &str, code, paths: &[&str], grants: &[Grant], (waive, see): (bool, bool)| {
+    let of = |keys: &str, code, paths: &[&str], allowed: &[&str], (waive, see): (bool, bool)| {
         let (contract, gate) = (frozen(keys), policy("").gates.iter().next().map(|(name, rule)| rule.named(name)).expect("one"));
         let reports = [report(gate, format!("{:040x}", 5).parse().expect("an id"), code)];
         let changes: Vec<_> = paths.iter().map(|path| change(path)).collect();
@@ -106,7 +106,9 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
             contract: &contract,
             reports: &reports,
             changes: &changes,
-            grants: &grants.iter().copied().collect(),
+            authority: &policy("").authority,
+            allowed: &allowed.iter().map(|path| (path.parse().expect("a path"), String::new())).collect(),
+            grants: &BTreeSet::new(),
             waivers: if waive { &waivers } else { &[] },
             observations: if see { &observations } else { &[] },
         })
@@ -119,10 +121,10 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
     assert_eq!(of(claims, 0, &["a"], &[], (true, false)), Verdict::Accept, "waived");
     assert_eq!(of(claims, 0, &["a"], &[], (false, true)), Verdict::Accept, "seen");
     assert!(matches!(of(claims, 1, &["a"], &[], (true, true)), Verdict::Revise { .. }), "red is red");
-    for path in [".gitattributes", "deep/.gitmodules"] {
+    for path in [".gitattributes", "deep/.gitmodules", "AGENTS.md", ".github/workflows/a.yml"] {
         assert!(matches!(of("", 0, &["a", path], &[], nothing), Verdict::Escalate(question)
             if matches!(question.about, HoldReason::Authority { .. })));
-        assert_eq!(of("", 0, &[path], &[Grant::Authority], nothing), Verdict::Accept);
+        assert_eq!(of("", 0, &[path], &[path], nothing), Verdict::Accept, "a person said so");
         assert_eq!(of(&format!("allow = [\"{path}\"]"), 0, &[path], &[], nothing), Verdict::Accept, "the contract names it");
         assert!(matches!(of("allow = [\"**\"]", 0, &[path], &[], nothing), Verdict::Escalate(_)), "not by the way");
     }

@@ -4,7 +4,7 @@ use std::{fmt::Debug, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    model::{BlobId, Finding, RepoPath},
+    model::{BlobId, Finding, History, RepoPath, TreeShape},
     port::{ChangeView, ReviewError, ReviewRequest, Reviewer},
 };
 
@@ -78,7 +78,7 @@ async fn two_changes_do_not_mix(fixture: &dyn ReviewerFixture) -> Checked {
 
 async fn findings_can_be_acted_on(fixture: &dyn ReviewerFixture) -> Checked {
     let request = fixture.flawed();
-    let mut paths = request.view.paths().await?;
+    let mut paths = request.view.shapes().await?.map(|shape| shape.paths).concat();
     paths.extend(request.submission.changes.iter().flat_map(|change| change.touched().cloned()));
     for Finding { rule, path, line, message, .. } in fixture.reviewer().review(&request).await? {
         must(!rule.is_empty() && !rule.contains(char::is_whitespace), || format!("`{rule}` is no rule to be known again by"))?;
@@ -109,7 +109,11 @@ impl ChangeView for Unreadable {
         refused()
     }
 
-    async fn paths(&self) -> Result<Vec<RepoPath>, ReviewError> {
+    async fn shapes(&self) -> Result<[TreeShape; 2], ReviewError> {
+        refused()
+    }
+
+    async fn history(&self) -> Result<History, ReviewError> {
         refused()
     }
 

@@ -85,6 +85,7 @@ pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what:
                 nothing(HandoffReport::Missing, false),
                 nothing(blocked("so it is"), false),
                 Collected::Unusable { reason: words() },
+                Collected::Refused { findings: error() },
             ];
             collected(effect, results[dice.below(results.len())].clone())
         }

@@ -1,0 +1,1 @@
+mkdir -p src; echo a > src/a.txt; git add -A && git commit -qm work; git merge -q --no-edit @TIP@; echo x > other.txt; git add -A && git commit -q --amend --no-edit; git rm -q other.txt; git commit -qm undo

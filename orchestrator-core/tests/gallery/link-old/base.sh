@@ -1,0 +1,1 @@
+mkdir -p src; echo a > src/a.txt; ln -s /etc/hosts src/old

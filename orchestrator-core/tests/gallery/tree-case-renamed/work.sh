@@ -1,0 +1,1 @@
+git mv src/README.md src/Readme.md; git commit -qm work
