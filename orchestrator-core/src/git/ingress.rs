@@ -33,7 +33,10 @@ use super::{
     trees::keep,
     workspace::branch_head,
 };
-use crate::model::{BranchName, CommitId, Finding, Limits, Severity};
+use crate::{
+    model::{BranchName, CommitId, Finding, Limits, Severity},
+    untrusted::read_beneath,
+};
 
 /// What may come in from one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,11 +166,12 @@ fn refused(findings: impl Into<Vec<Finding>>) -> GitError {
     GitError::Refused { findings: findings.into() }
 }
 
-/// That a repository is there, and its attempt's branch is not.
+/// Whether a repository is there, and its attempt's branch is not. Where something that is no file is in the place of a ref, the
+/// repository is damaged.
 fn branch_is_gone(from: &Path, branch: &BranchName) -> bool {
-    // Where something else is in its place, git says what.
-    let nothing = from.join(branch.full()).symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-    nothing && branch_head(from, branch).is_none() && from.join("objects").is_dir()
+    let is_absent = |name: &str| read_beneath(from, name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let packed = is_absent("packed-refs") || read_beneath(from, "packed-refs").is_ok();
+    is_absent(&branch.full()) && packed && branch_head(from, branch).is_none() && from.join("objects").is_dir()
 }
 
 /// What a head brings, read object by object and within limits: an object that was in the base already may count as well.
