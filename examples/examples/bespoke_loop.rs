@@ -190,7 +190,7 @@ impl Bespoke {
                     reviews.push(Review::new(reviewer.name(), request.submission.head, opinion));
                 }
                 reviews.iter().flat_map(Review::findings).for_each(|finding| println!("{attempt}: {finding}"));
-                EventKind::Reviewed { effect, reviews }
+                EventKind::Reviewed { effect, reviews, carried: None }
             }
             Effect::Merge { base, head, .. } => {
                 let tip = self.trusted.fetch_target().await?;

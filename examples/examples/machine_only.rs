@@ -118,7 +118,7 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
             let objection = Finding::new(Severity::Error, "taste/greeting", "say it more warmly");
             let findings = if *head == commit("1")? { vec![objection] } else { Vec::new() };
             let review = Review::new("me", *head, Opinion::Looked { findings });
-            EventKind::Reviewed { effect, reviews: vec![review] }
+            EventKind::Reviewed { effect, reviews: vec![review], carried: None }
         }
         Effect::Merge { head, .. } => {
             EventKind::Merged { effect, result: Ok(Candidate { head: *head, tip, tree, changes: Vec::new() }) }

@@ -74,6 +74,11 @@ fn told(case: &Path, sandbox: &Sandbox, outcome: &RunOutcome) -> String {
                     let _ = writeln!(text, "git: {:?} {finding}", finding.severity);
                 }
             }
+            Record::CarriedOver { submission, .. } => {
+                for finding in &submission.findings {
+                    let _ = writeln!(text, "committed once: {:?} {finding}", finding.severity);
+                }
+            }
             Record::Reviewed { reviews, .. } => {
                 for review in reviews {
                     if let Opinion::Unavailable { reason } = &review.opinion {
@@ -122,6 +127,9 @@ async fn each_is_seen_for_what_it_is() {
         {
             running.spawn(async move {
                 let (sandbox, outcome) = run(&case).await;
+                // Nothing that only the history of the branch had is in the target's.
+                let log = git(&sandbox.remote(), &["log", "-m", "-p", "main"]);
+                assert!(!log.contains("other.txt") && !log.contains("ghp_"), "{}: {log}", case.display());
                 (told(&case, &sandbox, &outcome), outcome.task("A").state == TaskState::Landed, case)
             });
         }

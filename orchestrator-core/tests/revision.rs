@@ -61,26 +61,39 @@ async fn what_is_not_even_taken_in_is_sent_back_to_the_same_session_and_lands_me
 }
 
 #[tokio::test]
-async fn what_only_the_history_offends_is_sent_back_and_lands_as_one_commit() {
+async fn what_only_the_history_offends_lands_as_one_commit_without_another_turn() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = "echo a > A.txt; echo x > elsewhere.txt; commit one; git rm -q elsewhere.txt; commit two; handoff done";
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    let carried = outcome.records().filter(|record| matches!(record, Record::CarriedOver { .. })).count();
+    assert_eq!((turns(&outcome), carried), (1, 1));
+    let log = git(&sandbox.remote(), &["log", "--format=%s", "-m", "--name-only", "main"]);
+    assert!(!log.contains("elsewhere.txt") && !log.contains("one"), "{log}");
+    assert_eq!(sandbox.remote_file("A.txt"), "a");
+    assert!(!sandbox.state().join("attempts/A-1").exists(), "its work landed, so its workspace is gone");
+}
+
+#[tokio::test]
+async fn what_offends_in_the_end_as_well_goes_back_and_what_is_left_in_the_history_costs_no_turn() {
     let sandbox = sandbox(&[("A", "")]);
     let script = "if [ \"$ORCHESTRATOR_TURN\" = 1 ]; then
-            echo a > A.txt; echo x > elsewhere.txt; commit one; git rm -q elsewhere.txt; commit two; handoff done; exit; fi
-        cat > ../prompt.seen; grep -q 'elsewhere.txt: not among the allowed paths; commit' ../prompt.seen
-        git reset --quiet --soft \"$(sed -n 's/.*git reset --soft \\([0-9a-f]*\\).*/\\1/p' ../prompt.seen | head -n 1)\"
-        commit once; handoff done";
+            echo a > A.txt; echo x > elsewhere.txt; commit one; git mv elsewhere.txt other.txt; commit two; handoff done; exit; fi
+        cat > ../prompt.seen; grep -q 'other.txt: not among the allowed paths' ../prompt.seen
+        git rm -q other.txt; commit three; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
     assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
     let sent_back = outcome.records().find_map(|record| match record {
         Record::Judged { verdict: Verdict::Revise { findings }, .. } => Some(findings.clone()),
         _ => None,
     });
-    assert!(only_history(&sent_back.expect("it was sent back")), "and for nothing else");
+    let sent_back = sent_back.expect("it was sent back");
+    assert!(!only_history(&sent_back), "{sent_back:?}");
+    let of_history = sent_back.iter().find(|finding| finding.history.is_some()).expect("the first commit is named");
+    assert!(of_history.message.contains("git reset --soft"), "{of_history}");
     assert_eq!(turns(&outcome), 2);
-    assert_eq!(
-        git(&sandbox.remote(), &["log", "--format=%h", "main", "--", "elsewhere.txt"]),
-        "",
-        "no commit of the target has it"
-    );
+    let log = git(&sandbox.remote(), &["log", "--format=", "-m", "--name-only", "main"]);
+    assert!(!log.contains("elsewhere.txt") && !log.contains("other.txt"), "{log}");
 }
 
 #[tokio::test]

@@ -18,12 +18,7 @@ pub(crate) fn work(task: &str) -> Result<()> {
             println!("the check looks too strict to me: I mend it as well");
             write("check.sh", "true\n")?;
         }
-        "R2" => {
-            let here = Path::new(".");
-            git(here, &["checkout", "--quiet", "HEAD~1", "--", "check.sh"])?;
-            // What one commit does and the next undoes would still be pushed.
-            drop(git(here, &["reset", "--quiet", "--soft", "HEAD~1"])?);
-        }
+        "R2" => drop(git(Path::new("."), &["checkout", "--quiet", "HEAD~1", "--", "check.sh"])?),
         "R3" => write("greeting.txt", &(fs::read_to_string("greeting.txt")? + "Open from nine to six.\n"))?,
         "R4" => write("receipt.txt", &receipt()?)?,
         "R5" => write("printer.conf", "cut = after-receipt\n")?,

@@ -25,9 +25,9 @@ use crate::{
     git::{Ancestry, GitError, Merge, Start, Trusted, Workspaces},
     machine::{Phase, State, check_roadmap},
     model::{
-        AttemptId, BackendName, Candidate, CommitId, Contract, Effect, EffectId, EventKind, Finding, FindingId, GateSpec, Item,
-        Landing, LandingOutcome, MergeFailure, MissingCommit, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity,
-        Submission, TreeId,
+        AttemptId, BackendName, Candidate, Carried, CommitId, Contract, Effect, EffectId, EventKind, Finding, FindingId, GateSpec,
+        Item, Landing, LandingOutcome, MergeFailure, MissingCommit, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity,
+        Submission, TreeId, only_history,
     },
     port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource, TurnInput},
     process::Moment,
@@ -240,7 +240,10 @@ impl World {
                     tokio::join!(self.keep_turn(&workspace, turn), self.collect(&workspace, &contract, base, turn));
                 EventKind::Collected { effect, result: result?, kept: kept? }
             }
-            Job::Review(request) => EventKind::Reviewed { effect, reviews: self.review(*request).await },
+            Job::Review(request) => {
+                let (reviews, carried) = self.review(*request).await;
+                EventKind::Reviewed { effect, reviews, carried }
+            }
             Job::Merge(job) => EventKind::Merged { effect, result: self.merge(*job).await },
             Job::Gate { attempt, tree, gate } => {
                 let span = tracing::info_span!("gate", name = %gate.name);
@@ -299,7 +302,42 @@ impl World {
         Tree { trusted: Arc::clone(&self.trusted), tree, name }
     }
 
-    async fn review(&self, mut request: ReviewRequest) -> Vec<Review> {
+    /// What reviewers say of a head. Where only its history is wrong, its tree is committed once, and
+    /// that is reviewed: no agent has to be paid for it.
+    async fn review(&self, request: ReviewRequest) -> (Vec<Review>, Option<Carried>) {
+        let reviews = self.ask_reviewers(&request).await;
+        let mut findings = request.submission.findings.clone();
+        findings.extend(reviews.iter().flat_map(Review::findings).cloned());
+        if !only_history(&findings) {
+            return (reviews, None);
+        }
+        findings.retain(|finding| finding.history.is_some());
+        let carried = match self.commit_once(&request).await {
+            Ok(carried) => Carried { left_out: findings, ..carried },
+            Err(error) => {
+                tracing::warn!(attempt = %request.attempt, %error, "the work could not be committed once");
+                return (reviews, None);
+            }
+        };
+        let once = request.of_submission(request.submission.as_carried(carried.clone()));
+        let view = ChangeBetween { trusted: Arc::clone(&self.trusted), base: carried.onto, head: carried.head };
+        (self.ask_reviewers(&once.with_view(Arc::new(view))).await, Some(carried))
+    }
+
+    /// The changes of a head as one commit of ours, on what the head's own commits are on.
+    async fn commit_once(&self, request: &ReviewRequest) -> Result<Carried, GitError> {
+        let (base, head) = (request.submission.base, request.submission.head);
+        let onto = self.trusted.begins_on(base, head).await?;
+        let subject = format!("{}: {}", request.attempt.task, request.contract.title);
+        let carried = self.trusted.carry_over(&request.attempt, &subject, onto, head, onto).await?;
+        carried.map_err(|_| GitError::Output {
+            verb: "merge-tree".to_owned(),
+            what: "a conflict between a commit and what it is made from".to_owned(),
+        })
+    }
+
+    async fn ask_reviewers(&self, request: &ReviewRequest) -> Vec<Review> {
+        let mut request = request.clone();
         let mut reviews = Vec::new();
         for reviewer in &self.reviewers {
             let opinion = match reviewer.review(&request).await {

@@ -142,7 +142,7 @@ impl Trusted {
         let head = self.commit_tree(tree, Some(onto), &message, &date).await?;
         self.set_ref(&format!("{}/carried", Self::keep_refs(attempt)), head).await?;
         let changes = self.changes(self.tree_of(onto)?, tree).await?;
-        Ok(Ok(Carried { onto, head, tree, changes }))
+        Ok(Ok(Carried { onto, head, tree, changes, left_out: Vec::new() }))
     }
 
     async fn commit_tree(&self, tree: TreeId, parent: Option<CommitId>, message: &str, date: &str) -> Result<CommitId, GitError> {

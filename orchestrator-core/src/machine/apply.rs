@@ -204,11 +204,18 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::CarriedOver { attempt, submission } => {
             let active = active_mut(state, attempt)?;
-            let Step::Merge { reviewed, .. } = left(active) else {
-                return Err(misfit("nothing is merged in", attempt));
+            let turn = match left(active) {
+                Step::Merge { reviewed, .. } => reviewed.turn,
+                Step::Review { turn, .. } => turn,
+                Step::Prepare(_)
+                | Step::TurnDue { .. }
+                | Step::Working(_)
+                | Step::Collect { .. }
+                | Step::Gate { .. }
+                | Step::TipCheck { .. }
+                | Step::Land { .. } => return Err(misfit("nothing is reviewed or merged in", attempt)),
             };
-            begin_review(active, reviewed.turn, submission);
-            set_tip(state, submission.base);
+            begin_review(active, turn, submission);
         }
         Record::Reviewed { attempt, reviews } => {
             let active = active_mut(state, attempt)?;

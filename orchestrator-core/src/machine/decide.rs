@@ -113,7 +113,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             let kept = (!kept.is_empty()).then(|| Record::Kept { attempt: active.attempt.id.clone(), files: kept });
             Some(kept.into_iter().chain(cx.collected(entry, active, (outcome, *stopped), result)).collect())
         }),
-        EventKind::Reviewed { effect, reviews } => cx.reviewed(effect, reviews),
+        EventKind::Reviewed { effect, reviews, carried } => cx.reviewed(effect, reviews, carried),
         // Who waits for the lane may have asked about the tip.
         EventKind::Merged { effect, .. } if matches!(cx.open(effect)?, Some(Effect::CheckTip { .. })) => {
             Err(IllegalEvent::WrongKind(effect))

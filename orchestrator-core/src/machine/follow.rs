@@ -11,8 +11,8 @@ use super::{
     verdict::{CandidateCase, HeadCase, candidate_verdict, head_verdict, red_findings},
 };
 use crate::model::{
-    Acceptance, Answer, Candidate, Change, Checkout, Collected, CommitId, ContentHash, EffectId, Finding, GateReport, GateSpec,
-    HandoffReport, HandoffStatus, Hold, HoldId, HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle,
+    Acceptance, Answer, Candidate, Carried, Change, Checkout, Collected, CommitId, ContentHash, EffectId, Finding, GateReport,
+    GateSpec, HandoffReport, HandoffStatus, Hold, HoldId, HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle,
     Predecessor, Question, Record, RepoPath, Review, Severity, Span, StopReason, Submission, TaskId, Timestamp, TreeId,
     TurnOutcome, Verdict, Waiver, WhenExhausted,
 };
@@ -143,12 +143,21 @@ impl Context<'_> {
         }
     }
 
-    pub(super) fn reviewed(&self, effect: EffectId, reviews: Vec<Review>) -> Result<Vec<Record>, IllegalEvent> {
+    pub(super) fn reviewed(
+        &self,
+        effect: EffectId,
+        reviews: Vec<Review>,
+        carried: Option<Carried>,
+    ) -> Result<Vec<Record>, IllegalEvent> {
         self.closing_step(effect, |entry, active| {
             let Step::Review { work, .. } = &active.step else { return None };
-            let follows = self.judge_head(entry, active, work, &reviews, &active.attempt.waivers);
+            let over = carried.map(|carried| self.carried_over(active, work, carried));
+            let follows = match &over {
+                Some(Record::CarriedOver { submission, .. }) => self.judge_head(entry, active, submission, &reviews, &[]),
+                _ => self.judge_head(entry, active, work, &reviews, &active.attempt.waivers),
+            };
             let said = Record::Reviewed { attempt: active.attempt.id.clone(), reviews };
-            Some([said].into_iter().chain(follows).collect())
+            Some(over.into_iter().chain([said]).chain(follows).collect())
         })
     }
 
@@ -199,7 +208,11 @@ impl Context<'_> {
                 seen.into_iter().chain(self.again(entry, active, &reason, true, Some(left))).collect()
             }
             Err(MergeFailure::Offends { findings }) => self.revise(entry, active, findings),
-            Err(MergeFailure::CarriedOver(carried)) => vec![self.carried_over(active, reviewed, carried)],
+            Err(MergeFailure::CarriedOver(carried)) => {
+                let seen = (self.state.tip != Some(carried.onto)).then_some(Record::TipSeen(carried.onto));
+                let over = self.carried_over(active, &reviewed.work, carried);
+                seen.into_iter().chain([over]).collect()
+            }
             Err(MergeFailure::PastReview { tip }) => {
                 let (head, tip_name) = (reviewed.work.head.short(), tip.short());
                 let question = format!(

@@ -3,11 +3,12 @@
 //! Whenever the tip moves by another hand than ours, the last tip that was checked is looked for in
 //! the new history. Where it is missing, the target was rewritten, and every landing is looked for.
 
+use std::sync::Arc;
+
 use super::{
     decide::{Context, IllegalEvent},
     plan::Plan,
     state::{Active, Held, Phase, State, TaskEntry, Then},
-    step::Reviewed,
 };
 use crate::model::{Carried, CommitId, Effect, EffectId, HoldOption, HoldReason, MissingCommit, Question, Record, Submission};
 
@@ -101,14 +102,10 @@ impl Context<'_> {
         records
     }
 
-    /// An attempt's work was committed anew on the tip, since the target has dropped its base.
-    pub(super) fn carried_over(&self, active: &Active, reviewed: &Reviewed, carried: Carried) -> Record {
-        let work = &reviewed.work;
-        let Carried { onto, head, tree, changes } = carried;
-        let submission =
-            Submission { base: onto, head, carried: Some(work.worker_head()), tree, commits: 1, changes, ..(**work).clone() };
+    /// An attempt's work was committed anew.
+    pub(super) fn carried_over(&self, active: &Active, work: &Submission, carried: Carried) -> Record {
         let attempt = active.attempt.id.clone();
-        Record::CarriedOver { attempt, submission: submission.into() }
+        Record::CarriedOver { attempt, submission: Arc::new(work.as_carried(carried)) }
     }
 }
 

@@ -9,9 +9,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, BackendName, Candidate, Checkout, CommitId, ContentHash, EffectId, Finding, GateReport, HandoffReport, KeptArtifact,
-    LandingOutcome, MergeFailure, Review, RunId, RunMode, SessionRef, Shift, Submission, Task, Timestamp, TreeId, TurnOutcome,
-    TurnSight, Usage,
+    Answer, BackendName, Candidate, Carried, Checkout, CommitId, ContentHash, EffectId, Finding, GateReport, HandoffReport,
+    KeptArtifact, LandingOutcome, MergeFailure, Review, RunId, RunMode, SessionRef, Shift, Submission, Task, Timestamp, TreeId,
+    TurnOutcome, TurnSight, Usage,
 };
 
 /// Something that happened, and when.
@@ -132,6 +132,9 @@ pub enum EventKind {
         effect: EffectId,
         /// One for each reviewer.
         reviews: Vec<Review>,
+        /// What was reviewed instead of the head, where only the head's history was wrong: the same
+        /// tree, committed once.
+        carried: Option<Carried>,
     },
     /// Closes [`Effect::Merge`](super::Effect::Merge).
     Merged {

@@ -67,6 +67,9 @@ pub struct Carried {
     pub tree: TreeId,
     /// How it differs from its parent.
     pub changes: Vec<Change>,
+    /// What was wrong with commits of the worker's that it stands for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Finding>,
 }
 
 /// What an attempt that could not land leaves to the next.

@@ -217,8 +217,8 @@ pub enum Record {
         /// What it is.
         submission: Arc<Submission>,
     },
-    /// The base was dropped from the target: the attempt's own changes are a commit of ours on the
-    /// present tip, which is to be reviewed.
+    /// The attempt's own changes are a commit of ours, which is to be reviewed: on the present tip,
+    /// where the target has dropped the base; where it was, where only the history was wrong.
     CarriedOver {
         /// Which attempt.
         attempt: AttemptId,

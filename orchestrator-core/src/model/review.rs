@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendName, BlobId, CommitId, ContentHash, FindingId, Handoff, Question, RepoPath, TreeId, Usage};
+use super::{BackendName, BlobId, Carried, CommitId, ContentHash, FindingId, Handoff, Question, RepoPath, TreeId, Usage};
 
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -288,6 +288,16 @@ impl Submission {
     #[must_use]
     pub fn worker_head(&self) -> CommitId {
         self.carried.unwrap_or(self.head)
+    }
+
+    /// The same work as a commit of ours, which has no history of its own.
+    #[must_use]
+    pub fn as_carried(&self, carried: Carried) -> Self {
+        let Carried { onto, head, tree, changes, left_out } = carried;
+        let mut findings = self.findings.clone();
+        findings.retain(|finding| finding.history.is_none());
+        findings.extend(left_out.into_iter().map(|finding| Finding { severity: Severity::Note, ..finding }));
+        Self { base: onto, head, carried: Some(self.worker_head()), tree, commits: 1, changes, findings, ..self.clone() }
     }
 }
 

@@ -37,7 +37,7 @@ fn reviewed(world: &mut World, findings: &[Finding]) {
     let head = world.state.tasks()[0].active().and_then(|active| active.step.submission()).expect("there is work").head;
     let reviews: Vec<Review> = vec![review(head, findings.to_vec())];
     let like = Effect::Review { attempt: "A#1".parse().expect("an id"), head };
-    world.answer(&like, |effect| EventKind::Reviewed { effect, reviews });
+    world.answer(&like, |effect| EventKind::Reviewed { effect, reviews, carried: None });
 }
 
 fn about(world: &World) -> Option<&HoldReason> {
@@ -245,7 +245,7 @@ fn half_reviewed(findings: &[Finding]) -> World {
     let reviews = vec![review(head, findings.to_vec()), Review { by_agent, ..Review::new("agent/a", head, away.clone()) }];
     let reviews = if findings.is_empty() { reviews } else { [reviews, vec![Review::new("far", head, away)]].concat() };
     let like = Effect::Review { attempt: "A#1".parse().expect("an id"), head };
-    world.answer(&like, |effect| EventKind::Reviewed { effect, reviews });
+    world.answer(&like, |effect| EventKind::Reviewed { effect, reviews, carried: None });
     assert_eq!(about(&world), Some(&HoldReason::Review));
     assert!(world.state.tasks()[0].spent.usd >= 2.0, "what the agent did was paid for");
     world

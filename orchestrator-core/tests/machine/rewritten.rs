@@ -145,7 +145,7 @@ fn work_on_a_dropped_base_is_carried_over_and_judged_again_without_another_turn(
     let Effect::Merge { base, head, .. } = what else { panic!("it is merged") };
     assert_eq!(base, commit(1));
     let changes = vec![change("a")];
-    let carried = Carried { onto: commit(50), head: commit(51), tree: submission(head).tree, changes };
+    let carried = Carried { onto: commit(50), head: commit(51), tree: submission(head).tree, changes, left_out: Vec::new() };
     let dropped = MergeFailure::CarriedOver(carried);
     world.tell(EventKind::Merged { effect, result: Err(dropped) });
     world.tick();

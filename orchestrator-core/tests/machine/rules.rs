@@ -530,7 +530,7 @@ fn a_person_who_is_asked_about_a_review_is_told_what_was_done() {
         assert!(world.step());
     }
     let (effect, _) = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::Review { .. })).expect("is asked");
-    world.tell(EventKind::Reviewed { effect, reviews: vec![unavailable()] });
+    world.tell(EventKind::Reviewed { effect, reviews: vec![unavailable()], carried: None });
     world.tick();
     let snapshot = Snapshot::of(&world.state);
     let hold = snapshot.tasks[0].hold.as_ref().expect("a person is asked");

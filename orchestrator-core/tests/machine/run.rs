@@ -208,6 +208,7 @@ fn work_that_comes_back_waits_for_a_session_and_goes_before_new_work() {
     world.answer(&find(&world, |what| matches!(what, Effect::Review { .. })), |effect| EventKind::Reviewed {
         effect,
         reviews: vec![review(head, vec![crate::world::error()])],
+        carried: None,
     });
     Laws::hold_and_replay(&world);
     assert!(!world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunTurn { turn: 2, .. })), "B has the session");
@@ -260,9 +261,11 @@ fn attempts_end_at_their_limit_and_the_task_is_parked_not_dropped() {
         };
         turns += usize::from(matches!(what, Effect::RunTurn { .. }));
         let event = match &what {
-            Effect::Review { head, .. } => {
-                EventKind::Reviewed { effect, reviews: vec![review(*head, vec![Finding::new(Severity::Error, "x", "y")])] }
-            }
+            Effect::Review { head, .. } => EventKind::Reviewed {
+                effect,
+                reviews: vec![review(*head, vec![Finding::new(Severity::Error, "x", "y")])],
+                carried: None,
+            },
             what => world.good(effect, what),
         };
         world.tell(event);

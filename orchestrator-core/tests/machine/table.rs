@@ -87,7 +87,9 @@ fn states() -> Vec<(&'static str, World)> {
         let (effect, what) = parked.open_effects().remove(0);
         let event = match what {
             Effect::Collect { .. } => collected(effect, nothing(blocked("no"), false)),
-            Effect::Review { .. } => EventKind::Reviewed { effect, reviews: vec![review(commit(7), vec![crate::world::error()])] },
+            Effect::Review { .. } => {
+                EventKind::Reviewed { effect, reviews: vec![review(commit(7), vec![crate::world::error()])], carried: None }
+            }
             what => parked.good(effect, &what),
         };
         parked.tell(event);
@@ -167,7 +169,7 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
     let usage = Usage::default();
     let tip = world.state.history().checked.unwrap_or(commit(1));
     let again = MissingCommit { commit: tip, again: Some(commit(6)) };
-    let carried = Carried { onto: commit(2), head: commit(51), tree, changes: Vec::new() };
+    let carried = Carried { onto: commit(2), head: commit(51), tree, changes: Vec::new(), left_out: Vec::new() };
     vec![
         ("history checked, whole", EventKind::HistoryChecked { effect, missing: Vec::new() }),
         ("history checked, missing", EventKind::HistoryChecked { effect, missing: vec![missing(tip)] }),
@@ -192,8 +194,11 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
         ("collected, nothing", collected(effect, nothing(HandoffReport::Missing, false))),
         ("collected, blocked", collected(effect, nothing(blocked("why"), false))),
         ("collected, unusable", collected(effect, Collected::Unusable { reason: "rewritten".into() })),
-        ("reviewed, fine", EventKind::Reviewed { effect, reviews: vec![review(commit(50), Vec::new())] }),
-        ("reviewed, findings", EventKind::Reviewed { effect, reviews: vec![review(commit(50), vec![crate::world::error()])] }),
+        ("reviewed, fine", EventKind::Reviewed { effect, reviews: vec![review(commit(50), Vec::new())], carried: None }),
+        (
+            "reviewed, findings",
+            EventKind::Reviewed { effect, reviews: vec![review(commit(50), vec![crate::world::error()])], carried: None },
+        ),
         (
             "merged, conflict",
             EventKind::Merged { effect, result: Err(MergeFailure::Conflict { tip: commit(2), paths: Vec::new() }) },

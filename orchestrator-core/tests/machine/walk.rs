@@ -26,7 +26,7 @@ fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> Eve
         (Effect::Collect { .. }, 0) => collected(effect, nothing(HandoffReport::Missing, true)),
         (Effect::Collect { .. }, 1) => collected(effect, Collected::Unusable { reason: "x".into() }),
         (Effect::Collect { .. }, 2) => EventKind::Interrupted { effect },
-        (Effect::Review { head, .. }, 0) => EventKind::Reviewed { effect, reviews: vec![review(*head, findings())] },
+        (Effect::Review { head, .. }, 0) => EventKind::Reviewed { effect, reviews: vec![review(*head, findings())], carried: None },
         (Effect::Merge { .. }, 0) => {
             EventKind::Merged { effect, result: Err(MergeFailure::Conflict { tip: commit(5), paths: Vec::new() }) }
         }

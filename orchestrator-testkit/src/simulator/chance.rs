@@ -89,7 +89,7 @@ pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what:
             ];
             collected(effect, results[dice.below(results.len())].clone())
         }
-        Effect::Review { head, .. } => EventKind::Reviewed { effect, reviews: vec![review(*head, error())] },
+        Effect::Review { head, .. } => EventKind::Reviewed { effect, reviews: vec![review(*head, error())], carried: None },
         Effect::Merge { .. } => {
             let tip = commit(6000 + dice.roll() % 1000);
             let failures = [
@@ -125,7 +125,7 @@ pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what:
 
 /// An attempt's work as a commit of ours on another tip.
 fn carried(onto: CommitId, head: CommitId) -> Carried {
-    Carried { onto, head, tree: submission(head).tree, changes: vec![change("a")] }
+    Carried { onto, head, tree: submission(head).tree, changes: vec![change("a")], left_out: Vec::new() }
 }
 
 /// Something that nobody asked for.

@@ -251,7 +251,7 @@ impl World {
             Effect::Nudge { .. } => EventKind::Nudged { effect, heard: true },
             Effect::StopTurn { .. } => EventKind::StopSent { effect },
             Effect::Collect { .. } => collected(effect, Collected::Work(submission(fresh))),
-            Effect::Review { head, .. } => EventKind::Reviewed { effect, reviews: vec![review(*head, Vec::new())] },
+            Effect::Review { head, .. } => EventKind::Reviewed { effect, reviews: vec![review(*head, Vec::new())], carried: None },
             Effect::Merge { head, .. } => {
                 let tip = self.state.tip().expect("a tip is known");
                 EventKind::Merged {
