@@ -319,9 +319,12 @@ impl World {
                 return (reviews, None);
             }
         };
-        let once = request.of_submission(request.submission.as_carried(carried.clone()));
-        let view = ChangeBetween { trusted: Arc::clone(&self.trusted), base: carried.onto, head: carried.head };
-        (self.ask_reviewers(&once.with_view(Arc::new(view))).await, Some(carried))
+        let mut once = request;
+        once.base = carried.onto;
+        once.submission = once.submission.as_carried(carried.clone());
+        let trusted = Arc::clone(&self.trusted);
+        once.view = Arc::new(ChangeBetween { trusted, base: carried.onto, head: carried.head });
+        (self.ask_reviewers(&once).await, Some(carried))
     }
 
     /// The changes of a head as one commit of ours, on what the head's own commits are on.

@@ -57,5 +57,3 @@ pub use rewritten::{Ancestry, Start};
 pub use trusted::{Merge, TARGET, Trusted};
 pub use user::{Destination, UserRepository};
 pub use workspace::{Workspace, Workspaces};
-
-pub use crate::untrusted::open_beneath;

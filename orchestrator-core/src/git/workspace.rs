@@ -386,7 +386,8 @@ impl Workspace {
     /// more than all else that is done for a task. Nothing else of it is left.
     fn spare(&self, gone: &Path) -> std::io::Result<()> {
         let is_dir = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
-        if !(is_dir(gone) && is_dir(&gone.join("tree"))) || !has_room(&self.spares()?, &gone.join("index")) {
+        let is_whole = is_dir(gone) && is_dir(&gone.join("tree"));
+        if !(is_whole && has_room(&self.spares()?, &gone.join("index"))) {
             return self.discard.throw(gone);
         }
         for entry in std::fs::read_dir(gone)? {

@@ -113,10 +113,10 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::Requested { effect, at, what } => request(state, *effect, *at, what)?,
         Record::Closed { effect, interrupted } => {
             let what = state.open.remove(effect).ok_or_else(|| misfit("no open effect", effect))?;
-            match &what {
-                Effect::ReadRoadmap { .. } => state.roadmap.reading = None,
-                Effect::CheckHistory { .. } => state.history.checking = None,
-                _ => {}
+            if let Effect::ReadRoadmap { .. } = &what {
+                state.roadmap.reading = None;
+            } else if let Effect::CheckHistory { .. } = &what {
+                state.history.checking = None;
             }
             if *interrupted {
                 reopen(state, *effect, &what)?;

@@ -26,6 +26,7 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "events are handed on one at a time")]
 pub enum EventKind {
     /// An orchestrator opened the ledger.
     Opened(Opened),
@@ -253,7 +254,6 @@ pub enum Withdrawal {
 /// What was found when a turn was over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "nearly always the large one")]
 pub enum Collected {
     /// Commits on top of the base, now in our repository.
     Work(Submission),

@@ -106,19 +106,6 @@ impl ReviewRequest {
         self
     }
 
-    /// The same of other work of the attempt.
-    #[must_use]
-    pub(crate) fn of_submission(&self, submission: Submission) -> Self {
-        Self { base: submission.base, submission, ..self.clone() }
-    }
-
-    /// Sets where contents and differences are read.
-    #[must_use]
-    pub(crate) fn with_view(mut self, view: Arc<dyn ChangeView>) -> Self {
-        self.view = view;
-        self
-    }
-
     /// Sets what the task was sent back for before.
     #[must_use]
     pub fn with_before(mut self, before: Vec<Finding>) -> Self {

@@ -40,6 +40,7 @@ pub use child::{Child, Exit, Input, Killer, Spawn, can_run};
 pub use hide::hide_environment;
 pub use init::act_as_init;
 pub use lines::{Line, LineReader, Read};
+#[cfg(feature = "driver")]
 pub(crate) use moment::Moment;
 #[cfg(feature = "git")]
 pub(crate) use motion::{GivenUp, Patience};
@@ -49,4 +50,5 @@ pub(crate) use run::run_while_moving;
 pub use run::{Finished, OutputLimits, run_to_end};
 pub use signals::EndSignals;
 pub use sweep::{MARK_VARIABLE, kill_marked, marked};
+#[cfg(feature = "driver")]
 pub(crate) use sweep::{marked_since, sweep_marked};

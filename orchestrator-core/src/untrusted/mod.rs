@@ -12,8 +12,8 @@ mod remove;
 mod write;
 
 pub(crate) use copy::copy;
-pub(crate) use open::{DIRECTORY, directory, open_regular, read_beneath};
-pub use open::{open_beneath, read_small};
+pub use open::read_small;
+pub(crate) use open::{DIRECTORY, directory, open_beneath, open_regular, read_beneath};
 pub(crate) use remove::{remove, remove_while};
 pub(crate) use write::{create, create_absent, fresh_directory, give, is_dir, place_beneath, write_new};
 pub use write::{make_beneath, touch};

@@ -54,7 +54,7 @@ fn not_regular() -> io::Error {
 ///
 /// # Errors
 /// As `openat`, and when it is no regular file.
-pub fn open_beneath(directory: &Path, name: &RepoPath) -> io::Result<File> {
+pub(crate) fn open_beneath(directory: &Path, name: &RepoPath) -> io::Result<File> {
     let mut at = self::directory(directory)?;
     let mut parts = name.as_bytes().split(|byte| *byte == b'/').peekable();
     while let Some(part) = parts.next() {
