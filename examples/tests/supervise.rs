@@ -227,7 +227,7 @@ fn a_question_is_shown_with_its_brief_and_answered_from_another_process() {
         (&["answer", "H1", "approve"], "supervise: H1: `approve` is not among its options: retry, park"),
         (&["answer", "H9", "park"], "supervise: H9: there is no such hold; open are: H1"),
         (&["answer", "9", "park"], "`9` is no hold: write one that is open, such as `H1`"),
-        (&["answer", "H1", "maybe"], "`maybe` is no answer: approve, observed, retry or park"),
+        (&["answer", "H1", "maybe"], "`maybe` is no answer: approve, observed, done, retry or park"),
     ];
     for (words, why) in refused {
         let (code, said) = call(words);
@@ -239,7 +239,10 @@ fn a_question_is_shown_with_its_brief_and_answered_from_another_process() {
     assert!(text(&output.stdout).contains("- A (parked): parked by a person: not now"), "{}", text(&output.stdout));
     let (code, said) = call(&["answer", "H1", "park"]);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("H1: it was answered before, or has ended by itself; no question is open"), "{said}");
+    assert!(said.contains("H1: A is parked: `retry` takes it up again"), "{said}");
+    assert_eq!(call(&["answer", "H1", "retry", "--note", "the second tray"]).0, Some(0));
+    let output = run(&sandbox, &arguments, &[]);
+    assert!(text(&output.stdout).contains("H2 asks about A (First):"), "{}", text(&output.stdout));
 }
 
 #[test]
