@@ -356,7 +356,8 @@ fn check(sandbox: &Sandbox, scenario: &Scenario) {
     }
     let kept = |name: &&str| ["attempts", "rescue"].iter().any(|kind| name.starts_with(&format!("refs/orchestrator/{kind}/")));
     let others: Vec<_> = refs.iter().copied().filter(|name| !kept(name)).collect();
-    assert_eq!(others, ["refs/orchestrator/target"], "what is in the target needs no other ref");
+    let target = ["refs/orchestrator/fetched", "refs/orchestrator/target"];
+    assert_eq!(others, target, "what is in the target needs no other ref");
     let left: Vec<_> = [scratch(&sandbox.state()), scratch(&remote)].concat();
     assert_eq!(left, Vec::<std::path::PathBuf>::new(), "no lock was left, and nothing half written");
     assert!(!sandbox.state().join("discarded").exists(), "nothing waits to be removed");
