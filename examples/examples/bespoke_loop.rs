@@ -30,10 +30,11 @@ use orchestrator_testkit::{Sandbox, shell_worker};
 
 type Failure = Box<dyn Error>;
 
-/// Says more than it should at first, and is sent back for it.
+/// Says more than it should at first, and is sent back for it. What one commit does and the next undoes would still be pushed.
 const WORKER: &str = r#"
 echo "$ORCHESTRATOR_TASK" > "$ORCHESTRATOR_TASK.txt"
-if [ "$ORCHESTRATOR_TASK.$ORCHESTRATOR_TURN" = B.1 ]; then echo more > elsewhere.txt; else rm -f elsewhere.txt; fi
+if [ "$ORCHESTRATOR_TASK.$ORCHESTRATOR_TURN" = B.1 ]; then echo more > elsewhere.txt
+elif [ -e elsewhere.txt ]; then git reset --quiet --soft HEAD~1; rm elsewhere.txt; fi
 commit "$ORCHESTRATOR_TASK, turn $ORCHESTRATOR_TURN"
 handoff done
 "#;
