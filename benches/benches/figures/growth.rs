@@ -84,9 +84,9 @@ fn land(runtime: &Runtime, sandbox: &Sandbox) -> Cost {
     // What it costs to begin belongs to no task.
     let orchestrator = runtime.block_on(builder.build()).expect("builds");
     let before = times();
-    runtime.block_on(orchestrator.run()).expect("runs");
+    let report = runtime.block_on(orchestrator.run()).expect("runs");
     let after = times();
-    assert_eq!(ticks() - landed, LANDED, "each task has landed");
+    assert_eq!(ticks() - landed, LANDED, "each task has landed: {}", orchestrator_core::status::table(&report.snapshot));
     let each = |at: usize| (after[at] - before[at]) / u32::try_from(LANDED).expect("a small number");
     Cost { own: each(0), gits: each(1) }
 }

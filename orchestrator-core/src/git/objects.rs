@@ -88,16 +88,16 @@ impl Objects {
     /// # Errors
     /// [`GitError::Object`] when they cannot be read.
     pub fn refs(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
+        let mut refs: Vec<_> = self.named(prefix)?.map(|id| (prefix.to_owned(), id)).into_iter().collect();
         let repository = self.repository();
         let platform = repository.references().map_err(unreadable(prefix))?;
-        let mut refs = Vec::new();
-        for found in platform.prefixed(prefix.as_bytes()).map_err(unreadable(prefix))? {
+        // With a slash, only this directory is read: those beside it come and go meanwhile.
+        let beneath = format!("{prefix}/");
+        for found in platform.prefixed(beneath.as_bytes()).map_err(unreadable(prefix))? {
             let mut found = found.map_err(unreadable(prefix))?;
             let name = found.name().as_bstr().to_string();
-            if name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
-                let id = found.peel_to_id().map_err(unreadable(prefix))?.detach();
-                refs.push((name, commit_of(id)?));
-            }
+            let id = found.peel_to_id().map_err(unreadable(prefix))?.detach();
+            refs.push((name, commit_of(id)?));
         }
         Ok(refs)
     }
