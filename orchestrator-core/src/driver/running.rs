@@ -36,6 +36,8 @@ use crate::{
 
 /// How often the inbox is looked into.
 const INBOX: Duration = Duration::from_millis(200);
+/// How long a look at the target that is under way is waited for when a run ends.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long a stopped run waits for a landing that is under way.
 const LANDING: Duration = Duration::from_secs(60);
 /// How much longer than its grace and the fight against survivors the stopping of a turn may take.
@@ -459,6 +461,9 @@ impl Running {
             Err(_) => self.abandon("the ledger, which did not take what was decided last"),
         }
         let ended = async {
+            // A fetch that is cut off leaves a lock, which only the next start removes.
+            let checked = async { while self.checking.join_next().await.is_some() {} };
+            drop(tokio::time::timeout(LAST_LOOK, checked).await);
             tokio::join!(self.effects.shutdown(), self.looking.shutdown(), self.checking.shutdown(), self.telling.shutdown());
         };
         if tokio::time::timeout(BRIEFLY, ended).await.is_err() {
