@@ -111,6 +111,8 @@ impl World {
         turn: u32,
     ) -> Result<Collected, RunError> {
         let handoff = read_handoff(workspace, turn);
+        // Said of this turn, and of no later one.
+        let said = self.last_words.lock().unwrap_or_else(PoisonError::into_inner).remove(&workspace.attempt);
         match self.take_in(workspace, base, turn).await {
             // That we have no room is no fault of the worker's: with room, its work is taken in.
             Err(error) if error.is_full() => Err(error.into()),
@@ -122,8 +124,6 @@ impl World {
                     Ok(rescued) => (rescued.is_some(), rescued),
                     Err(_) => (workspace.uncommitted(&self.trusted, base, 1).await.is_ok_and(|paths| !paths.is_empty()), None),
                 };
-                let said = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
-                let said = said.get(&workspace.attempt).cloned();
                 let tree = self.trusted.tree_of(base)?;
                 let rescued = rescued.map(|rescued| rescued.commit);
                 Ok(Collected::Nothing { base, tree, handoff, said, dirty, rescued })
