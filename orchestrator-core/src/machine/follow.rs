@@ -151,11 +151,13 @@ impl Context<'_> {
     ) -> Result<Vec<Record>, IllegalEvent> {
         self.closing_step(effect, |entry, active| {
             let Step::Review { work, .. } = &active.step else { return None };
-            let over = carried.map(|carried| self.carried_over(active, work, carried));
-            let follows = match &over {
-                Some(Record::CarriedOver { submission, .. }) => self.judge_head(entry, active, submission, &reviews, &[]),
-                _ => self.judge_head(entry, active, work, &reviews, &active.attempt.waivers),
+            let once = carried.map(|carried| Arc::new(work.as_carried(carried)));
+            let follows = match &once {
+                Some(once) => self.judge_head(entry, active, once, &reviews, &[]),
+                None => self.judge_head(entry, active, work, &reviews, &active.attempt.waivers),
             };
+            let attempt = active.attempt.id.clone();
+            let over = once.map(|submission| Record::CarriedOver { attempt, submission });
             let said = Record::Reviewed { attempt: active.attempt.id.clone(), reviews };
             Some(over.into_iter().chain([said]).chain(follows).collect())
         })
