@@ -106,23 +106,34 @@ impl AgentBackend for AcpBackend {
 
     fn capabilities(&self) -> Capabilities {
         let least = Capabilities::least();
-        let known = if self.resumes { least.with_resume() } else { least };
-        self.silence.map_or(known.clone(), |silence| known.with_silence(Silence::Beyond(silence)))
+        let known = if self.resumes {
+            least.with_resume()
+        } else {
+            least
+        };
+        self.silence.map_or(known.clone(), |silence| {
+            known.with_silence(Silence::Beyond(silence))
+        })
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
-        let there = is_installed(&self.program, "give the path of an agent that speaks the Agent Client Protocol")?;
+        let there = is_installed(
+            &self.program,
+            "give the path of an agent that speaks the Agent Client Protocol",
+        )?;
         if !there || self.version.is_empty() {
             return Ok(Probe::found(None));
         }
-        Ok(match told_version(&self.program, &self.version, &self.environment).await {
-            Ok(version) => Probe::found(Some(version)),
-            Err(error) => {
-                let mut probe = Probe::found(None);
-                probe.warnings.push(error.to_string());
-                probe
-            }
-        })
+        Ok(
+            match told_version(&self.program, &self.version, &self.environment).await {
+                Ok(version) => Probe::found(Some(version)),
+                Err(error) => {
+                    let mut probe = Probe::found(None);
+                    probe.warnings.push(error.to_string());
+                    probe
+                }
+            },
+        )
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
@@ -130,6 +141,9 @@ impl AgentBackend for AcpBackend {
             return Err(AgentError::Unsupported("go on with a session"));
         }
         let conversation = Conversation::new(&request, self.mode.clone(), self.permissions.clone());
-        AgentProcess::new(&self.program, &request).args(&self.arguments).envs(&self.environment).start(conversation)
+        AgentProcess::new(&self.program, &request)
+            .args(&self.arguments)
+            .envs(&self.environment)
+            .start(conversation)
     }
 }

@@ -45,7 +45,11 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn new(request: &TurnRequest, mode: Option<String>, permissions: Permissions) -> Self {
+    pub(crate) fn new(
+        request: &TurnRequest,
+        mode: Option<String>,
+        permissions: Permissions,
+    ) -> Self {
         Self {
             prompt: request.prompt.clone(),
             workspace: request.workspace.clone(),
@@ -68,30 +72,45 @@ impl Conversation {
 
     fn ask(&mut self, asked: Asked, method: &str, parameters: &Value, reply: &mut Reply) {
         (self.asked, self.number) = (asked, self.number + 1);
-        reply.write_json(&json!({ "jsonrpc": "2.0", "id": self.number, "method": method, "params": parameters }));
+        reply.write_json(
+            &json!({ "jsonrpc": "2.0", "id": self.number, "method": method, "params": parameters }),
+        );
     }
 
     fn answered(&mut self, result: &Value, reply: &mut Reply) {
         match self.asked {
             Asked::Initialize => {
                 if result["protocolVersion"] != 1 {
-                    let detail = format!("it speaks version {} of the protocol, not 1", result["protocolVersion"]);
+                    let detail = format!(
+                        "it speaks version {} of the protocol, not 1",
+                        result["protocolVersion"]
+                    );
                     return reply.finish(TurnOutcome::Drifted { detail });
                 }
                 let place = self.workspace.to_string_lossy().into_owned();
                 match self.resume.clone() {
                     Some(session) => {
-                        let parameters = json!({ "sessionId": session.0, "cwd": place, "mcpServers": [] });
+                        let parameters =
+                            json!({ "sessionId": session.0, "cwd": place, "mcpServers": [] });
                         self.ask(Asked::Session, "session/load", &parameters, reply);
                     }
-                    None => self.ask(Asked::Session, "session/new", &json!({ "cwd": place, "mcpServers": [] }), reply),
+                    None => self.ask(
+                        Asked::Session,
+                        "session/new",
+                        &json!({ "cwd": place, "mcpServers": [] }),
+                        reply,
+                    ),
                 }
             }
             Asked::Session => {
-                let session =
-                    result["sessionId"].as_str().map(str::to_owned).or_else(|| self.resume.clone().map(|session| session.0));
+                let session = result["sessionId"]
+                    .as_str()
+                    .map(str::to_owned)
+                    .or_else(|| self.resume.clone().map(|session| session.0));
                 let Some(session) = session else {
-                    return reply.finish(TurnOutcome::Drifted { detail: format!("a session without an id: {result}") });
+                    return reply.finish(TurnOutcome::Drifted {
+                        detail: format!("a session without an id: {result}"),
+                    });
                 };
                 self.session.clone_from(&session);
                 reply.started(session);
@@ -119,21 +138,31 @@ impl Conversation {
         for id in std::mem::take(&mut self.tools) {
             reply.tool_ended(id);
         }
-        let usage =
-            usage_of(&result["usage"]).or_else(|| usage_of(&result["_meta"]["quota"]["token_count"])).unwrap_or(self.pieces);
+        let usage = usage_of(&result["usage"])
+            .or_else(|| usage_of(&result["_meta"]["quota"]["token_count"]))
+            .unwrap_or(self.pieces);
         if usage.tokens() > 0 || self.cost > 0.0 {
-            reply.usage(Usage { usd: self.cost, ..usage });
+            reply.usage(Usage {
+                usd: self.cost,
+                ..usage
+            });
         }
         let outcome = match result["stopReason"].as_str() {
             Some("end_turn") => TurnOutcome::Completed,
             Some("max_tokens") => TurnOutcome::ContextFull,
-            Some("max_turn_requests") => {
-                TurnOutcome::Crashed { detail: "it used up the requests that one turn may make".to_owned() }
-            }
-            Some("refusal") => TurnOutcome::Refused { reason: self.last.trim().to_owned() },
+            Some("max_turn_requests") => TurnOutcome::Crashed {
+                detail: "it used up the requests that one turn may make".to_owned(),
+            },
+            Some("refusal") => TurnOutcome::Refused {
+                reason: self.last.trim().to_owned(),
+            },
             Some("cancelled") if self.stopping => TurnOutcome::Stopped,
-            Some("cancelled") => TurnOutcome::Crashed { detail: "it says that it was cancelled, and nobody did".to_owned() },
-            _ => TurnOutcome::Drifted { detail: format!("it ended its turn with {}", result["stopReason"]) },
+            Some("cancelled") => TurnOutcome::Crashed {
+                detail: "it says that it was cancelled, and nobody did".to_owned(),
+            },
+            _ => TurnOutcome::Drifted {
+                detail: format!("it ended its turn with {}", result["stopReason"]),
+            },
         };
         if let Some(handoff) = handoff_in(&self.last) {
             reply.handoff(handoff);
@@ -143,23 +172,47 @@ impl Conversation {
 
     /// An error, where an answer was waited for.
     fn failed(&self, error: &Value, reply: &mut Reply) {
-        let said = error["data"]["details"].as_str().or_else(|| error["data"]["message"].as_str()).unwrap_or_default();
-        let message = format!("{} {said}", error["message"].as_str().unwrap_or_default()).trim().to_owned();
+        let said = error["data"]["details"]
+            .as_str()
+            .or_else(|| error["data"]["message"].as_str())
+            .unwrap_or_default();
+        let message = format!("{} {said}", error["message"].as_str().unwrap_or_default())
+            .trim()
+            .to_owned();
         let lower = message.to_lowercase();
         let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
         reply.finish(match (self.asked, error["code"].as_i64()) {
             // The protocol's own code (agentclientprotocol.com, schema of version 1).
             (_, Some(-32000)) => TurnOutcome::Authentication { reason: message },
             (Asked::Session, _) if self.resume.is_some() => TurnOutcome::SessionLost,
-            _ if has(&["usage limit", "quota", "insufficient_quota", "credit"]) => TurnOutcome::UsageLimited { until: None },
-            _ if has(&["rate limit", "overloaded", "too many requests", "429", "503", "529"]) => {
+            _ if has(&["usage limit", "quota", "insufficient_quota", "credit"]) => {
+                TurnOutcome::UsageLimited { until: None }
+            }
+            _ if has(&[
+                "rate limit",
+                "overloaded",
+                "too many requests",
+                "429",
+                "503",
+                "529",
+            ]) =>
+            {
                 TurnOutcome::Overloaded { reason: message }
             }
-            _ if has(&["unauthorized", "401", "api key", "not logged in", "authenticat"]) => {
+            _ if has(&[
+                "unauthorized",
+                "401",
+                "api key",
+                "not logged in",
+                "authenticat",
+            ]) =>
+            {
                 TurnOutcome::Authentication { reason: message }
             }
             _ if has(&["context length", "context window", "too long"]) => TurnOutcome::ContextFull,
-            _ => TurnOutcome::Crashed { detail: format!("{:?} failed: {message}", self.asked) },
+            _ => TurnOutcome::Crashed {
+                detail: format!("{:?} failed: {message}", self.asked),
+            },
         });
     }
 
@@ -175,26 +228,56 @@ impl Conversation {
             return reply.write_json(&answer(json!({ "outcome": { "outcome": "cancelled" } })));
         }
         let call = &parameters["toolCall"];
-        let (kind, title) = (call["kind"].as_str().unwrap_or_default(), call["title"].as_str().unwrap_or_default());
+        let (kind, title) = (
+            call["kind"].as_str().unwrap_or_default(),
+            call["title"].as_str().unwrap_or_default(),
+        );
         let changes = matches!(kind, "edit" | "delete" | "move");
-        let locations = call["locations"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let paths = locations.iter().filter(|_| changes).filter_map(|location| location["path"].as_str());
+        let locations = call["locations"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let paths = locations
+            .iter()
+            .filter(|_| changes)
+            .filter_map(|location| location["path"].as_str());
         let writes: Vec<_> = paths.map(PathBuf::from).collect();
-        let asked = Permission::new(kind, title, &self.bounds, call).running(call["rawInput"]["command"].as_str()).writing(&writes);
+        let asked = Permission::new(kind, title, &self.bounds, call)
+            .running(call["rawInput"]["command"].as_str())
+            .writing(&writes);
         let refused = if self.read_only && changes {
             let why = "nothing is to be changed in this turn";
             Some(self.bounds.refusal(title, why, &writes))
         } else {
-            self.permissions.judge(&asked).err().map(|(_, finding)| *finding)
+            self.permissions
+                .judge(&asked)
+                .err()
+                .map(|(_, finding)| *finding)
         };
-        let wanted: &[&str] = if refused.is_none() { &["allow_once", "allow_always"] } else { &["reject_once", "reject_always"] };
-        let options = parameters["options"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let option = wanted.iter().find_map(|kind| options.iter().find(|option| option["kind"] == **kind));
+        let wanted: &[&str] = if refused.is_none() {
+            &["allow_once", "allow_always"]
+        } else {
+            &["reject_once", "reject_always"]
+        };
+        let options = parameters["options"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let option = wanted
+            .iter()
+            .find_map(|kind| options.iter().find(|option| option["kind"] == **kind));
         let outcome = match option {
             Some(option) => json!({ "outcome": "selected", "optionId": option["optionId"] }),
             None => json!({ "outcome": "cancelled" }),
         };
-        reply.activity(&format!("{}: {title}", if refused.is_none() { "allowed" } else { "not allowed" }));
+        reply.activity(&format!(
+            "{}: {title}",
+            if refused.is_none() {
+                "allowed"
+            } else {
+                "not allowed"
+            }
+        ));
         if let Some(finding) = refused {
             reply.finding(finding);
         }
@@ -211,13 +294,21 @@ impl Conversation {
             "agent_message_chunk" => {
                 if let Some(usage) = usage_of(&update["_meta"]["usage"]) {
                     self.pieces = self.pieces.plus(usage);
-                    reply.usage(Usage { usd: self.cost, ..self.pieces });
+                    reply.usage(Usage {
+                        usd: self.cost,
+                        ..self.pieces
+                    });
                 }
-                self.says(update["content"]["text"].as_str().unwrap_or_default(), reply);
+                self.says(
+                    update["content"]["text"].as_str().unwrap_or_default(),
+                    reply,
+                );
             }
             "tool_call" | "tool_call_update" => {
                 self.last.clear();
-                let Some(id) = update["toolCallId"].as_str() else { return reply.alive() };
+                let Some(id) = update["toolCallId"].as_str() else {
+                    return reply.alive();
+                };
                 let over = matches!(update["status"].as_str(), Some("completed" | "failed"));
                 if over && self.tools.remove(id) {
                     reply.tool_ended(id);
@@ -268,7 +359,9 @@ impl Protocol for Conversation {
     }
 
     fn line(&mut self, line: &Line, reply: &mut Reply) {
-        let Ok(message) = serde_json::from_slice::<Value>(&line.bytes) else { return reply.alive() };
+        let Ok(message) = serde_json::from_slice::<Value>(&line.bytes) else {
+            return reply.alive();
+        };
         let Some(method) = message["method"].as_str() else {
             // An answer; to anything but what was asked last, it is none to us.
             if message["id"].as_u64() != Some(self.number) || reply.finished().is_some() {
@@ -282,7 +375,9 @@ impl Protocol for Conversation {
         match message.get("id") {
             Some(id) => self.requested(id, method, &message["params"], reply),
             // While a session is loaded, what was said in it before is said once more.
-            None if method == "session/update" && self.asked == Asked::Prompt => self.updated(&message["params"]["update"], reply),
+            None if method == "session/update" && self.asked == Asked::Prompt => {
+                self.updated(&message["params"]["update"], reply)
+            }
             None => reply.alive(),
         }
     }
@@ -291,12 +386,16 @@ impl Protocol for Conversation {
         self.stopping = true;
         if !self.session.is_empty() {
             let parameters = json!({ "sessionId": self.session });
-            reply.write_json(&json!({ "jsonrpc": "2.0", "method": "session/cancel", "params": parameters }));
+            reply.write_json(
+                &json!({ "jsonrpc": "2.0", "method": "session/cancel", "params": parameters }),
+            );
         }
     }
 
     fn end(&mut self, ended: &Ended) -> TurnOutcome {
-        TurnOutcome::Crashed { detail: format!("it ended before its turn did: {}", ended.detail()) }
+        TurnOutcome::Crashed {
+            detail: format!("it ended before its turn did: {}", ended.detail()),
+        }
     }
 }
 
@@ -304,10 +403,19 @@ impl Protocol for Conversation {
 fn usage_of(tokens: &Value) -> Option<Usage> {
     let number = |names: &[&str]| names.iter().find_map(|name| tokens[*name].as_u64());
     let input = number(&["inputTokens", "input_tokens"])?;
-    let cached = number(&["cachedReadTokens", "cachedInputTokens"]).unwrap_or(0) + number(&["cachedWriteTokens"]).unwrap_or(0);
+    let cached = number(&["cachedReadTokens", "cachedInputTokens"]).unwrap_or(0)
+        + number(&["cachedWriteTokens"]).unwrap_or(0);
     let output = number(&["outputTokens", "output_tokens"]).unwrap_or(0);
     // Some count what was cached among what was read, others beside it; the total tells.
     let total = number(&["totalTokens"]).unwrap_or(0);
-    let input = if total >= input + cached + output { input + cached } else { input };
-    Some(Usage { input_tokens: input, output_tokens: output, usd: 0.0 })
+    let input = if total >= input + cached + output {
+        input + cached
+    } else {
+        input
+    };
+    Some(Usage {
+        input_tokens: input,
+        output_tokens: output,
+        usd: 0.0,
+    })
 }

@@ -22,11 +22,15 @@ fn result(id: u32, result: &Value) -> Step {
 
 fn update(update: &Value) -> Step {
     let parameters = json!({ "sessionId": "conformance", "update": update });
-    Step::line(json!({ "jsonrpc": "2.0", "method": "session/update", "params": parameters }).to_string())
+    Step::line(
+        json!({ "jsonrpc": "2.0", "method": "session/update", "params": parameters }).to_string(),
+    )
 }
 
 fn words(text: &str) -> Step {
-    update(&json!({ "sessionUpdate": "agent_message_chunk", "content": { "type": "text", "text": text } }))
+    update(
+        &json!({ "sessionUpdate": "agent_message_chunk", "content": { "type": "text", "text": text } }),
+    )
 }
 
 impl AgentFixture for Acp {
@@ -43,11 +47,22 @@ impl AgentFixture for Acp {
     }
 
     fn phrase(&self, phrase: Phrase<'_>) -> Option<Vec<Step>> {
-        let initialized =
-            || [Step::Hear, result(1, &json!({ "protocolVersion": 1, "agentCapabilities": { "loadSession": true } }))];
+        let initialized = || {
+            [
+                Step::Hear,
+                result(
+                    1,
+                    &json!({ "protocolVersion": 1, "agentCapabilities": { "loadSession": true } }),
+                ),
+            ]
+        };
         Some(match phrase {
             Phrase::Begin { session } => {
-                let begun = [Step::Hear, result(2, &json!({ "sessionId": session })), Step::Hear];
+                let begun = [
+                    Step::Hear,
+                    result(2, &json!({ "sessionId": session })),
+                    Step::Hear,
+                ];
                 initialized().into_iter().chain(begun).collect()
             }
             Phrase::Say(text) => vec![words(&format!("{text}\n"))],
@@ -59,10 +74,17 @@ impl AgentFixture for Acp {
             ],
             Phrase::SessionLost => {
                 let error = json!({ "jsonrpc": "2.0", "id": 2, "error": { "code": -32002, "message": "no such session" } });
-                initialized().into_iter().chain([Step::Hear, Step::line(error.to_string()), Step::HearAll]).collect()
+                initialized()
+                    .into_iter()
+                    .chain([Step::Hear, Step::line(error.to_string()), Step::HearAll])
+                    .collect()
             }
             Phrase::End { handoff } => {
-                vec![words(&format!("```json\n{handoff}\n```")), result(3, &json!({ "stopReason": "end_turn" })), Step::HearAll]
+                vec![
+                    words(&format!("```json\n{handoff}\n```")),
+                    result(3, &json!({ "stopReason": "end_turn" })),
+                    Step::HearAll,
+                ]
             }
             // Between its prompt and its answer nobody can speak to it.
             _ => return None,

@@ -25,15 +25,39 @@ fn main() -> ExitCode {
         )],
         &[
             ("the_probe_tells_its_version", the_probe_tells_its_version),
-            ("it_commits_and_its_last_word_is_its_handoff", it_commits_and_its_last_word_is_its_handoff),
-            ("a_further_turn_goes_on_with_the_session", a_further_turn_goes_on_with_the_session),
-            ("a_session_that_it_does_not_know_is_lost", a_session_that_it_does_not_know_is_lost),
-            ("a_tool_that_is_not_allowed_is_not_run", a_tool_that_is_not_allowed_is_not_run),
-            ("stopped_while_a_tool_runs_it_leaves_no_process", stopped_while_a_tool_runs_it_leaves_no_process),
-            ("stopped_while_the_model_hangs_it_leaves_no_process", stopped_while_the_model_hangs_it_leaves_no_process),
-            ("killed_it_has_crashed_and_leaves_no_process", killed_it_has_crashed_and_leaves_no_process),
+            (
+                "it_commits_and_its_last_word_is_its_handoff",
+                it_commits_and_its_last_word_is_its_handoff,
+            ),
+            (
+                "a_further_turn_goes_on_with_the_session",
+                a_further_turn_goes_on_with_the_session,
+            ),
+            (
+                "a_session_that_it_does_not_know_is_lost",
+                a_session_that_it_does_not_know_is_lost,
+            ),
+            (
+                "a_tool_that_is_not_allowed_is_not_run",
+                a_tool_that_is_not_allowed_is_not_run,
+            ),
+            (
+                "stopped_while_a_tool_runs_it_leaves_no_process",
+                stopped_while_a_tool_runs_it_leaves_no_process,
+            ),
+            (
+                "stopped_while_the_model_hangs_it_leaves_no_process",
+                stopped_while_the_model_hangs_it_leaves_no_process,
+            ),
+            (
+                "killed_it_has_crashed_and_leaves_no_process",
+                killed_it_has_crashed_and_leaves_no_process,
+            ),
             ("a_bad_key_needs_a_person", a_bad_key_needs_a_person),
-            ("a_stream_that_breaks_off_once_is_no_failure", a_stream_that_breaks_off_once_is_no_failure),
+            (
+                "a_stream_that_breaks_off_once_is_no_failure",
+                a_stream_that_breaks_off_once_is_no_failure,
+            ),
             ("two_of_them_land_a_roadmap", two_of_them_land_a_roadmap),
         ],
     )
@@ -46,7 +70,8 @@ struct Stage {
     backend: AcpBackend,
 }
 
-const HANDOFF: &str = r#"{"version":1,"task":"T1","attempt":1,"status":"done","self_review":"read it once more"}"#;
+const HANDOFF: &str =
+    r#"{"version":1,"task":"T1","attempt":1,"status":"done","self_review":"read it once more"}"#;
 
 impl Stage {
     fn new(agent: &RealAgent, script: Script) -> Self {
@@ -63,22 +88,42 @@ impl Stage {
             "model": "scripted/scripted", "small_model": "scripted/scripted", "autoupdate": false, "share": "disabled",
             "enabled_providers": ["scripted"], "permission": { "bash": "ask", "edit": "ask" }, "provider": { "scripted": provider },
         });
-        fs::write(configuration.join("opencode.json"), content.to_string()).expect("writes the configuration");
-        let backend = AcpBackend::new("opencode", &agent.program).args(["acp"]).env("HOME", home.to_string_lossy());
+        fs::write(configuration.join("opencode.json"), content.to_string())
+            .expect("writes the configuration");
+        let backend = AcpBackend::new("opencode", &agent.program)
+            .args(["acp"])
+            .env("HOME", home.to_string_lossy());
         let backend = ["AUTOUPDATE", "MODELS_FETCH", "DEFAULT_PLUGINS", "SHARE"]
             .iter()
-            .fold(backend, |backend, what| backend.env(format!("OPENCODE_DISABLE_{what}"), "1"));
-        Self { sandbox, server, backend }
+            .fold(backend, |backend, what| {
+                backend.env(format!("OPENCODE_DISABLE_{what}"), "1")
+            });
+        Self {
+            sandbox,
+            server,
+            backend,
+        }
     }
 
     fn request(&self, turn: u32, resume: Option<SessionRef>) -> TurnRequest {
-        let attempt = AttemptId { task: TaskId::new("T1").expect("an id"), number: 1 };
+        let attempt = AttemptId {
+            task: TaskId::new("T1").expect("an id"),
+            number: 1,
+        };
         let mark = format!("real-{}", self.sandbox.path().display());
         let handoff = self.sandbox.path().join(format!("handoff-{turn}.json"));
         let path = std::env::var("PATH").expect("a path");
         let environment = BTreeMap::from([("PATH".to_owned(), path)]);
-        let request = TurnRequest::new(attempt, format!("This is turn {turn}."), self.sandbox.repo(), handoff, mark);
-        request.with_environment(environment).with_turn(turn, resume)
+        let request = TurnRequest::new(
+            attempt,
+            format!("This is turn {turn}."),
+            self.sandbox.repo(),
+            handoff,
+            mark,
+        );
+        request
+            .with_environment(environment)
+            .with_turn(turn, resume)
     }
 
     fn mark(&self) -> String {
@@ -97,7 +142,10 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 async fn until(turn: &mut dyn Turn, wanted: impl Fn(&Update) -> bool) {
     loop {
         let update = turn.next().await.expect("it goes on");
-        assert!(!matches!(update, Update::Ended { .. }), "it ended too early: {update:?}");
+        assert!(
+            !matches!(update, Update::Ended { .. }),
+            "it ended too early: {update:?}"
+        );
         if wanted(&update) {
             return;
         }
@@ -105,7 +153,10 @@ async fn until(turn: &mut dyn Turn, wanted: impl Fn(&Update) -> bool) {
 }
 
 fn shell(command: &str) -> Answer {
-    Answer::call("bash", json!({ "command": command, "description": "as the script says" }))
+    Answer::call(
+        "bash",
+        json!({ "command": command, "description": "as the script says" }),
+    )
 }
 
 fn handoff() -> Answer {
@@ -115,18 +166,37 @@ fn handoff() -> Answer {
 fn the_probe_tells_its_version(agent: &RealAgent) {
     let stage = Stage::new(agent, Script::default());
     let probe = block_on(stage.backend.probe()).expect("it is there");
-    assert!(probe.version.is_some_and(|version| version.starts_with("1.")) && probe.warnings.is_empty());
+    assert!(
+        probe
+            .version
+            .is_some_and(|version| version.starts_with("1."))
+            && probe.warnings.is_empty()
+    );
 }
 
 fn it_commits_and_its_last_word_is_its_handoff(agent: &RealAgent) {
     let commit = shell("echo hello > hello.txt && git add hello.txt && git commit -qm hello");
-    let stage = Stage::new(agent, Script::new([commit.costing(70, 5), handoff().costing(90, 7)]));
+    let stage = Stage::new(
+        agent,
+        Script::new([commit.costing(70, 5), handoff().costing(90, 7)]),
+    );
     let request = stage.request(1, None);
     let place = request.handoff.clone();
-    let Ran { session, said, outcome, .. } = block_on(async { ran(stage.backend.start(request).await.expect("starts")).await });
+    let Ran {
+        session,
+        said,
+        outcome,
+        ..
+    } = block_on(async { ran(stage.backend.start(request).await.expect("starts")).await });
     assert_eq!(outcome, TurnOutcome::Completed, "{said}");
-    assert!(session.is_some() && said.contains("allowed: echo hello"), "{said}");
-    assert_eq!(git(&stage.sandbox.repo(), &["log", "--format=%s", "-1"]), "hello");
+    assert!(
+        session.is_some() && said.contains("allowed: echo hello"),
+        "{said}"
+    );
+    assert_eq!(
+        git(&stage.sandbox.repo(), &["log", "--format=%s", "-1"]),
+        "hello"
+    );
     assert_eq!(fs::read_to_string(place).expect("a handoff"), HANDOFF);
     assert_eq!(stage.alive(), 0);
 }
@@ -134,29 +204,65 @@ fn it_commits_and_its_last_word_is_its_handoff(agent: &RealAgent) {
 fn a_further_turn_goes_on_with_the_session(agent: &RealAgent) {
     let stage = Stage::new(agent, Script::new([handoff()]));
     block_on(async {
-        let Ran { session, outcome: first, .. } = ran(stage.backend.start(stage.request(1, None)).await.expect("starts")).await;
-        let Ran { session: again, said, outcome: second, .. } =
-            ran(stage.backend.start(stage.request(2, session.clone())).await.expect("starts")).await;
-        assert_eq!((first, second), (TurnOutcome::Completed, TurnOutcome::Completed), "{said}");
+        let Ran {
+            session,
+            outcome: first,
+            ..
+        } = ran(stage
+            .backend
+            .start(stage.request(1, None))
+            .await
+            .expect("starts"))
+        .await;
+        let Ran {
+            session: again,
+            said,
+            outcome: second,
+            ..
+        } = ran(stage
+            .backend
+            .start(stage.request(2, session.clone()))
+            .await
+            .expect("starts"))
+        .await;
+        assert_eq!(
+            (first, second),
+            (TurnOutcome::Completed, TurnOutcome::Completed),
+            "{said}"
+        );
         assert_eq!(session, again);
         // What was said in the first turn is not told again.
         assert_eq!(said.matches("Done.").count(), 1, "{said}");
     });
     let last = stage.server.requests().last().expect("it asked").text();
-    assert!(last.contains("This is turn 1.") && last.contains("This is turn 2."), "{last}");
+    assert!(
+        last.contains("This is turn 1.") && last.contains("This is turn 2."),
+        "{last}"
+    );
 }
 
 fn a_session_that_it_does_not_know_is_lost(agent: &RealAgent) {
     let stage = Stage::new(agent, Script::new([handoff()]));
-    let request = stage.request(2, Some(SessionRef("ses_0000000000000000000000000".to_owned())));
-    let Ran { said, outcome, .. } = block_on(async { ran(stage.backend.start(request).await.expect("starts")).await });
+    let request = stage.request(
+        2,
+        Some(SessionRef("ses_0000000000000000000000000".to_owned())),
+    );
+    let Ran { said, outcome, .. } =
+        block_on(async { ran(stage.backend.start(request).await.expect("starts")).await });
     assert_eq!(outcome, TurnOutcome::SessionLost, "{said}");
 }
 
 fn a_tool_that_is_not_allowed_is_not_run(agent: &RealAgent) {
-    let stage = Stage::new(agent, Script::new([shell("echo no > not-allowed.txt"), handoff()]));
-    let backend = stage.backend.clone().permissions(Permissions::deny(["execute"]));
-    let Ran { said, .. } = block_on(async { ran(backend.start(stage.request(1, None)).await.expect("starts")).await });
+    let stage = Stage::new(
+        agent,
+        Script::new([shell("echo no > not-allowed.txt"), handoff()]),
+    );
+    let backend = stage
+        .backend
+        .clone()
+        .permissions(Permissions::deny(["execute"]));
+    let Ran { said, .. } =
+        block_on(async { ran(backend.start(stage.request(1, None)).await.expect("starts")).await });
     assert!(said.contains("not allowed: echo no"), "{said}");
     assert!(!stage.sandbox.repo().join("not-allowed.txt").exists());
 }
@@ -164,7 +270,11 @@ fn a_tool_that_is_not_allowed_is_not_run(agent: &RealAgent) {
 /// Stopped when this has come, it ends as stopped, and nobody is left.
 fn stopped_at(stage: &Stage, wanted: impl Fn(&Update) -> bool) {
     block_on(async {
-        let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
+        let mut turn = stage
+            .backend
+            .start(stage.request(1, None))
+            .await
+            .expect("starts");
         until(&mut *turn, wanted).await;
         wait_for_marked(&stage.mark(), 1);
         turn.control().stop(Duration::from_secs(10)).await;
@@ -176,11 +286,24 @@ fn stopped_at(stage: &Stage, wanted: impl Fn(&Update) -> bool) {
 fn stopped_while_a_tool_runs_it_leaves_no_process(agent: &RealAgent) {
     let ready = Sandbox::new();
     let fifo = ready.path().join("fifo");
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
-    let command = format!("setsid sleep 1000 & echo here > '{}'; sleep 1000", fifo.display());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .expect("mkfifo")
+            .success()
+    );
+    let command = format!(
+        "setsid sleep 1000 & echo here > '{}'; sleep 1000",
+        fifo.display()
+    );
     let stage = Stage::new(agent, Script::new([shell(&command), handoff()]));
     block_on(async {
-        let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
+        let mut turn = stage
+            .backend
+            .start(stage.request(1, None))
+            .await
+            .expect("starts");
         let reads = tokio::task::spawn_blocking(move || fs::read_to_string(fifo));
         let runs = async { while turn.next().await.is_some() {} };
         // Its children are there.
@@ -193,33 +316,82 @@ fn stopped_while_a_tool_runs_it_leaves_no_process(agent: &RealAgent) {
 }
 
 fn stopped_while_the_model_hangs_it_leaves_no_process(agent: &RealAgent) {
-    let stage = Stage::new(agent, Script::new([Answer::say("working\n").hanging_after(2)]));
-    stopped_at(&stage, |update| matches!(update, Update::Activity { text } if text.contains("working")));
+    let stage = Stage::new(
+        agent,
+        Script::new([Answer::say("working\n").hanging_after(2)]),
+    );
+    stopped_at(
+        &stage,
+        |update| matches!(update, Update::Activity { text } if text.contains("working")),
+    );
 }
 
 fn killed_it_has_crashed_and_leaves_no_process(agent: &RealAgent) {
-    let stage = Stage::new(agent, Script::new([Answer::say("working\n").hanging_after(2)]));
+    let stage = Stage::new(
+        agent,
+        Script::new([Answer::say("working\n").hanging_after(2)]),
+    );
     block_on(async {
-        let mut turn = stage.backend.start(stage.request(1, None)).await.expect("starts");
-        until(&mut *turn, |update| matches!(update, Update::Activity { text } if text.contains("working"))).await;
-        kill_marked(&format!("real-{}", stage.sandbox.path().display()), Duration::from_secs(10)).await;
+        let mut turn = stage
+            .backend
+            .start(stage.request(1, None))
+            .await
+            .expect("starts");
+        until(
+            &mut *turn,
+            |update| matches!(update, Update::Activity { text } if text.contains("working")),
+        )
+        .await;
+        kill_marked(
+            &format!("real-{}", stage.sandbox.path().display()),
+            Duration::from_secs(10),
+        )
+        .await;
         let outcome = ran(turn).await.outcome;
-        assert!(matches!(outcome, TurnOutcome::Crashed { .. }), "{outcome:?}");
+        assert!(
+            matches!(outcome, TurnOutcome::Crashed { .. }),
+            "{outcome:?}"
+        );
     });
     assert_eq!(stage.alive(), 0);
 }
 
 fn a_bad_key_needs_a_person(agent: &RealAgent) {
-    let stage = Stage::new(agent, Script::new([Answer::fail(401, "invalid_api_key", "Incorrect API key provided")]));
-    let Ran { said, outcome, .. } =
-        block_on(async { ran(stage.backend.start(stage.request(1, None)).await.expect("starts")).await });
-    assert!(matches!(outcome, TurnOutcome::Authentication { .. }), "{outcome:?}\n{said}");
+    let stage = Stage::new(
+        agent,
+        Script::new([Answer::fail(
+            401,
+            "invalid_api_key",
+            "Incorrect API key provided",
+        )]),
+    );
+    let Ran { said, outcome, .. } = block_on(async {
+        ran(stage
+            .backend
+            .start(stage.request(1, None))
+            .await
+            .expect("starts"))
+        .await
+    });
+    assert!(
+        matches!(outcome, TurnOutcome::Authentication { .. }),
+        "{outcome:?}\n{said}"
+    );
 }
 
 fn a_stream_that_breaks_off_once_is_no_failure(agent: &RealAgent) {
-    let stage = Stage::new(agent, Script::new([Answer::say("half of").breaking_off_after(2), handoff()]));
-    let Ran { said, outcome, .. } =
-        block_on(async { ran(stage.backend.start(stage.request(1, None)).await.expect("starts")).await });
+    let stage = Stage::new(
+        agent,
+        Script::new([Answer::say("half of").breaking_off_after(2), handoff()]),
+    );
+    let Ran { said, outcome, .. } = block_on(async {
+        ran(stage
+            .backend
+            .start(stage.request(1, None))
+            .await
+            .expect("starts"))
+        .await
+    });
     assert_eq!(outcome, TurnOutcome::Completed, "{said}");
 }
 
@@ -227,26 +399,45 @@ fn two_of_them_land_a_roadmap(agent: &RealAgent) {
     let ids = ["A1", "B2", "C3"];
     // The handoff by its file this time: what the agent's commands see tells which attempt it is.
     let task = |id: &str| {
-        let handoff = r#"{"version":1,"task":"%s","attempt":%s,"status":"done","self_review":"read it"}"#;
+        let handoff =
+            r#"{"version":1,"task":"%s","attempt":%s,"status":"done","self_review":"read it"}"#;
         let command = format!(
             "echo {id} > {id}.txt && git add {id}.txt && git commit -qm 'add {id}' && \
              printf '{handoff}' $ORCHESTRATOR_TASK $ORCHESTRATOR_ATTEMPT > $ORCHESTRATOR_HANDOFF"
         );
         [shell(&command), Answer::say("Done.")]
     };
-    let script = ids.iter().fold(Script::default(), |script, id| script.when(format!("Task {id}"), task(id)));
+    let script = ids.iter().fold(Script::default(), |script, id| {
+        script.when(format!("Task {id}"), task(id))
+    });
     let stage = Stage::new(agent, script);
     // The first start in a new home makes its database, and two at once would both do so.
-    let first = block_on(async { ran(stage.backend.start(stage.request(1, None)).await.expect("starts")).await });
+    let first = block_on(async {
+        ran(stage
+            .backend
+            .start(stage.request(1, None))
+            .await
+            .expect("starts"))
+        .await
+    });
     assert_eq!(first.outcome, TurnOutcome::Completed);
-    let item = |id: &&str| format!("- [ ] **{id}** Task {id}\n  ```toml\n  allow = [\"{id}.txt\"]\n  ```\n");
-    stage.sandbox.publish(&[("ROADMAP.md", &ids.iter().map(item).collect::<String>())], "roadmap");
+    let item = |id: &&str| {
+        format!("- [ ] **{id}** Task {id}\n  ```toml\n  allow = [\"{id}.txt\"]\n  ```\n")
+    };
+    stage.sandbox.publish(
+        &[("ROADMAP.md", &ids.iter().map(item).collect::<String>())],
+        "roadmap",
+    );
     let policy = "push = \"origin\"\nmax_sessions = 2\n[agents.opencode]\nkind = \"acp\"\nrun = [\"opencode\", \"acp\"]\n";
     let name: BackendName = "opencode".parse().expect("a name");
-    let builder =
-        Orchestrator::builder().policy(Policy::parse(policy).expect("a policy")).backend(name, Arc::new(stage.backend.clone()));
+    let builder = Orchestrator::builder()
+        .policy(Policy::parse(policy).expect("a policy"))
+        .backend(name, Arc::new(stage.backend.clone()));
     let outcome = block_on(run_checked(&stage.sandbox, builder));
-    let ended: Vec<_> = outcome.records().filter(|record| matches!(record, Record::AttemptEnded { .. })).collect();
+    let ended: Vec<_> = outcome
+        .records()
+        .filter(|record| matches!(record, Record::AttemptEnded { .. }))
+        .collect();
     assert_eq!(outcome.report.ended, EndReason::Complete, "{ended:#?}");
     for id in ids {
         assert_eq!(stage.sandbox.remote_file(&format!("{id}.txt")), id);

@@ -18,13 +18,18 @@ const STOP: &str = "«now it is stopped»";
 
 /// The recording, with a word of ours said before the turn was stopped.
 fn recording(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.jsonl"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(format!("{name}.jsonl"));
     let text = std::fs::read_to_string(path).expect("a recording");
     let stop = serde_json::json!({ "dir": "agent->client", "frame": { "jsonrpc": "2.0", "method": "session/update", "params": {
         "update": { "sessionUpdate": "agent_message_chunk", "content": { "type": "text", "text": format!("\n{STOP}\n") } } } } });
     let lines = text.lines().flat_map(|line| {
         let stopped = line.contains("client->agent") && line.contains("session/cancel");
-        stopped.then(|| stop.to_string()).into_iter().chain([line.to_owned()])
+        stopped
+            .then(|| stop.to_string())
+            .into_iter()
+            .chain([line.to_owned()])
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -32,7 +37,8 @@ fn recording(name: &str) -> String {
 /// What the turn says, a line each.
 async fn told(name: &str) -> String {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let replay = Replay::of_conversation(&recording(name), Duration::from_millis(1)).expect("a recording");
+    let replay =
+        Replay::of_conversation(&recording(name), Duration::from_millis(1)).expect("a recording");
     let program = replay.play().install(player(), directory.path(), "agent");
     let mut backend = AcpBackend::new("acp", program);
     if name.ends_with("reject") {
@@ -41,12 +47,25 @@ async fn told(name: &str) -> String {
     if name.ends_with("full") {
         backend = backend.mode("agent-full-access");
     }
-    let attempt = AttemptId { task: TaskId::new("R1").expect("an id"), number: 1 };
-    let (workspace, handoff) = (directory.path().join("workspace"), directory.path().join("handoff.json"));
+    let attempt = AttemptId {
+        task: TaskId::new("R1").expect("an id"),
+        number: 1,
+    };
+    let (workspace, handoff) = (
+        directory.path().join("workspace"),
+        directory.path().join("handoff.json"),
+    );
     std::fs::create_dir(&workspace).expect("makes it");
-    let mut request =
-        TurnRequest::new(attempt, "Please.", workspace, handoff.clone(), format!("recording-{name}-{}", std::process::id()));
-    request.environment.insert("PATH".to_owned(), std::env::var("PATH").expect("a path"));
+    let mut request = TurnRequest::new(
+        attempt,
+        "Please.",
+        workspace,
+        handoff.clone(),
+        format!("recording-{name}-{}", std::process::id()),
+    );
+    request
+        .environment
+        .insert("PATH".to_owned(), std::env::var("PATH").expect("a path"));
     if name.ends_with("load") {
         request.resume = Some(SessionRef("ses_dfe159423ffe0JmLfON5mAUEki".to_owned()));
     }
@@ -58,7 +77,9 @@ async fn told(name: &str) -> String {
             Update::Alive => {}
             Update::Activity { text } if text == STOP => {
                 let control = std::sync::Arc::clone(&control);
-                stop = Some(tokio::spawn(async move { control.stop(Duration::from_secs(20)).await }));
+                stop = Some(tokio::spawn(async move {
+                    control.stop(Duration::from_secs(20)).await
+                }));
             }
             Update::Activity { text } => told += &format!("  {text}\n"),
             other => told += &format!("{other:?}\n"),
@@ -73,9 +94,15 @@ async fn told(name: &str) -> String {
 
 #[tokio::test]
 async fn each_recording_is_told_as_what_it_was() {
-    let fixtures = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")).expect("the recordings");
-    let name =
-        |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name().to_string_lossy().replace(".jsonl", "");
+    let fixtures = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"))
+        .expect("the recordings");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry
+            .expect("an entry")
+            .file_name()
+            .to_string_lossy()
+            .replace(".jsonl", "")
+    };
     let mut names: Vec<_> = fixtures.map(name).collect();
     names.sort();
     assert_eq!(names.len(), 15);

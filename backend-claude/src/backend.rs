@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, Permissions, Protocol, Spent, is_installed, named_variables, strict_schema, told_version},
+    agent::{
+        AgentProcess, Permissions, Protocol, Spent, is_installed, named_variables, strict_schema,
+        told_version,
+    },
     model::{ClaudePermissions, ClaudeSpec},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
 };
@@ -80,7 +83,9 @@ impl ClaudeBackend {
                 "attribution": { "commit": "", "pr": "" },
                 "permissions": { "deny": ["Bash(git push *)", "Bash(git push)"] },
             }),
-            environment: ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            environment: ENVIRONMENT
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
             silence: SILENCE,
             asking: ASKING,
             spent: Spent::default(),
@@ -92,7 +97,8 @@ impl ClaudeBackend {
     /// # Errors
     /// The name of a variable that is not there.
     pub fn from_spec(spec: &ClaudeSpec) -> Result<Self, String> {
-        let mut backend = Self::new().settings(Value::Object(spec.settings.clone().into_iter().collect()));
+        let mut backend =
+            Self::new().settings(Value::Object(spec.settings.clone().into_iter().collect()));
         backend.program = spec.program.as_ref().map_or(backend.program, PathBuf::from);
         backend.model.clone_from(&spec.model);
         (backend.max_turns, backend.max_usd) = (spec.max_turns, spec.max_usd);
@@ -177,10 +183,12 @@ impl ClaudeBackend {
     /// Passes these variables of this process on to Claude Code, where they are set.
     #[must_use]
     pub fn allow_env<N: AsRef<str>>(self, names: impl IntoIterator<Item = N>) -> Self {
-        names.into_iter().fold(self, |backend, name| match std::env::var(name.as_ref()) {
-            Ok(value) => backend.env(name.as_ref(), value),
-            Err(_) => backend,
-        })
+        names
+            .into_iter()
+            .fold(self, |backend, name| match std::env::var(name.as_ref()) {
+                Ok(value) => backend.env(name.as_ref(), value),
+                Err(_) => backend,
+            })
     }
 
     /// Sets beyond which silence, with no tool in flight, something is wrong; ten minutes where nothing is set.
@@ -202,20 +210,32 @@ impl ClaudeBackend {
     /// [`start`](AgentBackend::start) runs it here.
     #[must_use]
     pub fn protocol(&self, request: &TurnRequest) -> impl Protocol + use<> {
-        let tools = self.tools_of(request).into_iter().map(str::to_owned).collect();
+        let tools = self
+            .tools_of(request)
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         Conversation::new(request, tools, self.permissions.clone(), self.spent.clone())
     }
 
     /// The tools of a turn: one that only reads has those that look.
     fn tools_of(&self, request: &TurnRequest) -> Vec<&str> {
         let tools = self.tools.iter().map(String::as_str);
-        tools.filter(|tool| !request.read_only || LOOKING.contains(tool)).collect()
+        tools
+            .filter(|tool| !request.read_only || LOOKING.contains(tool))
+            .collect()
     }
 
     fn arguments(&self, request: &TurnRequest) -> Vec<String> {
         let judged = self.permissions.is_some() && !request.read_only;
         let tools = self.tools_of(request);
-        let beforehand = tools.iter().copied().filter(|tool| if judged { LOOKING.contains(tool) } else { !WRITING.contains(tool) });
+        let beforehand = tools.iter().copied().filter(|tool| {
+            if judged {
+                LOOKING.contains(tool)
+            } else {
+                !WRITING.contains(tool)
+            }
+        });
         let beforehand: Vec<_> = beforehand.collect();
         let fixed = [
             "-p",
@@ -229,7 +249,11 @@ impl ClaudeBackend {
         let mut arguments: Vec<String> = fixed.map(str::to_owned).to_vec();
         // With a sign between, so that nothing is taken for an option or for one more of a list.
         let mut option = |name: &str, value: String| arguments.push(format!("--{name}={value}"));
-        let mode = if judged || request.read_only { "default" } else { "acceptEdits" };
+        let mode = if judged || request.read_only {
+            "default"
+        } else {
+            "acceptEdits"
+        };
         option("permission-mode", mode.to_owned());
         option("tools", tools.join(","));
         option("allowedTools", beforehand.join(","));
@@ -276,20 +300,34 @@ impl AgentBackend for ClaudeBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::least().with_resume().with_input().with_silence(Silence::Beyond(self.silence))
+        Capabilities::least()
+            .with_resume()
+            .with_input()
+            .with_silence(Silence::Beyond(self.silence))
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
-        if !is_installed(&self.program, "npm install -g @anthropic-ai/claude-code, or give the path of the program")? {
+        if !is_installed(
+            &self.program,
+            "npm install -g @anthropic-ai/claude-code, or give the path of the program",
+        )? {
             return Ok(Probe::found(None));
         }
         let told = told_version(&self.program, &["--version"], &self.environment).await?;
-        let version = told.split_whitespace().next().unwrap_or_default().to_owned();
-        let patch = version.strip_prefix("2.1.").and_then(|patch| patch.parse::<u32>().ok());
+        let version = told
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let patch = version
+            .strip_prefix("2.1.")
+            .and_then(|patch| patch.parse::<u32>().ok());
         let mut probe = Probe::found(Some(version.clone()));
         if !patch.is_some_and(|patch| (TRIED.0..=TRIED.1).contains(&patch)) {
             let (first, last) = TRIED;
-            let warning = format!("version {version} of claude was never tried with this backend; 2.1.{first} and 2.1.{last} were");
+            let warning = format!(
+                "version {version} of claude was never tried with this backend; 2.1.{first} and 2.1.{last} were"
+            );
             probe.warnings.push(warning);
         }
         Ok(probe)
@@ -297,9 +335,14 @@ impl AgentBackend for ClaudeBackend {
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         let conversation = self.protocol(&request);
-        let process = AgentProcess::new(&self.program, &request).args(self.arguments(&request)).envs(&self.environment);
+        let process = AgentProcess::new(&self.program, &request)
+            .args(self.arguments(&request))
+            .envs(&self.environment);
         // INT is what it ends its commands at; on TERM, some versions leave them.
-        process.asking_after(self.asking).dying_with_us("INT").start(conversation)
+        process
+            .asking_after(self.asking)
+            .dying_with_us("INT")
+            .start(conversation)
     }
 }
 

@@ -130,7 +130,11 @@ impl Input<'_> {
 
     /// What a tool for files would write. What a command writes, its words do not tell.
     fn writes(&self, tool: &str) -> Vec<PathBuf> {
-        self.file().filter(|_| !matches!(tool, "Read" | "Glob" | "Grep")).map(PathBuf::from).into_iter().collect()
+        self.file()
+            .filter(|_| !matches!(tool, "Read" | "Glob" | "Grep"))
+            .map(PathBuf::from)
+            .into_iter()
+            .collect()
     }
 }
 
@@ -166,7 +170,12 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn new(request: &TurnRequest, tools: BTreeSet<String>, permissions: Option<Permissions>, spent: Spent) -> Self {
+    pub(crate) fn new(
+        request: &TurnRequest,
+        tools: BTreeSet<String>,
+        permissions: Option<Permissions>,
+        spent: Spent,
+    ) -> Self {
         Self {
             prompt: request.prompt.clone(),
             resume: request.resume.clone(),
@@ -198,7 +207,9 @@ impl Conversation {
     fn ask(&mut self, what: &str, reply: &mut Reply) {
         self.asked += 1;
         let id = format!("orchestrator-{}", self.asked);
-        reply.write_json(&json!({ "type": "control_request", "request_id": id, "request": { "subtype": what } }));
+        reply.write_json(
+            &json!({ "type": "control_request", "request_id": id, "request": { "subtype": what } }),
+        );
     }
 
     /// A turn within the program begins: said once more for each message that it is sent.
@@ -210,10 +221,16 @@ impl Conversation {
         session.clone_into(&mut self.session);
         let tools = &event.tools.0;
         // What is not what was asked for is not worked with: ended at once, before it costs anything.
-        let wrong = if self.resume.as_ref().is_some_and(|resume| resume.0 != session) {
+        let wrong = if self
+            .resume
+            .as_ref()
+            .is_some_and(|resume| resume.0 != session)
+        {
             Some(TurnOutcome::SessionLost)
         } else if self.schema && !tools.iter().any(|tool| **tool == *ANSWER) {
-            Some(TurnOutcome::Drifted { detail: "it took the schema of the handoff for none".to_owned() })
+            Some(TurnOutcome::Drifted {
+                detail: "it took the schema of the handoff for none".to_owned(),
+            })
         } else {
             None
         };
@@ -222,11 +239,17 @@ impl Conversation {
             return reply.finish(outcome);
         }
         reply.started(session);
-        let more = tools.iter().map(|tool| &**tool).filter(|tool| *tool != ANSWER && !self.tools.contains(*tool));
+        let more = tools
+            .iter()
+            .map(|tool| &**tool)
+            .filter(|tool| *tool != ANSWER && !self.tools.contains(*tool));
         let mut more: Vec<_> = more.collect();
         more.sort_unstable();
         if !more.is_empty() {
-            let message = format!("Claude Code gave its model tools that it was not to have: {}", more.join(", "));
+            let message = format!(
+                "Claude Code gave its model tools that it was not to have: {}",
+                more.join(", ")
+            );
             reply.finding(Finding::new(Severity::Warning, "tool/unlisted", message));
         }
     }
@@ -262,24 +285,37 @@ impl Conversation {
         let answer = |answer: Value| json!({ "type": "control_response", "response": answer });
         if request["subtype"] != "can_use_tool" {
             let error = format!("unknown: {}", request["subtype"]);
-            return reply.write_json(&answer(json!({ "subtype": "error", "request_id": id, "error": error })));
+            return reply.write_json(&answer(
+                json!({ "subtype": "error", "request_id": id, "error": error }),
+            ));
         }
-        let (tool, given) = (request["tool_name"].as_str().unwrap_or_default(), &request["input"]);
+        let (tool, given) = (
+            request["tool_name"].as_str().unwrap_or_default(),
+            &request["input"],
+        );
         let input: Input<'_> = of(given);
         let (title, writes) = (input.title(tool), input.writes(tool));
-        let asked = Permission::new(tool, &title, &self.bounds, request).running(input.command.some()).writing(&writes);
+        let asked = Permission::new(tool, &title, &self.bounds, request)
+            .running(input.command.some())
+            .writing(&writes);
         // Without permissions of ours, nobody is to be asked.
-        let permissions = self.permissions.clone().unwrap_or_else(|| Permissions::decide(|_| Err("it is not allowed".to_owned())));
+        let permissions = self
+            .permissions
+            .clone()
+            .unwrap_or_else(|| Permissions::decide(|_| Err("it is not allowed".to_owned())));
         let decision = match permissions.judge(&asked) {
             Ok(()) => json!({ "behavior": "allow", "updatedInput": given }),
             Err((why, finding)) => {
-                self.refused.extend(request["tool_use_id"].as_str().map(str::to_owned));
+                self.refused
+                    .extend(request["tool_use_id"].as_str().map(str::to_owned));
                 reply.activity(&format!("not allowed: {title}"));
                 reply.finding(*finding);
                 json!({ "behavior": "deny", "message": why })
             }
         };
-        reply.write_json(&answer(json!({ "subtype": "success", "request_id": id, "response": decision })));
+        reply.write_json(&answer(
+            json!({ "subtype": "success", "request_id": id, "response": decision }),
+        ));
     }
 
     /// What it was sent is done, one way or another; there may be more than one of these.
@@ -290,7 +326,11 @@ impl Conversation {
         }
         for Denial { tool, id, input } in &event.denials.0 {
             if self.refused.insert(id.to_string()) {
-                reply.finding(self.bounds.refusal(&input.title(tool), "Claude Code's own rules", &input.writes(tool)));
+                reply.finding(self.bounds.refusal(
+                    &input.title(tool),
+                    "Claude Code's own rules",
+                    &input.writes(tool),
+                ));
             }
         }
         if event.aborted() && std::mem::take(&mut self.nudged) && !self.stopping {
@@ -332,17 +372,40 @@ impl Conversation {
             let earlier = self.spent.by(&self.session);
             let carried = all.minus(last);
             let counted_in = last.tokens() > 0 && carried.tokens() > 0;
-            (if counted_in { Usage { usd: earlier.usd, ..carried } } else { earlier }, counted_in)
+            (
+                if counted_in {
+                    Usage {
+                        usd: earlier.usd,
+                        ..carried
+                    }
+                } else {
+                    earlier
+                },
+                counted_in,
+            )
         });
-        let (turn, whole) = if counted_in { (all.minus(earlier), all) } else { (all, earlier.plus(all)) };
+        let (turn, whole) = if counted_in {
+            (all.minus(earlier), all)
+        } else {
+            (all, earlier.plus(all))
+        };
         reply.usage(turn);
         self.spent.keep(&self.session, whole);
     }
 
     fn failed(&self, event: &Event<'_>) -> TurnOutcome {
-        let aborted = if event.aborted() { "it was interrupted, and not by us" } else { "" };
-        let words = [aborted, &*event.result].into_iter().chain(event.errors.0.iter().map(|error| &**error));
-        let words = words.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        let aborted = if event.aborted() {
+            "it was interrupted, and not by us"
+        } else {
+            ""
+        };
+        let words = [aborted, &*event.result]
+            .into_iter()
+            .chain(event.errors.0.iter().map(|error| &**error));
+        let words = words
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
         let failure = Failure {
             status: event.api_error_status.0,
             kind: &self.error,
@@ -362,25 +425,42 @@ impl Event<'_> {
 
     /// What the program has counted, over all models.
     fn counted(&self) -> Usage {
-        let sum =
-            self.models.0.iter().map(|ModelTokens { input, cache_read, cache_written, output }| {
-                sum([*input, *cache_read, *cache_written], *output)
-            });
-        Usage { usd: self.usd.0.unwrap_or(0.0), ..sum.fold(Usage::default(), Usage::plus) }
+        let sum = self.models.0.iter().map(
+            |ModelTokens {
+                 input,
+                 cache_read,
+                 cache_written,
+                 output,
+             }| { sum([*input, *cache_read, *cache_written], *output) },
+        );
+        Usage {
+            usd: self.usd.0.unwrap_or(0.0),
+            ..sum.fold(Usage::default(), Usage::plus)
+        }
     }
 }
 
 impl Tokens {
     /// Nothing where a budget was used up.
     fn sum(&self) -> Usage {
-        sum([self.input, self.cache_read, self.cache_written], self.output)
+        sum(
+            [self.input, self.cache_read, self.cache_written],
+            self.output,
+        )
     }
 }
 
 /// Cached tokens count as read.
 fn sum(read: [Number; 3], written: Number) -> Usage {
-    let input_tokens = read.into_iter().map(|tokens| tokens.0.unwrap_or(0)).fold(0, u64::saturating_add);
-    Usage { input_tokens, output_tokens: written.0.unwrap_or(0), usd: 0.0 }
+    let input_tokens = read
+        .into_iter()
+        .map(|tokens| tokens.0.unwrap_or(0))
+        .fold(0, u64::saturating_add);
+    Usage {
+        input_tokens,
+        output_tokens: written.0.unwrap_or(0),
+        usd: 0.0,
+    }
 }
 
 impl Protocol for Conversation {
@@ -390,21 +470,33 @@ impl Protocol for Conversation {
 
     fn line(&mut self, line: &Line, reply: &mut Reply) {
         self.unanswered = 0;
-        let Some(event) = read::<Event<'_>>(&line.bytes) else { return reply.alive() };
+        let Some(event) = read::<Event<'_>>(&line.bytes) else {
+            return reply.alive();
+        };
         match (&*event.kind, &*event.subtype) {
             ("assistant", _) => self.said(&event, reply),
             ("user", _) => self.tools_ended(&event, reply),
             ("system", "init") => self.began(&event, reply),
             ("system", "api_retry") => {
-                let status = event.error_status.0.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
-                reply.activity(&format!("the service fails and is asked again: {} ({status})", &*event.error));
+                let status = event
+                    .error_status
+                    .0
+                    .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+                reply.activity(&format!(
+                    "the service fails and is asked again: {} ({status})",
+                    &*event.error
+                ));
             }
             ("result", _) => self.result(event, reply),
             ("control_request", _) => self.requested(&event, reply),
             // That it lives says nothing of a model that is silent.
             ("control_response", _) if self.in_flight.is_empty() => {}
             ("rate_limit_event", _) => {
-                let reset = event.limit.resets_at.0.map(|seconds| Timestamp(seconds.saturating_mul(1000)));
+                let reset = event
+                    .limit
+                    .resets_at
+                    .0
+                    .map(|seconds| Timestamp(seconds.saturating_mul(1000)));
                 self.limited_until = reset.filter(|_| *event.limit.status == *"rejected");
                 reply.alive();
             }
@@ -431,7 +523,8 @@ impl Protocol for Conversation {
     fn silent(&mut self, reply: &mut Reply) {
         self.unanswered += 1;
         if self.unanswered > UNANSWERED {
-            let detail = format!("it has not said whether it lives, though it was asked {UNANSWERED} times");
+            let detail =
+                format!("it has not said whether it lives, though it was asked {UNANSWERED} times");
             return reply.finish(TurnOutcome::Crashed { detail });
         }
         self.ask("get_binary_version", reply);
@@ -451,8 +544,13 @@ impl Protocol for Conversation {
             return outcome;
         }
         let detail = format!("it ended without a result: {}", ended.detail());
-        let failure =
-            Failure { status: None, kind: "", refusal: false, limited_until: self.limited_until, words: &ended.complaint };
+        let failure = Failure {
+            status: None,
+            kind: "",
+            refusal: false,
+            limited_until: self.limited_until,
+            words: &ended.complaint,
+        };
         match failure.outcome() {
             TurnOutcome::Crashed { .. } => TurnOutcome::Crashed { detail },
             known => known,

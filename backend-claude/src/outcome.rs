@@ -21,18 +21,30 @@ impl Failure<'_> {
         let lower = self.words.to_lowercase();
         let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
         let reason = || self.words.trim().to_owned();
-        let limited_until = self.limited_until.filter(|_| matches!(self.status, None | Some(429)));
+        let limited_until = self
+            .limited_until
+            .filter(|_| matches!(self.status, None | Some(429)));
         if has(&["no conversation found", "--resume requires a valid session"]) {
             TurnOutcome::SessionLost
         } else if self.refusal {
             TurnOutcome::Refused { reason: reason() }
-        } else if self.status == Some(413) || has(&["prompt is too long", "context window", "request too large"]) {
+        } else if self.status == Some(413)
+            || has(&["prompt is too long", "context window", "request too large"])
+        {
             TurnOutcome::ContextFull
         } else if limited_until.is_some() || self.kind == "billing_error" || has(LIMITED) {
-            TurnOutcome::UsageLimited { until: limited_until }
-        } else if matches!(self.status, Some(401 | 403 | 404)) || PERSON.contains(&self.kind) || has(LOGIN) {
+            TurnOutcome::UsageLimited {
+                until: limited_until,
+            }
+        } else if matches!(self.status, Some(401 | 403 | 404))
+            || PERSON.contains(&self.kind)
+            || has(LOGIN)
+        {
             TurnOutcome::Authentication { reason: reason() }
-        } else if matches!(self.status, Some(408 | 429 | 500..)) || OVERLOADED.contains(&self.kind) || has(AWAY) {
+        } else if matches!(self.status, Some(408 | 429 | 500..))
+            || OVERLOADED.contains(&self.kind)
+            || has(AWAY)
+        {
             TurnOutcome::Overloaded { reason: reason() }
         } else {
             TurnOutcome::Crashed { detail: reason() }
@@ -41,13 +53,36 @@ impl Failure<'_> {
 }
 
 /// Its limits, in words of 2.1.330: read in the program, and met by nobody here but for the credit.
-const LIMITED: &[&str] = &["credit balance", "usage limit", "hit your", "out of extra usage", "usage credits"];
+const LIMITED: &[&str] = &[
+    "credit balance",
+    "usage limit",
+    "hit your",
+    "out of extra usage",
+    "usage credits",
+];
 
 /// Nobody but a person can mend it: a login, a key, a model that there is not.
-const PERSON: &[&str] =
-    &["authentication_failed", "oauth_org_not_allowed", "account_on_hold", "verification_required", "model_not_found"];
-const LOGIN: &[&str] = &["not logged in", "run /login", "invalid api key", "cannot be used with root", "settings file not found"];
+const PERSON: &[&str] = &[
+    "authentication_failed",
+    "oauth_org_not_allowed",
+    "account_on_hold",
+    "verification_required",
+    "model_not_found",
+];
+const LOGIN: &[&str] = &[
+    "not logged in",
+    "run /login",
+    "invalid api key",
+    "cannot be used with root",
+    "settings file not found",
+];
 
 /// The service is away, slow or busy.
 const OVERLOADED: &[&str] = &["rate_limit", "overloaded", "server_error"];
-const AWAY: &[&str] = &["unable to connect", "connection to the api was lost", "timed out", "overloaded", "malformed response"];
+const AWAY: &[&str] = &[
+    "unable to connect",
+    "connection to the api was lost",
+    "timed out",
+    "overloaded",
+    "malformed response",
+];

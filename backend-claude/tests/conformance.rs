@@ -29,12 +29,13 @@ fn init(session: &str, tools: &[&str]) -> Step {
 }
 
 fn text(text: &str) -> Step {
-    said(&json!({ "type": "assistant", "message": { "role": "assistant", "content": [{ "type": "text", "text": text }] } }))
+    said(
+        &json!({ "type": "assistant", "message": { "role": "assistant", "content": [{ "type": "text", "text": text }] } }),
+    )
 }
 
 fn result(more: &Value) -> Step {
-    let mut result =
-        json!({ "type": "result", "subtype": "success", "is_error": false, "result": "done", "permission_denials": [] });
+    let mut result = json!({ "type": "result", "subtype": "success", "is_error": false, "result": "done", "permission_denials": [] });
     for (key, value) in more.as_object().into_iter().flatten() {
         result[key] = value.clone();
     }
@@ -75,14 +76,20 @@ impl AgentFixture for Claude {
             Phrase::Unknown => vec![
                 said(&json!({ "type": "daydream", "about": ["sheep"] })),
                 said(&json!({ "type": "system", "subtype": "ui_invalidate" })),
-                said(&json!({ "type": "assistant", "message": { "content": [{ "type": "poem", "lines": 4 }] } })),
+                said(
+                    &json!({ "type": "assistant", "message": { "content": [{ "type": "poem", "lines": 4 }] } }),
+                ),
             ],
             Phrase::SessionLost => {
                 let errors = json!(["No conversation found with session ID: x"]);
                 let lost = json!({ "subtype": "error_during_execution", "is_error": true, "errors": errors });
                 vec![Step::Hear, result(&lost), Step::HearAll, Step::Exit(1)]
             }
-            Phrase::End { handoff } => vec![result(&json!({ "result": handoff })), Step::HearAll, Step::Exit(0)],
+            Phrase::End { handoff } => vec![
+                result(&json!({ "result": handoff })),
+                Step::HearAll,
+                Step::Exit(0),
+            ],
             _ => return None,
         })
     }
@@ -101,17 +108,36 @@ impl Stage {
     fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let program = Play::new(steps).install(player(), directory.path(), "claude");
-        Self { backend: ClaudeBackend::new().program(&program), directory, program }
+        Self {
+            backend: ClaudeBackend::new().program(&program),
+            directory,
+            program,
+        }
     }
 
     fn request(&self) -> TurnRequest {
-        let attempt = AttemptId { task: TaskId::new("T1").expect("an id"), number: 1 };
-        let (workspace, handoff) = (self.directory.path().join("workspace"), self.directory.path().join("handoff.json"));
+        let attempt = AttemptId {
+            task: TaskId::new("T1").expect("an id"),
+            number: 1,
+        };
+        let (workspace, handoff) = (
+            self.directory.path().join("workspace"),
+            self.directory.path().join("handoff.json"),
+        );
         std::fs::create_dir_all(&workspace).expect("makes it");
-        let mut request =
-            TurnRequest::new(attempt, "Please.", workspace, handoff, format!("claude-{}", self.directory.path().display()));
-        request.environment.insert("PATH".to_owned(), std::env::var("PATH").expect("a path"));
-        request.with_schema(json!({ "type": "object", "properties": { "status": { "type": "string" } } }))
+        let mut request = TurnRequest::new(
+            attempt,
+            "Please.",
+            workspace,
+            handoff,
+            format!("claude-{}", self.directory.path().display()),
+        );
+        request
+            .environment
+            .insert("PATH".to_owned(), std::env::var("PATH").expect("a path"));
+        request.with_schema(
+            json!({ "type": "object", "properties": { "status": { "type": "string" } } }),
+        )
     }
 
     async fn run(&self) -> Ran {
@@ -128,39 +154,90 @@ const WITH_ANSWER: [&str; 2] = ["Bash", "StructuredOutput"];
 #[tokio::test]
 async fn a_version_that_was_never_tried_is_a_warning() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    for (version, warned) in [("2.1.330", false), ("2.1.197", false), ("2.1.196", true), ("2.1.331", true), ("3.0.0", true)] {
+    for (version, warned) in [
+        ("2.1.330", false),
+        ("2.1.197", false),
+        ("2.1.196", true),
+        ("2.1.331", true),
+        ("3.0.0", true),
+    ] {
         let told = format!("{version} (Claude Code)");
-        let program = Play::default().answering("--version", &told).install(player(), directory.path(), version);
-        let probe = ClaudeBackend::new().program(&program).probe().await.expect("it is there");
-        assert_eq!((probe.version.as_deref(), !probe.warnings.is_empty()), (Some(version), warned), "{:?}", probe.warnings);
+        let program = Play::default().answering("--version", &told).install(
+            player(),
+            directory.path(),
+            version,
+        );
+        let probe = ClaudeBackend::new()
+            .program(&program)
+            .probe()
+            .await
+            .expect("it is there");
+        assert_eq!(
+            (probe.version.as_deref(), !probe.warnings.is_empty()),
+            (Some(version), warned),
+            "{:?}",
+            probe.warnings
+        );
     }
 }
 
 #[tokio::test]
 async fn an_answer_by_the_schema_is_the_handoff_and_is_asked_for_once_where_it_is_missing() {
     let answer = json!({ "structured_output": { "status": "done" } });
-    let stage = Stage::new([Step::Hear, init("s", &WITH_ANSWER), result(&Value::Null), Step::Hear, result(&answer), Step::HearAll]);
+    let stage = Stage::new([
+        Step::Hear,
+        init("s", &WITH_ANSWER),
+        result(&Value::Null),
+        Step::Hear,
+        result(&answer),
+        Step::HearAll,
+    ]);
     assert_eq!(stage.run().await.outcome, TurnOutcome::Completed);
     assert_eq!(stage.handoff().as_deref(), Some(r#"{"status":"done"}"#));
     // Twice without: the turn is over as well, and whoever wants a handoff asks in the next.
-    let stage =
-        Stage::new([Step::Hear, init("s", &WITH_ANSWER), result(&Value::Null), Step::Hear, result(&Value::Null), Step::HearAll]);
-    assert_eq!((stage.run().await.outcome, stage.handoff()), (TurnOutcome::Completed, None));
+    let stage = Stage::new([
+        Step::Hear,
+        init("s", &WITH_ANSWER),
+        result(&Value::Null),
+        Step::Hear,
+        result(&Value::Null),
+        Step::HearAll,
+    ]);
+    assert_eq!(
+        (stage.run().await.outcome, stage.handoff()),
+        (TurnOutcome::Completed, None)
+    );
 }
 
 #[tokio::test]
 async fn a_program_that_ends_while_it_is_asked_once_more_has_completed_its_turn() {
-    let stage = Stage::new([Step::Hear, init("s", &WITH_ANSWER), result(&Value::Null), Step::Exit(0)]);
+    let stage = Stage::new([
+        Step::Hear,
+        init("s", &WITH_ANSWER),
+        result(&Value::Null),
+        Step::Exit(0),
+    ]);
     assert_eq!(stage.run().await.outcome, TurnOutcome::Completed);
 }
 
 #[tokio::test]
 async fn one_that_takes_the_schema_for_none_has_drifted_and_another_session_is_a_lost_one() {
     let stage = Stage::new([Step::Hear, init("s", &["Bash"]), Step::Hang]);
-    assert!(matches!(stage.run().await.outcome, TurnOutcome::Drifted { .. }));
+    assert!(matches!(
+        stage.run().await.outcome,
+        TurnOutcome::Drifted { .. }
+    ));
     let stage = Stage::new([Step::Hear, init("another", &WITH_ANSWER), Step::Hang]);
-    let request = stage.request().with_turn(2, Some(orchestrator_core::model::SessionRef("s".to_owned())));
-    assert_eq!(ran(stage.backend.start(request).await.expect("starts")).await.outcome, TurnOutcome::SessionLost);
+    let request = stage.request().with_turn(
+        2,
+        Some(orchestrator_core::model::SessionRef("s".to_owned())),
+    );
+    assert_eq!(
+        ran(stage.backend.start(request).await.expect("starts"))
+            .await
+            .outcome,
+        TurnOutcome::SessionLost
+    );
 }
 
 #[tokio::test]
@@ -180,7 +257,10 @@ async fn what_is_refused_is_a_finding_once_and_so_is_a_tool_that_it_was_not_to_h
         result(&end),
         Step::HearAll,
     ]);
-    let backend = stage.backend.clone().permissions(Permissions::within_contract());
+    let backend = stage
+        .backend
+        .clone()
+        .permissions(Permissions::within_contract());
     let ran = ran(backend.start(stage.request()).await.expect("starts")).await;
     assert_eq!(ran.outcome, TurnOutcome::Completed);
     let findings: Vec<_> = ran.findings.iter().map(ToString::to_string).collect();
@@ -193,18 +273,39 @@ async fn what_is_refused_is_a_finding_once_and_so_is_a_tool_that_it_was_not_to_h
         ]
     );
     let told = arguments(&stage.program);
-    assert!(told.iter().any(|argument| argument == "--permission-prompt-tool=stdio"), "{told:?}");
-    assert!(told.iter().any(|argument| argument == "--allowedTools=Glob,Grep,Read"), "{told:?}");
+    assert!(
+        told.iter()
+            .any(|argument| argument == "--permission-prompt-tool=stdio"),
+        "{told:?}"
+    );
+    assert!(
+        told.iter()
+            .any(|argument| argument == "--allowedTools=Glob,Grep,Read"),
+        "{told:?}"
+    );
 }
 
 /// Silent, it is asked; while a tool runs its answer is a sign of life, and without one it has failed.
 #[tokio::test]
 async fn one_that_is_silent_is_asked_whether_it_lives() {
-    let tool = json!({ "type": "tool_use", "id": "t1", "name": "Bash", "input": { "command": "make" } });
+    let tool =
+        json!({ "type": "tool_use", "id": "t1", "name": "Bash", "input": { "command": "make" } });
     let begins = said(&json!({ "type": "assistant", "message": { "content": [tool] } }));
-    let pong = said(&json!({ "type": "control_response", "response": { "subtype": "success", "request_id": "orchestrator-1" } }));
-    let stage = Stage::new([Step::Hear, init("s", &WITH_ANSWER), begins, Step::Hear, pong, Step::Hang]);
-    let backend = stage.backend.clone().asking_after(Duration::from_millis(20));
+    let pong = said(
+        &json!({ "type": "control_response", "response": { "subtype": "success", "request_id": "orchestrator-1" } }),
+    );
+    let stage = Stage::new([
+        Step::Hear,
+        init("s", &WITH_ANSWER),
+        begins,
+        Step::Hear,
+        pong,
+        Step::Hang,
+    ]);
+    let backend = stage
+        .backend
+        .clone()
+        .asking_after(Duration::from_millis(20));
     let mut turn = backend.start(stage.request()).await.expect("starts");
     let (mut alive, mut outcome) = (0, None);
     while let Some(update) = turn.next().await {
@@ -216,7 +317,10 @@ async fn one_that_is_silent_is_asked_whether_it_lives() {
     }
     assert!(alive > 0);
     let detail = outcome.map(|outcome| outcome.to_string()).expect("an end");
-    assert!(detail.contains("whether it lives, though it was asked 10 times"), "{detail}");
+    assert!(
+        detail.contains("whether it lives, though it was asked 10 times"),
+        "{detail}"
+    );
 }
 
 #[tokio::test]
@@ -230,6 +334,9 @@ async fn it_listens_while_it_works() {
         Step::HearAll,
     ]);
     let turn = stage.backend.start(stage.request()).await.expect("starts");
-    turn.control().send(TurnInput::Nudge("Go on.".to_owned())).await.expect("it listens");
+    turn.control()
+        .send(TurnInput::Nudge("Go on.".to_owned()))
+        .await
+        .expect("it listens");
     assert_eq!(ran(turn).await.said, "heard\n");
 }

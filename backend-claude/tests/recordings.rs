@@ -12,7 +12,9 @@ scripted_worker!();
 fn recordings() -> Recordings<ClaudeBackend> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     Recordings::new(&fixtures, player(), true, |program| {
-        ClaudeBackend::new().program(program).permissions(Permissions::deny(["Bash"]))
+        ClaudeBackend::new()
+            .program(program)
+            .permissions(Permissions::deny(["Bash"]))
     })
 }
 

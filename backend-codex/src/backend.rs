@@ -133,7 +133,8 @@ impl CodexBackend {
     /// Sets another provider of models, which speaks the Responses API at this address, with a key in this variable of [`env`](Self::env).
     #[must_use]
     pub fn provider(self, name: &str, url: &str, key: &str) -> Self {
-        let setting = |what: &str, value: &str| format!("model_providers.{name}.{what}={}", quoted(value));
+        let setting =
+            |what: &str, value: &str| format!("model_providers.{name}.{what}={}", quoted(value));
         self.config(format!("model_provider={}", quoted(name)))
             .config(setting("name", name))
             .config(setting("base_url", url))
@@ -167,15 +168,27 @@ impl CodexBackend {
     /// it here.
     #[must_use]
     pub fn protocol(&self, request: &TurnRequest) -> impl Protocol + use<> {
-        Conversation::new(request.prompt.clone(), request.resume.clone(), self.spent.clone(), None)
+        Conversation::new(
+            request.prompt.clone(),
+            request.resume.clone(),
+            self.spent.clone(),
+            None,
+        )
     }
 
     /// How commands are held back here, found out at the first turn.
-    async fn tried_sandbox(&self, program: &Path, environment: &BTreeMap<String, String>) -> Result<CodexSandbox, AgentError> {
+    async fn tried_sandbox(
+        &self,
+        program: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<CodexSandbox, AgentError> {
         let find_out = async || match self.sandbox {
             CodexSandbox::Profile => {
-                let together =
-                    environment.iter().chain(&self.environment).map(|(name, value)| (name.clone(), value.clone())).collect();
+                let together = environment
+                    .iter()
+                    .chain(&self.environment)
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect();
                 preflight(program, &together).await
             }
             given => Ok(given),
@@ -183,9 +196,22 @@ impl CodexBackend {
         self.tried.get_or_try_init(find_out).await.copied()
     }
 
-    fn arguments(&self, held_back: Vec<String>, request: &TurnRequest, schema: Option<&Path>) -> Vec<String> {
-        let mut arguments: Vec<String> =
-            ["exec", "--json", "--ignore-user-config", "--color", "never", "--skip-git-repo-check"].map(str::to_owned).to_vec();
+    fn arguments(
+        &self,
+        held_back: Vec<String>,
+        request: &TurnRequest,
+        schema: Option<&Path>,
+    ) -> Vec<String> {
+        let mut arguments: Vec<String> = [
+            "exec",
+            "--json",
+            "--ignore-user-config",
+            "--color",
+            "never",
+            "--skip-git-repo-check",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         option("-C", request.workspace.to_string_lossy().into_owned());
         if let Some(schema) = schema {
@@ -196,12 +222,23 @@ impl CodexBackend {
         }
         // Commands see what the policy allows, and our marker; what Codex itself was given stays with it.
         let mut seen = request.environment.clone();
-        seen.extend(request.variables().map(|(name, value)| (name.to_owned(), value)));
+        seen.extend(
+            request
+                .variables()
+                .map(|(name, value)| (name.to_owned(), value)),
+        );
         seen.insert(MARK_VARIABLE.to_owned(), request.mark.clone());
-        let seen: Vec<_> = seen.iter().map(|(name, value)| format!("{}={}", quoted(name), quoted(value))).collect();
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|(name, value)| format!("{}={}", quoted(name), quoted(value)))
+            .collect();
         let settings = SETTINGS.iter().map(ToString::to_string);
-        let settings =
-            settings.chain([format!("shell_environment_policy.set={{{}}}", seen.join(","))]).chain(self.settings.iter().cloned());
+        let settings = settings
+            .chain([format!(
+                "shell_environment_policy.set={{{}}}",
+                seen.join(",")
+            )])
+            .chain(self.settings.iter().cloned());
         settings.for_each(|setting| option("-c", setting));
         arguments.extend(held_back);
         if let Some(session) = &request.resume {
@@ -218,7 +255,9 @@ impl AgentBackend for CodexBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::least().with_resume().with_silence(Silence::Beyond(self.silence))
+        Capabilities::least()
+            .with_resume()
+            .with_silence(Silence::Beyond(self.silence))
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
@@ -227,31 +266,61 @@ impl AgentBackend for CodexBackend {
         let version = told.trim_start_matches("codex-cli ").to_owned();
         let mut probe = Probe::found(Some(version.clone()));
         if !version.starts_with(TRIED) {
-            probe.warnings.push(format!("version {version} of codex was never tried with this backend; {TRIED}x was"));
+            probe.warnings.push(format!(
+                "version {version} of codex was never tried with this backend; {TRIED}x was"
+            ));
         }
-        probe.warnings.extend(found.missing.iter().map(|file| format!("{file} is not there: commands will fail")));
+        probe.warnings.extend(
+            found
+                .missing
+                .iter()
+                .map(|file| format!("{file} is not there: commands will fail")),
+        );
         Ok(probe)
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         let found = find(&self.program)?;
-        let sandbox =
-            if request.read_only { self.sandbox } else { self.tried_sandbox(&found.program, &request.environment).await? };
+        let sandbox = if request.read_only {
+            self.sandbox
+        } else {
+            self.tried_sandbox(&found.program, &request.environment)
+                .await?
+        };
         let files = tempfile::tempdir().map_err(AgentError::Spawn)?;
-        let schema = request.schema.as_ref().map(|schema| (files.path().join("schema.json"), strict_schema(schema)));
+        let schema = request
+            .schema
+            .as_ref()
+            .map(|schema| (files.path().join("schema.json"), strict_schema(schema)));
         if let Some((path, schema)) = &schema {
             std::fs::write(path, schema.to_string()).map_err(AgentError::Spawn)?;
         }
         let out = request.handoff.parent().unwrap_or(&request.workspace);
-        let places = Places { workspace: &request.workspace, repository: &request.repository, out, attempt: &request.attempt };
+        let places = Places {
+            workspace: &request.workspace,
+            repository: &request.repository,
+            out,
+            attempt: &request.attempt,
+        };
         if !request.read_only && sandbox != CodexSandbox::Off {
             places.make().map_err(AgentError::Spawn)?;
         }
         let held_back = flags(sandbox, &places, request.read_only);
-        let arguments = self.arguments(held_back, &request, schema.as_ref().map(|(path, _)| path.as_path()));
-        let conversation = Conversation::new(request.prompt.clone(), request.resume.clone(), self.spent.clone(), Some(files));
+        let arguments = self.arguments(
+            held_back,
+            &request,
+            schema.as_ref().map(|(path, _)| path.as_path()),
+        );
+        let conversation = Conversation::new(
+            request.prompt.clone(),
+            request.resume.clone(),
+            self.spent.clone(),
+            Some(files),
+        );
         // It tells times as a clock on the wall does: this is the wall.
-        let process = AgentProcess::new(&found.program, &request).args(arguments).envs([("TZ", "UTC")]);
+        let process = AgentProcess::new(&found.program, &request)
+            .args(arguments)
+            .envs([("TZ", "UTC")]);
         process.envs(&self.environment).start(conversation)
     }
 }

@@ -74,9 +74,24 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn new(prompt: String, resume: Option<SessionRef>, spent: Spent, files: Option<TempDir>) -> Self {
+    pub(crate) fn new(
+        prompt: String,
+        resume: Option<SessionRef>,
+        spent: Spent,
+        files: Option<TempDir>,
+    ) -> Self {
         let (thread, last, tools) = (String::new(), String::new(), BTreeSet::new());
-        Self { prompt, resume, spent, _files: files, thread, tools, last, completed: false, failed: None }
+        Self {
+            prompt,
+            resume,
+            spent,
+            _files: files,
+            thread,
+            tools,
+            last,
+            completed: false,
+            failed: None,
+        }
     }
 
     fn item(&mut self, item: &Item<'_>, over: bool, reply: &mut Reply) {
@@ -88,12 +103,23 @@ impl Conversation {
             }
             "error" => reply.activity(&format!("warning: {}", &*item.message)),
             "file_change" if over => {
-                let paths: Vec<_> = item.changes.0.iter().filter_map(|change| change.path.some()).collect();
+                let paths: Vec<_> = item
+                    .changes
+                    .0
+                    .iter()
+                    .filter_map(|change| change.path.some())
+                    .collect();
                 reply.activity(&format!("changed {}", paths.join(", ")));
             }
             "command_execution" | "mcp_tool_call" | "web_search" | "collab_tool_call" => {
-                let name = [&item.command, &item.tool, &item.query, &item.kind].into_iter().find_map(Text::some);
-                match if over { self.tools.take(&*item.id) } else { None } {
+                let name = [&item.command, &item.tool, &item.query, &item.kind]
+                    .into_iter()
+                    .find_map(Text::some);
+                match if over {
+                    self.tools.take(&*item.id)
+                } else {
+                    None
+                } {
                     Some(id) => reply.tool_ended(id),
                     None if !over && self.tools.insert(item.id.to_string()) => {
                         reply.tool_began(&*item.id, name.unwrap_or_default());
@@ -106,8 +132,13 @@ impl Conversation {
     }
 
     fn usage(&self, usage: &Tokens, reply: &mut Reply) {
-        let [input_tokens, output_tokens] = [usage.input, usage.output].map(|tokens| tokens.0.unwrap_or(0));
-        let all = Usage { input_tokens, output_tokens, usd: 0.0 };
+        let [input_tokens, output_tokens] =
+            [usage.input, usage.output].map(|tokens| tokens.0.unwrap_or(0));
+        let all = Usage {
+            input_tokens,
+            output_tokens,
+            usd: 0.0,
+        };
         // It counts over the whole thread.
         reply.usage(all.minus(self.spent.keep(&self.thread, all)));
     }
@@ -121,12 +152,18 @@ impl Protocol for Conversation {
     }
 
     fn line(&mut self, line: &Line, reply: &mut Reply) {
-        let Some(event) = read::<Event<'_>>(&line.bytes) else { return reply.alive() };
+        let Some(event) = read::<Event<'_>>(&line.bytes) else {
+            return reply.alive();
+        };
         match &*event.kind {
             "thread.started" => {
                 (*event.thread_id).clone_into(&mut self.thread);
                 // An unknown name begins a new thread, without a word.
-                if self.resume.as_ref().is_some_and(|resume| resume.0 != self.thread) {
+                if self
+                    .resume
+                    .as_ref()
+                    .is_some_and(|resume| resume.0 != self.thread)
+                {
                     reply.interrupt();
                     return reply.finish(TurnOutcome::SessionLost);
                 }
@@ -155,7 +192,10 @@ impl Protocol for Conversation {
     fn end(&mut self, ended: &Ended) -> TurnOutcome {
         // What it says of every prompt that comes by a pipe, and of a home beneath `/tmp`.
         let usual = ["Reading additional input", "Reading prompt", "WARNING: "];
-        let said = ended.complaint.lines().filter(|line| !usual.iter().any(|usual| line.starts_with(usual)));
+        let said = ended
+            .complaint
+            .lines()
+            .filter(|line| !usual.iter().any(|usual| line.starts_with(usual)));
         let complaint = said.collect::<Vec<_>>().join("\n");
         match (&self.failed, self.completed, ended.exit) {
             (Some(message), ..) => of_message(message),
@@ -164,10 +204,14 @@ impl Protocol for Conversation {
             (None, false, Exit::Code(2)) => TurnOutcome::Drifted { detail: complaint },
             // What kept it from beginning is on standard error; a signal explains itself.
             (None, false, Exit::Code(1)) => match of_message(&complaint) {
-                TurnOutcome::Crashed { .. } => TurnOutcome::Crashed { detail: Ended::new(ended.exit, complaint).detail() },
+                TurnOutcome::Crashed { .. } => TurnOutcome::Crashed {
+                    detail: Ended::new(ended.exit, complaint).detail(),
+                },
                 known => known,
             },
-            (None, ..) => TurnOutcome::Crashed { detail: Ended::new(ended.exit, complaint).detail() },
+            (None, ..) => TurnOutcome::Crashed {
+                detail: Ended::new(ended.exit, complaint).detail(),
+            },
         }
     }
 }

@@ -21,16 +21,31 @@ pub(crate) struct Installation {
 pub(crate) fn find(program: &Path) -> Result<Installation, AgentError> {
     let absent = || AgentError::NotInstalled {
         program: program.display().to_string(),
-        mend: "npm install --global @openai/codex, or give the path of its native program".to_owned(),
+        mend: "npm install --global @openai/codex, or give the path of its native program"
+            .to_owned(),
     };
     let named = on_path(program).ok_or_else(absent)?;
     let real = named.canonicalize().map_err(|_| absent())?;
-    let native = if real.extension() == Some(OsStr::new("js")) { behind(&real).ok_or_else(absent)? } else { real };
+    let native = if real.extension() == Some(OsStr::new("js")) {
+        behind(&real).ok_or_else(absent)?
+    } else {
+        real
+    };
     // A program that stands alone runs no command: measured, it starts and every command fails.
     let beside = native.parent().unwrap_or(Path::new("/"));
-    let needed = [beside.join("codex-code-mode-host"), beside.join("../codex-resources/bwrap")];
-    let missing = needed.iter().filter(|file| !file.is_file()).map(|file| file.display().to_string()).collect();
-    Ok(Installation { program: native, missing })
+    let needed = [
+        beside.join("codex-code-mode-host"),
+        beside.join("../codex-resources/bwrap"),
+    ];
+    let missing = needed
+        .iter()
+        .filter(|file| !file.is_file())
+        .map(|file| file.display().to_string())
+        .collect();
+    Ok(Installation {
+        program: native,
+        missing,
+    })
 }
 
 fn on_path(program: &Path) -> Option<PathBuf> {
@@ -39,19 +54,33 @@ fn on_path(program: &Path) -> Option<PathBuf> {
     if program.is_absolute() {
         return Some(program.to_owned());
     }
-    env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
+    env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
 }
 
 /// `…/@openai/codex/bin/codex.js` stands beside, or around, `…/@openai/codex-linux-x64/vendor/TRIPLE/bin/codex`.
 fn behind(script: &Path) -> Option<PathBuf> {
     let package = script.parent()?.parent()?;
-    let scopes = [package.parent()?.to_owned(), package.join("node_modules/@openai")];
-    let platforms = scopes.iter().filter_map(|scope| scope.read_dir().ok()).flatten().flatten();
+    let scopes = [
+        package.parent()?.to_owned(),
+        package.join("node_modules/@openai"),
+    ];
+    let platforms = scopes
+        .iter()
+        .filter_map(|scope| scope.read_dir().ok())
+        .flatten()
+        .flatten();
     let vendors = platforms
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("codex-"))
         .map(|entry| entry.path().join("vendor"));
-    let triples = vendors.filter_map(|vendor| vendor.read_dir().ok()).flatten().flatten();
-    triples.map(|triple| triple.path().join("bin/codex")).find(|native| native.is_file())
+    let triples = vendors
+        .filter_map(|vendor| vendor.read_dir().ok())
+        .flatten()
+        .flatten();
+    triples
+        .map(|triple| triple.path().join("bin/codex"))
+        .find(|native| native.is_file())
 }
 
 #[cfg(test)]
@@ -78,6 +107,9 @@ mod tests {
         assert_eq!(found.missing.len(), 2);
         fs::write(native.with_file_name("codex-code-mode-host"), "").expect("writes");
         assert_eq!(find(&script).expect("is there").missing.len(), 1);
-        assert!(matches!(find(&dir.path().join("nowhere")), Err(AgentError::NotInstalled { .. })));
+        assert!(matches!(
+            find(&dir.path().join("nowhere")),
+            Err(AgentError::NotInstalled { .. })
+        ));
     }
 }

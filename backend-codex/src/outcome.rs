@@ -16,8 +16,13 @@ pub(crate) fn of_message(message: &str) -> TurnOutcome {
     let reason = || message.trim().to_owned();
     if has(&["no rollout found", "no conversation found"]) {
         TurnOutcome::SessionLost
-    } else if has(&["context window", "context_length_exceeded", "maximum context length", "max_output_tokens", "input_too_large"])
-    {
+    } else if has(&[
+        "context window",
+        "context_length_exceeded",
+        "maximum context length",
+        "max_output_tokens",
+        "input_too_large",
+    ]) {
         TurnOutcome::ContextFull
     } else if has(&[
         "usage limit",
@@ -27,10 +32,18 @@ pub(crate) fn of_message(message: &str) -> TurnOutcome {
         "billing details",
         "out of credits",
     ]) {
-        TurnOutcome::UsageLimited { until: reset(&lower) }
+        TurnOutcome::UsageLimited {
+            until: reset(&lower),
+        }
     } else if has(PERSON) {
         TurnOutcome::Authentication { reason: reason() }
-    } else if has(&["content_policy", "cyber_policy", "policy violation", "flagged", "refusal"]) {
+    } else if has(&[
+        "content_policy",
+        "cyber_policy",
+        "policy violation",
+        "flagged",
+        "refusal",
+    ]) {
         TurnOutcome::Refused { reason: reason() }
     } else if has(OVERLOADED) {
         TurnOutcome::Overloaded { reason: reason() }
@@ -76,36 +89,62 @@ const OVERLOADED: &[&str] = &[
 /// When a limit is said to be reset: `try again at 6:51 AM`, today or tomorrow, or `try again at Nov 26th, 2026 6:51 AM` (0.169.0, measured). It is
 /// UTC, since Codex is told to be there.
 fn reset(message: &str) -> Option<Timestamp> {
-    let now = jiff::Timestamp::try_from(SystemTime::now()).ok()?.to_zoned(TimeZone::UTC).datetime();
-    let at = reset_after(message, now)?.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond();
+    let now = jiff::Timestamp::try_from(SystemTime::now())
+        .ok()?
+        .to_zoned(TimeZone::UTC)
+        .datetime();
+    let at = reset_after(message, now)?
+        .to_zoned(TimeZone::UTC)
+        .ok()?
+        .timestamp()
+        .as_millisecond();
     u64::try_from(at).ok().map(Timestamp)
 }
 
 fn reset_after(message: &str, now: DateTime) -> Option<DateTime> {
     let rest = message.to_lowercase();
-    let words: Vec<_> = rest.split("try again at ").nth(1)?.split_whitespace().map(|word| word.trim_matches([',', '.'])).collect();
+    let words: Vec<_> = rest
+        .split("try again at ")
+        .nth(1)?
+        .split_whitespace()
+        .map(|word| word.trim_matches([',', '.']))
+        .collect();
     let time = |clock: &str, half: &str| {
         let (hour, minute) = clock.split_once(':')?;
-        let hour = hour.parse::<i8>().ok().filter(|hour| (1..=12).contains(hour))? % 12 + if half == "pm" { 12 } else { 0 };
+        let hour = hour
+            .parse::<i8>()
+            .ok()
+            .filter(|hour| (1..=12).contains(hour))?
+            % 12
+            + if half == "pm" { 12 } else { 0 };
         Time::new(hour, minute.parse().ok()?, 0, 0).ok()
     };
     match words[..] {
         [month, day, year, clock, half, ..] if !month.contains(':') => {
             let month = MONTHS.iter().position(|known| month.starts_with(known))? + 1;
-            let day = day.trim_end_matches(|char: char| char.is_alphabetic()).parse().ok()?;
+            let day = day
+                .trim_end_matches(|char: char| char.is_alphabetic())
+                .parse()
+                .ok()?;
             let date = Date::new(year.parse().ok()?, i8::try_from(month).ok()?, day).ok()?;
             Some(date.to_datetime(time(clock, half)?))
         }
         [clock, half, ..] => {
             let today = now.date().to_datetime(time(clock, half)?);
             // Minutes are all that it says.
-            if today >= now.saturating_sub(2.minutes()) { Some(today) } else { today.checked_add(1.day()).ok() }
+            if today >= now.saturating_sub(2.minutes()) {
+                Some(today)
+            } else {
+                today.checked_add(1.day()).ok()
+            }
         }
         _ => None,
     }
 }
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] = [
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
 
 #[cfg(test)]
 mod tests {
@@ -114,15 +153,41 @@ mod tests {
     #[test]
     fn the_reset_of_a_limit_is_read() {
         let now: DateTime = "2026-11-23T04:51:30".parse().expect("a time");
-        let read =
-            |said: &str| reset_after(&format!("You’ve hit your usage limit. Visit X or {said}"), now).map(|at| at.to_string());
-        assert_eq!(read("try again at 6:51 AM.").as_deref(), Some("2026-11-23T06:51:00"));
-        assert_eq!(read("try again at 4:51 AM.").as_deref(), Some("2026-11-23T04:51:00"), "a moment ago");
-        assert_eq!(read("try again at 12:05 AM.").as_deref(), Some("2026-11-24T00:05:00"));
-        assert_eq!(read("try again at 12:05 PM.").as_deref(), Some("2026-11-23T12:05:00"));
-        assert_eq!(read("try again at Dec 1st, 2026 1:02 PM.").as_deref(), Some("2026-12-01T13:02:00"));
-        for nothing in ["try again later.", "", "try again at noon", "try again at Foo 3rd, 2026 1:02 PM", "try again at 25:00 AM"]
-        {
+        let read = |said: &str| {
+            reset_after(
+                &format!("You’ve hit your usage limit. Visit X or {said}"),
+                now,
+            )
+            .map(|at| at.to_string())
+        };
+        assert_eq!(
+            read("try again at 6:51 AM.").as_deref(),
+            Some("2026-11-23T06:51:00")
+        );
+        assert_eq!(
+            read("try again at 4:51 AM.").as_deref(),
+            Some("2026-11-23T04:51:00"),
+            "a moment ago"
+        );
+        assert_eq!(
+            read("try again at 12:05 AM.").as_deref(),
+            Some("2026-11-24T00:05:00")
+        );
+        assert_eq!(
+            read("try again at 12:05 PM.").as_deref(),
+            Some("2026-11-23T12:05:00")
+        );
+        assert_eq!(
+            read("try again at Dec 1st, 2026 1:02 PM.").as_deref(),
+            Some("2026-12-01T13:02:00")
+        );
+        for nothing in [
+            "try again later.",
+            "",
+            "try again at noon",
+            "try again at Foo 3rd, 2026 1:02 PM",
+            "try again at 25:00 AM",
+        ] {
             assert_eq!(read(nothing), None, "{nothing}");
         }
     }

@@ -21,7 +21,9 @@ fn said(event: &Value) -> Step {
 }
 
 fn message(text: &str) -> Step {
-    said(&json!({ "type": "item.completed", "item": { "id": "item_0", "type": "agent_message", "text": text } }))
+    said(
+        &json!({ "type": "item.completed", "item": { "id": "item_0", "type": "agent_message", "text": text } }),
+    )
 }
 
 impl AgentFixture for Codex {
@@ -31,7 +33,11 @@ impl AgentFixture for Codex {
 
     fn backend(&self, program: &Path) -> Arc<dyn AgentBackend> {
         // There is no sandbox without Codex.
-        Arc::new(CodexBackend::new().program(program).sandbox(CodexSandbox::Off))
+        Arc::new(
+            CodexBackend::new()
+                .program(program)
+                .sandbox(CodexSandbox::Off),
+        )
     }
 
     fn variables(&self) -> Vec<String> {
@@ -52,16 +58,28 @@ impl AgentFixture for Codex {
             Phrase::Say(text) => vec![message(text)],
             Phrase::Unknown => vec![
                 said(&json!({ "type": "turn.daydreamed", "about": ["sheep"] })),
-                said(&json!({ "type": "item.completed", "item": { "id": "item_9", "type": "poem", "lines": 4 } })),
-                Step::line(r#"{"type":"item.started","item":{"id":"a","id":"b","type":"web_search","query":"twice"}}"#),
+                said(
+                    &json!({ "type": "item.completed", "item": { "id": "item_9", "type": "poem", "lines": 4 } }),
+                ),
+                Step::line(
+                    r#"{"type":"item.started","item":{"id":"a","id":"b","type":"web_search","query":"twice"}}"#,
+                ),
             ],
             Phrase::SessionLost => {
                 let complaint = "Error: thread/resume: thread/resume failed: no rollout found for thread id x (code -32600)\n";
-                vec![Step::HearAll, Step::Complain(complaint.into()), Step::Exit(1)]
+                vec![
+                    Step::HearAll,
+                    Step::Complain(complaint.into()),
+                    Step::Exit(1),
+                ]
             }
             Phrase::End { handoff } => {
                 let usage = json!({ "input_tokens": 10, "output_tokens": 2 });
-                vec![message(handoff), said(&json!({ "type": "turn.completed", "usage": usage })), Step::Exit(0)]
+                vec![
+                    message(handoff),
+                    said(&json!({ "type": "turn.completed", "usage": usage })),
+                    Step::Exit(0),
+                ]
             }
             _ => return None,
         })
@@ -73,12 +91,19 @@ agent_conformance!(Codex);
 #[tokio::test]
 async fn a_version_that_was_never_tried_is_a_warning() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let program = Play::default().answering("--version", "codex-cli 9.9.9").install(player(), directory.path(), "codex");
-    let probe = CodexBackend::new().program(&program).probe().await.expect("it is there");
+    let program = Play::default()
+        .answering("--version", "codex-cli 9.9.9")
+        .install(player(), directory.path(), "codex");
+    let probe = CodexBackend::new()
+        .program(&program)
+        .probe()
+        .await
+        .expect("it is there");
     assert_eq!(probe.version.as_deref(), Some("9.9.9"));
     let warned = probe.warnings.join("\n");
     assert!(
-        warned.contains("version 9.9.9 of codex was never tried") && warned.contains("codex-code-mode-host is not there"),
+        warned.contains("version 9.9.9 of codex was never tried")
+            && warned.contains("codex-code-mode-host is not there"),
         "{warned}"
     );
 }

@@ -10,7 +10,11 @@ scripted_worker!();
 
 fn recordings() -> Recordings<CodexBackend> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    Recordings::new(&fixtures, player(), false, |program| CodexBackend::new().program(program).sandbox(CodexSandbox::Off))
+    Recordings::new(&fixtures, player(), false, |program| {
+        CodexBackend::new()
+            .program(program)
+            .sandbox(CodexSandbox::Off)
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

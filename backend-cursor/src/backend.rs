@@ -117,7 +117,9 @@ impl CursorBackend {
     }
 
     fn arguments(&self, request: &TurnRequest) -> Vec<String> {
-        let mut arguments: Vec<String> = ["-p", "--output-format", "stream-json", "--trust"].map(str::to_owned).to_vec();
+        let mut arguments: Vec<String> = ["-p", "--output-format", "stream-json", "--trust"]
+            .map(str::to_owned)
+            .to_vec();
         if !request.read_only {
             arguments.push("--force".to_owned());
         }
@@ -125,8 +127,14 @@ impl CursorBackend {
         if request.read_only {
             option("--mode", "ask".to_owned());
         }
-        option("--workspace", request.workspace.to_string_lossy().into_owned());
-        option("--sandbox", if self.sandbox { "enabled" } else { "disabled" }.to_owned());
+        option(
+            "--workspace",
+            request.workspace.to_string_lossy().into_owned(),
+        );
+        option(
+            "--sandbox",
+            if self.sandbox { "enabled" } else { "disabled" }.to_owned(),
+        );
         if let Some(model) = &self.model {
             option("--model", model.clone());
         }
@@ -140,21 +148,32 @@ impl CursorBackend {
     fn variables(&self) -> BTreeMap<String, String> {
         let mut variables = self.environment.clone();
         variables.retain(|name, value| name != KEY || !value.is_empty());
-        let directory = self.config_dir.iter().map(|directory| directory.to_string_lossy().into_owned());
+        let directory = self
+            .config_dir
+            .iter()
+            .map(|directory| directory.to_string_lossy().into_owned());
         variables.extend(directory.map(|directory| ("CURSOR_CONFIG_DIR".to_owned(), directory)));
         variables.extend([("NO_OPEN_BROWSER".to_owned(), "1".to_owned())]);
         variables
     }
 
     /// What it says of its login: free, and not always right where a key is used.
-    async fn not_logged_in(&self, program: &Path, variables: &BTreeMap<String, String>) -> Option<String> {
+    async fn not_logged_in(
+        &self,
+        program: &Path,
+        variables: &BTreeMap<String, String>,
+    ) -> Option<String> {
         if variables.contains_key(KEY) {
             return None;
         }
         match told_version(program, &["status"], variables).await {
             Ok(status) if !status.to_lowercase().contains("not logged in") => None,
-            Ok(_) => Some(format!("cursor-agent is not logged in: `cursor-agent login`, or set {KEY}")),
-            Err(error) => Some(format!("whether cursor-agent is logged in, it does not say: {error}")),
+            Ok(_) => Some(format!(
+                "cursor-agent is not logged in: `cursor-agent login`, or set {KEY}"
+            )),
+            Err(error) => Some(format!(
+                "whether cursor-agent is logged in, it does not say: {error}"
+            )),
         }
     }
 }
@@ -166,11 +185,16 @@ impl AgentBackend for CursorBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::least().with_resume().with_silence(Silence::Beyond(self.silence))
+        Capabilities::least()
+            .with_resume()
+            .with_silence(Silence::Beyond(self.silence))
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
-        if !is_installed(&self.program, "install Cursor's agent (https://cursor.com/cli), or give the path of the program")? {
+        if !is_installed(
+            &self.program,
+            "install Cursor's agent (https://cursor.com/cli), or give the path of the program",
+        )? {
             return Ok(Probe::found(None));
         }
         let variables = self.variables();
@@ -179,7 +203,9 @@ impl AgentBackend for CursorBackend {
         probe.warnings.push(format!(
             "cursor-agent {version} was never run with this backend, as no version was: it is built to recordings of others (2026.01 and 2026.07)"
         ));
-        probe.warnings.extend(self.not_logged_in(&self.program, &variables).await);
+        probe
+            .warnings
+            .extend(self.not_logged_in(&self.program, &variables).await);
         Ok(probe)
     }
 
@@ -187,7 +213,9 @@ impl AgentBackend for CursorBackend {
         if let Some(directory) = &self.config_dir {
             guard::place(directory).map_err(AgentError::Spawn)?;
         }
-        let process = AgentProcess::new(&self.program, &request).args(self.arguments(&request)).envs(self.variables());
+        let process = AgentProcess::new(&self.program, &request)
+            .args(self.arguments(&request))
+            .envs(self.variables());
         process.start(Conversation::new(&request))
     }
 }

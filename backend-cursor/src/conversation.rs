@@ -58,7 +58,11 @@ impl Conversation {
         }
         session.clone_into(&mut self.session);
         // An unknown one begins anew, without a word.
-        if self.resume.as_ref().is_some_and(|resume| resume.0 != session) {
+        if self
+            .resume
+            .as_ref()
+            .is_some_and(|resume| resume.0 != session)
+        {
             reply.interrupt();
             return reply.finish(TurnOutcome::SessionLost);
         }
@@ -76,7 +80,11 @@ impl Conversation {
             return reply.alive();
         }
         self.pieces.clear();
-        let told = if !call.is_empty() && call == self.call { self.said.as_str() } else { "" };
+        let told = if !call.is_empty() && call == self.call {
+            self.said.as_str()
+        } else {
+            ""
+        };
         if told.starts_with(&text) {
             return reply.alive();
         }
@@ -92,7 +100,13 @@ impl Conversation {
 
     fn tool(&mut self, event: &Value, reply: &mut Reply) {
         // Of two ids with a line break between them; the first is enough.
-        let id = event["call_id"].as_str().unwrap_or_default().lines().next().unwrap_or_default().to_owned();
+        let id = event["call_id"]
+            .as_str()
+            .unwrap_or_default()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let call = Call::of(&event["tool_call"]);
         match event["subtype"].as_str() {
             Some("started") if !self.ended.contains(&id) && self.in_flight.insert(id.clone()) => {
@@ -123,14 +137,28 @@ impl Conversation {
         if let Some(usage) = usage(&event["usage"]) {
             reply.usage(usage);
         }
-        let failed = event["is_error"].as_bool().unwrap_or(false) || event["subtype"].as_str() != Some("success");
+        let failed = event["is_error"].as_bool().unwrap_or(false)
+            || event["subtype"].as_str() != Some("success");
         if failed {
-            let words = [&event["result"], &event["error"], &event["error"]["message"], &event["message"]];
-            let words: Vec<_> = words.into_iter().filter_map(Value::as_str).chain([self.plain.as_str()]).collect();
+            let words = [
+                &event["result"],
+                &event["error"],
+                &event["error"]["message"],
+                &event["message"],
+            ];
+            let words: Vec<_> = words
+                .into_iter()
+                .filter_map(Value::as_str)
+                .chain([self.plain.as_str()])
+                .collect();
             return reply.finish(of_words(&words.join(" ")));
         }
         // Its result is all of its messages without a break: nothing can be read from that.
-        let last = if self.said.is_empty() { &self.pieces } else { &self.said };
+        let last = if self.said.is_empty() {
+            &self.pieces
+        } else {
+            &self.said
+        };
         if let Some(handoff) = handoff_in(last) {
             reply.handoff(handoff);
         }
@@ -148,10 +176,18 @@ impl Protocol for Conversation {
     fn line(&mut self, line: &Line, reply: &mut Reply) {
         let text = String::from_utf8_lossy(&line.bytes);
         // Some builds say which of their streams a line is of.
-        let text = ["stdout:", "stderr:"].iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(&text).trim();
+        let text = ["stdout:", "stderr:"]
+            .iter()
+            .find_map(|prefix| text.strip_prefix(prefix))
+            .unwrap_or(&text)
+            .trim();
         let Ok(event @ Value::Object(_)) = serde_json::from_str::<Value>(text) else {
             self.plain += &format!("{}\n", &text[..text.floor_char_boundary(PLAIN)]);
-            self.plain.drain(..self.plain.floor_char_boundary(self.plain.len().saturating_sub(PLAIN)));
+            self.plain.drain(
+                ..self
+                    .plain
+                    .floor_char_boundary(self.plain.len().saturating_sub(PLAIN)),
+            );
             return reply.activity(text);
         };
         let kind = event["type"].as_str().unwrap_or_default();
@@ -177,7 +213,13 @@ impl Protocol for Conversation {
         let words = format!("{} {}", ended.complaint, self.plain.trim());
         match of_words(&words) {
             TurnOutcome::Crashed { .. } => TurnOutcome::Crashed {
-                detail: format!("it ended without a result: {} {}", ended.detail(), self.plain.trim()).trim().to_owned(),
+                detail: format!(
+                    "it ended without a result: {} {}",
+                    ended.detail(),
+                    self.plain.trim()
+                )
+                .trim()
+                .to_owned(),
             },
             known => known,
         }
@@ -193,9 +235,17 @@ struct Call<'a> {
 
 impl<'a> Call<'a> {
     fn of(call: &'a Value) -> Self {
-        let found = call.as_object().and_then(|members| members.iter().find(|(key, _)| key.ends_with("ToolCall")));
-        let (name, payload) = found.map_or(("tool", call), |(key, payload)| (key.trim_end_matches("ToolCall"), payload));
-        Self { name, arguments: &payload["args"], result: payload["result"].as_object() }
+        let found = call
+            .as_object()
+            .and_then(|members| members.iter().find(|(key, _)| key.ends_with("ToolCall")));
+        let (name, payload) = found.map_or(("tool", call), |(key, payload)| {
+            (key.trim_end_matches("ToolCall"), payload)
+        });
+        Self {
+            name,
+            arguments: &payload["args"],
+            result: payload["result"].as_object(),
+        }
     }
 
     fn title(&self) -> String {
@@ -208,14 +258,22 @@ impl<'a> Call<'a> {
     }
 
     fn writes(&self) -> Vec<PathBuf> {
-        let path = self.arguments["path"].as_str().filter(|_| matches!(self.name, "edit" | "write" | "delete"));
+        let path = self.arguments["path"]
+            .as_str()
+            .filter(|_| matches!(self.name, "edit" | "write" | "delete"));
         path.map(PathBuf::from).into_iter().collect()
     }
 
     /// Why it was not run, if somebody refused it.
     fn refused(&self) -> Option<String> {
-        let (_, refusal) = self.result?.iter().find(|(key, _)| matches!(key.as_str(), "rejected" | "permissionDenied"))?;
-        let why = ["reason", "message", "error"].iter().find_map(|key| refusal[*key].as_str()).filter(|why| !why.is_empty());
+        let (_, refusal) = self
+            .result?
+            .iter()
+            .find(|(key, _)| matches!(key.as_str(), "rejected" | "permissionDenied"))?;
+        let why = ["reason", "message", "error"]
+            .iter()
+            .find_map(|key| refusal[*key].as_str())
+            .filter(|why| !why.is_empty());
         Some(why.unwrap_or("Cursor's own rules").to_owned())
     }
 }
@@ -224,7 +282,17 @@ impl<'a> Call<'a> {
 fn usage(usage: &Value) -> Option<Usage> {
     let number = |names: [&str; 2]| names.iter().find_map(|name| usage[*name].as_u64());
     let input = number(["inputTokens", "input_tokens"])?;
-    let cached = [["cacheReadTokens", "cache_read_tokens"], ["cacheWriteTokens", "cache_write_tokens"]];
-    let input_tokens = cached.into_iter().filter_map(number).fold(input, u64::saturating_add);
-    Some(Usage { input_tokens, output_tokens: number(["outputTokens", "output_tokens"]).unwrap_or(0), usd: 0.0 })
+    let cached = [
+        ["cacheReadTokens", "cache_read_tokens"],
+        ["cacheWriteTokens", "cache_write_tokens"],
+    ];
+    let input_tokens = cached
+        .into_iter()
+        .filter_map(number)
+        .fold(input, u64::saturating_add);
+    Some(Usage {
+        input_tokens,
+        output_tokens: number(["outputTokens", "output_tokens"]).unwrap_or(0),
+        usd: 0.0,
+    })
 }

@@ -29,7 +29,11 @@ pub(crate) fn place(directory: &Path) -> io::Result<()> {
     let command = format!("'{}'", hook.to_string_lossy().replace('\'', r"'\''"));
     let hooks = json!({ "version": 1, "hooks": { "beforeShellExecution": [{ "command": command, "failClosed": true }] } });
     leave(&hook, HOOK, 0o755)?;
-    leave(&directory.join("cli-config.json"), &permissions.to_string(), 0o600)?;
+    leave(
+        &directory.join("cli-config.json"),
+        &permissions.to_string(),
+        0o600,
+    )?;
     leave(&directory.join("hooks.json"), &hooks.to_string(), 0o600)
 }
 
@@ -38,14 +42,24 @@ fn leave(path: &Path, content: &str, mode: u32) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }
-    let new = path.with_extension(format!("{}-{:?}.new", std::process::id(), std::thread::current().id()));
+    let new = path.with_extension(format!(
+        "{}-{:?}.new",
+        std::process::id(),
+        std::thread::current().id()
+    ));
     let mut file = File::create(&new)?;
     file.write_all(content.as_bytes())?;
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     drop(file);
     let left = fs::hard_link(&new, path);
     fs::remove_file(&new)?;
-    left.or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
+    left.or_else(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -67,17 +81,30 @@ mod tests {
                 .spawn()
                 .expect("a shell");
             let asked = json!({ "hook_event_name": "beforeShellExecution", "command": command, "cwd": "/tmp" });
-            hook.stdin.take().expect("is piped").write_all(asked.to_string().as_bytes()).expect("listens");
+            hook.stdin
+                .take()
+                .expect("is piped")
+                .write_all(asked.to_string().as_bytes())
+                .expect("listens");
             let said = hook.wait_with_output().expect("ends").stdout;
             let said: serde_json::Value = serde_json::from_slice(&said).expect("is JSON");
             said["permission"].as_str().expect("says it").to_owned()
         };
-        for push in
-            ["git push", "echo before && git push origin HEAD", "git -C . push", "/usr/bin/git --no-pager push", "(git push)"]
-        {
+        for push in [
+            "git push",
+            "echo before && git push origin HEAD",
+            "git -C . push",
+            "/usr/bin/git --no-pager push",
+            "(git push)",
+        ] {
             assert_eq!(says(push), "deny", "{push}");
         }
-        for other in ["git commit -m 'do not push'", "git log", "make push", "git stash push"] {
+        for other in [
+            "git commit -m 'do not push'",
+            "git log",
+            "make push",
+            "git stash push",
+        ] {
             assert_eq!(says(other), "allow", "{other}");
         }
     }
@@ -88,9 +115,15 @@ mod tests {
         fs::write(directory.path().join("cli-config.json"), "mine").expect("writes");
         place(directory.path()).expect("is left");
         place(directory.path()).expect("is left");
-        assert_eq!(fs::read_to_string(directory.path().join("cli-config.json")).expect("is there"), "mine");
-        let mut files: Vec<_> =
-            fs::read_dir(directory.path()).expect("can be read").flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(
+            fs::read_to_string(directory.path().join("cli-config.json")).expect("is there"),
+            "mine"
+        );
+        let mut files: Vec<_> = fs::read_dir(directory.path())
+            .expect("can be read")
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
         files.sort();
         assert_eq!(files, ["cli-config.json", "hooks.json", "no-push.sh"]);
     }

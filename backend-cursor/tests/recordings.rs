@@ -10,7 +10,9 @@ scripted_worker!();
 
 fn recordings() -> Recordings<CursorBackend> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    Recordings::new(&fixtures, player(), false, |program| CursorBackend::new().program(program))
+    Recordings::new(&fixtures, player(), false, |program| {
+        CursorBackend::new().program(program)
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -31,11 +31,16 @@ struct Foreign(Child);
 impl Foreign {
     fn start(count: usize) -> Self {
         let mut command = Command::new("perl");
-        command.args(["-e", FOREIGN, &count.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(["-e", FOREIGN, &count.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("perl can be run");
         let mut said = String::new();
         let stdout = child.stdout.take().expect("is piped");
-        BufReader::new(stdout).read_line(&mut said).expect("can be read");
+        BufReader::new(stdout)
+            .read_line(&mut said)
+            .expect("can be read");
         assert_eq!(said, "there\n", "so many processes can be made");
         Self(child)
     }
@@ -68,7 +73,9 @@ fn main() {
 /// This process's own processor time for so many tasks, from the first look at the repository to the end.
 fn run(tasks: usize) -> Duration {
     let sandbox = Sandbox::new();
-    let items = (0..tasks).map(|task| format!("- [ ] **T{task}** Task\n  ```toml\n  allow = [\"T{task}.txt\"]\n  ```\n"));
+    let items = (0..tasks).map(|task| {
+        format!("- [ ] **T{task}** Task\n  ```toml\n  allow = [\"T{task}.txt\"]\n  ```\n")
+    });
     sandbox.publish(&[("ROADMAP.md", &items.collect::<String>())], "roadmap");
     let script = "echo work > \"$ORCHESTRATOR_TASK.txt\"; commit work; handoff done";
     let worker = shell_worker(sandbox.path(), "worker", script);
@@ -80,8 +87,15 @@ fn run(tasks: usize) -> Duration {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let before = cpu();
     let report = runtime.block_on(async {
-        let builder = Orchestrator::builder().repository(sandbox.repo()).state_dir(sandbox.state()).policy(policy);
-        let orchestrator = builder.roadmap("ROADMAP.md".parse().expect("a path")).build().await.expect("begins");
+        let builder = Orchestrator::builder()
+            .repository(sandbox.repo())
+            .state_dir(sandbox.state())
+            .policy(policy);
+        let orchestrator = builder
+            .roadmap("ROADMAP.md".parse().expect("a path"))
+            .build()
+            .await
+            .expect("begins");
         orchestrator.run().await.expect("no error")
     });
     assert_eq!(report.ended, EndReason::Complete, "{:#?}", report.snapshot);
@@ -92,7 +106,10 @@ fn run(tasks: usize) -> Duration {
 fn cpu() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
     let behind = stat.rsplit_once(')').map_or("", |(_, behind)| behind);
-    let fields: Vec<u64> = behind.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    let fields: Vec<u64> = behind
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
     // The state, which is no number, is left out.
     Duration::from_millis(fields.iter().skip(10).take(2).sum::<u64>() * 10)
 }

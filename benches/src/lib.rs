@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 /// The size of something, or how often it is timed, and another for a quick look (`cargo bench -p benches -- --quick`).
 #[must_use]
 pub fn sized<T>(whole: T, quick: T) -> T {
-    if std::env::args().any(|argument| argument == "--quick") { quick } else { whole }
+    if std::env::args().any(|argument| argument == "--quick") {
+        quick
+    } else {
+        whole
+    }
 }
 
 /// Times one run of something.
@@ -46,12 +50,21 @@ pub fn side_by_side(
 pub fn line(figure: &str, ours: Duration, beside: &str, rival: Duration) {
     let millis = |time: Duration| format!("{:.3} ms", time.as_secs_f64() * 1000.0);
     let ratio = ours.as_secs_f64() / rival.as_secs_f64().max(f64::EPSILON);
-    println!("{figure:<44} {:>12}   {beside:<36} {:>12}   ratio {ratio:>8.4}", millis(ours), millis(rival));
+    println!(
+        "{figure:<44} {:>12}   {beside:<36} {:>12}   ratio {ratio:>8.4}",
+        millis(ours),
+        millis(rival)
+    );
 }
 
 /// Prints one line of the table for what is held against a figure, and not against a rival.
 pub fn floor(figure: &str, ours: Duration, wanted: Duration) {
     let micros = |time: Duration| format!("{:.3} µs", time.as_secs_f64() * 1e6);
     let ratio = ours.as_secs_f64() / wanted.as_secs_f64().max(f64::EPSILON);
-    println!("{figure:<44} {:>12}   {:<36} {:>12}   ratio {ratio:>8.4}", micros(ours), "what is wanted", micros(wanted));
+    println!(
+        "{figure:<44} {:>12}   {:<36} {:>12}   ratio {ratio:>8.4}",
+        micros(ours),
+        "what is wanted",
+        micros(wanted)
+    );
 }

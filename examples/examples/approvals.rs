@@ -48,8 +48,12 @@ const WORKER: &str = r#"
 /// The rule: what a hold is about, and all that can be known of it, become an answer and a reason.
 fn decide(about: &HoldReason, brief: &Brief) -> (HoldOption, &'static str) {
     match about {
-        HoldReason::Approval(Approval::Dispatch) => (HoldOption::Approve, "prices may change on a weekday"),
-        HoldReason::Approval(Approval::Landing) if brief.missing.is_empty() => (HoldOption::Approve, "nothing is missing"),
+        HoldReason::Approval(Approval::Dispatch) => {
+            (HoldOption::Approve, "prices may change on a weekday")
+        }
+        HoldReason::Approval(Approval::Landing) if brief.missing.is_empty() => {
+            (HoldOption::Approve, "nothing is missing")
+        }
         HoldReason::Unproven { .. } => (HoldOption::Park, "nobody is near the printer today"),
         HoldReason::Blocked => (HoldOption::Retry, "in French, please"),
         _ => (HoldOption::Park, "not foreseen"),
@@ -59,15 +63,30 @@ fn decide(about: &HoldReason, brief: &Brief) -> (HoldOption, &'static str) {
 async fn answer_everything(handle: Handle) {
     let mut notices = handle.subscribe();
     while let Ok(notice) = notices.recv().await {
-        let Notice::Recorded(entry) = notice else { continue };
-        let Record::HoldOpened { hold } = &entry.record else { continue };
-        let Some(snapshot) = handle.snapshot().await else { return };
-        let asked = snapshot.tasks.iter().filter_map(|task| task.hold.as_ref()).find(|view| view.id == hold.id);
+        let Notice::Recorded(entry) = notice else {
+            continue;
+        };
+        let Record::HoldOpened { hold } = &entry.record else {
+            continue;
+        };
+        let Some(snapshot) = handle.snapshot().await else {
+            return;
+        };
+        let asked = snapshot
+            .tasks
+            .iter()
+            .filter_map(|task| task.hold.as_ref())
+            .find(|view| view.id == hold.id);
         // It may have ended by itself meanwhile.
         let Some(view) = asked else { continue };
         let (option, why) = decide(&hold.about, &view.brief);
-        println!("{} about {}: {}\n{}-> {option}: {why}\n", hold.id, hold.task, hold.question, view.brief);
-        handle.answer(Answer::new(hold.id, option).with_note(why)).await;
+        println!(
+            "{} about {}: {}\n{}-> {option}: {why}\n",
+            hold.id, hold.task, hold.question, view.brief
+        );
+        handle
+            .answer(Answer::new(hold.id, option).with_note(why))
+            .await;
     }
 }
 
@@ -76,7 +95,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let sandbox = Sandbox::new();
     sandbox.publish(&[("ROADMAP.md", ROADMAP)], "a roadmap");
     let worker = shell_worker(sandbox.path(), "worker", WORKER);
-    let policy = format!("push = \"origin\"\n[agents.worker]\nkind = \"command\"\nrun = {worker:?}\n");
+    let policy =
+        format!("push = \"origin\"\n[agents.worker]\nkind = \"command\"\nrun = {worker:?}\n");
 
     let orchestrator = Orchestrator::builder()
         .repository(sandbox.repo())
@@ -91,6 +111,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let person = tokio::spawn(answer_everything(orchestrator.handle()));
     let report = orchestrator.run().await?;
     person.abort();
-    println!("The run ended: {}.\n\n{}", report.ended, table(&report.snapshot));
+    println!(
+        "The run ended: {}.\n\n{}",
+        report.ended,
+        table(&report.snapshot)
+    );
     Ok(())
 }

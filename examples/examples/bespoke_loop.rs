@@ -17,9 +17,10 @@ use orchestrator_core::{
     git::{Ancestry, Git, IngressLimits, Merge, Start, Trusted, UserRepository, Workspaces},
     machine::{State, TaskEntry, apply, decide},
     model::{
-        BackendName, Candidate, Collected, ContentHash, Effect, EffectId, Event, EventKind, GateReport, GateSpec, Handoff,
-        HandoffReport, MergeFailure, MissingCommit, Opened, Opinion, Reading, Record, Review, Roadmap, RunId, Span, Submission,
-        Timestamp, TreeId, TurnOutcome, Usage, WorkspaceFate,
+        BackendName, Candidate, Collected, ContentHash, Effect, EffectId, Event, EventKind,
+        GateReport, GateSpec, Handoff, HandoffReport, MergeFailure, MissingCommit, Opened, Opinion,
+        Reading, Record, Review, Roadmap, RunId, Span, Submission, Timestamp, TreeId, TurnOutcome,
+        Usage, WorkspaceFate,
     },
     port::{ReviewRequest, TurnRequest, Update},
     prompt::{PromptContext, prompt},
@@ -47,13 +48,28 @@ async fn main() -> Result<(), Failure> {
         let keys = serde_json::from_str(&format!(r#"{{"allow": ["{id}.txt"]}}"#))?;
         Ok(Task::new(TaskId::new(id)?, format!("Write {id}.txt")).with_keys(keys))
     };
-    let policy =
-        Policy::parse("push = \"origin\"\nmax_sessions = 1\n[gates.there]\nrun = [\"ls\", \"README.md\"]\ndefault = true")?;
-    let mut own = Bespoke::open(&sandbox.repo(), &sandbox.state(), policy, vec![task("A")?, task("B")?], &run).await?;
+    let policy = Policy::parse(
+        "push = \"origin\"\nmax_sessions = 1\n[gates.there]\nrun = [\"ls\", \"README.md\"]\ndefault = true",
+    )?;
+    let mut own = Bespoke::open(
+        &sandbox.repo(),
+        &sandbox.state(),
+        policy,
+        vec![task("A")?, task("B")?],
+        &run,
+    )
+    .await?;
     own.run().await?;
     println!("\n{}", table(&Snapshot::of(&own.state)));
-    println!("The remote's main: {}", sandbox.remote_subjects().join(", "));
-    if Snapshot::of(&own.state).all_landed() { Ok(()) } else { Err("not all landed".into()) }
+    println!(
+        "The remote's main: {}",
+        sandbox.remote_subjects().join(", ")
+    );
+    if Snapshot::of(&own.state).all_landed() {
+        Ok(())
+    } else {
+        Err("not all landed".into())
+    }
 }
 
 struct Bespoke {
@@ -68,14 +84,40 @@ struct Bespoke {
 }
 
 impl Bespoke {
-    async fn open(repo: &Path, state: &Path, policy: Policy, tasks: Vec<Task>, run: &[String]) -> Result<Self, Failure> {
+    async fn open(
+        repo: &Path,
+        state: &Path,
+        policy: Policy,
+        tasks: Vec<Task>,
+        run: &[String],
+    ) -> Result<Self, Failure> {
         let git = Git::find().await?;
         let user = UserRepository::open(git.clone(), repo).await?;
-        let (target, destination) = (user.head_branch().await?, user.destination(&policy.push).await?);
-        let trusted = Trusted::open(user, git, state.join("trusted.git"), target, destination, &policy.filters).await?;
+        let (target, destination) = (
+            user.head_branch().await?,
+            user.destination(&policy.push).await?,
+        );
+        let trusted = Trusted::open(
+            user,
+            git,
+            state.join("trusted.git"),
+            target,
+            destination,
+            &policy.filters,
+        )
+        .await?;
         let agent = CommandAgent::new(&run[0], &run[1..]);
         let (workspaces, lane) = (Workspaces::beneath(state), state.join("lane"));
-        Ok(Self { policy, state: State::default(), tasks, due: Vec::new(), agent, trusted: Arc::new(trusted), workspaces, lane })
+        Ok(Self {
+            policy,
+            state: State::default(),
+            tasks,
+            due: Vec::new(),
+            agent,
+            trusted: Arc::new(trusted),
+            workspaces,
+            lane,
+        })
     }
 
     /// One event, and then ticks until nothing more is due: only a tick starts things. Whoever wants to survive a crash makes the
@@ -83,8 +125,17 @@ impl Bespoke {
     fn tell(&mut self, kind: EventKind) -> Result<(), Failure> {
         let mut next = Some(kind);
         while let Some(kind) = next.take() {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis();
-            let records = decide(&self.state, Event { at: Timestamp(u64::try_from(now)?), kind: kind.clone() }, &self.policy)?;
+            let now = SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)?
+                .as_millis();
+            let records = decide(
+                &self.state,
+                Event {
+                    at: Timestamp(u64::try_from(now)?),
+                    kind: kind.clone(),
+                },
+                &self.policy,
+            )?;
             for record in &records {
                 apply(&mut self.state, record)?;
                 if let Record::Requested { effect, what, .. } = record {
@@ -101,7 +152,13 @@ impl Bespoke {
     async fn run(&mut self) -> Result<(), Failure> {
         let (run, policy) = (RunId::new("bespoke")?, self.policy.hash());
         let backends = vec![(BackendName::new("worker")?, true)];
-        self.tell(EventKind::Opened(Opened { run, policy, seed: 7, backends, wait: false }))?;
+        self.tell(EventKind::Opened(Opened {
+            run,
+            policy,
+            seed: 7,
+            backends,
+            wait: false,
+        }))?;
         while self.state.ended().is_none() {
             if self.due.is_empty() {
                 return Err("nothing is due, and it has not ended".into());
@@ -121,31 +178,61 @@ impl Bespoke {
                 for task in &mut self.tasks {
                     task.done |= self.state.task(&task.id).is_some_and(TaskEntry::has_landed);
                 }
-                let roadmap = Roadmap { revision: tip.to_string(), tip, tasks: self.tasks.clone() };
-                EventKind::RoadmapRead { effect, reading: Reading::Read(roadmap) }
+                let roadmap = Roadmap {
+                    revision: tip.to_string(),
+                    tip,
+                    tasks: self.tasks.clone(),
+                };
+                EventKind::RoadmapRead {
+                    effect,
+                    reading: Reading::Read(roadmap),
+                }
             }
             Effect::CheckHistory { tip, commits } => {
                 let mut missing = Vec::new();
                 for commit in commits {
                     if self.trusted.ancestry(*tip, *commit).await? == Ancestry::Dropped {
-                        missing.push(MissingCommit { commit: *commit, again: None });
+                        missing.push(MissingCommit {
+                            commit: *commit,
+                            again: None,
+                        });
                     }
                 }
                 EventKind::HistoryChecked { effect, missing }
             }
             Effect::Prepare { attempt, base, .. } => {
                 println!("{attempt}: from {}", base.short());
-                let made = self.workspaces.of(attempt).create(&self.trusted, *base, &[]).await;
-                EventKind::Prepared { effect, failure: made.err().map(|error| error.to_string()) }
+                let made = self
+                    .workspaces
+                    .of(attempt)
+                    .create(&self.trusted, *base, &[])
+                    .await;
+                EventKind::Prepared {
+                    effect,
+                    failure: made.err().map(|error| error.to_string()),
+                }
             }
             Effect::RunTurn { .. } => self.run_turn(effect, what).await?,
             Effect::Collect { attempt, turn } => {
-                let (workspace, entry) =
-                    (self.workspaces.of(attempt), self.state.task(&attempt.task).and_then(|entry| entry.active()));
+                let (workspace, entry) = (
+                    self.workspaces.of(attempt),
+                    self.state
+                        .task(&attempt.task)
+                        .and_then(|entry| entry.active()),
+                );
                 let base = entry.ok_or("it is under way")?.attempt.base;
                 let keep = Trusted::keep_ref(attempt, *turn);
                 let limits = IngressLimits::default();
-                let head = self.trusted.ingest(&workspace.repository(), &attempt.branch(), &keep, base, limits).await?;
+                let head = self
+                    .trusted
+                    .ingest(
+                        &workspace.repository(),
+                        &attempt.branch(),
+                        &keep,
+                        base,
+                        limits,
+                    )
+                    .await?;
                 let result = if head == base {
                     Collected::Nothing {
                         base,
@@ -157,9 +244,13 @@ impl Bespoke {
                     }
                 } else {
                     let left = fs::read(workspace.out().join(format!("handoff-{turn}.json"))).ok();
-                    let handoff = left.and_then(|bytes| serde_json::from_slice::<Handoff>(&bytes).ok());
+                    let handoff =
+                        left.and_then(|bytes| serde_json::from_slice::<Handoff>(&bytes).ok());
                     let tree = self.trusted.tree_of(head)?;
-                    let changes = self.trusted.changes(self.trusted.tree_of(base)?, tree).await?;
+                    let changes = self
+                        .trusted
+                        .changes(self.trusted.tree_of(base)?, tree)
+                        .await?;
                     println!("{attempt}: {} files, {}", changes.len(), head.short());
                     Collected::Work(Submission {
                         base,
@@ -174,43 +265,95 @@ impl Bespoke {
                         artifacts: Vec::new(),
                     })
                 };
-                EventKind::Collected { effect, result, kept: Vec::new() }
+                EventKind::Collected {
+                    effect,
+                    result,
+                    kept: Vec::new(),
+                }
             }
             Effect::Review { attempt, .. } => {
-                let active = self.state.task(&attempt.task).and_then(|entry| entry.active()).ok_or("it is under way")?;
-                let work = active.step.submission().ok_or("there is work to look at")?.clone();
+                let active = self
+                    .state
+                    .task(&attempt.task)
+                    .and_then(|entry| entry.active())
+                    .ok_or("it is under way")?;
+                let work = active
+                    .step
+                    .submission()
+                    .ok_or("there is work to look at")?
+                    .clone();
                 let own = &active.attempt;
-                let view = Arc::new(ChangeBetween { trusted: Arc::clone(&self.trusted), base: own.base, head: work.head });
-                let request = ReviewRequest::new(attempt.clone(), (*own.contract).clone(), own.base, work, view);
+                let view = Arc::new(ChangeBetween {
+                    trusted: Arc::clone(&self.trusted),
+                    base: own.base,
+                    head: work.head,
+                });
+                let request = ReviewRequest::new(
+                    attempt.clone(),
+                    (*own.contract).clone(),
+                    own.base,
+                    work,
+                    view,
+                );
                 let mut reviews = Vec::new();
                 for reviewer in review::standard() {
                     let opinion = match reviewer.review(&request).await {
                         Ok(findings) => Opinion::Looked { findings },
-                        Err(error) => Opinion::Unavailable { reason: error.to_string() },
+                        Err(error) => Opinion::Unavailable {
+                            reason: error.to_string(),
+                        },
                     };
-                    reviews.push(Review::new(reviewer.name(), request.submission.head, opinion));
+                    reviews.push(Review::new(
+                        reviewer.name(),
+                        request.submission.head,
+                        opinion,
+                    ));
                 }
-                reviews.iter().flat_map(Review::findings).for_each(|finding| println!("{attempt}: {finding}"));
-                EventKind::Reviewed { effect, reviews, carried: None }
+                reviews
+                    .iter()
+                    .flat_map(Review::findings)
+                    .for_each(|finding| println!("{attempt}: {finding}"));
+                EventKind::Reviewed {
+                    effect,
+                    reviews,
+                    carried: None,
+                }
             }
             Effect::Merge { base, head, .. } => {
                 let tip = self.trusted.fetch_target().await?;
                 if self.trusted.start_of(tip, *base, *head).await? != Start::Kept {
-                    return Err("the target was rewritten: carrying work over is more than this page holds".into());
+                    return Err(
+                        "the target was rewritten: carrying work over is more than this page holds"
+                            .into(),
+                    );
                 }
                 let result = match self.trusted.merge(tip, *head).await? {
                     Merge::Clean(tree) => {
-                        let changes = self.trusted.changes(self.trusted.tree_of(tip)?, tree).await?;
-                        Ok(Candidate { head: *head, tip, tree, changes })
+                        let changes = self
+                            .trusted
+                            .changes(self.trusted.tree_of(tip)?, tree)
+                            .await?;
+                        Ok(Candidate {
+                            head: *head,
+                            tip,
+                            tree,
+                            changes,
+                        })
                     }
                     Merge::Conflict(paths) => Err(MergeFailure::Conflict { tip, paths }),
                 };
                 EventKind::Merged { effect, result }
             }
-            Effect::RunGate { tree, gate, .. } => EventKind::GateRan { effect, report: self.gate(*tree, gate).await? },
+            Effect::RunGate { tree, gate, .. } => EventKind::GateRan {
+                effect,
+                report: self.gate(*tree, gate).await?,
+            },
             Effect::CheckTip { tip, gate, .. } => {
                 let tree = self.trusted.tree_of(*tip)?;
-                EventKind::TipChecked { effect, report: self.gate(tree, gate).await? }
+                EventKind::TipChecked {
+                    effect,
+                    report: self.gate(tree, gate).await?,
+                }
             }
             Effect::Land { landing } => {
                 let outcome = self.trusted.land(landing).await?;
@@ -219,18 +362,39 @@ impl Bespoke {
             }
             Effect::CleanUp { attempt, .. } => {
                 // Kept: proving that nothing is lost is more than this page holds.
-                let reason = format!("{} stays to be looked at", self.workspaces.of(attempt).root().display());
-                EventKind::CleanedUp { effect, fate: WorkspaceFate::Kept { reason } }
+                let reason = format!(
+                    "{} stays to be looked at",
+                    self.workspaces.of(attempt).root().display()
+                );
+                EventKind::CleanedUp {
+                    effect,
+                    fate: WorkspaceFate::Kept { reason },
+                }
             }
-            Effect::Nudge { .. } => EventKind::Nudged { effect, heard: false },
+            Effect::Nudge { .. } => EventKind::Nudged {
+                effect,
+                heard: false,
+            },
             Effect::StopTurn { .. } => EventKind::StopSent { effect },
-            Effect::Report { .. } => EventKind::Reported { effect, failure: None },
+            Effect::Report { .. } => EventKind::Reported {
+                effect,
+                failure: None,
+            },
         })
     }
 
     async fn run_turn(&self, effect: EffectId, what: &Effect) -> Result<EventKind, Failure> {
-        let Effect::RunTurn { attempt, turn, ask, .. } = what else { return Err("a turn is asked for".into()) };
-        let active = self.state.task(&attempt.task).and_then(|entry| entry.active()).ok_or("it is under way")?;
+        let Effect::RunTurn {
+            attempt, turn, ask, ..
+        } = what
+        else {
+            return Err("a turn is asked for".into());
+        };
+        let active = self
+            .state
+            .task(&attempt.task)
+            .and_then(|entry| entry.active())
+            .ok_or("it is under way")?;
         let (workspace, own) = (self.workspaces.of(attempt), &active.attempt);
         let handoff = workspace.out().join(format!("handoff-{turn}.json"));
         let context = PromptContext {
@@ -244,9 +408,17 @@ impl Bespoke {
         };
         let text = prompt(&context, ask);
         let environment = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH")?)]);
-        let request =
-            TurnRequest::new(attempt.clone(), text, workspace.tree(), handoff, format!("bespoke-{}-{effect}", std::process::id()));
-        let mut running = self.agent.start(request.with_turn(*turn, None).with_environment(environment)).await?;
+        let request = TurnRequest::new(
+            attempt.clone(),
+            text,
+            workspace.tree(),
+            handoff,
+            format!("bespoke-{}-{effect}", std::process::id()),
+        );
+        let mut running = self
+            .agent
+            .start(request.with_turn(*turn, None).with_environment(environment))
+            .await?;
         let (mut outcome, mut usage) = (TurnOutcome::Stopped, Usage::default());
         while let Some(update) = running.next().await {
             match update {
@@ -257,14 +429,27 @@ impl Bespoke {
             }
         }
         println!("{attempt}, turn {turn}: {outcome}");
-        Ok(EventKind::TurnEnded { effect, outcome, usage })
+        Ok(EventKind::TurnEnded {
+            effect,
+            outcome,
+            usage,
+        })
     }
 
     async fn gate(&self, tree: TreeId, gate: &GateSpec) -> Result<GateReport, Failure> {
         self.trusted.export(tree, &self.lane).await?;
         let environment = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH")?)]);
-        let ran = run_gate(gate, &self.lane, &environment, &format!("bespoke-{}-gate", std::process::id())).await;
-        let (tail, output) = (ran.stdout.end(1000), ContentHash::of(&ran.stdout.into_bytes()));
+        let ran = run_gate(
+            gate,
+            &self.lane,
+            &environment,
+            &format!("bespoke-{}-gate", std::process::id()),
+        )
+        .await;
+        let (tail, output) = (
+            ran.stdout.end(1000),
+            ContentHash::of(&ran.stdout.into_bytes()),
+        );
         Ok(GateReport {
             gate: gate.clone(),
             tree,

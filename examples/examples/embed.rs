@@ -24,8 +24,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: embed REPOSITORY PROGRAM [ARGS...]".into());
     };
 
-    let task =
-        Task::new(TaskId::new("T1")?, "Add a changelog").with_text("Begin a CHANGELOG.md with an empty section `Unreleased`.");
+    let task = Task::new(TaskId::new("T1")?, "Add a changelog")
+        .with_text("Begin a CHANGELOG.md with an empty section `Unreleased`.");
     let policy = Policy::parse(
         r#"
             push = false
@@ -39,7 +39,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .repository(repository)
         .policy(policy)
         .source(Arc::new(TaskList::new([task])))
-        .backend(BackendName::new("my-agent")?, Arc::new(CommandAgent::new(program, arguments)))
+        .backend(
+            BackendName::new("my-agent")?,
+            Arc::new(CommandAgent::new(program, arguments)),
+        )
         .build()
         .await?;
 

@@ -13,9 +13,10 @@ use std::error::Error;
 use orchestrator_core::{
     machine::{State, apply, decide, replay},
     model::{
-        Candidate, Collected, CommitId, ContentHash, Effect, EffectId, Event, EventKind, Finding, GateOutcome, GateReport, Handoff,
-        HandoffReport, HandoffStatus, LandingOutcome, Opened, Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity,
-        Span, Submission, Task, Timestamp, TurnOutcome, Usage, WorkspaceFate,
+        Candidate, Collected, CommitId, ContentHash, Effect, EffectId, Event, EventKind, Finding,
+        GateOutcome, GateReport, Handoff, HandoffReport, HandoffStatus, LandingOutcome, Opened,
+        Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Span, Submission, Task,
+        Timestamp, TurnOutcome, Usage, WorkspaceFate,
     },
     status::{Snapshot, table},
 };
@@ -35,7 +36,14 @@ impl Driver {
     /// One event: decide, append, apply. What it asks for is due afterwards.
     fn tell(&mut self, kind: EventKind) -> Result<bool, Box<dyn Error>> {
         self.clock += 1000;
-        let records = decide(&self.state, Event { at: Timestamp(self.clock), kind }, &self.policy)?;
+        let records = decide(
+            &self.state,
+            Event {
+                at: Timestamp(self.clock),
+                kind,
+            },
+            &self.policy,
+        )?;
         for record in &records {
             apply(&mut self.state, record)?;
             if let Record::Requested { effect, what, .. } = record {
@@ -57,7 +65,13 @@ impl Driver {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let policy = Policy::parse("[gates.unit]\nrun = [\"cargo\", \"test\"]\ndefault = true")?;
-    let mut driver = Driver { policy, state: State::default(), ledger: Vec::new(), due: Vec::new(), clock: 1_700_000_000_000 };
+    let mut driver = Driver {
+        policy,
+        state: State::default(),
+        ledger: Vec::new(),
+        due: Vec::new(),
+        clock: 1_700_000_000_000,
+    };
     let opened = Opened {
         run: RunId::new("demo")?,
         policy: driver.policy.hash(),
@@ -75,8 +89,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     println!("\n{}", table(&Snapshot::of(&driver.state)));
-    assert_eq!(replay(&driver.ledger)?, driver.state, "the records are all that there is");
-    println!("{} records, from which the very same state was folded again", driver.ledger.len());
+    assert_eq!(
+        replay(&driver.ledger)?,
+        driver.state,
+        "the records are all that there is"
+    );
+    println!(
+        "{} records, from which the very same state was folded again",
+        driver.ledger.len()
+    );
     Ok(())
 }
 
@@ -90,14 +111,34 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
             let mut task = Task::new("T1".parse()?, "Say hello");
             // Read again after the landing, it is ticked.
             task.done = known.is_some();
-            let roadmap = Roadmap { revision: "1".to_owned(), tip: known.unwrap_or(tip), tasks: vec![task] };
-            EventKind::RoadmapRead { effect, reading: Reading::Read(roadmap) }
+            let roadmap = Roadmap {
+                revision: "1".to_owned(),
+                tip: known.unwrap_or(tip),
+                tasks: vec![task],
+            };
+            EventKind::RoadmapRead {
+                effect,
+                reading: Reading::Read(roadmap),
+            }
         }
         // Nobody rewrites this target.
-        Effect::CheckHistory { .. } => EventKind::HistoryChecked { effect, missing: Vec::new() },
-        Effect::Prepare { .. } => EventKind::Prepared { effect, failure: None },
-        Effect::RunTurn { .. } => EventKind::TurnEnded { effect, outcome: TurnOutcome::Completed, usage: Usage::default() },
-        Effect::Nudge { .. } => EventKind::Nudged { effect, heard: true },
+        Effect::CheckHistory { .. } => EventKind::HistoryChecked {
+            effect,
+            missing: Vec::new(),
+        },
+        Effect::Prepare { .. } => EventKind::Prepared {
+            effect,
+            failure: None,
+        },
+        Effect::RunTurn { .. } => EventKind::TurnEnded {
+            effect,
+            outcome: TurnOutcome::Completed,
+            usage: Usage::default(),
+        },
+        Effect::Nudge { .. } => EventKind::Nudged {
+            effect,
+            heard: true,
+        },
         Effect::StopTurn { .. } => EventKind::StopSent { effect },
         Effect::Collect { attempt, turn } => {
             let submission = Submission {
@@ -108,21 +149,43 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
                 commits: *turn,
                 changes: Vec::new(),
                 uncommitted: Vec::new(),
-                handoff: HandoffReport::Read(Handoff::new(attempt.task.as_str(), attempt.number, HandoffStatus::Done)),
+                handoff: HandoffReport::Read(Handoff::new(
+                    attempt.task.as_str(),
+                    attempt.number,
+                    HandoffStatus::Done,
+                )),
                 findings: Vec::new(),
                 artifacts: Vec::new(),
             };
-            EventKind::Collected { effect, result: Collected::Work(submission), kept: Vec::new() }
+            EventKind::Collected {
+                effect,
+                result: Collected::Work(submission),
+                kept: Vec::new(),
+            }
         }
         Effect::Review { head, .. } => {
             let objection = Finding::new(Severity::Error, "taste/greeting", "say it more warmly");
-            let findings = if *head == commit("1")? { vec![objection] } else { Vec::new() };
+            let findings = if *head == commit("1")? {
+                vec![objection]
+            } else {
+                Vec::new()
+            };
             let review = Review::new("me", *head, Opinion::Looked { findings });
-            EventKind::Reviewed { effect, reviews: vec![review], carried: None }
+            EventKind::Reviewed {
+                effect,
+                reviews: vec![review],
+                carried: None,
+            }
         }
-        Effect::Merge { head, .. } => {
-            EventKind::Merged { effect, result: Ok(Candidate { head: *head, tip, tree, changes: Vec::new() }) }
-        }
+        Effect::Merge { head, .. } => EventKind::Merged {
+            effect,
+            result: Ok(Candidate {
+                head: *head,
+                tip,
+                tree,
+                changes: Vec::new(),
+            }),
+        },
         Effect::RunGate { gate, .. } | Effect::CheckTip { gate, .. } => {
             let nothing = ContentHash::of(b"");
             let report = GateReport {
@@ -137,13 +200,28 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
             };
             EventKind::GateRan { effect, report }
         }
-        Effect::Land { .. } => EventKind::LandingTried { effect, outcome: LandingOutcome::Landed { commit: commit("f")? } },
-        Effect::CleanUp { .. } => EventKind::CleanedUp { effect, fate: WorkspaceFate::Removed { kept: None } },
-        Effect::Report { .. } => EventKind::Reported { effect, failure: None },
+        Effect::Land { .. } => EventKind::LandingTried {
+            effect,
+            outcome: LandingOutcome::Landed {
+                commit: commit("f")?,
+            },
+        },
+        Effect::CleanUp { .. } => EventKind::CleanedUp {
+            effect,
+            fate: WorkspaceFate::Removed { kept: None },
+        },
+        Effect::Report { .. } => EventKind::Reported {
+            effect,
+            failure: None,
+        },
     })
 }
 
 fn short(what: &Effect) -> String {
     let debug = format!("{what:?}");
-    debug.split([' ', '{']).next().unwrap_or_default().to_owned()
+    debug
+        .split([' ', '{'])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -28,14 +28,14 @@ use clap::{Args, Parser, Subcommand};
 use examples::{complain, print};
 use orchestrator_core::{
     driver::{
-        BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator, OrchestratorBuilder, RunReport,
-        Verification, VerifyError, verify,
+        BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator,
+        OrchestratorBuilder, RunReport, Verification, VerifyError, verify,
     },
     git::{Git, UserRepository},
     machine::{State, replay},
     model::{
-        AgentSpec, Answer, BackendName, BranchName, ClaudeSpec, CodexSpec, CursorSpec, HoldId, HoldOption, Policy, Record,
-        RepoPath, RunMode, TaskId, Timestamp,
+        AgentSpec, Answer, BackendName, BranchName, ClaudeSpec, CodexSpec, CursorSpec, HoldId,
+        HoldOption, Policy, Record, RepoPath, RunMode, TaskId, Timestamp,
     },
     port::{AgentBackend, Ledger as _, LedgerEntry, Sequence},
     process::{EndSignals, act_as_init, hide_environment},
@@ -45,7 +45,10 @@ use orchestrator_core::{
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 #[derive(Parser)]
-#[command(about = "Keeps a roadmap moving: agents work, accepted change lands.", version)]
+#[command(
+    about = "Keeps a roadmap moving: agents work, accepted change lands.",
+    version
+)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -196,12 +199,16 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     if let Err(error) = hide_environment() {
-        complain(format_args!("supervise: workers of the same user can read its environment: {error}"));
+        complain(format_args!(
+            "supervise: workers of the same user can read its environment: {error}"
+        ));
     }
     match act_as_init() {
         Ok(None) => {}
         Ok(Some(status)) => return ExitCode::from(status),
-        Err(error) => complain(format_args!("supervise: as process 1 it leaves zombies: run the container with an init: {error}")),
+        Err(error) => complain(format_args!(
+            "supervise: as process 1 it leaves zombies: run the container with an init: {error}"
+        )),
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -232,13 +239,30 @@ async fn obey(verb: Verb) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Run(run) => supervise(run).await,
         Verb::Status { place, json } => status(&place, json).await,
-        Verb::Answer { place, hold, option, note, by, item, artifact } => {
+        Verb::Answer {
+            place,
+            hold,
+            option,
+            note,
+            by,
+            item,
+            artifact,
+        } => {
             let mut said = Answer::new(hold, option).with_items(item);
             (said.note, said.by) = (note, by.or_else(|| std::env::var("USER").ok()));
             answer(&place, said, artifact.as_deref()).await
         }
-        Verb::Report { place, html, hours, json } => report(&place, html.as_deref(), hours, json).await,
-        Verb::Verify { place, branch, json } => check(&place, branch.as_ref(), json).await,
+        Verb::Report {
+            place,
+            html,
+            hours,
+            json,
+        } => report(&place, html.as_deref(), hours, json).await,
+        Verb::Verify {
+            place,
+            branch,
+            json,
+        } => check(&place, branch.as_ref(), json).await,
         Verb::Export { place, task, json } => export(&place, &task, json).await,
         Verb::Drain(place) => tell(&place, Command::Mode(RunMode::Drain)).await,
         Verb::Pause(place) => tell(&place, Command::Mode(RunMode::Paused)).await,
@@ -252,8 +276,13 @@ impl Failure {
         let (code, error) = match self {
             Self::Input(error) => (2, error),
             Self::Run(error) => (1, error),
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::from(examples::NOBODY_READS),
-            Self::Output(error) => (1, format!("standard output could not be written: {error}").into()),
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return ExitCode::from(examples::NOBODY_READS);
+            }
+            Self::Output(error) => (
+                1,
+                format!("standard output could not be written: {error}").into(),
+            ),
         };
         complain(format_args!("supervise: {error}"));
         let mut cause = error.source();
@@ -268,11 +297,18 @@ impl Failure {
 async fn supervise(run: Run) -> Result<ExitCode, Failure> {
     let policy = read_policy(&run)?;
     let git = Git::find().await.map_err(input)?;
-    let repository = UserRepository::open(git, &run.place.repo).await.map_err(input)?;
-    let root = std::fs::canonicalize(&run.place.repo).map_err(|error| input(format!("{}: {error}", run.place.repo.display())))?;
+    let repository = UserRepository::open(git, &run.place.repo)
+        .await
+        .map_err(input)?;
+    let root = std::fs::canonicalize(&run.place.repo)
+        .map_err(|error| input(format!("{}: {error}", run.place.repo.display())))?;
     let top = repository.root().map_or(root.clone(), Path::to_path_buf);
     let builder = with_backends(Orchestrator::builder(), &policy)?;
-    let mut builder = builder.repository(&root).policy(policy).roadmap(inside(&top, &run.roadmap)?).wait(run.wait);
+    let mut builder = builder
+        .repository(&root)
+        .policy(policy)
+        .roadmap(inside(&top, &run.roadmap)?)
+        .wait(run.wait);
     if let Some(Ok(path)) = run.policy.as_deref().map(|path| inside(&top, path)) {
         builder = builder.forbid(path);
     }
@@ -281,14 +317,22 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
     }
     let cannot_begin = |error| match error {
         error @ (BuildError::Ledger(_) | BuildError::Replay(_)) => failed(error),
-        BuildError::NoAgent => input("there is no agent: give a program with --agent-command, or a --policy that defines one"),
+        BuildError::NoAgent => input(
+            "there is no agent: give a program with --agent-command, or a --policy that defines one",
+        ),
         error => input(error),
     };
     if run.plan {
         let mut plan = String::new();
         for task in builder.plan().await.map_err(cannot_begin)? {
-            let package = task.package.map(|name| format!(" [{name}]")).unwrap_or_default();
-            line(&mut plan, format_args!("{}{package} {}: {}", task.id, task.title, task.what));
+            let package = task
+                .package
+                .map(|name| format!(" [{name}]"))
+                .unwrap_or_default();
+            line(
+                &mut plan,
+                format_args!("{}{package} {}: {}", task.id, task.title, task.what),
+            );
         }
         print(&plan)?;
         return Ok(ExitCode::SUCCESS);
@@ -296,7 +340,8 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
     if let Some(path) = &run.status_json {
         // Better now than when everything is done.
         let blank = State::default();
-        write_status(path, &Snapshot::of(&blank)).map_err(|error| input(format!("--status-json {}: {error}", path.display())))?;
+        write_status(path, &Snapshot::of(&blank))
+            .map_err(|error| input(format!("--status-json {}: {error}", path.display())))?;
     }
     let orchestrator = builder.build().await.map_err(cannot_begin)?;
     let handle = orchestrator.handle();
@@ -311,7 +356,10 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
             signals.next().await;
         }
     });
-    let writer = run.status_json.clone().map(|path| tokio::spawn(keep_status(handle, path)));
+    let writer = run
+        .status_json
+        .clone()
+        .map(|path| tokio::spawn(keep_status(handle, path)));
     let (ended, leftovers) = orchestrator.run_until_ended().await;
     let report = ended.map_err(failed)?;
     writer.iter().for_each(tokio::task::JoinHandle::abort);
@@ -330,11 +378,21 @@ async fn supervise(run: Run) -> Result<ExitCode, Failure> {
 fn tell_end(report: &RunReport) -> Result<ExitCode, Failure> {
     match print(&summary(report)) {
         // Whoever went away knows that there is nothing to be read; how the run ended is told by the exit status.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe && !is_gone(&error) => return Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe && !is_gone(&error) => {
+            return Err(error.into());
+        }
         Ok(()) | Err(_) => {}
     }
-    let landed = report.snapshot.tasks.iter().all(|task| task.state == TaskState::Landed);
-    Ok(if landed { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    let landed = report
+        .snapshot
+        .tasks
+        .iter()
+        .all(|task| task.state == TaskState::Landed);
+    Ok(if landed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(3)
+    })
 }
 
 /// Whether a terminal went away (EIO).
@@ -350,15 +408,30 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 
 /// How a run ended, and what did not land, each with its reason.
 fn summary(report: &RunReport) -> String {
-    let mut text = format!("\nThe run ended: {}.\n\n{}\n", report.ended, table(&report.snapshot));
-    let open: Vec<_> = report.snapshot.tasks.iter().filter(|task| task.state != TaskState::Landed).collect();
+    let mut text = format!(
+        "\nThe run ended: {}.\n\n{}\n",
+        report.ended,
+        table(&report.snapshot)
+    );
+    let open: Vec<_> = report
+        .snapshot
+        .tasks
+        .iter()
+        .filter(|task| task.state != TaskState::Landed)
+        .collect();
     if !open.is_empty() {
         line(&mut text, format_args!("Not landed:"));
         for task in open {
             let reason = task.reason.as_deref().unwrap_or("its turn did not come");
-            line(&mut text, format_args!("- {} ({}): {reason}", task.id, task.state));
+            line(
+                &mut text,
+                format_args!("- {} ({}): {reason}", task.id, task.state),
+            );
             for finding in &task.findings {
-                line(&mut text, format_args!("    {}", finding.replace('\n', "\n    ")));
+                line(
+                    &mut text,
+                    format_args!("    {}", finding.replace('\n', "\n    ")),
+                );
             }
         }
         text += &examples::holds(&report.snapshot);
@@ -373,23 +446,30 @@ fn read_policy(run: &Run) -> Result<Policy, Failure> {
     let mut policy = match &run.policy {
         None => Policy::default(),
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| input(format!("{}: {error}", path.display())))?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| input(format!("{}: {error}", path.display())))?;
             Policy::parse(&text).map_err(|error| input(format!("{}: {error}", path.display())))?
         }
     };
     if let Some(command) = &run.agent_command {
-        let open = || input(format!("--agent-command: `{command}` cannot be split into words: a quote is open"));
+        let open = || {
+            input(format!(
+                "--agent-command: `{command}` cannot be split into words: a quote is open"
+            ))
+        };
         let mut words = shlex::split(command).ok_or_else(open)?;
         if words.first().is_none_or(String::is_empty) {
             return Err(input("--agent-command: it names no program"));
         }
         if words[0].contains('/') {
-            let program =
-                std::fs::canonicalize(&words[0]).map_err(|error| input(format!("--agent-command: {}: {error}", words[0])))?;
+            let program = std::fs::canonicalize(&words[0])
+                .map_err(|error| input(format!("--agent-command: {}: {error}", words[0])))?;
             words[0] = program.to_string_lossy().into_owned();
         }
         let name = BackendName::new("command").map_err(input)?;
-        policy.agents.insert(name.clone(), AgentSpec::Command { run: words });
+        policy
+            .agents
+            .insert(name.clone(), AgentSpec::Command { run: words });
         policy.default_agent = Some(name);
     }
     if let Some(agent) = &run.agent {
@@ -413,33 +493,52 @@ fn read_policy(run: &Run) -> Result<Policy, Failure> {
 }
 
 /// Gives the policy's agents that have a backend of their own; the loop makes those that are commands.
-fn with_backends(builder: OrchestratorBuilder, policy: &Policy) -> Result<OrchestratorBuilder, Failure> {
-    policy.agents.iter().try_fold(builder, |builder, (name, spec)| {
-        let missing = |variable| input(format!("agents.{name}.env: `{variable}` is not set"));
-        let backend: Arc<dyn AgentBackend> = match spec {
-            AgentSpec::Acp { run, mode } => {
-                let empty = || input(format!("agents.{name}.run: it names no program"));
-                let (program, arguments) = run.split_first().ok_or_else(empty)?;
-                let backend = AcpBackend::new(name.as_str(), program).args(arguments);
-                Arc::new(mode.iter().fold(backend, AcpBackend::mode))
-            }
-            AgentSpec::Codex(spec) => Arc::new(CodexBackend::from_spec(spec).map_err(missing)?),
-            AgentSpec::Claude(spec) => Arc::new(ClaudeBackend::from_spec(spec).map_err(missing)?),
-            AgentSpec::Cursor(spec) => Arc::new(CursorBackend::from_spec(spec).map_err(missing)?),
-            _ => return Ok(builder),
-        };
-        Ok(builder.backend(name.clone(), backend))
-    })
+fn with_backends(
+    builder: OrchestratorBuilder,
+    policy: &Policy,
+) -> Result<OrchestratorBuilder, Failure> {
+    policy
+        .agents
+        .iter()
+        .try_fold(builder, |builder, (name, spec)| {
+            let missing = |variable| input(format!("agents.{name}.env: `{variable}` is not set"));
+            let backend: Arc<dyn AgentBackend> = match spec {
+                AgentSpec::Acp { run, mode } => {
+                    let empty = || input(format!("agents.{name}.run: it names no program"));
+                    let (program, arguments) = run.split_first().ok_or_else(empty)?;
+                    let backend = AcpBackend::new(name.as_str(), program).args(arguments);
+                    Arc::new(mode.iter().fold(backend, AcpBackend::mode))
+                }
+                AgentSpec::Codex(spec) => Arc::new(CodexBackend::from_spec(spec).map_err(missing)?),
+                AgentSpec::Claude(spec) => {
+                    Arc::new(ClaudeBackend::from_spec(spec).map_err(missing)?)
+                }
+                AgentSpec::Cursor(spec) => {
+                    Arc::new(CursorBackend::from_spec(spec).map_err(missing)?)
+                }
+                _ => return Ok(builder),
+            };
+            Ok(builder.backend(name.clone(), backend))
+        })
 }
 
 /// A file of the repository, given relative to here or to the repository.
 fn inside(top: &Path, path: &Path) -> Result<RepoPath, Failure> {
     use std::os::unix::ffi::OsStrExt as _;
     let from_here = std::fs::canonicalize(path).ok();
-    let relative = match from_here.as_deref().and_then(|path| path.strip_prefix(top).ok()) {
+    let relative = match from_here
+        .as_deref()
+        .and_then(|path| path.strip_prefix(top).ok())
+    {
         Some(relative) => relative,
         None if path.is_relative() => path.strip_prefix("./").unwrap_or(path),
-        None => return Err(input(format!("{}: it is not in the repository {}", path.display(), top.display()))),
+        None => {
+            return Err(input(format!(
+                "{}: it is not in the repository {}",
+                path.display(),
+                top.display()
+            )));
+        }
     };
     RepoPath::from_bytes(relative.as_os_str().as_bytes()).map_err(input)
 }
@@ -456,9 +555,14 @@ async fn keep_status(handle: Handle, path: PathBuf) {
             Err(RecvError::Closed) => return,
         }
         // Asked for after all that has been told, so the snapshot has that.
-        while !matches!(notices.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+        while !matches!(
+            notices.try_recv(),
+            Err(TryRecvError::Empty | TryRecvError::Closed)
+        ) {}
         let began = Instant::now();
-        let Some(snapshot) = handle.snapshot().await else { return };
+        let Some(snapshot) = handle.snapshot().await else {
+            return;
+        };
         if let Err(error) = write_status(&path, &snapshot) {
             complain(format_args!("supervise: {}: {error}", path.display()));
             return;
@@ -474,7 +578,10 @@ fn is_in_snapshot(notice: &Notice) -> bool {
 
 /// A reader sees the old snapshot or the new one, never half of one.
 fn write_status(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     // Written at one stroke: piece by piece it takes a system call for each word.
     let mut json = serde_json::to_vec_pretty(snapshot)?;
@@ -489,7 +596,9 @@ async fn state_dir(place: &Place) -> Result<PathBuf, Failure> {
         return Ok(path.clone());
     }
     let git = Git::find().await.map_err(input)?;
-    let repository = UserRepository::open(git, &place.repo).await.map_err(input)?;
+    let repository = UserRepository::open(git, &place.repo)
+        .await
+        .map_err(input)?;
     Orchestrator::default_state_dir(repository.git_dir()).map_err(input)
 }
 
@@ -498,13 +607,19 @@ async fn known_state_dir(place: &Place) -> Result<PathBuf, Failure> {
     if path.join("ledger").exists() {
         return Ok(path);
     }
-    Err(input(format!("{}: there was no run with this state directory yet", path.display())))
+    Err(input(format!(
+        "{}: there was no run with this state directory yet",
+        path.display()
+    )))
 }
 
 /// What the ledger tells; works beside a running orchestrator.
 async fn entries(place: &Place) -> Result<Vec<LedgerEntry>, Failure> {
     let path = known_state_dir(place).await?.join("ledger");
-    FileLedger::new(&path).read(Sequence(1), usize::MAX).await.map_err(failed)
+    FileLedger::new(&path)
+        .read(Sequence(1), usize::MAX)
+        .await
+        .map_err(failed)
 }
 
 async fn known(place: &Place) -> Result<State, Failure> {
@@ -514,7 +629,8 @@ async fn known(place: &Place) -> Result<State, Failure> {
 async fn told(place: &Place, hours: Option<u64>) -> Result<Report, Failure> {
     let entries = entries(place).await?;
     let last = entries.last().map(|entry| entry.at).unwrap_or_default();
-    let since = hours.map(|hours| Timestamp(last.0.saturating_sub(hours.saturating_mul(3_600_000))));
+    let since =
+        hours.map(|hours| Timestamp(last.0.saturating_sub(hours.saturating_mul(3_600_000))));
     Report::of(entries.iter().map(|entry| (entry.at, &entry.record)), since).map_err(failed)
 }
 
@@ -522,11 +638,17 @@ fn as_json(what: &impl serde::Serialize) -> Result<String, Failure> {
     Ok(serde_json::to_string_pretty(what).map_err(failed)? + "\n")
 }
 
-async fn report(place: &Place, html: Option<&Path>, hours: Option<u64>, json: bool) -> Result<ExitCode, Failure> {
+async fn report(
+    place: &Place,
+    html: Option<&Path>,
+    hours: Option<u64>,
+    json: bool,
+) -> Result<ExitCode, Failure> {
     let report = told(place, hours).await?;
     match html {
         Some(path) => {
-            std::fs::write(path, report.to_html()).map_err(|error| input(format!("{}: {error}", path.display())))?;
+            std::fs::write(path, report.to_html())
+                .map_err(|error| input(format!("{}: {error}", path.display())))?;
             print(&format!("written to {}\n", path.display()))?;
         }
         None if json => print(&as_json(&report)?)?,
@@ -537,42 +659,95 @@ async fn report(place: &Place, html: Option<&Path>, hours: Option<u64>, json: bo
 
 async fn export(place: &Place, task: &TaskId, json: bool) -> Result<ExitCode, Failure> {
     let report = told(place, None).await?;
-    let known = || report.tasks.iter().map(|story| story.id.as_str()).collect::<Vec<_>>().join(", ");
+    let known = || {
+        report
+            .tasks
+            .iter()
+            .map(|story| story.id.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let unknown = || input(format!("there is no task `{task}`; there are: {}", known()));
-    let story = report.tasks.iter().find(|story| story.id == *task).ok_or_else(unknown)?;
-    print(&if json { as_json(story)? } else { report.task_to_markdown(task).ok_or_else(unknown)? })?;
+    let story = report
+        .tasks
+        .iter()
+        .find(|story| story.id == *task)
+        .ok_or_else(unknown)?;
+    print(&if json {
+        as_json(story)?
+    } else {
+        report.task_to_markdown(task).ok_or_else(unknown)?
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn check(place: &Place, branch: Option<&BranchName>, json: bool) -> Result<ExitCode, Failure> {
+async fn check(
+    place: &Place,
+    branch: Option<&BranchName>,
+    json: bool,
+) -> Result<ExitCode, Failure> {
     let state_dir = known_state_dir(place).await?;
     let git = Git::find().await.map_err(input)?;
-    let repository = UserRepository::open(git.clone(), &place.repo).await.map_err(input)?;
-    let found = verify(&repository, &git, &state_dir, branch).await.map_err(|error| match error {
-        VerifyError::Git(error) => input(error),
-        error => failed(error),
+    let repository = UserRepository::open(git.clone(), &place.repo)
+        .await
+        .map_err(input)?;
+    let found = verify(&repository, &git, &state_dir, branch)
+        .await
+        .map_err(|error| match error {
+            VerifyError::Git(error) => input(error),
+            error => failed(error),
+        })?;
+    print(&if json {
+        as_json(&found)?
+    } else {
+        compared(&found)
     })?;
-    print(&if json { as_json(&found)? } else { compared(&found) })?;
-    Ok(if found.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if found.is_whole() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
 }
 
 /// Each commit, and what is missing or was altered.
 fn compared(found: &Verification) -> String {
     let mut text = String::new();
-    for CheckedCommit { commit, subject, what } in &found.commits {
+    for CheckedCommit {
+        commit,
+        subject,
+        what,
+    } in &found.commits
+    {
         let id = commit.short();
         match what {
             CommitKind::Foreign => line(&mut text, format_args!("-       {id}  {subject}")),
-            CommitKind::Landing { faults, .. } if faults.is_empty() => line(&mut text, format_args!("whole   {id}  {subject}")),
+            CommitKind::Landing { faults, .. } if faults.is_empty() => {
+                line(&mut text, format_args!("whole   {id}  {subject}"))
+            }
             CommitKind::Landing { faults, .. } => {
                 line(&mut text, format_args!("FAULTY  {id}  {subject}"));
-                faults.iter().for_each(|fault| line(&mut text, format_args!("          {fault}")));
+                faults
+                    .iter()
+                    .for_each(|fault| line(&mut text, format_args!("          {fault}")));
             }
         }
     }
-    found.missing.iter().for_each(|missing| line(&mut text, format_args!("MISSING {missing}")));
-    let whole = if found.is_whole() { "every record is complete, and as it was" } else { "not all is as it was recorded" };
-    line(&mut text, format_args!("\n{}: {whole}. Commits marked `-` were not landed here.", found.branch));
+    found
+        .missing
+        .iter()
+        .for_each(|missing| line(&mut text, format_args!("MISSING {missing}")));
+    let whole = if found.is_whole() {
+        "every record is complete, and as it was"
+    } else {
+        "not all is as it was recorded"
+    };
+    line(
+        &mut text,
+        format_args!(
+            "\n{}: {whole}. Commits marked `-` were not landed here.",
+            found.branch
+        ),
+    );
     text
 }
 
@@ -581,19 +756,32 @@ async fn status(place: &Place, json: bool) -> Result<ExitCode, Failure> {
     if json {
         print(&as_json(&snapshot)?)?;
     } else {
-        let ended = snapshot.ended.map_or("goes on".to_owned(), |reason| format!("ended: {reason}"));
+        let ended = snapshot
+            .ended
+            .map_or("goes on".to_owned(), |reason| format!("ended: {reason}"));
         let (table, holds) = (table(&snapshot), examples::holds(&snapshot));
-        print(&format!("mode: {}; the run {ended}\n\n{table}\n{holds}", snapshot.mode))?;
+        print(&format!(
+            "mode: {}; the run {ended}\n\n{table}\n{holds}",
+            snapshot.mode
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says at once what an orchestrator would refuse later.
-async fn answer(place: &Place, mut answer: Answer, artifact: Option<&Path>) -> Result<ExitCode, Failure> {
-    known(place).await?.accepts(&answer).map_err(|why| input(format!("{}: {why}", answer.hold)))?;
+async fn answer(
+    place: &Place,
+    mut answer: Answer,
+    artifact: Option<&Path>,
+) -> Result<ExitCode, Failure> {
+    known(place)
+        .await?
+        .accepts(&answer)
+        .map_err(|why| input(format!("{}: {why}", answer.hold)))?;
     if let Some(path) = artifact {
         let brought = Inbox::of(&known_state_dir(place).await?).bring(path).await;
-        answer.artifact = Some(brought.map_err(|error| input(format!("{}: {error}", path.display())))?);
+        answer.artifact =
+            Some(brought.map_err(|error| input(format!("{}: {error}", path.display())))?);
     }
     tell(place, Command::Answer(answer)).await
 }

@@ -37,15 +37,28 @@ pub async fn show(mut notices: Receiver<Notice>) {
                 }
             }
             Ok(Notice::Activity { attempt, text }) => view.activity(&attempt, &text),
-            Ok(Notice::Observed { attempt, what }) => view.print(&format!("warning: {attempt}: {what}")),
-            Ok(Notice::Gap { missed, .. }) => view.print(&format!("warning: {missed} heartbeats were missed, for a cause unknown")),
-            Ok(Notice::Drift { attempt, towards, paths }) => {
+            Ok(Notice::Observed { attempt, what }) => {
+                view.print(&format!("warning: {attempt}: {what}"))
+            }
+            Ok(Notice::Gap { missed, .. }) => view.print(&format!(
+                "warning: {missed} heartbeats were missed, for a cause unknown"
+            )),
+            Ok(Notice::Drift {
+                attempt,
+                towards,
+                paths,
+            }) => {
                 let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();
-                view.print(&format!("warning: {attempt} drifts towards {towards}: it touches {}", paths.join(", ")));
+                view.print(&format!(
+                    "warning: {attempt} drifts towards {towards}: it touches {}",
+                    paths.join(", ")
+                ));
             }
             Ok(Notice::Warning(warning)) => view.print(&format!("warning: {warning}")),
             Ok(_) => {}
-            Err(RecvError::Lagged(missed)) => view.print(&format!("({missed} lines were too fast to be shown)")),
+            Err(RecvError::Lagged(missed)) => {
+                view.print(&format!("({missed} lines were too fast to be shown)"))
+            }
             Err(RecvError::Closed) => break,
         }
     }
@@ -54,13 +67,28 @@ pub async fn show(mut notices: Receiver<Notice>) {
 /// Each open question with all that it can be decided on, to be printed.
 #[must_use]
 pub fn holds(snapshot: &Snapshot) -> String {
-    let asked = snapshot.tasks.iter().filter_map(|task| Some((task, task.hold.as_ref()?)));
+    let asked = snapshot
+        .tasks
+        .iter()
+        .filter_map(|task| Some((task, task.hold.as_ref()?)));
     let told = asked.map(|(task, hold)| {
         let question = hold.question.replace('\n', "\n  ");
-        let brief: String = hold.brief.to_string().lines().map(|line| format!("  {line}\n")).collect();
+        let brief: String = hold
+            .brief
+            .to_string()
+            .lines()
+            .map(|line| format!("  {line}\n"))
+            .collect();
         let options: Vec<_> = hold.options.iter().map(|option| option.as_str()).collect();
-        let answer = format!("supervise answer {} {} [--note TEXT]", hold.id, options.join("|"));
-        format!("\n{} asks about {} ({}):\n  {question}\n{brief}  answer with: {answer}\n", hold.id, task.id, task.title)
+        let answer = format!(
+            "supervise answer {} {} [--note TEXT]",
+            hold.id,
+            options.join("|")
+        );
+        format!(
+            "\n{} asks about {} ({}):\n  {question}\n{brief}  answer with: {answer}\n",
+            hold.id, task.id, task.title
+        )
     });
     told.collect()
 }
@@ -76,7 +104,12 @@ const LINES_A_SECOND: u32 = 20;
 
 impl View {
     fn new() -> Self {
-        Self { bars: stderr().is_terminal().then(|| (MultiProgress::new(), HashMap::new())), spoken: HashMap::new() }
+        Self {
+            bars: stderr()
+                .is_terminal()
+                .then(|| (MultiProgress::new(), HashMap::new())),
+            spoken: HashMap::new(),
+        }
     }
 
     fn print(&self, line: &str) {
@@ -88,13 +121,21 @@ impl View {
     }
 
     fn line(&mut self, attempt: Option<&AttemptId>, line: &str, record: &Record) {
-        let text = attempt.map_or_else(|| line.to_owned(), |attempt| format!("{:<8} {line}", attempt.to_string()));
-        let Some((all, bars)) = &mut self.bars else { return self.print(&text) };
+        let text = attempt.map_or_else(
+            || line.to_owned(),
+            |attempt| format!("{:<8} {line}", attempt.to_string()),
+        );
+        let Some((all, bars)) = &mut self.bars else {
+            return self.print(&text);
+        };
         if let Record::HoldOpened { hold } = record {
             // Nobody works on it until it is answered.
-            bars.extract_if(|attempt, _| attempt.task == hold.task).for_each(|(_, bar)| bar.finish_and_clear());
+            bars.extract_if(|attempt, _| attempt.task == hold.task)
+                .for_each(|(_, bar)| bar.finish_and_clear());
         }
-        let Some(attempt) = attempt else { return self.print(&text) };
+        let Some(attempt) = attempt else {
+            return self.print(&text);
+        };
         let notable = match record {
             Record::Judged { verdict, .. } => !matches!(verdict, Verdict::Accept),
             Record::RepairAsked { .. } | Record::TipReported { .. } => true,
@@ -104,14 +145,21 @@ impl View {
             // What would be gone with the next line of the bar.
             drop(all.println(&text));
         }
-        let over = matches!(record, Record::Landed { .. } | Record::AttemptEnded { .. } | Record::WorkspaceSettled { .. });
+        let over = matches!(
+            record,
+            Record::Landed { .. } | Record::AttemptEnded { .. } | Record::WorkspaceSettled { .. }
+        );
         if over {
-            bars.remove(attempt).into_iter().for_each(|bar| bar.finish_and_clear());
+            bars.remove(attempt)
+                .into_iter()
+                .for_each(|bar| bar.finish_and_clear());
             return self.print(&text);
         }
         let bar = bars.entry(attempt.clone()).or_insert_with(|| {
             let bar = all.add(ProgressBar::new_spinner());
-            bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("a valid template"));
+            bar.set_style(
+                ProgressStyle::with_template("{spinner} {msg}").expect("a valid template"),
+            );
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
@@ -130,7 +178,10 @@ impl View {
         }
         let line = format!("{:<8} says: {text}", attempt.to_string());
         match &self.bars {
-            Some((_, bars)) => bars.get(attempt).into_iter().for_each(|bar| bar.set_message(line.clone())),
+            Some((_, bars)) => bars
+                .get(attempt)
+                .into_iter()
+                .for_each(|bar| bar.set_message(line.clone())),
             None => self.print(&line),
         }
     }
@@ -139,64 +190,151 @@ impl View {
 /// What a record means to somebody who watches; `None` for what only the machine needs.
 fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
     Some(match record {
-        Record::RunOpened { opened, resumed, .. } => {
-            (None, format!("run {} {}", opened.run, if *resumed { "goes on" } else { "begins" }))
-        }
-        Record::PackageEntered { reason, package, .. } => {
+        Record::RunOpened {
+            opened, resumed, ..
+        } => (
+            None,
+            format!(
+                "run {} {}",
+                opened.run,
+                if *resumed { "goes on" } else { "begins" }
+            ),
+        ),
+        Record::PackageEntered {
+            reason, package, ..
+        } => {
             let name = package.as_ref().map_or("(none)", |name| name.as_str());
             (None, format!("package {name}: {reason}"))
         }
-        Record::Dispatched { attempt, base, contract, .. } => {
-            (Some(attempt), format!("dispatched to {} from {}: {}", contract.agent, base.short(), contract.title))
-        }
+        Record::Dispatched {
+            attempt,
+            base,
+            contract,
+            ..
+        } => (
+            Some(attempt),
+            format!(
+                "dispatched to {} from {}: {}",
+                contract.agent,
+                base.short(),
+                contract.title
+            ),
+        ),
         Record::Requested { what, .. } => return requested(what),
-        Record::Submitted { attempt, submission } => {
-            (Some(attempt), format!("left {} commit(s), {} file(s)", submission.commits, submission.changes.len()))
-        }
+        Record::Submitted {
+            attempt,
+            submission,
+        } => (
+            Some(attempt),
+            format!(
+                "left {} commit(s), {} file(s)",
+                submission.commits,
+                submission.changes.len()
+            ),
+        ),
         Record::GateReported { attempt, report } => (
             Some(attempt),
-            format!("gate {}: {}", report.gate.name, if report.passed() { "green".to_owned() } else { report.outcome.to_string() }),
+            format!(
+                "gate {}: {}",
+                report.gate.name,
+                if report.passed() {
+                    "green".to_owned()
+                } else {
+                    report.outcome.to_string()
+                }
+            ),
         ),
-        Record::RepairAsked { attempt, why } => (Some(attempt), format!("is asked for its handoff: {why}")),
+        Record::RepairAsked { attempt, why } => {
+            (Some(attempt), format!("is asked for its handoff: {why}"))
+        }
         Record::TipReported { attempt, report } => {
-            let how = if report.passed() { "green" } else { "red as well" };
-            (Some(attempt), format!("gate {} on the target's own tip: {how}", report.gate.name))
+            let how = if report.passed() {
+                "green"
+            } else {
+                "red as well"
+            };
+            (
+                Some(attempt),
+                format!("gate {} on the target's own tip: {how}", report.gate.name),
+            )
         }
-        Record::RoadmapRefused { tip, why } => {
-            (None, format!("the roadmap at {} cannot be used, so nothing new begins: {why}", tip.short()))
-        }
+        Record::RoadmapRefused { tip, why } => (
+            None,
+            format!(
+                "the roadmap at {} cannot be used, so nothing new begins: {why}",
+                tip.short()
+            ),
+        ),
         Record::TargetRewritten { from, tip } => {
             let (from, tip) = (from.short(), tip.short());
-            (None, format!("the target was rewritten: {tip} does not have {from}, and nothing of that is merged again"))
+            (
+                None,
+                format!(
+                    "the target was rewritten: {tip} does not have {from}, and nothing of that is merged again"
+                ),
+            )
         }
-        Record::CarriedOver { attempt, submission } => {
+        Record::CarriedOver {
+            attempt,
+            submission,
+        } => {
             let base = submission.base.short();
-            (Some(attempt), format!("the target has dropped its base: its changes are committed on {base}"))
+            (
+                Some(attempt),
+                format!("the target has dropped its base: its changes are committed on {base}"),
+            )
         }
         Record::Reopened { task, .. } => (None, format!("{task} is to be done again")),
         Record::Withdrawn { task, why } => (None, format!("{task} is no longer wanted: {why:?}")),
         Record::RemoteAway { why, .. } => {
             let why = why.lines().next().unwrap_or_default();
-            (None, format!("the remote cannot be reached, and is asked again: {why}"))
+            (
+                None,
+                format!("the remote cannot be reached, and is asked again: {why}"),
+            )
         }
         Record::RemoteBack => (None, "the remote can be reached again".to_owned()),
-        Record::ClockJumped { by, .. } => {
-            (None, format!("the clock jumped {by}: the machine slept, or its clock was set; limits count the time awake"))
-        }
-        Record::Judged { attempt, verdict, .. } => match verdict {
+        Record::ClockJumped { by, .. } => (
+            None,
+            format!(
+                "the clock jumped {by}: the machine slept, or its clock was set; limits count the time awake"
+            ),
+        ),
+        Record::Judged {
+            attempt, verdict, ..
+        } => match verdict {
             Verdict::Accept => (Some(attempt), "accepted".to_owned()),
-            Verdict::Revise { findings } => (Some(attempt), format!("sent back: {}", first(findings))),
+            Verdict::Revise { findings } => {
+                (Some(attempt), format!("sent back: {}", first(findings)))
+            }
             Verdict::Reject { reason, .. } => (Some(attempt), format!("rejected: {reason}")),
-            Verdict::Escalate(question) => (Some(attempt), format!("a person must say: {}", question.text)),
+            Verdict::Escalate(question) => (
+                Some(attempt),
+                format!("a person must say: {}", question.text),
+            ),
         },
-        Record::Landed { attempt, commit } => (Some(attempt), format!("landed as {}", commit.short())),
-        Record::AttemptEnded { attempt, reason, .. } => (Some(attempt), format!("ended: {reason}")),
-        Record::HoldOpened { hold } => (None, format!("{} waits for a person: {}: {}", hold.task, hold.id, hold.question)),
-        Record::AnswerRefused { answer, why } => (None, format!("the answer to {} was refused: {why}", answer.hold)),
-        Record::Parked { task, reason, .. } => (None, format!("{task} is parked: {reason}")),
-        Record::WorkspaceSettled { attempt, fate: WorkspaceFate::Kept { reason } } => {
-            (Some(attempt), format!("its workspace stays: {reason}"))
+        Record::Landed { attempt, commit } => {
+            (Some(attempt), format!("landed as {}", commit.short()))
         }
+        Record::AttemptEnded {
+            attempt, reason, ..
+        } => (Some(attempt), format!("ended: {reason}")),
+        Record::HoldOpened { hold } => (
+            None,
+            format!(
+                "{} waits for a person: {}: {}",
+                hold.task, hold.id, hold.question
+            ),
+        ),
+        Record::AnswerRefused { answer, why } => (
+            None,
+            format!("the answer to {} was refused: {why}", answer.hold),
+        ),
+        Record::Parked { task, reason, .. } => (None, format!("{task} is parked: {reason}")),
+        Record::WorkspaceSettled {
+            attempt,
+            fate: WorkspaceFate::Kept { reason },
+        } => (Some(attempt), format!("its workspace stays: {reason}")),
         Record::ModeSet(mode) => (None, format!("mode: {mode}")),
         Record::RunEnded { reason, .. } => (None, format!("the run ended: {reason}")),
         _ => return None,
@@ -206,12 +344,17 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
 fn requested(what: &Effect) -> Option<(Option<&AttemptId>, String)> {
     Some(match what {
         Effect::RunTurn { attempt, turn, .. } => (Some(attempt), format!("turn {turn} runs")),
-        Effect::Merge { attempt, .. } => (Some(attempt), "is merged into the target's tip".to_owned()),
+        Effect::Merge { attempt, .. } => {
+            (Some(attempt), "is merged into the target's tip".to_owned())
+        }
         Effect::StopTurn { attempt, why, .. } => (Some(attempt), format!("is stopped: {why:?}")),
         _ => return None,
     })
 }
 
 fn first(findings: &[orchestrator_core::model::Finding]) -> String {
-    findings.first().map(ToString::to_string).unwrap_or_default()
+    findings
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }

@@ -46,12 +46,21 @@ impl AgentFixture for Parrots {
     fn phrase(&self, phrase: Phrase<'_>) -> Option<Vec<Step>> {
         let said = |value: serde_json::Value| Step::line(value.to_string());
         Some(match phrase {
-            Phrase::Begin { session } => vec![Step::Hear, said(json!({ "type": "session", "id": session }))],
+            Phrase::Begin { session } => vec![
+                Step::Hear,
+                said(json!({ "type": "session", "id": session })),
+            ],
             Phrase::Say(text) => vec![said(json!({ "type": "text", "text": text }))],
             Phrase::Listen => vec![Step::Hear],
             Phrase::Unknown => vec![said(json!({ "type": "feathers", "colour": "green" }))],
-            Phrase::SessionLost => vec![Step::Hear, said(json!({ "type": "error", "kind": "session" }))],
-            Phrase::End { handoff } => vec![Step::line(format!(r#"{{"type":"end","handoff":{handoff}}}"#)), Step::HearAll],
+            Phrase::SessionLost => vec![
+                Step::Hear,
+                said(json!({ "type": "error", "kind": "session" })),
+            ],
+            Phrase::End { handoff } => vec![
+                Step::line(format!(r#"{{"type":"end","handoff":{handoff}}}"#)),
+                Step::HearAll,
+            ],
             _ => return None,
         })
     }
@@ -66,7 +75,10 @@ impl SourceFixture for Csv {
     }
 
     fn tree(&self) -> MemoryTree {
-        MemoryTree::new().with("tasks.csv", "A;One;a.txt;done\nB;Two;b.txt c/**;open\nC;Three;d.txt;open\n")
+        MemoryTree::new().with(
+            "tasks.csv",
+            "A;One;a.txt;done\nB;Two;b.txt c/**;open\nC;Three;d.txt;open\n",
+        )
     }
 
     fn broken(&self) -> Option<MemoryTree> {
@@ -84,11 +96,18 @@ impl ReviewerFixture for Todos {
 
     fn clean(&self) -> ReviewRequest {
         let change = ProposedChange::new().with("a.rs", "// TODO: was there before\n");
-        change.writes("a.rs", "// TODO: was there before\n// TODO(R7): a new one\n").request()
+        change
+            .writes(
+                "a.rs",
+                "// TODO: was there before\n// TODO(R7): a new one\n",
+            )
+            .request()
     }
 
     fn flawed(&self) -> ReviewRequest {
-        ProposedChange::new().writes("a.rs", "fn a() {}\n// TODO: somebody should\n").request()
+        ProposedChange::new()
+            .writes("a.rs", "fn a() {}\n// TODO: somebody should\n")
+            .request()
     }
 }
 

@@ -82,13 +82,20 @@ fn work(task: &str) -> Result<()> {
         project::git(Path::new("."), &["commit", "--quiet", "--message", task])?;
     }
     // N2 says that it changed what it did not, however often it is told.
-    let changed = if task == "N2" { "\"logo.txt\",\"brand.md\"" } else { &format!("{file:?}") };
+    let changed = if task == "N2" {
+        "\"logo.txt\",\"brand.md\""
+    } else {
+        &format!("{file:?}")
+    };
     let attempt = std::env::var("ORCHESTRATOR_ATTEMPT")?;
     let handoff = format!(
         "{{\"version\":1,\"task\":{task:?},\"attempt\":{attempt},\"status\":\"done\",\"changed_files\":[{changed}],\
          \"self_review\":\"fine\",\"residual_risks\":[\"drawn <b>by hand</b>\"]}}"
     );
-    Ok(std::fs::write(std::env::var("ORCHESTRATOR_HANDOFF")?, handoff)?)
+    Ok(std::fs::write(
+        std::env::var("ORCHESTRATOR_HANDOFF")?,
+        handoff,
+    )?)
 }
 
 /// The exit status by which the agent says that its usage limit is reached.
@@ -124,13 +131,24 @@ struct LimitedTurn(Box<dyn Turn>);
 impl Turn for LimitedTurn {
     async fn next(&mut self) -> Option<Update> {
         let update = self.0.next().await?;
-        let Update::Ended { outcome: TurnOutcome::Crashed { detail } } = &update else { return Some(update) };
+        let Update::Ended {
+            outcome: TurnOutcome::Crashed { detail },
+        } = &update
+        else {
+            return Some(update);
+        };
         if !detail.contains(&format!("exit status {LIMITED}")) {
             return Some(update);
         }
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
-        let until = Some(Timestamp(u64::try_from(now.as_millis()).expect("it is not yet that late") + 1500));
-        Some(Update::Ended { outcome: TurnOutcome::UsageLimited { until } })
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("it is after 1970");
+        let until = Some(Timestamp(
+            u64::try_from(now.as_millis()).expect("it is not yet that late") + 1500,
+        ));
+        Some(Update::Ended {
+            outcome: TurnOutcome::UsageLimited { until },
+        })
     }
     fn control(&self) -> Arc<dyn TurnControl> {
         self.0.control()
@@ -146,7 +164,10 @@ async fn orchestrate(top: &Path) -> Result<()> {
 async fn keep_going(top: &Path) -> Result<()> {
     let policy = "push = \"origin\"\nmax_sessions = 3\n[gates.consistent]\nrun = [\"sh\", \"check.sh\"]\ndefault = true\n\
                   [defaults]\nforbid = [\"check.sh\"]\n[limits]\nbackoff = \"100ms\"\n";
-    let agent = CommandAgent::new(std::env::current_exe()?.to_string_lossy(), [top.join("remote.git").to_string_lossy()]);
+    let agent = CommandAgent::new(
+        std::env::current_exe()?.to_string_lossy(),
+        [top.join("remote.git").to_string_lossy()],
+    );
     let builder = Orchestrator::builder()
         .repository(top.join("shop"))
         .state_dir(top.join("state"))
@@ -159,14 +180,21 @@ async fn keep_going(top: &Path) -> Result<()> {
     let mut notices = handle.subscribe();
     let run = tokio::spawn(orchestrator.run());
     // What the one before had asked is asked still.
-    for task in handle.snapshot().await.map(|snapshot| snapshot.tasks).unwrap_or_default() {
+    for task in handle
+        .snapshot()
+        .await
+        .map(|snapshot| snapshot.tasks)
+        .unwrap_or_default()
+    {
         if let Some(hold) = task.hold {
             println!("asked {} {}", hold.id, task.id);
         }
     }
     drop(handle);
     while let Ok(notice) = notices.recv().await {
-        let Notice::Recorded(entry) = notice else { continue };
+        let Notice::Recorded(entry) = notice else {
+            continue;
+        };
         match &entry.record {
             Record::Landed { attempt, .. } => println!("landed {}", attempt.task),
             Record::HoldOpened { hold } => println!("asked {} {}", hold.id, hold.task),
@@ -186,7 +214,11 @@ struct Watched {
 impl Watched {
     fn start(top: &Path) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        let mut process = command.arg("orchestrate").arg(top).stdout(Stdio::piped()).spawn()?;
+        let mut process = command
+            .arg("orchestrate")
+            .arg(top)
+            .stdout(Stdio::piped())
+            .spawn()?;
         let lines = BufReader::new(process.stdout.take().ok_or("it was piped")?).lines();
         Ok(Self { process, lines })
     }
@@ -203,14 +235,30 @@ impl Watched {
 }
 
 fn supervise(project: &Project, arguments: &[&str]) -> Result<Output> {
-    let place = ["--repo".as_ref(), project.repository.as_os_str(), "--state-dir".as_ref(), project.state.as_os_str()];
-    Ok(Command::new(example("supervise")).args(arguments).args(place).output()?)
+    let place = [
+        "--repo".as_ref(),
+        project.repository.as_os_str(),
+        "--state-dir".as_ref(),
+        project.state.as_os_str(),
+    ];
+    Ok(Command::new(example("supervise"))
+        .args(arguments)
+        .args(place)
+        .output()?)
 }
 
 fn said(project: &Project, arguments: &[&str]) -> Result<String> {
     let output = supervise(project, arguments)?;
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    if output.status.success() { Ok(text) } else { Err(format!("supervise {arguments:?}: {}: {text}", output.status).into()) }
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    if output.status.success() {
+        Ok(text)
+    } else {
+        Err(format!("supervise {arguments:?}: {}: {text}", output.status).into())
+    }
 }
 
 fn night() -> Result<()> {
@@ -219,7 +267,10 @@ fn night() -> Result<()> {
     let project = Project::make(top)?;
     let roadmap = project.repository.join("ROADMAP.md");
     std::fs::write(&roadmap, std::fs::read_to_string(&roadmap)? + MORE)?;
-    for arguments in [&["commit", "--quiet", "--all", "--message", "And three more"][..], &["push", "--quiet", "origin", "main"]] {
+    for arguments in [
+        &["commit", "--quiet", "--all", "--message", "And three more"][..],
+        &["push", "--quiet", "origin", "main"],
+    ] {
         project::git(&project.repository, arguments)?;
     }
 
@@ -237,16 +288,40 @@ fn night() -> Result<()> {
     let mut open = vec!["R5", "N1", "N2"];
     while !open.is_empty() {
         let asked = second.until("asked ")?;
-        let (hold, task) = asked.trim_start_matches("asked ").split_once(' ').ok_or("a hold and its task")?;
+        let (hold, task) = asked
+            .trim_start_matches("asked ")
+            .split_once(' ')
+            .ok_or("a hold and its task")?;
         if !open.contains(&task) {
             continue;
         }
         match task {
             "R5" => drop(said(
                 &project,
-                &["answer", hold, "observed", "--by", "Ada", "--note", "three receipts, all cut", "--artifact", &proof],
+                &[
+                    "answer",
+                    hold,
+                    "observed",
+                    "--by",
+                    "Ada",
+                    "--note",
+                    "three receipts, all cut",
+                    "--artifact",
+                    &proof,
+                ],
             )?),
-            "N1" => drop(said(&project, &["answer", hold, "approve", "--by", "Ada", "--note", "hang it up"])?),
+            "N1" => drop(said(
+                &project,
+                &[
+                    "answer",
+                    hold,
+                    "approve",
+                    "--by",
+                    "Ada",
+                    "--note",
+                    "hang it up",
+                ],
+            )?),
             "N2" => {}
             other => return Err(format!("nobody thought that {other} would ask: {asked}").into()),
         }
@@ -255,7 +330,12 @@ fn night() -> Result<()> {
     let landed = |project: &Project| -> Result<usize> {
         let log = project::git(
             &project.remote,
-            &["log", "--first-parent", "--format=%(trailers:key=Orchestrator-Task,valueonly)", "main"],
+            &[
+                "log",
+                "--first-parent",
+                "--format=%(trailers:key=Orchestrator-Task,valueonly)",
+                "main",
+            ],
         )?;
         Ok(log.lines().filter(|line| !line.is_empty()).count())
     };
@@ -272,7 +352,11 @@ fn night() -> Result<()> {
 fn morning(project: &Project) -> Result<()> {
     let verified = said(project, &["verify"])?;
     assert_eq!(verified.matches("whole   ").count(), 11, "{verified}");
-    assert_eq!(verified.matches("\n-       ").count(), 3, "a colleague's commit, and two of the person's own: {verified}");
+    assert_eq!(
+        verified.matches("\n-       ").count(),
+        3,
+        "a colleague's commit, and two of the person's own: {verified}"
+    );
 
     let report = said(project, &["report"])?;
     let has = |part: &str| assert!(report.contains(part), "{part}\n---\n{report}");
@@ -280,8 +364,10 @@ fn morning(project: &Project) -> Result<()> {
     has(
         "**11 of 12 tasks have landed. 1 waits for you. 0 were given up, 0 are on their way or not begun. The run ended: drained.**",
     );
-    let (delivered, waiting) =
-        (report.find("## Delivered").expect("is there"), report.find("## Waiting for you").expect("is there"));
+    let (delivered, waiting) = (
+        report.find("## Delivered").expect("is there"),
+        report.find("## Waiting for you").expect("is there"),
+    );
     assert!(delivered < waiting);
     has("- DIRECT: `prices` on `repo`: gate `consistent` was green on `repo`");
     has(
@@ -291,8 +377,13 @@ fn morning(project: &Project) -> Result<()> {
     has("- risk, says the worker: drawn &lt;b>by hand&lt;/b>");
     // What waits for whom, with what to decide it on.
     let brief = &report[waiting..];
-    for part in ["about N2: Draw a logo", "handoff/files", "brand.md", "We would: read the findings beside the contract", "retry`:"]
-    {
+    for part in [
+        "about N2: Draw a logo",
+        "handoff/files",
+        "brand.md",
+        "We would: read the findings beside the contract",
+        "retry`:",
+    ] {
         assert!(brief.contains(part), "{part}\n---\n{brief}");
     }
     // What went wrong, and where it lies.
@@ -308,28 +399,52 @@ fn morning(project: &Project) -> Result<()> {
     let page = project.state.with_file_name("report.html");
     said(project, &["report", "--html", &page.to_string_lossy()])?;
     let html = std::fs::read_to_string(&page)?;
-    assert!(html.contains("<svg") && html.contains("drawn &lt;b&gt;by hand") && !html.contains("<script"), "{html}");
+    assert!(
+        html.contains("<svg")
+            && html.contains("drawn &lt;b&gt;by hand")
+            && !html.contains("<script"),
+        "{html}"
+    );
     // To look at the page in a browser, or to keep the ledger.
     if let Ok(directory) = std::env::var("ONE_NIGHT") {
         std::fs::copy(&page, Path::new(&directory).join("report.html"))?;
-        std::fs::copy(project.state.join("ledger"), Path::new(&directory).join("ledger"))?;
+        std::fs::copy(
+            project.state.join("ledger"),
+            Path::new(&directory).join("ledger"),
+        )?;
     }
 
     let record = said(project, &["export", "R5"])?;
-    assert!(record.contains("receipt-cut.jpg") && record.contains("three receipts, all cut"), "{record}");
+    assert!(
+        record.contains("receipt-cut.jpg") && record.contains("three receipts, all cut"),
+        "{record}"
+    );
 
     // And whatever is altered is noticed.
     let ledger = project.state.join("ledger");
-    for directory in std::fs::read_dir(project.state.join("evidence"))?.flatten().filter(|entry| entry.path().is_dir()) {
+    for directory in std::fs::read_dir(project.state.join("evidence"))?
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+    {
         for file in std::fs::read_dir(directory.path())?.flatten() {
             std::fs::write(file.path(), "something else")?;
         }
     }
     let altered = supervise(project, &["verify"])?;
     let said = String::from_utf8_lossy(&altered.stdout);
-    assert_eq!((altered.status.code(), said.matches("FAULTY").count()), (Some(1), 11), "{said}");
-    assert!(said.contains("what was brought as a proof, `receipt-cut.jpg` was altered: sha256:"), "{said}");
-    std::fs::write(&ledger, std::fs::read_to_string(&ledger)?.replacen("R1", "R9", 1))?;
+    assert_eq!(
+        (altered.status.code(), said.matches("FAULTY").count()),
+        (Some(1), 11),
+        "{said}"
+    );
+    assert!(
+        said.contains("what was brought as a proof, `receipt-cut.jpg` was altered: sha256:"),
+        "{said}"
+    );
+    std::fs::write(
+        &ledger,
+        std::fs::read_to_string(&ledger)?.replacen("R1", "R9", 1),
+    )?;
     let altered = supervise(project, &["verify"])?;
     assert_eq!(altered.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&altered.stderr).contains("its checksum does not match"));

@@ -30,7 +30,10 @@ fn main() -> ExitCode {
         ],
         &[
             ("claude_is_one_word", claude_is_one_word),
-            ("claude_and_codex_work_on_one_roadmap", claude_and_codex_work_on_one_roadmap),
+            (
+                "claude_and_codex_work_on_one_roadmap",
+                claude_and_codex_work_on_one_roadmap,
+            ),
         ],
     )
 }
@@ -50,11 +53,17 @@ fn commit(id: &str) -> String {
 fn answers(id: &str, agent: &str) -> Vec<Answer> {
     match agent {
         "claude" => vec![
-            Answer::call("Bash", json!({ "command": "git push origin HEAD", "description": "x" })),
+            Answer::call(
+                "Bash",
+                json!({ "command": "git push origin HEAD", "description": "x" }),
+            ),
             Answer::call("Bash", json!({ "command": commit(id), "description": "x" })),
             Answer::call("StructuredOutput", handoff(id)),
         ],
-        _ => vec![Answer::call("exec_command", json!({ "cmd": commit(id) })), Answer::say(handoff(id).to_string())],
+        _ => vec![
+            Answer::call("exec_command", json!({ "cmd": commit(id) })),
+            Answer::say(handoff(id).to_string()),
+        ],
     }
 }
 
@@ -62,27 +71,63 @@ fn answers(id: &str, agent: &str) -> Vec<Answer> {
 fn stage(tasks: &[(&str, &str)]) -> (Sandbox, ModelServer) {
     let sandbox = Sandbox::new();
     let item = |(id, agent): &(&str, &str)| {
-        format!("- [ ] **{id}** Task {id}.\n  ```toml\n  allow = [\"{id}.txt\"]\n  agent = \"{agent}\"\n  ```\n")
+        format!(
+            "- [ ] **{id}** Task {id}.\n  ```toml\n  allow = [\"{id}.txt\"]\n  agent = \"{agent}\"\n  ```\n"
+        )
     };
-    sandbox.publish(&[("ROADMAP.md", &tasks.iter().map(item).collect::<String>())], "roadmap");
+    sandbox.publish(
+        &[("ROADMAP.md", &tasks.iter().map(item).collect::<String>())],
+        "roadmap",
+    );
     std::fs::create_dir_all(sandbox.path().join("home/.codex")).expect("makes the home");
-    let script = tasks.iter().fold(Script::default(), |script, (id, agent)| script.when(format!("Task {id}."), answers(id, agent)));
+    let script = tasks.iter().fold(Script::default(), |script, (id, agent)| {
+        script.when(format!("Task {id}."), answers(id, agent))
+    });
     (sandbox, ModelServer::start(script))
 }
 
-fn supervise(sandbox: &Sandbox, server: &ModelServer, path: &str, policy: &str, more: &[&str]) -> Output {
+fn supervise(
+    sandbox: &Sandbox,
+    server: &ModelServer,
+    path: &str,
+    policy: &str,
+    more: &[&str],
+) -> Output {
     std::fs::write(sandbox.path().join("policy.toml"), policy).expect("writes");
     let home = sandbox.path().join("home");
     let mut supervise = Command::new(example("supervise"));
-    supervise.arg("run").arg("--repo").arg(sandbox.repo()).arg("--state-dir").arg(sandbox.state());
-    supervise.args(["--roadmap", "ROADMAP.md"]).arg("--policy").arg(sandbox.path().join("policy.toml")).args(more);
-    supervise.env_clear().envs([("PATH", path), ("ANTHROPIC_API_KEY", "dummy-key"), ("SCRIPTED_KEY", "dummy-key")]);
-    supervise.env("ANTHROPIC_BASE_URL", server.url()).env("CODEX_HOME", home.join(".codex")).env("HOME", home);
-    supervise.stdin(Stdio::null()).output().expect("supervise was built")
+    supervise
+        .arg("run")
+        .arg("--repo")
+        .arg(sandbox.repo())
+        .arg("--state-dir")
+        .arg(sandbox.state());
+    supervise
+        .args(["--roadmap", "ROADMAP.md"])
+        .arg("--policy")
+        .arg(sandbox.path().join("policy.toml"))
+        .args(more);
+    supervise.env_clear().envs([
+        ("PATH", path),
+        ("ANTHROPIC_API_KEY", "dummy-key"),
+        ("SCRIPTED_KEY", "dummy-key"),
+    ]);
+    supervise
+        .env("ANTHROPIC_BASE_URL", server.url())
+        .env("CODEX_HOME", home.join(".codex"))
+        .env("HOME", home);
+    supervise
+        .stdin(Stdio::null())
+        .output()
+        .expect("supervise was built")
 }
 
 fn said(output: &Output) -> String {
-    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 fn path() -> String {
@@ -96,17 +141,29 @@ fn claude_is_one_word(agent: &RealAgent) {
     std::fs::create_dir(&beside).expect("makes it");
     std::os::unix::fs::symlink(&agent.program, beside.join("claude")).expect("links");
     let policy = "push = \"origin\"\n[environment]\nallow = [\"PATH\", \"HOME\", \"ANTHROPIC_API_KEY\", \"ANTHROPIC_BASE_URL\"]\n";
-    let output = supervise(&sandbox, &server, &format!("{}:{}", beside.display(), path()), policy, &["--agent", "claude"]);
+    let output = supervise(
+        &sandbox,
+        &server,
+        &format!("{}:{}", beside.display(), path()),
+        policy,
+        &["--agent", "claude"],
+    );
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert_eq!(sandbox.remote_file("A.txt"), "A");
     assert_eq!(sandbox.processes(), Vec::<i32>::new());
 }
 
 fn claude_and_codex_work_on_one_roadmap(agent: &RealAgent) {
-    let tasks = [("W1", "claude"), ("W2", "codex"), ("W3", "claude"), ("W4", "codex")];
+    let tasks = [
+        ("W1", "claude"),
+        ("W2", "codex"),
+        ("W3", "claude"),
+        ("W4", "codex"),
+    ];
     let (sandbox, server) = stage(&tasks);
     let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
-    let provider = |what: &str, value: &str| format!("'model_providers.scripted.{what}=\"{value}\"'");
+    let provider =
+        |what: &str, value: &str| format!("'model_providers.scripted.{what}=\"{value}\"'");
     let config = [
         "'model_provider=\"scripted\"'".to_owned(),
         provider("name", "scripted"),
@@ -131,7 +188,15 @@ fn claude_and_codex_work_on_one_roadmap(agent: &RealAgent) {
     assert_eq!(sandbox.processes(), Vec::<i32>::new());
     // What was refused is told where the work is.
     let mut export = Command::new(example("supervise"));
-    export.args(["export", "W1", "--repo"]).arg(sandbox.repo()).arg("--state-dir").arg(sandbox.state());
+    export
+        .args(["export", "W1", "--repo"])
+        .arg(sandbox.repo())
+        .arg("--state-dir")
+        .arg(sandbox.state());
     let export = export.output().expect("supervise was built");
-    assert!(said(&export).contains("`git push origin HEAD` was refused"), "{}", said(&export));
+    assert!(
+        said(&export).contains("`git push origin HEAD` was refused"),
+        "{}",
+        said(&export)
+    );
 }

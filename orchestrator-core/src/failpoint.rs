@@ -19,14 +19,20 @@ pub(crate) fn reach(name: &str) {
     let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
     *passed += 1;
     if let Some(path) = std::env::var_os("ORCHESTRATOR_FAILPOINTS") {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        let file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path);
         // A name that could not be written down is missed by the test that counts them.
         drop(file.and_then(|mut file| writeln!(file, "{name}")));
     }
-    let wanted = std::env::var("ORCHESTRATOR_FAILPOINT").ok().and_then(|wanted| wanted.parse().ok());
+    let wanted = std::env::var("ORCHESTRATOR_FAILPOINT")
+        .ok()
+        .and_then(|wanted| wanted.parse().ok());
     if wanted == Some(*passed) {
         let own = rustix::process::getpid();
-        rustix::process::kill_process(own, rustix::process::Signal::KILL).expect("a process may kill itself");
+        rustix::process::kill_process(own, rustix::process::Signal::KILL)
+            .expect("a process may kill itself");
         // The signal comes at once; nothing else may happen before it does.
         loop {
             std::thread::park();

@@ -110,12 +110,17 @@ pub mod source;
 pub mod status;
 #[cfg(feature = "store")]
 pub mod store;
-#[cfg_attr(not(feature = "driver"), allow(dead_code, unused_imports, reason = "the driver uses all of it"))]
+#[cfg_attr(
+    not(feature = "driver"),
+    allow(dead_code, unused_imports, reason = "the driver uses all of it")
+)]
 mod untrusted;
 
 pub use agent::CommandAgent;
 #[cfg(feature = "driver")]
-pub use driver::{BuildError, Handle, Notice, Orchestrator, OrchestratorBuilder, RunError, RunReport};
+pub use driver::{
+    BuildError, Handle, Notice, Orchestrator, OrchestratorBuilder, RunError, RunReport,
+};
 pub use machine::State;
 pub use model::{BackendName, Contract, EndReason, Handoff, Policy, Task, TaskId};
 pub use port::{AgentBackend, EvidenceStore, Ledger, Reviewer, TaskSource, Turn};

@@ -13,7 +13,10 @@ use common::{Live, WORK, policy, sandbox};
 use orchestrator_core::{
     driver::Orchestrator,
     model::{BackendName, EndReason, Record},
-    port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnControl, TurnInput, TurnRequest, Update},
+    port::{
+        AgentBackend, AgentError, Capabilities, Probe, Turn, TurnControl, TurnInput, TurnRequest,
+        Update,
+    },
 };
 use orchestrator_testkit::shell_worker;
 
@@ -67,15 +70,21 @@ async fn an_agent_that_does_not_come_back_is_named_and_no_longer_waited_for() {
     let sandbox = sandbox(&[("A", "agent = \"deaf\"")]);
     let worker = shell_worker(sandbox.path(), "worker", WORK);
     let deaf: BackendName = "deaf".parse().expect("a name");
-    let builder = Orchestrator::builder().policy(policy(&worker, "")).backend(deaf, Arc::new(Deaf));
+    let builder = Orchestrator::builder()
+        .policy(policy(&worker, ""))
+        .backend(deaf, Arc::new(Deaf));
     let mut live = Live::start(&sandbox, builder).await;
     live.recorded(|record| matches!(record, Record::Requested { what, .. } if format!("{what:?}").starts_with("RunTurn"))).await;
     // Its turn has been begun when the heartbeat has seen it.
-    live.recorded(|record| matches!(record, Record::PulseSeen { .. })).await;
+    live.recorded(|record| matches!(record, Record::PulseSeen { .. }))
+        .await;
     let began = Instant::now();
     assert!(live.handle.stop().await);
     let outcome = live.end().await;
     assert_eq!(outcome.report.ended, EndReason::Stopped);
-    assert_eq!(outcome.report.abandoned, ["the agent of A#1, which was told to stop"]);
+    assert_eq!(
+        outcome.report.abandoned,
+        ["the agent of A#1, which was told to stop"]
+    );
     println!("it ended {:?} after it was told to", began.elapsed());
 }

@@ -23,11 +23,17 @@ const SECRETS: [(&str, &str); 4] = [
 ];
 
 /// The person's: for what speaks to the remote, or signs.
-const PRIVATE: [(&str, &str); 2] = [("SSH_AUTH_SOCK", "private-socket"), ("AWS_SECRET", "private-key")];
+const PRIVATE: [(&str, &str); 2] = [
+    ("SSH_AUTH_SOCK", "private-socket"),
+    ("AWS_SECRET", "private-key"),
+];
 
 /// Shell that writes down the line with which it was called, and what it sees.
 fn tells(kind: &str, logs: &Path) -> String {
-    format!("{{ echo \"$*\"; env; }} > \"$(mktemp '{}/{kind}.XXXXXX')\"", logs.display())
+    format!(
+        "{{ echo \"$*\"; env; }} > \"$(mktemp '{}/{kind}.XXXXXX')\"",
+        logs.display()
+    )
 }
 
 /// What a child was called with, and what it saw.
@@ -39,18 +45,30 @@ struct Seen {
 
 impl Seen {
     fn has(&self, variable: &str) -> bool {
-        self.environment.lines().any(|line| line.starts_with(&format!("{variable}=")))
+        self.environment
+            .lines()
+            .any(|line| line.starts_with(&format!("{variable}=")))
     }
 }
 
 fn seen(logs: &Path) -> Vec<Seen> {
-    let files = fs::read_dir(logs).expect("is there").map(|entry| entry.expect("is there").path());
+    let files = fs::read_dir(logs)
+        .expect("is there")
+        .map(|entry| entry.expect("is there").path());
     let read = files.map(|path| {
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         let text = fs::read_to_string(&path).expect("reads");
         let (call, environment) = text.split_once('\n').expect("two parts");
         let kind = name.split('.').next().unwrap_or_default().to_owned();
-        Seen { kind, call: call.to_owned(), environment: environment.to_owned() }
+        Seen {
+            kind,
+            call: call.to_owned(),
+            environment: environment.to_owned(),
+        }
     });
     read.collect()
 }
@@ -59,38 +77,82 @@ fn seen(logs: &Path) -> Vec<Seen> {
 fn run(sandbox: &Sandbox, push: &str) -> Vec<Seen> {
     let (top, logs) = (sandbox.path(), sandbox.path().join("logs"));
     fs::create_dir(&logs).expect("makes");
-    program(&top.join("git"), &format!("{}\nexec git \"$@\"", tells("git", &logs)));
-    let filter = program(&top.join("filter"), &format!("{}\nexec cat", tells("filter", &logs)));
+    program(
+        &top.join("git"),
+        &format!("{}\nexec git \"$@\"", tells("git", &logs)),
+    );
+    let filter = program(
+        &top.join("filter"),
+        &format!("{}\nexec cat", tells("filter", &logs)),
+    );
     // What git takes for a signature.
     let signs = "cat > /dev/null\necho '[GNUPG:] SIG_CREATED ' >&2\n\
                  printf -- '-----BEGIN PGP SIGNATURE-----\\n\\nx\\n-----END PGP SIGNATURE-----\\n'";
-    let signer = program(&top.join("signer"), &format!("{}\n{signs}", tells("signer", &logs)));
+    let signer = program(
+        &top.join("signer"),
+        &format!("{}\n{signs}", tells("signer", &logs)),
+    );
     for kind in ["gate", "setup", "notify"] {
         program(&top.join(kind), &tells(kind, &logs));
     }
-    let config =
-        format!("[filter \"mark\"]\nclean = {0}\nsmudge = {0}\n[gpg]\nprogram = {1}\n", filter.display(), signer.display());
+    let config = format!(
+        "[filter \"mark\"]\nclean = {0}\nsmudge = {0}\n[gpg]\nprogram = {1}\n",
+        filter.display(),
+        signer.display()
+    );
     fs::write(top.join("gitconfig"), config).expect("writes");
     // Work that is not small is fetched.
     let work = "seq 300000 > A.txt; commit work; handoff done";
     let script = format!("{}\n{work}", tells("agent", &logs));
-    fs::write(top.join("worker.json"), serde_json::to_vec(&shell_worker(top, "worker", &script)).expect("writes")).expect("writes");
+    fs::write(
+        top.join("worker.json"),
+        serde_json::to_vec(&shell_worker(top, "worker", &script)).expect("writes"),
+    )
+    .expect("writes");
     let roadmap = common::roadmap(&[("A", "")]);
-    sandbox.publish(&[("ROADMAP.md", &roadmap), (".gitattributes", "*.txt filter=mark\n")], "roadmap");
+    sandbox.publish(
+        &[
+            ("ROADMAP.md", &roadmap),
+            (".gitattributes", "*.txt filter=mark\n"),
+        ],
+        "roadmap",
+    );
     git(&sandbox.repo(), &["config", "commit.gpgSign", "true"]);
     let mut child = Command::new(std::env::current_exe().expect("is known"));
-    child.args(["--exact", "children_see_what_they_need_and_no_secret", "--nocapture"]).env_clear();
-    child.env("PATH", std::env::var_os("PATH").expect("a path")).env("HOME", top).env("GIT_CONFIG_NOSYSTEM", "1");
-    child.env("GIT_CONFIG_GLOBAL", top.join("gitconfig")).env("ENVIRONMENT_TOP", top).env("ENVIRONMENT_PUSH", push);
-    child.env("SEEN_BY_WORKERS", "yes").envs(SECRETS).envs(PRIVATE);
+    child
+        .args([
+            "--exact",
+            "children_see_what_they_need_and_no_secret",
+            "--nocapture",
+        ])
+        .env_clear();
+    child
+        .env("PATH", std::env::var_os("PATH").expect("a path"))
+        .env("HOME", top)
+        .env("GIT_CONFIG_NOSYSTEM", "1");
+    child
+        .env("GIT_CONFIG_GLOBAL", top.join("gitconfig"))
+        .env("ENVIRONMENT_TOP", top)
+        .env("ENVIRONMENT_PUSH", push);
+    child
+        .env("SEEN_BY_WORKERS", "yes")
+        .envs(SECRETS)
+        .envs(PRIVATE);
     let done = child.output().expect("can be run");
-    assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    );
     seen(&logs)
 }
 
 /// The orchestrator of the test.
 async fn orchestrate(top: &Path) {
-    let worker: Vec<String> = serde_json::from_slice(&fs::read(top.join("worker.json")).expect("reads")).expect("a command");
+    let worker: Vec<String> =
+        serde_json::from_slice(&fs::read(top.join("worker.json")).expect("reads"))
+            .expect("a command");
     let at = |name: &str| format!("{:?}", top.join(name).to_string_lossy());
     let policy = format!(
         "push = {}\n[agents.worker]\nkind = \"codex\"\nenv = [\"GATEWAY_TOKEN\"]\n\
@@ -103,9 +165,20 @@ async fn orchestrate(top: &Path) {
     );
     let agent = CommandAgent::new(&worker[0], worker[1..].iter().cloned());
     let builder = Orchestrator::builder().policy(Policy::parse(&policy).expect("a valid policy"));
-    let builder = builder.backend("worker".parse().expect("a name"), std::sync::Arc::new(agent)).git(top.join("git"));
-    let builder = builder.repository(top.join("repo")).state_dir(top.join("state"));
-    let orchestrator = builder.roadmap("ROADMAP.md".parse().expect("a path")).build().await.expect("begins");
+    let builder = builder
+        .backend(
+            "worker".parse().expect("a name"),
+            std::sync::Arc::new(agent),
+        )
+        .git(top.join("git"));
+    let builder = builder
+        .repository(top.join("repo"))
+        .state_dir(top.join("state"));
+    let orchestrator = builder
+        .roadmap("ROADMAP.md".parse().expect("a path"))
+        .build()
+        .await
+        .expect("begins");
     let report = orchestrator.run().await.expect("runs");
     assert_eq!(report.ended, EndReason::Complete, "{:#?}", report.snapshot);
 }
@@ -124,7 +197,8 @@ async fn children_see_what_they_need_and_no_secret() {
         let persons = |seen: &&Seen| {
             let verb = |verb: &str| seen.call.split(' ').any(|word| word == verb);
             let speaks = verb("push") || verb("fetch") && seen.call.contains(&remote);
-            let advances = verb("merge") || verb("fetch") && !seen.call.contains(&format!("--git-dir={trusted}"));
+            let advances = verb("merge")
+                || verb("fetch") && !seen.call.contains(&format!("--git-dir={trusted}"));
             match &*seen.kind {
                 "git" => speaks || advances || verb("commit-tree") && verb("-S"),
                 "signer" => true,
@@ -134,20 +208,45 @@ async fn children_see_what_they_need_and_no_secret() {
             }
         };
         for seen in &all {
-            assert!(!seen.environment.contains("secret-of"), "{} {}:\n{}", seen.kind, seen.call, seen.environment);
+            assert!(
+                !seen.environment.contains("secret-of"),
+                "{} {}:\n{}",
+                seen.kind,
+                seen.call,
+                seen.environment
+            );
             let sees = PRIVATE.map(|(variable, _)| seen.has(variable));
-            assert_eq!(sees, [persons(&seen); 2], "push = {push}: {} {}:\n{}", seen.kind, seen.call, seen.environment);
+            assert_eq!(
+                sees,
+                [persons(&seen); 2],
+                "push = {push}: {} {}:\n{}",
+                seen.kind,
+                seen.call,
+                seen.environment
+            );
         }
         for kind in ["agent", "gate", "notify", "setup", "signer"] {
             assert!(all.iter().any(|seen| seen.kind == kind), "{kind} was run");
         }
         let filters = || all.iter().filter(|seen| seen.kind == "filter");
-        assert!(filters().any(|seen| !seen.has("AWS_SECRET")) && filters().all(|seen| seen.has("SEEN_BY_WORKERS")));
-        let called = |word: &str| all.iter().any(|seen| seen.kind == "git" && seen.call.split(' ').any(|said| said == word));
-        for verb in ["read-tree", "commit-tree", if push == "false" { "merge" } else { "push" }] {
+        assert!(
+            filters().any(|seen| !seen.has("AWS_SECRET"))
+                && filters().all(|seen| seen.has("SEEN_BY_WORKERS"))
+        );
+        let called = |word: &str| {
+            all.iter()
+                .any(|seen| seen.kind == "git" && seen.call.split(' ').any(|said| said == word))
+        };
+        for verb in [
+            "read-tree",
+            "commit-tree",
+            if push == "false" { "merge" } else { "push" },
+        ] {
             assert!(called(verb), "git {verb} was run");
         }
-        let of_work = |seen: &Seen| seen.call.contains("fetch.fsckObjects=true") && seen.call.contains(" fetch ");
+        let of_work = |seen: &Seen| {
+            seen.call.contains("fetch.fsckObjects=true") && seen.call.contains(" fetch ")
+        };
         assert!(all.iter().any(of_work), "the work was fetched");
     }
 }

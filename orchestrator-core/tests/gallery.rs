@@ -26,7 +26,11 @@ const AT_ONCE: usize = 4;
 
 fn cases() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gallery");
-    let mut cases: Vec<_> = std::fs::read_dir(root).expect("is there").flatten().map(|entry| entry.path()).collect();
+    let mut cases: Vec<_> = std::fs::read_dir(root)
+        .expect("is there")
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     cases.sort();
     cases
 }
@@ -34,7 +38,13 @@ fn cases() -> Vec<PathBuf> {
 async fn run(case: &Path) -> (Sandbox, RunOutcome) {
     let read = |name: &str| std::fs::read_to_string(case.join(name)).ok();
     let sandbox = Sandbox::new();
-    sandbox.publish(&[("ROADMAP.md", &roadmap(&[("A", &read("task.toml").expect("each case has one"))]))], "roadmap");
+    sandbox.publish(
+        &[(
+            "ROADMAP.md",
+            &roadmap(&[("A", &read("task.toml").expect("each case has one"))]),
+        )],
+        "roadmap",
+    );
     if let Some(base) = read("base.sh") {
         common::shell(&sandbox.repo(), &base);
         git(&sandbox.repo(), &["add", "--all"]);
@@ -46,21 +56,33 @@ async fn run(case: &Path) -> (Sandbox, RunOutcome) {
         // Somebody else's work, which its worker fetches by itself.
         let remote = sandbox.remote().to_string_lossy().into_owned();
         let fetch = format!("git fetch -q '{remote}' main; git merge -q --no-edit FETCH_HEAD");
-        script =
-            format!("{}\n{}", pushes(&sandbox, "theirs.txt", "theirs"), script.replace("git merge -q --no-edit @TIP@", &fetch));
+        script = format!(
+            "{}\n{}",
+            pushes(&sandbox, "theirs.txt", "theirs"),
+            script.replace("git merge -q --no-edit @TIP@", &fetch)
+        );
     }
-    let mut worker =
-        format!("OUT=$(dirname \"$ORCHESTRATOR_HANDOFF\"); export OUT\n[ $ORCHESTRATOR_TURN != 1 ] || (\n{script}\n)\n");
+    let mut worker = format!(
+        "OUT=$(dirname \"$ORCHESTRATOR_HANDOFF\"); export OUT\n[ $ORCHESTRATOR_TURN != 1 ] || (\n{script}\n)\n"
+    );
     if case.join("handoff.json").exists() {
         let handoff = case.join("handoff.json");
-        let _ = write!(worker, "sed \"s/@HEAD@/$(git rev-parse HEAD)/\" '{}' > \"$ORCHESTRATOR_HANDOFF\"", handoff.display());
+        let _ = write!(
+            worker,
+            "sed \"s/@HEAD@/$(git rev-parse HEAD)/\" '{}' > \"$ORCHESTRATOR_HANDOFF\"",
+            handoff.display()
+        );
     }
     let worker = shell_worker(sandbox.path(), "worker", &worker);
     let policy = format!(
         "push = \"origin\"\n[agents.worker]\nkind = \"command\"\nrun = {worker:?}\n[limits]\nattempts = 1\nturns = 1\n\
          heartbeat = \"1h\"\n[gates.unit]\nrun = [\"sh\", \"-c\", \"! test -e src/red\"]\ndefault = true\n"
     );
-    let outcome = run_checked(&sandbox, Orchestrator::builder().policy(Policy::parse(&policy).expect("a valid policy"))).await;
+    let outcome = run_checked(
+        &sandbox,
+        Orchestrator::builder().policy(Policy::parse(&policy).expect("a valid policy")),
+    )
+    .await;
     (sandbox, outcome)
 }
 
@@ -82,14 +104,25 @@ fn told(case: &Path, sandbox: &Sandbox, outcome: &RunOutcome) -> String {
             Record::Reviewed { reviews, .. } => {
                 for review in reviews {
                     if let Opinion::Unavailable { reason } = &review.opinion {
-                        panic!("{}: {} could not look: {reason}", case.display(), review.reviewer);
+                        panic!(
+                            "{}: {} could not look: {reason}",
+                            case.display(),
+                            review.reviewer
+                        );
                     }
                     for finding in review.findings() {
-                        let _ = writeln!(text, "{}: {:?} {finding}", review.reviewer, finding.severity);
+                        let _ = writeln!(
+                            text,
+                            "{}: {:?} {finding}",
+                            review.reviewer, finding.severity
+                        );
                     }
                 }
             }
-            Record::Judged { verdict: Verdict::Reject { reason, .. }, .. } => drop(writeln!(text, "rejected: {reason}")),
+            Record::Judged {
+                verdict: Verdict::Reject { reason, .. },
+                ..
+            } => drop(writeln!(text, "rejected: {reason}")),
             Record::Accepted { landing } => {
                 for risk in &landing.acceptance.residual_risks {
                     let _ = writeln!(text, "risk: {risk}");
@@ -100,17 +133,36 @@ fn told(case: &Path, sandbox: &Sandbox, outcome: &RunOutcome) -> String {
     }
     let task = outcome.task("A");
     for evidence in &task.evidence {
-        let _ = writeln!(text, "claim {}: {}: {}", evidence.claim, evidence.label, evidence.reason);
+        let _ = writeln!(
+            text,
+            "claim {}: {}: {}",
+            evidence.claim, evidence.label, evidence.reason
+        );
     }
-    let reason = task.reason.as_deref().filter(|_| task.state != TaskState::Landed).unwrap_or_default();
-    let _ = writeln!(text, "=> {}{}{reason}", task.state, if reason.is_empty() { "" } else { ": " });
+    let reason = task
+        .reason
+        .as_deref()
+        .filter(|_| task.state != TaskState::Landed)
+        .unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "=> {}{}{reason}",
+        task.state,
+        if reason.is_empty() { "" } else { ": " }
+    );
     // Ids are new in each run, and so is the place.
     let text = text.replace(&*sandbox.path().to_string_lossy(), "<sandbox>");
     let hex = |word: &str| word.len() >= 12 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let words = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()).map(|word| {
-        let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-        if hex(bare) { word.replacen(bare, "<id>", 1) } else { word.to_owned() }
-    });
+    let words = text
+        .split_inclusive(|c: char| !c.is_ascii_alphanumeric())
+        .map(|word| {
+            let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+            if hex(bare) {
+                word.replacen(bare, "<id>", 1)
+            } else {
+                word.to_owned()
+            }
+        });
     words.collect()
 }
 
@@ -129,14 +181,29 @@ async fn each_is_seen_for_what_it_is() {
                 let (sandbox, outcome) = run(&case).await;
                 // Nothing that only the history of the branch had is in the target's.
                 let log = git(&sandbox.remote(), &["log", "-m", "-p", "main"]);
-                assert!(!log.contains("other.txt") && !log.contains("ghp_"), "{}: {log}", case.display());
-                (told(&case, &sandbox, &outcome), outcome.task("A").state == TaskState::Landed, case)
+                assert!(
+                    !log.contains("other.txt") && !log.contains("ghp_"),
+                    "{}: {log}",
+                    case.display()
+                );
+                (
+                    told(&case, &sandbox, &outcome),
+                    outcome.task("A").state == TaskState::Landed,
+                    case,
+                )
             });
         }
-        let Some(done) = running.join_next().await else { break };
+        let Some(done) = running.join_next().await else {
+            break;
+        };
         let (text, has_landed, case) = done.expect("it runs");
         if has_landed {
-            landed.push(case.file_name().expect("a name").to_string_lossy().into_owned());
+            landed.push(
+                case.file_name()
+                    .expect("a name")
+                    .to_string_lossy()
+                    .into_owned(),
+            );
         }
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path(&case);

@@ -6,28 +6,45 @@ use std::process::Command;
 
 use common::trusted;
 use orchestrator_core::{
-    git::{Dirtiness, GitError, IngressLimits, Look, Lookout, TARGET, Trusted, Workspace, Workspaces},
+    git::{
+        Dirtiness, GitError, IngressLimits, Look, Lookout, TARGET, Trusted, Workspace, Workspaces,
+    },
     model::{AttemptId, CommitId, Oid, Timestamp},
 };
 use orchestrator_testkit::{Sandbox, git};
 
 fn attempt(number: u32) -> AttemptId {
-    AttemptId { task: "T1".parse().expect("an id"), number }
+    AttemptId {
+        task: "T1".parse().expect("an id"),
+        number,
+    }
 }
 
 fn commit(workspace: &Workspace, file: &str) -> CommitId {
     std::fs::write(workspace.tree().join(file), file).expect("writes");
     git(&workspace.tree(), &["add", "."]);
     git(&workspace.tree(), &["commit", "--quiet", "--message", file]);
-    git(&workspace.tree(), &["rev-parse", "HEAD"]).parse().expect("an id")
+    git(&workspace.tree(), &["rev-parse", "HEAD"])
+        .parse()
+        .expect("an id")
 }
 
 /// The same by git, in the workspace itself.
 fn by_git(workspace: &Workspace, base: CommitId) -> (Option<CommitId>, Option<(u32, u32)>) {
     let branch = workspace.attempt.branch().full();
     let head = git(&workspace.tree(), &["rev-parse", &branch]).parse().ok();
-    let counted = git(&workspace.tree(), &["rev-list", "--left-right", "--count", &format!("{branch}...{base}")]);
-    let mut numbers = counted.split_whitespace().filter_map(|number| number.parse().ok());
+    let counted = git(
+        &workspace.tree(),
+        &[
+            "rev-list",
+            "--left-right",
+            "--count",
+            &format!("{branch}...{base}"),
+        ],
+    );
+    let mut numbers = counted
+        .split_whitespace()
+        .filter_map(|number| number.parse().ok());
     (head, numbers.next().zip(numbers.next()))
 }
 
@@ -39,17 +56,34 @@ async fn a_blob_is_read_up_to_its_limit() {
     let tip = trusted.fetch_target().await.expect("fetches");
     let tree = trusted.tree_of(tip).expect("a tree");
     let read = |name: &str, limit| {
-        let blob = trusted.objects().file(tree, &name.parse().expect("a path")).expect("can be read").expect("is there");
-        trusted.objects().blob(blob, limit).expect("can be read").map(|bytes| bytes.len())
+        let blob = trusted
+            .objects()
+            .file(tree, &name.parse().expect("a path"))
+            .expect("can be read")
+            .expect("is there");
+        trusted
+            .objects()
+            .blob(blob, limit)
+            .expect("can be read")
+            .map(|bytes| bytes.len())
     };
     assert_eq!(
-        [read("ten.txt", 9), read("ten.txt", 10), read("ten.txt", 11), read("empty.txt", 0)],
+        [
+            read("ten.txt", 9),
+            read("ten.txt", 10),
+            read("ten.txt", 11),
+            read("empty.txt", 0)
+        ],
         [None, Some(10), Some(10), Some(0)]
     );
 }
 
 /// A worker's commit of one file, not yet taken in.
-async fn worked(trusted: &Trusted, sandbox: &Sandbox, content: &str) -> (Workspace, CommitId, CommitId) {
+async fn worked(
+    trusted: &Trusted,
+    sandbox: &Sandbox,
+    content: &str,
+) -> (Workspace, CommitId, CommitId) {
     let base = trusted.fetch_target().await.expect("fetches");
     let workspace = Workspaces::beneath(&sandbox.state()).of(&attempt(1));
     workspace.create(trusted, base, &[]).await.expect("is made");
@@ -65,22 +99,70 @@ async fn what_comes_in_is_within_its_limits_to_the_byte() {
     let content = "0123456789".repeat(100);
     let (workspace, base, head) = worked(&trusted, &sandbox, &content).await;
     // A commit, a tree, and two files.
-    let sizes = git(&workspace.tree(), &["cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objectsize)"]);
-    let new = git(&workspace.tree(), &["rev-list", "--objects", "--no-object-names", &format!("{base}..{head}")]);
-    let size = |id: &str| sizes.lines().find_map(|line| line.strip_prefix(id)?.trim().parse::<u64>().ok()).expect("is listed");
+    let sizes = git(
+        &workspace.tree(),
+        &[
+            "cat-file",
+            "--batch-all-objects",
+            "--batch-check=%(objectname) %(objectsize)",
+        ],
+    );
+    let new = git(
+        &workspace.tree(),
+        &[
+            "rev-list",
+            "--objects",
+            "--no-object-names",
+            &format!("{base}..{head}"),
+        ],
+    );
+    let size = |id: &str| {
+        sizes
+            .lines()
+            .find_map(|line| line.strip_prefix(id)?.trim().parse::<u64>().ok())
+            .expect("is listed")
+    };
     let total: u64 = new.lines().map(size).sum();
-    let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 1));
+    let (branch, keep) = (
+        workspace.attempt.branch(),
+        Trusted::keep_ref(&workspace.attempt, 1),
+    );
     let fits = |blob, total, objects| {
         let (trusted, branch, keep, from) = (&trusted, &branch, &keep, workspace.repository());
-        async move { trusted.ingest(&from, branch, keep, base, IngressLimits { blob, total, objects }).await }
+        async move {
+            trusted
+                .ingest(
+                    &from,
+                    branch,
+                    keep,
+                    base,
+                    IngressLimits {
+                        blob,
+                        total,
+                        objects,
+                    },
+                )
+                .await
+        }
     };
     for (blob, total, objects, why) in [
-        (999, total, 4, "size/file: work.txt: it has 1000 bytes; at most 999 are taken in"),
+        (
+            999,
+            total,
+            4,
+            "size/file: work.txt: it has 1000 bytes; at most 999 are taken in",
+        ),
         (1000, total - 1, 4, "bytes together"),
         (1000, total, 3, "has 4 new objects"),
     ] {
-        let refused = fits(blob, total, objects).await.expect_err("is too much").to_string();
-        assert!(refused.contains(why) && refused.contains(&format!("git reset --soft {base}")), "{refused}");
+        let refused = fits(blob, total, objects)
+            .await
+            .expect_err("is too much")
+            .to_string();
+        assert!(
+            refused.contains(why) && refused.contains(&format!("git reset --soft {base}")),
+            "{refused}"
+        );
         assert!(!trusted.has(head), "nothing of what is refused is kept");
     }
     assert_eq!(fits(1000, total, 4).await.expect("fits"), head);
@@ -92,30 +174,71 @@ async fn work_of_any_size_is_taken_in_whole_and_of_a_small_one_nothing_else_is_r
     let trusted = trusted(&sandbox).await;
     let base = trusted.fetch_target().await.expect("fetches");
     // 48 files are a hundred objects with their directories and the commit.
-    for (number, (files, is_small)) in (1..).zip([(1, true), (48, true), (49, false), (300, false)]) {
-        let workspace = Workspaces::beneath(&sandbox.path().join(r#"a:b"c\d"#)).of(&attempt(number));
-        workspace.create(&trusted, base, &[]).await.expect("is made");
+    for (number, (files, is_small)) in (1..).zip([(1, true), (48, true), (49, false), (300, false)])
+    {
+        let workspace =
+            Workspaces::beneath(&sandbox.path().join(r#"a:b"c\d"#)).of(&attempt(number));
+        workspace
+            .create(&trusted, base, &[])
+            .await
+            .expect("is made");
         for file in 0..files {
             let directory = workspace.tree().join(format!("{number}/{file}"));
             std::fs::create_dir_all(&directory).expect("makes");
             std::fs::write(directory.join("work.txt"), format!("{number} {file}")).expect("writes");
         }
         let head = commit(&workspace, "last.txt");
-        let new = git(&workspace.tree(), &["rev-list", "--objects", "--no-object-names", &format!("{base}..{head}")]);
+        let new = git(
+            &workspace.tree(),
+            &[
+                "rev-list",
+                "--objects",
+                "--no-object-names",
+                &format!("{base}..{head}"),
+            ],
+        );
         assert_eq!(new.lines().count() <= 100, is_small, "{files} files");
         let config = workspace.repository().join("config");
         let good = std::fs::read(&config).expect("is there");
         std::fs::write(&config, "[broken").expect("writes");
-        let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 1));
-        let take_in = async || trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await;
+        let (branch, keep) = (
+            workspace.attempt.branch(),
+            Trusted::keep_ref(&workspace.attempt, 1),
+        );
+        let take_in = async || {
+            trusted
+                .ingest(
+                    &workspace.repository(),
+                    &branch,
+                    &keep,
+                    base,
+                    IngressLimits::default(),
+                )
+                .await
+        };
         let taken = take_in().await;
-        assert_eq!(taken.ok(), Some(head), "{files} files, and a configuration that no git can read");
+        assert_eq!(
+            taken.ok(),
+            Some(head),
+            "{files} files, and a configuration that no git can read"
+        );
         std::fs::write(&config, good).expect("writes");
         assert_eq!(take_in().await.expect("is taken in"), head);
-        assert_eq!(trusted.kept(&workspace.attempt, head).expect("can be told"), Some(keep));
+        assert_eq!(
+            trusted.kept(&workspace.attempt, head).expect("can be told"),
+            Some(keep)
+        );
         let theirs = workspace.repository().join("objects");
         std::fs::rename(&theirs, theirs.with_extension("gone")).expect("is moved");
-        let ours = git(trusted.dir(), &["rev-list", "--objects", "--no-object-names", &format!("{base}..{head}")]);
+        let ours = git(
+            trusted.dir(),
+            &[
+                "rev-list",
+                "--objects",
+                "--no-object-names",
+                &format!("{base}..{head}"),
+            ],
+        );
         assert_eq!(ours, new, "all of it is ours");
     }
     git(trusted.dir(), &["fsck", "--strict"]);
@@ -126,9 +249,28 @@ async fn small_work_that_is_damaged_or_that_git_would_not_check_out_is_refused()
     let sandbox = Sandbox::new();
     let trusted = trusted(&sandbox).await;
     let (workspace, base, head) = worked(&trusted, &sandbox, "work").await;
-    let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 1));
-    let take_in = async || trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await;
-    let object = |id: &str| workspace.repository().join("objects").join(&id[..2]).join(&id[2..]);
+    let (branch, keep) = (
+        workspace.attempt.branch(),
+        Trusted::keep_ref(&workspace.attempt, 1),
+    );
+    let take_in = async || {
+        trusted
+            .ingest(
+                &workspace.repository(),
+                &branch,
+                &keep,
+                base,
+                IngressLimits::default(),
+            )
+            .await
+    };
+    let object = |id: &str| {
+        workspace
+            .repository()
+            .join("objects")
+            .join(&id[..2])
+            .join(&id[2..])
+    };
     let id = |of: &str| git(&workspace.tree(), &["rev-parse", of]);
     // A file that is not there, and another's content under its name.
     let (file, other) = (object(&id("HEAD:work.txt")), object(&id("HEAD:more.txt")));
@@ -145,11 +287,20 @@ async fn small_work_that_is_damaged_or_that_git_would_not_check_out_is_refused()
     let within: Oid = id("HEAD^{tree}").parse().expect("an id");
     std::fs::write(&listing, [b"40000 .git\0", within.as_bytes()].concat()).expect("writes");
     let listing = listing.display().to_string();
-    let tree = git(&workspace.tree(), &["hash-object", "-w", "-t", "tree", "--literally", &listing]);
-    let evil = git(&workspace.tree(), &["commit-tree", "-p", "HEAD", "-m", "evil", &tree]);
+    let tree = git(
+        &workspace.tree(),
+        &["hash-object", "-w", "-t", "tree", "--literally", &listing],
+    );
+    let evil = git(
+        &workspace.tree(),
+        &["commit-tree", "-p", "HEAD", "-m", "evil", &tree],
+    );
     git(&workspace.tree(), &["update-ref", &branch.full(), &evil]);
     let refused = take_in().await.expect_err("has a .git").to_string();
-    assert!(refused.contains("commit/fsck: ") && refused.contains("hasDotgit"), "{refused}");
+    assert!(
+        refused.contains("commit/fsck: ") && refused.contains("hasDotgit"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -160,32 +311,70 @@ async fn what_is_too_large_is_named_with_its_commit_also_where_a_later_one_took_
     let tree = workspace.tree();
     let large = tree.join("deep/large.bin");
     std::fs::create_dir_all(tree.join("deep")).expect("makes");
-    std::fs::File::create(&large).and_then(|file| file.set_len(2 << 20)).expect("a file full of holes");
+    std::fs::File::create(&large)
+        .and_then(|file| file.set_len(2 << 20))
+        .expect("a file full of holes");
     let brought = commit(&workspace, "with.txt");
-    let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 1));
-    let limits = IngressLimits { blob: 1 << 20, ..IngressLimits::default() };
-    let refused = async || match trusted.ingest(&workspace.repository(), &branch, &keep, base, limits).await {
+    let (branch, keep) = (
+        workspace.attempt.branch(),
+        Trusted::keep_ref(&workspace.attempt, 1),
+    );
+    let limits = IngressLimits {
+        blob: 1 << 20,
+        ..IngressLimits::default()
+    };
+    let refused = async || match trusted
+        .ingest(&workspace.repository(), &branch, &keep, base, limits)
+        .await
+    {
         Err(GitError::Refused { findings }) => findings,
         other => panic!("it is refused: {other:?}"),
     };
-    let [there] = &refused().await[..] else { panic!("one finding") };
+    let [there] = &refused().await[..] else {
+        panic!("one finding")
+    };
     assert_eq!((there.rule.as_str(), there.history), ("size/file", None));
-    assert_eq!(there.path.as_ref().map(ToString::to_string).as_deref(), Some("deep/large.bin"));
-    assert!(there.message.contains("2097152 bytes") && there.message.contains(&brought.short().to_string()), "{there}");
+    assert_eq!(
+        there.path.as_ref().map(ToString::to_string).as_deref(),
+        Some("deep/large.bin")
+    );
+    assert!(
+        there.message.contains("2097152 bytes")
+            && there.message.contains(&brought.short().to_string()),
+        "{there}"
+    );
     std::fs::remove_file(&large).expect("is removed");
     let head = commit(&workspace, "without.txt");
-    let [gone] = &refused().await[..] else { panic!("one finding") };
-    assert_eq!((gone.rule.as_str(), gone.history), ("size/file", Some(brought)));
+    let [gone] = &refused().await[..] else {
+        panic!("one finding")
+    };
+    assert_eq!(
+        (gone.rule.as_str(), gone.history),
+        ("size/file", Some(brought))
+    );
     // Nothing of it is ours: no object, no ref, no room.
-    let large: Oid = git(&tree, &["rev-parse", "HEAD~1:deep/large.bin"]).parse().expect("an id");
+    let large: Oid = git(&tree, &["rev-parse", "HEAD~1:deep/large.bin"])
+        .parse()
+        .expect("an id");
     assert!(!trusted.has(head) && trusted.objects().sizes(&[large]).is_err());
-    assert_eq!(trusted.kept(&workspace.attempt, head).expect("can be told"), None);
-    let left = std::fs::read_dir(trusted.dir()).expect("is there").flatten();
-    assert_eq!(left.filter(|entry| entry.file_name().to_string_lossy().starts_with("incoming-")).count(), 0);
+    assert_eq!(
+        trusted.kept(&workspace.attempt, head).expect("can be told"),
+        None
+    );
+    let left = std::fs::read_dir(trusted.dir())
+        .expect("is there")
+        .flatten();
+    assert_eq!(
+        left.filter(|entry| entry.file_name().to_string_lossy().starts_with("incoming-"))
+            .count(),
+        0
+    );
     // As it says.
     git(&tree, &["reset", "--quiet", "--soft", &base.to_string()]);
     let head = commit(&workspace, "mended.txt");
-    let taken = trusted.ingest(&workspace.repository(), &branch, &keep, base, limits).await;
+    let taken = trusted
+        .ingest(&workspace.repository(), &branch, &keep, base, limits)
+        .await;
     assert_eq!(taken.expect("is taken in"), head);
 }
 
@@ -194,13 +383,34 @@ async fn a_branch_that_its_worker_deleted_is_said_and_a_repository_that_is_gone_
     let sandbox = Sandbox::new();
     let trusted = trusted(&sandbox).await;
     let (workspace, base, _) = worked(&trusted, &sandbox, "work").await;
-    let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 1));
-    let take_in = async || trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await;
+    let (branch, keep) = (
+        workspace.attempt.branch(),
+        Trusted::keep_ref(&workspace.attempt, 1),
+    );
+    let take_in = async || {
+        trusted
+            .ingest(
+                &workspace.repository(),
+                &branch,
+                &keep,
+                base,
+                IngressLimits::default(),
+            )
+            .await
+    };
     git(&workspace.tree(), &["checkout", "--quiet", "--detach"]);
-    git(&workspace.tree(), &["branch", "--quiet", "-D", branch.short()]);
-    assert!(matches!(take_in().await, Err(GitError::Refused { findings }) if findings[0].rule == "commit/branch-gone"));
+    git(
+        &workspace.tree(),
+        &["branch", "--quiet", "-D", branch.short()],
+    );
+    assert!(
+        matches!(take_in().await, Err(GitError::Refused { findings }) if findings[0].rule == "commit/branch-gone")
+    );
     std::fs::remove_dir_all(workspace.repository()).expect("is removed");
-    assert!(!matches!(take_in().await, Err(GitError::Refused { .. }) | Ok(_)));
+    assert!(!matches!(
+        take_in().await,
+        Err(GitError::Refused { .. }) | Ok(_)
+    ));
 }
 
 #[tokio::test]
@@ -208,12 +418,30 @@ async fn a_head_is_kept_by_its_attempts_refs_and_by_nothing_else() {
     let sandbox = Sandbox::new();
     let trusted = trusted(&sandbox).await;
     let (workspace, base, head) = worked(&trusted, &sandbox, "work").await;
-    let kept = async |number: u32, commit: CommitId| trusted.kept(&attempt(number), commit).expect("can be told");
+    let kept = async |number: u32, commit: CommitId| {
+        trusted.kept(&attempt(number), commit).expect("can be told")
+    };
     assert_eq!(kept(1, head).await, None, "it was never taken in");
-    let (branch, keep) = (workspace.attempt.branch(), Trusted::keep_ref(&workspace.attempt, 2));
-    trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::default()).await.expect("is taken in");
+    let (branch, keep) = (
+        workspace.attempt.branch(),
+        Trusted::keep_ref(&workspace.attempt, 2),
+    );
+    trusted
+        .ingest(
+            &workspace.repository(),
+            &branch,
+            &keep,
+            base,
+            IngressLimits::default(),
+        )
+        .await
+        .expect("is taken in");
     assert_eq!(kept(1, head).await, Some(keep));
-    assert_eq!((kept(2, head).await, kept(1, base).await), (None, None), "another attempt's, and another commit");
+    assert_eq!(
+        (kept(2, head).await, kept(1, base).await),
+        (None, None),
+        "another attempt's, and another commit"
+    );
 }
 
 #[tokio::test]
@@ -222,17 +450,32 @@ async fn heads_and_distances_are_what_git_says_and_cost_only_when_something_move
     let trusted = trusted(&sandbox).await;
     let base = trusted.fetch_target().await.expect("fetches");
     let workspaces = Workspaces::beneath(&sandbox.state());
-    let all: Vec<_> = (1..=3).map(|number| workspaces.of(&attempt(number))).collect();
+    let all: Vec<_> = (1..=3)
+        .map(|number| workspaces.of(&attempt(number)))
+        .collect();
     for workspace in &all {
-        workspace.create(&trusted, base, &[]).await.and_then(|()| workspace.seal()).expect("is made");
+        workspace
+            .create(&trusted, base, &[])
+            .await
+            .and_then(|()| workspace.seal())
+            .expect("is made");
     }
     let mut lookout = Lookout::new(workspaces.clone(), trusted.objects().clone());
     let mut check = |base: CommitId, changed: &[bool]| {
         let looks = lookout.look(base).expect("looks");
-        let seen: Vec<_> = looks.iter().map(|look| (look.head, look.ahead_behind)).collect();
-        let expected: Vec<_> = all.iter().map(|workspace| by_git(workspace, base)).collect();
+        let seen: Vec<_> = looks
+            .iter()
+            .map(|look| (look.head, look.ahead_behind))
+            .collect();
+        let expected: Vec<_> = all
+            .iter()
+            .map(|workspace| by_git(workspace, base))
+            .collect();
         assert_eq!(seen, expected);
-        assert_eq!(looks.iter().map(|look| look.changed).collect::<Vec<_>>(), changed);
+        assert_eq!(
+            looks.iter().map(|look| look.changed).collect::<Vec<_>>(),
+            changed
+        );
     };
     check(base, &[true, true, true]);
     check(base, &[false, false, false]);
@@ -259,7 +502,11 @@ async fn it_finds_what_is_there_and_remembers_nothing_that_is_not() {
     let mut lookout = Lookout::new(workspaces.clone(), trusted.objects().clone());
     assert_eq!(lookout.look(base).expect("looks"), []);
     for number in [1, 2] {
-        workspaces.of(&attempt(number)).create(&trusted, base, &[]).await.expect("is made");
+        workspaces
+            .of(&attempt(number))
+            .create(&trusted, base, &[])
+            .await
+            .expect("is made");
     }
     std::fs::create_dir(sandbox.state().join("attempts/not an attempt")).expect("makes");
     assert_eq!(lookout.look(base).expect("looks").len(), 2);
@@ -273,7 +520,13 @@ async fn it_finds_what_is_there_and_remembers_nothing_that_is_not() {
     // A FIFO where a ref should be does not hang anybody.
     let reference = first.repository().join("refs/heads/attempt/T1/2");
     std::fs::remove_file(&reference).expect("removes");
-    assert!(Command::new("mkfifo").arg(&reference).status().expect("mkfifo can be run").success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&reference)
+            .status()
+            .expect("mkfifo can be run")
+            .success()
+    );
     assert_eq!(lookout.look(base).expect("looks")[0].head, None);
 }
 
@@ -282,14 +535,23 @@ async fn more_packs_than_there_were_are_counted_in() {
     let sandbox = Sandbox::new();
     let trusted = trusted(&sandbox).await;
     let (workspace, base, _) = worked(&trusted, &sandbox, "work").await;
-    let mut lookout = Lookout::new(Workspaces::beneath(&sandbox.state()), trusted.objects().clone());
-    assert_eq!(lookout.look(base).expect("looks")[0].ahead_behind, Some((1, 0)));
+    let mut lookout = Lookout::new(
+        Workspaces::beneath(&sandbox.state()),
+        trusted.objects().clone(),
+    );
+    assert_eq!(
+        lookout.look(base).expect("looks")[0].ahead_behind,
+        Some((1, 0))
+    );
     for number in 1..=40 {
         commit(&workspace, &format!("{number}.txt"));
         // What was loose is in a pack of its own, and nowhere else.
         git(&workspace.tree(), &["repack", "--quiet", "-d"]);
     }
-    assert_eq!(lookout.look(base).expect("looks")[0].ahead_behind, Some((41, 0)));
+    assert_eq!(
+        lookout.look(base).expect("looks")[0].ahead_behind,
+        Some((41, 0))
+    );
 }
 
 #[tokio::test]
@@ -297,14 +559,27 @@ async fn what_a_full_look_found_is_known_as_of_then_and_not_longer_than_there_ar
     let sandbox = Sandbox::new();
     let trusted = trusted(&sandbox).await;
     let (workspace, base, _) = worked(&trusted, &sandbox, "work").await;
-    let mut lookout = Lookout::new(Workspaces::beneath(&sandbox.state()), trusted.objects().clone());
+    let mut lookout = Lookout::new(
+        Workspaces::beneath(&sandbox.state()),
+        trusted.objects().clone(),
+    );
     let mut look = |found: Option<Dirtiness>| {
-        found.into_iter().for_each(|found| lookout.looked_whole(&workspace.attempt, found));
+        found
+            .into_iter()
+            .for_each(|found| lookout.looked_whole(&workspace.attempt, found));
         lookout.look(base).expect("looks").remove(0).dirtiness
     };
     assert_eq!(look(None), Dirtiness::Unknown);
-    let paths = workspace.touched(&trusted, base, 50).await.expect("looks").len();
-    let known = Dirtiness::Known { as_of: Timestamp(7), from: base, paths };
+    let paths = workspace
+        .touched(&trusted, base, 50)
+        .await
+        .expect("looks")
+        .len();
+    let known = Dirtiness::Known {
+        as_of: Timestamp(7),
+        from: base,
+        paths,
+    };
     assert_eq!((look(Some(known)), paths), (known, 2));
     commit(&workspace, "later.txt");
     assert_eq!(look(None), known, "as of then");
@@ -316,13 +591,27 @@ async fn what_a_full_look_found_is_known_as_of_then_and_not_longer_than_there_ar
 #[tokio::test]
 async fn a_full_look_counts_untracked_files_and_cannot_be_lied_to() {
     let sandbox = Sandbox::new();
-    sandbox.commit(&[(".gitignore", "*.log\n"), ("a.txt", "a\n"), ("dir/b.txt", "b\n")], "files");
+    sandbox.commit(
+        &[
+            (".gitignore", "*.log\n"),
+            ("a.txt", "a\n"),
+            ("dir/b.txt", "b\n"),
+        ],
+        "files",
+    );
     let trusted = trusted(&sandbox).await;
     let base = trusted.fetch_target().await.expect("fetches");
     let workspace = Workspaces::beneath(&sandbox.state()).of(&attempt(1));
-    workspace.create(&trusted, base, &[]).await.and_then(|()| workspace.seal()).expect("is made");
+    workspace
+        .create(&trusted, base, &[])
+        .await
+        .and_then(|()| workspace.seal())
+        .expect("is made");
     let look = async |head: CommitId| {
-        let paths = workspace.uncommitted(&trusted, head, 50).await.expect("looks");
+        let paths = workspace
+            .uncommitted(&trusted, head, 50)
+            .await
+            .expect("looks");
         paths.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(look(base).await, Vec::<String>::new());
@@ -334,7 +623,10 @@ async fn a_full_look_counts_untracked_files_and_cannot_be_lied_to() {
     // The worker tells its own git to overlook what it changed.
     git(&tree, &["update-index", "--assume-unchanged", "a.txt"]);
     git(&tree, &["update-index", "--skip-worktree", "dir/b.txt"]);
-    assert_eq!(git(&tree, &["status", "--porcelain", "--untracked-files=no"]), "");
+    assert_eq!(
+        git(&tree, &["status", "--porcelain", "--untracked-files=no"]),
+        ""
+    );
     let mut seen = look(base).await;
     seen.sort();
     assert_eq!(seen, ["a.txt", "dir/b.txt", "d\u{e9}j\u{e0}.txt"]);
@@ -343,7 +635,16 @@ async fn a_full_look_counts_untracked_files_and_cannot_be_lied_to() {
     let head = commit(&workspace, "new.txt");
     let keep = Trusted::keep_ref(&workspace.attempt, 1);
     let branch = workspace.attempt.branch();
-    let taken = trusted.ingest(&workspace.repository(), &branch, &keep, base, Default::default()).await.expect("is taken in");
+    let taken = trusted
+        .ingest(
+            &workspace.repository(),
+            &branch,
+            &keep,
+            base,
+            Default::default(),
+        )
+        .await
+        .expect("is taken in");
     assert_eq!(taken, head);
     assert_eq!(look(head).await, Vec::<String>::new());
 }
@@ -358,39 +659,73 @@ async fn where_work_branched_off_is_what_git_says_however_the_target_moves() {
     let tree = git(&sandbox.repo(), &["rev-parse", "main^{tree}"]);
     let commit = |parents: &[&str], text: &str| {
         let parents: Vec<_> = parents.iter().flat_map(|parent| ["-p", parent]).collect();
-        git(&git_dir, &[&["commit-tree", "-m", text], &parents[..], &[&tree]].concat())
+        git(
+            &git_dir,
+            &[&["commit-tree", "-m", text], &parents[..], &[&tree]].concat(),
+        )
     };
     let old = commit(&[], "another root");
     let before = commit(&[&old], "before we came");
     let came = commit(&[&before], "when we came");
-    let (mut tips, mut heads) = (vec![came.clone()], vec![commit(&[&before], "older than we"), start.clone()]);
+    let (mut tips, mut heads) = (
+        vec![came.clone()],
+        vec![commit(&[&before], "older than we"), start.clone()],
+    );
     for round in 0..6 {
         let tip = tips[tips.len() - 1].clone();
         // Two begin here; one of them lands at once, one that began earlier lands as well, and one merges what has landed.
-        let [one, other] = ["one", "other"].map(|who| commit(&[&commit(&[&tip], who)], &format!("{who} of {round}")));
+        let [one, other] = ["one", "other"]
+            .map(|who| commit(&[&commit(&[&tip], who)], &format!("{who} of {round}")));
         let landed = commit(&[&tip, &one], "landed");
         let again = commit(&[&landed, &heads[heads.len() / 2]], "an earlier one landed");
-        heads.extend([commit(&[&other, &landed], "has merged the target"), one, other, landed.clone()]);
+        heads.extend([
+            commit(&[&other, &landed], "has merged the target"),
+            one,
+            other,
+            landed.clone(),
+        ]);
         tips.extend([landed, again]);
     }
     // Rewritten, and back again.
-    tips.extend([commit(&[&tips[3]], "rewritten"), tips[4].clone(), start, tips[12].clone()]);
+    tips.extend([
+        commit(&[&tips[3]], "rewritten"),
+        tips[4].clone(),
+        start,
+        tips[12].clone(),
+    ]);
     for tip in &tips {
         git(&git_dir, &["update-ref", TARGET, tip]);
         for head in &heads {
             let [tip, head] = [tip, head].map(|id| id.parse::<CommitId>().expect("an id"));
             let mut is_ancestor = Command::new("git");
-            is_ancestor.args(["merge-base", "--is-ancestor", &head.to_string(), &tip.to_string()]).current_dir(&git_dir);
+            is_ancestor
+                .args([
+                    "merge-base",
+                    "--is-ancestor",
+                    &head.to_string(),
+                    &tip.to_string(),
+                ])
+                .current_dir(&git_dir);
             let contained = is_ancestor.status().expect("git can be run").success();
-            assert_eq!(trusted.contains(tip, head).await.expect("can be told"), contained, "{tip} and {head}");
-            let ours = trusted.branched_off(tip, head).await.expect("can be told").map(|base| base.to_string());
+            assert_eq!(
+                trusted.contains(tip, head).await.expect("can be told"),
+                contained,
+                "{tip} and {head}"
+            );
+            let ours = trusted
+                .branched_off(tip, head)
+                .await
+                .expect("can be told")
+                .map(|base| base.to_string());
             // Where there are two best ones, either will do.
             let theirs = Command::new("git")
                 .args(["merge-base", "--all", &tip.to_string(), &head.to_string()])
                 .current_dir(&git_dir)
                 .output();
             let theirs = String::from_utf8(theirs.expect("git can be run").stdout).expect("text");
-            let agrees = ours.as_deref().map_or(theirs.is_empty(), |ours| theirs.lines().any(|theirs| theirs == ours));
+            let agrees = ours.as_deref().map_or(theirs.is_empty(), |ours| {
+                theirs.lines().any(|theirs| theirs == ours)
+            });
             assert!(agrees, "of {head} and {tip}: {ours:?}, not {theirs:?}");
         }
     }
@@ -404,15 +739,27 @@ async fn what_comes_and_goes_is_found_also_where_the_directory_had_long_been_as_
     let workspaces = Workspaces::beneath(&sandbox.state());
     let made = async |number| {
         let workspace = workspaces.of(&attempt(number));
-        workspace.create(&trusted, base, &[]).await.expect("is made");
+        workspace
+            .create(&trusted, base, &[])
+            .await
+            .expect("is made");
         workspace
     };
     let long_ago = || {
         let directory = std::fs::File::open(sandbox.state().join("attempts")).expect("is there");
-        directory.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("sets the time back");
+        directory
+            .set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .expect("sets the time back");
     };
     let mut lookout = Lookout::new(workspaces.clone(), trusted.objects().clone());
-    let mut look = || lookout.look(base).expect("looks").iter().map(|look| (look.attempt.number, look.changed)).collect::<Vec<_>>();
+    let mut look = || {
+        lookout
+            .look(base)
+            .expect("looks")
+            .iter()
+            .map(|look| (look.attempt.number, look.changed))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(look(), []);
     let one = made(1).await;
     long_ago();
@@ -422,7 +769,11 @@ async fn what_comes_and_goes_is_found_also_where_the_directory_had_long_been_as_
     long_ago();
     assert_eq!(look(), [(1, false), (2, false)]);
     commit(&one, "work.txt");
-    assert_eq!(look(), [(1, true), (2, false)], "its own files are looked at all the same");
+    assert_eq!(
+        look(),
+        [(1, true), (2, false)],
+        "its own files are looked at all the same"
+    );
     one.remove().expect("is removed");
     assert_eq!(look(), [(2, false)]);
 }

@@ -8,22 +8,49 @@ use orchestrator_testkit::{Fork, HISTORIES, Sandbox, git, run_checked};
 /// A worker commits `theirs` on top of the base, while somebody else pushes `ours`.
 async fn told(name: &str, make: fn(&Sandbox) -> Fork) -> String {
     let sandbox = Sandbox::new();
-    sandbox.publish(&[("ROADMAP.md", &roadmap(&[("A", "allow = [\"**\"]")]))], "roadmap");
+    sandbox.publish(
+        &[("ROADMAP.md", &roadmap(&[("A", "allow = [\"**\"]")]))],
+        "roadmap",
+    );
     let Fork { base, ours, .. } = make(&sandbox);
-    git(&sandbox.repo(), &["push", "--quiet", "origin", &format!("{base}:main")]);
-    git(&sandbox.repo(), &["checkout", "--quiet", "--force", "-B", "main", &base]);
+    git(
+        &sandbox.repo(),
+        &["push", "--quiet", "origin", &format!("{base}:main")],
+    );
+    git(
+        &sandbox.repo(),
+        &["checkout", "--quiet", "--force", "-B", "main", &base],
+    );
     let repo = sandbox.repo();
     let script = format!(
         "git fetch -q '{repo}' theirs && git reset -q --hard FETCH_HEAD && handoff done
          [ -e '{repo}/.git/pushed' ] || git -C '{repo}' push -q origin {ours}:main && : > '{repo}/.git/pushed'",
         repo = repo.display()
     );
-    let outcome = run_checked(&sandbox, builder(&sandbox, &script, "[defaults]\nbudget = { attempts = 1 }\n")).await;
+    let outcome = run_checked(
+        &sandbox,
+        builder(&sandbox, &script, "[defaults]\nbudget = { attempts = 1 }\n"),
+    )
+    .await;
     let task = outcome.task("A");
-    let reason = task.reason.clone().unwrap_or_default().replace(&ours, "OURS").replace(&ours[..12], "OURS");
+    let reason = task
+        .reason
+        .clone()
+        .unwrap_or_default()
+        .replace(&ours, "OURS")
+        .replace(&ours[..12], "OURS");
     let landed = task.landed_commit.is_some();
-    let files = git(&sandbox.remote(), &["ls-tree", "-r", "--name-only", "main"]).replace('\n', " ");
-    format!("== {name}\n{:?}{}\nmain: {files}\n\n", task.state, if landed { String::new() } else { format!(": {reason}") })
+    let files =
+        git(&sandbox.remote(), &["ls-tree", "-r", "--name-only", "main"]).replace('\n', " ");
+    format!(
+        "== {name}\n{:?}{}\nmain: {files}\n\n",
+        task.state,
+        if landed {
+            String::new()
+        } else {
+            format!(": {reason}")
+        }
+    )
 }
 
 #[tokio::test]

@@ -18,11 +18,25 @@ const LAYERS: [(&str, &[&str]); 17] = [
     // Files in places where others can write: whoever opens, writes or removes one does it by this.
     ("untrusted", &["model"]),
     ("process", &["model", "untrusted"]),
-    ("git", &["failpoint", "model", "port", "process", "untrusted"]),
+    (
+        "git",
+        &["failpoint", "model", "port", "process", "untrusted"],
+    ),
     ("prompt", BOX),
     ("source", BOX),
     // A reviewer may be an agent, and what that is told is a prompt.
-    ("review", &["failpoint", "model", "port", "process", "git", "prompt", "untrusted"]),
+    (
+        "review",
+        &[
+            "failpoint",
+            "model",
+            "port",
+            "process",
+            "git",
+            "prompt",
+            "untrusted",
+        ],
+    ),
     ("gate", BOX),
     ("store", BOX),
     ("agent", BOX),
@@ -49,14 +63,22 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "untrusted",
         ],
     ),
-    ("lib", &["agent", "driver", "machine", "model", "port", "source", "status"]),
+    (
+        "lib",
+        &[
+            "agent", "driver", "machine", "model", "port", "source", "status",
+        ],
+    ),
 ];
 
 /// What ships in the box behind the ports.
 const BOX: &[&str] = &["failpoint", "model", "port", "process", "git", "untrusted"];
 
 fn sources(directory: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).expect("a directory of sources").flatten() {
+    for entry in fs::read_dir(directory)
+        .expect("a directory of sources")
+        .flatten()
+    {
         let path = entry.path();
         if path.is_dir() {
             sources(&path, into);
@@ -68,8 +90,16 @@ fn sources(directory: &Path, into: &mut Vec<PathBuf>) {
 
 /// The modules that a source names behind `crate::`, in single paths and at the top of groups.
 fn imported(source: &str) -> Vec<String> {
-    let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let code: String = source
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let word = |text: &str| {
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect::<String>()
+    };
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
@@ -98,7 +128,11 @@ fn imported(source: &str) -> Vec<String> {
 /// Imports in a wrong direction, as `file imports module`.
 fn wrong(files: &BTreeMap<PathBuf, String>) -> Vec<String> {
     let layer = |path: &Path| {
-        let first = path.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
+        let first = path
+            .components()
+            .next()
+            .map(|part| part.as_os_str().to_string_lossy().into_owned())
+            .unwrap_or_default();
         first.trim_end_matches(".rs").to_owned()
     };
     let mut wrong = Vec::new();
@@ -106,7 +140,9 @@ fn wrong(files: &BTreeMap<PathBuf, String>) -> Vec<String> {
         let own = layer(path);
         let known = LAYERS.iter().find(|(name, _)| *name == own);
         let (_, may) = known.unwrap_or_else(|| panic!("{} is in no layer", path.display()));
-        let bad = imported(source).into_iter().filter(|module| *module != own && !may.contains(&module.as_str()));
+        let bad = imported(source)
+            .into_iter()
+            .filter(|module| *module != own && !may.contains(&module.as_str()));
         wrong.extend(bad.map(|module| format!("{} imports {module}", path.display())));
     }
     wrong
@@ -118,8 +154,15 @@ fn no_module_imports_against_the_layers() {
     let mut paths = Vec::new();
     sources(&root, &mut paths);
     assert!(paths.len() > 40, "the sources were not found");
-    let relative = |path: &PathBuf| path.strip_prefix(&root).expect("beneath the root").to_owned();
-    let files = paths.iter().map(|path| (relative(path), fs::read_to_string(path).expect("reads"))).collect();
+    let relative = |path: &PathBuf| {
+        path.strip_prefix(&root)
+            .expect("beneath the root")
+            .to_owned()
+    };
+    let files = paths
+        .iter()
+        .map(|path| (relative(path), fs::read_to_string(path).expect("reads")))
+        .collect();
     assert_eq!(wrong(&files), Vec::<String>::new());
 }
 
@@ -127,12 +170,24 @@ fn no_module_imports_against_the_layers() {
 fn a_wrong_import_would_be_seen() {
     let files = [
         ("model/a.rs", "use crate::machine::State;"),
-        ("machine/b.rs", "use crate::{\n    model::{Task, TaskId},\n    git::Git,\n};\n// use crate::driver::X"),
+        (
+            "machine/b.rs",
+            "use crate::{\n    model::{Task, TaskId},\n    git::Git,\n};\n// use crate::driver::X",
+        ),
         ("process/c.rs", "fn f() { crate::status::table(&x); }"),
         ("driver/d.rs", "use crate::git::Git;"),
     ];
-    let files = files.map(|(path, source)| (PathBuf::from(path), source.to_owned())).into();
-    assert_eq!(wrong(&files), ["machine/b.rs imports git", "model/a.rs imports machine", "process/c.rs imports status"]);
+    let files = files
+        .map(|(path, source)| (PathBuf::from(path), source.to_owned()))
+        .into();
+    assert_eq!(
+        wrong(&files),
+        [
+            "machine/b.rs imports git",
+            "model/a.rs imports machine",
+            "process/c.rs imports status"
+        ]
+    );
 }
 
 #[test]
@@ -140,7 +195,11 @@ fn only_the_git_module_knows_gix() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
     sources(&root, &mut paths);
-    let knows = paths.iter().filter(|path| fs::read_to_string(path).expect("reads").contains("gix::"));
-    let outside: Vec<_> = knows.filter(|path| !path.starts_with(root.join("git"))).collect();
+    let knows = paths
+        .iter()
+        .filter(|path| fs::read_to_string(path).expect("reads").contains("gix::"));
+    let outside: Vec<_> = knows
+        .filter(|path| !path.starts_with(root.join("git")))
+        .collect();
     assert_eq!(outside, Vec::<&PathBuf>::new());
 }

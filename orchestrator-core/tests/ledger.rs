@@ -16,7 +16,9 @@ use orchestrator_testkit::{RunOutcome, Sandbox, replayed, run_checked};
 /// A ledger as a real run leaves it: a revision, a hold, two tasks.
 async fn real() -> (Sandbox, RunOutcome, Vec<u8>) {
     let sandbox = sandbox(&[("A", ""), ("B", "after = [\"A\"]\napprove = [\"landing\"]")]);
-    let script = format!("[ $ORCHESTRATOR_TASK.$ORCHESTRATOR_TURN != A.1 ] || {{ handoff done; exit; }}; {WORK}");
+    let script = format!(
+        "[ $ORCHESTRATOR_TASK.$ORCHESTRATOR_TURN != A.1 ] || {{ handoff done; exit; }}; {WORK}"
+    );
     let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
     assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
     let bytes = fs::read(sandbox.state().join("ledger")).expect("is there");
@@ -25,7 +27,11 @@ async fn real() -> (Sandbox, RunOutcome, Vec<u8>) {
 
 /// Where each batch begins, and where the last one ends.
 fn batches(bytes: &[u8]) -> Vec<usize> {
-    let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let ends = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'\n')
+        .map(|(at, _)| at + 1);
     std::iter::once(0).chain(ends).collect()
 }
 
@@ -39,9 +45,16 @@ async fn a_torn_last_batch_is_cut_whole_wherever_it_was_torn() {
         fs::write(&path, &bytes[..length]).expect("writes");
         let ledger = FileLedger::new(&path);
         let opening = ledger.open().await.expect("opens");
-        assert_eq!(opening.torn, (length > last).then_some((length - last) as u64), "torn at {length}");
+        assert_eq!(
+            opening.torn,
+            (length > last).then_some((length - last) as u64),
+            "torn at {length}"
+        );
         let entries = ledger.read(Sequence(1), usize::MAX).await.expect("reads");
-        assert!(entries.len() < outcome.entries.len() && outcome.entries.starts_with(&entries), "what is left is whole");
+        assert!(
+            entries.len() < outcome.entries.len() && outcome.entries.starts_with(&entries),
+            "what is left is whole"
+        );
         let _state = replayed(&entries);
     }
     // And the run goes on: here it had lost the record of its own end, and that a person was asked, which came with it.
@@ -49,7 +62,10 @@ async fn a_torn_last_batch_is_cut_whole_wherever_it_was_torn() {
     let again = run_checked(&sandbox, builder(&sandbox, "exit 1", "")).await;
     let told = |outcome: RunOutcome| {
         let mut tasks = outcome.report.snapshot.tasks;
-        tasks.iter_mut().filter_map(|task| task.hold.as_mut()).for_each(|hold| hold.since = 0);
+        tasks
+            .iter_mut()
+            .filter_map(|task| task.hold.as_mut())
+            .for_each(|hold| hold.since = 0);
         (outcome.report.ended, tasks)
     };
     assert_eq!(told(again), told(outcome));
@@ -64,7 +80,11 @@ async fn any_other_damage_is_refused_and_named() {
         fs::write(&path, bytes).expect("writes");
         match FileLedger::new(&path).open().await {
             Err(error @ LedgerError::Damaged { .. }) => {
-                assert_eq!(fs::read(&path).expect("is there"), bytes, "nothing was written over it");
+                assert_eq!(
+                    fs::read(&path).expect("is there"),
+                    bytes,
+                    "nothing was written over it"
+                );
                 error.to_string()
             }
             other => panic!("it was taken for whole: {other:?}"),
@@ -75,15 +95,32 @@ async fn any_other_damage_is_refused_and_named() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1 << (at % 8);
         let said = refused(&damaged).await;
-        let line = starts.iter().rposition(|start| *start <= at).expect("in a line") + 1;
+        let line = starts
+            .iter()
+            .rposition(|start| *start <= at)
+            .expect("in a line")
+            + 1;
         // A line that was split in two is noticed in its first half; one that was joined with the next, in both together.
-        assert!(said.contains(&format!("damaged:{line}:")), "byte {at}: {said}");
+        assert!(
+            said.contains(&format!("damaged:{line}:")),
+            "byte {at}: {said}"
+        );
     }
     for gone in 0..starts.len() - 2 {
         let without = [&bytes[..starts[gone]], &bytes[starts[gone + 1]..]].concat();
-        assert!(refused(&without).await.contains(&format!("damaged:{}:", gone + 1)));
+        assert!(
+            refused(&without)
+                .await
+                .contains(&format!("damaged:{}:", gone + 1))
+        );
     }
-    let exchanged = [&bytes[..starts[1]], &bytes[starts[2]..starts[3]], &bytes[starts[1]..starts[2]], &bytes[starts[3]..]].concat();
+    let exchanged = [
+        &bytes[..starts[1]],
+        &bytes[starts[2]..starts[3]],
+        &bytes[starts[1]..starts[2]],
+        &bytes[starts[3]..],
+    ]
+    .concat();
     assert!(refused(&exchanged).await.contains("damaged:2:"));
 }
 
@@ -91,16 +128,34 @@ async fn any_other_damage_is_refused_and_named() {
 async fn fences(old: &dyn Ledger, new: &dyn Ledger) {
     let record = [Record::ModeSet(RunMode::Drain)];
     let first = old.open().await.expect("opens");
-    let next = old.append(first.epoch, first.next, Timestamp(1), &record).await.expect("appends");
+    let next = old
+        .append(first.epoch, first.next, Timestamp(1), &record)
+        .await
+        .expect("appends");
     let second = new.open().await.expect("opens");
-    assert_eq!((second.epoch, second.next), (Epoch(first.epoch.0 + 1), next));
+    assert_eq!(
+        (second.epoch, second.next),
+        (Epoch(first.epoch.0 + 1), next)
+    );
     // The first one was stopped, and wakes up.
     let refused = old.append(first.epoch, next, Timestamp(2), &record).await;
     assert!(matches!(refused, Err(LedgerError::Fenced)), "{refused:?}");
-    let next = new.append(second.epoch, next, Timestamp(3), &record).await.expect("the second goes on");
-    assert_eq!(new.read(Sequence(1), 10).await.expect("reads").len() as u64 + 1, next.0, "nothing of the first is in it");
-    let skipped = new.append(second.epoch, Sequence(next.0 + 1), Timestamp(4), &record).await;
-    assert!(matches!(skipped, Err(LedgerError::Conflict { .. })), "{skipped:?}");
+    let next = new
+        .append(second.epoch, next, Timestamp(3), &record)
+        .await
+        .expect("the second goes on");
+    assert_eq!(
+        new.read(Sequence(1), 10).await.expect("reads").len() as u64 + 1,
+        next.0,
+        "nothing of the first is in it"
+    );
+    let skipped = new
+        .append(second.epoch, Sequence(next.0 + 1), Timestamp(4), &record)
+        .await;
+    assert!(
+        matches!(skipped, Err(LedgerError::Conflict { .. })),
+        "{skipped:?}"
+    );
 }
 
 #[tokio::test]
@@ -118,10 +173,16 @@ async fn ledgers_of_earlier_versions_are_read_as_they_were_meant() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut seen = 0;
     for entry in fs::read_dir(&golden).expect("is there").flatten() {
-        let entries = FileLedger::new(entry.path()).read(Sequence(1), usize::MAX).await.expect("reads");
+        let entries = FileLedger::new(entry.path())
+            .read(Sequence(1), usize::MAX)
+            .await
+            .expect("reads");
         let snapshot = orchestrator_core::Snapshot::of(&replayed(&entries));
         let text = serde_json::to_string_pretty(&snapshot).expect("serialises");
-        insta::assert_snapshot!(format!("golden-{}", entry.file_name().to_string_lossy()), text);
+        insta::assert_snapshot!(
+            format!("golden-{}", entry.file_name().to_string_lossy()),
+            text
+        );
         seen += 1;
     }
     assert!(seen > 0);
@@ -153,7 +214,10 @@ async fn a_batch_that_does_not_follow_the_one_before_is_refused_though_its_check
         let read = FileLedger::new(&path).read(Sequence(1), usize::MAX).await;
         match read {
             Ok(entries) => assert!(fits && entries.len() == 1, "{second}"),
-            Err(error) => assert!(!fits && matches!(error, LedgerError::Damaged { line: 2, .. }), "{second}: {error}"),
+            Err(error) => assert!(
+                !fits && matches!(error, LedgerError::Damaged { line: 2, .. }),
+                "{second}: {error}"
+            ),
         }
     }
 }
@@ -162,7 +226,16 @@ async fn a_batch_that_does_not_follow_the_one_before_is_refused_though_its_check
 async fn no_ledger_is_an_empty_one_and_one_that_cannot_be_opened_is_not() {
     let sandbox = sandbox(&[]);
     let at = |name: &str| FileLedger::new(sandbox.path().join(name));
-    assert_eq!(at("nothing").read(Sequence(1), usize::MAX).await.expect("reads"), []);
+    assert_eq!(
+        at("nothing")
+            .read(Sequence(1), usize::MAX)
+            .await
+            .expect("reads"),
+        []
+    );
     fs::write(sandbox.path().join("file"), "").expect("writes");
-    assert!(matches!(at("file/ledger").read(Sequence(1), usize::MAX).await, Err(LedgerError::Io { .. })));
+    assert!(matches!(
+        at("file/ledger").read(Sequence(1), usize::MAX).await,
+        Err(LedgerError::Io { .. })
+    ));
 }

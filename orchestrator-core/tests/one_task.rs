@@ -40,16 +40,35 @@ async fn an_honest_worker_lands_with_its_tick_and_leaves_nothing_behind() {
     for binary in git_binaries() {
         let sandbox = pushed();
         let before = git(&sandbox.repo(), &["rev-parse", "main"]);
-        let outcome = run_checked(&sandbox, builder(&sandbox, HONEST, "\"origin\"").git(&binary)).await;
-        assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+        let outcome = run_checked(
+            &sandbox,
+            builder(&sandbox, HONEST, "\"origin\"").git(&binary),
+        )
+        .await;
+        assert_eq!(
+            outcome.report.ended,
+            EndReason::Complete,
+            "{:#?}",
+            outcome.report.snapshot
+        );
         assert_eq!(sandbox.remote_file("hello.txt"), "hello");
-        assert!(sandbox.remote_file("ROADMAP.md").contains("- [x] **G1** Say hello"));
-        assert_eq!(sandbox.remote_subjects(), ["G1: Say hello", "roadmap", "begin"]);
+        assert!(
+            sandbox
+                .remote_file("ROADMAP.md")
+                .contains("- [x] **G1** Say hello")
+        );
+        assert_eq!(
+            sandbox.remote_subjects(),
+            ["G1: Say hello", "roadmap", "begin"]
+        );
         let task = outcome.task("G1");
         assert_eq!((task.state, task.attempts), (TaskState::Landed, 1));
         assert_eq!(task.evidence[0].label.as_str(), "direct");
         let tip = git(&sandbox.remote(), &["rev-parse", "main"]);
-        assert_eq!(task.landed_commit.map(|commit| commit.to_string()), Some(tip.clone()));
+        assert_eq!(
+            task.landed_commit.map(|commit| commit.to_string()),
+            Some(tip.clone())
+        );
         // The tree that was gated is the tree that landed, and it was gated once.
         let tree = git(&sandbox.remote(), &["rev-parse", "main^{tree}"]);
         let gated = outcome.records().filter_map(|record| match record {
@@ -59,15 +78,23 @@ async fn an_honest_worker_lands_with_its_tick_and_leaves_nothing_behind() {
         let gated: Vec<_> = gated.collect();
         assert_eq!(gated, [tree]);
         let message = git(&sandbox.remote(), &["log", "-1", "--format=%B", "main"]);
-        for trailer in
-            ["Orchestrator-Task: G1", "Orchestrator-Attempt: 1", "Orchestrator-Landing: ", "Orchestrator-Record: sha256:"]
-        {
+        for trailer in [
+            "Orchestrator-Task: G1",
+            "Orchestrator-Attempt: 1",
+            "Orchestrator-Landing: ",
+            "Orchestrator-Record: sha256:",
+        ] {
             assert!(message.contains(trailer), "{message}");
         }
         // The person's branch and checkout are as they were; the workspace is gone.
         assert_eq!(git(&sandbox.repo(), &["rev-parse", "main"]), before);
         assert_eq!(git(&sandbox.repo(), &["status", "--porcelain"]), "");
-        assert_eq!(std::fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0);
+        assert_eq!(
+            std::fs::read_dir(sandbox.state().join("attempts"))
+                .expect("is there")
+                .count(),
+            0
+        );
         git(&sandbox.remote(), &["fsck", "--strict"]);
         git(&sandbox.state().join("trusted.git"), &["fsck", "--strict"]);
     }
@@ -77,12 +104,33 @@ async fn an_honest_worker_lands_with_its_tick_and_leaves_nothing_behind() {
 async fn the_record_of_a_landing_is_kept_under_the_hash_in_its_trailer() {
     let sandbox = pushed();
     run(&sandbox, HONEST).await;
-    let hash = git(&sandbox.remote(), &["log", "-1", "--format=%(trailers:key=Orchestrator-Record,valueonly)", "main"]);
+    let hash = git(
+        &sandbox.remote(),
+        &[
+            "log",
+            "-1",
+            "--format=%(trailers:key=Orchestrator-Record,valueonly)",
+            "main",
+        ],
+    );
     let hash = hash.trim().strip_prefix("sha256:").expect("names its hash");
-    let record = std::fs::read(sandbox.state().join("evidence").join(&hash[..2]).join(&hash[2..])).expect("is kept");
-    let acceptance: orchestrator_core::model::Acceptance = serde_json::from_slice(&record).expect("is an acceptance");
+    let record = std::fs::read(
+        sandbox
+            .state()
+            .join("evidence")
+            .join(&hash[..2])
+            .join(&hash[2..]),
+    )
+    .expect("is kept");
+    let acceptance: orchestrator_core::model::Acceptance =
+        serde_json::from_slice(&record).expect("is an acceptance");
     assert_eq!(acceptance.attempt.to_string(), "G1#1");
-    assert!(acceptance.gates.iter().all(orchestrator_core::model::GateReport::passed));
+    assert!(
+        acceptance
+            .gates
+            .iter()
+            .all(orchestrator_core::model::GateReport::passed)
+    );
 }
 
 #[tokio::test]
@@ -97,7 +145,10 @@ async fn names_modes_links_and_submodules_are_seen_as_git_sees_them() {
     let found: Vec<_> = outcome
         .records()
         .find_map(|record| match record {
-            Record::Judged { verdict: orchestrator_core::model::Verdict::Revise { findings }, .. } => Some(findings.clone()),
+            Record::Judged {
+                verdict: orchestrator_core::model::Verdict::Revise { findings },
+                ..
+            } => Some(findings.clone()),
             _ => None,
         })
         .expect("was judged")
@@ -118,12 +169,26 @@ async fn names_modes_links_and_submodules_are_seen_as_git_sees_them() {
 #[tokio::test]
 async fn a_rename_out_of_the_contract_is_judged_on_both_sides() {
     let sandbox = Sandbox::new();
-    sandbox.publish(&[("ROADMAP.md", ROADMAP), ("keep/data.txt", "some lines\nthat are\nlong enough\n")], "roadmap");
+    sandbox.publish(
+        &[
+            ("ROADMAP.md", ROADMAP),
+            ("keep/data.txt", "some lines\nthat are\nlong enough\n"),
+        ],
+        "roadmap",
+    );
     let script = "echo hello > hello.txt; mkdir -p docs; test -e docs/data.txt || git mv keep/data.txt docs/data.txt; \
         git diff HEAD --quiet || commit c; handoff done";
     let outcome = run(&sandbox, script).await;
     assert_eq!(outcome.task("G1").state, TaskState::Held);
-    assert!(outcome.task("G1").reason.as_ref().is_some_and(|reason| reason.contains("keep/data.txt")), "{:#?}", outcome.task("G1"));
+    assert!(
+        outcome
+            .task("G1")
+            .reason
+            .as_ref()
+            .is_some_and(|reason| reason.contains("keep/data.txt")),
+        "{:#?}",
+        outcome.task("G1")
+    );
 }
 
 #[tokio::test]
@@ -135,7 +200,11 @@ async fn rewritten_history_is_not_taken() {
     let outcome = run(&sandbox, script).await;
     assert_eq!(outcome.task("G1").state, TaskState::Held);
     assert!(
-        outcome.task("G1").reason.as_ref().is_some_and(|reason| reason.contains("history was rewritten")),
+        outcome
+            .task("G1")
+            .reason
+            .as_ref()
+            .is_some_and(|reason| reason.contains("history was rewritten")),
         "{:#?}",
         outcome.task("G1")
     );

@@ -21,8 +21,7 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 fn pattern() -> impl Strategy<Value = String> {
-    let component =
-        prop_oneof![1 => Just("**".to_owned()), 4 => prop::collection::vec(piece(), 1..4).prop_map(|pieces| pieces.concat())];
+    let component = prop_oneof![1 => Just("**".to_owned()), 4 => prop::collection::vec(piece(), 1..4).prop_map(|pieces| pieces.concat())];
     (prop::collection::vec(component, 1..4), any::<bool>()).prop_map(|(components, below)| {
         let text = components.join("/");
         if below { format!("{text}/") } else { text }
@@ -30,9 +29,12 @@ fn pattern() -> impl Strategy<Value = String> {
 }
 
 fn path() -> impl Strategy<Value = String> {
-    let component =
-        prop::collection::vec(prop_oneof![8 => "[ab]", 1 => Just("*".to_owned()), 1 => Just("\u{e9}".to_owned())], 1..4);
-    prop::collection::vec(component.prop_map(|pieces| pieces.concat()), 1..4).prop_map(|components| components.join("/"))
+    let component = prop::collection::vec(
+        prop_oneof![8 => "[ab]", 1 => Just("*".to_owned()), 1 => Just("\u{e9}".to_owned())],
+        1..4,
+    );
+    prop::collection::vec(component.prop_map(|pieces| pieces.concat()), 1..4)
+        .prop_map(|components| components.join("/"))
 }
 
 proptest! {
@@ -75,8 +77,16 @@ proptest! {
 
 #[test]
 fn the_worst_patterns_that_are_allowed_are_decided_at_once() {
-    let stars = |last: &str| format!("{}{last}", "a*".repeat(31)).parse::<Pattern>().expect("a pattern");
+    let stars = |last: &str| {
+        format!("{}{last}", "a*".repeat(31))
+            .parse::<Pattern>()
+            .expect("a pattern")
+    };
     assert!(!stars("b").overlaps(&stars("c")));
-    let deep = |last: &str| format!("{}{last}", "**/a/".repeat(15)).parse::<Pattern>().expect("a pattern");
+    let deep = |last: &str| {
+        format!("{}{last}", "**/a/".repeat(15))
+            .parse::<Pattern>()
+            .expect("a pattern")
+    };
     assert!(!deep("b").overlaps(&deep("c")));
 }

@@ -11,11 +11,15 @@ use orchestrator_core::{
 
 async fn night() -> Vec<LedgerEntry> {
     let ledger = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1-one-night");
-    FileLedger::new(ledger).read(Sequence(1), usize::MAX).await.expect("reads")
+    FileLedger::new(ledger)
+        .read(Sequence(1), usize::MAX)
+        .await
+        .expect("reads")
 }
 
 fn report(entries: &[LedgerEntry], since: Option<Timestamp>) -> Report {
-    Report::of(entries.iter().map(|entry| (entry.at, &entry.record)), since).expect("it fits together")
+    Report::of(entries.iter().map(|entry| (entry.at, &entry.record)), since)
+        .expect("it fits together")
 }
 
 #[tokio::test]
@@ -31,16 +35,32 @@ async fn as_a_page() {
 #[tokio::test]
 async fn all_about_one_task() {
     let report = report(&night().await, None);
-    insta::assert_snapshot!(report.task_to_markdown(&"R5".parse().expect("an id")).expect("is known"));
-    assert_eq!(report.task_to_markdown(&"R99".parse().expect("an id")), None);
+    insta::assert_snapshot!(
+        report
+            .task_to_markdown(&"R5".parse().expect("an id"))
+            .expect("is known")
+    );
+    assert_eq!(
+        report.task_to_markdown(&"R99".parse().expect("an id")),
+        None
+    );
 }
 
 #[tokio::test]
 async fn of_the_last_hours_alone() {
     let entries = night().await;
     let all = report(&entries, None);
-    let landed = all.tasks.iter().flat_map(|task| &task.attempts).filter_map(|attempt| attempt.ended).max().expect("one landed");
+    let landed = all
+        .tasks
+        .iter()
+        .flat_map(|task| &task.attempts)
+        .filter_map(|attempt| attempt.ended)
+        .max()
+        .expect("one landed");
     let last = report(&entries, Some(landed));
     assert_eq!((all.figures.accepted, last.figures.accepted), (11, 1));
-    assert_eq!(last.snapshot, all.snapshot, "how things stand is no matter of hours");
+    assert_eq!(
+        last.snapshot, all.snapshot,
+        "how things stand is no matter of hours"
+    );
 }

@@ -27,10 +27,25 @@ impl Ledger for FullAt {
         self.inner.open().await
     }
 
-    async fn append(&self, epoch: Epoch, expected: Sequence, at: Timestamp, records: &[Record]) -> Result<Sequence, LedgerError> {
-        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+    async fn append(
+        &self,
+        epoch: Epoch,
+        expected: Sequence,
+        at: Timestamp,
+        records: &[Record],
+    ) -> Result<Sequence, LedgerError> {
+        if self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            })
+            .is_err()
+        {
             let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
-            return Err(LedgerError::Io { path: "the test's".to_owned(), source });
+            return Err(LedgerError::Io {
+                path: "the test's".to_owned(),
+                source,
+            });
         }
         self.inner.append(epoch, expected, at, records).await
     }
@@ -42,9 +57,18 @@ impl Ledger for FullAt {
 
 fn sandbox() -> (Sandbox, Policy) {
     let sandbox = Sandbox::new();
-    sandbox.publish(&[("ROADMAP.md", "- [ ] **A** First\n  ```toml\n  allow = [\"a.txt\"]\n  ```\n")], "roadmap");
-    let worker =
-        shell_worker(sandbox.path(), "worker", "echo a > a.txt; git add .; git diff --cached --quiet || commit work; handoff done");
+    sandbox.publish(
+        &[(
+            "ROADMAP.md",
+            "- [ ] **A** First\n  ```toml\n  allow = [\"a.txt\"]\n  ```\n",
+        )],
+        "roadmap",
+    );
+    let worker = shell_worker(
+        sandbox.path(),
+        "worker",
+        "echo a > a.txt; git add .; git diff --cached --quiet || commit work; handoff done",
+    );
     let text = format!(
         "push = \"origin\"\n[agents.worker]\nkind = \"command\"\nrun = {worker:?}\n[gates.a]\nrun = [\"test\", \"-e\", \"a.txt\"]\n\
          default = true\n[limits]\nbackoff = \"1ms\"\ngrace = \"200ms\"\nheartbeat = \"1h\"\n"
@@ -55,7 +79,10 @@ fn sandbox() -> (Sandbox, Policy) {
 /// Runs until the append with this number, which fails; then again. False when the first run needed no more appends.
 async fn break_off_and_go_on(appends: usize) -> bool {
     let (sandbox, policy) = sandbox();
-    let ledger = FullAt { inner: FileLedger::new(sandbox.state().join("ledger")), left: AtomicUsize::new(appends) };
+    let ledger = FullAt {
+        inner: FileLedger::new(sandbox.state().join("ledger")),
+        left: AtomicUsize::new(appends),
+    };
     let first = Orchestrator::builder()
         .repository(sandbox.repo())
         .state_dir(sandbox.state())
@@ -72,25 +99,64 @@ async fn break_off_and_go_on(appends: usize) -> bool {
     };
     let pushed = sandbox.remote_subjects().contains(&"A: First".to_owned());
     let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "after {appends} appends: {:#?}", outcome.report.snapshot);
-    assert_eq!(sandbox.remote_subjects(), ["A: First", "roadmap", "begin"], "after {appends} appends, it landed exactly once");
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "after {appends} appends: {:#?}",
+        outcome.report.snapshot
+    );
+    assert_eq!(
+        sandbox.remote_subjects(),
+        ["A: First", "roadmap", "begin"],
+        "after {appends} appends, it landed exactly once"
+    );
     // An agent that was stopped before it had committed is not started again but by a new attempt, which counts; one that had,
     // and has left no handoff, is asked for that.
-    let turns = outcome.records().filter(|record| matches!(record, Record::Requested { what: Effect::RunTurn { .. }, .. })).count();
-    let repairs = outcome.records().filter(|record| matches!(record, Record::RepairAsked { .. })).count();
+    let turns = outcome
+        .records()
+        .filter(|record| {
+            matches!(
+                record,
+                Record::Requested {
+                    what: Effect::RunTurn { .. },
+                    ..
+                }
+            )
+        })
+        .count();
+    let repairs = outcome
+        .records()
+        .filter(|record| matches!(record, Record::RepairAsked { .. }))
+        .count();
     let attempts = outcome.task("A").attempts;
     assert!(
         turns <= attempts as usize + repairs && repairs <= 1 && attempts <= 2,
         "after {appends} appends: {turns} turns in {attempts} attempts"
     );
-    let submitted = outcome.records().filter(|record| matches!(record, Record::Submitted { .. })).count();
-    assert_eq!(submitted, 1, "after {appends} appends, work that was committed is not done again");
+    let submitted = outcome
+        .records()
+        .filter(|record| matches!(record, Record::Submitted { .. }))
+        .count();
+    assert_eq!(
+        submitted, 1,
+        "after {appends} appends, work that was committed is not done again"
+    );
     if pushed {
         let tip = git(&sandbox.remote(), &["rev-parse", "main"]);
-        assert_eq!(outcome.task("A").landed_commit.map(|commit| commit.to_string()), Some(tip), "what was pushed was recognised");
+        assert_eq!(
+            outcome
+                .task("A")
+                .landed_commit
+                .map(|commit| commit.to_string()),
+            Some(tip),
+            "what was pushed was recognised"
+        );
     }
     let workspace = sandbox.state().join(format!("attempts/A-{attempts}"));
-    assert!(!workspace.exists(), "after {appends} appends, the workspace of what landed is gone");
+    assert!(
+        !workspace.exists(),
+        "after {appends} appends, the workspace of what landed is gone"
+    );
     broke_off
 }
 

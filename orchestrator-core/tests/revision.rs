@@ -5,7 +5,10 @@ mod common;
 use common::{WORK, builder, ends, sandbox, turns};
 use orchestrator_core::{
     driver::Orchestrator,
-    model::{BackendName, EndReason, HandoffReport, Policy, Record, Size, TurnOutcome, Verdict, only_history},
+    model::{
+        BackendName, EndReason, HandoffReport, Policy, Record, Size, TurnOutcome, Verdict,
+        only_history,
+    },
     port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnRequest, Update},
     status::TaskState,
 };
@@ -19,15 +22,27 @@ async fn a_forbidden_path_is_sent_back_to_the_same_session_and_lands_mended() {
         cat > ../prompt.seen; grep -q 'elsewhere.txt: not among the allowed paths' ../prompt.seen
         git rm --quiet elsewhere.txt; git reset --quiet --soft main; commit two; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2));
-    assert_eq!(git(&sandbox.remote(), &["ls-tree", "--name-only", "main"]), "A.txt\nREADME.md\nROADMAP.md");
+    assert_eq!(
+        git(&sandbox.remote(), &["ls-tree", "--name-only", "main"]),
+        "A.txt\nREADME.md\nROADMAP.md"
+    );
 }
 
 #[tokio::test]
 async fn what_is_not_even_taken_in_is_sent_back_to_the_same_session_and_lands_mended() {
     let cases = [
-        ("size/file: large.bin: it has 2097152 bytes", "truncate -s 2M large.bin; echo a > A.txt; commit one", "rm large.bin"),
+        (
+            "size/file: large.bin: it has 2097152 bytes",
+            "truncate -s 2M large.bin; echo a > A.txt; commit one",
+            "rm large.bin",
+        ),
         // What one commit has and the next takes away comes along with the history.
         (
             "size/file: large.bin: it has 2097152 bytes",
@@ -52,11 +67,33 @@ async fn what_is_not_even_taken_in_is_sent_back_to_the_same_session_and_lands_me
         let mut policy = common::policy(&worker, "");
         (policy.limits.file, policy.limits.attempts) = (Size::mib(1), 1);
         let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
-        assert_eq!(outcome.report.ended, EndReason::Complete, "{told}: {:#?}", outcome.report.snapshot);
-        assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2), "{told}");
-        assert_eq!(git(&sandbox.remote(), &["ls-tree", "--name-only", "main"]), "A.txt\nREADME.md\nROADMAP.md");
-        let ours = git(&sandbox.state().join("trusted.git"), &["cat-file", "--batch-all-objects", "--batch-check=%(objectsize)"]);
-        assert!(!ours.lines().any(|size| size == "2097152"), "{told}: nothing of it stays with us");
+        assert_eq!(
+            outcome.report.ended,
+            EndReason::Complete,
+            "{told}: {:#?}",
+            outcome.report.snapshot
+        );
+        assert_eq!(
+            (outcome.task("A").attempts, turns(&outcome)),
+            (1, 2),
+            "{told}"
+        );
+        assert_eq!(
+            git(&sandbox.remote(), &["ls-tree", "--name-only", "main"]),
+            "A.txt\nREADME.md\nROADMAP.md"
+        );
+        let ours = git(
+            &sandbox.state().join("trusted.git"),
+            &[
+                "cat-file",
+                "--batch-all-objects",
+                "--batch-check=%(objectsize)",
+            ],
+        );
+        assert!(
+            !ours.lines().any(|size| size == "2097152"),
+            "{told}: nothing of it stays with us"
+        );
     }
 }
 
@@ -65,13 +102,30 @@ async fn what_only_the_history_offends_lands_as_one_commit_without_another_turn(
     let sandbox = sandbox(&[("A", "")]);
     let script = "echo a > A.txt; echo x > elsewhere.txt; commit one; git rm -q elsewhere.txt; commit two; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
-    let carried = outcome.records().filter(|record| matches!(record, Record::CarriedOver { .. })).count();
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
+    let carried = outcome
+        .records()
+        .filter(|record| matches!(record, Record::CarriedOver { .. }))
+        .count();
     assert_eq!((turns(&outcome), carried), (1, 1));
-    let log = git(&sandbox.remote(), &["log", "--format=%s", "-m", "--name-only", "main"]);
-    assert!(!log.contains("elsewhere.txt") && !log.contains("one"), "{log}");
+    let log = git(
+        &sandbox.remote(),
+        &["log", "--format=%s", "-m", "--name-only", "main"],
+    );
+    assert!(
+        !log.contains("elsewhere.txt") && !log.contains("one"),
+        "{log}"
+    );
     assert_eq!(sandbox.remote_file("A.txt"), "a");
-    assert!(!sandbox.state().join("attempts/A-1").exists(), "its work landed, so its workspace is gone");
+    assert!(
+        !sandbox.state().join("attempts/A-1").exists(),
+        "its work landed, so its workspace is gone"
+    );
 }
 
 #[tokio::test]
@@ -82,37 +136,70 @@ async fn what_offends_in_the_end_as_well_goes_back_and_what_is_left_in_the_histo
         cat > ../prompt.seen; grep -q 'other.txt: not among the allowed paths' ../prompt.seen
         git rm -q other.txt; commit three; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     let sent_back = outcome.records().find_map(|record| match record {
-        Record::Judged { verdict: Verdict::Revise { findings }, .. } => Some(findings.clone()),
+        Record::Judged {
+            verdict: Verdict::Revise { findings },
+            ..
+        } => Some(findings.clone()),
         _ => None,
     });
     let sent_back = sent_back.expect("it was sent back");
     assert!(!only_history(&sent_back), "{sent_back:?}");
-    let of_history = sent_back.iter().find(|finding| finding.history.is_some()).expect("the first commit is named");
-    assert!(of_history.message.contains("git reset --soft"), "{of_history}");
+    let of_history = sent_back
+        .iter()
+        .find(|finding| finding.history.is_some())
+        .expect("the first commit is named");
+    assert!(
+        of_history.message.contains("git reset --soft"),
+        "{of_history}"
+    );
     assert_eq!(turns(&outcome), 2);
-    let log = git(&sandbox.remote(), &["log", "--format=", "-m", "--name-only", "main"]);
-    assert!(!log.contains("elsewhere.txt") && !log.contains("other.txt"), "{log}");
+    let log = git(
+        &sandbox.remote(),
+        &["log", "--format=", "-m", "--name-only", "main"],
+    );
+    assert!(
+        !log.contains("elsewhere.txt") && !log.contains("other.txt"),
+        "{log}"
+    );
 }
 
 #[tokio::test]
 async fn what_a_worker_says_is_compared_with_what_git_says() {
     let sandbox = sandbox(&[("A", "")]);
     let lie = ",\"changed_files\":[\"A.txt\",\"other.txt\"],\"commit\":\"0123456789012345678901234567890123456789\"";
-    let script = format!("echo a > A.txt; git add .; git diff --cached --quiet || commit c; handoff done '{lie}'");
+    let script = format!(
+        "echo a > A.txt; git add .; git diff --cached --quiet || commit c; handoff done '{lie}'"
+    );
     let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
     assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
     let task = outcome.task("A");
-    assert_eq!((task.state, task.attempts, turns(&outcome)), (TaskState::Held, 1, 2), "told once, and then a person is asked");
+    assert_eq!(
+        (task.state, task.attempts, turns(&outcome)),
+        (TaskState::Held, 1, 2),
+        "told once, and then a person is asked"
+    );
     let reason = task.reason.clone().unwrap_or_default();
-    assert!(reason.starts_with("it was sent back over the same before (") && reason.contains("handoff/files"), "{reason}");
+    assert!(
+        reason.starts_with("it was sent back over the same before (")
+            && reason.contains("handoff/files"),
+        "{reason}"
+    );
     let said = outcome.records().filter_map(|record| match record {
         Record::Reviewed { reviews, .. } => Some(format!("{reviews:?}")),
         _ => None,
     });
     let said = said.collect::<Vec<_>>().join("\n");
-    assert!(said.contains("handoff/commit") && said.contains("`other.txt` was changed; it was not"), "{said}");
+    assert!(
+        said.contains("handoff/commit") && said.contains("`other.txt` was changed; it was not"),
+        "{said}"
+    );
     assert_eq!(sandbox.remote_subjects(), ["roadmap", "begin"]);
 }
 
@@ -125,7 +212,12 @@ async fn done_without_a_commit_is_not_done_and_what_crashes_is_tried_again() {
         2.1) echo a > A.txt; commit c; handoff done ;;
     esac";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     assert_eq!(outcome.task("A").attempts, 2);
     assert_eq!(ends(&outcome), ["the agent failed: exit status 3: broken"]);
 }
@@ -137,7 +229,12 @@ async fn a_red_gate_goes_back_with_what_it_printed() {
     let script = "if [ $ORCHESTRATOR_TURN = 1 ]; then echo bad > A.txt; else cat > ../seen; grep -q 'it is bad' ../seen; echo good > A.txt; fi
         commit c; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, gate)).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2));
     assert_eq!(sandbox.remote_file("A.txt"), "good");
 }
@@ -149,34 +246,63 @@ async fn a_task_may_bring_what_its_own_gate_asks_for() {
     let gate = "[gates.there]\nrun = [\"grep\", \"-q\", \"right\", \"A.txt\"]";
     let script = "[ $ORCHESTRATOR_TURN = 3 ] && echo right > A.txt || echo wrong$ORCHESTRATOR_TURN > A.txt; commit c; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, gate)).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 3));
     let sandbox = common::sandbox(&[("A", "gates = [\"there\"]")]);
     let script = "echo wrong$ORCHESTRATOR_TURN > A.txt; commit c; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, gate)).await;
     assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
-    assert_eq!((outcome.task("A").state, outcome.task("A").attempts, turns(&outcome)), (TaskState::Held, 1, 3));
+    assert_eq!(
+        (
+            outcome.task("A").state,
+            outcome.task("A").attempts,
+            turns(&outcome)
+        ),
+        (TaskState::Held, 1, 3)
+    );
     assert_eq!(sandbox.remote_subjects(), ["roadmap", "begin"]);
 }
 
 #[tokio::test]
 async fn a_missing_or_broken_handoff_is_asked_for_once_before_anything_else() {
-    for (first, why) in [("true", "there is none"), ("echo '{' > \"$ORCHESTRATOR_HANDOFF\"", "it cannot be read: EOF")] {
+    for (first, why) in [
+        ("true", "there is none"),
+        (
+            "echo '{' > \"$ORCHESTRATOR_HANDOFF\"",
+            "it cannot be read: EOF",
+        ),
+    ] {
         let sandbox = sandbox(&[("A", "")]);
         let script = format!(
             "if [ $ORCHESTRATOR_TURN = 1 ]; then echo a > A.txt; commit c; {first}; exit; fi
              cat > ../seen; grep -q 'only write the handoff' ../seen; grep -q '{why}' ../seen; handoff done"
         );
         let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
-        assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+        assert_eq!(
+            outcome.report.ended,
+            EndReason::Complete,
+            "{:#?}",
+            outcome.report.snapshot
+        );
         assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2));
         let order = outcome.records().filter_map(|record| match record {
             Record::RepairAsked { why, .. } => Some(why.clone()),
-            Record::Submitted { submission, .. } => Some(format!("{:?}", matches!(submission.handoff, HandoffReport::Read(_)))),
+            Record::Submitted { submission, .. } => Some(format!(
+                "{:?}",
+                matches!(submission.handoff, HandoffReport::Read(_))
+            )),
             _ => None,
         });
         let order: Vec<_> = order.collect();
-        assert!(order.len() == 2 && order[0].starts_with(why) && order[1] == "true", "{order:?}");
+        assert!(
+            order.len() == 2 && order[0].starts_with(why) && order[1] == "true",
+            "{order:?}"
+        );
     }
 }
 
@@ -185,10 +311,21 @@ async fn a_commit_without_a_handoff_is_reviewed_all_the_same_and_the_gap_is_name
     let sandbox = sandbox(&[("A", "")]);
     let script = "[ $ORCHESTRATOR_TURN = 2 ] || { echo a > A.txt; commit c; }";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
-    assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2), "it is asked for once, and then looked at");
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
+    assert_eq!(
+        (outcome.task("A").attempts, turns(&outcome)),
+        (1, 2),
+        "it is asked for once, and then looked at"
+    );
     let named = outcome.records().any(|record| match record {
-        Record::Accepted { landing } => format!("{:?}", landing.acceptance.reviews).contains("handoff/missing"),
+        Record::Accepted { landing } => {
+            format!("{:?}", landing.acceptance.reviews).contains("handoff/missing")
+        }
         _ => false,
     });
     assert!(named);
@@ -205,7 +342,12 @@ async fn a_turn_for_the_handoff_is_no_revision() {
     let mut policy = common::policy(&worker, "");
     policy.limits.turns = 2;
     let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 3));
 }
 
@@ -239,33 +381,73 @@ async fn where_the_agent_cannot_resume_a_revision_is_another_attempt() {
         move |request: &TurnRequest| {
             std::fs::write(request.workspace.join(file), "x\n").expect("writes");
             git(&request.workspace, &["add", "."]);
-            git(&request.workspace, &["commit", "--quiet", "--message", "work"]);
-            vec![Update::Ended { outcome: TurnOutcome::Completed }]
+            git(
+                &request.workspace,
+                &["commit", "--quiet", "--message", "work"],
+            );
+            vec![Update::Ended {
+                outcome: TurnOutcome::Completed,
+            }]
         }
     };
-    let agent = Forgetful(ScriptedAgent::default().turn(step("other.txt")).turn(step("A.txt")));
-    let policy = Policy::parse("push = \"origin\"\n[limits]\nbackoff = \"1ms\"").expect("a valid policy");
+    let agent = Forgetful(
+        ScriptedAgent::default()
+            .turn(step("other.txt"))
+            .turn(step("A.txt")),
+    );
+    let policy =
+        Policy::parse("push = \"origin\"\n[limits]\nbackoff = \"1ms\"").expect("a valid policy");
     let name = BackendName::new("forgetful").expect("a name");
-    let builder = Orchestrator::builder().policy(policy).backend(name, std::sync::Arc::new(agent));
+    let builder = Orchestrator::builder()
+        .policy(policy)
+        .backend(name, std::sync::Arc::new(agent));
     let outcome = run_checked(&sandbox, builder).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     assert_eq!((outcome.task("A").attempts, turns(&outcome)), (2, 2));
-    assert!(ends(&outcome)[0].contains("other.txt: not among the allowed paths"), "{:?}", ends(&outcome));
+    assert!(
+        ends(&outcome)[0].contains("other.txt: not among the allowed paths"),
+        "{:?}",
+        ends(&outcome)
+    );
 }
 
 #[tokio::test]
 async fn limits_are_the_policys_and_what_was_done_is_kept() {
     let sandbox = sandbox(&[("A", ""), ("B", "")]);
-    let script = format!("if [ $ORCHESTRATOR_TASK = A ]; then echo x > other.txt; commit c; handoff done; else {WORK}; fi");
+    let script = format!(
+        "if [ $ORCHESTRATOR_TASK = A ]; then echo x > other.txt; commit c; handoff done; else {WORK}; fi"
+    );
     let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", &script);
     let mut policy = common::policy(&worker, "");
-    (policy.limits.turns, policy.limits.attempts, policy.limits.same_finding) = (1, 2, 9);
+    (
+        policy.limits.turns,
+        policy.limits.attempts,
+        policy.limits.same_finding,
+    ) = (1, 2, 9);
     let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
     assert_eq!(outcome.report.ended, EndReason::Blocked);
-    assert_eq!((outcome.task("A").state, outcome.task("A").attempts), (TaskState::Parked, 2));
+    assert_eq!(
+        (outcome.task("A").state, outcome.task("A").attempts),
+        (TaskState::Parked, 2)
+    );
     assert_eq!(outcome.task("B").state, TaskState::Landed);
-    let kept = git(&sandbox.state().join("trusted.git"), &["for-each-ref", "--format=%(refname)", "refs/orchestrator/attempts"]);
-    assert_eq!(kept, "refs/orchestrator/attempts/A/1/1\nrefs/orchestrator/attempts/A/2/1");
+    let kept = git(
+        &sandbox.state().join("trusted.git"),
+        &[
+            "for-each-ref",
+            "--format=%(refname)",
+            "refs/orchestrator/attempts",
+        ],
+    );
+    assert_eq!(
+        kept,
+        "refs/orchestrator/attempts/A/1/1\nrefs/orchestrator/attempts/A/2/1"
+    );
 }
 
 #[tokio::test]
@@ -274,14 +456,41 @@ async fn what_a_crash_left_uncommitted_is_kept_and_offered_to_the_next_attempt()
     let script = "if [ $ORCHESTRATOR_ATTEMPT = 1 ]; then echo half > A.txt; exit 3; fi
         kept=$(sed -n 's/.*is kept as commit \\([0-9a-f]*\\);.*/\\1/p'); git show $kept:A.txt > A.txt; echo whole >> A.txt; commit c; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
-    assert_eq!((outcome.task("A").attempts, sandbox.remote_file("A.txt").as_str()), (2, "half\nwhole"));
-    assert_eq!(std::fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0, "no workspace stays for it");
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
+    assert_eq!(
+        (
+            outcome.task("A").attempts,
+            sandbox.remote_file("A.txt").as_str()
+        ),
+        (2, "half\nwhole")
+    );
+    assert_eq!(
+        std::fs::read_dir(sandbox.state().join("attempts"))
+            .expect("is there")
+            .count(),
+        0,
+        "no workspace stays for it"
+    );
     let trusted = sandbox.state().join("trusted.git");
-    assert_eq!(git(&trusted, &["show", "refs/orchestrator/rescue/A/1:A.txt"]), "half");
+    assert_eq!(
+        git(&trusted, &["show", "refs/orchestrator/rescue/A/1:A.txt"]),
+        "half"
+    );
     let offered = outcome.records().find_map(|record| match record {
         Record::Rescued { commit, .. } => Some(commit.to_string()),
         _ => None,
     });
-    assert_eq!(Some(git(&trusted, &["rev-parse", "refs/orchestrator/rescue/A/1"])), offered, "what was offered is what is kept");
+    assert_eq!(
+        Some(git(
+            &trusted,
+            &["rev-parse", "refs/orchestrator/rescue/A/1"]
+        )),
+        offered,
+        "what was offered is what is kept"
+    );
 }

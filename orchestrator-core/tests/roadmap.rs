@@ -16,7 +16,12 @@ use orchestrator_testkit::{Sandbox, ScriptedAgent, git, replayed, run_checked, s
 
 #[tokio::test]
 async fn a_roadmap_lands_with_parallel_work_and_dependencies() {
-    let sandbox = sandbox(&[("A", ""), ("B", ""), ("C", "after = [\"A\", \"B\"]"), ("D", "after = [\"C\"]")]);
+    let sandbox = sandbox(&[
+        ("A", ""),
+        ("B", ""),
+        ("C", "after = [\"A\", \"B\"]"),
+        ("D", "after = [\"C\"]"),
+    ]);
     // A and B wait for each other: unless they run at the same time, neither ends.
     let script = format!(
         "case $ORCHESTRATOR_TASK in A|B) mkdir -p {0}/meet; mkfifo {0}/meet/$ORCHESTRATOR_TASK 2>/dev/null || true
@@ -26,9 +31,24 @@ async fn a_roadmap_lands_with_parallel_work_and_dependencies() {
         sandbox.path().display()
     );
     let outcome = run_checked(&sandbox, builder(&sandbox, &script, "max_sessions = 2")).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
-    assert!(outcome.report.snapshot.tasks.iter().all(|task| task.attempts == 1));
-    assert_eq!(sandbox.remote_file("ROADMAP.md").matches("- [x]").count(), 4);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
+    assert!(
+        outcome
+            .report
+            .snapshot
+            .tasks
+            .iter()
+            .all(|task| task.attempts == 1)
+    );
+    assert_eq!(
+        sandbox.remote_file("ROADMAP.md").matches("- [x]").count(),
+        4
+    );
     let subjects = sandbox.remote_subjects();
     assert_eq!(&subjects[..2], ["D: Task D", "C: Task C"]);
     // Everything again: there is nothing to do, and nothing is done.
@@ -40,13 +60,30 @@ async fn a_roadmap_lands_with_parallel_work_and_dependencies() {
 #[tokio::test]
 async fn two_that_change_the_same_lines_do_not_conflict_since_they_are_serialised() {
     let sandbox = Sandbox::new();
-    let items = ["A", "B"].map(|id| format!("- [ ] **{id}** Task {id}\n  ```toml\n  allow = [\"shared.txt\"]\n  ```\n"));
-    sandbox.publish(&[("ROADMAP.md", &items.concat()), ("shared.txt", "0\n")], "roadmap");
+    let items = ["A", "B"].map(|id| {
+        format!("- [ ] **{id}** Task {id}\n  ```toml\n  allow = [\"shared.txt\"]\n  ```\n")
+    });
+    sandbox.publish(
+        &[("ROADMAP.md", &items.concat()), ("shared.txt", "0\n")],
+        "roadmap",
+    );
     let script = "echo $(($(cat shared.txt) + 1)) > shared.txt; commit work; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, "max_sessions = 4")).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     assert_eq!(sandbox.remote_file("shared.txt"), "2");
-    assert!(outcome.report.snapshot.tasks.iter().all(|task| task.attempts == 1));
+    assert!(
+        outcome
+            .report
+            .snapshot
+            .tasks
+            .iter()
+            .all(|task| task.attempts == 1)
+    );
 }
 
 #[tokio::test]
@@ -61,13 +98,27 @@ async fn a_hanging_agent_is_stopped_at_its_limit_with_all_its_children() {
     let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
     assert_eq!(outcome.report.ended, EndReason::Blocked);
     let reason = outcome.task("A").reason.clone().unwrap_or_default();
-    assert_eq!(reason, "2 attempts are used up; the last: the turn was stopped: it was silent for longer than its limit");
-    assert!(
-        outcome
-            .records()
-            .any(|record| matches!(record, Record::Requested { what: Effect::StopTurn { why: StopReason::Stalled, .. }, .. }))
+    assert_eq!(
+        reason,
+        "2 attempts are used up; the last: the turn was stopped: it was silent for longer than its limit"
     );
-    assert!(outcome.records().any(|record| matches!(record, Record::TurnEnded { outcome: TurnOutcome::Stopped, .. })));
+    assert!(outcome.records().any(|record| matches!(
+        record,
+        Record::Requested {
+            what: Effect::StopTurn {
+                why: StopReason::Stalled,
+                ..
+            },
+            ..
+        }
+    )));
+    assert!(outcome.records().any(|record| matches!(
+        record,
+        Record::TurnEnded {
+            outcome: TurnOutcome::Stopped,
+            ..
+        }
+    )));
     assert_eq!(sandbox.processes(), Vec::<i32>::new());
 }
 
@@ -80,24 +131,43 @@ async fn an_agent_that_has_gone_silent_is_reminded_and_goes_on() {
         std::fs::write(request.workspace.join("A.txt"), "A").expect("writes");
         git(&request.workspace, &["add", "."]);
         git(&request.workspace, &["commit", "--quiet", "--message", "A"]);
-        vec![Update::Ended { outcome: TurnOutcome::Completed }]
+        vec![Update::Ended {
+            outcome: TurnOutcome::Completed,
+        }]
     });
-    let policy = Policy::parse("push = \"origin\"\n[limits]\nheartbeat = \"20ms\"").expect("a valid policy");
-    let builder = Orchestrator::builder().policy(policy).backend(BackendName::new("mine").expect("a name"), Arc::new(agent));
+    let policy =
+        Policy::parse("push = \"origin\"\n[limits]\nheartbeat = \"20ms\"").expect("a valid policy");
+    let builder = Orchestrator::builder()
+        .policy(policy)
+        .backend(BackendName::new("mine").expect("a name"), Arc::new(agent));
     let outcome = run_checked(&sandbox, builder).await;
     let asked = |wanted: fn(&Effect) -> bool| {
-        outcome.records().filter(|record| matches!(record, Record::Requested { what, .. } if wanted(what))).count()
+        outcome
+            .records()
+            .filter(|record| matches!(record, Record::Requested { what, .. } if wanted(what)))
+            .count()
     };
     assert_eq!(asked(|what| matches!(what, Effect::Nudge { .. })), 1);
     assert_eq!(asked(|what| matches!(what, Effect::StopTurn { .. })), 0);
     let seen: Vec<_> = outcome
         .records()
-        .filter_map(|record| if let Record::PulseSeen { pulse, .. } = record { Some(*pulse) } else { None })
+        .filter_map(|record| {
+            if let Record::PulseSeen { pulse, .. } = record {
+                Some(*pulse)
+            } else {
+                None
+            }
+        })
         .collect();
     assert_eq!(seen.last(), Some(&Pulse::Stalled), "{seen:?}");
     // It left no handoff, and the script has no second turn to repair that.
     assert_eq!(outcome.task("A").attempts, 1);
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
 }
 
 #[tokio::test]
@@ -106,12 +176,20 @@ async fn stopped_in_the_middle_it_goes_on_at_the_next_start() {
     // The agent commits, and hangs.
     let script = format!("{WORK}; echo committed; sleep 1000");
     let mut live = Live::start(&sandbox, builder(&sandbox, &script, "")).await;
-    live.until(|notice| matches!(notice, Notice::Activity { text, .. } if text == "committed").then_some(())).await;
+    live.until(|notice| {
+        matches!(notice, Notice::Activity { text, .. } if text == "committed").then_some(())
+    })
+    .await;
     assert!(live.handle.stop().await);
     assert_eq!(live.end().await.report.ended, EndReason::Stopped);
     // A clean commit is reviewable work, whatever became of its session: no agent is started for it again.
     let outcome = run_checked(&sandbox, builder(&sandbox, "exit 1", "")).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     assert_eq!(outcome.task("A").attempts, 1);
     assert_eq!(sandbox.remote_file("A.txt"), "A");
 }
@@ -122,8 +200,13 @@ async fn tasks_agents_and_stores_may_come_from_code() {
     let agent = ScriptedAgent::default().turn(|request| {
         std::fs::write(request.workspace.join("new.txt"), "new\n").expect("writes");
         git(&request.workspace, &["add", "."]);
-        git(&request.workspace, &["commit", "--quiet", "--message", "new"]);
-        vec![Update::Ended { outcome: TurnOutcome::Completed }]
+        git(
+            &request.workspace,
+            &["commit", "--quiet", "--message", "new"],
+        );
+        vec![Update::Ended {
+            outcome: TurnOutcome::Completed,
+        }]
     });
     let ledger = Arc::new(MemoryLedger::default());
     let task = orchestrator_core::Task::new("T1".parse().expect("an id"), "A new file");
@@ -141,6 +224,9 @@ async fn tasks_agents_and_stores_may_come_from_code() {
         .expect("begins");
     let report = orchestrator.run().await.expect("runs");
     assert_eq!(report.ended, EndReason::Complete, "{:#?}", report.snapshot);
-    assert_eq!(replayed(&ledger.read(Sequence(1), usize::MAX).await.expect("reads")), report.state);
+    assert_eq!(
+        replayed(&ledger.read(Sequence(1), usize::MAX).await.expect("reads")),
+        report.state
+    );
     assert_eq!(sandbox.remote_file("new.txt"), "new");
 }

@@ -29,7 +29,11 @@ const BOUND: Duration = Duration::from_secs(100);
 fn bounded<T: Send + 'static>(what: impl Future<Output = T> + Send + 'static) -> T {
     let (done, waiting) = mpsc::channel();
     let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let result = runtime.block_on(what);
         // The end of the runtime is a part of it: it waits for each of its threads.
         drop(runtime);
@@ -57,15 +61,30 @@ struct Plant {
 }
 
 const fn lands(name: &'static str, script: &'static str) -> Plant {
-    Plant { name, script, told: "", lands: true }
+    Plant {
+        name,
+        script,
+        told: "",
+        lands: true,
+    }
 }
 
 const fn told(name: &'static str, script: &'static str, told: &'static str) -> Plant {
-    Plant { name, script, told, lands: true }
+    Plant {
+        name,
+        script,
+        told,
+        lands: true,
+    }
 }
 
 const fn refused(name: &'static str, script: &'static str, told: &'static str) -> Plant {
-    Plant { name, script, told, lands: false }
+    Plant {
+        name,
+        script,
+        told,
+        lands: false,
+    }
 }
 
 const UNREADABLE: &str = "the workspace cannot be read: ";
@@ -73,14 +92,42 @@ const UNREADABLE: &str = "the workspace cannot be read: ";
 /// What git would walk or read in the tree.
 const IN_THE_TREE: &[Plant] = &[
     told("FIFO as .gitignore", "mkfifo .gitignore", UNREADABLE),
-    told("FIFO as .gitignore in a directory", "mkdir -p a/b; mkfifo a/b/.gitignore", UNREADABLE),
-    told("FIFO as .gitattributes", "mkdir -p a; mkfifo a/.gitattributes", UNREADABLE),
-    told("device as .gitignore", "mknod .gitignore c 1 5 2> /dev/null || mkfifo .gitignore", UNREADABLE),
+    told(
+        "FIFO as .gitignore in a directory",
+        "mkdir -p a/b; mkfifo a/b/.gitignore",
+        UNREADABLE,
+    ),
+    told(
+        "FIFO as .gitattributes",
+        "mkdir -p a; mkfifo a/.gitattributes",
+        UNREADABLE,
+    ),
+    told(
+        "device as .gitignore",
+        "mknod .gitignore c 1 5 2> /dev/null || mkfifo .gitignore",
+        UNREADABLE,
+    ),
     told("huge .gitignore", "truncate -s 1T .gitignore", UNREADABLE),
-    told("link to a FIFO as .gitignore", "ln -s $O/pipe .gitignore", "uncommitted"),
-    told("link to /dev/zero as .gitattributes", "ln -s /dev/zero .gitattributes", "uncommitted"),
-    told("directory as .gitignore", "mkdir .gitignore; touch .gitignore/x", "uncommitted"),
-    told("FIFO as HEAD of a repository within", "git init -q n; rm n/.git/HEAD; mkfifo n/.git/HEAD", UNREADABLE),
+    told(
+        "link to a FIFO as .gitignore",
+        "ln -s $O/pipe .gitignore",
+        "uncommitted",
+    ),
+    told(
+        "link to /dev/zero as .gitattributes",
+        "ln -s /dev/zero .gitattributes",
+        "uncommitted",
+    ),
+    told(
+        "directory as .gitignore",
+        "mkdir .gitignore; touch .gitignore/x",
+        "uncommitted",
+    ),
+    told(
+        "FIFO as HEAD of a repository within",
+        "git init -q n; rm n/.git/HEAD; mkfifo n/.git/HEAD",
+        UNREADABLE,
+    ),
     told(
         "FIFO as a branch of a repository within",
         "git init -q n; mkfifo n/.git/refs/heads/x; echo 'ref: refs/heads/x' > n/.git/HEAD",
@@ -91,9 +138,17 @@ const IN_THE_TREE: &[Plant] = &[
         "mkdir n; git init -q --bare $O/r; rm $O/r/HEAD; mkfifo $O/r/HEAD; echo gitdir: $O/r > n/.git",
         UNREADABLE,
     ),
-    told("FIFO in the place of a file", "rm README.md; mkfifo README.md", "uncommitted"),
+    told(
+        "FIFO in the place of a file",
+        "rm README.md; mkfifo README.md",
+        "uncommitted",
+    ),
     told("FIFO that nobody knows", "mkfifo pipe", ""),
-    told("huge file", "truncate -s 1T huge; truncate -s 1T README.md", "uncommitted"),
+    told(
+        "huge file",
+        "truncate -s 1T huge; truncate -s 1T README.md",
+        "uncommitted",
+    ),
     told("FIFO as the tree's link", "rm .git; mkfifo .git", ""),
 ];
 
@@ -155,13 +210,21 @@ const WHILE_FETCHING: &[Plant] = &[
         "mkdir -p $G/objects/pack; mkfifo $G/objects/pack/pack-0000000000000000000000000000000000000000.idx",
         "it is no regular file",
     ),
-    refused("FIFO as alternates", "rm $G/objects/info/alternates; mkfifo $G/objects/info/alternates", "it is no regular file"),
+    refused(
+        "FIFO as alternates",
+        "rm $G/objects/info/alternates; mkfifo $G/objects/info/alternates",
+        "it is no regular file",
+    ),
     refused(
         "objects from elsewhere",
         "mkdir -p $O/o/info; mkfifo $O/o/info/alternates; echo $O/o > $G/objects/info/alternates",
         "it borrows objects from elsewhere",
     ),
-    refused("link in the place of the objects", "mv $G/objects $O/objects; ln -s $O/objects $G/objects", "objects"),
+    refused(
+        "link in the place of the objects",
+        "mv $G/objects $O/objects; ln -s $O/objects $G/objects",
+        "objects",
+    ),
     lands("nothing odd", "true"),
 ];
 
@@ -186,7 +249,10 @@ fn whatever_lies_in_the_repository_hangs_no_fetch() {
 fn try_all(plants: &'static [Plant], before: &'static str) {
     for some in plants.chunks(2) {
         // A few at a time: each is a world of its own.
-        let some: Vec<_> = some.iter().map(|plant| std::thread::spawn(move || bounded(try_plant(plant, before)))).collect();
+        let some: Vec<_> = some
+            .iter()
+            .map(|plant| std::thread::spawn(move || bounded(try_plant(plant, before))))
+            .collect();
         for one in some {
             if let Err(panic) = one.join() {
                 std::panic::resume_unwind(panic);
@@ -218,19 +284,40 @@ async fn try_plant(plant: &Plant, before: &str) {
     policy.limits.attempts = 1;
     let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
     let task = outcome.task("A");
-    let state = if plant.lands { TaskState::Landed } else { TaskState::Parked };
+    let state = if plant.lands {
+        TaskState::Landed
+    } else {
+        TaskState::Parked
+    };
     assert_eq!(task.state, state, "{}: {task:#?}", plant.name);
     let reason = task.reason.clone().unwrap_or_default();
     let findings = findings(&outcome);
-    assert!(format!("{findings:?} {reason}").contains(plant.told), "{}: {findings:?} {reason}", plant.name);
-    assert_eq!(fs::read_to_string(outside.join("mine")).expect("is there"), "mine", "{}", plant.name);
-    assert!(!before.is_empty() || !plant.lands || sandbox.remote_file("A.txt") == "A", "{}", plant.name);
+    assert!(
+        format!("{findings:?} {reason}").contains(plant.told),
+        "{}: {findings:?} {reason}",
+        plant.name
+    );
+    assert_eq!(
+        fs::read_to_string(outside.join("mine")).expect("is there"),
+        "mine",
+        "{}",
+        plant.name
+    );
+    assert!(
+        !before.is_empty() || !plant.lands || sandbox.remote_file("A.txt") == "A",
+        "{}",
+        plant.name
+    );
 }
 
 /// What was found in the work.
 fn findings(outcome: &RunOutcome) -> Vec<String> {
     let findings = outcome.records().flat_map(|record| match record {
-        Record::Submitted { submission, .. } => submission.findings.iter().map(ToString::to_string).collect(),
+        Record::Submitted { submission, .. } => submission
+            .findings
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         _ => Vec::new(),
     });
     findings.collect()
@@ -239,28 +326,79 @@ fn findings(outcome: &RunOutcome) -> Vec<String> {
 /// What the first turn does to a place that the second one gets, or that we use for it. `$C` is the contract's path, `$R` the
 /// workspace's directory, `$O` a directory of the user's.
 const BEFORE_A_TURN: [(&str, &str); 16] = [
-    ("FIFO as the contract", "mkfifo new; chmod u+w $R/given; mv -f new $C"),
-    ("link as the contract", "chmod u+w $R/given; ln -sf $O/mine $C"),
-    ("broken link as the contract", "chmod u+w $R/given; ln -sf $O/none $C"),
-    ("directory as the contract", "chmod u+w $R/given; rm -f $C; mkdir -p $C/x"),
-    ("link beside the contract", "chmod u+w $R/given; ln -s $O/mine $R/given/.contract.json.new"),
-    ("link in the place of its directory", "rm -rf $R/given; ln -s $O $R/given"),
-    ("file in the place of its directory", "rm -rf $R/given; touch $R/given"),
-    ("FIFO in the place of the handoffs", "rm -rf $R/out; mkfifo $R/out"),
-    ("link in the place of the handoffs", "rm -rf $R/out; ln -s $O $R/out"),
-    ("FIFO in the place of the next handoff", "mkfifo $R/out/turn-2"),
-    ("link in the place of the next handoff", "ln -s $O $R/out/turn-2"),
-    ("file in the place of the next handoff", "touch $R/out/turn-2"),
-    ("the next handoff", "mkdir $R/out/turn-2; echo '{}' > $R/out/turn-2/handoff.json; ln -s $O/mine $R/out/turn-2/report.txt"),
-    ("link in the place of the streams", "rm -rf $R/streams; ln -s $O $R/streams"),
-    ("FIFO as the next stream", "mkdir $R/streams/turn-2; mkfifo $R/streams/turn-2/stdout; ln -s $O/mine $R/streams/turn-2/stderr"),
-    ("our look beside the worker", "ln -s $O/none $R/index.live; ln -s $O/none $R/index.live.at; ln -s $O/none $R/index.lock"),
+    (
+        "FIFO as the contract",
+        "mkfifo new; chmod u+w $R/given; mv -f new $C",
+    ),
+    (
+        "link as the contract",
+        "chmod u+w $R/given; ln -sf $O/mine $C",
+    ),
+    (
+        "broken link as the contract",
+        "chmod u+w $R/given; ln -sf $O/none $C",
+    ),
+    (
+        "directory as the contract",
+        "chmod u+w $R/given; rm -f $C; mkdir -p $C/x",
+    ),
+    (
+        "link beside the contract",
+        "chmod u+w $R/given; ln -s $O/mine $R/given/.contract.json.new",
+    ),
+    (
+        "link in the place of its directory",
+        "rm -rf $R/given; ln -s $O $R/given",
+    ),
+    (
+        "file in the place of its directory",
+        "rm -rf $R/given; touch $R/given",
+    ),
+    (
+        "FIFO in the place of the handoffs",
+        "rm -rf $R/out; mkfifo $R/out",
+    ),
+    (
+        "link in the place of the handoffs",
+        "rm -rf $R/out; ln -s $O $R/out",
+    ),
+    (
+        "FIFO in the place of the next handoff",
+        "mkfifo $R/out/turn-2",
+    ),
+    (
+        "link in the place of the next handoff",
+        "ln -s $O $R/out/turn-2",
+    ),
+    (
+        "file in the place of the next handoff",
+        "touch $R/out/turn-2",
+    ),
+    (
+        "the next handoff",
+        "mkdir $R/out/turn-2; echo '{}' > $R/out/turn-2/handoff.json; ln -s $O/mine $R/out/turn-2/report.txt",
+    ),
+    (
+        "link in the place of the streams",
+        "rm -rf $R/streams; ln -s $O $R/streams",
+    ),
+    (
+        "FIFO as the next stream",
+        "mkdir $R/streams/turn-2; mkfifo $R/streams/turn-2/stdout; ln -s $O/mine $R/streams/turn-2/stderr",
+    ),
+    (
+        "our look beside the worker",
+        "ln -s $O/none $R/index.live; ln -s $O/none $R/index.live.at; ln -s $O/none $R/index.lock",
+    ),
 ];
 
 #[test]
 fn whatever_a_turn_leaves_in_the_way_of_the_next_is_replaced_and_overwrites_nothing() {
     for some in BEFORE_A_TURN.chunks(2) {
-        let some: Vec<_> = some.iter().map(|(name, script)| std::thread::spawn(|| bounded(try_before(name, script)))).collect();
+        let some: Vec<_> = some
+            .iter()
+            .map(|(name, script)| std::thread::spawn(|| bounded(try_before(name, script))))
+            .collect();
         for one in some {
             if let Err(panic) = one.join() {
                 std::panic::resume_unwind(panic);
@@ -281,14 +419,36 @@ async fn try_before(name: &str, plant: &str) {
     );
     let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
     let task = outcome.task("A");
-    assert_eq!((task.state, turns(&outcome)), (TaskState::Landed, 2), "{name}: {task:#?}\n{:?}", common::ends(&outcome));
-    let mut there: Vec<_> = fs::read_dir(&outside).expect("is there").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(
+        (task.state, turns(&outcome)),
+        (TaskState::Landed, 2),
+        "{name}: {task:#?}\n{:?}",
+        common::ends(&outcome)
+    );
+    let mut there: Vec<_> = fs::read_dir(&outside)
+        .expect("is there")
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
     there.sort();
     assert_eq!(there, ["mine", "pipe"], "{name}: nothing was written there");
-    assert_eq!(fs::read_to_string(outside.join("mine")).expect("is there"), "mine", "{name}");
-    assert!(outside.join("pipe").symlink_metadata().expect("is there").file_type().is_fifo());
+    assert_eq!(
+        fs::read_to_string(outside.join("mine")).expect("is there"),
+        "mine",
+        "{name}"
+    );
+    assert!(
+        outside
+            .join("pipe")
+            .symlink_metadata()
+            .expect("is there")
+            .file_type()
+            .is_fifo()
+    );
     let kept = outcome.records().any(|record| match record {
-        Record::Kept { files, .. } => files.iter().any(|file| file.name.to_string() == "turn-2/stdout" && file.size == 5),
+        Record::Kept { files, .. } => files
+            .iter()
+            .any(|file| file.name.to_string() == "turn-2/stdout" && file.size == 5),
         _ => false,
     });
     assert!(kept, "{name}: what the second turn said is kept");
@@ -299,8 +459,7 @@ fn one_workspace_that_cannot_be_looked_at_keeps_no_silent_agent_from_being_seen(
     bounded(async {
         let sandbox = sandbox(&[("A", ""), ("B", "")]);
         // A plants where git would wait, and goes on saying that it works; B falls silent.
-        let script =
-            "if [ $ORCHESTRATOR_TASK = A ]; then mkfifo .gitignore; while :; do echo works; sleep 0.1; done; fi; exec sleep 1000";
+        let script = "if [ $ORCHESTRATOR_TASK = A ]; then mkfifo .gitignore; while :; do echo works; sleep 0.1; done; fi; exec sleep 1000";
         let worker = shell_worker(sandbox.path(), "worker", script);
         let mut policy = policy(&worker, "max_sessions = 2");
         policy.limits.attempts = 1;
@@ -311,23 +470,42 @@ fn one_workspace_that_cannot_be_looked_at_keeps_no_silent_agent_from_being_seen(
             _ => None,
         });
         assert_eq!(seen.await, ("A#1".to_owned(), Observation::Unreadable));
-        live.recorded(|record| matches!(record, Record::TurnEnded { outcome: TurnOutcome::Stopped, .. })).await;
+        live.recorded(|record| {
+            matches!(
+                record,
+                Record::TurnEnded {
+                    outcome: TurnOutcome::Stopped,
+                    ..
+                }
+            )
+        })
+        .await;
         assert!(live.handle.stop().await);
         let outcome = live.end().await;
-        let stopped = outcome.records().filter(|record| matches!(record, Record::TurnEnded { .. })).count();
+        let stopped = outcome
+            .records()
+            .filter(|record| matches!(record, Record::TurnEnded { .. }))
+            .count();
         assert!(stopped >= 1, "{:#?}", outcome.report.snapshot);
     });
 }
 
 fn attempt(number: u32) -> AttemptId {
-    AttemptId { task: "T1".parse().expect("an id"), number }
+    AttemptId {
+        task: "T1".parse().expect("an id"),
+        number,
+    }
 }
 
 /// A workspace with nothing done in it yet.
 async fn made(sandbox: &Sandbox, trusted: &Trusted, number: u32) -> (Workspace, CommitId) {
     let base = trusted.fetch_target().await.expect("fetches");
     let workspace = Workspaces::beneath(&sandbox.state()).of(&attempt(number));
-    workspace.create(trusted, base, &[]).await.and_then(|()| workspace.seal()).expect("is made");
+    workspace
+        .create(trusted, base, &[])
+        .await
+        .and_then(|()| workspace.seal())
+        .expect("is made");
     (workspace, base)
 }
 
@@ -348,26 +526,54 @@ fn a_look_at_all_workspaces_reads_nothing_that_could_keep_it_waiting() {
         fs::create_dir_all(odd.repository().join("objects/pack")).expect("makes");
         // All that a reader of the whole repository would open, but for the new commit itself.
         let repository = odd.repository();
-        for name in ["config", "HEAD", "shallow", "packed-refs", "commondir", "objects/info/alternates", "objects/pack/pack-1.idx"]
-        {
+        for name in [
+            "config",
+            "HEAD",
+            "shallow",
+            "packed-refs",
+            "commondir",
+            "objects/info/alternates",
+            "objects/pack/pack-1.idx",
+        ] {
             drop(fs::remove_file(repository.join(name)));
             make_fifo(&repository.join(name));
         }
-        let mut lookout = Lookout::new(Workspaces::beneath(&sandbox.state()), trusted.objects().clone());
+        let mut lookout = Lookout::new(
+            Workspaces::beneath(&sandbox.state()),
+            trusted.objects().clone(),
+        );
         let looks = lookout.look(base).expect("looks");
-        assert_eq!(looks.iter().map(|look| look.ahead_behind).collect::<Vec<_>>(), [Some((1, 0)), Some((1, 0))]);
+        assert_eq!(
+            looks
+                .iter()
+                .map(|look| look.ahead_behind)
+                .collect::<Vec<_>>(),
+            [Some((1, 0)), Some((1, 0))]
+        );
         lookout.looked_whole(&attempt(1), Dirtiness::Unreadable);
-        assert_eq!(lookout.look(base).expect("looks")[0].dirtiness, Dirtiness::Unreadable);
+        assert_eq!(
+            lookout.look(base).expect("looks")[0].dirtiness,
+            Dirtiness::Unreadable
+        );
         // And that as well.
         let head = looks[0].head.expect("a head").to_string();
         let object = repository.join("objects").join(&head[..2]).join(&head[2..]);
         fs::remove_file(&object).expect("removes");
         make_fifo(&object);
-        git(&plain.tree(), &["commit", "--quiet", "--allow-empty", "--message", "two"]);
+        git(
+            &plain.tree(),
+            &["commit", "--quiet", "--allow-empty", "--message", "two"],
+        );
         let moved = trusted.objects().clone();
         let mut lookout = Lookout::new(Workspaces::beneath(&sandbox.state()), moved);
         let looks = lookout.look(base).expect("looks");
-        assert_eq!(looks.iter().map(|look| look.ahead_behind).collect::<Vec<_>>(), [None, Some((2, 0))]);
+        assert_eq!(
+            looks
+                .iter()
+                .map(|look| look.ahead_behind)
+                .collect::<Vec<_>>(),
+            [None, Some((2, 0))]
+        );
     });
 }
 
@@ -380,7 +586,14 @@ fn what_is_planted_where_only_we_write_is_replaced() {
         let victim = sandbox.path().join("victim");
         fs::write(workspace.tree().join("new.txt"), "new").expect("writes");
         let root = workspace.root().to_owned();
-        let names = ["index", "index.at", "index.lock", "index.live", "index.live.at", "index.live.lock"];
+        let names = [
+            "index",
+            "index.at",
+            "index.lock",
+            "index.live",
+            "index.live.at",
+            "index.live.lock",
+        ];
         for name in names {
             for kind in ["fifo", "link", "directory"] {
                 let place = root.join(name);
@@ -390,8 +603,9 @@ fn what_is_planted_where_only_we_write_is_replaced() {
                     "link" => symlink(&victim, &place).expect("links"),
                     _ => fs::create_dir_all(place.join("x")).expect("makes"),
                 }
-                let paths =
-                    |paths: Vec<orchestrator_core::model::RepoPath>| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
+                let paths = |paths: Vec<orchestrator_core::model::RepoPath>| {
+                    paths.iter().map(ToString::to_string).collect::<Vec<_>>()
+                };
                 let touched = workspace.touched(&trusted, base, 10).await.map(paths);
                 assert_eq!(touched.expect("looks"), ["new.txt"], "{kind} as {name}");
                 let left = workspace.uncommitted(&trusted, base, 10).await.map(paths);
@@ -432,7 +646,12 @@ fn what_is_brought_along_goes_through_no_link_of_the_tree() {
         policy.limits.attempts = 1;
         let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
         let reason = outcome.task("A").reason.clone().unwrap_or_default();
-        assert!(reason.contains("`deps/local` could not be brought along: a link or a file is in its way"), "{reason}");
+        assert!(
+            reason.contains(
+                "`deps/local` could not be brought along: a link or a file is in its way"
+            ),
+            "{reason}"
+        );
         assert_eq!(fs::read_dir(&outside).expect("is there").count(), 0);
     });
 }
@@ -447,26 +666,49 @@ fn what_is_no_letter_stops_no_inbox() {
         symlink("/dev/zero", inbox.join("zero.json")).expect("links");
         let outcome = run_checked(&sandbox, builder(&sandbox, WORK, "")).await;
         assert_eq!(outcome.task("A").state, TaskState::Landed);
-        assert_eq!(fs::read_dir(&inbox).expect("is there").count(), 0, "they were thrown away");
+        assert_eq!(
+            fs::read_dir(&inbox).expect("is there").count(),
+            0,
+            "they were thrown away"
+        );
     });
 }
 
 /// Shell that makes so many hundred directories, one in the other, with a file at the end.
 fn deep(hundreds: u32) -> String {
     let some = "d/".repeat(100);
-    format!("(i=0; while [ $i -lt {hundreds} ]; do mkdir -p {some}; cd -P {some}; i=$((i + 1)); done; echo deep > file)")
+    format!(
+        "(i=0; while [ $i -lt {hundreds} ]; do mkdir -p {some}; cd -P {some}; i=$((i + 1)); done; echo deep > file)"
+    )
 }
 
 #[test]
 fn work_beneath_seven_hundred_directories_lands() {
     bounded(async {
         let sandbox = sandbox(&[("A", "allow = [\"**\"]")]);
-        let gate = format!("[gates.unit]\nrun = [\"test\", \"-e\", \"{}file\"]\ndefault = true", "d/".repeat(700));
+        let gate = format!(
+            "[gates.unit]\nrun = [\"test\", \"-e\", \"{}file\"]\ndefault = true",
+            "d/".repeat(700)
+        );
         let script = format!("{}; {WORK}", deep(7));
         let outcome = run_checked(&sandbox, builder(&sandbox, &script, &gate)).await;
-        assert_eq!(outcome.task("A").state, TaskState::Landed, "{:#?}", outcome.report.snapshot);
-        assert_eq!(sandbox.remote_file(&format!("{}file", "d/".repeat(700))), "deep");
-        assert_eq!(fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0, "it is removed");
+        assert_eq!(
+            outcome.task("A").state,
+            TaskState::Landed,
+            "{:#?}",
+            outcome.report.snapshot
+        );
+        assert_eq!(
+            sandbox.remote_file(&format!("{}file", "d/".repeat(700))),
+            "deep"
+        );
+        assert_eq!(
+            fs::read_dir(sandbox.state().join("attempts"))
+                .expect("is there")
+                .count(),
+            0,
+            "it is removed"
+        );
         assert!(!sandbox.state().join("lane").exists());
     });
 }
@@ -488,7 +730,10 @@ fn a_commit_of_five_thousand_directories_is_refused_with_a_reason() {
         let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
         assert_eq!(outcome.task("A").state, TaskState::Parked);
         let reason = outcome.task("A").reason.clone().unwrap_or_default();
-        assert!(reason.contains("tree depth") || reason.contains("no system can lay that out"), "{reason}");
+        assert!(
+            reason.contains("tree depth") || reason.contains("no system can lay that out"),
+            "{reason}"
+        );
     });
 }
 
@@ -497,19 +742,45 @@ fn files_beneath_five_thousand_directories_are_not_lost_and_not_in_the_way() {
     bounded(async {
         let sandbox = sandbox(&[("A", ""), ("B", "after = [\"A\"]")]);
         // What git cannot reach it cannot say to be clean; B works in another workspace, and its gate in a cleared lane.
-        let script =
-            format!("if [ $ORCHESTRATOR_TASK = A ]; then echo A > A.txt; commit work; {}; handoff done; else {WORK}; fi", deep(50));
-        let gate = format!("[gates.unit]\nrun = [\"sh\", \"-c\", \"test ! -e d; {}\"]\ndefault = true", deep(7));
+        let script = format!(
+            "if [ $ORCHESTRATOR_TASK = A ]; then echo A > A.txt; commit work; {}; handoff done; else {WORK}; fi",
+            deep(50)
+        );
+        let gate = format!(
+            "[gates.unit]\nrun = [\"sh\", \"-c\", \"test ! -e d; {}\"]\ndefault = true",
+            deep(7)
+        );
         let outcome = run_checked(&sandbox, builder(&sandbox, &script, &gate)).await;
-        assert_eq!([outcome.task("A").state, outcome.task("B").state], [TaskState::Landed; 2], "{:#?}", outcome.report.snapshot);
+        assert_eq!(
+            [outcome.task("A").state, outcome.task("B").state],
+            [TaskState::Landed; 2],
+            "{:#?}",
+            outcome.report.snapshot
+        );
         let findings = findings(&outcome);
-        assert!(findings.iter().any(|finding| finding.contains(UNREADABLE)), "{findings:?}");
+        assert!(
+            findings.iter().any(|finding| finding.contains(UNREADABLE)),
+            "{findings:?}"
+        );
         let workspace = Workspaces::beneath(&sandbox.state()).of(&"A#1".parse().expect("an id"));
-        assert!(workspace.tree().join("d/".repeat(1000)).is_dir(), "it stays");
-        assert!(!sandbox.state().join("lane").exists(), "the gate's is removed");
+        assert!(
+            workspace.tree().join("d/".repeat(1000)).is_dir(),
+            "it stays"
+        );
+        assert!(
+            !sandbox.state().join("lane").exists(),
+            "the gate's is removed"
+        );
         workspace.remove().expect("is removed");
-        Workspaces::beneath(&sandbox.state()).clear_spares().expect("are removed");
-        assert_eq!(fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0);
+        Workspaces::beneath(&sandbox.state())
+            .clear_spares()
+            .expect("are removed");
+        assert_eq!(
+            fs::read_dir(sandbox.state().join("attempts"))
+                .expect("is there")
+                .count(),
+            0
+        );
     });
 }
 
@@ -543,8 +814,10 @@ fn a_gates_cache_that_cannot_be_lent_is_thrown_away_and_the_next_that_lands_is_w
             let exported = top.join("tree");
             let paths = ["target".parse().expect("a path")];
             let run = |task: &str, digit: &str, leaves: &str| {
-                let (attempt, tree): (AttemptId, TreeId) =
-                    (format!("{task}#1").parse().expect("an id"), digit.repeat(40).parse().expect("an id"));
+                let (attempt, tree): (AttemptId, TreeId) = (
+                    format!("{task}#1").parse().expect("an id"),
+                    digit.repeat(40).parse().expect("an id"),
+                );
                 let whose = CacheOf::Attempt(attempt.clone());
                 fs::create_dir(&exported).expect("makes");
                 drop(caches.lend(&whose, tree, &paths, &exported));
@@ -553,15 +826,20 @@ fn a_gates_cache_that_cannot_be_lent_is_thrown_away_and_the_next_that_lands_is_w
                 fs::write(exported.join("target/warm"), "").expect("writes");
                 let target = exported.join("target");
                 match leaves {
-                    "closed" => fs::set_permissions(target.join("sub"), fs::Permissions::from_mode(0o000)).expect("is closed"),
-                    "closed top" => fs::set_permissions(&target, fs::Permissions::from_mode(0o000)).expect("is closed"),
+                    "closed" => {
+                        fs::set_permissions(target.join("sub"), fs::Permissions::from_mode(0o000))
+                            .expect("is closed")
+                    }
+                    "closed top" => fs::set_permissions(&target, fs::Permissions::from_mode(0o000))
+                        .expect("is closed"),
                     "deep" => common::shell(&target, &deep(21)),
                     "fifo" => make_fifo(&target.join("fifo")),
                     _ => {}
                 }
                 drop(caches.take_back(&whose, &paths, &exported));
                 drop(caches.settle(&attempt, Some(tree)));
-                let gone = !top.join(format!("caches/{task}-1")).exists() && !top.join(format!("caches/{task}-1.half")).exists();
+                let gone = !top.join(format!("caches/{task}-1")).exists()
+                    && !top.join(format!("caches/{task}-1.half")).exists();
                 common::shell(&top, "chmod -R u+rwx tree; rm -rf tree");
                 (warm, gone)
             };
@@ -569,7 +847,11 @@ fn a_gates_cache_that_cannot_be_lent_is_thrown_away_and_the_next_that_lands_is_w
             assert_eq!(run("B", "2", broken), (true, true), "{broken}");
             let (_, gone) = run("C", "3", "nothing");
             assert!(gone, "{broken}: nothing of the attempt's stays");
-            assert_eq!(run("D", "4", "nothing"), (true, true), "{broken}: warm again");
+            assert_eq!(
+                run("D", "4", "nothing"),
+                (true, true),
+                "{broken}: warm again"
+            );
             common::shell(&top, "rm -rf caches");
         }
     });

@@ -43,16 +43,30 @@ struct Connection {
 impl Connection {
     /// Who asks is answered by git itself.
     fn git(&self) -> Child {
-        let service = self.service.strip_prefix("git-").expect("a service of git's");
+        let service = self
+            .service
+            .strip_prefix("git-")
+            .expect("a service of git's");
         let mut git = Command::new("git");
-        git.arg(service).arg(&self.repository).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        git.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").spawn().expect("git can be run")
+        git.arg(service)
+            .arg(&self.repository)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        git.env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .spawn()
+            .expect("git can be run")
     }
 
     /// Passes on what the client sends, beside the caller.
     fn pass_on_to(&self, git: &mut Child) {
-        let (mut from, mut to) = (self.stream.try_clone().expect("a stream"), git.stdin.take().expect("is piped"));
+        let (mut from, mut to) = (
+            self.stream.try_clone().expect("a stream"),
+            git.stdin.take().expect("is piped"),
+        );
         thread::spawn(move || copy(&mut from, &mut to));
     }
 
@@ -60,7 +74,10 @@ impl Connection {
     fn pass_on(mut self) {
         let mut git = self.git();
         self.pass_on_to(&mut git);
-        drop(copy(&mut git.stdout.take().expect("is piped"), &mut self.stream));
+        drop(copy(
+            &mut git.stdout.take().expect("is piped"),
+            &mut self.stream,
+        ));
         drop(git.wait());
         drop(self.stream.shutdown(Shutdown::Both));
     }
@@ -71,7 +88,9 @@ impl Connection {
         let mut git = self.git();
         self.pass_on_to(&mut git);
         let mut said = git.stdout.take().expect("is piped");
-        self.stream.write_all(&advertisement(&mut said)).expect("listens");
+        self.stream
+            .write_all(&advertisement(&mut said))
+            .expect("listens");
         drop(copy(&mut said, &mut io::sink()));
         drop(git.wait());
     }
@@ -105,7 +124,10 @@ fn advertisement(from: &mut impl Read) -> Vec<u8> {
 fn packet(from: &mut impl Read) -> Vec<u8> {
     let mut line = vec![0; 4];
     from.read_exact(&mut line).expect("a length");
-    let length = std::str::from_utf8(&line).ok().and_then(|text| usize::from_str_radix(text, 16).ok()).expect("a number");
+    let length = std::str::from_utf8(&line)
+        .ok()
+        .and_then(|text| usize::from_str_radix(text, 16).ok())
+        .expect("a number");
     line.resize(length.max(4), 0);
     from.read_exact(&mut line[4..]).expect("a line");
     line
@@ -126,7 +148,12 @@ fn serve(root: &Path, handle: impl Fn(Connection) + Send + Sync + 'static) -> St
                 let asked = String::from_utf8_lossy(&packet(&mut stream)[4..]).into_owned();
                 let (service, rest) = asked.split_once(" /").expect("a service and a path");
                 let repository = root.join(rest.split('\0').next().expect("a path"));
-                handle(Connection { number, stream, service: service.to_owned(), repository });
+                handle(Connection {
+                    number,
+                    stream,
+                    service: service.to_owned(),
+                    repository,
+                });
             });
         }
     });
@@ -142,35 +169,69 @@ fn silent() -> u16 {
 }
 
 /// A repository of ours with the sandbox's remote at this address; a remote may be silent for so long.
-async fn trusted(sandbox: &Sandbox, program: Option<&Path>, fetch: &str, push: &str, silence: &str) -> Trusted {
+async fn trusted(
+    sandbox: &Sandbox,
+    program: Option<&Path>,
+    fetch: &str,
+    push: &str,
+    silence: &str,
+) -> Trusted {
     git(&sandbox.repo(), &["remote", "set-url", "origin", fetch]);
-    git(&sandbox.repo(), &["remote", "set-url", "--push", "origin", push]);
-    let policy = Policy::parse(&format!("limits.remote_silence = \"{silence}\"")).expect("a valid policy");
-    let program = Git::at(program.unwrap_or(Path::new("git"))).await.expect("git is there").under(&policy);
-    let user = UserRepository::open(program.clone(), &sandbox.repo()).await.expect("opens");
-    let destination = user.destination(&Push::Remote("origin".to_owned())).await.expect("is there");
-    let (target, dir) = ("main".parse().expect("a name"), sandbox.path().join("trusted.git"));
-    Trusted::open(user, program, dir, target, destination, &BTreeMap::new()).await.expect("opens")
+    git(
+        &sandbox.repo(),
+        &["remote", "set-url", "--push", "origin", push],
+    );
+    let policy =
+        Policy::parse(&format!("limits.remote_silence = \"{silence}\"")).expect("a valid policy");
+    let program = Git::at(program.unwrap_or(Path::new("git")))
+        .await
+        .expect("git is there")
+        .under(&policy);
+    let user = UserRepository::open(program.clone(), &sandbox.repo())
+        .await
+        .expect("opens");
+    let destination = user
+        .destination(&Push::Remote("origin".to_owned()))
+        .await
+        .expect("is there");
+    let (target, dir) = (
+        "main".parse().expect("a name"),
+        sandbox.path().join("trusted.git"),
+    );
+    Trusted::open(user, program, dir, target, destination, &BTreeMap::new())
+        .await
+        .expect("opens")
 }
 
 /// The target's own tree, on its tip.
 async fn landing(sandbox: &Sandbox, trusted: &Trusted) -> Landing {
     let tip = trusted.fetch_target().await.expect("fetches");
-    let head = git(&sandbox.repo(), &["rev-parse", "main"]).parse().expect("an id");
+    let head = git(&sandbox.repo(), &["rev-parse", "main"])
+        .parse()
+        .expect("an id");
     common::landing(head, tip, trusted.tree_of(tip).expect("a tree"))
 }
 
 /// A git whose ssh is this script.
 fn git_with_ssh(sandbox: &Sandbox, script: &str) -> PathBuf {
     let ssh = program(&sandbox.path().join("ssh"), script);
-    let line = format!("GIT_SSH_VARIANT=simple GIT_SSH_COMMAND='{}' exec git \"$@\"", ssh.display());
+    let line = format!(
+        "GIT_SSH_VARIANT=simple GIT_SSH_COMMAND='{}' exec git \"$@\"",
+        ssh.display()
+    );
     program(&sandbox.path().join("git-with-ssh"), &line)
 }
 
 /// Addresses at which nobody says anything, each with the git that speaks there.
 fn silences(sandbox: &Sandbox) -> [(String, Option<PathBuf>); 3] {
     let port = silent();
-    let never = git_with_ssh(sandbox, &format!("echo $$ >> '{}'; exec sleep 1000", sandbox.path().join("pids").display()));
+    let never = git_with_ssh(
+        sandbox,
+        &format!(
+            "echo $$ >> '{}'; exec sleep 1000",
+            sandbox.path().join("pids").display()
+        ),
+    );
     [
         (format!("http://127.0.0.1:{port}/remote.git"), None),
         (format!("git://127.0.0.1:{port}/remote.git"), None),
@@ -185,13 +246,20 @@ async fn a_remote_that_says_nothing_is_given_up_by_every_transport() {
         let trusted = trusted(&sandbox, program.as_deref(), &address, &address, "1s").await;
         let began = Instant::now();
         let error = trusted.fetch_target().await.expect_err(&address);
-        let GitError::Unreachable { why, .. } = error else { panic!("{address}: {error:?}") };
-        assert_eq!(why, "`git fetch` moved not a byte for 1 s, and was stopped", "{address}");
+        let GitError::Unreachable { why, .. } = error else {
+            panic!("{address}: {error:?}")
+        };
+        assert_eq!(
+            why, "`git fetch` moved not a byte for 1 s, and was stopped",
+            "{address}"
+        );
         assert!(began.elapsed() < PATIENCE, "{address}");
     }
     let pids = fs::read_to_string(sandbox.path().join("pids")).expect("ssh was run");
     // Who has ended may wait for a parent that does not care.
-    let alive = pids.lines().filter(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty()));
+    let alive = pids
+        .lines()
+        .filter(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty()));
     assert_eq!(alive.count(), 0, "what spoke for git is gone with it");
 }
 
@@ -204,11 +272,19 @@ async fn a_push_that_nobody_answers_is_due_again_until_a_person_is_asked() {
         let landing = landing(&sandbox, &trusted).await;
         for _ in 0..4 {
             let outcome = trusted.land(&landing).await.expect("can be tried");
-            let LandingOutcome::Unreachable { reason } = outcome else { panic!("{address}: {outcome:?}") };
-            assert_eq!(reason, "`git push` moved not a byte for 0.3 s, and was stopped", "{address}");
+            let LandingOutcome::Unreachable { reason } = outcome else {
+                panic!("{address}: {outcome:?}")
+            };
+            assert_eq!(
+                reason, "`git push` moved not a byte for 0.3 s, and was stopped",
+                "{address}"
+            );
         }
         let outcome = trusted.land(&landing).await.expect("can be tried");
-        assert!(matches!(&outcome, LandingOutcome::Refused { reason } if reason.contains("tried 5 times")), "{outcome:?}");
+        assert!(
+            matches!(&outcome, LandingOutcome::Refused { reason } if reason.contains("tried 5 times")),
+            "{outcome:?}"
+        );
     }
 }
 
@@ -239,14 +315,20 @@ async fn a_transfer_that_moves_a_byte_now_and_then_is_not_cut() {
     let landing = landing(&sandbox, &trusted).await;
     assert!(began.elapsed() >= slow, "it took longer than a silence may");
     let outcome = trusted.land(&landing).await.expect("can be tried");
-    assert!(matches!(outcome, LandingOutcome::Landed { .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome, LandingOutcome::Landed { .. }),
+        "{outcome:?}"
+    );
     assert!(began.elapsed() >= 2 * slow);
 }
 
 /// Takes what the client sends, so slowly at first that it waits for room all the time.
 fn sip(connection: &Connection, least: Duration) {
     let mut git = connection.git();
-    let (mut from, mut to) = (connection.stream.try_clone().expect("a stream"), git.stdin.take().expect("is piped"));
+    let (mut from, mut to) = (
+        connection.stream.try_clone().expect("a stream"),
+        git.stdin.take().expect("is piped"),
+    );
     let mut said = git.stdout.take().expect("is piped");
     let mut answer = connection.stream.try_clone().expect("a stream");
     let answers = thread::spawn(move || copy(&mut said, &mut answer));
@@ -268,7 +350,9 @@ fn sip(connection: &Connection, least: Duration) {
 fn incompressible(length: usize) -> String {
     let mut state = 1_u64;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         char::from(b' ' + (state >> 58) as u8)
     };
     (0..length).map(|_| next()).collect()
@@ -288,21 +372,40 @@ async fn a_push_that_waits_for_room_in_a_large_buffer_is_not_cut() {
     let trusted = trusted(&sandbox, None, &address, &address, "3s").await;
     let landing = landing(&sandbox, &trusted).await;
     let outcome = trusted.land(&landing).await.expect("can be tried");
-    assert!(matches!(outcome, LandingOutcome::Landed { .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome, LandingOutcome::Landed { .. }),
+        "{outcome:?}"
+    );
 }
 
 /// How often the target was landed on, above the first commits of the sandbox.
 fn landed(sandbox: &Sandbox) -> usize {
-    sandbox.remote_subjects().iter().filter(|subject| *subject == "A: anything").count()
+    sandbox
+        .remote_subjects()
+        .iter()
+        .filter(|subject| *subject == "A: anything")
+        .count()
 }
 
 /// Lands by a push whose answer is lost, and checks that it was done once.
-async fn lands_without_an_answer(sandbox: &Sandbox, program: Option<&Path>, fetch: &str, push: &str) {
+async fn lands_without_an_answer(
+    sandbox: &Sandbox,
+    program: Option<&Path>,
+    fetch: &str,
+    push: &str,
+) {
     let trusted = trusted(sandbox, program, fetch, push, "2s").await;
     let landing = landing(sandbox, &trusted).await;
     let outcome = trusted.land(&landing).await.expect("can be tried");
-    assert!(matches!(outcome, LandingOutcome::Landed { .. }), "{push}: {outcome:?}");
-    assert_eq!(trusted.land(&landing).await.expect("can be tried"), outcome, "{push}");
+    assert!(
+        matches!(outcome, LandingOutcome::Landed { .. }),
+        "{push}: {outcome:?}"
+    );
+    assert_eq!(
+        trusted.land(&landing).await.expect("can be tried"),
+        outcome,
+        "{push}"
+    );
     assert_eq!(landed(sandbox), 1, "{push}");
 }
 
@@ -338,13 +441,27 @@ async fn a_push_whose_helper_is_killed_is_known_by_what_the_remote_has() {
     // The hook's parent is git-receive-pack, and that one's parent the program that speaks for the client.
     let once = "[ \"$1\" = committed ] && [ ! -e \"$0.done\" ] || exit 0; : > \"$0.done\"";
     let ssh = "for last; do :; done; cd \"$(dirname \"$0\")\" || exit; eval \"$last\"; exit 3";
-    for (victim, over_ssh) in [("$PPID", false), ("$PPID", true), ("$(ps -o ppid= -p $PPID)", true)] {
+    for (victim, over_ssh) in [
+        ("$PPID", false),
+        ("$PPID", true),
+        ("$(ps -o ppid= -p $PPID)", true),
+    ] {
         let sandbox = sandbox(&[]);
-        hook(&sandbox, "reference-transaction", &format!("{once}; kill -9 {victim}"));
+        hook(
+            &sandbox,
+            "reference-transaction",
+            &format!("{once}; kill -9 {victim}"),
+        );
         let here = sandbox.remote().display().to_string();
         if over_ssh {
             let program = git_with_ssh(&sandbox, ssh);
-            lands_without_an_answer(&sandbox, Some(&program), &here, "somebody@127.0.0.1:remote.git").await;
+            lands_without_an_answer(
+                &sandbox,
+                Some(&program),
+                &here,
+                "somebody@127.0.0.1:remote.git",
+            )
+            .await;
         } else {
             lands_without_an_answer(&sandbox, None, &here, &here).await;
         }
@@ -358,7 +475,11 @@ async fn a_push_that_a_hook_holds_back_is_due_again_and_recognised_when_it_was_d
     make_fifo(&fifo);
     // Nothing is heard of it, and it does not care whether the client is there.
     git(&sandbox.remote(), &["config", "receive.keepAlive", "0"]);
-    hook(&sandbox, "pre-receive", &format!("exec cat '{}'", fifo.display()));
+    hook(
+        &sandbox,
+        "pre-receive",
+        &format!("exec cat '{}'", fifo.display()),
+    );
     let done = Arc::new(AtomicUsize::new(0));
     let ended = Arc::clone(&done);
     let server = serve(sandbox.path(), move |connection| {
@@ -366,10 +487,20 @@ async fn a_push_that_a_hook_holds_back_is_due_again_and_recognised_when_it_was_d
         ended.fetch_add(1, Ordering::Relaxed);
     });
     let here = sandbox.remote().display().to_string();
-    let trusted = trusted(&sandbox, None, &here, &format!("{server}/remote.git"), "500ms").await;
+    let trusted = trusted(
+        &sandbox,
+        None,
+        &here,
+        &format!("{server}/remote.git"),
+        "500ms",
+    )
+    .await;
     let landing = landing(&sandbox, &trusted).await;
     let outcome = trusted.land(&landing).await.expect("can be tried");
-    assert!(matches!(outcome, LandingOutcome::Unreachable { .. }), "the remote may yet do it: {outcome:?}");
+    assert!(
+        matches!(outcome, LandingOutcome::Unreachable { .. }),
+        "the remote may yet do it: {outcome:?}"
+    );
     common::let_go(&fifo).await;
     let until = Instant::now() + PATIENCE;
     while done.load(Ordering::Relaxed) == 0 && Instant::now() < until {
@@ -377,7 +508,10 @@ async fn a_push_that_a_hook_holds_back_is_due_again_and_recognised_when_it_was_d
     }
     fs::remove_file(sandbox.remote().join("hooks/pre-receive")).expect("removes");
     let outcome = trusted.land(&landing).await.expect("can be tried");
-    assert!(matches!(outcome, LandingOutcome::Landed { .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome, LandingOutcome::Landed { .. }),
+        "{outcome:?}"
+    );
     assert_eq!(landed(&sandbox), 1);
 }
 
@@ -386,20 +520,44 @@ async fn a_remote_that_takes_a_push_and_is_away_then_has_it_once_and_nobody_is_a
     let sandbox = sandbox(&[("A", "")]);
     // Its answer is lost, and so is every connection after it, for a while.
     let pushed = Arc::new(AtomicUsize::new(usize::MAX));
-    let server = serve(sandbox.path(), move |mut connection| match pushed.load(Ordering::Relaxed) {
-        usize::MAX if connection.service == "git-receive-pack" => {
-            pushed.store(connection.number, Ordering::Relaxed);
-            connection.keep_the_answer();
+    let server = serve(sandbox.path(), move |mut connection| {
+        match pushed.load(Ordering::Relaxed) {
+            usize::MAX if connection.service == "git-receive-pack" => {
+                pushed.store(connection.number, Ordering::Relaxed);
+                connection.keep_the_answer();
+            }
+            usize::MAX => connection.pass_on(),
+            push if connection.number <= push + 4 => drop(connection),
+            _ => connection.pass_on(),
         }
-        usize::MAX => connection.pass_on(),
-        push if connection.number <= push + 4 => drop(connection),
-        _ => connection.pass_on(),
     });
-    git(&sandbox.repo(), &["remote", "set-url", "origin", &format!("{server}/remote.git")]);
+    git(
+        &sandbox.repo(),
+        &[
+            "remote",
+            "set-url",
+            "origin",
+            &format!("{server}/remote.git"),
+        ],
+    );
     let outcome = run_checked(&sandbox, builder(&sandbox, WORK, "")).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     assert_eq!(sandbox.remote_subjects(), ["A: Task A", "roadmap", "begin"]);
     assert_eq!(turns(&outcome), 1);
-    assert!(outcome.records().any(|record| matches!(record, Record::RemoteAway { .. })));
-    assert!(outcome.records().all(|record| !matches!(record, Record::HoldOpened { .. })), "nobody was asked");
+    assert!(
+        outcome
+            .records()
+            .any(|record| matches!(record, Record::RemoteAway { .. }))
+    );
+    assert!(
+        outcome
+            .records()
+            .all(|record| !matches!(record, Record::HoldOpened { .. })),
+        "nobody was asked"
+    );
 }

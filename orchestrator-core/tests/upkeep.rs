@@ -21,17 +21,28 @@ const FETCHED: &str = "refs/orchestrator/fetched";
 const GATE: &str = "[gates.fine]\nrun = [\"true\"]\ndefault = true\n";
 
 fn refs(dir: &Path) -> Vec<String> {
-    git(dir, &["for-each-ref", "--format=%(refname)"]).lines().map(str::to_owned).collect()
+    git(dir, &["for-each-ref", "--format=%(refname)"])
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Puts a roadmap in the place of the one whose tasks have landed.
 fn publish_next(sandbox: &Sandbox, task: &str) {
-    git(&sandbox.repo(), &["pull", "--quiet", "--rebase", "origin", "main"]);
-    sandbox.publish(&[("ROADMAP.md", &common::roadmap(&[(task, "")]))], "another task");
+    git(
+        &sandbox.repo(),
+        &["pull", "--quiet", "--rebase", "origin", "main"],
+    );
+    sandbox.publish(
+        &[("ROADMAP.md", &common::roadmap(&[(task, "")]))],
+        "another task",
+    );
 }
 
 fn in_sandbox(sandbox: &Sandbox, builder: OrchestratorBuilder) -> OrchestratorBuilder {
-    let builder = builder.repository(sandbox.repo()).state_dir(sandbox.state());
+    let builder = builder
+        .repository(sandbox.repo())
+        .state_dir(sandbox.state());
     builder.roadmap("ROADMAP.md".parse().expect("a path"))
 }
 
@@ -39,8 +50,13 @@ fn in_sandbox(sandbox: &Sandbox, builder: OrchestratorBuilder) -> OrchestratorBu
 fn scratch(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).expect("is there").flatten() {
-        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        let begins = [".tmp", "tmp_", ".gone-", ".letter-", "incoming-"].iter().any(|begin| name.starts_with(begin));
+        let (path, name) = (
+            entry.path(),
+            entry.file_name().to_string_lossy().into_owned(),
+        );
+        let begins = [".tmp", "tmp_", ".gone-", ".letter-", "incoming-"]
+            .iter()
+            .any(|begin| name.starts_with(begin));
         if begins || name.ends_with(".lock") || name.ends_with(".half") {
             found.push(path);
         } else if path.is_dir() {
@@ -55,9 +71,18 @@ async fn a_landing_leaves_no_ref_of_its_own() {
     for push in ["push = \"origin\"\n", "push = false\n"] {
         let sandbox = sandbox(&[("A", ""), ("B", ""), ("C", "after = [\"A\"]")]);
         let outcome = run_checked(&sandbox, builder(&sandbox, WORK, push)).await;
-        assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+        assert_eq!(
+            outcome.report.ended,
+            EndReason::Complete,
+            "{:#?}",
+            outcome.report.snapshot
+        );
         let trusted = sandbox.state().join("trusted.git");
-        assert_eq!(refs(&trusted), [FETCHED, TARGET], "what the target contains needs no ref ({push})");
+        assert_eq!(
+            refs(&trusted),
+            [FETCHED, TARGET],
+            "what the target contains needs no ref ({push})"
+        );
         git(&trusted, &["fsck", "--strict", "--no-dangling"]);
     }
 }
@@ -70,7 +95,9 @@ async fn refs_of_what_did_not_land_are_packed_and_those_of_what_did_go() {
     let dir = trusted.dir().to_owned();
     let tree = format!("{tip}^{{tree}}");
     let other = git(&dir, &["commit-tree", "-m", "of nobody's", &tree]);
-    let kept: Vec<_> = (1..=70).map(|number| format!("refs/orchestrator/attempts/A/{number}/1")).collect();
+    let kept: Vec<_> = (1..=70)
+        .map(|number| format!("refs/orchestrator/attempts/A/{number}/1"))
+        .collect();
     let names = kept.iter().map(|name| (name.as_str(), other.as_str()));
     let landed = tip.to_string();
     let more = [
@@ -84,15 +111,32 @@ async fn refs_of_what_did_not_land_are_packed_and_those_of_what_did_go() {
     }
     trusted.tidy().await.expect("is tidied");
     let mut left = kept.clone();
-    left.extend([FETCHED, "refs/orchestrator/landings/A/2", "refs/orchestrator/rescue/A/1", TARGET].map(str::to_owned));
+    left.extend(
+        [
+            FETCHED,
+            "refs/orchestrator/landings/A/2",
+            "refs/orchestrator/rescue/A/1",
+            TARGET,
+        ]
+        .map(str::to_owned),
+    );
     left.sort();
     assert_eq!(refs(&dir), left);
-    assert!(!dir.join(&kept[0]).exists() && dir.join("packed-refs").exists(), "they are packed");
+    assert!(
+        !dir.join(&kept[0]).exists() && dir.join("packed-refs").exists(),
+        "they are packed"
+    );
     // Whoever opened it before sees them, and what becomes of them.
     let attempt: AttemptId = "A#7".parse().expect("an id");
     let head = other.parse().expect("an id");
-    assert_eq!(trusted.kept(&attempt, head).expect("is read"), Some(Trusted::keep_ref(&attempt, 1)));
-    trusted.forget(&Trusted::keep_refs(&attempt)).await.expect("is forgotten");
+    assert_eq!(
+        trusted.kept(&attempt, head).expect("is read"),
+        Some(Trusted::keep_ref(&attempt, 1))
+    );
+    trusted
+        .forget(&Trusted::keep_refs(&attempt))
+        .await
+        .expect("is forgotten");
     assert_eq!(trusted.kept(&attempt, head).expect("is read"), None);
     assert_eq!(refs(&dir).len(), left.len() - 1);
     assert_eq!(trusted.tip().expect("is read"), Some(tip));
@@ -105,8 +149,18 @@ async fn objects_are_packed_and_none_is_lost() {
     let tip = trusted.fetch_target().await.expect("is fetched");
     let dir = trusted.dir().to_owned();
     // Few are left as they are.
-    trusted.pack_objects().await.expect("there is nothing to do");
-    let loose = || git(&dir, &["count-objects"]).split(' ').next().expect("a number").parse::<usize>().expect("a number");
+    trusted
+        .pack_objects()
+        .await
+        .expect("there is nothing to do");
+    let loose = || {
+        git(&dir, &["count-objects"])
+            .split(' ')
+            .next()
+            .expect("a number")
+            .parse::<usize>()
+            .expect("a number")
+    };
     assert!(loose() > 0);
     // Nothing names these: a worker may borrow them all the same.
     let many = sandbox.path().join("many");
@@ -118,12 +172,33 @@ async fn objects_are_packed_and_none_is_lost() {
         paths.push_str(&format!("{}\n", path.display()));
     }
     fs::write(sandbox.path().join("paths"), paths).expect("writes");
-    shell(&dir, "git -c core.fsync=none hash-object -w --stdin-paths < ../paths > ../ids");
-    let before = git(&dir, &["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"]);
+    shell(
+        &dir,
+        "git -c core.fsync=none hash-object -w --stdin-paths < ../paths > ../ids",
+    );
+    let before = git(
+        &dir,
+        &[
+            "cat-file",
+            "--batch-all-objects",
+            "--batch-check=%(objectname)",
+        ],
+    );
     assert!(before.lines().count() > 4000);
     trusted.pack_objects().await.expect("are packed");
     assert_eq!(loose(), 0, "each is in a pack");
-    assert_eq!(git(&dir, &["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"]), before, "none is lost");
+    assert_eq!(
+        git(
+            &dir,
+            &[
+                "cat-file",
+                "--batch-all-objects",
+                "--batch-check=%(objectname)"
+            ]
+        ),
+        before,
+        "none is lost"
+    );
     // Whoever opened it before sees them there.
     let tree = trusted.tree_of(tip).expect("is read");
     let shape = trusted.objects().shape(tree).expect("is read");
@@ -169,15 +244,30 @@ async fn what_a_killed_run_left_half_done_is_taken_up_at_the_next_start() {
     }
     let tip = git(&dir, &["rev-parse", TARGET]);
     git(&dir, &["update-ref", "refs/orchestrator/seed", &tip]);
-    git(&dir, &["update-ref", "refs/orchestrator/landings/A/1", &tip]);
+    git(
+        &dir,
+        &["update-ref", "refs/orchestrator/landings/A/1", &tip],
+    );
     // Another process is in the middle of leaving a letter.
     let held = fs::File::create(state.join("inbox/.letter-held")).expect("is made");
     held.lock().expect("is held");
     let outcome = run_checked(&sandbox, builder(&sandbox, WORK, GATE)).await;
-    assert_eq!(outcome.task("B").landed_commit.is_some(), outcome.report.ended == EndReason::Complete);
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.task("B").landed_commit.is_some(),
+        outcome.report.ended == EndReason::Complete
+    );
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     assert_eq!(refs(&dir), [FETCHED, TARGET]);
-    assert_eq!(scratch(&state), [state.join("inbox/.letter-held")], "what is still written stays");
+    assert_eq!(
+        scratch(&state),
+        [state.join("inbox/.letter-held")],
+        "what is still written stays"
+    );
     assert!(!state.join("discarded").exists());
 }
 
@@ -190,24 +280,48 @@ async fn a_run_says_how_it_ended_before_it_removes_what_is_left() {
     assert_eq!(ended.expect("runs").ended, EndReason::Complete);
     let spare = |name: &str| name.starts_with(".spare-");
     let names = || {
-        let entries = fs::read_dir(sandbox.state().join("attempts")).expect("is there").flatten();
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
+        let entries = fs::read_dir(sandbox.state().join("attempts"))
+            .expect("is there")
+            .flatten();
+        entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
     };
-    assert!(!names().is_empty() && names().iter().all(|name| spare(name)), "{:?}", names());
-    assert!(sandbox.state().join("lane/tree").exists(), "nothing was removed yet");
+    assert!(
+        !names().is_empty() && names().iter().all(|name| spare(name)),
+        "{:?}",
+        names()
+    );
+    assert!(
+        sandbox.state().join("lane/tree").exists(),
+        "nothing was removed yet"
+    );
     let refused = started().build().await.err();
-    assert!(matches!(refused, Some(BuildError::Repository { .. })), "the directory is locked: {refused:?}");
+    assert!(
+        matches!(refused, Some(BuildError::Repository { .. })),
+        "the directory is locked: {refused:?}"
+    );
     leftovers.clear().await;
     assert_eq!(names(), Vec::<String>::new());
     assert!(!sandbox.state().join("lane").exists() && !sandbox.state().join("discarded").exists());
     // Dropped instead, it is there for the next run, which needs nothing of it.
     publish_next(&sandbox, "C");
-    let (ended, leftovers) = started().build().await.expect("begins").run_until_ended().await;
+    let (ended, leftovers) = started()
+        .build()
+        .await
+        .expect("begins")
+        .run_until_ended()
+        .await;
     assert_eq!(ended.expect("runs").ended, EndReason::Complete);
     drop(leftovers);
     assert!(names().iter().any(|name| spare(name)));
     publish_next(&sandbox, "D");
     let outcome = run_checked(&sandbox, builder(&sandbox, WORK, GATE)).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     assert_eq!(names(), Vec::<String>::new());
 }

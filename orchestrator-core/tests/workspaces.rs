@@ -22,15 +22,43 @@ async fn a_workspace_is_set_up_before_its_worker_comes() {
     let sandbox = sandbox(&[("A", "")]);
     sandbox.publish(&[(".gitignore", "/deps/\n.env\n/made\n")], "ignore");
     // A secret that no ignore rule of the target covers is brought all the same, and nobody can commit it.
-    sandbox.write(&[(".env", "KEY=dummy\n"), ("deps/lib/a.txt", "a"), ("local.conf", "x")]);
+    sandbox.write(&[
+        (".env", "KEY=dummy\n"),
+        ("deps/lib/a.txt", "a"),
+        ("local.conf", "x"),
+    ]);
     std::os::unix::fs::symlink("lib/a.txt", sandbox.repo().join("deps/link")).expect("links");
     let setup = "bring = [\".env\", \"deps\", \"local.conf\"]\nrun = [[\"sh\", \"-c\", \"cat deps/link > made\"], [\"test\", \"-e\", \"made\"]]";
-    let script = format!("grep -q dummy .env; test \"$(cat made)\" = a; test -L deps/link; test -e local.conf; {WORK}");
-    let outcome = run_checked(&sandbox, Orchestrator::builder().policy(with_setup(&sandbox, &script, setup, 1))).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
-    assert!(outcome.records().all(|record| !format!("{record:?}").contains("commit/uncommitted")));
-    assert_eq!(std::fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0, "nothing of it stays");
-    assert_eq!(std::fs::read_to_string(sandbox.repo().join(".env")).expect("is untouched"), "KEY=dummy\n");
+    let script = format!(
+        "grep -q dummy .env; test \"$(cat made)\" = a; test -L deps/link; test -e local.conf; {WORK}"
+    );
+    let outcome = run_checked(
+        &sandbox,
+        Orchestrator::builder().policy(with_setup(&sandbox, &script, setup, 1)),
+    )
+    .await;
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
+    assert!(
+        outcome
+            .records()
+            .all(|record| !format!("{record:?}").contains("commit/uncommitted"))
+    );
+    assert_eq!(
+        std::fs::read_dir(sandbox.state().join("attempts"))
+            .expect("is there")
+            .count(),
+        0,
+        "nothing of it stays"
+    );
+    assert_eq!(
+        std::fs::read_to_string(sandbox.repo().join(".env")).expect("is untouched"),
+        "KEY=dummy\n"
+    );
     let paths = git(&sandbox.remote(), &["ls-tree", "-r", "--name-only", "main"]);
     assert_eq!(paths, ".gitignore\nA.txt\nREADME.md\nROADMAP.md");
 }
@@ -48,36 +76,73 @@ async fn what_was_brought_along_cannot_be_committed() {
         let policy = with_setup(&sandbox, script, "bring = [\".env\"]", 1);
         let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
         // Told once, and then a person is asked.
-        assert_eq!((outcome.report.ended, outcome.task("A").state), (EndReason::WaitingForAPerson, TaskState::Held));
+        assert_eq!(
+            (outcome.report.ended, outcome.task("A").state),
+            (EndReason::WaitingForAPerson, TaskState::Held)
+        );
         let why = outcome.task("A").reason.clone().unwrap_or_default();
-        assert!(why.contains("paths/contract: .env: forbidden by `.env`"), "{why}");
-        assert_eq!(why.contains("`git reset --soft "), script.contains("mend"), "{why}");
+        assert!(
+            why.contains("paths/contract: .env: forbidden by `.env`"),
+            "{why}"
+        );
+        assert_eq!(
+            why.contains("`git reset --soft "),
+            script.contains("mend"),
+            "{why}"
+        );
     }
 }
 
 #[tokio::test]
 async fn each_failure_of_set_up_is_named_and_none_hangs() {
     let cases = [
-        ("run = [\"sh\", \"-c\", \"echo no such package >&2; exit 7\"]", "failed (exit status 7): no such package"),
-        ("run = [[\"no-such-program\"]]", "set-up `no-such-program` could not be started"),
-        ("run = [\"sleep\", \"1000\"]\ntimeout = \"100ms\"", "set-up `sleep 1000` did not end within 100ms, and was stopped"),
-        ("run = [\"touch\", \"litter\"]", "set-up left what git sees as work (litter): let git ignore it, or set up otherwise"),
+        (
+            "run = [\"sh\", \"-c\", \"echo no such package >&2; exit 7\"]",
+            "failed (exit status 7): no such package",
+        ),
+        (
+            "run = [[\"no-such-program\"]]",
+            "set-up `no-such-program` could not be started",
+        ),
+        (
+            "run = [\"sleep\", \"1000\"]\ntimeout = \"100ms\"",
+            "set-up `sleep 1000` did not end within 100ms, and was stopped",
+        ),
+        (
+            "run = [\"touch\", \"litter\"]",
+            "set-up left what git sees as work (litter): let git ignore it, or set up otherwise",
+        ),
         ("bring = [\"pipe\"]", "`pipe` could not be brought along"),
     ];
     for (setup, why) in cases {
         let sandbox = sandbox(&[("A", "")]);
         common::make_fifo(&sandbox.repo().join("pipe"));
-        let outcome = run_checked(&sandbox, Orchestrator::builder().policy(with_setup(&sandbox, WORK, setup, 1))).await;
+        let outcome = run_checked(
+            &sandbox,
+            Orchestrator::builder().policy(with_setup(&sandbox, WORK, setup, 1)),
+        )
+        .await;
         let task = outcome.task("A");
-        assert_eq!((task.state, turns(&outcome)), (TaskState::Parked, 0), "{task:#?}");
+        assert_eq!(
+            (task.state, turns(&outcome)),
+            (TaskState::Parked, 0),
+            "{task:#?}"
+        );
         let reason = task.reason.clone().unwrap_or_default();
-        assert!(reason.starts_with("its workspace could not be made: ") && reason.contains(why), "{reason}");
+        assert!(
+            reason.starts_with("its workspace could not be made: ") && reason.contains(why),
+            "{reason}"
+        );
     }
 }
 
 #[tokio::test]
 async fn gates_find_their_caches_warm_and_no_attempt_sees_what_another_left() {
-    let sandbox = sandbox(&[("A", ""), ("B", "after = [\"A\"]"), ("C", "after = [\"B\"]")]);
+    let sandbox = sandbox(&[
+        ("A", ""),
+        ("B", "after = [\"A\"]"),
+        ("C", "after = [\"B\"]"),
+    ]);
     // The gate says how often it has run with this cache. B's first work is bad.
     let gate = "[gates.unit]\nrun = [\"sh\", \"-c\", \"mkdir -p build/out; echo x >> build/out/runs; wc -l < build/out/runs; ! grep -qs bad B.txt\"]
         default = true\ncache = [\"build/out\"]";
@@ -85,13 +150,23 @@ async fn gates_find_their_caches_warm_and_no_attempt_sees_what_another_left() {
         "if [ $ORCHESTRATOR_TASK.$ORCHESTRATOR_TURN = B.1 ]; then echo bad > B.txt; commit c; handoff done; else {WORK}; fi"
     );
     let outcome = run_checked(&sandbox, builder(&sandbox, &script, gate)).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     let runs = outcome.records().filter_map(|record| match record {
-        Record::GateReported { attempt, report } => Some(format!("{attempt} {}", report.tail.trim())),
+        Record::GateReported { attempt, report } => {
+            Some(format!("{attempt} {}", report.tail.trim()))
+        }
         _ => None,
     });
     // B begins with what A's landed tree left, and keeps its own; since its red tree had been in it, C does not get it.
-    assert_eq!(runs.collect::<Vec<_>>(), ["A#1 1", "B#1 2", "B#1 3", "C#1 2"]);
+    assert_eq!(
+        runs.collect::<Vec<_>>(),
+        ["A#1 1", "B#1 2", "B#1 3", "C#1 2"]
+    );
     assert!(!sandbox.state().join("lane").exists() && !sandbox.state().join("caches/A-1").exists());
 }
 
@@ -103,11 +178,26 @@ async fn what_was_said_claimed_and_left_is_kept_by_content_after_clean_up() {
         mkdir \"$(dirname \"$ORCHESTRATOR_HANDOFF\")/report\"; echo 42 > \"$(dirname \"$ORCHESTRATOR_HANDOFF\")/report/sum.txt\"
         echo a > A.txt; commit c; handoff done";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, gate)).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
-    assert_eq!(std::fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0, "the workspace is gone");
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
+    assert_eq!(
+        std::fs::read_dir(sandbox.state().join("attempts"))
+            .expect("is there")
+            .count(),
+        0,
+        "the workspace is gone"
+    );
     let read = |hash: &str| {
         let hash = hash.trim_start_matches("sha256:");
-        let path = sandbox.state().join("evidence").join(&hash[..2]).join(&hash[2..]);
+        let path = sandbox
+            .state()
+            .join("evidence")
+            .join(&hash[..2])
+            .join(&hash[2..]);
         std::fs::read(path).expect("is kept")
     };
     let kept = outcome.records().flat_map(|record| match record {
@@ -117,7 +207,15 @@ async fn what_was_said_claimed_and_left_is_kept_by_content_after_clean_up() {
     });
     let kept: Vec<_> = kept.collect();
     let names: Vec<_> = kept.iter().map(|file| file.name.to_string()).collect();
-    assert_eq!(names, ["turn-1/stderr", "turn-1/stdout", "turn-1/handoff.json", "report/sum.txt"]);
+    assert_eq!(
+        names,
+        [
+            "turn-1/stderr",
+            "turn-1/stdout",
+            "turn-1/handoff.json",
+            "report/sum.txt"
+        ]
+    );
     assert_eq!(read(&kept[0].hash.to_string()), b"oddly\n");
     let stdout = read(&kept[1].hash.to_string());
     assert!(
@@ -137,8 +235,14 @@ async fn what_was_said_claimed_and_left_is_kept_by_content_after_clean_up() {
 async fn uncommitted_work_is_kept_to_the_byte_before_its_workspace_goes() {
     let sandbox = sandbox(&[("A", "")]);
     // Attributes that would change what git keeps, were it asked to add the files.
-    sandbox
-        .publish(&[(".gitattributes", "* text=auto eol=lf ident\n"), ("gone.txt", "x\n"), ("dir/deep.txt", "x\n")], "attributes");
+    sandbox.publish(
+        &[
+            (".gitattributes", "* text=auto eol=lf ident\n"),
+            ("gone.txt", "x\n"),
+            ("dir/deep.txt", "x\n"),
+        ],
+        "attributes",
+    );
     let script = r#"printf 'a\r\nb $Id$\r\n' > A.txt; printf 'bin\000ary' > new.bin; ln -s ../outside link; echo x > run; chmod +x run
         rm gone.txt; rm -r dir; ln -s /etc dir; printf odd > "$(printf 'new\nline')"; exit 3"#;
     let worker = shell_worker(sandbox.path(), "worker", script);
@@ -146,13 +250,43 @@ async fn uncommitted_work_is_kept_to_the_byte_before_its_workspace_goes() {
     policy.limits.attempts = 1;
     let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
     assert_eq!(outcome.task("A").state, TaskState::Parked);
-    assert_eq!(std::fs::read_dir(sandbox.state().join("attempts")).expect("is there").count(), 0, "it is gone");
+    assert_eq!(
+        std::fs::read_dir(sandbox.state().join("attempts"))
+            .expect("is there")
+            .count(),
+        0,
+        "it is gone"
+    );
     let trusted = sandbox.state().join("trusted.git");
-    let show = |path: &str| git(&trusted, &["cat-file", "blob", &format!("refs/orchestrator/rescue/A/1:{path}")]);
+    let show = |path: &str| {
+        git(
+            &trusted,
+            &[
+                "cat-file",
+                "blob",
+                &format!("refs/orchestrator/rescue/A/1:{path}"),
+            ],
+        )
+    };
     assert_eq!(show("A.txt"), "a\r\nb $Id$\r");
-    assert_eq!((show("new.bin").as_str(), show("link").as_str(), show("dir").as_str()), ("bin\0ary", "../outside", "/etc"));
+    assert_eq!(
+        (
+            show("new.bin").as_str(),
+            show("link").as_str(),
+            show("dir").as_str()
+        ),
+        ("bin\0ary", "../outside", "/etc")
+    );
     assert_eq!(show("new\nline"), "odd");
-    let tree = git(&trusted, &["ls-tree", "-r", "--format=%(objectmode) %(path)", "refs/orchestrator/rescue/A/1"]);
+    let tree = git(
+        &trusted,
+        &[
+            "ls-tree",
+            "-r",
+            "--format=%(objectmode) %(path)",
+            "refs/orchestrator/rescue/A/1",
+        ],
+    );
     let expected = "100644 .gitattributes\n100644 A.txt\n100644 README.md\n100644 ROADMAP.md\n120000 dir\n120000 link\n\
         100644 \"new\\nline\"\n100644 new.bin\n100755 run";
     assert_eq!(tree, expected);
@@ -163,44 +297,88 @@ async fn uncommitted_work_is_kept_to_the_byte_before_its_workspace_goes() {
 async fn a_workspace_with_what_cannot_be_kept_elsewhere_stays() {
     let sandbox = sandbox(&[("A", "")]);
     let script = format!("git init -q nested; echo x > nested/file; mkfifo pipe; {WORK}");
-    let outcome = run_checked(&sandbox, builder(&sandbox, &script.replace("git add --all", "git add A.txt"), "")).await;
+    let outcome = run_checked(
+        &sandbox,
+        builder(
+            &sandbox,
+            &script.replace("git add --all", "git add A.txt"),
+            "",
+        ),
+    )
+    .await;
     let reason = outcome.task("A").reason.clone().unwrap_or_default();
-    assert!(reason.contains("the workspace of attempt 1 stays: uncommitted work that cannot be kept elsewhere"), "{reason}");
-    assert_eq!(std::fs::read_to_string(sandbox.state().join("attempts/A-1/tree/nested/file")).expect("stays"), "x\n");
+    assert!(
+        reason.contains(
+            "the workspace of attempt 1 stays: uncommitted work that cannot be kept elsewhere"
+        ),
+        "{reason}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(sandbox.state().join("attempts/A-1/tree/nested/file"))
+            .expect("stays"),
+        "x\n"
+    );
 }
 
 #[tokio::test]
 async fn a_workspace_with_more_than_is_kept_elsewhere_stays() {
     let sandbox = sandbox(&[("A", "")]);
-    let script = format!("seq 5001 | xargs touch; {}", WORK.replace("commit work", "git add A.txt; git commit -qm work"));
+    let script = format!(
+        "seq 5001 | xargs touch; {}",
+        WORK.replace("commit work", "git add A.txt; git commit -qm work")
+    );
     let outcome = run_checked(&sandbox, builder(&sandbox, &script, "")).await;
     let reason = outcome.task("A").reason.clone().unwrap_or_default();
-    assert!(reason.contains("the workspace of attempt 1 stays: uncommitted work that cannot be kept elsewhere"), "{reason}");
+    assert!(
+        reason.contains(
+            "the workspace of attempt 1 stays: uncommitted work that cannot be kept elsewhere"
+        ),
+        "{reason}"
+    );
     assert!(sandbox.state().join("attempts/A-1/tree/5001").exists());
     let trusted = sandbox.state().join("trusted.git");
-    let kept = git(&trusted, &["ls-tree", "-r", "--name-only", "refs/orchestrator/rescue/A/1"]).lines().count();
+    let kept = git(
+        &trusted,
+        &[
+            "ls-tree",
+            "-r",
+            "--name-only",
+            "refs/orchestrator/rescue/A/1",
+        ],
+    )
+    .lines()
+    .count();
     assert_eq!(kept, 5003, "as many as are kept, and what was committed");
 }
 
 /// Upper case in the tree, lower case in history.
-const FILTER: &str = "[filters.case]\nclean = \"tr A-Z a-z\"\nsmudge = \"tr a-z A-Z\"\nrequired = true\n";
+const FILTER: &str =
+    "[filters.case]\nclean = \"tr A-Z a-z\"\nsmudge = \"tr a-z A-Z\"\nrequired = true\n";
 
 #[tokio::test]
 async fn a_repository_that_needs_a_filter_works_with_the_policys_command() {
     let sandbox = Sandbox::new();
     sandbox.publish(
-        &[("ROADMAP.md", "- [ ] **A** Task A\n"), (".gitattributes", "*.big filter=case\n"), ("a/x.big", "words\n")],
+        &[
+            ("ROADMAP.md", "- [ ] **A** Task A\n"),
+            (".gitattributes", "*.big filter=case\n"),
+            ("a/x.big", "words\n"),
+        ],
         "filtered",
     );
     // The worker sees what people see, changes nothing by looking, and what it commits is what belongs into history.
     let script = "test \"$(cat a/x.big)\" = WORDS; test -z \"$(git status --porcelain)\"; echo NEW > A.txt; echo LOUD > A.big; commit work; \
                   test \"$(git cat-file -p HEAD:A.big)\" = loud; handoff done";
     let worker = shell_worker(sandbox.path(), "worker", script);
-    let gate =
-        "[gates.seen]\nrun = [\"sh\", \"-c\", \"test $(cat a/x.big) = WORDS && test $(cat A.big) = LOUD\"]\ndefault = true\n";
+    let gate = "[gates.seen]\nrun = [\"sh\", \"-c\", \"test $(cat a/x.big) = WORDS && test $(cat A.big) = LOUD\"]\ndefault = true\n";
     let mut policy = policy(&worker, &format!("{gate}{FILTER}"));
     policy.limits.attempts = 1;
     let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     assert_eq!(sandbox.remote_file("A.big"), "loud");
 }

@@ -32,7 +32,12 @@ impl RunOutcome {
     /// When there is no such task.
     #[must_use]
     pub fn task(&self, id: &str) -> &TaskView {
-        let found = self.report.snapshot.tasks.iter().find(|task| task.id.as_str() == id);
+        let found = self
+            .report
+            .snapshot
+            .tasks
+            .iter()
+            .find(|task| task.id.as_str() == id);
         found.unwrap_or_else(|| panic!("no task {id} in {:#?}", self.report.snapshot))
     }
 
@@ -58,11 +63,27 @@ pub fn replayed(entries: &[LedgerEntry]) -> State {
 pub async fn run_checked(sandbox: &Sandbox, builder: OrchestratorBuilder) -> RunOutcome {
     let ledger = Arc::new(FileLedger::new(sandbox.state().join("ledger")));
     let roadmap: RepoPath = "ROADMAP.md".parse().expect("a path");
-    let builder = builder.repository(sandbox.repo()).state_dir(sandbox.state()).roadmap(roadmap).ledger(ledger.clone());
-    let orchestrator = builder.build().await.unwrap_or_else(|error| panic!("it cannot begin: {error}"));
-    let report = tokio::time::timeout(DEADLINE, orchestrator.run()).await.expect("the run ends in time");
+    let builder = builder
+        .repository(sandbox.repo())
+        .state_dir(sandbox.state())
+        .roadmap(roadmap)
+        .ledger(ledger.clone());
+    let orchestrator = builder
+        .build()
+        .await
+        .unwrap_or_else(|error| panic!("it cannot begin: {error}"));
+    let report = tokio::time::timeout(DEADLINE, orchestrator.run())
+        .await
+        .expect("the run ends in time");
     let report = report.unwrap_or_else(|error| panic!("the run broke off: {error:?}"));
-    let entries = ledger.read(Sequence(1), usize::MAX).await.expect("the ledger can be read");
-    assert_eq!(replayed(&entries), report.state, "the replayed ledger equals the live state");
+    let entries = ledger
+        .read(Sequence(1), usize::MAX)
+        .await
+        .expect("the ledger can be read");
+    assert_eq!(
+        replayed(&entries),
+        report.state,
+        "the replayed ledger equals the live state"
+    );
     RunOutcome { report, entries }
 }

@@ -59,17 +59,27 @@ impl Sandbox {
             let made = match edit {
                 Edit::Write(path, content) => {
                     let file = self.place(path);
-                    file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(file, content))
+                    file.parent()
+                        .map_or(Ok(()), fs::create_dir_all)
+                        .and_then(|()| fs::write(file, content))
                 }
                 Edit::Remove(path) => {
                     let path = self.place(path);
-                    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+                    if path.is_dir() {
+                        fs::remove_dir_all(path)
+                    } else {
+                        fs::remove_file(path)
+                    }
                 }
                 Edit::Rename(from, to) => {
                     let to = self.place(to);
-                    to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::rename(self.place(from), to))
+                    to.parent()
+                        .map_or(Ok(()), fs::create_dir_all)
+                        .and_then(|()| fs::rename(self.place(from), to))
                 }
-                Edit::Executable(path) => fs::set_permissions(self.place(path), fs::Permissions::from_mode(0o755)),
+                Edit::Executable(path) => {
+                    fs::set_permissions(self.place(path), fs::Permissions::from_mode(0o755))
+                }
                 Edit::Symlink(path, target) => {
                     let path = self.place(path);
                     // What was there before is replaced.
@@ -77,7 +87,11 @@ impl Sandbox {
                     symlink(OsStr::from_bytes(target), path)
                 }
                 Edit::Submodule(path) => {
-                    later.push(format!("160000,{},{}", "1".repeat(40), String::from_utf8_lossy(path)));
+                    later.push(format!(
+                        "160000,{},{}",
+                        "1".repeat(40),
+                        String::from_utf8_lossy(path)
+                    ));
                     Ok(())
                 }
             };
@@ -85,7 +99,10 @@ impl Sandbox {
         }
         git(&self.repo(), &["add", "--all"]);
         for entry in later {
-            git(&self.repo(), &["update-index", "--add", "--cacheinfo", &entry]);
+            git(
+                &self.repo(),
+                &["update-index", "--add", "--cacheinfo", &entry],
+            );
         }
         git(&self.repo(), &["commit", "--quiet", "--message", message]);
         git(&self.repo(), &["rev-parse", "HEAD"])
@@ -122,66 +139,119 @@ pub const HISTORIES: &[History] = &[
 
 fn apart(sandbox: &Sandbox) -> Fork {
     let ours = [Edit::Write(b"a.txt", b"ours\n")];
-    sandbox.fork(&[Edit::Write(b"c.txt", LINES)], &ours, &[Edit::Write(b"b.txt", b"theirs\n")])
+    sandbox.fork(
+        &[Edit::Write(b"c.txt", LINES)],
+        &ours,
+        &[Edit::Write(b"b.txt", b"theirs\n")],
+    )
 }
 
 fn conflict(sandbox: &Sandbox) -> Fork {
     let base = [Edit::Write(b"a.txt", b"base\n")];
-    sandbox.fork(&base, &[Edit::Write(b"a.txt", b"ours\n")], &[Edit::Write(b"a.txt", b"theirs\n")])
+    sandbox.fork(
+        &base,
+        &[Edit::Write(b"a.txt", b"ours\n")],
+        &[Edit::Write(b"a.txt", b"theirs\n")],
+    )
 }
 
 fn removed_and_changed(sandbox: &Sandbox) -> Fork {
-    sandbox.fork(&[Edit::Write(b"a.txt", LINES)], &[Edit::Remove(b"a.txt")], &[Edit::Write(b"a.txt", b"theirs\n")])
+    sandbox.fork(
+        &[Edit::Write(b"a.txt", LINES)],
+        &[Edit::Remove(b"a.txt")],
+        &[Edit::Write(b"a.txt", b"theirs\n")],
+    )
 }
 
 /// Renamed here, changed there: the change follows.
 fn rename(sandbox: &Sandbox) -> Fork {
     let changed = [LINES, b"eleven\n"].concat();
-    sandbox.fork(&[Edit::Write(b"old.txt", LINES)], &[Edit::Rename(b"old.txt", b"new.txt")], &[Edit::Write(b"old.txt", &changed)])
+    sandbox.fork(
+        &[Edit::Write(b"old.txt", LINES)],
+        &[Edit::Rename(b"old.txt", b"new.txt")],
+        &[Edit::Write(b"old.txt", &changed)],
+    )
 }
 
 /// A directory is renamed here, a file is added to it there: git suggests a place for it, and calls that a conflict unless
 /// `merge.directoryRenames` says otherwise.
 fn directory_rename(sandbox: &Sandbox) -> Fork {
-    let base = [Edit::Write(b"old/a.txt", LINES), Edit::Write(b"old/b.txt", b"b\n")];
-    sandbox.fork(&base, &[Edit::Rename(b"old", b"new")], &[Edit::Write(b"old/c.txt", b"c\n")])
+    let base = [
+        Edit::Write(b"old/a.txt", LINES),
+        Edit::Write(b"old/b.txt", b"b\n"),
+    ];
+    sandbox.fork(
+        &base,
+        &[Edit::Rename(b"old", b"new")],
+        &[Edit::Write(b"old/c.txt", b"c\n")],
+    )
 }
 
 fn mode(sandbox: &Sandbox) -> Fork {
     let changed = [LINES, b"eleven\n"].concat();
-    sandbox.fork(&[Edit::Write(b"run.sh", LINES)], &[Edit::Executable(b"run.sh")], &[Edit::Write(b"run.sh", &changed)])
+    sandbox.fork(
+        &[Edit::Write(b"run.sh", LINES)],
+        &[Edit::Executable(b"run.sh")],
+        &[Edit::Write(b"run.sh", &changed)],
+    )
 }
 
 /// A file becomes a link here; there, a link that leaves the repository is added.
 fn symlinks(sandbox: &Sandbox) -> Fork {
     let base = [Edit::Write(b"a.txt", LINES), Edit::Write(b"b.txt", b"b\n")];
-    sandbox.fork(&base, &[Edit::Symlink(b"a.txt", b"b.txt")], &[Edit::Symlink(b"out", b"../../etc/passwd")])
+    sandbox.fork(
+        &base,
+        &[Edit::Symlink(b"a.txt", b"b.txt")],
+        &[Edit::Symlink(b"out", b"../../etc/passwd")],
+    )
 }
 
 fn file_and_directory(sandbox: &Sandbox) -> Fork {
     let base = [Edit::Write(b"keep.txt", LINES)];
-    sandbox.fork(&base, &[Edit::Write(b"a", b"a file\n")], &[Edit::Write(b"a/b.txt", b"in a directory\n")])
+    sandbox.fork(
+        &base,
+        &[Edit::Write(b"a", b"a file\n")],
+        &[Edit::Write(b"a/b.txt", b"in a directory\n")],
+    )
 }
 
 fn submodule(sandbox: &Sandbox) -> Fork {
-    sandbox.fork(&[Edit::Write(b"a.txt", LINES)], &[Edit::Write(b"b.txt", b"b\n")], &[Edit::Submodule(b"vendor")])
+    sandbox.fork(
+        &[Edit::Write(b"a.txt", LINES)],
+        &[Edit::Write(b"b.txt", b"b\n")],
+        &[Edit::Submodule(b"vendor")],
+    )
 }
 
 /// Not ASCII, not UTF-8, with spaces, quotes, a line end, and a name that looks like an option.
 fn names(sandbox: &Sandbox) -> Fork {
-    let ours =
-        [Edit::Write("größe.txt".as_bytes(), b"1\n"), Edit::Write(b"a \"b\" \\c.txt", b"2\n"), Edit::Write(b"--help", b"3\n")];
+    let ours = [
+        Edit::Write("größe.txt".as_bytes(), b"1\n"),
+        Edit::Write(b"a \"b\" \\c.txt", b"2\n"),
+        Edit::Write(b"--help", b"3\n"),
+    ];
     let theirs = [
         Edit::Write(b"not-utf8-\xff\xfe.txt", b"4\n"),
         Edit::Write(b"two\nlines.txt", b"5\n"),
         Edit::Write(":(glob)*".as_bytes(), b"6\n"),
     ];
-    sandbox.fork(&[Edit::Write("日本語/文.txt".as_bytes(), LINES)], &ours, &theirs)
+    sandbox.fork(
+        &[Edit::Write("日本語/文.txt".as_bytes(), LINES)],
+        &ours,
+        &theirs,
+    )
 }
 
 /// All line ends are changed here; there, another file is.
 fn line_ends(sandbox: &Sandbox) -> Fork {
     let crlf = String::from_utf8_lossy(LINES).replace('\n', "\r\n");
-    let base = [Edit::Write(b"a.txt", LINES), Edit::Write(b"b.txt", b"b\r\nb\r\n")];
-    sandbox.fork(&base, &[Edit::Write(b"a.txt", crlf.as_bytes())], &[Edit::Write(b"b.txt", b"b\r\nb\r\nb\r\n")])
+    let base = [
+        Edit::Write(b"a.txt", LINES),
+        Edit::Write(b"b.txt", b"b\r\nb\r\n"),
+    ];
+    sandbox.fork(
+        &base,
+        &[Edit::Write(b"a.txt", crlf.as_bytes())],
+        &[Edit::Write(b"b.txt", b"b\r\nb\r\nb\r\n")],
+    )
 }

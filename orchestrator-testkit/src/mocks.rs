@@ -20,11 +20,15 @@ use std::{path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use mockall::mock;
 use orchestrator_core::{
-    model::{AttemptId, BlobId, ContentHash, Finding, History, Record, RepoPath, TaskId, Timestamp, TreeShape},
+    model::{
+        AttemptId, BlobId, ContentHash, Finding, History, Record, RepoPath, TaskId, Timestamp,
+        TreeShape,
+    },
     port::{
-        AgentBackend, AgentError, Capabilities, ChangeView, Epoch, EvidenceError, EvidenceStore, LandingEdit, Ledger, LedgerEntry,
-        LedgerError, Opening, Outcome, Probe, ReviewError, ReviewRequest, Reviewer, Sequence, SourceError, SourceSnapshot, Stored,
-        TaskSource, TreeView, Turn, TurnControl, TurnInput, TurnRequest, Update,
+        AgentBackend, AgentError, Capabilities, ChangeView, Epoch, EvidenceError, EvidenceStore,
+        LandingEdit, Ledger, LedgerEntry, LedgerError, Opening, Outcome, Probe, ReviewError,
+        ReviewRequest, Reviewer, Sequence, SourceError, SourceSnapshot, Stored, TaskSource,
+        TreeView, Turn, TurnControl, TurnInput, TurnRequest, Update,
     },
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -89,11 +93,20 @@ impl TaskSource for MockTaskSource {
         self.snapshot(tree.revision())
     }
 
-    async fn landing_edits(&self, task: &TaskId, tree: &dyn TreeView) -> Result<Vec<LandingEdit>, SourceError> {
+    async fn landing_edits(
+        &self,
+        task: &TaskId,
+        tree: &dyn TreeView,
+    ) -> Result<Vec<LandingEdit>, SourceError> {
         self.landing_edits(task, tree.revision())
     }
 
-    async fn report(&self, task: &TaskId, attempt: &AttemptId, outcome: &Outcome) -> Result<(), SourceError> {
+    async fn report(
+        &self,
+        task: &TaskId,
+        attempt: &AttemptId,
+        outcome: &Outcome,
+    ) -> Result<(), SourceError> {
         self.report(task, attempt, outcome)
     }
 
@@ -167,14 +180,24 @@ mock! {
 
 #[async_trait]
 impl EvidenceStore for MockEvidenceStore {
-    async fn put(&self, content: &mut (dyn AsyncRead + Send + Unpin), cap: u64) -> Result<Stored, EvidenceError> {
+    async fn put(
+        &self,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+        cap: u64,
+    ) -> Result<Stored, EvidenceError> {
         let mut bytes = Vec::new();
-        let failed = |source| EvidenceError::Io { what: "reading what is to be kept".to_owned(), source };
+        let failed = |source| EvidenceError::Io {
+            what: "reading what is to be kept".to_owned(),
+            source,
+        };
         content.read_to_end(&mut bytes).await.map_err(failed)?;
         self.put(bytes, cap)
     }
 
-    async fn open(&self, hash: ContentHash) -> Result<Box<dyn AsyncRead + Send + Unpin>, EvidenceError> {
+    async fn open(
+        &self,
+        hash: ContentHash,
+    ) -> Result<Box<dyn AsyncRead + Send + Unpin>, EvidenceError> {
         let content = self.open(hash)?;
         Ok(Box::new(std::io::Cursor::new(content)))
     }

@@ -124,7 +124,9 @@ impl Player {
     /// A test that calls [`play_if_asked`], by its full path with the crate's name in front: see [`scripted_worker!`].
     #[must_use]
     pub fn test(path: &'static str) -> Self {
-        Self { entry: Some(path.split_once("::").map_or(path, |(_, path)| path)) }
+        Self {
+            entry: Some(path.split_once("::").map_or(path, |(_, path)| path)),
+        }
     }
 
     /// A `main` that calls [`play_if_asked`] before everything else, as where `harness = false`.
@@ -139,16 +141,30 @@ impl Player {
     /// When it was not.
     pub fn try_out(self) {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let play = Play::new([Step::Hear, Step::line("heard"), Step::Complain(b"complained".to_vec()), Step::Exit(7)]);
+        let play = Play::new([
+            Step::Hear,
+            Step::line("heard"),
+            Step::Complain(b"complained".to_vec()),
+            Step::Exit(7),
+        ]);
         let mut child = Command::new(play.install(self, directory.path(), "tried"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("it can be run");
-        child.stdin.take().expect("is piped").write_all(b"a line\n").expect("it listens");
+        child
+            .stdin
+            .take()
+            .expect("is piped")
+            .write_all(b"a line\n")
+            .expect("it listens");
         let output = child.wait_with_output().expect("it ends");
-        let said = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr), output.status.code());
+        let said = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+            output.status.code(),
+        );
         assert_eq!(said, ("heard\n".into(), "complained".into(), Some(7)));
     }
 }
@@ -157,7 +173,10 @@ impl Play {
     /// These steps.
     #[must_use]
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
-        Self { steps: steps.into_iter().collect(), ..Self::default() }
+        Self {
+            steps: steps.into_iter().collect(),
+            ..Self::default()
+        }
     }
 
     /// What it does, in its order.
@@ -195,12 +214,23 @@ impl Play {
     #[must_use]
     pub fn install(&self, player: Player, directory: &Path, name: &str) -> PathBuf {
         let (program, steps) = (directory.join(name), directory.join(format!("{name}.play")));
-        fs::write(&steps, serde_json::to_vec(&self.steps).expect("steps are JSON")).expect("writes the steps");
+        fs::write(
+            &steps,
+            serde_json::to_vec(&self.steps).expect("steps are JSON"),
+        )
+        .expect("writes the steps");
         let binary = env::current_exe().expect("this is a program");
         let mut script = String::from("#!/bin/sh\n");
-        script += &format!("for argument; do printf '%s\\0' \"$argument\"; done > {}.arguments\n", quoted(&program));
+        script += &format!(
+            "for argument; do printf '%s\\0' \"$argument\"; done > {}.arguments\n",
+            quoted(&program)
+        );
         for (argument, answer) in &self.answers {
-            script += &format!("[ \"${{1-}}\" = {} ] && echo {} && exit\n", quoted(argument), quoted(answer));
+            script += &format!(
+                "[ \"${{1-}}\" = {} ] && echo {} && exit\n",
+                quoted(argument),
+                quoted(answer)
+            );
         }
         if self.stubborn {
             script += "trap '' INT TERM HUP\n";
@@ -218,8 +248,16 @@ impl Play {
             .stdin(Stdio::piped())
             .spawn()
             .expect("a shell");
-        writer.stdin.take().expect("is piped").write_all(script.as_bytes()).expect("writes the script");
-        assert!(writer.wait().is_ok_and(|status| status.success()), "writes the script");
+        writer
+            .stdin
+            .take()
+            .expect("is piped")
+            .write_all(script.as_bytes())
+            .expect("writes the script");
+        assert!(
+            writer.wait().is_ok_and(|status| status.success()),
+            "writes the script"
+        );
         program
     }
 }
@@ -237,7 +275,10 @@ pub fn arguments(program: &Path) -> Vec<String> {
 }
 
 fn quoted(text: impl AsRef<std::ffi::OsStr>) -> String {
-    format!("'{}'", text.as_ref().to_string_lossy().replace('\'', r"'\''"))
+    format!(
+        "'{}'",
+        text.as_ref().to_string_lossy().replace('\'', r"'\''")
+    )
 }
 
 /// Plays, and ends the process, where this process was started by an installed [`Play`]; otherwise returns at once.
@@ -245,9 +286,15 @@ fn quoted(text: impl AsRef<std::ffi::OsStr>) -> String {
 /// # Panics
 /// When a step cannot be done.
 pub fn play_if_asked() {
-    let Some(steps) = env::var_os(PLAY) else { return };
-    let steps = serde_json::from_slice(&fs::read(steps).expect("the steps are there")).expect("they are steps");
-    let out = fs::File::options().write(true).open("/dev/fd/3").expect("the script passes its standard output on");
+    let Some(steps) = env::var_os(PLAY) else {
+        return;
+    };
+    let steps = serde_json::from_slice(&fs::read(steps).expect("the steps are there"))
+        .expect("they are steps");
+    let out = fs::File::options()
+        .write(true)
+        .open("/dev/fd/3")
+        .expect("the script passes its standard output on");
     std::process::exit(perform(steps, out));
 }
 
@@ -259,14 +306,26 @@ fn perform(steps: Vec<Step>, mut out: impl Write) -> i32 {
             Step::Complain(bytes) => std::io::stderr().write_all(&bytes),
             Step::Hear => heard.read_until(b'\n', &mut Vec::new()).map(drop),
             Step::HearAll => heard.read_to_end(&mut Vec::new()).map(drop),
-            Step::Edit { path, content } => {
-                path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, content))
-            }
-            Step::Commit { message } => run("git add --all && git commit --quiet --message \"$1\"", &message),
-            Step::Handoff(bytes) => fs::write(env::var_os("ORCHESTRATOR_HANDOFF").unwrap_or_default(), expanded(bytes)),
+            Step::Edit { path, content } => path
+                .parent()
+                .map_or(Ok(()), fs::create_dir_all)
+                .and_then(|()| fs::write(path, content)),
+            Step::Commit { message } => run(
+                "git add --all && git commit --quiet --message \"$1\"",
+                &message,
+            ),
+            Step::Handoff(bytes) => fs::write(
+                env::var_os("ORCHESTRATOR_HANDOFF").unwrap_or_default(),
+                expanded(bytes),
+            ),
             Step::Shell(script) => run(&script, ""),
-            Step::Fork => run("setsid sleep 1000 > /dev/null 2>&1 & (setsid sh -c 'sleep 1000 & sleep 1000' &)", ""),
-            Step::Await(fifo) => fs::File::open(fifo).and_then(|mut fifo| fifo.read_to_end(&mut Vec::new())).map(drop),
+            Step::Fork => run(
+                "setsid sleep 1000 > /dev/null 2>&1 & (setsid sh -c 'sleep 1000 & sleep 1000' &)",
+                "",
+            ),
+            Step::Await(fifo) => fs::File::open(fifo)
+                .and_then(|mut fifo| fifo.read_to_end(&mut Vec::new()))
+                .map(drop),
             Step::Pause(time) => {
                 thread::sleep(time);
                 Ok(())
@@ -276,7 +335,9 @@ fn perform(steps: Vec<Step>, mut out: impl Write) -> i32 {
             // The signal comes when it comes; but a shell's background jobs are born deaf to INT, and so are all that they start.
             Step::Die(signal) => run(&format!("kill -{signal} $PPID"), "").and_then(|()| {
                 thread::sleep(Duration::from_secs(10));
-                Err(std::io::Error::other(format!("signal {signal} is ignored where this was started")))
+                Err(std::io::Error::other(format!(
+                    "signal {signal} is ignored where this was started"
+                )))
             }),
         };
         if let Err(error) = done {
@@ -294,17 +355,29 @@ fn hang() -> ! {
 }
 
 fn run(script: &str, argument: &str) -> std::io::Result<()> {
-    let status =
-        Command::new("/bin/sh").args(["-euc", script, "sh", argument]).stdin(Stdio::null()).stdout(Stdio::null()).status()?;
-    status.success().then_some(()).ok_or_else(|| std::io::Error::other(format!("`{script}`: {status}")))
+    let status = Command::new("/bin/sh")
+        .args(["-euc", script, "sh", argument])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()?;
+    status
+        .success()
+        .then_some(())
+        .ok_or_else(|| std::io::Error::other(format!("`{script}`: {status}")))
 }
 
 fn expanded(bytes: Vec<u8>) -> Vec<u8> {
     let mut text = bytes;
-    for (place, variable) in [("@TASK@", "ORCHESTRATOR_TASK"), ("@ATTEMPT@", "ORCHESTRATOR_ATTEMPT")] {
+    for (place, variable) in [
+        ("@TASK@", "ORCHESTRATOR_TASK"),
+        ("@ATTEMPT@", "ORCHESTRATOR_ATTEMPT"),
+    ] {
         let value = env::var(variable).unwrap_or_default();
         let mut from = 0;
-        while let Some(at) = text[from..].windows(place.len()).position(|window| window == place.as_bytes()) {
+        while let Some(at) = text[from..]
+            .windows(place.len())
+            .position(|window| window == place.as_bytes())
+        {
             text.splice(from + at..from + at + place.len(), value.bytes());
             from += at + value.len();
         }
@@ -315,7 +388,9 @@ fn expanded(bytes: Vec<u8>) -> Vec<u8> {
 /// A true handoff, as far as it goes: of the task and attempt whose program leaves it.
 #[must_use]
 pub fn handoff(status: &str) -> String {
-    format!(r#"{{"version":1,"task":"@TASK@","attempt":@ATTEMPT@,"status":"{status}","self_review":"read it once more"}}"#)
+    format!(
+        r#"{{"version":1,"task":"@TASK@","attempt":@ATTEMPT@,"status":"{status}","self_review":"read it once more"}}"#
+    )
 }
 
 /// Bytes as a JSON string, one character for each: a script may be large.
@@ -323,17 +398,27 @@ mod bytes {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&bytes.iter().map(|byte| char::from(*byte)).collect::<String>())
+        to.serialize_str(
+            &bytes
+                .iter()
+                .map(|byte| char::from(*byte))
+                .collect::<String>(),
+        )
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(from)?;
-        text.chars().map(|char| u8::try_from(char).map_err(|_| D::Error::custom("not a byte"))).collect()
+        text.chars()
+            .map(|char| u8::try_from(char).map_err(|_| D::Error::custom("not a byte")))
+            .collect()
     }
 }
 
 /// The mark of this test's processes: nobody else's.
 #[must_use]
 pub(crate) fn fresh_mark(what: &Path) -> String {
-    format!("testkit-{}", &ContentHash::of(what.as_os_str().as_encoded_bytes()).to_string()[..16])
+    format!(
+        "testkit-{}",
+        &ContentHash::of(what.as_os_str().as_encoded_bytes()).to_string()[..16]
+    )
 }

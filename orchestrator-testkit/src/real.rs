@@ -41,20 +41,34 @@ pub fn private_agent_main(agents: &[(&'static str, &str)], tests: &[RealTest]) -
 fn trials(agents: &[(&'static str, &str)], tests: &[RealTest], required: bool) -> ExitCode {
     crate::play_if_asked();
     let arguments = Arguments::from_args();
-    let missing: Vec<_> = agents.iter().filter(|(variable, _)| env::var_os(variable).is_none()).collect();
+    let missing: Vec<_> = agents
+        .iter()
+        .filter(|(variable, _)| env::var_os(variable).is_none())
+        .collect();
     let mut programs = agents.iter().map(|(variable, _)| {
         let named = env::var_os(variable).unwrap_or_default();
-        env::split_paths(&named).filter(|program| !program.as_os_str().is_empty()).collect::<Vec<_>>()
+        env::split_paths(&named)
+            .filter(|program| !program.as_os_str().is_empty())
+            .collect::<Vec<_>>()
     });
     let first = programs.next().unwrap_or_default();
-    let others: Vec<_> = programs.filter_map(|programs| programs.into_iter().next()).collect();
+    let others: Vec<_> = programs
+        .filter_map(|programs| programs.into_iter().next())
+        .collect();
     let several = first.len() > 1;
     let mut trials = Vec::new();
     for (name, test) in tests {
         if missing.is_empty() {
             trials.extend(first.iter().enumerate().map(|(number, program)| {
-                let name = if several { format!("{name}::{}", number + 1) } else { (*name).to_owned() };
-                let agent = RealAgent { program: program.clone(), others: others.clone() };
+                let name = if several {
+                    format!("{name}::{}", number + 1)
+                } else {
+                    (*name).to_owned()
+                };
+                let agent = RealAgent {
+                    program: program.clone(),
+                    others: others.clone(),
+                };
                 let test = *test;
                 Trial::test(name, move || run(&agent, test))
             }));
@@ -62,15 +76,27 @@ fn trials(agents: &[(&'static str, &str)], tests: &[RealTest], required: bool) -
             let why = format!("{REQUIRED} is set, and {} is not", missing[0].0);
             trials.push(Trial::test(*name, move || Err(Failed::from(why))));
         } else {
-            let reasons = missing.iter().map(|(variable, how)| format!("set {variable}: {how}")).collect::<Vec<_>>().join("; ");
-            trials.push(Trial::test(*name, || Ok(())).with_kind(reasons).with_ignored_flag(true));
+            let reasons = missing
+                .iter()
+                .map(|(variable, how)| format!("set {variable}: {how}"))
+                .collect::<Vec<_>>()
+                .join("; ");
+            trials.push(
+                Trial::test(*name, || Ok(()))
+                    .with_kind(reasons)
+                    .with_ignored_flag(true),
+            );
         }
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn run(agent: &RealAgent, test: fn(&RealAgent)) -> Result<(), Failed> {
-    if let Some(gone) = [&agent.program].into_iter().chain(&agent.others).find(|program| !program.is_file()) {
+    if let Some(gone) = [&agent.program]
+        .into_iter()
+        .chain(&agent.others)
+        .find(|program| !program.is_file())
+    {
         return Err(Failed::from(format!("{} is not there", gone.display())));
     }
     catch_unwind(AssertUnwindSafe(|| test(agent))).map_err(|panic| {

@@ -31,7 +31,11 @@ use crate::{
 pub fn wait_for_marked(mark: &str, count: usize) {
     let until = Instant::now() + Duration::from_secs(30);
     while marked(mark).len() < count {
-        assert!(Instant::now() < until, "{} processes, not {count}", marked(mark).len());
+        assert!(
+            Instant::now() < until,
+            "{} processes, not {count}",
+            marked(mark).len()
+        );
         std::thread::yield_now();
     }
 }
@@ -58,7 +62,12 @@ impl<B: AgentBackend> RealStage<B> {
         let home = sandbox.path().join("home");
         fs::create_dir_all(&home).expect("makes the home");
         let backend = backend(&home, &server.url());
-        Self { sandbox, server, backend, workspace: None }
+        Self {
+            sandbox,
+            server,
+            backend,
+            workspace: None,
+        }
     }
 
     /// The same with a workspace for the first attempt.
@@ -67,13 +76,33 @@ impl<B: AgentBackend> RealStage<B> {
     /// When it cannot be made.
     pub async fn with_workspace(mut self) -> Self {
         let git = Git::find().await.expect("git");
-        let user = UserRepository::open(git.clone(), &self.sandbox.repo()).await.expect("a repository");
-        let (target, trusted) = ("main".parse().expect("a branch"), self.sandbox.state().join("trusted.git"));
-        let trusted = Trusted::open(user, git, trusted, target, Destination::Local, &BTreeMap::new()).await.expect("opens");
+        let user = UserRepository::open(git.clone(), &self.sandbox.repo())
+            .await
+            .expect("a repository");
+        let (target, trusted) = (
+            "main".parse().expect("a branch"),
+            self.sandbox.state().join("trusted.git"),
+        );
+        let trusted = Trusted::open(
+            user,
+            git,
+            trusted,
+            target,
+            Destination::Local,
+            &BTreeMap::new(),
+        )
+        .await
+        .expect("opens");
         let base = trusted.fetch_target().await.expect("fetches");
-        let attempt = AttemptId { task: TaskId::new("T1").expect("an id"), number: 1 };
+        let attempt = AttemptId {
+            task: TaskId::new("T1").expect("an id"),
+            number: 1,
+        };
         let workspace = Workspaces::beneath(&self.sandbox.state()).of(&attempt);
-        workspace.create(&trusted, base, &[]).await.expect("is made");
+        workspace
+            .create(&trusted, base, &[])
+            .await
+            .expect("is made");
         self.workspace = Some(workspace);
         self
     }
@@ -108,14 +137,23 @@ impl<B: AgentBackend> RealStage<B> {
             "claims": [], "after": [], "resources": [], "docs": [], "artifacts": [], "approve": [], "agent": "real", "budget": {},
         });
         fs::write(&contract, rules.to_string()).expect("writes");
-        let environment = [("PATH", std::env::var("PATH").expect("a path")), ("ALLOWED", "yes".to_owned())]
-            .map(|(name, value)| (name.to_owned(), value));
+        let environment = [
+            ("PATH", std::env::var("PATH").expect("a path")),
+            ("ALLOWED", "yes".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value));
         let (attempt, handoff) = (workspace.attempt.clone(), out.join("handoff.json"));
-        TurnRequest::new(attempt, format!("This is turn {turn}."), workspace.tree(), handoff, self.mark())
-            .with_places(workspace.repository(), contract)
-            .with_environment(environment.into())
-            .with_turn(turn, resume)
-            .with_schema(json!({ "type": "object", "properties": { "status": { "type": "string" } } }))
+        TurnRequest::new(
+            attempt,
+            format!("This is turn {turn}."),
+            workspace.tree(),
+            handoff,
+            self.mark(),
+        )
+        .with_places(workspace.repository(), contract)
+        .with_environment(environment.into())
+        .with_turn(turn, resume)
+        .with_schema(json!({ "type": "object", "properties": { "status": { "type": "string" } } }))
     }
 
     /// Runs a turn to its end.
@@ -154,7 +192,8 @@ impl<B: AgentBackend> RealStage<B> {
     /// When it left none.
     #[must_use]
     pub fn handoff(&self, turn: u32) -> String {
-        fs::read_to_string(self.workspace().out().join(format!("{turn}/handoff.json"))).expect("a handoff")
+        fs::read_to_string(self.workspace().out().join(format!("{turn}/handoff.json")))
+            .expect("a handoff")
     }
 
     /// A pipe with a name: who writes to it waits for who reads, and the other way round. Once for each stage.
@@ -164,7 +203,13 @@ impl<B: AgentBackend> RealStage<B> {
     #[must_use]
     pub fn fifo(&self) -> PathBuf {
         let fifo = self.sandbox.path().join("fifo");
-        assert!(Command::new("mkfifo").arg(&fifo).status().is_ok_and(|status| status.success()), "it is made");
+        assert!(
+            Command::new("mkfifo")
+                .arg(&fifo)
+                .status()
+                .is_ok_and(|status| status.success()),
+            "it is made"
+        );
         fifo
     }
 
@@ -173,7 +218,10 @@ impl<B: AgentBackend> RealStage<B> {
     #[must_use]
     pub fn for_ever(fifo: &Path) -> String {
         let for_ever = "while :; do sleep 1; done";
-        format!("setsid sh -c '{for_ever}' & echo here > '{}'; {for_ever}", fifo.display())
+        format!(
+            "setsid sh -c '{for_ever}' & echo here > '{}'; {for_ever}",
+            fifo.display()
+        )
     }
 
     /// Waits until that command runs.
@@ -181,7 +229,9 @@ impl<B: AgentBackend> RealStage<B> {
     /// # Panics
     /// When something else is said.
     pub async fn runs(fifo: PathBuf) {
-        let said = tokio::task::spawn_blocking(move || fs::read_to_string(fifo)).await.expect("it is read");
+        let said = tokio::task::spawn_blocking(move || fs::read_to_string(fifo))
+            .await
+            .expect("it is read");
         assert_eq!(said.expect("it runs"), "here\n");
     }
 
@@ -194,7 +244,10 @@ impl<B: AgentBackend> RealStage<B> {
         let began = Instant::now();
         turn.control().stop(Duration::from_secs(10)).await;
         assert_eq!(self.alive(), 0, "when `stop` has returned");
-        assert!(began.elapsed() < Duration::from_secs(20), "it takes no longer than it may, and what a loaded machine adds");
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "it takes no longer than it may, and what a loaded machine adds"
+        );
         let ran = ran(turn).await;
         assert_eq!(ran.outcome, TurnOutcome::Stopped);
         ran
@@ -207,11 +260,19 @@ impl<B: AgentBackend> RealStage<B> {
     /// When it cannot be written.
     #[must_use]
     pub fn traced(&self, program: &Path) -> PathBuf {
-        let (traced, calls) = (self.sandbox.path().join("traced"), self.sandbox.path().join("calls"));
+        let (traced, calls) = (
+            self.sandbox.path().join("traced"),
+            self.sandbox.path().join("calls"),
+        );
         let trace = "strace -f -qqq -e trace=connect,sendto,sendmsg,sendmmsg -A";
-        let script = format!("#!/bin/sh\nexec {trace} -o '{}' '{}' \"$@\"\n", calls.display(), program.display());
+        let script = format!(
+            "#!/bin/sh\nexec {trace} -o '{}' '{}' \"$@\"\n",
+            calls.display(),
+            program.display()
+        );
         fs::write(&traced, script).expect("writes");
-        fs::set_permissions(&traced, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("can be run");
+        fs::set_permissions(&traced, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("can be run");
         traced
     }
 
@@ -222,10 +283,21 @@ impl<B: AgentBackend> RealStage<B> {
     #[must_use]
     pub fn reached_elsewhere(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.sandbox.path().join("calls")).expect("it was traced");
-        let reached: Vec<_> = calls.lines().filter(|call| call.contains("sin_addr") || call.contains("sin6_addr")).collect();
-        assert!(reached.iter().any(|call| call.contains("127.0.0.1")), "the model was reached: {calls}");
-        let here = |call: &str| call.contains("inet_addr(\"127.0.0.1\")") || call.contains("\"::1\"");
-        reached.into_iter().filter(|call| !here(call)).map(str::to_owned).collect()
+        let reached: Vec<_> = calls
+            .lines()
+            .filter(|call| call.contains("sin_addr") || call.contains("sin6_addr"))
+            .collect();
+        assert!(
+            reached.iter().any(|call| call.contains("127.0.0.1")),
+            "the model was reached: {calls}"
+        );
+        let here =
+            |call: &str| call.contains("inet_addr(\"127.0.0.1\")") || call.contains("\"::1\"");
+        reached
+            .into_iter()
+            .filter(|call| !here(call))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -234,7 +306,12 @@ impl<B: AgentBackend> RealStage<B> {
 ///
 /// # Panics
 /// When that is not so.
-pub async fn land(sandbox: &Sandbox, agents: &[(&str, Arc<dyn AgentBackend>)], tasks: &[String], sessions: u32) -> RunOutcome {
+pub async fn land(
+    sandbox: &Sandbox,
+    agents: &[(&str, Arc<dyn AgentBackend>)],
+    tasks: &[String],
+    sessions: u32,
+) -> RunOutcome {
     let item = |(id, (agent, _)): (&String, &(&str, Arc<dyn AgentBackend>))| {
         format!(
             "- [ ] **{id}** Task {id}.\n  ```toml\n  allow = [\"{id}.txt\"]\n  agent = \"{agent}\"\n  ```\n  Write `{id}` into `{id}.txt`, and commit it.\n"
@@ -242,18 +319,31 @@ pub async fn land(sandbox: &Sandbox, agents: &[(&str, Arc<dyn AgentBackend>)], t
     };
     let roadmap: String = tasks.iter().zip(agents.iter().cycle()).map(item).collect();
     sandbox.publish(&[("ROADMAP.md", &roadmap)], "roadmap");
-    let policy = Policy::parse(&format!("push = \"origin\"\nmax_sessions = {sessions}\n")).expect("a policy");
+    let policy = Policy::parse(&format!("push = \"origin\"\nmax_sessions = {sessions}\n"))
+        .expect("a policy");
     let builder = Orchestrator::builder().policy(policy);
     let builder = agents.iter().fold(builder, |builder, (name, backend)| {
-        builder.backend(name.parse::<BackendName>().expect("a name"), Arc::clone(backend))
+        builder.backend(
+            name.parse::<BackendName>().expect("a name"),
+            Arc::clone(backend),
+        )
     });
     let outcome = run_checked(sandbox, builder).await;
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{:#?}", outcome.report.snapshot);
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
     for id in tasks {
         assert_eq!(&sandbox.remote_file(&format!("{id}.txt")), id);
         assert_eq!(outcome.task(id).attempts, 1);
     }
     assert_eq!(sandbox.processes(), Vec::<i32>::new());
-    assert_eq!(fs::read_dir(sandbox.state().join("attempts")).map_or(0, Iterator::count), 0, "all is cleaned up");
+    assert_eq!(
+        fs::read_dir(sandbox.state().join("attempts")).map_or(0, Iterator::count),
+        0,
+        "all is cleaned up"
+    );
     outcome
 }

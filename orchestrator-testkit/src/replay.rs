@@ -18,13 +18,19 @@ impl Replay {
     /// What the agent wrote to its standard output, byte by byte, after it had read all of its standard input.
     #[must_use]
     pub fn of_output(output: impl Into<Vec<u8>>) -> Self {
-        Self { steps: vec![(None, Step::HearAll), (None, Step::Say(output.into()))], exit: 0 }
+        Self {
+            steps: vec![(None, Step::HearAll), (None, Step::Say(output.into()))],
+            exit: 0,
+        }
     }
 
     /// What an agent that goes on listening wrote to its standard output, byte by byte, after it had read one line.
     #[must_use]
     pub fn of_answer(output: impl Into<Vec<u8>>) -> Self {
-        Self { steps: vec![(None, Step::Hear), (None, Step::Say(output.into()))], exit: 0 }
+        Self {
+            steps: vec![(None, Step::Hear), (None, Step::Say(output.into()))],
+            exit: 0,
+        }
     }
 
     /// A conversation: one JSON object in each line, with `dir`, a time `t` in units of `unit`, and the line that was sent as `line` or
@@ -35,18 +41,38 @@ impl Replay {
     /// With the number of a line that is none of these.
     pub fn of_conversation(recording: &str, unit: Duration) -> Result<Self, String> {
         let mut replay = Self::default();
-        for (number, text) in recording.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
+        for (number, text) in recording
+            .lines()
+            .enumerate()
+            .filter(|(_, text)| !text.trim().is_empty())
+        {
             let wrong = |what: &str| format!("line {}: {what}", number + 1);
-            let entry: Value = serde_json::from_str(text).map_err(|error| wrong(&error.to_string()))?;
-            let at = entry["t"].as_f64().map(|units| unit.mul_f64(units.max(0.0)));
-            let sent = if entry["line"].is_null() { &entry["frame"] } else { &entry["line"] };
+            let entry: Value =
+                serde_json::from_str(text).map_err(|error| wrong(&error.to_string()))?;
+            let at = entry["t"]
+                .as_f64()
+                .map(|units| unit.mul_f64(units.max(0.0)));
+            let sent = if entry["line"].is_null() {
+                &entry["frame"]
+            } else {
+                &entry["line"]
+            };
             match entry["dir"].as_str().ok_or_else(|| wrong("no `dir`"))? {
-                dir if dir.starts_with("host") || dir.starts_with("client") => replay.steps.push((None, Step::Hear)),
+                dir if dir.starts_with("host") || dir.starts_with("client") => {
+                    replay.steps.push((None, Step::Hear))
+                }
                 dir if dir.starts_with("cli") || dir.starts_with("agent") => {
-                    let line = sent.as_str().map_or_else(|| sent.to_string(), str::to_owned);
+                    let line = sent
+                        .as_str()
+                        .map_or_else(|| sent.to_string(), str::to_owned);
                     replay.steps.push((at, Step::line(line)));
                 }
-                "exit" => replay.exit = sent["code"].as_i64().and_then(|code| i32::try_from(code).ok()).unwrap_or(1),
+                "exit" => {
+                    replay.exit = sent["code"]
+                        .as_i64()
+                        .and_then(|code| i32::try_from(code).ok())
+                        .unwrap_or(1)
+                }
                 _ => {}
             }
         }
@@ -87,7 +113,11 @@ impl Replay {
             now = at.unwrap_or(now).max(now);
             steps.push(step.clone());
         }
-        steps.push(if self.exit < 0 { Step::Die(-self.exit) } else { Step::Exit(self.exit) });
+        steps.push(if self.exit < 0 {
+            Step::Die(-self.exit)
+        } else {
+            Step::Exit(self.exit)
+        });
         Play::new(steps)
     }
 }
@@ -106,20 +136,46 @@ mod tests {
     #[test]
     fn a_conversation_is_played_with_its_pauses_or_without() {
         let replay = Replay::of_conversation(TALK, Duration::from_millis(1)).expect("a recording");
-        let said = [Step::line(r#"{"id":1,"result":{}}"#), Step::line("as it was")];
+        let said = [
+            Step::line(r#"{"id":1,"result":{}}"#),
+            Step::line("as it was"),
+        ];
         let [first, second] = said.clone();
-        assert_eq!(replay.play().steps(), [Step::Hear, first.clone(), second.clone(), Step::HearAll, Step::Exit(3)]);
+        assert_eq!(
+            replay.play().steps(),
+            [
+                Step::Hear,
+                first.clone(),
+                second.clone(),
+                Step::HearAll,
+                Step::Exit(3)
+            ]
+        );
         let pause = |millis| Step::Pause(Duration::from_millis(millis));
-        let half = [Step::Hear, pause(500), first, pause(250), second, Step::HearAll, Step::Exit(3)];
+        let half = [
+            Step::Hear,
+            pause(500),
+            first,
+            pause(250),
+            second,
+            Step::HearAll,
+            Step::Exit(3),
+        ];
         assert_eq!(replay.paced(0.5).steps(), half);
     }
 
     #[test]
     fn a_signal_and_a_complaint_are_played_and_a_line_that_is_none_is_named() {
         let replay = Replay::of_output("said\n").complaining("no\n").ending(-9);
-        let expected = [Step::HearAll, Step::Say(b"said\n".to_vec()), Step::Complain(b"no\n".to_vec()), Step::Die(9)];
+        let expected = [
+            Step::HearAll,
+            Step::Say(b"said\n".to_vec()),
+            Step::Complain(b"no\n".to_vec()),
+            Step::Die(9),
+        ];
         assert_eq!(replay.play().steps(), expected);
-        let error = Replay::of_conversation("{\"dir\":\"exit\"}\n{\"t\":1}", Duration::ZERO).expect_err("the second is none");
+        let error = Replay::of_conversation("{\"dir\":\"exit\"}\n{\"t\":1}", Duration::ZERO)
+            .expect_err("the second is none");
         assert_eq!(error, "line 2: no `dir`");
     }
 }

@@ -25,13 +25,30 @@ pub fn git(directory: &Path, arguments: &[&str]) -> String {
         .current_dir(directory)
         .env_clear()
         .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-        .envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1"), ("HOME", "/nowhere"), ("LC_ALL", "C")])
-        .envs([("GIT_AUTHOR_NAME", "Test"), ("GIT_AUTHOR_EMAIL", "test@example.org")])
-        .envs([("GIT_COMMITTER_NAME", "Test"), ("GIT_COMMITTER_EMAIL", "test@example.org")])
+        .envs([
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("HOME", "/nowhere"),
+            ("LC_ALL", "C"),
+        ])
+        .envs([
+            ("GIT_AUTHOR_NAME", "Test"),
+            ("GIT_AUTHOR_EMAIL", "test@example.org"),
+        ])
+        .envs([
+            ("GIT_COMMITTER_NAME", "Test"),
+            ("GIT_COMMITTER_EMAIL", "test@example.org"),
+        ])
         .output()
         .expect("git can be run");
-    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned()
+    assert!(
+        output.status.success(),
+        "git {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout)
+        .trim_end_matches('\n')
+        .to_owned()
 }
 
 /// Each git that this machine has on its `PATH`, one for each version.
@@ -39,8 +56,13 @@ pub fn git(directory: &Path, arguments: &[&str]) -> String {
 pub fn git_binaries() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut found: Vec<(String, PathBuf)> = Vec::new();
-    for binary in std::env::split_paths(&path).map(|dir| dir.join("git")).filter(|binary| binary.is_file()) {
-        let Ok(output) = Command::new(&binary).arg("version").output() else { continue };
+    for binary in std::env::split_paths(&path)
+        .map(|dir| dir.join("git"))
+        .filter(|binary| binary.is_file())
+    {
+        let Ok(output) = Command::new(&binary).arg("version").output() else {
+            continue;
+        };
         let version = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() && !found.iter().any(|(known, _)| *known == version) {
             found.push((version, binary));
@@ -62,17 +84,36 @@ impl Sandbox {
     /// When the temporary directory cannot be used.
     #[must_use]
     pub fn new() -> Self {
-        let sandbox = Self { dir: tempfile::tempdir().expect("a temporary directory") };
+        let sandbox = Self {
+            dir: tempfile::tempdir().expect("a temporary directory"),
+        };
         let top = sandbox.dir.path();
-        git(top, &["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "remote.git"]);
+        git(
+            top,
+            &[
+                "init",
+                "--quiet",
+                "--bare",
+                "--template=",
+                "--initial-branch=main",
+                "remote.git",
+            ],
+        );
         git(top, &["clone", "--quiet", "remote.git", "repo"]);
         let repo = sandbox.repo();
-        for (key, value) in [("user.name", "Test"), ("user.email", "test@example.org"), ("commit.gpgSign", "false")] {
+        for (key, value) in [
+            ("user.name", "Test"),
+            ("user.email", "test@example.org"),
+            ("commit.gpgSign", "false"),
+        ] {
             git(&repo, &["config", key, value]);
         }
         git(&repo, &["symbolic-ref", "HEAD", "refs/heads/main"]);
         sandbox.commit(&[("README.md", "# Test\n")], "begin");
-        git(&repo, &["push", "--quiet", "--set-upstream", "origin", "main"]);
+        git(
+            &repo,
+            &["push", "--quiet", "--set-upstream", "origin", "main"],
+        );
         sandbox
     }
 
@@ -106,7 +147,10 @@ impl Sandbox {
     /// When there is no state directory.
     #[must_use]
     pub fn processes(&self) -> Vec<i32> {
-        let path = self.state().canonicalize().expect("the state directory is there");
+        let path = self
+            .state()
+            .canonicalize()
+            .expect("the state directory is there");
         let mark = ContentHash::of(path.as_os_str().as_encoded_bytes()).to_string();
         marked(&mark[..16])
     }
@@ -118,7 +162,8 @@ impl Sandbox {
     pub fn write(&self, files: &[(&str, &str)]) {
         for (name, content) in files {
             let path = self.repo().join(name);
-            fs::create_dir_all(path.parent().expect("a file has a directory")).expect("makes the directory");
+            fs::create_dir_all(path.parent().expect("a file has a directory"))
+                .expect("makes the directory");
             fs::write(path, content).expect("writes the file");
         }
     }
@@ -147,6 +192,12 @@ impl Sandbox {
     /// The subjects of the first-parent line of the remote's `main`, newest first.
     #[must_use]
     pub fn remote_subjects(&self) -> Vec<String> {
-        git(&self.remote(), &["log", "--first-parent", "--format=%s", "main"]).lines().map(str::to_owned).collect()
+        git(
+            &self.remote(),
+            &["log", "--first-parent", "--format=%s", "main"],
+        )
+        .lines()
+        .map(str::to_owned)
+        .collect()
     }
 }

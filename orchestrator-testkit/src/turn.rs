@@ -27,14 +27,23 @@ pub struct Ran {
 /// # Panics
 /// When its updates run out before.
 pub async fn ran(mut turn: Box<dyn Turn>) -> Ran {
-    let (mut session, mut said, mut findings, mut usage) = (None, String::new(), Vec::new(), Usage::default());
+    let (mut session, mut said, mut findings, mut usage) =
+        (None, String::new(), Vec::new(), Usage::default());
     loop {
         match turn.next().await.expect("an end comes first") {
             Update::Started { session: begun } => session = Some(begun),
             Update::Activity { text } => said += &format!("{text}\n"),
             Update::Finding(finding) => findings.push(finding),
             Update::Usage(now) => usage = now,
-            Update::Ended { outcome } => return Ran { session, said, findings, usage, outcome },
+            Update::Ended { outcome } => {
+                return Ran {
+                    session,
+                    said,
+                    findings,
+                    usage,
+                    outcome,
+                };
+            }
             _ => {}
         }
     }
@@ -46,7 +55,11 @@ pub async fn ran(mut turn: Box<dyn Turn>) -> Ran {
 /// # Panics
 /// When no runtime can be had.
 pub fn block_on_within<T>(deadline: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let done = runtime.block_on(async { tokio::time::timeout(deadline, work).await });
     runtime.shutdown_background();
     done.ok()

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use async_trait::async_trait;
 use orchestrator_core::{
     model::{
-        AttemptId, BlobId, Budget, Change, ChangeKind, CommitId, ContentHash, Contract, Entry, HandoffReport, History, Mode,
-        RepoPath, Submission, TaskId, TreeId, TreeShape,
+        AttemptId, BlobId, Budget, Change, ChangeKind, CommitId, ContentHash, Contract, Entry,
+        HandoffReport, History, Mode, RepoPath, Submission, TaskId, TreeId, TreeShape,
     },
     port::{ChangeView, LandingEdit, ReviewError, ReviewRequest, SourceError, TreeView},
 };
@@ -41,7 +41,11 @@ impl MemoryTree {
     /// As it is with these edits.
     #[must_use]
     pub fn edited(mut self, edits: &[LandingEdit]) -> Self {
-        self.files.extend(edits.iter().map(|edit| (edit.path.clone(), edit.content.clone())));
+        self.files.extend(
+            edits
+                .iter()
+                .map(|edit| (edit.path.clone(), edit.content.clone())),
+        );
         self
     }
 }
@@ -49,7 +53,10 @@ impl MemoryTree {
 #[async_trait]
 impl TreeView for MemoryTree {
     fn revision(&self) -> String {
-        let texts = self.files.iter().map(|(path, content)| (path.to_string(), ContentHash::of(content).to_string()));
+        let texts = self
+            .files
+            .iter()
+            .map(|(path, content)| (path.to_string(), ContentHash::of(content).to_string()));
         ContentHash::of_json(&texts.collect::<Vec<_>>()).to_string()
     }
 
@@ -71,7 +78,10 @@ impl ProposedChange {
     /// Nothing is proposed, and everything is allowed.
     #[must_use]
     pub fn new() -> Self {
-        Self { allow: vec!["**".to_owned()], ..Self::default() }
+        Self {
+            allow: vec!["**".to_owned()],
+            ..Self::default()
+        }
     }
 
     /// A file that was there before, and still is.
@@ -124,7 +134,11 @@ impl ProposedChange {
             title: "A task".to_owned(),
             package: None,
             text: String::new(),
-            allow: self.allow.iter().map(|pattern| pattern.parse().expect("a pattern")).collect(),
+            allow: self
+                .allow
+                .iter()
+                .map(|pattern| pattern.parse().expect("a pattern"))
+                .collect(),
             forbid: Vec::new(),
             gates: Vec::new(),
             claims: Vec::new(),
@@ -144,7 +158,10 @@ impl ProposedChange {
     /// When a pattern is none.
     #[must_use]
     pub fn request(&self) -> ReviewRequest {
-        let attempt = AttemptId { task: TaskId::new("T1").expect("an id"), number: 1 };
+        let attempt = AttemptId {
+            task: TaskId::new("T1").expect("an id"),
+            number: 1,
+        };
         let submission = Submission {
             base: id::<CommitId>(b"base"),
             carried: None,
@@ -157,12 +174,22 @@ impl ProposedChange {
             findings: Vec::new(),
             artifacts: Vec::new(),
         };
-        ReviewRequest::new(attempt, self.contract(), id::<CommitId>(b"base"), submission, Arc::new(self.clone()))
+        ReviewRequest::new(
+            attempt,
+            self.contract(),
+            id::<CommitId>(b"base"),
+            submission,
+            Arc::new(self.clone()),
+        )
     }
 
     fn changes(&self) -> Vec<Change> {
-        let entry = |content: &Vec<u8>| Entry { mode: Mode::File, id: id::<BlobId>(content) };
-        let paths: std::collections::BTreeSet<_> = self.before.keys().chain(self.after.keys()).collect();
+        let entry = |content: &Vec<u8>| Entry {
+            mode: Mode::File,
+            id: id::<BlobId>(content),
+        };
+        let paths: std::collections::BTreeSet<_> =
+            self.before.keys().chain(self.after.keys()).collect();
         let change = |path: &RepoPath| {
             let (old, new) = (self.before.get(path), self.after.get(path));
             let kind = match (old, new) {
@@ -171,44 +198,71 @@ impl ProposedChange {
                 (Some(old), Some(new)) if old == new => return None,
                 (Some(_), Some(_)) => ChangeKind::Modified,
             };
-            Some(Change { path: path.clone(), kind, old: old.map(entry), new: new.map(entry) })
+            Some(Change {
+                path: path.clone(),
+                kind,
+                old: old.map(entry),
+                new: new.map(entry),
+            })
         };
         paths.into_iter().filter_map(change).collect()
     }
 }
 
 fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(content: &[u8]) -> T {
-    ContentHash::of(content).to_string()[..40].parse().expect("forty hexadecimal digits")
+    ContentHash::of(content).to_string()[..40]
+        .parse()
+        .expect("forty hexadecimal digits")
 }
 
 #[async_trait]
 impl ChangeView for ProposedChange {
     async fn blob(&self, wanted: BlobId, limit: u64) -> Result<Option<Vec<u8>>, ReviewError> {
-        let found = self.before.values().chain(self.after.values()).find(|content| id::<BlobId>(content) == wanted);
+        let found = self
+            .before
+            .values()
+            .chain(self.after.values())
+            .find(|content| id::<BlobId>(content) == wanted);
         let content = found.ok_or_else(|| ReviewError::Unreadable(format!("no blob {wanted}")))?;
         Ok((content.len() as u64 <= limit).then(|| content.clone()))
     }
 
     async fn shapes(&self) -> Result<[TreeShape; 2], ReviewError> {
-        let shape =
-            |files: &BTreeMap<RepoPath, Vec<u8>>| TreeShape { paths: files.keys().cloned().collect(), links: BTreeMap::new() };
+        let shape = |files: &BTreeMap<RepoPath, Vec<u8>>| TreeShape {
+            paths: files.keys().cloned().collect(),
+            links: BTreeMap::new(),
+        };
         Ok([shape(&self.before), shape(&self.after)])
     }
 
     /// All of it is one commit.
     async fn history(&self) -> Result<History, ReviewError> {
-        Ok(History { onto: id::<CommitId>(b"base"), changes: Vec::new() })
+        Ok(History {
+            onto: id::<CommitId>(b"base"),
+            changes: Vec::new(),
+        })
     }
 
     /// All lines of before taken out, all of afterwards put in.
     async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError> {
-        let [old, new] = [&self.before, &self.after].map(|files| files.get(path).map(Vec::as_slice).unwrap_or_default());
+        let [old, new] = [&self.before, &self.after]
+            .map(|files| files.get(path).map(Vec::as_slice).unwrap_or_default());
         if old == new {
             return Ok(Vec::new());
         }
-        let lines = |content: &[u8]| content.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let lines = |content: &[u8]| {
+            content
+                .split_inclusive(|byte| *byte == b'\n')
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
+        };
         let (old, new) = (lines(old), lines(new));
-        let mut diff = format!("--- a/{path}\n+++ b/{path}\n@@ -1,{} +1,{} @@\n", old.len(), new.len()).into_bytes();
+        let mut diff = format!(
+            "--- a/{path}\n+++ b/{path}\n@@ -1,{} +1,{} @@\n",
+            old.len(),
+            new.len()
+        )
+        .into_bytes();
         for (sign, lines) in [(b'-', old), (b'+', new)] {
             for line in lines {
                 diff.push(sign);

@@ -12,7 +12,10 @@ use std::{
 use async_trait::async_trait;
 use orchestrator_core::{
     model::TurnOutcome,
-    port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnControl, TurnInput, TurnRequest, Update},
+    port::{
+        AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnControl, TurnInput,
+        TurnRequest, Update,
+    },
 };
 use tokio::sync::{mpsc, watch};
 
@@ -63,7 +66,10 @@ impl ScriptedAgent {
     /// Adds a turn.
     #[must_use]
     pub fn turn(self, step: impl FnOnce(&TurnRequest) -> Vec<Update> + Send + 'static) -> Self {
-        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push_back(Box::new(step));
+        self.steps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(Box::new(step));
         self
     }
 
@@ -76,7 +82,10 @@ impl ScriptedAgent {
 
     /// Lets it be spoken to while it works: it says the updates that `ear` returns.
     #[must_use]
-    pub fn hearing(mut self, ear: impl Fn(&TurnRequest, &TurnInput) -> Vec<Update> + Send + Sync + 'static) -> Self {
+    pub fn hearing(
+        mut self,
+        ear: impl Fn(&TurnRequest, &TurnInput) -> Vec<Update> + Send + Sync + 'static,
+    ) -> Self {
         self.ear = Some(Arc::new(ear));
         self
     }
@@ -90,8 +99,14 @@ impl AgentBackend for ScriptedAgent {
 
     fn capabilities(&self) -> Capabilities {
         let known = Capabilities::least().with_resume();
-        let known = if self.ear.is_some() { known.with_input() } else { known };
-        self.silence.map_or(known.clone(), |silence| known.with_silence(Silence::Beyond(silence)))
+        let known = if self.ear.is_some() {
+            known.with_input()
+        } else {
+            known
+        };
+        self.silence.map_or(known.clone(), |silence| {
+            known.with_silence(Silence::Beyond(silence))
+        })
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
@@ -99,13 +114,29 @@ impl AgentBackend for ScriptedAgent {
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
-        let step = self.steps.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let step = step.ok_or_else(|| AgentError::Other("the script has no more turns".to_owned()))?;
+        let step = self
+            .steps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        let step =
+            step.ok_or_else(|| AgentError::Other("the script has no more turns".to_owned()))?;
         let (stop, stopped) = watch::channel(false);
         let (say, said) = mpsc::unbounded_channel();
         let updates = step(&request).into();
-        let control = ScriptedControl { stop, say, ear: self.ear.clone(), request };
-        Ok(Box::new(ScriptedTurn { updates, over: false, stopped, said, control: Arc::new(control) }))
+        let control = ScriptedControl {
+            stop,
+            say,
+            ear: self.ear.clone(),
+            request,
+        };
+        Ok(Box::new(ScriptedTurn {
+            updates,
+            over: false,
+            stopped,
+            said,
+            control: Arc::new(control),
+        }))
     }
 }
 
@@ -128,7 +159,9 @@ struct ScriptedControl {
 
 impl std::fmt::Debug for ScriptedControl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ScriptedControl").field("attempt", &self.request.attempt).finish_non_exhaustive()
+        f.debug_struct("ScriptedControl")
+            .field("attempt", &self.request.attempt)
+            .finish_non_exhaustive()
     }
 }
 
@@ -162,7 +195,10 @@ impl Turn for ScriptedTurn {
 #[async_trait]
 impl TurnControl for ScriptedControl {
     async fn send(&self, input: TurnInput) -> Result<(), AgentError> {
-        let ear = self.ear.as_ref().ok_or(AgentError::Unsupported("be spoken to"))?;
+        let ear = self
+            .ear
+            .as_ref()
+            .ok_or(AgentError::Unsupported("be spoken to"))?;
         for update in ear(&self.request, &input) {
             // A turn that was dropped hears nothing more.
             drop(self.say.send(update));

@@ -11,7 +11,10 @@ use orchestrator_core::{
 };
 use orchestrator_testkit::{
     MemoryTree, ProposedChange,
-    conformance::{Opener, evidence::EvidenceFixture, ledger::LedgerFixture, reviewer::ReviewerFixture, source::SourceFixture},
+    conformance::{
+        Opener, evidence::EvidenceFixture, ledger::LedgerFixture, reviewer::ReviewerFixture,
+        source::SourceFixture,
+    },
     evidence_conformance, ledger_conformance, reviewer_conformance, source_conformance,
 };
 
@@ -57,7 +60,9 @@ const ROADMAP: &str = "# Roadmap\n\n## Package: one\n\n- [x] **A** Was done\n- [
 
 impl SourceFixture for Markdown {
     fn source(&self) -> Arc<dyn TaskSource> {
-        Arc::new(MarkdownRoadmap::new("docs/ROADMAP.md".parse().expect("a path")))
+        Arc::new(MarkdownRoadmap::new(
+            "docs/ROADMAP.md".parse().expect("a path"),
+        ))
     }
 
     fn tree(&self) -> MemoryTree {
@@ -65,7 +70,10 @@ impl SourceFixture for Markdown {
     }
 
     fn broken(&self) -> Option<MemoryTree> {
-        Some(MemoryTree::new().with("docs/ROADMAP.md", "- [ ] **A** One\n  ```toml\n  allowed = 1\n  ```\n"))
+        Some(MemoryTree::new().with(
+            "docs/ROADMAP.md",
+            "- [ ] **A** One\n  ```toml\n  allowed = 1\n  ```\n",
+        ))
     }
 }
 
@@ -74,7 +82,9 @@ struct FromCode;
 
 impl SourceFixture for FromCode {
     fn source(&self) -> Arc<dyn TaskSource> {
-        Arc::new(TaskList::new(["A", "B"].map(|id| Task::new(TaskId::new(id).expect("an id"), "A task"))))
+        Arc::new(TaskList::new(
+            ["A", "B"].map(|id| Task::new(TaskId::new(id).expect("an id"), "A task")),
+        ))
     }
 
     fn tree(&self) -> MemoryTree {
@@ -106,21 +116,35 @@ impl ReviewerFixture for InTheBox {
     }
 
     fn clean(&self) -> ReviewRequest {
-        let change = ProposedChange::new().allowing(&["src/**", "docs/**"]).with("src/a.rs", "fn a() {}\n");
-        let mut request = change.writes("src/a.rs", "fn a() { b() }\n").writes("docs/a.md", "# A\n").request();
+        let change = ProposedChange::new()
+            .allowing(&["src/**", "docs/**"])
+            .with("src/a.rs", "fn a() {}\n");
+        let mut request = change
+            .writes("src/a.rs", "fn a() { b() }\n")
+            .writes("docs/a.md", "# A\n")
+            .request();
         let handoff = r#"{"version":1,"task":"T1","attempt":1,"status":"done","changed_files":["docs/a.md","src/a.rs"],"self_review":"read"}"#;
-        request.submission.handoff = HandoffReport::Read(serde_json::from_str(handoff).expect("a handoff"));
-        request.contract.docs = serde_json::from_str(r#"[{"when":"src/**","then":"docs/**"}]"#).expect("rules");
+        request.submission.handoff =
+            HandoffReport::Read(serde_json::from_str(handoff).expect("a handoff"));
+        request.contract.docs =
+            serde_json::from_str(r#"[{"when":"src/**","then":"docs/**"}]"#).expect("rules");
         request
     }
 
     fn flawed(&self) -> ReviewRequest {
-        let change = ProposedChange::new().allowing(&["src/**"]).with("src/a.rs", "fn a() {}\n");
+        let change = ProposedChange::new()
+            .allowing(&["src/**"])
+            .with("src/a.rs", "fn a() {}\n");
         let conflict = "<<<<<<< HEAD\nfn a() {}\n=======\nfn b() {}\n>>>>>>> theirs\n";
-        let mut request = change.writes("src/a.rs", conflict).writes("elsewhere/b.rs", "").request();
+        let mut request = change
+            .writes("src/a.rs", conflict)
+            .writes("elsewhere/b.rs", "")
+            .request();
         let handoff = r#"{"version":1,"task":"T2","attempt":1,"status":"done","changed_files":["docs/a.md"]}"#;
-        request.submission.handoff = HandoffReport::Read(serde_json::from_str(handoff).expect("a handoff"));
-        request.contract.docs = serde_json::from_str(r#"[{"when":"src/**","then":"docs/**"}]"#).expect("rules");
+        request.submission.handoff =
+            HandoffReport::Read(serde_json::from_str(handoff).expect("a handoff"));
+        request.contract.docs =
+            serde_json::from_str(r#"[{"when":"src/**","then":"docs/**"}]"#).expect("rules");
         request
     }
 }

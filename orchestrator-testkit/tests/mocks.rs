@@ -5,15 +5,15 @@ use std::sync::Arc;
 use orchestrator_core::{
     model::{ContentHash, TurnOutcome},
     port::{
-        AgentBackend, ChangeView, EvidenceError, EvidenceStore, Ledger, LedgerError, Reviewer, SourceSnapshot, Stored, TaskSource,
-        TreeView, Turn, TurnControl, Update,
+        AgentBackend, ChangeView, EvidenceError, EvidenceStore, Ledger, LedgerError, Reviewer,
+        SourceSnapshot, Stored, TaskSource, TreeView, Turn, TurnControl, Update,
     },
 };
 use orchestrator_testkit::{
     MemoryTree, ProposedChange,
     mocks::{
-        MockAgentBackend, MockChangeView, MockEvidenceStore, MockLedger, MockReviewer, MockTaskSource, MockTreeView, MockTurn,
-        MockTurnControl,
+        MockAgentBackend, MockChangeView, MockEvidenceStore, MockLedger, MockReviewer,
+        MockTaskSource, MockTreeView, MockTurn, MockTurnControl,
     },
 };
 
@@ -25,11 +25,16 @@ async fn each_port_can_be_mocked() {
     assert_eq!(agent.name(), "mocked");
 
     let mut turn = MockTurn::new();
-    turn.expect_next().times(1).returning(|| Some(Update::Ended { outcome: TurnOutcome::Completed }));
+    turn.expect_next().times(1).returning(|| {
+        Some(Update::Ended {
+            outcome: TurnOutcome::Completed,
+        })
+    });
     let mut control = MockTurnControl::new();
     control.expect_is_alive().return_const(Some(true));
     let control: Arc<dyn TurnControl> = Arc::new(control);
-    turn.expect_control().returning(move || Arc::clone(&control));
+    turn.expect_control()
+        .returning(move || Arc::clone(&control));
     let mut turn: Box<dyn Turn> = Box::new(turn);
     assert_eq!(turn.control().is_alive(), Some(true));
     assert!(matches!(turn.next().await, Some(Update::Ended { .. })));
@@ -40,14 +45,29 @@ async fn each_port_can_be_mocked() {
     source
         .expect_snapshot()
         .withf(move |asked| *asked == revision)
-        .returning(|revision| Ok(SourceSnapshot { revision, tasks: Vec::new() }));
+        .returning(|revision| {
+            Ok(SourceSnapshot {
+                revision,
+                tasks: Vec::new(),
+            })
+        });
     let source: Arc<dyn TaskSource> = Arc::new(source);
-    assert!(source.snapshot(&tree).await.is_ok_and(|snapshot| snapshot.tasks.is_empty()));
+    assert!(
+        source
+            .snapshot(&tree)
+            .await
+            .is_ok_and(|snapshot| snapshot.tasks.is_empty())
+    );
 
     let mut reviewer = MockReviewer::new();
     reviewer.expect_review().returning(|_| Ok(Vec::new()));
     let reviewer: Arc<dyn Reviewer> = Arc::new(reviewer);
-    assert!(reviewer.review(&ProposedChange::new().request()).await.is_ok_and(|findings| findings.is_empty()));
+    assert!(
+        reviewer
+            .review(&ProposedChange::new().request())
+            .await
+            .is_ok_and(|findings| findings.is_empty())
+    );
 
     let mut ledger = MockLedger::new();
     ledger.expect_open().returning(|| Err(LedgerError::Fenced));
@@ -58,15 +78,30 @@ async fn each_port_can_be_mocked() {
     store
         .expect_put()
         .withf(|content, cap| content == b"abc" && *cap == 9)
-        .returning(|content, _| Ok(Stored { hash: ContentHash::of(&content), size: 3, truncated: false }));
-    store.expect_open().returning(|hash| Err(EvidenceError::Unknown(hash)));
+        .returning(|content, _| {
+            Ok(Stored {
+                hash: ContentHash::of(&content),
+                size: 3,
+                truncated: false,
+            })
+        });
+    store
+        .expect_open()
+        .returning(|hash| Err(EvidenceError::Unknown(hash)));
     let store: Arc<dyn EvidenceStore> = Arc::new(store);
     let stored = store.put(&mut &b"abc"[..], 9).await.expect("is expected");
-    assert!(matches!(store.open(stored.hash).await, Err(EvidenceError::Unknown(hash)) if hash == stored.hash));
+    assert!(
+        matches!(store.open(stored.hash).await, Err(EvidenceError::Unknown(hash)) if hash == stored.hash)
+    );
 
     let (mut view, mut tree) = (MockChangeView::new(), MockTreeView::new());
     view.expect_shapes().returning(|| Ok(Default::default()));
     tree.expect_revision().return_const("mocked".to_owned());
     let (view, tree): (Arc<dyn ChangeView>, &dyn TreeView) = (Arc::new(view), &tree);
-    assert!(view.shapes().await.is_ok_and(|[before, after]| before == after) && tree.revision() == "mocked");
+    assert!(
+        view.shapes()
+            .await
+            .is_ok_and(|[before, after]| before == after)
+            && tree.revision() == "mocked"
+    );
 }

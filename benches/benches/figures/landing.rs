@@ -71,8 +71,17 @@ rm -rf attempts/$T-1
 pub(crate) fn one_task(runtime: &Runtime) {
     let sizes: &[(usize, usize)] = sized(&[(200, 11), (5_000, 5), (50_000, 1)], &[(200, 1)]);
     for (files, rounds) in sizes {
-        let (ours, rival) = side_by_side(*rounds, || loop_over(runtime, *files, 1).0, || bare(*files, 1));
-        line(&format!("one task end to end, {files} files"), ours, "the same steps with bare git", rival);
+        let (ours, rival) = side_by_side(
+            *rounds,
+            || loop_over(runtime, *files, 1).0,
+            || bare(*files, 1),
+        );
+        line(
+            &format!("one task end to end, {files} files"),
+            ours,
+            "the same steps with bare git",
+            rival,
+        );
     }
 }
 
@@ -82,12 +91,19 @@ pub(crate) fn many_tasks(runtime: &Runtime) {
     let (mut waits, mut idle) = (Vec::new(), Vec::new());
     let ours = || {
         let (took, entries) = loop_over(runtime, 200, count);
-        waits.extend(between(&entries, ended, |what| matches!(what, Effect::Review { .. })));
+        waits.extend(between(&entries, ended, |what| {
+            matches!(what, Effect::Review { .. })
+        }));
         idle.extend(lane_idle(&entries));
         took
     };
     let (ours, rival) = side_by_side(sized(3, 1), ours, || bare(200, count));
-    line(&format!("{count} tasks, 8 at once, 200 files"), ours, "the same steps with bare git", rival);
+    line(
+        &format!("{count} tasks, 8 at once, 200 files"),
+        ours,
+        "the same steps with bare git",
+        rival,
+    );
     percentiles("from a turn's end to its review", waits);
     percentiles("the landing lane idle while work waits", idle);
 }
@@ -98,17 +114,31 @@ pub(crate) fn handoffs(runtime: &Runtime) {
     let sandbox = stage(200, count);
     let ends = sandbox.path().join("ends");
     fs::create_dir(&ends).expect("makes");
-    let fifos: Vec<_> = (1..=count).map(|number| ends.join(format!("T{number}"))).collect();
-    assert!(Command::new("mkfifo").args(&fifos).status().expect("mkfifo can be run").success());
+    let fifos: Vec<_> = (1..=count)
+        .map(|number| ends.join(format!("T{number}")))
+        .collect();
+    assert!(
+        Command::new("mkfifo")
+            .args(&fifos)
+            .status()
+            .expect("mkfifo can be run")
+            .success()
+    );
     // It has committed, and waits until it may say so.
-    let agent = AGENT.replace("\nprintf", &format!("\ncat '{}'/\"$name\"\nprintf", ends.display()));
+    let agent = AGENT.replace(
+        "\nprintf",
+        &format!("\ncat '{}'/\"$name\"\nprintf", ends.display()),
+    );
     let arrivals = Arc::new(Arrivals::default());
     let mut reviewers = review::standard();
     reviewers.insert(0, arrivals.clone());
     let orchestrator = orchestrator(runtime, &sandbox, &agent, count, reviewers);
     let releasing = thread::spawn(move || {
         // Opens as soon as its agent waits.
-        let all: Vec<_> = fifos.iter().map(|fifo| File::options().write(true).open(fifo).expect("opens")).collect();
+        let all: Vec<_> = fifos
+            .iter()
+            .map(|fifo| File::options().write(true).open(fifo).expect("opens"))
+            .collect();
         let release = |fifo: File| {
             // Of the six to eight flushes that lie between, each takes as long as one does at another such moment.
             thread::sleep(Duration::from_millis(500));
@@ -124,10 +154,17 @@ pub(crate) fn handoffs(runtime: &Runtime) {
     let (released, flushed) = releasing.join().expect("all ended");
     let reviewed = arrivals.0.lock().expect("nobody panicked");
     let since = |task: &str, at: SystemTime| reviewed[task].duration_since(at).unwrap_or_default();
-    let waits = (1..=count).zip(released).map(|(number, at)| since(&format!("T{number}"), at));
-    percentiles(&format!("from a handoff to its review, {count} sessions"), waits.collect());
+    let waits = (1..=count)
+        .zip(released)
+        .map(|(number, at)| since(&format!("T{number}"), at));
+    percentiles(
+        &format!("from a handoff to its review, {count} sessions"),
+        waits.collect(),
+    );
     let entries = recorded(runtime, &sandbox);
-    let waits = entries.iter().filter_map(|entry| Some(since(ended(&entry.record)?.task.as_str(), at(entry))));
+    let waits = entries
+        .iter()
+        .filter_map(|entry| Some(since(ended(&entry.record)?.task.as_str(), at(entry))));
     percentiles("of that, since its processes have ended", waits.collect());
     percentiles("a new file of 200 bytes, written and synced", flushed);
     used(sandbox);
@@ -150,16 +187,29 @@ impl Reviewer for Arrivals {
     }
 
     async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
-        self.0.lock().expect("nobody panicked").insert(request.attempt.task.to_string(), SystemTime::now());
+        self.0
+            .lock()
+            .expect("nobody panicked")
+            .insert(request.attempt.task.to_string(), SystemTime::now());
         Ok(Vec::new())
     }
 }
 
 fn percentiles(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
-    let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default();
+    let at = |share: usize| {
+        times
+            .get((times.len() * share / 100).min(times.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
+    };
     let milliseconds = |share| at(share).as_secs_f64() * 1000.0;
-    println!("{what:<44} median {:>6.1} ms   p99 {:>6.1} ms   of {}", milliseconds(50), milliseconds(99), times.len());
+    println!(
+        "{what:<44} median {:>6.1} ms   p99 {:>6.1} ms   of {}",
+        milliseconds(50),
+        milliseconds(99),
+        times.len()
+    );
 }
 
 fn at(entry: &LedgerEntry) -> SystemTime {
@@ -167,11 +217,19 @@ fn at(entry: &LedgerEntry) -> SystemTime {
 }
 
 fn ended(record: &Record) -> Option<&AttemptId> {
-    if let Record::TurnEnded { attempt, .. } = record { Some(attempt) } else { None }
+    if let Record::TurnEnded { attempt, .. } = record {
+        Some(attempt)
+    } else {
+        None
+    }
 }
 
 /// The time between a record of an attempt and the next asking for an effect on it, by the ledger's own.
-fn between(entries: &[LedgerEntry], from: impl Fn(&Record) -> Option<&AttemptId>, to: impl Fn(&Effect) -> bool) -> Vec<Duration> {
+fn between(
+    entries: &[LedgerEntry],
+    from: impl Fn(&Record) -> Option<&AttemptId>,
+    to: impl Fn(&Effect) -> bool,
+) -> Vec<Duration> {
     let mut since = HashMap::new();
     let mut found = Vec::new();
     for entry in entries {
@@ -194,7 +252,10 @@ fn lane_idle(entries: &[LedgerEntry]) -> Vec<Duration> {
         match &entry.record {
             Record::Reviewed { .. } => queued += 1,
             Record::Landed { .. } => landed = (queued > 0).then_some(entry.at),
-            Record::Requested { what: Effect::Merge { .. }, .. } => {
+            Record::Requested {
+                what: Effect::Merge { .. },
+                ..
+            } => {
                 queued -= 1;
                 idle.extend(landed.take().map(|landed| entry.at.since(landed).to_std()));
             }
@@ -209,7 +270,11 @@ pub(super) fn stage(files: usize, tasks: usize) -> Sandbox {
     let sandbox = repository(files);
     let mut roadmap = String::new();
     for number in 1..=tasks {
-        writeln!(roadmap, "- [ ] **T{number}** Do it\n\n  ```toml\n  allow = [\"T{number}.txt\"]\n  ```\n").expect("a string");
+        writeln!(
+            roadmap,
+            "- [ ] **T{number}** Do it\n\n  ```toml\n  allow = [\"T{number}.txt\"]\n  ```\n"
+        )
+        .expect("a string");
     }
     sandbox.publish(&[("ROADMAP.md", &roadmap)], "roadmap");
     sandbox
@@ -240,8 +305,16 @@ fn orchestrator(
     );
     let roadmap: RepoPath = "ROADMAP.md".parse().expect("a path");
     runtime.block_on(async {
-        let builder = Orchestrator::builder().repository(sandbox.repo()).state_dir(sandbox.state()).roadmap(roadmap);
-        builder.policy(Policy::parse(&policy).expect("a valid policy")).reviewers(reviewers).build().await.expect("builds")
+        let builder = Orchestrator::builder()
+            .repository(sandbox.repo())
+            .state_dir(sandbox.state())
+            .roadmap(roadmap);
+        builder
+            .policy(Policy::parse(&policy).expect("a valid policy"))
+            .reviewers(reviewers)
+            .build()
+            .await
+            .expect("builds")
     })
 }
 
@@ -252,21 +325,52 @@ fn to_the_end(runtime: &Runtime, orchestrator: Orchestrator) {
 
 fn recorded(runtime: &Runtime, sandbox: &Sandbox) -> Vec<LedgerEntry> {
     let ledger = FileLedger::new(sandbox.state().join("ledger"));
-    runtime.block_on(ledger.read(Sequence(1), usize::MAX)).expect("reads")
+    runtime
+        .block_on(ledger.read(Sequence(1), usize::MAX))
+        .expect("reads")
 }
 
 fn bare(files: usize, tasks: usize) -> Duration {
     let sandbox = stage(files, tasks);
-    git(sandbox.path(), &["clone", "--quiet", "--bare", "--no-local", "remote.git", "trusted.git"]);
+    git(
+        sandbox.path(),
+        &[
+            "clone",
+            "--quiet",
+            "--bare",
+            "--no-local",
+            "remote.git",
+            "trusted.git",
+        ],
+    );
     for (key, value) in [("user.name", "Test"), ("user.email", "test@example.org")] {
         git(&sandbox.path().join("trusted.git"), &["config", key, value]);
     }
     fs::write(sandbox.path().join("one"), BARE).expect("writes");
     let mut script = Command::new("sh");
-    script.args(["-c", "seq 1 \"$0\" | xargs -P 8 -I N env T=TN sh one", &tasks.to_string()]);
-    script.current_dir(sandbox.path()).env("AGENT", AGENT).envs(COMMITTER);
-    let took = time(|| assert!(script.stdin(Stdio::null()).status().expect("sh can be run").success(), "the script ran"));
-    assert_eq!(sandbox.remote_file("ROADMAP.md").matches("[x]").count(), tasks);
+    script.args([
+        "-c",
+        "seq 1 \"$0\" | xargs -P 8 -I N env T=TN sh one",
+        &tasks.to_string(),
+    ]);
+    script
+        .current_dir(sandbox.path())
+        .env("AGENT", AGENT)
+        .envs(COMMITTER);
+    let took = time(|| {
+        assert!(
+            script
+                .stdin(Stdio::null())
+                .status()
+                .expect("sh can be run")
+                .success(),
+            "the script ran"
+        )
+    });
+    assert_eq!(
+        sandbox.remote_file("ROADMAP.md").matches("[x]").count(),
+        tasks
+    );
     used(sandbox);
     took
 }

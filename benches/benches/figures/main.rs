@@ -22,7 +22,9 @@ fn main() {
     let runtime = Runtime::new().expect("a runtime");
     println!("medians; the ratio is the first time divided by the second\n");
     if cfg!(debug_assertions) {
-        println!("built without optimisation, and with checks of its own: this shows that it runs, not how fast\n");
+        println!(
+            "built without optimisation, and with checks of its own: this shows that it runs, not how fast\n"
+        );
     }
     let figures: [Figure; 11] = [
         // First, while this process has used little memory.
@@ -39,8 +41,14 @@ fn main() {
         ("histories", growth::histories),
         ("heartbeat", heartbeat::heartbeat),
     ];
-    let wanted: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    for (_, figure) in figures.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name)) {
+    let wanted: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    for (_, figure) in figures
+        .iter()
+        .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name))
+    {
         figure(&runtime);
     }
     USED.lock().expect("nothing panics with it").clear();
@@ -50,8 +58,12 @@ fn main() {
 const VALUES: &str = "a JSON value for each line";
 
 /// Who commits where bare git does.
-const COMMITTER: [(&str, &str); 4] =
-    [("GIT_AUTHOR_NAME", "A"), ("GIT_AUTHOR_EMAIL", "a@b"), ("GIT_COMMITTER_NAME", "A"), ("GIT_COMMITTER_EMAIL", "a@b")];
+const COMMITTER: [(&str, &str); 4] = [
+    ("GIT_AUTHOR_NAME", "A"),
+    ("GIT_AUTHOR_EMAIL", "a@b"),
+    ("GIT_COMMITTER_NAME", "A"),
+    ("GIT_COMMITTER_EMAIL", "a@b"),
+];
 
 /// Sandboxes that were used. For minutes after many files were removed, ext4 makes new ones several times more slowly, since it passes
 /// over every inode that was freed: what one figure tidies up, the next would pay for. So all is removed at the end.
@@ -65,7 +77,9 @@ fn used(sandbox: Sandbox) {
 fn repository(files: usize) -> Sandbox {
     let sandbox = Sandbox::new();
     for number in 0..files {
-        let path = sandbox.repo().join(format!("dir{}/file{number}.txt", number % 20));
+        let path = sandbox
+            .repo()
+            .join(format!("dir{}/file{number}.txt", number % 20));
         fs::create_dir_all(path.parent().expect("has a parent")).expect("makes");
         fs::write(path, format!("line one\nline {number}\n")).expect("writes");
     }

@@ -20,13 +20,19 @@ const ROLE: &str = "BENCH_SESSION";
 
 /// This process is a session: it talks ten times a second, or is silent, until it is killed. False in any other.
 pub(crate) fn be_one() -> bool {
-    let Some(role) = env::var_os(ROLE) else { return false };
+    let Some(role) = env::var_os(ROLE) else {
+        return false;
+    };
     let line = format!("{}\n", "working ".repeat(25));
     loop {
         if role == "talks" && std::io::stdout().write_all(line.as_bytes()).is_err() {
             return true;
         }
-        std::thread::sleep(Duration::from_millis(if role == "talks" { 100 } else { 1000 }));
+        std::thread::sleep(Duration::from_millis(if role == "talks" {
+            100
+        } else {
+            1000
+        }));
     }
 }
 
@@ -36,7 +42,8 @@ pub(crate) fn sessions(runtime: &Runtime) {
     let (most, seconds) = (sized(1, 20), sized(10, 1));
     for (role, count) in [("talks", 200 / most), ("silent", 1_000 / most)] {
         let before = resident();
-        let (memory, cpu, updates) = runtime.block_on(measured(role, count, Duration::from_secs(seconds)));
+        let (memory, cpu, updates) =
+            runtime.block_on(measured(role, count, Duration::from_secs(seconds)));
         let each_second = cpu.as_secs_f64() / seconds as f64;
         println!(
             "{:<44} {:>8.1} MiB   {:<36} {before:>8.1} MiB   {:>6.2} % of one core, {updates} updates",
@@ -51,7 +58,13 @@ pub(crate) fn sessions(runtime: &Runtime) {
 async fn measured(role: &str, count: usize, lasting: Duration) -> (f64, Duration, usize) {
     let room = tempfile::tempdir().expect("a temporary directory");
     let mark = format!("bench-sessions-{}-{role}", std::process::id());
-    let agent = CommandAgent::new(env::current_exe().expect("this is a program").display().to_string(), [""; 0]);
+    let agent = CommandAgent::new(
+        env::current_exe()
+            .expect("this is a program")
+            .display()
+            .to_string(),
+        [""; 0],
+    );
     let mut turns = Vec::new();
     for number in 1..=count {
         let attempt: AttemptId = format!("T{number}#1").parse().expect("an id");
@@ -76,7 +89,9 @@ async fn measured(role: &str, count: usize, lasting: Duration) -> (f64, Duration
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (began, at) = (spent(), Instant::now());
     tokio::time::sleep(lasting).await;
-    let cpu = spent().saturating_sub(began).mul_f64(lasting.as_secs_f64() / at.elapsed().as_secs_f64());
+    let cpu = spent()
+        .saturating_sub(began)
+        .mul_f64(lasting.as_secs_f64() / at.elapsed().as_secs_f64());
     let memory = resident();
     kill_marked(&mark, Duration::from_secs(30)).await;
     let mut updates = 0;
@@ -89,7 +104,10 @@ async fn measured(role: &str, count: usize, lasting: Duration) -> (f64, Duration
 /// This process's memory in MiB, from `/proc/self/status`; 0 where there is no such thing.
 fn resident() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap_or_default();
     line.trim().trim_end_matches(" kB").parse().unwrap_or(0.0) / 1024.0
 }
 
@@ -97,7 +115,12 @@ fn resident() -> f64 {
 fn spent() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let behind = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = behind.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    let ticks: u64 = behind
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum();
     // A hundred a second, on every Linux that there is.
     Duration::from_millis(ticks * 10)
 }

@@ -22,31 +22,64 @@ use super::VALUES;
 pub(crate) fn stream(runtime: &Runtime) {
     let megabytes = sized(100, 5);
     let mut both = (Duration::ZERO, Duration::ZERO);
-    for (agent, directory) in [("Codex", "backend-codex"), ("Claude Code", "backend-claude")] {
+    for (agent, directory) in [
+        ("Codex", "backend-codex"),
+        ("Claude Code", "backend-claude"),
+    ] {
         let output = recorded(directory, megabytes << 20);
-        let lines = || output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let lines = || {
+            output
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+        };
         let ours = || time(|| assert!(runtime.block_on(read(agent, &output)) > 0));
         let parsed = |line: &&[u8]| serde_json::from_slice::<Value>(line).is_ok();
         let passed = |line: &&[u8]| serde_json::from_slice::<IgnoredAny>(line).is_ok();
         let rival = || time(|| assert!(lines().filter(parsed).count() > 0));
         let floor = || time(|| assert!(lines().filter(passed).count() > 0));
-        let (rounds, name) = (sized(7, 1), format!("{megabytes} MiB of {agent}, to updates"));
+        let (rounds, name) = (
+            sized(7, 1),
+            format!("{megabytes} MiB of {agent}, to updates"),
+        );
         let (took, values) = side_by_side(rounds, ours, rival);
         line(&name, took, VALUES, values);
         both = (both.0 + took, both.1 + values);
         let (took, least) = side_by_side(rounds, ours, floor);
         line(&name, took, "its JSON passed over, nothing kept", least);
     }
-    line(&format!("{megabytes} MiB of each, to updates"), both.0, VALUES, both.1);
+    line(
+        &format!("{megabytes} MiB of each, to updates"),
+        both.0,
+        VALUES,
+        both.1,
+    );
 }
 
 fn recorded(directory: &str, size: usize) -> Vec<u8> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(directory).join("tests/fixtures");
-    let files = fs::read_dir(fixtures).expect("the recordings").flatten().map(|entry| entry.path());
-    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).collect();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(directory)
+        .join("tests/fixtures");
+    let files = fs::read_dir(fixtures)
+        .expect("the recordings")
+        .flatten()
+        .map(|entry| entry.path());
+    let mut files: Vec<_> = files
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "jsonl")
+        })
+        .collect();
     files.sort();
-    let all: Vec<u8> = files.iter().flat_map(|path| fs::read(path).expect("can be read")).collect();
-    all.iter().copied().cycle().take(size.max(all.len())).collect()
+    let all: Vec<u8> = files
+        .iter()
+        .flat_map(|path| fs::read(path).expect("can be read"))
+        .collect();
+    all.iter()
+        .copied()
+        .cycle()
+        .take(size.max(all.len()))
+        .collect()
 }
 
 /// Line by line to the end; how many updates there were.

@@ -39,9 +39,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let sandbox = Sandbox::new();
     let program = sandbox.path().join("parrot");
     std::fs::write(&program, PARROT)?;
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    std::fs::set_permissions(
+        &program,
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )?;
 
-    let keys = ContractKeys { allow: Some(vec!["hello.txt".parse()?]), ..ContractKeys::default() };
+    let keys = ContractKeys {
+        allow: Some(vec!["hello.txt".parse()?]),
+        ..ContractKeys::default()
+    };
     let task = Task::new(TaskId::new("T1")?, "Say hello").with_keys(keys);
     let policy = "push = \"origin\"\n[gates.greets]\nrun = [\"grep\", \"-q\", \"hello\", \"hello.txt\"]\ndefault = true";
     let report = Orchestrator::builder()
@@ -55,6 +61,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .run()
         .await?;
     println!("{}\n{}", report.ended, table(&report.snapshot));
-    println!("The remote's main: {}", sandbox.remote_subjects().join(", "));
-    if report.snapshot.all_landed() { Ok(()) } else { Err("it did not land".into()) }
+    println!(
+        "The remote's main: {}",
+        sandbox.remote_subjects().join(", ")
+    );
+    if report.snapshot.all_landed() {
+        Ok(())
+    } else {
+        Err("it did not land".into())
+    }
 }

@@ -31,7 +31,9 @@ pub(crate) struct Parrot {
 impl Parrot {
     /// This program.
     pub(crate) fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        Self {
+            program: program.into(),
+        }
     }
 }
 
@@ -43,24 +45,44 @@ impl AgentBackend for Parrot {
 
     fn capabilities(&self) -> Capabilities {
         // It says something at least once a minute, unless a tool runs: its makers promise that.
-        Capabilities::least().with_resume().with_input().with_silence(Silence::Beyond(Duration::from_secs(120)))
+        Capabilities::least()
+            .with_resume()
+            .with_input()
+            .with_silence(Silence::Beyond(Duration::from_secs(120)))
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
-        let missing =
-            |_| AgentError::NotInstalled { program: self.program.display().to_string(), mend: "get it at the pet shop".to_owned() };
-        let version = told_version(&self.program, &["--version"], &BTreeMap::new()).await.map_err(missing)?;
+        let missing = |_| AgentError::NotInstalled {
+            program: self.program.display().to_string(),
+            mend: "get it at the pet shop".to_owned(),
+        };
+        let version = told_version(&self.program, &["--version"], &BTreeMap::new())
+            .await
+            .map_err(missing)?;
         let mut probe = Probe::found(Some(version));
-        if probe.version.as_ref().is_some_and(|version| !version.starts_with("1.")) {
-            probe.warnings.push("only versions 1.x were tried".to_owned());
+        if probe
+            .version
+            .as_ref()
+            .is_some_and(|version| !version.starts_with("1."))
+        {
+            probe
+                .warnings
+                .push("only versions 1.x were tried".to_owned());
         }
         Ok(probe)
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
-        let session = request.resume.iter().flat_map(|session| ["--session", session.0.as_str()]);
-        let talk = Talk { prompt: request.prompt.clone() };
-        AgentProcess::new(&self.program, &request).args(session).start(talk)
+        let session = request
+            .resume
+            .iter()
+            .flat_map(|session| ["--session", session.0.as_str()]);
+        let talk = Talk {
+            prompt: request.prompt.clone(),
+        };
+        AgentProcess::new(&self.program, &request)
+            .args(session)
+            .start(talk)
     }
 }
 
@@ -77,7 +99,9 @@ impl Protocol for Talk {
 
     fn line(&mut self, line: &Line, reply: &mut Reply) {
         // What is no JSON, and what this version does not know, is a sign of life and no more.
-        let Ok(said) = serde_json::from_slice::<Value>(&line.bytes) else { return reply.alive() };
+        let Ok(said) = serde_json::from_slice::<Value>(&line.bytes) else {
+            return reply.alive();
+        };
         let text = |key: &str| said[key].as_str().unwrap_or_default();
         match text("type") {
             "session" => reply.started(text("id")),
@@ -87,18 +111,30 @@ impl Protocol for Talk {
             "cost" => {
                 let number = |key: &str| said[key].as_u64().unwrap_or(0);
                 let usd = said["usd"].as_f64().unwrap_or(0.0);
-                reply.usage(Usage { input_tokens: number("read"), output_tokens: number("written"), usd });
+                reply.usage(Usage {
+                    input_tokens: number("read"),
+                    output_tokens: number("written"),
+                    usd,
+                });
             }
             "error" => reply.finish(match text("kind") {
                 "limit" => {
-                    let until = said["reset"].as_u64().map(|seconds| Timestamp(seconds * 1000));
+                    let until = said["reset"]
+                        .as_u64()
+                        .map(|seconds| Timestamp(seconds * 1000));
                     TurnOutcome::UsageLimited { until }
                 }
                 "session" => TurnOutcome::SessionLost,
-                "login" => TurnOutcome::Authentication { reason: text("message").to_owned() },
-                "busy" => TurnOutcome::Overloaded { reason: text("message").to_owned() },
+                "login" => TurnOutcome::Authentication {
+                    reason: text("message").to_owned(),
+                },
+                "busy" => TurnOutcome::Overloaded {
+                    reason: text("message").to_owned(),
+                },
                 "full" => TurnOutcome::ContextFull,
-                _ => TurnOutcome::Crashed { detail: text("message").to_owned() },
+                _ => TurnOutcome::Crashed {
+                    detail: text("message").to_owned(),
+                },
             }),
             "end" => {
                 reply.handoff(said["handoff"].to_string());
@@ -109,7 +145,8 @@ impl Protocol for Talk {
     }
 
     fn input(&mut self, input: &TurnInput, reply: &mut Reply) -> Result<(), AgentError> {
-        let (TurnInput::Answer(text) | TurnInput::Nudge(text) | TurnInput::Repair(text)) = input else {
+        let (TurnInput::Answer(text) | TurnInput::Nudge(text) | TurnInput::Repair(text)) = input
+        else {
             return Err(AgentError::Unsupported("be told that"));
         };
         reply.write_json(&json!({ "nudge": text }));
@@ -121,6 +158,8 @@ impl Protocol for Talk {
     }
 
     fn end(&mut self, ended: &Ended) -> TurnOutcome {
-        TurnOutcome::Crashed { detail: ended.detail() }
+        TurnOutcome::Crashed {
+            detail: ended.detail(),
+        }
     }
 }

@@ -55,10 +55,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .run()
         .await?;
     for entry in ledger.read(Sequence(1), usize::MAX).await? {
-        if let Record::Judged { verdict: Verdict::Revise { findings }, .. } = entry.record {
-            findings.iter().for_each(|finding| println!("sent back: {finding}"));
+        if let Record::Judged {
+            verdict: Verdict::Revise { findings },
+            ..
+        } = entry.record
+        {
+            findings
+                .iter()
+                .for_each(|finding| println!("sent back: {finding}"));
         }
     }
     println!("{}\n{}", report.ended, table(&report.snapshot));
-    if report.snapshot.all_landed() { Ok(()) } else { Err("it did not land".into()) }
+    if report.snapshot.all_landed() {
+        Ok(())
+    } else {
+        Err("it did not land".into())
+    }
 }

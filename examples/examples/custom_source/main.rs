@@ -33,13 +33,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .state_dir(sandbox.state())
         .policy(Policy::parse("push = \"origin\"\nmax_sessions = 2")?)
         .source(source.clone())
-        .backend(BackendName::new("worker")?, Arc::new(CommandAgent::new(&run[0], &run[1..])))
+        .backend(
+            BackendName::new("worker")?,
+            Arc::new(CommandAgent::new(&run[0], &run[1..])),
+        )
         .build()
         .await?
         .run()
         .await?;
     println!("{}\n{}", report.ended, table(&report.snapshot));
-    source.reports().iter().for_each(|told| println!("reported: {told}"));
-    println!("\ntasks.csv on the remote's main:\n{}", sandbox.remote_file("tasks.csv"));
-    if report.snapshot.all_landed() { Ok(()) } else { Err("it did not land".into()) }
+    source
+        .reports()
+        .iter()
+        .for_each(|told| println!("reported: {told}"));
+    println!(
+        "\ntasks.csv on the remote's main:\n{}",
+        sandbox.remote_file("tasks.csv")
+    );
+    if report.snapshot.all_landed() {
+        Ok(())
+    } else {
+        Err("it did not land".into())
+    }
 }

@@ -34,7 +34,9 @@ async fn main() -> Result<()> {
 }
 
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 async fn show() -> Result<()> {
@@ -44,7 +46,10 @@ async fn show() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let project = Project::make(directory.path())?;
 
-    print(&format!("Nine tasks, and what happens to each:\n\n{}\nThe plan:\n\n", project::PROGRAMME))?;
+    print(&format!(
+        "Nine tasks, and what happens to each:\n\n{}\nThe plan:\n\n",
+        project::PROGRAMME
+    ))?;
     for task in builder(&project)?.plan().await? {
         print(&format!("  {} {}: {}\n", task.id, task.title, task.what))?;
     }
@@ -55,14 +60,35 @@ async fn show() -> Result<()> {
     let report = orchestrator.run().await?;
     view.await?;
 
-    print(&format!("\nThe run ended: {}.\n\n{}\n", report.ended, table(&report.snapshot)))?;
-    let log = git(&project.remote, &["log", "--graph", "--format=%h %s", "main"])?;
-    print(&format!("The remote's main:\n\n{log}\n{}", examples::holds(&report.snapshot)))?;
-    print("\n(The directory goes with this program. On a repository of yours: cargo run --example supervise -- run --help)\n")?;
+    print(&format!(
+        "\nThe run ended: {}.\n\n{}\n",
+        report.ended,
+        table(&report.snapshot)
+    ))?;
+    let log = git(
+        &project.remote,
+        &["log", "--graph", "--format=%h %s", "main"],
+    )?;
+    print(&format!(
+        "The remote's main:\n\n{log}\n{}",
+        examples::holds(&report.snapshot)
+    ))?;
+    print(
+        "\n(The directory goes with this program. On a repository of yours: cargo run --example supervise -- run --help)\n",
+    )?;
 
     // All but the one that needs a printer.
-    let landed = report.snapshot.tasks.iter().filter(|task| task.state == TaskState::Landed).count();
-    if report.ended == EndReason::WaitingForAPerson && landed == 8 { Ok(()) } else { Err("not everything went as planned".into()) }
+    let landed = report
+        .snapshot
+        .tasks
+        .iter()
+        .filter(|task| task.state == TaskState::Landed)
+        .count();
+    if report.ended == EndReason::WaitingForAPerson && landed == 8 {
+        Ok(())
+    } else {
+        Err("not everything went as planned".into())
+    }
 }
 
 fn builder(project: &Project) -> Result<OrchestratorBuilder> {

@@ -100,28 +100,67 @@ pub(crate) struct Project {
 
 impl Project {
     pub(crate) fn make(top: &Path) -> Result<Self> {
-        let project = Self { remote: top.join("remote.git"), repository: top.join("shop"), state: top.join("state") };
-        git(top, &["init", "--quiet", "--bare", "--initial-branch=main", &project.remote.to_string_lossy()])?;
-        git(top, &["init", "--quiet", "--initial-branch=main", &project.repository.to_string_lossy()])?;
+        let project = Self {
+            remote: top.join("remote.git"),
+            repository: top.join("shop"),
+            state: top.join("state"),
+        };
+        git(
+            top,
+            &[
+                "init",
+                "--quiet",
+                "--bare",
+                "--initial-branch=main",
+                &project.remote.to_string_lossy(),
+            ],
+        )?;
+        git(
+            top,
+            &[
+                "init",
+                "--quiet",
+                "--initial-branch=main",
+                &project.repository.to_string_lossy(),
+            ],
+        )?;
         let repository = &project.repository;
-        for (key, value) in [("user.name", "Quickstart"), ("user.email", "quickstart@example.org"), ("commit.gpgSign", "false")] {
+        for (key, value) in [
+            ("user.name", "Quickstart"),
+            ("user.email", "quickstart@example.org"),
+            ("commit.gpgSign", "false"),
+        ] {
             git(repository, &["config", key, value])?;
         }
-        for (name, content) in [("ROADMAP.md", ROADMAP), ("check.sh", CHECK), ("README.md", "# A small shop\n")] {
+        for (name, content) in [
+            ("ROADMAP.md", ROADMAP),
+            ("check.sh", CHECK),
+            ("README.md", "# A small shop\n"),
+        ] {
             fs::write(repository.join(name), content)?;
         }
         git(repository, &["add", "."])?;
         git(repository, &["commit", "--quiet", "--message", "Begin"])?;
-        git(repository, &["remote", "add", "origin", &project.remote.to_string_lossy()])?;
+        git(
+            repository,
+            &["remote", "add", "origin", &project.remote.to_string_lossy()],
+        )?;
         git(repository, &["push", "--quiet", "origin", "main"])?;
         Ok(project)
     }
 }
 
 pub(crate) fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
-    let output = Command::new("git").args(arguments).current_dir(directory).output()?;
+    let output = Command::new("git")
+        .args(arguments)
+        .current_dir(directory)
+        .output()?;
     if !output.status.success() {
-        return Err(format!("git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+        return Err(format!(
+            "git {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

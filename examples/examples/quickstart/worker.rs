@@ -8,7 +8,10 @@ use super::{Result, project::git};
 
 /// One turn at one task, in the current directory.
 pub(crate) fn work(task: &str) -> Result<()> {
-    let (attempt, turn) = (number("ORCHESTRATOR_ATTEMPT")?, number("ORCHESTRATOR_TURN")?);
+    let (attempt, turn) = (
+        number("ORCHESTRATOR_ATTEMPT")?,
+        number("ORCHESTRATOR_TURN")?,
+    );
     let (first_attempt, first_turn) = (attempt == 1, turn == 1);
     let mut claimed = Vec::new();
     match task {
@@ -18,17 +21,29 @@ pub(crate) fn work(task: &str) -> Result<()> {
             println!("the check looks too strict to me: I mend it as well");
             write("check.sh", "true\n")?;
         }
-        "R2" => drop(git(Path::new("."), &["checkout", "--quiet", "HEAD~1", "--", "check.sh"])?),
-        "R3" => write("greeting.txt", &(fs::read_to_string("greeting.txt")? + "Open from nine to six.\n"))?,
+        "R2" => drop(git(
+            Path::new("."),
+            &["checkout", "--quiet", "HEAD~1", "--", "check.sh"],
+        )?),
+        "R3" => write(
+            "greeting.txt",
+            &(fs::read_to_string("greeting.txt")? + "Open from nine to six.\n"),
+        )?,
         "R4" => write("receipt.txt", &receipt()?)?,
         "R5" => write("printer.conf", "cut = after-receipt\n")?,
         "D1" if first_turn => {
             println!("all done!");
             return handoff(task, attempt, &[]);
         }
-        "D1" => write("docs/shop.md", "# The shop\n\nA receipt looks like `receipt.txt`.\n")?,
+        "D1" => write(
+            "docs/shop.md",
+            "# The shop\n\nA receipt looks like `receipt.txt`.\n",
+        )?,
         "D2" if first_attempt => return Err("out of memory".into()),
-        "D2" => write("docs/prices.md", "# Prices\n\nThey are in `prices.csv`, in cents.\n")?,
+        "D2" => write(
+            "docs/prices.md",
+            "# Prices\n\nThey are in `prices.csv`, in cents.\n",
+        )?,
         "D3" => {
             if first_turn {
                 write("docs/hours.md", "# Hours\n\nNine to six.\n")?;
@@ -40,16 +55,30 @@ pub(crate) fn work(task: &str) -> Result<()> {
                 colleague()?;
             }
             let before = fs::read_to_string("CHANGELOG.md").unwrap_or_default();
-            write("CHANGELOG.md", &format!("# Changelog\n\n- a price list, a greeting, a receipt\n{before}"))?;
+            write(
+                "CHANGELOG.md",
+                &format!("# Changelog\n\n- a price list, a greeting, a receipt\n{before}"),
+            )?;
         }
         other => return Err(format!("I know no task {other}").into()),
     }
     let here = Path::new(".");
     git(here, &["add", "--all"])?;
     if !git(here, &["status", "--porcelain"])?.is_empty() {
-        git(here, &["commit", "--quiet", "--message", &format!("{task}: as asked")])?;
+        git(
+            here,
+            &[
+                "commit",
+                "--quiet",
+                "--message",
+                &format!("{task}: as asked"),
+            ],
+        )?;
     }
-    let target = git(here, &["for-each-ref", "--format=%(refname)", "refs/heads/main"])?;
+    let target = git(
+        here,
+        &["for-each-ref", "--format=%(refname)", "refs/heads/main"],
+    )?;
     let changed = git(here, &["diff", "--name-only", target.trim(), "HEAD"])?;
     claimed.extend(changed.lines().map(str::to_owned));
     handoff(task, attempt, &claimed)
@@ -69,10 +98,18 @@ fn write(name: &str, content: &str) -> Result<()> {
 }
 
 fn receipt() -> Result<String> {
-    let (prices, greeting) = (fs::read_to_string("prices.csv")?, fs::read_to_string("greeting.txt")?);
+    let (prices, greeting) = (
+        fs::read_to_string("prices.csv")?,
+        fs::read_to_string("greeting.txt")?,
+    );
     let lines = prices.lines().filter_map(|line| line.split_once(','));
-    let total: u64 = lines.clone().filter_map(|(_, cents)| cents.parse::<u64>().ok()).sum();
-    let articles: String = lines.map(|(name, cents)| format!("{name} {cents}\n")).collect();
+    let total: u64 = lines
+        .clone()
+        .filter_map(|(_, cents)| cents.parse::<u64>().ok())
+        .sum();
+    let articles: String = lines
+        .map(|(name, cents)| format!("{name} {cents}\n"))
+        .collect();
     Ok(format!("{greeting}{articles}total {total}\n"))
 }
 
@@ -84,8 +121,22 @@ fn colleague() -> Result<()> {
     git(clone, &["clone", "--quiet", &remote, "."])?;
     fs::write(clone.join("CHANGELOG.md"), "- a shop\n")?;
     git(clone, &["add", "."])?;
-    let author = ["-c", "user.name=A colleague", "-c", "user.email=colleague@example.org", "-c", "commit.gpgSign=false"];
-    git(clone, &[&author[..], &["commit", "--quiet", "--message", "A colleague's changelog"]].concat())?;
+    let author = [
+        "-c",
+        "user.name=A colleague",
+        "-c",
+        "user.email=colleague@example.org",
+        "-c",
+        "commit.gpgSign=false",
+    ];
+    git(
+        clone,
+        &[
+            &author[..],
+            &["commit", "--quiet", "--message", "A colleague's changelog"],
+        ]
+        .concat(),
+    )?;
     // What lands at the same moment has it refused: whoever pushes by hand pulls, and pushes again.
     let mut tries = 0;
     while let Err(refused) = git(clone, &["push", "--quiet", "origin", "main"]) {
@@ -93,7 +144,10 @@ fn colleague() -> Result<()> {
         if tries == 10 {
             return Err(refused);
         }
-        git(clone, &[&author[..], &["pull", "--quiet", "--rebase"]].concat())?;
+        git(
+            clone,
+            &[&author[..], &["pull", "--quiet", "--rebase"]].concat(),
+        )?;
     }
     println!("(a colleague pushes a CHANGELOG.md meanwhile)");
     Ok(())
@@ -108,7 +162,8 @@ fn handoff(task: &str, attempt: u32, changed: &[String]) -> Result<()> {
         "changed_files": changed,
         "self_review": "I read my change once more",
     });
-    let path = std::env::var_os("ORCHESTRATOR_HANDOFF").ok_or("there is no place for the handoff")?;
+    let path =
+        std::env::var_os("ORCHESTRATOR_HANDOFF").ok_or("there is no place for the handoff")?;
     fs::write(path, serde_json::to_vec_pretty(&handoff)?)?;
     println!("left a handoff");
     Ok(())

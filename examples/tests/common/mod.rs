@@ -12,12 +12,21 @@ pub(crate) fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let own = std::env::current_exe().expect("has a path");
-        let profile = own.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
+        let profile = own
+            .parent()
+            .and_then(Path::parent)
+            .expect("target/PROFILE/deps/TEST");
         let examples = profile.join("examples");
         if !examples.join("supervise").exists() || !examples.join("embed").exists() {
             let build = ["build", "--quiet", "--package", "examples", "--examples"];
-            let status = Command::new(env!("CARGO")).args(build).current_dir(env!("CARGO_MANIFEST_DIR")).status();
-            assert!(status.expect("cargo can be run").success(), "the examples can be built");
+            let status = Command::new(env!("CARGO"))
+                .args(build)
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .status();
+            assert!(
+                status.expect("cargo can be run").success(),
+                "the examples can be built"
+            );
         }
         examples
     };

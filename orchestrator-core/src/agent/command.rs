@@ -25,8 +25,14 @@ pub struct CommandAgent {
 
 impl CommandAgent {
     /// This program, with these arguments. A relative program with a slash is looked for in the workspace.
-    pub fn new<A: Into<String>>(program: impl Into<String>, arguments: impl IntoIterator<Item = A>) -> Self {
-        Self { program: program.into(), arguments: arguments.into_iter().map(Into::into).collect() }
+    pub fn new<A: Into<String>>(
+        program: impl Into<String>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self {
+            program: program.into(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+        }
     }
 }
 
@@ -41,13 +47,22 @@ impl AgentBackend for CommandAgent {
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
-        is_installed(self.program.as_ref(), "give the path of a program that can be run, or one that is on the PATH")?;
+        is_installed(
+            self.program.as_ref(),
+            "give the path of a program that can be run, or one that is on the PATH",
+        )?;
         Ok(Probe::found(None))
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
-        let plain = Plain { session: request.attempt.to_string(), prompt: request.prompt.clone() };
-        AgentProcess::new(&self.program, &request).args(&self.arguments).line_limit(MAX_LINE).start(plain)
+        let plain = Plain {
+            session: request.attempt.to_string(),
+            prompt: request.prompt.clone(),
+        };
+        AgentProcess::new(&self.program, &request)
+            .args(&self.arguments)
+            .line_limit(MAX_LINE)
+            .start(plain)
     }
 }
 
@@ -72,7 +87,9 @@ impl Protocol for Plain {
     fn end(&mut self, ended: &Ended) -> TurnOutcome {
         match ended.exit {
             Exit::Code(0) => TurnOutcome::Completed,
-            Exit::Code(_) | Exit::Signal(_) => TurnOutcome::Crashed { detail: ended.detail() },
+            Exit::Code(_) | Exit::Signal(_) => TurnOutcome::Crashed {
+                detail: ended.detail(),
+            },
         }
     }
 }

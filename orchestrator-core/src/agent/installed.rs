@@ -20,7 +20,10 @@ pub fn is_installed(program: &Path, mend: &str) -> Result<bool, AgentError> {
         return Ok(false);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let missing = |_| AgentError::NotInstalled { program: program.to_string_lossy().into_owned(), mend: mend.to_owned() };
+    let missing = |_| AgentError::NotInstalled {
+        program: program.to_string_lossy().into_owned(),
+        mend: mend.to_owned(),
+    };
     can_run(program.as_os_str(), Path::new("/"), Some(&path)).map_err(missing)?;
     Ok(true)
 }
@@ -36,14 +39,25 @@ pub async fn told_version<A: AsRef<str>>(
     environment: &BTreeMap<String, String>,
 ) -> Result<String, AgentError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let spawn = Spawn::new(program, "/").args(arguments.iter().map(AsRef::as_ref)).envs([("PATH", path)]).envs(environment);
-    let limits = OutputLimits { head: 1000, tail: 1000 };
-    let told = run_to_end(spawn, &[], PATIENCE, limits).await.map_err(AgentError::Spawn)?;
+    let spawn = Spawn::new(program, "/")
+        .args(arguments.iter().map(AsRef::as_ref))
+        .envs([("PATH", path)])
+        .envs(environment);
+    let limits = OutputLimits {
+        head: 1000,
+        tail: 1000,
+    };
+    let told = run_to_end(spawn, &[], PATIENCE, limits)
+        .await
+        .map_err(AgentError::Spawn)?;
     let version = told.stdout.end(200);
     if told.exit == Some(Exit::Code(0)) && !version.is_empty() {
         return Ok(version);
     }
-    Err(AgentError::Other(format!("it does not tell its version: {}", told.stderr.end(200))))
+    Err(AgentError::Other(format!(
+        "it does not tell its version: {}",
+        told.stderr.end(200)
+    )))
 }
 
 /// The variables of these names, from this process's environment.
@@ -51,5 +65,12 @@ pub async fn told_version<A: AsRef<str>>(
 /// # Errors
 /// The first name of one that is not there, or is no text.
 pub fn named_variables(names: &[String]) -> Result<BTreeMap<String, String>, String> {
-    names.iter().map(|name| std::env::var(name).map(|value| (name.clone(), value)).map_err(|_| name.clone())).collect()
+    names
+        .iter()
+        .map(|name| {
+            std::env::var(name)
+                .map(|value| (name.clone(), value))
+                .map_err(|_| name.clone())
+        })
+        .collect()
 }

@@ -6,7 +6,8 @@ use serde::de::IgnoredAny;
 /// that begins with a brace. `None` where there is none. Whether it is a handoff is for its reader to say.
 #[must_use]
 pub fn handoff_in(text: &str) -> Option<&str> {
-    let object = |part: &str| part.starts_with('{') && serde_json::from_str::<IgnoredAny>(part).is_ok();
+    let object =
+        |part: &str| part.starts_with('{') && serde_json::from_str::<IgnoredAny>(part).is_ok();
     let whole = text.trim();
     if object(whole) {
         return Some(whole);
@@ -17,9 +18,14 @@ pub fn handoff_in(text: &str) -> Option<&str> {
         let (_, block) = text[pair[0] + 3..pair[1]].split_once('\n')?;
         Some(block.trim())
     });
-    let open = whole.match_indices('{').map(|(at, _)| at).filter(|at| *at == 0 || whole[..*at].ends_with('\n'));
+    let open = whole
+        .match_indices('{')
+        .map(|(at, _)| at)
+        .filter(|at| *at == 0 || whole[..*at].ends_with('\n'));
     let open: Vec<_> = open.collect();
-    blocks.chain(open.into_iter().rev().map(|at| whole[at..].trim())).find(|part| object(part))
+    blocks
+        .chain(open.into_iter().rev().map(|at| whole[at..].trim()))
+        .find(|part| object(part))
 }
 
 #[cfg(test)]
@@ -33,13 +39,21 @@ mod tests {
             json.to_owned(),
             format!("\n {json} \n"),
             format!("Done.\n```json\n{json}\n```"),
-            format!("Before:\n```json\n{{\"status\":\"failed\"}}\n```\nand now\n```\n{json}\n```\nThat is all."),
+            format!(
+                "Before:\n```json\n{{\"status\":\"failed\"}}\n```\nand now\n```\n{json}\n```\nThat is all."
+            ),
             format!("I ran ``` and then\n```json\n{json}\n```"),
             format!("Done:\n{json}"),
         ] {
             assert_eq!(handoff_in(&text), Some(json), "{text}");
         }
-        for text in ["", "done", "```json\n[1]\n```", "{\"half\":", "it is {\"inline\": 1} here"] {
+        for text in [
+            "",
+            "done",
+            "```json\n[1]\n```",
+            "{\"half\":",
+            "it is {\"inline\": 1} here",
+        ] {
             assert_eq!(handoff_in(text), None, "{text}");
         }
     }

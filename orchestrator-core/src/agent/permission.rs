@@ -62,7 +62,14 @@ impl<'a> Permission<'a> {
     /// To call this tool; it runs no command and writes nothing, as far as is known.
     #[must_use]
     pub const fn new(tool: &'a str, title: &'a str, bounds: &'a Bounds, call: &'a Value) -> Self {
-        Self { tool, title, command: None, writes: &[], bounds, call }
+        Self {
+            tool,
+            title,
+            command: None,
+            writes: &[],
+            bounds,
+            call,
+        }
     }
 
     /// Says what it runs.
@@ -95,7 +102,9 @@ impl Default for Permissions {
 
 impl Permissions {
     /// What this says: nothing against it, or why not, in words for the agent. It is called while the agent waits, and must not block.
-    pub fn decide(decide: impl Fn(&Permission<'_>) -> Result<(), String> + Send + Sync + 'static) -> Self {
+    pub fn decide(
+        decide: impl Fn(&Permission<'_>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
         Self(Arc::new(decide))
     }
 
@@ -103,7 +112,13 @@ impl Permissions {
     #[must_use]
     pub fn deny<T: Into<String>>(tools: impl IntoIterator<Item = T>) -> Self {
         let tools: BTreeSet<String> = tools.into_iter().map(Into::into).collect();
-        Self::decide(move |asked| if tools.contains(asked.tool) { Err(format!("`{}` is not allowed", asked.tool)) } else { Ok(()) })
+        Self::decide(move |asked| {
+            if tools.contains(asked.tool) {
+                Err(format!("`{}` is not allowed", asked.tool))
+            } else {
+                Ok(())
+            }
+        })
     }
 
     /// Everything but writes outside of the contract's paths, and a push.
@@ -113,7 +128,10 @@ impl Permissions {
             if asked.command.is_some_and(pushes) {
                 return Err("workers commit and never push: the orchestrator does, when the work has passed".to_owned());
             }
-            asked.writes.iter().try_for_each(|path| asked.bounds.permits(path))
+            asked
+                .writes
+                .iter()
+                .try_for_each(|path| asked.bounds.permits(path))
         })
     }
 
@@ -152,17 +170,33 @@ impl Bounds {
     /// Those of this turn; reads the contract's file.
     #[must_use]
     pub fn of(request: &TurnRequest) -> Self {
-        let names = [Some(request.workspace.clone()), fs::canonicalize(&request.workspace).ok()];
-        let contract = read_small(&request.contract).ok().and_then(|json| serde_json::from_slice(&json).ok());
-        let (out, read_only) = (request.handoff.parent().map(Path::to_owned), request.read_only);
-        Self { workspace: names.into_iter().flatten().collect(), out, contract, read_only }
+        let names = [
+            Some(request.workspace.clone()),
+            fs::canonicalize(&request.workspace).ok(),
+        ];
+        let contract = read_small(&request.contract)
+            .ok()
+            .and_then(|json| serde_json::from_slice(&json).ok());
+        let (out, read_only) = (
+            request.handoff.parent().map(Path::to_owned),
+            request.read_only,
+        );
+        Self {
+            workspace: names.into_iter().flatten().collect(),
+            out,
+            contract,
+            read_only,
+        }
     }
 
     /// The path within the workspace, if it is one, by its name alone: links are not followed.
     #[must_use]
     pub fn within(&self, path: &Path) -> Option<RepoPath> {
         let path = plain(&self.workspace.first()?.join(path))?;
-        let path = self.workspace.iter().find_map(|workspace| path.strip_prefix(workspace).ok())?;
+        let path = self
+            .workspace
+            .iter()
+            .find_map(|workspace| path.strip_prefix(workspace).ok())?;
         RepoPath::from_bytes(path.as_os_str().as_encoded_bytes()).ok()
     }
 
@@ -171,25 +205,39 @@ impl Bounds {
     /// # Errors
     /// Why not.
     pub fn permits(&self, path: &Path) -> Result<(), String> {
-        if plain(path).zip(self.out.as_ref()).is_some_and(|(path, out)| path.starts_with(out)) {
+        if plain(path)
+            .zip(self.out.as_ref())
+            .is_some_and(|(path, out)| path.starts_with(out))
+        {
             return Ok(());
         }
-        let Some(within) = self.within(path) else { return Err(format!("{} is not in the workspace", path.display())) };
+        let Some(within) = self.within(path) else {
+            return Err(format!("{} is not in the workspace", path.display()));
+        };
         if self.read_only {
             return Err("nothing is to be changed in this turn".to_owned());
         }
         if within.as_bytes().split(|byte| *byte == b'/').next() == Some(b".git") {
             return Err("what is git's own is changed by git's commands alone".to_owned());
         }
-        let contract = self.contract.as_ref().ok_or("the contract cannot be read, and without it nothing may be changed")?;
-        contract.permits(&within).map_err(|why| format!("{within} may not be changed: {why}"))
+        let contract = self
+            .contract
+            .as_ref()
+            .ok_or("the contract cannot be read, and without it nothing may be changed")?;
+        contract
+            .permits(&within)
+            .map_err(|why| format!("{within} may not be changed: {why}"))
     }
 
     /// A call that was refused, for the reviewers of the work.
     #[must_use]
     pub fn refusal(&self, title: &str, why: &str, writes: &[PathBuf]) -> Finding {
         let title: String = title.chars().take(TITLE).collect();
-        let finding = Finding::new(Severity::Warning, "tool/refused", format!("`{title}` was refused: {why}"));
+        let finding = Finding::new(
+            Severity::Warning,
+            "tool/refused",
+            format!("`{title}` was refused: {why}"),
+        );
         match writes.iter().find_map(|path| self.within(path)) {
             Some(path) => finding.at(path),
             None => finding,
@@ -214,25 +262,42 @@ fn plain(path: &Path) -> Option<PathBuf> {
 }
 
 /// Options of git that take the next word.
-const WITH_A_WORD: [&str; 7] = ["-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path", "--config-env"];
+const WITH_A_WORD: [&str; 7] = [
+    "-C",
+    "-c",
+    "--git-dir",
+    "--work-tree",
+    "--namespace",
+    "--exec-path",
+    "--config-env",
+];
 
 /// Whether a command line pushes by git, as far as its words show: also within another command, another shell's quotes, or a substitution.
 /// A command of git's that is named by a variable may be any.
 fn pushes(command: &str) -> bool {
-    command.split([';', '&', '|', '(', ')', '{', '}', '`', '\n']).any(|simple| {
-        let words: Vec<String> = simple.split_whitespace().map(|word| word.replace(['\'', '"', '\\'], "")).collect();
-        (0..words.len()).any(|at| match words[at].rsplit('/').next() {
-            Some("git-push" | "git-send-pack") => true,
-            Some("git") => {
-                let mut rest = words[at + 1..].iter();
-                while let Some(option) = rest.as_slice().first().filter(|word| word.starts_with('-')) {
-                    rest.nth(usize::from(WITH_A_WORD.contains(&option.as_str())));
+    command
+        .split([';', '&', '|', '(', ')', '{', '}', '`', '\n'])
+        .any(|simple| {
+            let words: Vec<String> = simple
+                .split_whitespace()
+                .map(|word| word.replace(['\'', '"', '\\'], ""))
+                .collect();
+            (0..words.len()).any(|at| match words[at].rsplit('/').next() {
+                Some("git-push" | "git-send-pack") => true,
+                Some("git") => {
+                    let mut rest = words[at + 1..].iter();
+                    while let Some(option) =
+                        rest.as_slice().first().filter(|word| word.starts_with('-'))
+                    {
+                        rest.nth(usize::from(WITH_A_WORD.contains(&option.as_str())));
+                    }
+                    rest.next().is_some_and(|name| {
+                        name == "push" || name == "send-pack" || name.starts_with('$')
+                    })
                 }
-                rest.next().is_some_and(|name| name == "push" || name == "send-pack" || name.starts_with('$'))
-            }
-            _ => false,
+                _ => false,
+            })
         })
-    })
 }
 
 #[cfg(test)]
@@ -259,8 +324,16 @@ mod tests {
         ] {
             assert!(pushes(push), "{push}");
         }
-        for other in ["git commit -m 'do not push'", "git stash push", "git log", "make push", "git", "git --version", "ls git", ""]
-        {
+        for other in [
+            "git commit -m 'do not push'",
+            "git stash push",
+            "git log",
+            "make push",
+            "git",
+            "git --version",
+            "ls git",
+            "",
+        ] {
             assert!(!pushes(other), "{other}");
         }
     }
@@ -271,17 +344,34 @@ mod tests {
         let (workspace, out) = (directory.path().join("tree"), directory.path().join("out"));
         fs::create_dir_all(&workspace).expect("makes it");
         fs::create_dir_all(&out).expect("makes it");
-        let attempt = crate::model::AttemptId { task: "T1".parse().expect("an id"), number: 1 };
-        let mut request = TurnRequest::new(attempt, "", workspace.clone(), out.join("handoff.json"), "mark");
-        let permits = |request: &TurnRequest, path: &str| Bounds::of(request).permits(Path::new(path));
-        assert!(permits(&request, "a.txt").is_err_and(|why| why.contains("contract cannot be read")));
+        let attempt = crate::model::AttemptId {
+            task: "T1".parse().expect("an id"),
+            number: 1,
+        };
+        let mut request = TurnRequest::new(
+            attempt,
+            "",
+            workspace.clone(),
+            out.join("handoff.json"),
+            "mark",
+        );
+        let permits =
+            |request: &TurnRequest, path: &str| Bounds::of(request).permits(Path::new(path));
+        assert!(
+            permits(&request, "a.txt").is_err_and(|why| why.contains("contract cannot be read"))
+        );
         let contract = serde_json::json!({
             "task": "T1", "title": "", "package": null, "text": "", "allow": ["src/**"], "forbid": ["src/old/**"], "gates": [],
             "claims": [], "after": [], "resources": [], "docs": [], "artifacts": [], "approve": [], "agent": "x", "budget": {},
         });
         fs::write(&request.contract, contract.to_string()).expect("writes");
         let absolute = |path: &str| workspace.join(path).to_string_lossy().into_owned();
-        for allowed in ["src/a.rs", "./src/../src/a.rs", &absolute("src/b.rs"), &out.join("shot.png").to_string_lossy()] {
+        for allowed in [
+            "src/a.rs",
+            "./src/../src/a.rs",
+            &absolute("src/b.rs"),
+            &out.join("shot.png").to_string_lossy(),
+        ] {
             assert_eq!(permits(&request, allowed), Ok(()), "{allowed}");
         }
         for (refused, why) in [
@@ -301,9 +391,20 @@ mod tests {
         let call = Value::Null;
         let (bounds, writes) = (Bounds::of(&request), [PathBuf::from("src/a.rs")]);
         let asked = Permission::new("Write", "src/a.rs", &bounds, &call).writing(&writes);
-        let (why, finding) = Permissions::within_contract().judge(&asked).expect_err("is refused");
-        assert_eq!(finding.path.map(|path| path.to_string()).as_deref(), Some("src/a.rs"));
-        assert_eq!((finding.severity, finding.message), (Severity::Warning, format!("`src/a.rs` was refused: {why}")));
-        assert_eq!(Permissions::deny(["Write"]).allows(&asked), Err("`Write` is not allowed".to_owned()));
+        let (why, finding) = Permissions::within_contract()
+            .judge(&asked)
+            .expect_err("is refused");
+        assert_eq!(
+            finding.path.map(|path| path.to_string()).as_deref(),
+            Some("src/a.rs")
+        );
+        assert_eq!(
+            (finding.severity, finding.message),
+            (Severity::Warning, format!("`src/a.rs` was refused: {why}"))
+        );
+        assert_eq!(
+            Permissions::deny(["Write"]).allows(&asked),
+            Err("`Write` is not allowed".to_owned())
+        );
     }
 }

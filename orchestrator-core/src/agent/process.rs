@@ -66,9 +66,17 @@ impl AgentProcess {
     /// marker, and what [`envs`](Self::envs) adds.
     #[must_use]
     pub fn new(program: impl Into<OsString>, request: &TurnRequest) -> Self {
-        let spawn = Spawn::new(program, &request.workspace).envs(&request.environment).envs(request.variables());
+        let spawn = Spawn::new(program, &request.workspace)
+            .envs(&request.environment)
+            .envs(request.variables());
         let spawn = spawn.marked(&request.mark).input(Input::Piped);
-        Self { spawn, line: LINE, streams: request.streams.clone(), handoff: request.handoff.clone(), asking: None }
+        Self {
+            spawn,
+            line: LINE,
+            streams: request.streams.clone(),
+            handoff: request.handoff.clone(),
+            asking: None,
+        }
     }
 
     /// Adds arguments.
@@ -80,7 +88,10 @@ impl AgentProcess {
 
     /// Adds variables.
     #[must_use]
-    pub fn envs<K: Into<OsString>, V: Into<OsString>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
+    pub fn envs<K: Into<OsString>, V: Into<OsString>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
         self.spawn = self.spawn.envs(variables);
         self
     }
@@ -116,8 +127,13 @@ impl AgentProcess {
         let (commands, orders) = mpsc::channel(1);
         let (ended, over) = watch::channel(false);
         let killer = child.killer();
-        let control =
-            Arc::new(Control { killer, stopping: AtomicBool::new(false), exited: AtomicBool::new(false), over, commands });
+        let control = Arc::new(Control {
+            killer,
+            stopping: AtomicBool::new(false),
+            exited: AtomicBool::new(false),
+            over,
+            commands,
+        });
         let pump = Pump {
             protocol: Box::new(protocol),
             control: Arc::clone(&control),
@@ -130,7 +146,11 @@ impl AgentProcess {
             asking: self.asking,
         };
         let pump = tokio::spawn(pump.run(child));
-        Ok(Box::new(ProcessTurn { queue, control, pump }))
+        Ok(Box::new(ProcessTurn {
+            queue,
+            control,
+            pump,
+        }))
     }
 }
 
@@ -200,7 +220,8 @@ impl TurnControl for Control {
         let until = Instant::now() + grace;
         let mut politely = async || {
             let (answer, heard) = oneshot::channel();
-            let asked = self.commands.send(Order::Interrupt(answer)).await.is_ok() && heard.await.unwrap_or(false);
+            let asked = self.commands.send(Order::Interrupt(answer)).await.is_ok()
+                && heard.await.unwrap_or(false);
             asked && over.wait_for(|over| *over).await.is_ok()
         };
         let times = if grace.is_zero() { 0 } else { 2 };
@@ -212,7 +233,9 @@ impl TurnControl for Control {
                 Err(_) => {}
             }
         }
-        self.killer.stop(until.saturating_duration_since(Instant::now())).await;
+        self.killer
+            .stop(until.saturating_duration_since(Instant::now()))
+            .await;
     }
 }
 
@@ -280,7 +303,12 @@ impl Pump {
             Ok(pipes) => self.converse(&mut child, pipes).await,
             Err(error) => {
                 self.control.killer.stop(Duration::ZERO).await;
-                (VecDeque::new(), TurnOutcome::Crashed { detail: format!("its output could not be recorded: {error}") })
+                (
+                    VecDeque::new(),
+                    TurnOutcome::Crashed {
+                        detail: format!("its output could not be recorded: {error}"),
+                    },
+                )
             }
         };
         self.orders.close();
@@ -297,14 +325,28 @@ impl Pump {
 
     fn pipes(&self, child: &mut Child) -> std::io::Result<Pipes> {
         let directory = self.streams.as_deref();
-        let stdout = child.stdout().map(|stdout| Recording::new(stdout, directory, "stdout")).transpose()?;
-        let stderr = child.stderr().map(|stderr| Recording::new(stderr, directory, "stderr")).transpose()?;
+        let stdout = child
+            .stdout()
+            .map(|stdout| Recording::new(stdout, directory, "stdout"))
+            .transpose()?;
+        let stderr = child
+            .stderr()
+            .map(|stderr| Recording::new(stderr, directory, "stderr"))
+            .transpose()?;
         let stdout = stdout.map(|stdout| LineReader::new(stdout, self.line));
-        Ok(Pipes { stdin: child.stdin(), stdout, stderr })
+        Ok(Pipes {
+            stdin: child.stdin(),
+            stdout,
+            stderr,
+        })
     }
 
     /// Until the program has ended and everything in its pipes was read and delivered.
-    async fn converse(&mut self, child: &mut Child, mut pipes: Pipes) -> (VecDeque<Update>, TurnOutcome) {
+    async fn converse(
+        &mut self,
+        child: &mut Child,
+        mut pipes: Pipes,
+    ) -> (VecDeque<Update>, TurnOutcome) {
         let mut talk = Talk {
             reply: Reply::new(),
             complaints: Captured::new(0, COMPLAINT),
@@ -318,7 +360,10 @@ impl Pump {
         self.protocol.begin(&mut talk.reply);
         while !(talk.exit.is_some() && pipes.stdout.is_none() && pipes.stderr.is_none()) {
             self.settle(&mut talk, &mut pipes);
-            match self.happening(child, &mut pipes, &mut talk, &mut buffer).await {
+            match self
+                .happening(child, &mut pipes, &mut talk, &mut buffer)
+                .await
+            {
                 Happened::Order(Some(order)) => self.obey(order, &mut talk),
                 Happened::Order(None) | Happened::NobodyReads => break,
                 Happened::Written(bytes) => drop(talk.reply.written.drain(..bytes)),
@@ -374,7 +419,9 @@ impl Pump {
         if talk.reply.closed && talk.reply.written.is_empty() {
             pipes.stdin = None;
         }
-        if (talk.reply.finished.is_some() || talk.exit.is_some()) && !self.control.stopping.load(Ordering::Acquire) {
+        if (talk.reply.finished.is_some() || talk.exit.is_some())
+            && !self.control.stopping.load(Ordering::Acquire)
+        {
             talk.by_itself = true;
         }
         if talk.reply.finished.is_some() && talk.exit.is_none() && talk.deadline.is_none() {
@@ -384,13 +431,36 @@ impl Pump {
 
     /// The next thing that happens. Whatever is in a pipe comes before the time at which it is given up, however long a slow reader
     /// takes; and what was said is delivered before more is read.
-    async fn happening(&mut self, child: &mut Child, pipes: &mut Pipes, talk: &mut Talk, buffer: &mut [u8]) -> Happened {
-        let Talk { reply: Reply { updates, written, finished, .. }, exit, deadline, silent_at, .. } = talk;
+    async fn happening(
+        &mut self,
+        child: &mut Child,
+        pipes: &mut Pipes,
+        talk: &mut Talk,
+        buffer: &mut [u8],
+    ) -> Happened {
+        let Talk {
+            reply:
+                Reply {
+                    updates,
+                    written,
+                    finished,
+                    ..
+                },
+            exit,
+            deadline,
+            silent_at,
+            ..
+        } = talk;
         let (said, running) = (!updates.is_empty(), exit.is_none());
         let deadline = deadline.filter(|_| !said);
         // Whoever is over, or has a reader that keeps it waiting, is not asked.
         let silent_at = silent_at.filter(|_| running && finished.is_none() && !said);
-        let Pipes { stdin, stdout, stderr, .. } = pipes;
+        let Pipes {
+            stdin,
+            stdout,
+            stderr,
+            ..
+        } = pipes;
         tokio::select! {
             biased;
             order = self.orders.recv() => Happened::Order(order),
@@ -422,7 +492,8 @@ impl Pump {
             Order::Interrupt(answer) => {
                 let before = talk.reply.written.len();
                 self.protocol.interrupt(&mut talk.reply);
-                let asked = talk.reply.signal || talk.reply.closed || talk.reply.written.len() > before;
+                let asked =
+                    talk.reply.signal || talk.reply.closed || talk.reply.written.len() > before;
                 answer.send(asked).ok();
             }
         }
@@ -434,15 +505,22 @@ impl Pump {
         }
         let said = talk.reply.finished.take();
         match talk.exit.take() {
-            Some(Ok(exit)) => said.unwrap_or_else(|| self.protocol.end(&Ended::new(exit, talk.complaints.end(1000)))),
-            Some(Err(error)) => TurnOutcome::Crashed { detail: format!("it could not be waited for: {error}") },
+            Some(Ok(exit)) => said.unwrap_or_else(|| {
+                self.protocol
+                    .end(&Ended::new(exit, talk.complaints.end(1000)))
+            }),
+            Some(Err(error)) => TurnOutcome::Crashed {
+                detail: format!("it could not be waited for: {error}"),
+            },
             None => TurnOutcome::Stopped,
         }
     }
 
     /// The agent's last word becomes its handoff, where it left none. A file or a link that is there stays as it is.
     fn leave_handoff(&self, reply: &Reply) {
-        let Some(content) = &reply.handoff else { return };
+        let Some(content) = &reply.handoff else {
+            return;
+        };
         if let Ok(mut file) = create_absent(&self.handoff) {
             drop(file.write_all(content));
         }
@@ -469,5 +547,9 @@ async fn read_some(from: &mut Option<Recording<ChildStderr>>, buffer: &mut [u8])
 }
 
 async fn write_some(to: &mut Option<ChildStdin>, bytes: &[u8]) -> Option<usize> {
-    to.as_mut()?.write(bytes).await.ok().filter(|written| *written > 0)
+    to.as_mut()?
+        .write(bytes)
+        .await
+        .ok()
+        .filter(|written| *written > 0)
 }

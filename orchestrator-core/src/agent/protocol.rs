@@ -69,14 +69,21 @@ impl Ended {
     /// With so much said on its standard error.
     #[must_use]
     pub fn new(exit: Exit, complaint: impl Into<String>) -> Self {
-        Self { exit, complaint: complaint.into() }
+        Self {
+            exit,
+            complaint: complaint.into(),
+        }
     }
 
     /// What a person is told of a program that failed: exit status or signal, and its complaint.
     #[must_use]
     pub fn detail(&self) -> String {
         let Self { exit, complaint } = self;
-        if complaint.is_empty() { exit.to_string() } else { format!("{exit}: {complaint}") }
+        if complaint.is_empty() {
+            exit.to_string()
+        } else {
+            format!("{exit}: {complaint}")
+        }
     }
 }
 
@@ -100,7 +107,9 @@ impl Reply {
 
     /// Says that the session has begun, and by what it is resumed.
     pub fn started(&mut self, session: impl Into<String>) {
-        self.updates.push_back(Update::Started { session: SessionRef(session.into()) });
+        self.updates.push_back(Update::Started {
+            session: SessionRef(session.into()),
+        });
     }
 
     /// Says what the agent said or did: a line for people. Control characters are taken out, and it is cut at 4 KiB.
@@ -117,8 +126,14 @@ impl Reply {
 
     /// Says that a tool is in flight: silence is no stall until it has ended. Its name is cut at 200 characters.
     pub fn tool_began(&mut self, id: impl Into<String>, name: &str) {
-        let end = name.char_indices().nth(NAME).map_or(name.len(), |(end, _)| end);
-        self.updates.push_back(Update::ToolBegan { id: id.into(), name: name[..end].to_owned() });
+        let end = name
+            .char_indices()
+            .nth(NAME)
+            .map_or(name.len(), |(end, _)| end);
+        self.updates.push_back(Update::ToolBegan {
+            id: id.into(),
+            name: name[..end].to_owned(),
+        });
     }
 
     /// Says that a tool has ended.
@@ -138,7 +153,9 @@ impl Reply {
 
     /// Says that the agent waits for an answer.
     pub fn needs_input(&mut self, question: &str) {
-        self.updates.push_back(Update::NeedsInput { question: clean(question) });
+        self.updates.push_back(Update::NeedsInput {
+            question: clean(question),
+        });
     }
 
     /// Writes to the program's standard input. Never waits; a program that does not read is not waited for.

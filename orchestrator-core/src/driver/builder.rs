@@ -23,7 +23,10 @@ use crate::{
     gate::{GateCaches, visible_environment},
     git::{Destination, Discard, Git, Trusted, UserRepository, Workspaces},
     machine::{State, check_task},
-    model::{AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath, Roadmap, RunId},
+    model::{
+        AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath,
+        Roadmap, RunId,
+    },
     port::{AgentBackend, EvidenceStore, Ledger, Reviewer, TaskSource},
     process::kill_marked,
     review::{self, AgentReviewer},
@@ -143,7 +146,10 @@ impl OrchestratorBuilder {
         let (ground, state_dir) = self.ground().await?;
         let repository = lock_repository(ground.user.git_dir())?;
         let (state_dir, lock) = take_over(&state_dir)?;
-        let ledger = ground.ledger.clone().unwrap_or_else(|| Arc::new(FileLedger::new(state_dir.join("ledger"))));
+        let ledger = ground
+            .ledger
+            .clone()
+            .unwrap_or_else(|| Arc::new(FileLedger::new(state_dir.join("ledger"))));
         // Folded before it is taken over: one that cannot be is left as it is, and what was read is not read again.
         let mut folding = Folding::new();
         folding.go_on(&*ledger).await?;
@@ -152,10 +158,20 @@ impl OrchestratorBuilder {
             tracing::warn!(bytes, "the ledger ended in a torn batch, which was cut");
         }
         folding.go_on(&*ledger).await?;
-        let Folding { state, at: last, .. } = folding;
+        let Folding {
+            state, at: last, ..
+        } = folding;
         let (world, _) = ground.world(&state_dir, &state).await?;
         let died = last.filter(|_| state.run().is_some() && state.ended().is_none());
-        let orchestrator = Orchestrator::new(world, state, ledger, &opening, Inbox::of(&state_dir), wait, [repository, lock]);
+        let orchestrator = Orchestrator::new(
+            world,
+            state,
+            ledger,
+            &opening,
+            Inbox::of(&state_dir),
+            wait,
+            [repository, lock],
+        );
         Ok(orchestrator.silent_since(died).written(last))
     }
 
@@ -169,9 +185,16 @@ impl OrchestratorBuilder {
         let (ground, state_dir) = self.ground().await?;
         let state = match &ground.ledger {
             Some(ledger) => fold_ledger(&**ledger).await?.0,
-            None => fold_ledger(&FileLedger::new(state_dir.join("ledger"))).await?.0,
+            None => {
+                fold_ledger(&FileLedger::new(state_dir.join("ledger")))
+                    .await?
+                    .0
+            }
         };
-        let fail = |error: std::io::Error| BuildError::StateDir { path: std::env::temp_dir(), why: error.to_string() };
+        let fail = |error: std::io::Error| BuildError::StateDir {
+            path: std::env::temp_dir(),
+            why: error.to_string(),
+        };
         let scratch = tempfile::tempdir().map_err(fail)?;
         let (world, roadmap) = ground.world(scratch.path(), &state).await?;
         planned(&world, state, roadmap, wait).await
@@ -180,18 +203,35 @@ impl OrchestratorBuilder {
     /// Checks what was given and what it stands on, without writing anything.
     async fn ground(mut self) -> Result<(Ground, PathBuf), BuildError> {
         if std::env::var_os("ORCHESTRATOR_TASK").is_some() {
-            return Err(BuildError::Nested { variable: "ORCHESTRATOR_TASK" });
+            return Err(BuildError::Nested {
+                variable: "ORCHESTRATOR_TASK",
+            });
         }
-        let source = self.source.take().ok_or(BuildError::Missing("a source of tasks"))?;
+        let source = self
+            .source
+            .take()
+            .ok_or(BuildError::Missing("a source of tasks"))?;
         let mut policy = self.policy.take().unwrap_or_default();
         policy.check()?;
-        let own = source.own_paths().into_iter().chain(std::mem::take(&mut self.forbidden));
-        policy.always_forbidden.extend(own.map(|path| Pattern::exactly(&path)));
-        policy.always_forbidden.extend(policy.setup.bring.iter().flat_map(Pattern::at_and_beneath));
+        let own = source
+            .own_paths()
+            .into_iter()
+            .chain(std::mem::take(&mut self.forbidden));
+        policy
+            .always_forbidden
+            .extend(own.map(|path| Pattern::exactly(&path)));
+        policy
+            .always_forbidden
+            .extend(policy.setup.bring.iter().flat_map(Pattern::at_and_beneath));
         add_command_agents(&policy, &mut self.backends)?;
 
-        let git = Git::at(self.git.unwrap_or_else(|| PathBuf::from("git"))).await?.under(&policy);
-        let repository = self.repository.as_deref().ok_or(BuildError::Missing("a repository"))?;
+        let git = Git::at(self.git.unwrap_or_else(|| PathBuf::from("git")))
+            .await?
+            .under(&policy);
+        let repository = self
+            .repository
+            .as_deref()
+            .ok_or(BuildError::Missing("a repository"))?;
         let user = UserRepository::open(git.clone(), repository).await?;
         let target = match &policy.target {
             Some(target) => target.clone(),
@@ -209,9 +249,26 @@ impl OrchestratorBuilder {
             None => default_state_dir(user.git_dir())?,
         };
         user.keeps_out(&state_dir).await?;
-        let (reviewers, backends) = (self.reviewers.unwrap_or_else(review::standard), self.backends);
+        let (reviewers, backends) = (
+            self.reviewers.unwrap_or_else(review::standard),
+            self.backends,
+        );
         let (ledger, evidence) = (self.ledger, self.evidence);
-        Ok((Ground { policy, source, reviewers, backends, ledger, evidence, git, user, target, destination }, state_dir))
+        Ok((
+            Ground {
+                policy,
+                source,
+                reviewers,
+                backends,
+                ledger,
+                evidence,
+                git,
+                user,
+                target,
+                destination,
+            },
+            state_dir,
+        ))
     }
 }
 
@@ -232,20 +289,43 @@ struct Ground {
 impl Ground {
     /// All that effects work with, in this state directory, and the roadmap as it is now.
     async fn world(self, state_dir: &Path, state: &State) -> Result<(World, Roadmap), BuildError> {
-        let mark = format!("{}.", &ContentHash::of(state_dir.as_os_str().as_encoded_bytes()).to_string()[..16]);
+        let mark = format!(
+            "{}.",
+            &ContentHash::of(state_dir.as_os_str().as_encoded_bytes()).to_string()[..16]
+        );
         let gits = format!("{mark}:git");
         // What a killed run was doing there is not done any more when that is taken up.
         kill_marked(&gits, SURVIVORS).await;
         let workspaces = Workspaces::beneath(state_dir);
-        let fail = |error: std::io::Error| BuildError::StateDir { path: state_dir.to_owned(), why: error.to_string() };
+        let fail = |error: std::io::Error| BuildError::StateDir {
+            path: state_dir.to_owned(),
+            why: error.to_string(),
+        };
         leftovers::tidy(state_dir, &workspaces).map_err(fail)?;
         let dir = state_dir.join("trusted.git");
-        let trusted = Trusted::open(self.user, self.git, dir, self.target, self.destination, &self.policy.filters).await?;
+        let trusted = Trusted::open(
+            self.user,
+            self.git,
+            dir,
+            self.target,
+            self.destination,
+            &self.policy.filters,
+        )
+        .await?;
         let trusted = trusted.marked(gits);
         trusted.tidy().await?;
         let environment = visible_environment(&self.policy.environment);
-        let panel = panel(&self.policy, &self.backends, &environment, &state_dir.join("review"), &mark)?;
-        let going_on = state.run().filter(|_| state.ended().is_none()).map(|run| run.id.clone());
+        let panel = panel(
+            &self.policy,
+            &self.backends,
+            &environment,
+            &state_dir.join("review"),
+            &mark,
+        )?;
+        let going_on = state
+            .run()
+            .filter(|_| state.ended().is_none())
+            .map(|run| run.id.clone());
         let world = World {
             run: going_on.unwrap_or_else(new_run_id),
             state_dir: state_dir.to_owned(),
@@ -258,7 +338,9 @@ impl Ground {
             reviewers: self.reviewers,
             panel,
             backends: self.backends,
-            evidence: self.evidence.unwrap_or_else(|| Arc::new(FileEvidence::new(state_dir.join("evidence")))),
+            evidence: self
+                .evidence
+                .unwrap_or_else(|| Arc::new(FileEvidence::new(state_dir.join("evidence")))),
             environment,
             policy: self.policy,
             lane: state_dir.join("lane"),
@@ -269,15 +351,23 @@ impl Ground {
             last_words: Mutex::default(),
             told_to_stop: Mutex::default(),
         };
-        let roadmap = world.load_roadmap(world.trusted.fetch_target().await?).await?;
+        let roadmap = world
+            .load_roadmap(world.trusted.fetch_target().await?)
+            .await?;
         let open = roadmap.tasks.iter().filter(|task| !task.done);
         let agents: Vec<_> = world.backends.keys().collect();
         let needed = open.filter_map(|task| check_task(task, &world.policy, &agents).ok());
         let needed = needed.chain(&world.policy.reviewers.agents);
         for name in needed.collect::<std::collections::BTreeSet<_>>() {
             if let Some(backend) = world.backends.get(name) {
-                let probe = backend.probe().await.map_err(|error| BuildError::Agent { name: name.clone(), error })?;
-                probe.warnings.iter().for_each(|warning| tracing::warn!(agent = %name, warning));
+                let probe = backend.probe().await.map_err(|error| BuildError::Agent {
+                    name: name.clone(),
+                    error,
+                })?;
+                probe
+                    .warnings
+                    .iter()
+                    .for_each(|warning| tracing::warn!(agent = %name, warning));
             }
         }
         Ok((world, roadmap))
@@ -294,37 +384,74 @@ fn panel(
 ) -> Result<Vec<AgentReviewer>, BuildError> {
     let rules = &policy.reviewers;
     let reviewer = |name: &BackendName| {
-        let unknown = || PolicyError::Value { key: "reviewers.agents".to_owned(), why: format!("there is no agent `{name}`") };
+        let unknown = || PolicyError::Value {
+            key: "reviewers.agents".to_owned(),
+            why: format!("there is no agent `{name}`"),
+        };
         let backend = backends.get(name).ok_or_else(unknown)?;
         let reviewer = AgentReviewer::new(name.clone(), Arc::clone(backend), room.to_owned(), mark);
         let limits = (rules.timeout.to_std(), policy.limits.grace.to_std());
-        Ok(reviewer.with_environment(agents_environment(environment)).with_limits(limits.0, limits.1))
+        Ok(reviewer
+            .with_environment(agents_environment(environment))
+            .with_limits(limits.0, limits.1))
     };
     rules.agents.iter().map(reviewer).collect()
 }
 
 /// What the policy brings along must be there, and must not be what git keeps.
 async fn check_bring(policy: &Policy, user: &UserRepository) -> Result<(), BuildError> {
-    let wrong = |path: &RepoPath, why: &str| PolicyError::Value { key: "setup.bring".to_owned(), why: format!("`{path}` {why}") };
+    let wrong = |path: &RepoPath, why: &str| PolicyError::Value {
+        key: "setup.bring".to_owned(),
+        why: format!("`{path}` {why}"),
+    };
     for path in &policy.setup.bring {
-        let root = user.root().ok_or_else(|| wrong(path, "cannot be brought: the repository has no checkout to bring it from"))?;
+        let root = user.root().ok_or_else(|| {
+            wrong(
+                path,
+                "cannot be brought: the repository has no checkout to bring it from",
+            )
+        })?;
         if root.join(path.to_path()).symlink_metadata().is_err() {
-            return Err(wrong(path, &format!("is not in {}: make it there, or take it out of the policy", root.display())).into());
+            return Err(wrong(
+                path,
+                &format!(
+                    "is not in {}: make it there, or take it out of the policy",
+                    root.display()
+                ),
+            )
+            .into());
         }
         if user.tracks(path).await? {
-            return Err(wrong(path, "is tracked by git, so that every workspace has it: bring only what git ignores").into());
+            return Err(wrong(
+                path,
+                "is tracked by git, so that every workspace has it: bring only what git ignores",
+            )
+            .into());
         }
     }
     Ok(())
 }
 
 /// The agents that the policy defines and nobody gave.
-fn add_command_agents(policy: &Policy, backends: &mut BTreeMap<BackendName, Arc<dyn AgentBackend>>) -> Result<(), BuildError> {
-    for (name, spec) in policy.agents.iter().filter(|(name, _)| !backends.contains_key(*name)).collect::<Vec<_>>() {
+fn add_command_agents(
+    policy: &Policy,
+    backends: &mut BTreeMap<BackendName, Arc<dyn AgentBackend>>,
+) -> Result<(), BuildError> {
+    for (name, spec) in policy
+        .agents
+        .iter()
+        .filter(|(name, _)| !backends.contains_key(*name))
+        .collect::<Vec<_>>()
+    {
         let kind = match spec {
             AgentSpec::Command { run } => {
-                let (program, arguments) = run.split_first().ok_or(BuildError::Missing("the agent's program"))?;
-                backends.insert(name.clone(), Arc::new(CommandAgent::new(program, arguments.iter().cloned())));
+                let (program, arguments) = run
+                    .split_first()
+                    .ok_or(BuildError::Missing("the agent's program"))?;
+                backends.insert(
+                    name.clone(),
+                    Arc::new(CommandAgent::new(program, arguments.iter().cloned())),
+                );
                 continue;
             }
             AgentSpec::Acp { .. } => "acp",
@@ -332,9 +459,14 @@ fn add_command_agents(policy: &Policy, backends: &mut BTreeMap<BackendName, Arc<
             AgentSpec::Claude(_) => "claude",
             AgentSpec::Cursor(_) => "cursor",
         };
-        let why =
-            format!("no backend of kind `{kind}` was given to this program: use kind = \"command\", or give one with `backend`");
-        return Err(PolicyError::Value { key: format!("agents.{name}.kind"), why }.into());
+        let why = format!(
+            "no backend of kind `{kind}` was given to this program: use kind = \"command\", or give one with `backend`"
+        );
+        return Err(PolicyError::Value {
+            key: format!("agents.{name}.kind"),
+            why,
+        }
+        .into());
     }
     if backends.is_empty() {
         return Err(BuildError::NoAgent);
@@ -344,12 +476,25 @@ fn add_command_agents(policy: &Policy, backends: &mut BTreeMap<BackendName, Arc<
 
 /// Makes the state directory, and locks it for as long as the file is open.
 fn take_over(path: &Path) -> Result<(PathBuf, File), BuildError> {
-    let fail = |why: String| BuildError::StateDir { path: path.to_owned(), why };
+    let fail = |why: String| BuildError::StateDir {
+        path: path.to_owned(),
+        why,
+    };
     let made = std::fs::create_dir_all(path);
-    made.map_err(|error| fail(format!("it cannot be made ({error}): give another --state-dir")))?;
-    let path = path.canonicalize().map_err(|error| fail(error.to_string()))?;
+    made.map_err(|error| {
+        fail(format!(
+            "it cannot be made ({error}): give another --state-dir"
+        ))
+    })?;
+    let path = path
+        .canonicalize()
+        .map_err(|error| fail(error.to_string()))?;
     let lock = File::create(path.join("lock")).map_err(|error| fail(error.to_string()))?;
-    let lock = alone(lock, "another orchestrator is running on it: wait for its end, or give another --state-dir").map_err(fail)?;
+    let lock = alone(
+        lock,
+        "another orchestrator is running on it: wait for its end, or give another --state-dir",
+    )
+    .map_err(fail)?;
     Ok((path, lock))
 }
 
@@ -364,22 +509,40 @@ fn alone(file: File, busy: &str) -> Result<File, String> {
 
 /// Locks the person's repository against a second orchestrator with another state directory, and writes nothing into it.
 fn lock_repository(git_dir: &Path) -> Result<File, BuildError> {
-    let fail = |why: String| BuildError::Repository { path: git_dir.to_owned(), why };
+    let fail = |why: String| BuildError::Repository {
+        path: git_dir.to_owned(),
+        why,
+    };
     let lock = File::open(git_dir).map_err(|error| fail(error.to_string()))?;
     alone(lock, "another orchestrator is running on this repository: wait for its end, or speak to that one").map_err(fail)
 }
 
 /// A directory of this repository's own, outside of it, so that nothing of ours makes a checkout dirty.
 pub(super) fn default_state_dir(git_dir: &Path) -> Result<PathBuf, BuildError> {
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let base = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
-    let base = base.ok_or(BuildError::Missing("a state directory (neither XDG_STATE_HOME nor HOME is set)"))?;
-    let name = git_dir.file_name().filter(|name| *name != ".git").or_else(|| git_dir.parent()?.file_name());
-    let name = name.map_or_else(|| "repository".to_owned(), |name| name.to_string_lossy().into_owned());
+    let base = base.ok_or(BuildError::Missing(
+        "a state directory (neither XDG_STATE_HOME nor HOME is set)",
+    ))?;
+    let name = git_dir
+        .file_name()
+        .filter(|name| *name != ".git")
+        .or_else(|| git_dir.parent()?.file_name());
+    let name = name.map_or_else(
+        || "repository".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    );
     let hash = ContentHash::of(git_dir.as_os_str().as_encoded_bytes()).to_string();
-    Ok(base.join("orchestrator").join(format!("{name}-{}", &hash[..12])))
+    Ok(base
+        .join("orchestrator")
+        .join(format!("{name}-{}", &hash[..12])))
 }
 
 fn new_run_id() -> RunId {
-    RunId::new(format!("{:016x}", super::orchestrator::random())).expect("hexadecimal digits are a valid name")
+    RunId::new(format!("{:016x}", super::orchestrator::random()))
+        .expect("hexadecimal digits are a valid name")
 }

@@ -12,7 +12,12 @@ use crate::{
 impl World {
     /// Removes a workspace if that loses nothing; else says what it would lose (law 4). `carried`
     /// is the worker's head where its changes landed as a commit of ours.
-    pub(super) async fn clean_up(&self, attempt: &AttemptId, tip: Option<CommitId>, carried: Option<CommitId>) -> WorkspaceFate {
+    pub(super) async fn clean_up(
+        &self,
+        attempt: &AttemptId,
+        tip: Option<CommitId>,
+        carried: Option<CommitId>,
+    ) -> WorkspaceFate {
         let workspace = self.workspaces.of(attempt);
         let settled = if workspace.root().exists() {
             self.try_clean_up(&workspace, tip, carried).await
@@ -21,7 +26,9 @@ impl World {
         };
         match settled {
             Ok(fate) => fate,
-            Err(error) => WorkspaceFate::Kept { reason: with_source(&error) },
+            Err(error) => WorkspaceFate::Kept {
+                reason: with_source(&error),
+            },
         }
     }
 
@@ -37,15 +44,23 @@ impl World {
         let mut kept = None;
         if let Some(last) = keeps.last() {
             let head = self.trusted.commit_of(last)?;
-            let landed = carried == Some(head) || matches!(tip, Some(tip) if self.trusted.contains(tip, head).await?);
+            let landed = carried == Some(head)
+                || matches!(tip, Some(tip) if self.trusted.contains(tip, head).await?);
             if landed {
-                self.trusted.forget(&Trusted::keep_refs(&workspace.attempt)).await?;
+                self.trusted
+                    .forget(&Trusted::keep_refs(&workspace.attempt))
+                    .await?;
             } else {
                 kept = Some(last.clone());
             }
         }
-        let rescued = self.trusted.refs(&Workspace::rescue_ref(&workspace.attempt))?.pop();
-        Ok(WorkspaceFate::Removed { kept: rescued.or(kept) })
+        let rescued = self
+            .trusted
+            .refs(&Workspace::rescue_ref(&workspace.attempt))?
+            .pop();
+        Ok(WorkspaceFate::Removed {
+            kept: rescued.or(kept),
+        })
     }
 
     async fn try_clean_up(
@@ -60,16 +75,30 @@ impl World {
             workspace.remove()?;
             return Ok(WorkspaceFate::Removed { kept: None });
         }
-        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(&workspace.attempt);
-        let processes = marked_since(&format!("{}{}.", self.mark, workspace.attempt.slug()), begun);
+        let begun = self
+            .begun
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&workspace.attempt);
+        let processes = marked_since(
+            &format!("{}{}.", self.mark, workspace.attempt.slug()),
+            begun,
+        );
         if !processes.is_empty() {
             return stays(format!("{} of its processes live", processes.len()));
         }
-        let Some(head) = workspace.head() else { return stays("its head cannot be read".to_owned()) };
+        let Some(head) = workspace.head() else {
+            return stays("its head cannot be read".to_owned());
+        };
         if !workspace.on_branch() {
-            return stays(format!("its worktree is not on `{}`", workspace.attempt.branch()));
+            return stays(format!(
+                "its worktree is not on `{}`",
+                workspace.attempt.branch()
+            ));
         }
-        let Some(tip) = tip else { return stays("the target's tip is not known".to_owned()) };
+        let Some(tip) = tip else {
+            return stays("the target's tip is not known".to_owned());
+        };
         let keep = self.trusted.kept(&workspace.attempt, head)?;
         let known = keep.is_some() || self.trusted.has(head);
         if !known {
@@ -80,18 +109,38 @@ impl World {
             return stays(format!("nothing keeps its head {}", head.short()));
         }
         // Where the directory itself is gone, by its worker's own hand, there is nothing left to keep.
-        let gone = workspace.tree().symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-        let rescued = if gone { None } else { workspace.rescue(&self.trusted, head, &self.policy.limits).await? };
-        if let Some(left_out) = rescued.as_ref().map(|rescued| &rescued.left_out).filter(|left_out| !left_out.is_empty()) {
+        let gone = workspace
+            .tree()
+            .symlink_metadata()
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        let rescued = if gone {
+            None
+        } else {
+            workspace
+                .rescue(&self.trusted, head, &self.policy.limits)
+                .await?
+        };
+        if let Some(left_out) = rescued
+            .as_ref()
+            .map(|rescued| &rescued.left_out)
+            .filter(|left_out| !left_out.is_empty())
+        {
             let names: Vec<_> = left_out.iter().take(5).map(ToString::to_string).collect();
-            return stays(format!("uncommitted work that cannot be kept elsewhere: {}", names.join(", ")));
+            return stays(format!(
+                "uncommitted work that cannot be kept elsewhere: {}",
+                names.join(", ")
+            ));
         }
         workspace.remove()?;
         if landed {
-            self.trusted.forget(&Trusted::keep_refs(&workspace.attempt)).await?;
+            self.trusted
+                .forget(&Trusted::keep_refs(&workspace.attempt))
+                .await?;
         }
         // What was rescued stands on the head, and so keeps that as well.
-        let kept = rescued.map(|rescued| rescued.kept).or(keep.filter(|_| !landed));
+        let kept = rescued
+            .map(|rescued| rescued.kept)
+            .or(keep.filter(|_| !landed));
         Ok(WorkspaceFate::Removed { kept })
     }
 }

@@ -20,7 +20,9 @@ const NOTABLE: u64 = 2000;
 
 /// Now, as the ledger writes it.
 pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -52,7 +54,10 @@ pub(super) struct Jump {
 
 impl Clock {
     /// The clock of a run on this state directory.
-    #[cfg_attr(not(feature = "failpoints"), expect(unused_variables, reason = "only tests set it"))]
+    #[cfg_attr(
+        not(feature = "failpoints"),
+        expect(unused_variables, reason = "only tests set it")
+    )]
     pub(super) fn new(state_dir: &Path) -> Self {
         let mut clock = Self {
             wall: Timestamp(0),
@@ -84,9 +89,18 @@ impl Clock {
 
 /// The jump between two times of day, if there is one that matters.
 pub(super) fn jump(before: Timestamp, now: Timestamp, counted: Duration) -> Option<Jump> {
-    let asleep = if counted >= ASLEEP { counted } else { Duration::ZERO };
+    let asleep = if counted >= ASLEEP {
+        counted
+    } else {
+        Duration::ZERO
+    };
     let awake = i64::try_from((counted - asleep).as_millis()).unwrap_or(i64::MAX);
-    let by = Shift(now.0.wrapping_sub(before.0).cast_signed().saturating_sub(awake));
+    let by = Shift(
+        now.0
+            .wrapping_sub(before.0)
+            .cast_signed()
+            .saturating_sub(awake),
+    );
     let notable = by.0.unsigned_abs() >= NOTABLE || !asleep.is_zero();
     notable.then_some(Jump { by, asleep })
 }
@@ -100,16 +114,39 @@ mod tests {
     #[test]
     fn a_jump_is_what_the_time_of_day_gains_or_loses_over_the_time_awake() {
         let second = Duration::from_secs(1);
-        let by = |before, now, counted| jump(Timestamp(before), Timestamp(now), counted).map(|jump| (jump.by.0, jump.asleep));
+        let by = |before, now, counted| {
+            jump(Timestamp(before), Timestamp(now), counted).map(|jump| (jump.by.0, jump.asleep))
+        };
         let forwards = NINE_HOURS.cast_signed();
         assert_eq!(by(5000, 6000, second), None, "both go on");
-        assert_eq!(by(5000, 6500, second), None, "they are read one after the other");
-        assert_eq!(by(5000, 6000 + NINE_HOURS, second), Some((forwards, Duration::ZERO)));
-        assert_eq!(by(5000 + NINE_HOURS, 6000, second), Some((-forwards, Duration::ZERO)));
+        assert_eq!(
+            by(5000, 6500, second),
+            None,
+            "they are read one after the other"
+        );
+        assert_eq!(
+            by(5000, 6000 + NINE_HOURS, second),
+            Some((forwards, Duration::ZERO))
+        );
+        assert_eq!(
+            by(5000 + NINE_HOURS, 6000, second),
+            Some((-forwards, Duration::ZERO))
+        );
         // The second clock counted the sleep, or this process alone was stopped.
         let counted = Duration::from_millis(NINE_HOURS);
-        assert_eq!(by(5000, 5000 + NINE_HOURS, counted), Some((forwards, counted)));
-        assert_eq!(by(5000, 5000, counted), Some((0, counted)), "and the clock was set back meanwhile");
-        assert_eq!(by(5000, 24_000, Duration::from_secs(19)), None, "a loop that is slow is none that sleeps");
+        assert_eq!(
+            by(5000, 5000 + NINE_HOURS, counted),
+            Some((forwards, counted))
+        );
+        assert_eq!(
+            by(5000, 5000, counted),
+            Some((0, counted)),
+            "and the clock was set back meanwhile"
+        );
+        assert_eq!(
+            by(5000, 24_000, Duration::from_secs(19)),
+            None,
+            "a loop that is slow is none that sleeps"
+        );
     }
 }

@@ -13,8 +13,8 @@ use super::{RunError, effects::World};
 use crate::{
     git::{GitError, IngressLimits, Trusted, Workspace},
     model::{
-        Change, Collected, CommitId, Contract, Finding, Handoff, HandoffReport, KeptArtifact, MAX_HANDOFF, RepoPath, Severity,
-        Submission,
+        Change, Collected, CommitId, Contract, Finding, Handoff, HandoffReport, KeptArtifact,
+        MAX_HANDOFF, RepoPath, Severity, Submission,
     },
     port::{EvidenceError, Stored},
     untrusted::{directory, open_beneath},
@@ -48,7 +48,9 @@ pub(super) fn handoff_path(workspace: &Workspace, turn: u32) -> PathBuf {
 
 /// A file of a turn, by its path in the workspace: from there on no link is followed.
 fn in_workspace(directory: &str, turn: u32, name: &str) -> Option<RepoPath> {
-    format!("{directory}/{}/{name}", turn_name(turn)).parse().ok()
+    format!("{directory}/{}/{name}", turn_name(turn))
+        .parse()
+        .ok()
 }
 
 /// The handoff's.
@@ -68,15 +70,26 @@ struct History {
 
 impl World {
     /// Keeps what a turn said and claimed, whatever became of its work.
-    pub(super) async fn keep_turn(&self, workspace: &Workspace, turn: u32) -> Result<Vec<KeptArtifact>, EvidenceError> {
+    pub(super) async fn keep_turn(
+        &self,
+        workspace: &Workspace,
+        turn: u32,
+    ) -> Result<Vec<KeptArtifact>, EvidenceError> {
         let mut found = Vec::new();
         let streams = streams_dir(workspace, turn);
         let there = directory(&streams).is_ok();
-        let mut entries: Vec<_> = std::fs::read_dir(streams).into_iter().flatten().flatten().filter(|_| there).collect();
+        let mut entries: Vec<_> = std::fs::read_dir(streams)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|_| there)
+            .collect();
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries.into_iter().take(MAX_STREAMS) {
             let name = entry.file_name().into_string().ok();
-            if let Some((name, path)) = name.and_then(|name| Some((name.clone(), in_workspace("streams", turn, &name)?))) {
+            if let Some((name, path)) =
+                name.and_then(|name| Some((name.clone(), in_workspace("streams", turn, &name)?)))
+            {
                 found.push((name, path));
             }
         }
@@ -84,10 +97,18 @@ impl World {
         let mut kept = Vec::new();
         // One after another: flushes at one time wait for each other.
         for (name, path) in found {
-            let Ok(file) = open_beneath(workspace.root(), &path) else { continue };
+            let Ok(file) = open_beneath(workspace.root(), &path) else {
+                continue;
+            };
             let stored = self.keep_file(file, MAX_STREAM).await?;
-            let name = format!("{}/{name}", turn_name(turn)).parse().expect("a relative path");
-            kept.push(KeptArtifact { name, hash: stored.hash, size: stored.size });
+            let name = format!("{}/{name}", turn_name(turn))
+                .parse()
+                .expect("a relative path");
+            kept.push(KeptArtifact {
+                name,
+                hash: stored.hash,
+                size: stored.size,
+            });
         }
         Ok(kept)
     }
@@ -95,11 +116,19 @@ impl World {
     async fn keep_file(&self, mut file: File, cap: u64) -> Result<Stored, EvidenceError> {
         let mut begin = Vec::new();
         let what = "reading what a worker left".to_owned();
-        (&mut file).take(AT_ONCE).read_to_end(&mut begin).map_err(|source| EvidenceError::Io { what, source })?;
+        (&mut file)
+            .take(AT_ONCE)
+            .read_to_end(&mut begin)
+            .map_err(|source| EvidenceError::Io { what, source })?;
         if (begin.len() as u64) < AT_ONCE {
             return self.evidence.put(&mut &begin[..], cap).await;
         }
-        self.evidence.put(&mut AsyncReadExt::chain(&begin[..], tokio::fs::File::from_std(file)), cap).await
+        self.evidence
+            .put(
+                &mut AsyncReadExt::chain(&begin[..], tokio::fs::File::from_std(file)),
+                cap,
+            )
+            .await
     }
 
     /// Takes in the work of an attempt, as it is after one of its turns.
@@ -112,21 +141,43 @@ impl World {
     ) -> Result<Collected, RunError> {
         let handoff = read_handoff(workspace, turn);
         // Said of this turn, and of no later one.
-        let said = self.last_words.lock().unwrap_or_else(PoisonError::into_inner).remove(&workspace.attempt);
+        let said = self
+            .last_words
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&workspace.attempt);
         match self.take_in(workspace, base, turn).await {
             // That we have no room is no fault of the worker's: with room, its work is taken in.
             Err(error) if error.is_full() => Err(error.into()),
             Err(GitError::Refused { findings }) => Ok(Collected::Refused { findings }),
-            Err(error) => Ok(Collected::Unusable { reason: error.to_string() }),
+            Err(error) => Ok(Collected::Unusable {
+                reason: error.to_string(),
+            }),
             Ok(None) => {
                 // What cannot be read is not lost: the workspace stays, and says so.
-                let (dirty, rescued) = match workspace.rescue(&self.trusted, base, &self.policy.limits).await {
+                let (dirty, rescued) = match workspace
+                    .rescue(&self.trusted, base, &self.policy.limits)
+                    .await
+                {
                     Ok(rescued) => (rescued.is_some(), rescued),
-                    Err(_) => (workspace.uncommitted(&self.trusted, base, 1).await.is_ok_and(|paths| !paths.is_empty()), None),
+                    Err(_) => (
+                        workspace
+                            .uncommitted(&self.trusted, base, 1)
+                            .await
+                            .is_ok_and(|paths| !paths.is_empty()),
+                        None,
+                    ),
                 };
                 let tree = self.trusted.tree_of(base)?;
                 let rescued = rescued.map(|rescued| rescued.commit);
-                Ok(Collected::Nothing { base, tree, handoff, said, dirty, rescued })
+                Ok(Collected::Nothing {
+                    base,
+                    tree,
+                    handoff,
+                    said,
+                    dirty,
+                    rescued,
+                })
             }
             Ok(Some(mut submission)) => {
                 submission.handoff = handoff;
@@ -134,7 +185,10 @@ impl World {
                     match self.keep_artifact(workspace, turn, name).await? {
                         Ok(kept) => submission.artifacts.push(kept),
                         Err(why) => {
-                            submission.findings.push(Finding::new(Severity::Error, "artifact/missing", why).at(name.clone()));
+                            submission.findings.push(
+                                Finding::new(Severity::Error, "artifact/missing", why)
+                                    .at(name.clone()),
+                            );
                         }
                     }
                 }
@@ -144,28 +198,53 @@ impl World {
     }
 
     /// The head and all that git says of it; `None` if there is no commit on top of the base.
-    async fn take_in(&self, workspace: &Workspace, base: CommitId, turn: u32) -> Result<Option<Submission>, GitError> {
+    async fn take_in(
+        &self,
+        workspace: &Workspace,
+        base: CommitId,
+        turn: u32,
+    ) -> Result<Option<Submission>, GitError> {
         let trusted = &self.trusted;
         let keep = Trusted::keep_ref(&workspace.attempt, turn);
         let branch = workspace.attempt.branch();
-        let head = trusted.ingest(&workspace.repository(), &branch, &keep, base, IngressLimits::of(&self.policy.limits)).await?;
+        let head = trusted
+            .ingest(
+                &workspace.repository(),
+                &branch,
+                &keep,
+                base,
+                IngressLimits::of(&self.policy.limits),
+            )
+            .await?;
         if head == base {
             return Ok(None);
         }
         let left = workspace.uncommitted(trusted, head, MAX_UNCOMMITTED);
         let (history, left) = tokio::join!(self.history(base, head), left);
-        let History { commits, changes, forged } = history?;
+        let History {
+            commits,
+            changes,
+            forged,
+        } = history?;
         let mut findings = Vec::new();
         if changes.is_empty() {
-            findings.push(Finding::new(Severity::Error, "commit/empty", "there are commits, but no file differs from the base"));
+            findings.push(Finding::new(
+                Severity::Error,
+                "commit/empty",
+                "there are commits, but no file differs from the base",
+            ));
         }
         // Up to where the target is now: what was merged from it is ours.
         for commit in forged.into_iter().take(5) {
-            let message = format!("commit {} bears a trailer that only a landing bears; there it means nothing", commit.short());
+            let message = format!(
+                "commit {} bears a trailer that only a landing bears; there it means nothing",
+                commit.short()
+            );
             findings.push(Finding::new(Severity::Warning, "commit/trailer", message));
         }
         if !workspace.on_branch() {
-            let message = format!("the worktree is not on `{branch}`: what is elsewhere does not count");
+            let message =
+                format!("the worktree is not on `{branch}`: what is elsewhere does not count");
             findings.push(Finding::new(Severity::Warning, "commit/branch", message));
         }
         let uncommitted = match left {
@@ -180,9 +259,20 @@ impl World {
             }
         };
         if !uncommitted.is_empty() {
-            let names: Vec<_> = uncommitted.iter().take(5).map(ToString::to_string).collect();
-            let message = format!("left uncommitted, so that it does not count: {}", names.join(", "));
-            findings.push(Finding::new(Severity::Warning, "commit/uncommitted", message));
+            let names: Vec<_> = uncommitted
+                .iter()
+                .take(5)
+                .map(ToString::to_string)
+                .collect();
+            let message = format!(
+                "left uncommitted, so that it does not count: {}",
+                names.join(", ")
+            );
+            findings.push(Finding::new(
+                Severity::Warning,
+                "commit/uncommitted",
+                message,
+            ));
         }
         Ok(Some(Submission {
             base,
@@ -211,7 +301,9 @@ impl World {
                 head.short(),
                 base.short()
             );
-            return Err(GitError::Refused { findings: vec![Finding::new(Severity::Error, "commit/rewritten", why)] });
+            return Err(GitError::Refused {
+                findings: vec![Finding::new(Severity::Error, "commit/rewritten", why)],
+            });
         }
         // A worker that has merged the target may have a newer one than we: what came from there is not its own. A remote that
         // does not answer now leaves us with what we know.
@@ -220,8 +312,14 @@ impl World {
             tracing::warn!(%error, "the target could not be fetched");
         }
         let own = trusted.begins_on(base, head).await?;
-        let changes = trusted.changes(trusted.tree_of(own)?, trusted.tree_of(head)?).await?;
-        Ok(History { commits, changes, forged: trusted.forged(own, head).await? })
+        let changes = trusted
+            .changes(trusted.tree_of(own)?, trusted.tree_of(head)?)
+            .await?;
+        Ok(History {
+            commits,
+            changes,
+            forged: trusted.forged(own, head).await?,
+        })
     }
 
     /// Keeps an artifact of this turn, or of the latest before it that left one.
@@ -231,13 +329,22 @@ impl World {
         turn: u32,
         name: &RepoPath,
     ) -> Result<Result<KeptArtifact, String>, EvidenceError> {
-        let place = |turn| in_workspace("out", turn, &name.to_string()).expect("a relative path beneath another");
-        let found = (1..=turn).rev().find_map(|turn| match open_beneath(workspace.root(), &place(turn)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            other => Some(other),
-        });
+        let place = |turn| {
+            in_workspace("out", turn, &name.to_string()).expect("a relative path beneath another")
+        };
+        let found =
+            (1..=turn)
+                .rev()
+                .find_map(|turn| match open_beneath(workspace.root(), &place(turn)) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                    other => Some(other),
+                });
         let file = match found {
-            None => return Ok(Err("the contract asks for it, and it is not beside the handoff".to_owned())),
+            None => {
+                return Ok(Err(
+                    "the contract asks for it, and it is not beside the handoff".to_owned(),
+                ));
+            }
             Some(Err(error)) => return Ok(Err(format!("it cannot be taken: {error}"))),
             Some(Ok(file)) => file,
         };
@@ -245,7 +352,11 @@ impl World {
         if stored.truncated {
             return Ok(Err(format!("it has more than {MAX_ARTIFACT} bytes")));
         }
-        Ok(Ok(KeptArtifact { name: name.clone(), hash: stored.hash, size: stored.size }))
+        Ok(Ok(KeptArtifact {
+            name: name.clone(),
+            hash: stored.hash,
+            size: stored.size,
+        }))
     }
 }
 
@@ -255,10 +366,14 @@ fn read_handoff(workspace: &Workspace, turn: u32) -> HandoffReport {
     let read = opened.and_then(|file| file.take(MAX_HANDOFF + 1).read_to_end(&mut bytes));
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => HandoffReport::Missing,
-        Err(error) => HandoffReport::Broken { reason: error.to_string() },
+        Err(error) => HandoffReport::Broken {
+            reason: error.to_string(),
+        },
         Ok(_) => match Handoff::parse(&bytes) {
             Ok(handoff) => HandoffReport::Read(handoff),
-            Err(error) => HandoffReport::Broken { reason: error.to_string() },
+            Err(error) => HandoffReport::Broken {
+                reason: error.to_string(),
+            },
         },
     }
 }

@@ -34,7 +34,9 @@ pub enum Observation {
 impl std::fmt::Display for Observation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
-            Self::OffBranch => "its worktree is not on its branch: what is elsewhere does not count",
+            Self::OffBranch => {
+                "its worktree is not on its branch: what is elsewhere does not count"
+            }
             Self::TreeGone => "its directory is gone; what was committed counts",
             Self::HeadUnreadable => "its branch cannot be read",
             Self::Unreadable => "its files cannot be looked at; what was committed counts",
@@ -55,14 +57,19 @@ pub(super) struct Discovery {
 impl Discovery {
     /// Beginning where a run that died was last heard of, or from nothing.
     pub(super) fn since(last: Option<Timestamp>) -> Self {
-        Self { found: BTreeSet::new(), last }
+        Self {
+            found: BTreeSet::new(),
+            last,
+        }
     }
 
     /// What is new in these looks. What was found before and is still so is not told again; what has gone and comes back, is.
     pub(super) fn observed(&mut self, state: &State, looks: &[Look]) -> Vec<Notice> {
         let found: BTreeSet<_> = looks.iter().flat_map(|look| of(state, look)).collect();
         let new = found.difference(&self.found).cloned();
-        let notices = new.map(|(attempt, what)| Notice::Observed { attempt, what }).collect();
+        let notices = new
+            .map(|(attempt, what)| Notice::Observed { attempt, what })
+            .collect();
         self.found = found;
         notices
     }
@@ -73,7 +80,10 @@ impl Discovery {
         let last = self.last.replace(now)?;
         let silent = now.since(last);
         let missed = silent.0 / period.0.max(1);
-        (missed > MISSED).then(|| Notice::Gap { since: last, missed: missed - 1 })
+        (missed > MISSED).then(|| Notice::Gap {
+            since: last,
+            missed: missed - 1,
+        })
     }
 }
 
@@ -82,21 +92,33 @@ const MISSED: u64 = 3;
 
 fn of(state: &State, look: &Look) -> BTreeSet<(AttemptId, Observation)> {
     let entry = state.task(&look.attempt.task);
-    let ours = entry.and_then(|entry| entry.active()).filter(|active| active.attempt.id == look.attempt);
+    let ours = entry
+        .and_then(|entry| entry.active())
+        .filter(|active| active.attempt.id == look.attempt);
     // One that is being made is not yet as it will be lent.
     let active = ours.is_some_and(|active| !matches!(active.step, Step::Prepare(_)));
     let number = look.attempt.number;
-    let over = entry.is_some_and(|entry| entry.cleanups.contains_key(&number) || entry.leftovers.contains_key(&number));
+    let over = entry.is_some_and(|entry| {
+        entry.cleanups.contains_key(&number) || entry.leftovers.contains_key(&number)
+    });
     let observations = [
-        (Observation::OffBranch, active && look.tree && !look.on_branch),
+        (
+            Observation::OffBranch,
+            active && look.tree && !look.on_branch,
+        ),
         (Observation::TreeGone, active && !look.tree),
         (Observation::HeadUnreadable, active && look.head.is_none()),
-        (Observation::Unreadable, active && look.dirtiness == Dirtiness::Unreadable),
+        (
+            Observation::Unreadable,
+            active && look.dirtiness == Dirtiness::Unreadable,
+        ),
         (Observation::Rewritten, active && look.rewritten),
         (Observation::Orphan, ours.is_none() && !over),
     ];
     let found = observations.into_iter().filter(|(_, is)| *is);
-    found.map(|(what, _)| (look.attempt.clone(), what)).collect()
+    found
+        .map(|(what, _)| (look.attempt.clone(), what))
+        .collect()
 }
 
 #[cfg(test)]

@@ -25,11 +25,15 @@ use crate::{
     git::{Ancestry, GitError, Merge, Start, Trusted, Workspaces},
     machine::{Phase, State, check_roadmap},
     model::{
-        AttemptId, BackendName, Candidate, Carried, CommitId, Contract, Effect, EffectId, EventKind, Finding, FindingId, GateSpec,
-        Item, Landing, LandingOutcome, MergeFailure, MissingCommit, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity,
-        Submission, TreeId, only_history,
+        AttemptId, BackendName, Candidate, Carried, CommitId, Contract, Effect, EffectId,
+        EventKind, Finding, FindingId, GateSpec, Item, Landing, LandingOutcome, MergeFailure,
+        MissingCommit, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity, Submission,
+        TreeId, only_history,
     },
-    port::{AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource, TurnInput},
+    port::{
+        AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource,
+        TurnInput,
+    },
     process::Moment,
     review::{AgentReviewer, needs_the_tree, path_findings, tree_findings},
 };
@@ -80,20 +84,54 @@ const COLLECTED: u32 = 256;
 /// An effect with all that it needs of the state, so that it can run beside the loop.
 #[derive(Debug)]
 pub(super) enum Job {
-    ReadRoadmap { tip: Option<CommitId> },
-    Prepare { attempt: AttemptId, base: CommitId },
-    Nudge { turn: EffectId },
+    ReadRoadmap {
+        tip: Option<CommitId>,
+    },
+    Prepare {
+        attempt: AttemptId,
+        base: CommitId,
+    },
+    Nudge {
+        turn: EffectId,
+    },
     Turn(Box<TurnJob>),
-    Stop { turn: EffectId },
-    Collect { attempt: AttemptId, contract: Arc<Contract>, base: CommitId, turn: u32 },
+    Stop {
+        turn: EffectId,
+    },
+    Collect {
+        attempt: AttemptId,
+        contract: Arc<Contract>,
+        base: CommitId,
+        turn: u32,
+    },
     Review(Box<ReviewRequest>),
-    CheckHistory { tip: CommitId, commits: Vec<CommitId> },
+    CheckHistory {
+        tip: CommitId,
+        commits: Vec<CommitId>,
+    },
     Merge(Box<MergeJob>),
-    Gate { attempt: AttemptId, tree: TreeId, gate: GateSpec },
-    CheckTip { tip: CommitId, gate: GateSpec },
-    Land { landing: Arc<Landing> },
-    CleanUp { attempt: AttemptId, tip: Option<CommitId>, landed: Option<TreeId>, carried: Option<CommitId> },
-    Report { task: AttemptId, outcome: Outcome },
+    Gate {
+        attempt: AttemptId,
+        tree: TreeId,
+        gate: GateSpec,
+    },
+    CheckTip {
+        tip: CommitId,
+        gate: GateSpec,
+    },
+    Land {
+        landing: Arc<Landing>,
+    },
+    CleanUp {
+        attempt: AttemptId,
+        tip: Option<CommitId>,
+        landed: Option<TreeId>,
+        carried: Option<CommitId>,
+    },
+    Report {
+        task: AttemptId,
+        outcome: Outcome,
+    },
 }
 
 /// Merging a head into the target's tip.
@@ -109,12 +147,25 @@ pub(super) struct MergeJob {
 impl World {
     /// Puts together what an effect needs. `None` for one whose attempt is gone from the state, which cannot be.
     pub(super) fn job(&self, state: &State, effect: EffectId, what: &Effect) -> Option<Job> {
-        let active = |attempt: &AttemptId| state.task(&attempt.task).and_then(|entry| entry.active());
+        let active =
+            |attempt: &AttemptId| state.task(&attempt.task).and_then(|entry| entry.active());
         Some(match what {
             Effect::ReadRoadmap { tip } => Job::ReadRoadmap { tip: *tip },
-            Effect::CheckHistory { tip, commits } => Job::CheckHistory { tip: *tip, commits: commits.clone() },
-            Effect::Prepare { attempt, base } => Job::Prepare { attempt: attempt.clone(), base: *base },
-            Effect::RunTurn { attempt, turn, backend, resume, ask } => {
+            Effect::CheckHistory { tip, commits } => Job::CheckHistory {
+                tip: *tip,
+                commits: commits.clone(),
+            },
+            Effect::Prepare { attempt, base } => Job::Prepare {
+                attempt: attempt.clone(),
+                base: *base,
+            },
+            Effect::RunTurn {
+                attempt,
+                turn,
+                backend,
+                resume,
+                ask,
+            } => {
                 let known = &active(attempt)?.attempt;
                 Job::Turn(Box::new(TurnJob {
                     effect,
@@ -133,20 +184,37 @@ impl World {
             Effect::StopTurn { turn, .. } => Job::Stop { turn: *turn },
             Effect::Collect { attempt, turn } => {
                 let known = &active(attempt)?.attempt;
-                Job::Collect { attempt: attempt.clone(), contract: known.contract.clone(), base: known.base, turn: *turn }
+                Job::Collect {
+                    attempt: attempt.clone(),
+                    contract: known.contract.clone(),
+                    base: known.base,
+                    turn: *turn,
+                }
             }
             Effect::Review { attempt, .. } => {
                 let active = active(attempt)?;
-                let crate::machine::Step::Review { work, .. } = &active.step else { return None };
+                let crate::machine::Step::Review { work, .. } = &active.step else {
+                    return None;
+                };
                 let before = &state.task(&attempt.task)?.findings;
-                Job::Review(Box::new(self.review_request(&active.attempt, work).with_before(before.clone())))
+                Job::Review(Box::new(
+                    self.review_request(&active.attempt, work)
+                        .with_before(before.clone()),
+                ))
             }
-            Effect::Merge { attempt, base, head } => {
+            Effect::Merge {
+                attempt,
+                base,
+                head,
+            } => {
                 let known = &active(attempt)?.attempt;
-                let waived = known.waivers.iter().filter_map(|waiver| match waiver.item.what {
-                    Item::Finding(id) => Some(id),
-                    Item::Claim(_) | Item::Reviewer(_) => None,
-                });
+                let waived = known
+                    .waivers
+                    .iter()
+                    .filter_map(|waiver| match waiver.item.what {
+                        Item::Finding(id) => Some(id),
+                        Item::Claim(_) | Item::Reviewer(_) => None,
+                    });
                 Job::Merge(Box::new(MergeJob {
                     attempt: attempt.clone(),
                     contract: known.contract.clone(),
@@ -155,46 +223,102 @@ impl World {
                     waived: waived.collect(),
                 }))
             }
-            Effect::RunGate { attempt, tree, gate } => Job::Gate { attempt: attempt.clone(), tree: *tree, gate: gate.clone() },
-            Effect::CheckTip { tip, gate, .. } => Job::CheckTip { tip: *tip, gate: gate.clone() },
-            Effect::Land { landing } => Job::Land { landing: landing.clone() },
+            Effect::RunGate {
+                attempt,
+                tree,
+                gate,
+            } => Job::Gate {
+                attempt: attempt.clone(),
+                tree: *tree,
+                gate: gate.clone(),
+            },
+            Effect::CheckTip { tip, gate, .. } => Job::CheckTip {
+                tip: *tip,
+                gate: gate.clone(),
+            },
+            Effect::Land { landing } => Job::Land {
+                landing: landing.clone(),
+            },
             Effect::CleanUp { attempt, carried } => {
                 let landed = match state.task(&attempt.task).map(|entry| &entry.phase) {
-                    Some(Phase::Landed(landed)) if landed.by.as_ref().is_some_and(|by| by.id == *attempt) => {
+                    Some(Phase::Landed(landed))
+                        if landed.by.as_ref().is_some_and(|by| by.id == *attempt) =>
+                    {
                         landed.reports.first().map(|report| report.tree)
                     }
                     _ => None,
                 };
-                Job::CleanUp { attempt: attempt.clone(), tip: state.tip(), landed, carried: *carried }
+                Job::CleanUp {
+                    attempt: attempt.clone(),
+                    tip: state.tip(),
+                    landed,
+                    carried: *carried,
+                }
             }
-            Effect::Report { task, attempt, landed } => {
+            Effect::Report {
+                task,
+                attempt,
+                landed,
+            } => {
                 let reason = || match state.task(task).map(|entry| &entry.phase) {
                     Some(Phase::Parked { reason, .. }) => reason.clone(),
                     _ => String::new(),
                 };
-                let outcome = landed.map_or_else(|| Outcome::Parked { reason: reason() }, |commit| Outcome::Landed { commit });
-                Job::Report { task: attempt.clone(), outcome }
+                let outcome = landed.map_or_else(
+                    || Outcome::Parked { reason: reason() },
+                    |commit| Outcome::Landed { commit },
+                );
+                Job::Report {
+                    task: attempt.clone(),
+                    outcome,
+                }
             }
         })
     }
 
     /// Remembers that nothing of an attempt was started before now, unless it is known to have begun.
     pub(super) fn begin(&self, attempt: &AttemptId) {
-        let now = if self.swept.load(Ordering::Acquire) { Moment::now() } else { None };
+        let now = if self.swept.load(Ordering::Acquire) {
+            Moment::now()
+        } else {
+            None
+        };
         if let Some(now) = now {
-            self.begun.lock().unwrap_or_else(PoisonError::into_inner).entry(attempt.clone()).or_insert(now);
+            self.begun
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(attempt.clone())
+                .or_insert(now);
         }
     }
 
     /// A turn that runs.
     fn watched(&self, turn: EffectId) -> Option<Arc<TurnWatch>> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(&turn).cloned()
+        self.turns
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&turn)
+            .cloned()
     }
 
-    fn review_request(&self, attempt: &crate::machine::Attempt, work: &Submission) -> ReviewRequest {
-        let view = ChangeBetween { trusted: Arc::clone(&self.trusted), base: work.base, head: work.head };
-        ReviewRequest::new(attempt.id.clone(), (*attempt.contract).clone(), work.base, work.clone(), Arc::new(view))
-            .with_readable(self.policy.limits.readable)
+    fn review_request(
+        &self,
+        attempt: &crate::machine::Attempt,
+        work: &Submission,
+    ) -> ReviewRequest {
+        let view = ChangeBetween {
+            trusted: Arc::clone(&self.trusted),
+            base: work.base,
+            head: work.head,
+        };
+        ReviewRequest::new(
+            attempt.id.clone(),
+            (*attempt.contract).clone(),
+            work.base,
+            work.clone(),
+            Arc::new(view),
+        )
+        .with_readable(self.policy.limits.readable)
     }
 
     /// Does it, and says how it went.
@@ -206,13 +330,20 @@ impl World {
         notices: broadcast::Sender<Notice>,
     ) -> Result<EventKind, RunError> {
         Ok(match job {
-            Job::ReadRoadmap { tip } => EventKind::RoadmapRead { effect, reading: self.read_roadmap(tip).await? },
-            Job::CheckHistory { tip, commits } => {
-                EventKind::HistoryChecked { effect, missing: self.check_history(tip, commits).await? }
-            }
+            Job::ReadRoadmap { tip } => EventKind::RoadmapRead {
+                effect,
+                reading: self.read_roadmap(tip).await?,
+            },
+            Job::CheckHistory { tip, commits } => EventKind::HistoryChecked {
+                effect,
+                missing: self.check_history(tip, commits).await?,
+            },
             Job::Prepare { attempt, base } => {
                 let made = self.prepare(&self.workspaces.of(&attempt), base).await;
-                EventKind::Prepared { effect, failure: made.err() }
+                EventKind::Prepared {
+                    effect,
+                    failure: made.err(),
+                }
             }
             Job::Turn(job) => {
                 let span = tracing::info_span!("turn", backend = %job.backend, turn = job.turn);
@@ -220,54 +351,104 @@ impl World {
             }
             Job::Nudge { turn } => {
                 let heard = match self.watched(turn) {
-                    Some(watch) => watch.control.send(TurnInput::Nudge(NUDGE.to_owned())).await.is_ok(),
+                    Some(watch) => watch
+                        .control
+                        .send(TurnInput::Nudge(NUDGE.to_owned()))
+                        .await
+                        .is_ok(),
                     None => false,
                 };
                 EventKind::Nudged { effect, heard }
             }
             Job::Stop { turn } => {
                 // A turn that is just being started looks here when it has been.
-                self.told_to_stop.lock().unwrap_or_else(PoisonError::into_inner).insert(turn);
+                self.told_to_stop
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(turn);
                 if let Some(watch) = self.watched(turn) {
                     watch.control.stop(self.policy.limits.grace.to_std()).await;
                 }
                 EventKind::StopSent { effect }
             }
-            Job::Collect { attempt, contract, base, turn } => {
+            Job::Collect {
+                attempt,
+                contract,
+                base,
+                turn,
+            } => {
                 let workspace = self.workspaces.of(&attempt);
                 // What it said is mostly on the disk before its work has been gathered.
-                let (kept, result) =
-                    tokio::join!(self.keep_turn(&workspace, turn), self.collect(&workspace, &contract, base, turn));
-                EventKind::Collected { effect, result: result?, kept: kept? }
+                let (kept, result) = tokio::join!(
+                    self.keep_turn(&workspace, turn),
+                    self.collect(&workspace, &contract, base, turn)
+                );
+                EventKind::Collected {
+                    effect,
+                    result: result?,
+                    kept: kept?,
+                }
             }
             Job::Review(request) => {
                 let (reviews, carried) = self.review(*request).await;
-                EventKind::Reviewed { effect, reviews, carried }
+                EventKind::Reviewed {
+                    effect,
+                    reviews,
+                    carried,
+                }
             }
-            Job::Merge(job) => EventKind::Merged { effect, result: self.merge(*job).await },
-            Job::Gate { attempt, tree, gate } => {
+            Job::Merge(job) => EventKind::Merged {
+                effect,
+                result: self.merge(*job).await,
+            },
+            Job::Gate {
+                attempt,
+                tree,
+                gate,
+            } => {
                 let span = tracing::info_span!("gate", name = %gate.name);
-                let report = self.run_gate(effect, CacheOf::Attempt(attempt), tree, gate).instrument(span).await?;
+                let report = self
+                    .run_gate(effect, CacheOf::Attempt(attempt), tree, gate)
+                    .instrument(span)
+                    .await?;
                 EventKind::GateRan { effect, report }
             }
             Job::CheckTip { tip, gate } => {
                 let span = tracing::info_span!("gate", name = %gate.name, tip = %tip.short());
                 let tree = self.trusted.tree_of(tip)?;
-                let report = self.run_gate(effect, CacheOf::Lane, tree, gate).instrument(span).await?;
+                let report = self
+                    .run_gate(effect, CacheOf::Lane, tree, gate)
+                    .instrument(span)
+                    .await?;
                 EventKind::TipChecked { effect, report }
             }
-            Job::Land { landing } => EventKind::LandingTried { effect, outcome: self.land(&landing).await? },
-            Job::CleanUp { attempt, tip, landed, carried } => {
+            Job::Land { landing } => EventKind::LandingTried {
+                effect,
+                outcome: self.land(&landing).await?,
+            },
+            Job::CleanUp {
+                attempt,
+                tip,
+                landed,
+                carried,
+            } => {
                 let own = attempt.clone();
-                let settled = self.with_caches(move |caches| caches.settle(&own, landed)).await;
-                settled.unwrap_or_else(|error| tracing::warn!(%attempt, %error, "a gate's cache could not be settled"));
+                let settled = self
+                    .with_caches(move |caches| caches.settle(&own, landed))
+                    .await;
+                settled.unwrap_or_else(
+                    |error| tracing::warn!(%attempt, %error, "a gate's cache could not be settled"),
+                );
                 let fate = self.clean_up(&attempt, tip, carried).await;
                 self.sweeper.begin();
                 EventKind::CleanedUp { effect, fate }
             }
             Job::Report { task, outcome } => {
                 let told = self.source.report(&task.task, &task, &outcome).await;
-                EventKind::Reported { effect, failure: told.err().map(|error| error.to_string()) }
+                EventKind::Reported {
+                    effect,
+                    failure: told.err().map(|error| error.to_string()),
+                }
             }
         })
     }
@@ -284,22 +465,39 @@ impl World {
         };
         Ok(match self.load_roadmap(tip).await {
             Ok(roadmap) => Reading::Read(roadmap),
-            Err(RoadmapError::Source(SourceError::Unavailable(why))) => Reading::Unreachable { why },
+            Err(RoadmapError::Source(SourceError::Unavailable(why))) => {
+                Reading::Unreachable { why }
+            }
             Err(RoadmapError::Git(error)) => return Err(error.into()),
-            Err(error @ (RoadmapError::Source(_) | RoadmapError::Faults(_))) => Reading::Refused { tip, why: error.to_string() },
+            Err(error @ (RoadmapError::Source(_) | RoadmapError::Faults(_))) => Reading::Refused {
+                tip,
+                why: error.to_string(),
+            },
         })
     }
 
     /// The roadmap as it is at this commit, checked.
     pub(super) async fn load_roadmap(&self, tip: CommitId) -> Result<Roadmap, RoadmapError> {
-        let view = self.tree(self.trusted.tree_of(tip)?, format!("commit {}", tip.short()));
+        let view = self.tree(
+            self.trusted.tree_of(tip)?,
+            format!("commit {}", tip.short()),
+        );
         let snapshot = self.source.snapshot(&view).await?;
-        check_roadmap(&snapshot.tasks, &self.policy, self.backends.keys()).map_err(RoadmapError::Faults)?;
-        Ok(Roadmap { revision: snapshot.revision, tip, tasks: snapshot.tasks })
+        check_roadmap(&snapshot.tasks, &self.policy, self.backends.keys())
+            .map_err(RoadmapError::Faults)?;
+        Ok(Roadmap {
+            revision: snapshot.revision,
+            tip,
+            tasks: snapshot.tasks,
+        })
     }
 
     fn tree(&self, tree: TreeId, name: String) -> Tree {
-        Tree { trusted: Arc::clone(&self.trusted), tree, name }
+        Tree {
+            trusted: Arc::clone(&self.trusted),
+            tree,
+            name,
+        }
     }
 
     /// What reviewers say of a head. Where only its history is wrong, its tree is committed once, and
@@ -313,7 +511,10 @@ impl World {
         }
         findings.retain(|finding| finding.history.is_some());
         let carried = match self.commit_once(&request).await {
-            Ok(carried) => Carried { left_out: findings, ..carried },
+            Ok(carried) => Carried {
+                left_out: findings,
+                ..carried
+            },
             Err(error) => {
                 tracing::warn!(attempt = %request.attempt, %error, "the work could not be committed once");
                 return (reviews, None);
@@ -323,7 +524,11 @@ impl World {
         once.base = carried.onto;
         once.submission = once.submission.as_carried(carried.clone());
         let trusted = Arc::clone(&self.trusted);
-        once.view = Arc::new(ChangeBetween { trusted, base: carried.onto, head: carried.head });
+        once.view = Arc::new(ChangeBetween {
+            trusted,
+            base: carried.onto,
+            head: carried.head,
+        });
         (self.ask_reviewers(&once).await, Some(carried))
     }
 
@@ -332,7 +537,10 @@ impl World {
         let (base, head) = (request.submission.base, request.submission.head);
         let onto = self.trusted.begins_on(base, head).await?;
         let subject = format!("{}: {}", request.attempt.task, request.contract.title);
-        let carried = self.trusted.carry_over(&request.attempt, &subject, onto, head, onto).await?;
+        let carried = self
+            .trusted
+            .carry_over(&request.attempt, &subject, onto, head, onto)
+            .await?;
         carried.map_err(|_| GitError::Output {
             verb: "merge-tree".to_owned(),
             what: "a conflict between a commit and what it is made from".to_owned(),
@@ -345,7 +553,9 @@ impl World {
         for reviewer in &self.reviewers {
             let opinion = match reviewer.review(&request).await {
                 Ok(findings) => Opinion::Looked { findings },
-                Err(error) => Opinion::Unavailable { reason: error.to_string() },
+                Err(error) => Opinion::Unavailable {
+                    reason: error.to_string(),
+                },
             };
             let review = Review::new(reviewer.name(), request.submission.head, opinion);
             request.findings.extend(review.findings().iter().cloned());
@@ -354,7 +564,14 @@ impl World {
         // What goes back anyway, or waits for another reviewer, costs no agent's time.
         let wrong = |finding: &Finding| finding.severity == Severity::Error;
         let looked = |review: &Review| matches!(review.opinion, Opinion::Looked { .. });
-        if request.submission.findings.iter().chain(&request.findings).any(wrong) || !reviews.iter().all(looked) {
+        if request
+            .submission
+            .findings
+            .iter()
+            .chain(&request.findings)
+            .any(wrong)
+            || !reviews.iter().all(looked)
+        {
             return reviews;
         }
         let mut wanted = match self.policy.reviewers.count {
@@ -374,7 +591,11 @@ impl World {
 
     /// Which of these commits are not in the target's history. A tip that is not is remembered, so
     /// that nothing brings it back.
-    async fn check_history(&self, tip: CommitId, commits: Vec<CommitId>) -> Result<Vec<MissingCommit>, GitError> {
+    async fn check_history(
+        &self,
+        tip: CommitId,
+        commits: Vec<CommitId>,
+    ) -> Result<Vec<MissingCommit>, GitError> {
         let mut missing = Vec::new();
         for commit in commits {
             if self.trusted.ancestry(tip, commit).await? != Ancestry::Dropped {
@@ -388,22 +609,48 @@ impl World {
     }
 
     async fn merge(&self, job: MergeJob) -> Result<Candidate, MergeFailure> {
-        let MergeJob { attempt, contract, base, head, waived } = job;
-        let tip = self.trusted.fetch_target().await.map_err(|error| match error {
-            GitError::Unreachable { why, .. } => MergeFailure::Unreachable { reason: why },
-            error => impossible(&error),
-        })?;
+        let MergeJob {
+            attempt,
+            contract,
+            base,
+            head,
+            waived,
+        } = job;
+        let tip = self
+            .trusted
+            .fetch_target()
+            .await
+            .map_err(|error| match error {
+                GitError::Unreachable { why, .. } => MergeFailure::Unreachable { reason: why },
+                error => impossible(&error),
+            })?;
         if head == base {
             // A person has said that nothing has to be done: only the landing edits land.
-            let tree = self.trusted.tree_of(tip).map_err(|error| impossible(&error))?;
+            let tree = self
+                .trusted
+                .tree_of(tip)
+                .map_err(|error| impossible(&error))?;
             let tree = self.edited(&attempt, tree).await?;
-            return Ok(Candidate { head: tip, tip, tree, changes: Vec::new() });
+            return Ok(Candidate {
+                head: tip,
+                tip,
+                tree,
+                changes: Vec::new(),
+            });
         }
-        match self.trusted.start_of(tip, base, head).await.map_err(|error| impossible(&error))? {
+        match self
+            .trusted
+            .start_of(tip, base, head)
+            .await
+            .map_err(|error| impossible(&error))?
+        {
             Start::Kept => {}
             Start::Dropped(start) => {
                 let subject = format!("{}: {}", attempt.task, contract.title);
-                let carried = self.trusted.carry_over(&attempt, &subject, start, head, tip).await;
+                let carried = self
+                    .trusted
+                    .carry_over(&attempt, &subject, start, head, tip)
+                    .await;
                 return Err(match carried.map_err(|error| impossible(&error))? {
                     Ok(carried) => MergeFailure::CarriedOver(carried),
                     Err(paths) => MergeFailure::Conflict { tip, paths },
@@ -417,40 +664,79 @@ impl World {
                     base.short(),
                 );
                 let finding = Finding::new(Severity::Error, "history/dropped", message);
-                return Err(MergeFailure::Offends { findings: vec![finding] });
+                return Err(MergeFailure::Offends {
+                    findings: vec![finding],
+                });
             }
         }
-        let merged = match self.trusted.merge(tip, head).await.map_err(|error| impossible(&error))? {
+        let merged = match self
+            .trusted
+            .merge(tip, head)
+            .await
+            .map_err(|error| impossible(&error))?
+        {
             Merge::Clean(tree) => tree,
             Merge::Conflict(paths) => return Err(MergeFailure::Conflict { tip, paths }),
         };
-        let before = self.trusted.tree_of(tip).map_err(|error| impossible(&error))?;
-        let changes = self.trusted.changes(before, merged).await.map_err(|error| impossible(&error))?;
+        let before = self
+            .trusted
+            .tree_of(tip)
+            .map_err(|error| impossible(&error))?;
+        let changes = self
+            .trusted
+            .changes(before, merged)
+            .await
+            .map_err(|error| impossible(&error))?;
         let mut findings = path_findings(&contract, &changes);
         // What neither side has alone, both may have together.
         if needs_the_tree(&changes) {
-            let shapes = self.trusted.shapes(before, merged).await.map_err(|error| impossible(&error))?;
+            let shapes = self
+                .trusted
+                .shapes(before, merged)
+                .await
+                .map_err(|error| impossible(&error))?;
             findings.extend(tree_findings(&changes, &shapes));
         }
         findings.retain(|finding| !waived.contains(&finding.id()));
         if changes.is_empty() {
-            if self.trusted.contains(tip, head).await.map_err(|error| impossible(&error))? {
+            if self
+                .trusted
+                .contains(tip, head)
+                .await
+                .map_err(|error| impossible(&error))?
+            {
                 return Err(MergeFailure::PastReview { tip });
             }
-            findings.push(Finding::new(Severity::Error, "commit/empty", "the target has all of this already"));
+            findings.push(Finding::new(
+                Severity::Error,
+                "commit/empty",
+                "the target has all of this already",
+            ));
         }
         if !findings.is_empty() {
             return Err(MergeFailure::Offends { findings });
         }
         let tree = self.edited(&attempt, merged).await?;
-        Ok(Candidate { head, tip, tree, changes })
+        Ok(Candidate {
+            head,
+            tip,
+            tree,
+            changes,
+        })
     }
 
     /// A tree with the landing edits of an attempt's task.
     async fn edited(&self, attempt: &AttemptId, tree: TreeId) -> Result<TreeId, MergeFailure> {
         let view = self.tree(tree, format!("the merge of {attempt}"));
-        let edits = self.source.landing_edits(&attempt.task, &view).await.map_err(|error| impossible(&error))?;
-        self.trusted.edit(tree, &edits).await.map_err(|error| impossible(&error))
+        let edits = self
+            .source
+            .landing_edits(&attempt.task, &view)
+            .await
+            .map_err(|error| impossible(&error))?;
+        self.trusted
+            .edit(tree, &edits)
+            .await
+            .map_err(|error| impossible(&error))
     }
 
     /// Packs the objects of our repository beside the work, if there are many.
@@ -464,7 +750,8 @@ impl World {
     }
 
     async fn land(&self, landing: &Landing) -> Result<LandingOutcome, RunError> {
-        let record = serde_json::to_vec(&landing.acceptance).expect("our own data has string keys and serialises");
+        let record = serde_json::to_vec(&landing.acceptance)
+            .expect("our own data has string keys and serialises");
         self.evidence.put(&mut &record[..], u64::MAX).await?;
         let landed = self.trusted.land(landing).await;
         if self.landed.fetch_add(1, Ordering::Relaxed) % COLLECTED == COLLECTED - 1 {
@@ -472,14 +759,18 @@ impl World {
         }
         Ok(landed.unwrap_or_else(|error| match error {
             GitError::Unreachable { why, .. } => LandingOutcome::Unreachable { reason: why },
-            error => LandingOutcome::Refused { reason: with_source(&error) },
+            error => LandingOutcome::Refused {
+                reason: with_source(&error),
+            },
         }))
     }
 }
 
 /// A candidate could not be built.
 fn impossible(error: &dyn std::error::Error) -> MergeFailure {
-    MergeFailure::Impossible { reason: with_source(error) }
+    MergeFailure::Impossible {
+        reason: with_source(error),
+    }
 }
 
 /// What agents see: what the policy allows, and nothing that lets git ask for, or find, a credential to push with.

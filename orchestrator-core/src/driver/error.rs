@@ -50,7 +50,9 @@ pub enum BuildError {
     #[error(transparent)]
     Roadmap(#[from] RoadmapError),
     /// Nobody is there to do the work.
-    #[error("there is no agent: define one in the policy, as in `[agents.NAME]`, or give one to the builder")]
+    #[error(
+        "there is no agent: define one in the policy, as in `[agents.NAME]`, or give one to the builder"
+    )]
     NoAgent,
     /// An agent cannot be used.
     #[error("agent `{name}` cannot be used")]

@@ -33,7 +33,11 @@ pub(super) struct Folding {
 
 impl Folding {
     pub(super) fn new() -> Self {
-        Self { state: State::default(), at: None, next: Sequence(1) }
+        Self {
+            state: State::default(),
+            at: None,
+            next: Sequence(1),
+        }
     }
 
     /// Folds all that there is now and was not folded yet.
@@ -41,7 +45,9 @@ impl Folding {
         let mut page = ledger.read(self.next, PAGE).await?;
         while let Some(last) = page.last() {
             (self.at, self.next) = (Some(last.at), Sequence(last.sequence.0 + 1));
-            let (read, folded) = tokio::join!(ledger.read(self.next, PAGE), async { fold(&mut self.state, page) });
+            let (read, folded) = tokio::join!(ledger.read(self.next, PAGE), async {
+                fold(&mut self.state, page)
+            });
             folded?;
             page = read?;
         }
@@ -50,6 +56,10 @@ impl Folding {
 }
 
 fn fold(state: &mut State, page: Vec<LedgerEntry>) -> Result<(), ReplayError> {
-    page.into_iter()
-        .try_for_each(|entry| apply(state, &entry.record).map_err(|misfit| ReplayError { at: entry.sequence.0, misfit }))
+    page.into_iter().try_for_each(|entry| {
+        apply(state, &entry.record).map_err(|misfit| ReplayError {
+            at: entry.sequence.0,
+            misfit,
+        })
+    })
 }

@@ -20,8 +20,11 @@ impl World {
         what: impl FnOnce(&GateCaches) -> std::io::Result<()> + Send + 'static,
     ) -> std::io::Result<()> {
         let caches = Arc::clone(&self.caches);
-        let done = tokio::task::spawn_blocking(move || what(&caches.lock().unwrap_or_else(PoisonError::into_inner)));
-        done.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        let done = tokio::task::spawn_blocking(move || {
+            what(&caches.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        done.await
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
     /// Runs a gate, and again as often as it may be while it is red.
@@ -34,7 +37,9 @@ impl World {
     ) -> Result<GateReport, RunError> {
         let mut before = Vec::new();
         loop {
-            let report = self.run_gate_once(effect, whose.clone(), tree, gate.clone()).await?;
+            let report = self
+                .run_gate_once(effect, whose.clone(), tree, gate.clone())
+                .await?;
             let again = !report.passed() && before.len() < gate.rerun as usize;
             if !again {
                 return Ok(GateReport { before, ..report });
@@ -43,22 +48,39 @@ impl World {
         }
     }
 
-    async fn run_gate_once(&self, effect: EffectId, whose: CacheOf, tree: TreeId, gate: GateSpec) -> Result<GateReport, RunError> {
+    async fn run_gate_once(
+        &self,
+        effect: EffectId,
+        whose: CacheOf,
+        tree: TreeId,
+        gate: GateSpec,
+    ) -> Result<GateReport, RunError> {
         let began = std::time::Instant::now();
         let mark = format!("{}gate.{effect}", self.mark);
         let directory = self.lane.join("tree");
         // Whatever the last gate left there.
-        let exported = async { self.trusted.export(tree, &directory).await.map_err(|error| with_source(&error)) };
+        let exported = async {
+            self.trusted
+                .export(tree, &directory)
+                .await
+                .map_err(|error| with_source(&error))
+        };
         let cached = async |back: bool| {
             if gate.cache.is_empty() {
                 return;
             }
             let (whose, paths, directory) = (whose.clone(), gate.cache.clone(), directory.clone());
             let moved = self.with_caches(move |caches| {
-                if back { caches.take_back(&whose, &paths, &directory) } else { caches.lend(&whose, tree, &paths, &directory) }
+                if back {
+                    caches.take_back(&whose, &paths, &directory)
+                } else {
+                    caches.lend(&whose, tree, &paths, &directory)
+                }
             });
             // Without its cache a gate is slow, and as right as with it.
-            moved.await.unwrap_or_else(|error| tracing::warn!(%effect, %error, "a gate's cache could not be moved"));
+            moved.await.unwrap_or_else(
+                |error| tracing::warn!(%effect, %error, "a gate's cache could not be moved"),
+            );
         };
         let (outcome, output, tail, environment) = match exported.await {
             Ok(()) => {
@@ -68,15 +90,37 @@ impl World {
                 reach("after gate");
                 cached(true).await;
                 let complained = run.stderr.end(1000);
-                let tail =
-                    if complained.is_empty() { run.stdout.end(2000) } else { format!("{}\n{complained}", run.stdout.end(1000)) };
-                (run.outcome, joined(run.stdout, run.stderr), tail, run.environment)
+                let tail = if complained.is_empty() {
+                    run.stdout.end(2000)
+                } else {
+                    format!("{}\n{complained}", run.stdout.end(1000))
+                };
+                (
+                    run.outcome,
+                    joined(run.stdout, run.stderr),
+                    tail,
+                    run.environment,
+                )
             }
-            Err(reason) => (GateOutcome::NotStarted { reason }, Vec::new(), String::new(), ContentHash::of_json(&self.environment)),
+            Err(reason) => (
+                GateOutcome::NotStarted { reason },
+                Vec::new(),
+                String::new(),
+                ContentHash::of_json(&self.environment),
+            ),
         };
         let output = self.evidence.put(&mut &output[..], u64::MAX).await?.hash;
         let took = Span(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        Ok(GateReport { gate, tree, environment, outcome, output, tail, took, before: Vec::new() })
+        Ok(GateReport {
+            gate,
+            tree,
+            environment,
+            outcome,
+            output,
+            tail,
+            took,
+            before: Vec::new(),
+        })
     }
 }
 

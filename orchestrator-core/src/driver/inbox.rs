@@ -49,7 +49,9 @@ impl Inbox {
     /// The inbox of a state directory.
     #[must_use]
     pub fn of(state_dir: &Path) -> Self {
-        Self { dir: state_dir.join("inbox") }
+        Self {
+            dir: state_dir.join("inbox"),
+        }
     }
 
     /// Leaves a command for whoever runs, or will run, on this state directory. The same command twice is one command as
@@ -59,8 +61,13 @@ impl Inbox {
     /// When the directory cannot be written.
     pub fn post(&self, command: &Command) -> std::io::Result<()> {
         std::fs::create_dir_all(&self.dir)?;
-        let json = serde_json::to_vec(&Letter { version: 1, command: command.clone() })?;
-        let mut file = tempfile::Builder::new().prefix(".letter-").tempfile_in(&self.dir)?;
+        let json = serde_json::to_vec(&Letter {
+            version: 1,
+            command: command.clone(),
+        })?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".letter-")
+            .tempfile_in(&self.dir)?;
         // By this it is known that it is still written; where files cannot be locked, it is as good without.
         drop(file.as_file().try_lock());
         file.write_all(&json)?;
@@ -74,29 +81,56 @@ impl Inbox {
     /// # Errors
     /// When it cannot be read or kept, or is larger.
     pub async fn bring(&self, file: &Path) -> std::io::Result<KeptArtifact> {
-        let name = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<RepoPath>().ok());
-        let name = name.ok_or_else(|| std::io::Error::other("its name cannot be kept: give it a plain one"))?;
+        let name = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.parse::<RepoPath>().ok());
+        let name = name
+            .ok_or_else(|| std::io::Error::other("its name cannot be kept: give it a plain one"))?;
         let store = FileEvidence::new(self.dir.with_file_name("evidence"));
         let mut content = tokio::fs::File::open(file).await?;
-        let stored = store.put(&mut content, MAX_PROOF).await.map_err(std::io::Error::other)?;
+        let stored = store
+            .put(&mut content, MAX_PROOF)
+            .await
+            .map_err(std::io::Error::other)?;
         if stored.truncated {
-            return Err(std::io::Error::other(format!("it has more than {} MiB", MAX_PROOF >> 20)));
+            return Err(std::io::Error::other(format!(
+                "it has more than {} MiB",
+                MAX_PROOF >> 20
+            )));
         }
-        Ok(KeptArtifact { name, hash: stored.hash, size: stored.size })
+        Ok(KeptArtifact {
+            name,
+            hash: stored.hash,
+            size: stored.size,
+        })
     }
 
     /// What lies there, with the file of each; a file that is no letter comes with the reason.
     pub(super) fn letters(&self) -> Vec<(PathBuf, Result<Command, String>)> {
-        let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
-        let mut paths: Vec<_> =
-            entries.flatten().map(|entry| entry.path()).filter(|path| path.extension() == Some("json".as_ref())).collect();
+        let Ok(entries) = std::fs::read_dir(&self.dir) else {
+            return Vec::new();
+        };
+        let mut paths: Vec<_> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension() == Some("json".as_ref()))
+            .collect();
         paths.sort();
         let read = |path: &Path| -> Result<Command, String> {
             let bytes = read_small(path).map_err(|error| error.to_string())?;
-            let letter: Letter = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-            if letter.version == 1 { Ok(letter.command) } else { Err(format!("its version is {}", letter.version)) }
+            let letter: Letter =
+                serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+            if letter.version == 1 {
+                Ok(letter.command)
+            } else {
+                Err(format!("its version is {}", letter.version))
+            }
         };
-        paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
+        paths
+            .into_iter()
+            .map(|path| (path.clone(), read(&path)))
+            .collect()
     }
 
     /// Takes a letter away, once what it says is in the ledger.

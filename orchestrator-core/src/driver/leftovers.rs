@@ -27,7 +27,11 @@ pub(super) struct Sweeper {
 
 impl Sweeper {
     pub(super) fn of(discard: Discard) -> Self {
-        Self { discard, ended: Arc::default(), busy: Arc::default() }
+        Self {
+            discard,
+            ended: Arc::default(),
+            busy: Arc::default(),
+        }
     }
 
     /// Begins to remove what was thrown away, unless that is under way.
@@ -113,12 +117,19 @@ pub(super) fn tidy(state_dir: &Path, workspaces: &Workspaces) -> io::Result<()> 
             Err(error) => return Err(error),
         };
         let named = |entry: &std::fs::DirEntry| entry.file_name().to_str().is_some_and(is);
-        Ok(entries.flatten().filter(named).map(|entry| entry.path()).collect())
+        Ok(entries
+            .flatten()
+            .filter(named)
+            .map(|entry| entry.path())
+            .collect())
     };
     let discard = Discard::beneath(state_dir);
     let locks = unused("lane", |name| name.ends_with(".lock"))?;
     let caches = unused("caches", |name| name.ends_with(".half"))?;
-    locks.iter().chain(&caches).try_for_each(|path| discard.throw(path))?;
+    locks
+        .iter()
+        .chain(&caches)
+        .try_for_each(|path| discard.throw(path))?;
     // Others than us write there as well, and hold what they write.
     let held = |path: &PathBuf| !File::open(path).is_ok_and(|file| file.try_lock().is_ok());
     let evidence = unused("evidence", |name| name.starts_with(".tmp"))?;

@@ -41,9 +41,20 @@ pub(super) struct Checked {
 impl World {
     pub(super) async fn check(&self, question: Question) -> Checked {
         let Question { tip, ask, workers } = question;
-        let target = async { if ask { self.target_facts(tip).await } else { Vec::new() } };
+        let target = async {
+            if ask {
+                self.target_facts(tip).await
+            } else {
+                Vec::new()
+            }
+        };
         let (facts, (touched, found)) = tokio::join!(target, self.touched(workers));
-        Checked { tip, facts, touched, found }
+        Checked {
+            tip,
+            facts,
+            touched,
+            found,
+        }
     }
 
     async fn target_facts(&self, tip: Option<CommitId>) -> Vec<EventKind> {
@@ -66,15 +77,30 @@ impl World {
         facts
     }
 
-    async fn touched(&self, workers: Vec<(AttemptId, CommitId)>) -> (Vec<(AttemptId, Vec<RepoPath>)>, Vec<(AttemptId, Dirtiness)>) {
+    async fn touched(
+        &self,
+        workers: Vec<(AttemptId, CommitId)>,
+    ) -> (Vec<(AttemptId, Vec<RepoPath>)>, Vec<(AttemptId, Dirtiness)>) {
         let mut touched = Vec::new();
         let mut found = Vec::new();
         for (attempt, base) in workers {
             let as_of = now();
             // A workspace that cannot be read now is looked at again; what counts is the look when the turn is over.
-            match self.workspaces.of(&attempt).touched(&self.trusted, base, MAX_TOUCHED).await {
+            match self
+                .workspaces
+                .of(&attempt)
+                .touched(&self.trusted, base, MAX_TOUCHED)
+                .await
+            {
                 Ok(paths) => {
-                    found.push((attempt.clone(), Dirtiness::Known { as_of, from: base, paths: paths.len() }));
+                    found.push((
+                        attempt.clone(),
+                        Dirtiness::Known {
+                            as_of,
+                            from: base,
+                            paths: paths.len(),
+                        },
+                    ));
                     touched.push((attempt, paths));
                 }
                 Err(error) => {

@@ -19,7 +19,10 @@ use super::{
 use crate::{
     git::{Destination, GitError},
     machine::{Phase, State, TaskEntry, apply, decide, readiness},
-    model::{Checkout, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap, TaskId, Timestamp},
+    model::{
+        Checkout, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap, TaskId,
+        Timestamp,
+    },
     port::{Epoch, Ledger, Opening, Sequence},
     process::sweep_marked,
     review::AgentReviewer,
@@ -97,7 +100,20 @@ impl Orchestrator {
         let (epoch, next) = (opening.epoch, opening.next);
         let (notices, requests) = (broadcast::Sender::new(4096), mpsc::channel(64));
         let (world, silent_since, written) = (Arc::new(world), None, None);
-        Self { world, state, ledger, epoch, next, inbox, wait, notices, requests, silent_since, written, locks }
+        Self {
+            world,
+            state,
+            ledger,
+            epoch,
+            next,
+            inbox,
+            wait,
+            notices,
+            requests,
+            silent_since,
+            written,
+            locks,
+        }
     }
 
     pub(super) fn silent_since(mut self, last: Option<Timestamp>) -> Self {
@@ -113,7 +129,10 @@ impl Orchestrator {
     /// A handle to speak to the run.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle { requests: self.requests.0.clone(), notices: self.notices.clone() }
+        Handle {
+            requests: self.requests.0.clone(),
+            notices: self.notices.clone(),
+        }
     }
 
     /// The state directory that is used where none is given.
@@ -145,7 +164,15 @@ impl Orchestrator {
         running.stop_everything().await;
         let (state, abandoned, leftovers) = running.into_parts();
         let snapshot = Snapshot::of(&state);
-        (result.map(|ended| RunReport { ended, snapshot, state, abandoned }), leftovers)
+        (
+            result.map(|ended| RunReport {
+                ended,
+                snapshot,
+                state,
+                abandoned,
+            }),
+            leftovers,
+        )
     }
 }
 
@@ -155,7 +182,10 @@ impl Running {
         let swept = sweep_marked(&core.world.mark, SURVIVORS).await;
         core.world.swept.store(swept.left == 0, Ordering::Release);
         if swept.found > 0 {
-            let warning = format!("{} processes of an earlier run were still alive, and were stopped", swept.found);
+            let warning = format!(
+                "{} processes of an earlier run were still alive, and were stopped",
+                swept.found
+            );
             drop(core.notices.send(Notice::Warning(warning)));
         }
         core.world.panel.iter().for_each(AgentReviewer::clear);
@@ -169,9 +199,18 @@ impl Running {
 
 impl World {
     fn opened(&self, wait: bool) -> EventKind {
-        let backends = self.backends.iter().map(|(name, backend)| (name.clone(), backend.capabilities().resume));
+        let backends = self
+            .backends
+            .iter()
+            .map(|(name, backend)| (name.clone(), backend.capabilities().resume));
         let (run, policy) = (self.run.clone(), self.policy.hash());
-        EventKind::Opened(Opened { run, policy, seed: random(), backends: backends.collect(), wait })
+        EventKind::Opened(Opened {
+            run,
+            policy,
+            seed: random(),
+            backends: backends.collect(),
+            wait,
+        })
     }
 
     async fn checkout(&self) -> Result<Checkout, GitError> {
@@ -183,7 +222,12 @@ impl World {
 }
 
 /// What a run would do first.
-pub(super) async fn planned(world: &World, mut state: State, roadmap: Roadmap, wait: bool) -> Result<Vec<PlannedTask>, BuildError> {
+pub(super) async fn planned(
+    world: &World,
+    mut state: State,
+    roadmap: Roadmap,
+    wait: bool,
+) -> Result<Vec<PlannedTask>, BuildError> {
     let (at, policy) = (now(), &world.policy);
     let checkout = world.checkout().await?;
     let tell = |state: &mut State, kind: EventKind| -> Result<Vec<Record>, BuildError> {
@@ -199,10 +243,12 @@ pub(super) async fn planned(world: &World, mut state: State, roadmap: Roadmap, w
     let records = tell(&mut state, EventKind::Tick)?;
     let first = |id: &TaskId| {
         records.iter().find_map(|record| match record {
-            Record::Dispatched { attempt, contract, .. } if attempt.task == *id => {
-                Some(format!("starts now, with {}", contract.agent))
+            Record::Dispatched {
+                attempt, contract, ..
+            } if attempt.task == *id => Some(format!("starts now, with {}", contract.agent)),
+            Record::HoldOpened { hold } if hold.task == *id => {
+                Some(format!("asks a person: {}", hold.question))
             }
-            Record::HoldOpened { hold } if hold.task == *id => Some(format!("asks a person: {}", hold.question)),
             _ => None,
         })
     };
@@ -220,7 +266,12 @@ pub(super) async fn planned(world: &World, mut state: State, roadmap: Roadmap, w
             Phase::Parked { reason, .. } => format!("is parked: {reason}"),
         };
         let task = &entry.task;
-        PlannedTask { id: task.id.clone(), title: task.title.clone(), package: task.package.clone(), what }
+        PlannedTask {
+            id: task.id.clone(),
+            title: task.title.clone(),
+            package: task.package.clone(),
+            what,
+        }
     };
     Ok(before.tasks().iter().map(planned).collect())
 }

@@ -28,7 +28,10 @@ use super::{
 use crate::{
     git::{Destination, Dirtiness, Look, Lookout},
     machine::{Active, State, Step, apply, decide, wake_at},
-    model::{AttemptId, Checkout, CommitId, EffectId, EndReason, Event, EventKind, Record, Shift, Span, Timestamp, TurnSight},
+    model::{
+        AttemptId, Checkout, CommitId, EffectId, EndReason, Event, EventKind, Record, Shift, Span,
+        Timestamp, TurnSight,
+    },
     port::{LedgerEntry, Sequence},
     process::sweep_marked,
     status::Snapshot,
@@ -103,7 +106,10 @@ struct Seen {
 
 impl Running {
     pub(super) fn new(core: Orchestrator) -> Self {
-        let lookout = Lookout::new(core.world.workspaces.clone(), core.world.trusted.objects().clone());
+        let lookout = Lookout::new(
+            core.world.workspaces.clone(),
+            core.world.trusted.objects().clone(),
+        );
         let discovery = Discovery::since(core.silent_since);
         let clock = Clock::new(&core.world.state_dir);
         Self {
@@ -131,12 +137,21 @@ impl Running {
 
     /// What is left when it is over: the state, what is no longer waited for, and what the run has left on the disk.
     pub(super) fn into_parts(self) -> (State, Vec<String>, Leftovers) {
-        let Orchestrator { world, state, locks, .. } = self.core;
+        let Orchestrator {
+            world,
+            state,
+            locks,
+            ..
+        } = self.core;
         (state, self.abandoned, Leftovers::of(&world, locks))
     }
 
     /// Goes on until there is a reason to end.
-    pub(super) async fn go(&mut self, first: EventKind, checkout: Checkout) -> Result<EndReason, RunError> {
+    pub(super) async fn go(
+        &mut self,
+        first: EventKind,
+        checkout: Checkout,
+    ) -> Result<EndReason, RunError> {
         self.tell(first)?;
         self.tell_setback()?;
         self.tell(EventKind::CheckoutSeen(checkout))?;
@@ -150,7 +165,9 @@ impl Running {
         };
         let limits = &self.core.world.policy.limits;
         // A stall is seen at a heartbeat: one that is to be noticed earlier needs more of them.
-        let period = limits.stall.map_or(limits.heartbeat, |stall| stall.min(limits.heartbeat));
+        let period = limits
+            .stall
+            .map_or(limits.heartbeat, |stall| stall.min(limits.heartbeat));
         self.tell_gap(period);
         let (mut heartbeat, mut inbox) = (every(period.to_std()), every(INBOX));
         loop {
@@ -163,7 +180,8 @@ impl Running {
                 return Ok(reason);
             }
             let at = self.read_clock()?;
-            let wake = wake_at(&self.core.state, &self.core.world.policy, at).map(|due| due.since(at).to_std());
+            let wake = wake_at(&self.core.state, &self.core.world.policy, at)
+                .map(|due| due.since(at).to_std());
             tokio::select! {
                 Some(done) = self.effects.join_next() => self.effect_done(done)?,
                 Some(event) = self.events.1.recv() => drop(self.tell(event)?),
@@ -234,8 +252,15 @@ impl Running {
             }
         }
         for (effect, what) in asked {
-            let job = core.world.job(&core.state, effect, what).ok_or(RunError::NoAttempt(effect))?;
-            self.decided.due.push(Due { effect, attempt: what.attempt().cloned(), job });
+            let job = core
+                .world
+                .job(&core.state, effect, what)
+                .ok_or(RunError::NoAttempt(effect))?;
+            self.decided.due.push(Due {
+                effect,
+                attempt: what.attempt().cloned(),
+                job,
+            });
         }
         let told = !records.is_empty();
         self.decided.records.extend(records);
@@ -263,30 +288,64 @@ impl Running {
         }
         let (core, at) = (&mut self.core, self.clock.wall());
         let first = core.next;
-        core.next = core.ledger.append(core.epoch, first, at, &self.decided.records).await?;
-        let Decided { records, due, messages } = std::mem::take(&mut self.decided);
+        core.next = core
+            .ledger
+            .append(core.epoch, first, at, &self.decided.records)
+            .await?;
+        let Decided {
+            records,
+            due,
+            messages,
+        } = std::mem::take(&mut self.decided);
         for (record, number) in records.into_iter().zip(first.0..) {
-            drop(core.notices.send(Notice::Recorded(Arc::new(LedgerEntry { sequence: Sequence(number), at, record }))));
+            drop(core.notices.send(Notice::Recorded(Arc::new(LedgerEntry {
+                sequence: Sequence(number),
+                at,
+                record,
+            }))));
             tracing::debug!(sequence = number, "recorded");
         }
         for (index, message) in messages {
-            self.telling.spawn(Arc::clone(&core.world).tell_person(message, first.0 + index as u64, core.notices.clone()));
+            self.telling.spawn(Arc::clone(&core.world).tell_person(
+                message,
+                first.0 + index as u64,
+                core.notices.clone(),
+            ));
         }
         Ok(due)
     }
 
     /// Begins an effect beside the loop.
-    fn start(&mut self, Due { effect, attempt, job }: Due) {
+    fn start(
+        &mut self,
+        Due {
+            effect,
+            attempt,
+            job,
+        }: Due,
+    ) {
         self.landings += usize::from(matches!(job, Job::Land { .. }));
-        let (world, events, notices) = (Arc::clone(&self.core.world), self.events.0.clone(), self.core.notices.clone());
+        let (world, events, notices) = (
+            Arc::clone(&self.core.world),
+            self.events.0.clone(),
+            self.core.notices.clone(),
+        );
         let span = match attempt {
-            Some(attempt) => tracing::info_span!("attempt", task = %attempt.task, attempt = attempt.number),
+            Some(attempt) => {
+                tracing::info_span!("attempt", task = %attempt.task, attempt = attempt.number)
+            }
             None => tracing::Span::current(),
         };
-        self.effects.spawn(async move { (effect, world.perform(effect, job, events, notices).await) }.instrument(span));
+        self.effects.spawn(
+            async move { (effect, world.perform(effect, job, events, notices).await) }
+                .instrument(span),
+        );
     }
 
-    fn effect_done(&mut self, done: Result<(EffectId, Result<EventKind, RunError>), JoinError>) -> Result<(), RunError> {
+    fn effect_done(
+        &mut self,
+        done: Result<(EffectId, Result<EventKind, RunError>), JoinError>,
+    ) -> Result<(), RunError> {
         let (_, event) = done.map_err(|error| RunError::Panicked(error.to_string()))?;
         let event = event?;
         // What a turn told before it ended comes before its end.
@@ -294,8 +353,12 @@ impl Running {
             self.tell(before)?;
         }
         self.landings -= usize::from(matches!(event, EventKind::LandingTried { .. }));
-        if let EventKind::Reported { failure: Some(why), .. } = &event {
-            let warning = format!("the source of the roadmap could not be told how a task ended: {why}");
+        if let EventKind::Reported {
+            failure: Some(why), ..
+        } = &event
+        {
+            let warning =
+                format!("the source of the roadmap could not be told how a task ended: {why}");
             drop(self.core.notices.send(Notice::Warning(warning)));
         }
         self.tell(event).map(drop)
@@ -336,7 +399,10 @@ impl Running {
             match letter {
                 Ok(command) => self.command(command).await?,
                 Err(why) => {
-                    let warning = format!("{}: it is no command, and was thrown away: {why}", path.display());
+                    let warning = format!(
+                        "{}: it is no command, and was thrown away: {why}",
+                        path.display()
+                    );
                     drop(self.core.notices.send(Notice::Warning(warning)));
                 }
             }
@@ -350,8 +416,16 @@ impl Running {
 
     /// The turns that run, each with its effect.
     fn turns(&self) -> Vec<(EffectId, Arc<TurnWatch>)> {
-        let turns = self.core.world.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.iter().map(|(effect, watch)| (*effect, Arc::clone(watch))).collect()
+        let turns = self
+            .core
+            .world
+            .turns
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        turns
+            .iter()
+            .map(|(effect, watch)| (*effect, Arc::clone(watch)))
+            .collect()
     }
 
     /// Begins a look at the real state; what it sees comes back as events. A look that takes longer than the heartbeat is
@@ -359,13 +433,19 @@ impl Running {
     fn look(&mut self) -> Result<(), RunError> {
         self.looks = self.looks.wrapping_add(1);
         self.check(self.looks.is_multiple_of(FULL_LOOK));
-        let Some(mut lookout) = self.lookout.take() else { return self.turns_seen(&[]) };
+        let Some(mut lookout) = self.lookout.take() else {
+            return self.turns_seen(&[]);
+        };
         let tip = self.core.state.tip();
         let found = std::mem::take(&mut self.found);
         self.looking.spawn_blocking(move || {
-            let looks = tip.and_then(|tip| lookout.look(tip).ok()).unwrap_or_default();
+            let looks = tip
+                .and_then(|tip| lookout.look(tip).ok())
+                .unwrap_or_default();
             // Of those that were looked at now.
-            found.into_iter().for_each(|(attempt, found)| lookout.looked_whole(&attempt, found));
+            found
+                .into_iter()
+                .for_each(|(attempt, found)| lookout.looked_whole(&attempt, found));
             Seen { lookout, looks }
         });
         Ok(())
@@ -381,21 +461,44 @@ impl Running {
         // While we land ourselves, target and checkout are on their way.
         let ask = self.landings == 0 && (!remote || full);
         let workers = if full { self.workers() } else { Vec::new() };
-        let question = Question { tip: self.core.state.tip(), ask, workers };
-        self.checking.spawn(async move { world.check(question).await });
+        let question = Question {
+            tip: self.core.state.tip(),
+            ask,
+            workers,
+        };
+        self.checking
+            .spawn(async move { world.check(question).await });
     }
 
     /// The attempts in which an agent works, with their bases, if there is another that it could get in the way of.
     fn workers(&self) -> Vec<(AttemptId, CommitId)> {
-        let open = self.core.state.tasks().iter().filter_map(|entry| entry.active());
+        let open = self
+            .core
+            .state
+            .tasks()
+            .iter()
+            .filter_map(|entry| entry.active());
         let open: Vec<_> = open.collect();
         let works = |active: &&Active| matches!(active.step, Step::Working(_));
-        let workers = open.iter().copied().filter(works).map(|active| (active.attempt.id.clone(), active.attempt.base));
-        if open.len() > 1 { workers.collect() } else { Vec::new() }
+        let workers = open
+            .iter()
+            .copied()
+            .filter(works)
+            .map(|active| (active.attempt.id.clone(), active.attempt.base));
+        if open.len() > 1 {
+            workers.collect()
+        } else {
+            Vec::new()
+        }
     }
 
     async fn checked(&mut self, checked: Result<Checked, JoinError>) -> Result<(), RunError> {
-        let Checked { tip, facts, touched, found } = checked.map_err(|error| RunError::Panicked(error.to_string()))?;
+        let Checked {
+            tip,
+            facts,
+            touched,
+            found,
+        } = checked.map_err(|error| RunError::Panicked(error.to_string()))?;
         // What was seen before a landing of ours says nothing about the world after it.
         if self.landings == 0 && self.core.state.tip() == tip {
             for fact in facts {
@@ -411,14 +514,17 @@ impl Running {
     }
 
     async fn seen(&mut self, seen: Result<Seen, JoinError>) -> Result<(), RunError> {
-        let Seen { lookout, looks } = seen.map_err(|error| RunError::Panicked(error.to_string()))?;
+        let Seen { lookout, looks } =
+            seen.map_err(|error| RunError::Panicked(error.to_string()))?;
         self.lookout = Some(lookout);
         self.turns_seen(&looks)?;
         self.perform().await?;
         for notice in self.discovery.observed(&self.core.state, &looks) {
             drop(self.core.notices.send(notice));
         }
-        drop(self.core.notices.send(Notice::Heartbeat { looks: Arc::new(looks) }));
+        drop(self.core.notices.send(Notice::Heartbeat {
+            looks: Arc::new(looks),
+        }));
         Ok(())
     }
 
@@ -457,24 +563,39 @@ impl Running {
         // Nothing is begun any more: what was asked for is interrupted as well.
         match tokio::time::timeout(BRIEFLY, self.record()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "what was decided while the run was stopped could not be recorded"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "what was decided while the run was stopped could not be recorded")
+            }
             Err(_) => self.abandon("the ledger, which did not take what was decided last"),
         }
         let ended = async {
             // A fetch that is cut off leaves a lock, which only the next start removes.
             let checked = async { while self.checking.join_next().await.is_some() {} };
             drop(tokio::time::timeout(LAST_LOOK, checked).await);
-            tokio::join!(self.effects.shutdown(), self.looking.shutdown(), self.checking.shutdown(), self.telling.shutdown());
+            tokio::join!(
+                self.effects.shutdown(),
+                self.looking.shutdown(),
+                self.checking.shutdown(),
+                self.telling.shutdown()
+            );
         };
         if tokio::time::timeout(BRIEFLY, ended).await.is_err() {
             self.abandon("what was being done beside the run, and was told to end");
         }
         self.landings = 0;
         // Their effects are gone, and nobody stops them a second time.
-        self.core.world.turns.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.core
+            .world
+            .turns
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         let swept = sweep_marked(&self.core.world.mark, SURVIVORS).await;
         if swept.left > 0 {
-            self.abandon(format!("{} processes that were killed and have not ended", swept.left));
+            self.abandon(format!(
+                "{} processes that were killed and have not ended",
+                swept.left
+            ));
         }
     }
 
@@ -489,7 +610,10 @@ impl Running {
     async fn stop_turns(&mut self) {
         let grace = self.core.world.policy.limits.grace.to_std();
         let turns = self.turns();
-        let mut left: BTreeSet<_> = turns.iter().map(|(_, watch)| watch.attempt.clone()).collect();
+        let mut left: BTreeSet<_> = turns
+            .iter()
+            .map(|(_, watch)| watch.attempt.clone())
+            .collect();
         let mut stops = JoinSet::new();
         for (_, watch) in turns {
             stops.spawn(async move {

@@ -18,8 +18,8 @@ use crate::{
     failpoint::reach,
     git::Workspace,
     model::{
-        Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Handoff, Predecessor, SessionRef, Span, TurnOutcome,
-        Usage,
+        Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Handoff, Predecessor,
+        SessionRef, Span, TurnOutcome, Usage,
     },
     port::{AgentError, ErrorClass, Silence, TurnControl, TurnRequest, Update},
     prompt::{PromptContext, prompt},
@@ -49,7 +49,10 @@ pub(super) struct Watched {
 
 impl TurnWatch {
     pub(super) fn read(&self) -> Watched {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A sign of life.
@@ -103,12 +106,18 @@ impl World {
                 let outcome = match error.class() {
                     ErrorClass::Transient => TurnOutcome::Overloaded { reason },
                     ErrorClass::NeedsPerson => TurnOutcome::Authentication { reason },
-                    ErrorClass::Permanent | ErrorClass::Bug => TurnOutcome::Crashed { detail: reason },
+                    ErrorClass::Permanent | ErrorClass::Bug => {
+                        TurnOutcome::Crashed { detail: reason }
+                    }
                 };
                 (outcome, Usage::default())
             }
         };
-        EventKind::TurnEnded { effect, outcome, usage }
+        EventKind::TurnEnded {
+            effect,
+            outcome,
+            usage,
+        }
     }
 
     async fn try_turn(
@@ -120,7 +129,11 @@ impl World {
         let unknown = || AgentError::Other(format!("there is no agent `{}`", job.backend));
         let backend = self.backends.get(&job.backend).ok_or_else(unknown)?;
         let workspace = self.workspaces.of(&job.attempt);
-        if !workspace.tree().symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        if !workspace
+            .tree()
+            .symlink_metadata()
+            .is_ok_and(|meta| meta.is_dir())
+        {
             // Not the agent's program is missing, but the place to run it: another attempt gets another.
             return Err(AgentError::Other("its workspace is gone".to_owned()));
         }
@@ -138,24 +151,49 @@ impl World {
         };
         let text = prompt(&context, &job.ask);
         let mark = format!("{}{}.{}", self.mark, job.attempt.slug(), job.turn);
-        let request = TurnRequest::new(job.attempt.clone(), text, workspace.tree(), handoff.clone(), mark)
-            .with_turn(job.turn, job.resume)
-            .with_environment(agents_environment(&self.environment))
-            .with_places(workspace.repository(), contract)
-            .with_streams(streams)
-            .with_schema(schemars::schema_for!(Handoff).to_value());
+        let request = TurnRequest::new(
+            job.attempt.clone(),
+            text,
+            workspace.tree(),
+            handoff.clone(),
+            mark,
+        )
+        .with_turn(job.turn, job.resume)
+        .with_environment(agents_environment(&self.environment))
+        .with_places(workspace.repository(), contract)
+        .with_streams(streams)
+        .with_schema(schemars::schema_for!(Handoff).to_value());
         self.begin(&job.attempt);
         reach("before turn");
         let mut turn = backend.start(request).await?;
         reach("after turn began");
         let silence = match backend.capabilities().silence {
             Silence::MeansNothing => None,
-            Silence::Beyond(time) => Some(Span(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))),
+            Silence::Beyond(time) => {
+                Some(Span(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+            }
         };
-        let inner = Mutex::new(Watched { active: Instant::now(), tools: BTreeSet::new(), usage: Usage::default(), silence });
-        let watch = Arc::new(TurnWatch { control: turn.control(), attempt: job.attempt.clone(), inner });
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).insert(job.effect, Arc::clone(&watch));
-        if self.told_to_stop.lock().unwrap_or_else(PoisonError::into_inner).contains(&job.effect) {
+        let inner = Mutex::new(Watched {
+            active: Instant::now(),
+            tools: BTreeSet::new(),
+            usage: Usage::default(),
+            silence,
+        });
+        let watch = Arc::new(TurnWatch {
+            control: turn.control(),
+            attempt: job.attempt.clone(),
+            inner,
+        });
+        self.turns
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(job.effect, Arc::clone(&watch));
+        if self
+            .told_to_stop
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&job.effect)
+        {
             watch.control.stop(self.policy.limits.grace.to_std()).await;
         }
         let mut outcome = None;
@@ -164,13 +202,23 @@ impl World {
                 Update::Started { session } => {
                     watch.touch(|_| {});
                     // The loop is gone only when the run is.
-                    drop(events.send(EventKind::SessionSeen { effect: job.effect, session }).await);
+                    drop(
+                        events
+                            .send(EventKind::SessionSeen {
+                                effect: job.effect,
+                                session,
+                            })
+                            .await,
+                    );
                 }
                 Update::Alive => watch.touch(|_| {}),
                 Update::Activity { text } => {
                     watch.touch(|_| {});
                     self.heard(&job.attempt, &text);
-                    drop(notices.send(Notice::Activity { attempt: job.attempt.clone(), text }));
+                    drop(notices.send(Notice::Activity {
+                        attempt: job.attempt.clone(),
+                        text,
+                    }));
                 }
                 Update::ToolBegan { id, .. } => watch.touch(|watched| {
                     watched.tools.insert(id);
@@ -181,7 +229,14 @@ impl World {
                 Update::Usage(usage) => watch.touch(|watched| watched.usage = usage),
                 Update::Finding(finding) => {
                     watch.touch(|_| {});
-                    drop(events.send(EventKind::Noticed { effect: job.effect, finding }).await);
+                    drop(
+                        events
+                            .send(EventKind::Noticed {
+                                effect: job.effect,
+                                finding,
+                            })
+                            .await,
+                    );
                 }
                 Update::NeedsInput { question } => {
                     // Nobody answers in the middle of a turn: the turn is ended, and the question becomes a hold.
@@ -194,15 +249,26 @@ impl World {
                 }
             }
         }
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.effect);
-        self.told_to_stop.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.effect);
-        let drifted = || TurnOutcome::Drifted { detail: "it ended without an end".to_owned() };
+        self.turns
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&job.effect);
+        self.told_to_stop
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&job.effect);
+        let drifted = || TurnOutcome::Drifted {
+            detail: "it ended without an end".to_owned(),
+        };
         Ok((outcome.unwrap_or_else(drifted), watch.read().usage))
     }
 
     /// Keeps what an agent said last: a person who is asked about the attempt may need it.
     fn heard(&self, attempt: &AttemptId, text: &str) {
-        let mut words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut words = self
+            .last_words
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let said: String = crate::model::clean(text).chars().take(MOST_SAID).collect();
         if !said.trim().is_empty() {
             words.insert(attempt.clone(), said);
@@ -211,8 +277,13 @@ impl World {
 }
 
 /// Makes the places of a turn, whatever an earlier one left there, and gives it its contract; the path of that.
-async fn prepared(workspace: &Workspace, turn: u32, contract: &Contract) -> Result<PathBuf, AgentError> {
-    let json = serde_json::to_vec_pretty(contract).map_err(|error| AgentError::Other(error.to_string()))?;
+async fn prepared(
+    workspace: &Workspace,
+    turn: u32,
+    contract: &Contract,
+) -> Result<PathBuf, AgentError> {
+    let json = serde_json::to_vec_pretty(contract)
+        .map_err(|error| AgentError::Other(error.to_string()))?;
     let root = workspace.root().to_owned();
     let prepare = move || -> std::io::Result<PathBuf> {
         for directory in ["out", "streams"] {
@@ -222,5 +293,9 @@ async fn prepared(workspace: &Workspace, turn: u32, contract: &Contract) -> Resu
     };
     let prepared = tokio::task::spawn_blocking(prepare).await;
     let prepared = prepared.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-    prepared.map_err(|error| AgentError::Other(format!("its workspace could not be prepared for the turn: {error}")))
+    prepared.map_err(|error| {
+        AgentError::Other(format!(
+            "its workspace could not be prepared for the turn: {error}"
+        ))
+    })
 }

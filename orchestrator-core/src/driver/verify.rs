@@ -12,7 +12,10 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::{
     git::{BranchCommit, Git, GitError, TARGET, UserRepository, first_parents},
-    model::{AttemptId, BranchName, CommitId, ContentHash, Contract, Evidence, Item, Landing, Opinion, Record, Severity, TaskId},
+    model::{
+        AttemptId, BranchName, CommitId, ContentHash, Contract, Evidence, Item, Landing, Opinion,
+        Record, Severity, TaskId,
+    },
     port::{EvidenceStore, Ledger, LedgerEntry, LedgerError, Sequence},
     store::{FileEvidence, FileLedger},
 };
@@ -99,7 +102,9 @@ pub async fn verify(
     state_dir: &Path,
     branch: Option<&BranchName>,
 ) -> Result<Verification, VerifyError> {
-    let entries = FileLedger::new(state_dir.join("ledger")).read(Sequence(1), usize::MAX).await?;
+    let entries = FileLedger::new(state_dir.join("ledger"))
+        .read(Sequence(1), usize::MAX)
+        .await?;
     let history = match branch {
         None => first_parents(git, &state_dir.join("trusted.git"), TARGET).await?,
         Some(branch) => first_parents(git, repository.git_dir(), &branch.full()).await?,
@@ -109,14 +114,34 @@ pub async fn verify(
     let mut commits = Vec::new();
     for commit in &history {
         let landing = commit.claims_to_be_a_landing();
-        let what = if landing { known.check(commit, &evidence).await } else { CommitKind::Foreign };
-        commits.push(CheckedCommit { commit: commit.commit, subject: commit.subject.clone(), what });
+        let what = if landing {
+            known.check(commit, &evidence).await
+        } else {
+            CommitKind::Foreign
+        };
+        commits.push(CheckedCommit {
+            commit: commit.commit,
+            subject: commit.subject.clone(),
+            what,
+        });
     }
     let there: HashSet<CommitId> = history.iter().map(|commit| commit.commit).collect();
-    let missing = known.landed.iter().filter(|(_, commit)| !there.contains(commit));
-    let missing = missing.map(|(attempt, commit)| format!("{attempt} landed as {commit}, which is not on this branch")).collect();
+    let missing = known
+        .landed
+        .iter()
+        .filter(|(_, commit)| !there.contains(commit));
+    let missing = missing
+        .map(|(attempt, commit)| {
+            format!("{attempt} landed as {commit}, which is not on this branch")
+        })
+        .collect();
     let branch = branch.map_or("target".to_owned(), ToString::to_string);
-    Ok(Verification { version: 1, branch, commits, missing })
+    Ok(Verification {
+        version: 1,
+        branch,
+        commits,
+        missing,
+    })
 }
 
 /// What the ledger knows of landings.
@@ -136,7 +161,9 @@ impl<'a> Known<'a> {
         let mut known = Self::default();
         for entry in entries {
             match &entry.record {
-                Record::Dispatched { attempt, contract, .. } => drop(known.contracts.insert(attempt, contract)),
+                Record::Dispatched {
+                    attempt, contract, ..
+                } => drop(known.contracts.insert(attempt, contract)),
                 Record::Accepted { landing } => drop(known.intents.insert(&landing.id, landing)),
                 Record::Landed { attempt, commit } => drop(known.landed.insert(attempt, *commit)),
                 Record::LandingMoved { task, commit } => known.moved(task, *commit),
@@ -149,7 +176,11 @@ impl<'a> Known<'a> {
 
     /// The landing of a task is another commit now, or is no longer asked for.
     fn moved(&mut self, task: &TaskId, commit: Option<CommitId>) {
-        let last = self.landed.keys().copied().rfind(|attempt| attempt.task == *task);
+        let last = self
+            .landed
+            .keys()
+            .copied()
+            .rfind(|attempt| attempt.task == *task);
         let Some(attempt) = last else { return };
         self.landed.remove(attempt);
         if let Some(commit) = commit {
@@ -162,7 +193,11 @@ impl<'a> Known<'a> {
         let record = commit.record.clone();
         let id = commit.landing.as_deref().unwrap_or("none");
         let Some(landing) = self.intents.get(id) else {
-            return CommitKind::Landing { attempt: None, record, faults: vec![format!("the ledger knows no landing `{id}`")] };
+            return CommitKind::Landing {
+                attempt: None,
+                record,
+                faults: vec![format!("the ledger knows no landing `{id}`")],
+            };
         };
         let acceptance = &landing.acceptance;
         let hash = ContentHash::of_json(acceptance);
@@ -172,27 +207,61 @@ impl<'a> Known<'a> {
                 faults.push(fault.to_owned());
             }
         };
-        check(record.as_deref() == Some(&format!("sha256:{hash}")), "its trailer has another hash than its record");
+        check(
+            record.as_deref() == Some(&format!("sha256:{hash}")),
+            "its trailer has another hash than its record",
+        );
         let moved = self.moved.contains(&commit.commit);
-        check(moved || commit.tree == landing.tree, "its tree is not the one that was gated");
+        check(
+            moved || commit.tree == landing.tree,
+            "its tree is not the one that was gated",
+        );
         let parents = landing.parents();
-        check(moved || commit.parents == parents, "its parents are not the ones that were recorded");
-        check(self.landed.get(&landing.attempt) == Some(&commit.commit), "the ledger does not say that it landed");
+        check(
+            moved || commit.parents == parents,
+            "its parents are not the ones that were recorded",
+        );
+        check(
+            self.landed.get(&landing.attempt) == Some(&commit.commit),
+            "the ledger does not say that it landed",
+        );
         match self.contracts.get(&landing.attempt) {
             None => faults.push("its contract is not in the ledger".to_owned()),
             Some(contract) => faults.extend(inconsistent(landing, contract)),
         }
         let mut kept = vec![("its record".to_owned(), hash)];
-        kept.extend(acceptance.gates.iter().map(|report| (format!("what gate `{}` printed", report.gate.name), report.output)));
-        kept.extend(acceptance.artifacts.iter().map(|artifact| (format!("artifact `{}`", artifact.name), artifact.hash)));
-        let proofs = acceptance.observations.iter().filter_map(|seen| seen.artifact.as_ref());
-        kept.extend(proofs.map(|artifact| (format!("what was brought as a proof, `{}`", artifact.name), artifact.hash)));
+        kept.extend(acceptance.gates.iter().map(|report| {
+            (
+                format!("what gate `{}` printed", report.gate.name),
+                report.output,
+            )
+        }));
+        kept.extend(
+            acceptance
+                .artifacts
+                .iter()
+                .map(|artifact| (format!("artifact `{}`", artifact.name), artifact.hash)),
+        );
+        let proofs = acceptance
+            .observations
+            .iter()
+            .filter_map(|seen| seen.artifact.as_ref());
+        kept.extend(proofs.map(|artifact| {
+            (
+                format!("what was brought as a proof, `{}`", artifact.name),
+                artifact.hash,
+            )
+        }));
         for (what, hash) in kept {
             if let Err(why) = is_there(evidence, hash).await {
                 faults.push(format!("{what} {why}"));
             }
         }
-        CommitKind::Landing { attempt: Some(landing.attempt.clone()), record, faults }
+        CommitKind::Landing {
+            attempt: Some(landing.attempt.clone()),
+            record,
+            faults,
+        }
     }
 }
 
@@ -200,7 +269,8 @@ impl<'a> Known<'a> {
 fn inconsistent(landing: &Landing, contract: &Contract) -> Vec<String> {
     let acceptance = &landing.acceptance;
     let mut faults = Vec::new();
-    let same = (acceptance.head, acceptance.tip, acceptance.tree) == (landing.head, landing.tip, landing.tree);
+    let same = (acceptance.head, acceptance.tip, acceptance.tree)
+        == (landing.head, landing.tip, landing.tree);
     if !same || acceptance.attempt != landing.attempt {
         faults.push("its record speaks of another commit".to_owned());
     }
@@ -208,14 +278,22 @@ fn inconsistent(landing: &Landing, contract: &Contract) -> Vec<String> {
         faults.push("its record names another contract".to_owned());
     }
     for gate in &contract.gates {
-        let green = acceptance.gates.iter().any(|report| report.gate == *gate && report.tree == landing.tree && report.passed());
+        let green = acceptance
+            .gates
+            .iter()
+            .any(|report| report.gate == *gate && report.tree == landing.tree && report.passed());
         if !green {
-            faults.push(format!("no green report of gate `{}` on its tree", gate.name));
+            faults.push(format!(
+                "no green report of gate `{}` on its tree",
+                gate.name
+            ));
         }
     }
     let waived = |item: Item| item.is_waived_by(&acceptance.waivers);
     for claim in &contract.claims {
-        let direct = Evidence::of(claim, &acceptance.gates, &acceptance.observations).label().is_direct();
+        let direct = Evidence::of(claim, &acceptance.gates, &acceptance.observations)
+            .label()
+            .is_direct();
         if !direct && !waived(Item::Claim(claim.clone())) {
             faults.push(format!("claim `{}` is neither proven nor waived", claim.id));
         }
@@ -225,15 +303,27 @@ fn inconsistent(landing: &Landing, contract: &Contract) -> Vec<String> {
     }
     for review in &acceptance.reviews {
         if review.commit != landing.head {
-            faults.push(format!("reviewer `{}` looked at another commit", review.reviewer));
+            faults.push(format!(
+                "reviewer `{}` looked at another commit",
+                review.reviewer
+            ));
         }
-        let open = review.findings().iter().filter(|finding| finding.severity == Severity::Error && review.by_agent.is_none());
+        let open = review
+            .findings()
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error && review.by_agent.is_none());
         for finding in open.filter(|finding| !waived(Item::Finding(finding.id()))) {
-            faults.push(format!("nobody waived what `{}` found: {finding}", review.reviewer));
+            faults.push(format!(
+                "nobody waived what `{}` found: {finding}",
+                review.reviewer
+            ));
         }
         let silent = matches!(review.opinion, Opinion::Unavailable { .. });
         if silent && review.by_agent.is_none() && !waived(Item::Reviewer(review.reviewer.clone())) {
-            faults.push(format!("reviewer `{}` could not look, and nobody waived that", review.reviewer));
+            faults.push(format!(
+                "reviewer `{}` could not look, and nobody waived that",
+                review.reviewer
+            ));
         }
     }
     faults
@@ -241,15 +331,25 @@ fn inconsistent(landing: &Landing, contract: &Contract) -> Vec<String> {
 
 /// Whether the store has it, and it is what its hash says.
 async fn is_there(evidence: &FileEvidence, hash: ContentHash) -> Result<(), String> {
-    let mut content = evidence.open(hash).await.map_err(|_| format!("is not in the evidence store (sha256:{hash})"))?;
+    let mut content = evidence
+        .open(hash)
+        .await
+        .map_err(|_| format!("is not in the evidence store (sha256:{hash})"))?;
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 64 * 1024]);
     loop {
-        let read = content.read(&mut buffer).await.map_err(|error| format!("cannot be read: {error}"))?;
+        let read = content
+            .read(&mut buffer)
+            .await
+            .map_err(|error| format!("cannot be read: {error}"))?;
         if read == 0 {
             break;
         }
         hasher.update(&buffer[..read]);
     }
     let is = ContentHash::from_bytes(hasher.finalize().into());
-    if is == hash { Ok(()) } else { Err(format!("was altered: sha256:{hash} is now sha256:{is}")) }
+    if is == hash {
+        Ok(())
+    } else {
+        Err(format!("was altered: sha256:{hash} is now sha256:{is}"))
+    }
 }

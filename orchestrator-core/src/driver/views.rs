@@ -31,11 +31,22 @@ impl TreeView for Tree {
     async fn read(&self, path: &RepoPath) -> Result<Option<Vec<u8>>, SourceError> {
         let (objects, tree, path) = (self.trusted.objects().clone(), self.tree, path.clone());
         let read = move || -> Result<Option<Vec<u8>>, String> {
-            let Some(blob) = objects.file(tree, &path).map_err(|error| error.to_string())? else { return Ok(None) };
-            let bytes = objects.blob(blob, MAX_FILE).map_err(|error| error.to_string())?;
-            bytes.map(Some).ok_or_else(|| format!("{path} has more than {MAX_FILE} bytes"))
+            let Some(blob) = objects
+                .file(tree, &path)
+                .map_err(|error| error.to_string())?
+            else {
+                return Ok(None);
+            };
+            let bytes = objects
+                .blob(blob, MAX_FILE)
+                .map_err(|error| error.to_string())?;
+            bytes
+                .map(Some)
+                .ok_or_else(|| format!("{path} has more than {MAX_FILE} bytes"))
         };
-        let joined = tokio::task::spawn_blocking(read).await.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+        let joined = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|error| SourceError::Unavailable(error.to_string()))?;
         joined.map_err(SourceError::Unavailable)
     }
 }
@@ -60,18 +71,32 @@ impl ChangeView for ChangeBetween {
     }
 
     async fn shapes(&self) -> Result<[TreeShape; 2], ReviewError> {
-        let onto = self.trusted.begins_on(self.base, self.head).await.map_err(unreadable)?;
-        let trees = [onto, self.head].map(|commit| self.trusted.tree_of(commit).map_err(unreadable));
+        let onto = self
+            .trusted
+            .begins_on(self.base, self.head)
+            .await
+            .map_err(unreadable)?;
+        let trees =
+            [onto, self.head].map(|commit| self.trusted.tree_of(commit).map_err(unreadable));
         let [before, after] = trees;
-        self.trusted.shapes(before?, after?).await.map_err(unreadable)
+        self.trusted
+            .shapes(before?, after?)
+            .await
+            .map_err(unreadable)
     }
 
     async fn history(&self) -> Result<History, ReviewError> {
-        self.trusted.history(self.base, self.head).await.map_err(unreadable)
+        self.trusted
+            .history(self.base, self.head)
+            .await
+            .map_err(unreadable)
     }
 
     async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError> {
-        self.trusted.diff(self.base, self.head, path).await.map_err(unreadable)
+        self.trusted
+            .diff(self.base, self.head, path)
+            .await
+            .map_err(unreadable)
     }
 
     async fn export(&self, into: &Path) -> Result<(), ReviewError> {

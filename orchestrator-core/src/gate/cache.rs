@@ -38,7 +38,9 @@ impl GateCaches {
     /// Caches beneath this directory.
     #[must_use]
     pub fn beneath(state_dir: &Path) -> Self {
-        Self { root: state_dir.join("caches") }
+        Self {
+            root: state_dir.join("caches"),
+        }
     }
 
     fn lane(&self) -> PathBuf {
@@ -62,7 +64,13 @@ impl GateCaches {
     ///
     /// # Errors
     /// When files cannot be moved or copied; the gate can run all the same, cold.
-    pub fn lend(&self, whose: &CacheOf, tree: TreeId, paths: &[RepoPath], into: &Path) -> io::Result<()> {
+    pub fn lend(
+        &self,
+        whose: &CacheOf,
+        tree: TreeId,
+        paths: &[RepoPath],
+        into: &Path,
+    ) -> io::Result<()> {
         let own = self.of(whose);
         let mut lent = Ok(());
         if let CacheOf::Attempt(attempt) = whose {
@@ -107,8 +115,13 @@ impl GateCaches {
     pub fn settle(&self, attempt: &AttemptId, landed: Option<TreeId>) -> io::Result<()> {
         let (own, lane) = (self.of(&CacheOf::Attempt(attempt.clone())), self.lane());
         let trees = self.seen(attempt);
-        let pure = landed.is_some_and(|landed| trees.lines().all(|tree| tree == landed.to_string()));
-        let replaced = if pure && is_dir(&own) { remove(&lane).and_then(|()| fs::rename(&own, &lane)) } else { Ok(()) };
+        let pure =
+            landed.is_some_and(|landed| trees.lines().all(|tree| tree == landed.to_string()));
+        let replaced = if pure && is_dir(&own) {
+            remove(&lane).and_then(|()| fs::rename(&own, &lane))
+        } else {
+            Ok(())
+        };
         // Whatever became of the lane's, nothing of the attempt's stays.
         let removed = remove(&own).and(remove(&self.trees(attempt)));
         replaced.and(removed)
@@ -116,7 +129,10 @@ impl GateCaches {
 
     /// The trees that have been in an attempt's cache.
     fn seen(&self, attempt: &AttemptId) -> String {
-        read_small(&self.trees(attempt)).map_or_else(|_| String::new(), |text| String::from_utf8_lossy(&text).into_owned())
+        read_small(&self.trees(attempt)).map_or_else(
+            |_| String::new(),
+            |text| String::from_utf8_lossy(&text).into_owned(),
+        )
     }
 }
 
@@ -132,16 +148,28 @@ fn make(cache: &Path) -> io::Result<()> {
 fn thrown_away(cache: &Path, why: io::Error) -> io::Error {
     match remove(cache) {
         Ok(()) => why,
-        Err(error) => io::Error::new(why.kind(), format!("{why}; and {} stays: {error}", cache.display())),
+        Err(error) => io::Error::new(
+            why.kind(),
+            format!("{why}; and {} stays: {error}", cache.display()),
+        ),
     }
 }
 
 /// Moves one cached directory, unless something is at its place already. Only real directories are moved, and only through
 /// real directories: a gate may have left links.
 fn carry(from: &Path, to: &Path, path: &RepoPath) -> io::Result<()> {
-    let (from, to) = (place_beneath(from, path, false)?, place_beneath(to, path, true)?);
-    let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
-    if is_dir(&from) && to.symlink_metadata().is_err() { fs::rename(from, to) } else { Ok(()) }
+    let (from, to) = (
+        place_beneath(from, path, false)?,
+        place_beneath(to, path, true)?,
+    );
+    let (Some(from), Some(to)) = (from, to) else {
+        return Ok(());
+    };
+    if is_dir(&from) && to.symlink_metadata().is_err() {
+        fs::rename(from, to)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -153,16 +181,26 @@ mod tests {
     }
 
     /// Runs a gate that writes `content` into its cache, and returns what it found there.
-    fn run(caches: &GateCaches, top: &Path, attempt: &AttemptId, digit: &str, content: &str) -> Option<String> {
+    fn run(
+        caches: &GateCaches,
+        top: &Path,
+        attempt: &AttemptId,
+        digit: &str,
+        content: &str,
+    ) -> Option<String> {
         let (paths, exported) = (["build/target".parse().expect("a path")], top.join("tree"));
         let whose = CacheOf::Attempt(attempt.clone());
         fs::create_dir(&exported).expect("makes");
-        caches.lend(&whose, tree(digit), &paths, &exported).expect("lends");
+        caches
+            .lend(&whose, tree(digit), &paths, &exported)
+            .expect("lends");
         let target = exported.join("build/target");
         let found = fs::read_to_string(target.join("file")).ok();
         fs::create_dir_all(&target).expect("makes");
         fs::write(target.join("file"), content).expect("writes");
-        caches.take_back(&whose, &paths, &exported).expect("takes back");
+        caches
+            .take_back(&whose, &paths, &exported)
+            .expect("takes back");
         fs::remove_dir_all(&exported).expect("removes");
         found
     }
@@ -171,28 +209,45 @@ mod tests {
     fn what_an_attempt_leaves_is_its_own_until_just_that_tree_has_landed() {
         let dir = tempfile::tempdir().expect("a directory");
         let caches = GateCaches::beneath(dir.path());
-        let [one, two, three, four] = ["R1#1", "R2#1", "R3#1", "R4#1"].map(|id| id.parse::<AttemptId>().expect("an id"));
+        let [one, two, three, four] =
+            ["R1#1", "R2#1", "R3#1", "R4#1"].map(|id| id.parse::<AttemptId>().expect("an id"));
         let run = |attempt, digit, content| run(&caches, dir.path(), attempt, digit, content);
         assert_eq!(run(&one, "1", "of one"), None);
         assert_eq!(run(&one, "1", "of one, again"), Some("of one".to_owned()));
         assert_eq!(run(&two, "2", "of two"), None, "not accepted yet");
         caches.settle(&one, Some(tree("1"))).expect("settles");
-        assert_eq!(run(&three, "3", "rejected"), Some("of one, again".to_owned()));
+        assert_eq!(
+            run(&three, "3", "rejected"),
+            Some("of one, again".to_owned())
+        );
         assert_eq!(run(&three, "4", "landed"), Some("rejected".to_owned()));
         caches.settle(&three, Some(tree("4"))).expect("settles");
         caches.settle(&two, None).expect("settles");
-        assert_eq!(run(&four, "5", "x"), Some("of one, again".to_owned()), "another tree had been in it");
+        assert_eq!(
+            run(&four, "5", "x"),
+            Some("of one, again".to_owned()),
+            "another tree had been in it"
+        );
     }
 
     #[test]
     fn a_link_that_a_gate_leaves_is_not_followed() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (caches, exported, outside) = (GateCaches::beneath(dir.path()), dir.path().join("tree"), dir.path().join("outside"));
+        let (caches, exported, outside) = (
+            GateCaches::beneath(dir.path()),
+            dir.path().join("tree"),
+            dir.path().join("outside"),
+        );
         fs::create_dir_all(outside.join("target")).expect("makes");
         fs::create_dir(&exported).expect("makes");
         std::os::unix::fs::symlink(&outside, exported.join("build")).expect("links");
-        let (whose, paths) = (CacheOf::Attempt("R1#1".parse().expect("an id")), ["build/target".parse().expect("a path")]);
-        caches.take_back(&whose, &paths, &exported).expect("takes back");
+        let (whose, paths) = (
+            CacheOf::Attempt("R1#1".parse().expect("an id")),
+            ["build/target".parse().expect("a path")],
+        );
+        caches
+            .take_back(&whose, &paths, &exported)
+            .expect("takes back");
         assert!(outside.join("target").exists());
     }
 }

@@ -8,7 +8,10 @@ use crate::{
 };
 
 /// What is kept of each stream of a gate, in bytes: from its beginning, and from its end.
-const KEPT: OutputLimits = OutputLimits { head: 4 << 20, tail: 4 << 20 };
+const KEPT: OutputLimits = OutputLimits {
+    head: 4 << 20,
+    tail: 4 << 20,
+};
 
 /// What a gate did.
 #[derive(Debug)]
@@ -26,20 +29,40 @@ pub struct GateRun {
 /// The variables of this process that a policy lets workers and gates see.
 #[must_use]
 pub fn visible_environment(environment: &Environment) -> BTreeMap<String, String> {
-    environment.allow.iter().filter_map(|key| Some((key.clone(), std::env::var(key).ok()?))).collect()
+    environment
+        .allow
+        .iter()
+        .filter_map(|key| Some((key.clone(), std::env::var(key).ok()?)))
+        .collect()
 }
 
 /// Runs one gate in a directory that holds the tree and nothing else. It sees `environment` and a marker; git commands in it
 /// find no repository above. Whatever it leaves running is killed.
-pub async fn run_gate(gate: &GateSpec, directory: &Path, environment: &BTreeMap<String, String>, mark: &str) -> GateRun {
+pub async fn run_gate(
+    gate: &GateSpec,
+    directory: &Path,
+    environment: &BTreeMap<String, String>,
+    mark: &str,
+) -> GateRun {
     let seen = ContentHash::of_json(environment);
-    let (Some(program), arguments) = (gate.run.first(), gate.run.get(1..).unwrap_or_default()) else {
-        let outcome = GateOutcome::NotStarted { reason: "it names no program".to_owned() };
-        return GateRun { outcome, stdout: Captured::default(), stderr: Captured::default(), environment: seen };
+    let (Some(program), arguments) = (gate.run.first(), gate.run.get(1..).unwrap_or_default())
+    else {
+        let outcome = GateOutcome::NotStarted {
+            reason: "it names no program".to_owned(),
+        };
+        return GateRun {
+            outcome,
+            stdout: Captured::default(),
+            stderr: Captured::default(),
+            environment: seen,
+        };
     };
     let ceiling = directory.parent().unwrap_or(directory);
-    let spawn =
-        Spawn::new(program, directory).args(arguments).envs(environment).envs([("GIT_CEILING_DIRECTORIES", ceiling)]).marked(mark);
+    let spawn = Spawn::new(program, directory)
+        .args(arguments)
+        .envs(environment)
+        .envs([("GIT_CEILING_DIRECTORIES", ceiling)])
+        .marked(mark);
     match run_to_end(spawn, &[], gate.timeout.to_std(), KEPT).await {
         Ok(finished) => {
             let outcome = match finished.exit {
@@ -47,11 +70,23 @@ pub async fn run_gate(gate: &GateSpec, directory: &Path, environment: &BTreeMap<
                 Some(Exit::Signal(signal)) => GateOutcome::Signalled { signal },
                 None => GateOutcome::TimedOut,
             };
-            GateRun { outcome, stdout: finished.stdout, stderr: finished.stderr, environment: seen }
+            GateRun {
+                outcome,
+                stdout: finished.stdout,
+                stderr: finished.stderr,
+                environment: seen,
+            }
         }
         Err(error) => {
-            let outcome = GateOutcome::NotStarted { reason: format!("`{program}`: {error}") };
-            GateRun { outcome, stdout: Captured::default(), stderr: Captured::default(), environment: seen }
+            let outcome = GateOutcome::NotStarted {
+                reason: format!("`{program}`: {error}"),
+            };
+            GateRun {
+                outcome,
+                stdout: Captured::default(),
+                stderr: Captured::default(),
+                environment: seen,
+            }
         }
     }
 }

@@ -24,7 +24,12 @@ pub(super) struct Checkout {
 
 impl Checkout {
     /// Lays a tree out, whatever is there; the index is then at the tree, and sees what was written.
-    pub(super) async fn lay_out(&self, trusted: &Trusted, git_dir: &Path, tree: &str) -> Result<(), GitError> {
+    pub(super) async fn lay_out(
+        &self,
+        trusted: &Trusted,
+        git_dir: &Path,
+        tree: &str,
+    ) -> Result<(), GitError> {
         // As this process makes directories.
         let like = trusted.dir().join("objects");
         let tidied = self.beside(move |this| this.tidy(&like)).await;
@@ -50,9 +55,14 @@ impl Checkout {
     }
 
     /// Does what may take its time with many files on a thread where it may.
-    async fn beside(&self, what: impl FnOnce(&Self) -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    async fn beside(
+        &self,
+        what: impl FnOnce(&Self) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
         let this = self.clone();
-        tokio::task::spawn_blocking(move || what(&this)).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+        tokio::task::spawn_blocking(move || what(&this))
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     /// Removes what does not belong to what was laid out last, in directories with the permissions of this one.
@@ -63,12 +73,22 @@ impl Checkout {
         let like = like.metadata()?.permissions();
         let expected = Expected::of(&self.index, &[]).ok_or(io::ErrorKind::NotFound)?;
         fs::set_permissions(&self.directory, like.clone())?;
-        expected.strays(&self.directory, like.mode() & 0o7777)?.iter().try_for_each(|stray| remove(stray))
+        expected
+            .strays(&self.directory, like.mode() & 0o7777)?
+            .iter()
+            .try_for_each(|stray| remove(stray))
     }
 
     async fn fill(&self, trusted: &Trusted, git_dir: &Path, tree: &str) -> Result<(), GitError> {
-        let call = trusted.call_in(git_dir).args(["-c", "core.bare=false", "read-tree", "--reset", "-u"]).args([tree]);
-        call.var("GIT_INDEX_FILE", &self.index).var("GIT_WORK_TREE", &self.directory).filters(&trusted.filters).run().await
+        let call = trusted
+            .call_in(git_dir)
+            .args(["-c", "core.bare=false", "read-tree", "--reset", "-u"])
+            .args([tree]);
+        call.var("GIT_INDEX_FILE", &self.index)
+            .var("GIT_WORK_TREE", &self.directory)
+            .filters(&trusted.filters)
+            .run()
+            .await
     }
 }
 
@@ -81,7 +101,10 @@ impl Trusted {
     pub async fn export(&self, tree: TreeId, into: &Path) -> Result<(), GitError> {
         let mut index = OsString::from(into);
         index.push(".index");
-        let checkout = Checkout { directory: into.to_owned(), index: index.into() };
+        let checkout = Checkout {
+            directory: into.to_owned(),
+            index: index.into(),
+        };
         checkout.lay_out(self, self.dir(), &tree.to_string()).await
     }
 }

@@ -13,7 +13,10 @@ use super::{config::Filters, environment::Environments};
 use crate::{
     failpoint::reach,
     model::{Finding, Limits, Policy},
-    process::{Exit, Finished, GivenUp, OutputLimits, Patience, Spawn, can_run, run_to_end, run_while_moving},
+    process::{
+        Exit, Finished, GivenUp, OutputLimits, Patience, Spawn, can_run, run_to_end,
+        run_while_moving,
+    },
 };
 
 /// The oldest git that is used: older ones have known holes when they read a repository that others can write
@@ -57,7 +60,9 @@ pub enum GitError {
         source: io::Error,
     },
     /// It is too old.
-    #[error("git {found} is too old: {MINIMUM_VERSION} or newer is needed, since older ones have known security holes")]
+    #[error(
+        "git {found} is too old: {MINIMUM_VERSION} or newer is needed, since older ones have known security holes"
+    )]
     TooOld {
         /// What it says it is.
         found: GitVersion,
@@ -145,7 +150,10 @@ impl GitError {
 }
 
 pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> GitError + '_ {
-    move |source| GitError::Io { path: path.display().to_string(), source }
+    move |source| GitError::Io {
+        path: path.display().to_string(),
+        source,
+    }
 }
 
 /// The git binary, checked once.
@@ -179,10 +187,18 @@ impl Git {
         let environments = Environments::of(std::env::vars_os());
         let program = located(program.into(), environments.path());
         let silence = Limits::default().remote_silence.to_std();
-        let mut git = Self { program, version: MINIMUM_VERSION, environments, silence, locked: LOCKED };
+        let mut git = Self {
+            program,
+            version: MINIMUM_VERSION,
+            environments,
+            silence,
+            locked: LOCKED,
+        };
         let said = git.call(Path::new("/")).args(["version"]).text().await?;
-        git.version = parse_version(&said)
-            .ok_or_else(|| GitError::Output { verb: "version".to_owned(), what: said.chars().take(80).collect() })?;
+        git.version = parse_version(&said).ok_or_else(|| GitError::Output {
+            verb: "version".to_owned(),
+            what: said.chars().take(80).collect(),
+        })?;
         if git.version < MINIMUM_VERSION {
             return Err(GitError::TooOld { found: git.version });
         }
@@ -222,7 +238,12 @@ impl Git {
     pub(super) fn with_dir(&self, git_dir: &Path) -> Call<'_> {
         let mut git_dir_argument = OsString::from("--git-dir=");
         git_dir_argument.push(git_dir);
-        self.call(git_dir).args([git_dir_argument]).args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"])
+        self.call(git_dir).args([git_dir_argument]).args([
+            "-c",
+            "core.hooksPath=/dev/null",
+            "-c",
+            "core.fsmonitor=false",
+        ])
     }
 }
 
@@ -231,14 +252,27 @@ fn located(program: PathBuf, path: Option<&OsStr>) -> PathBuf {
     if program.as_os_str().as_encoded_bytes().contains(&b'/') {
         return program;
     }
-    let places = path.into_iter().flat_map(std::env::split_paths).map(|place| place.join(&program));
-    let found = places.filter(|place| place.is_absolute()).find(|place| can_run(place.as_os_str(), Path::new("/"), None).is_ok());
+    let places = path
+        .into_iter()
+        .flat_map(std::env::split_paths)
+        .map(|place| place.join(&program));
+    let found = places
+        .filter(|place| place.is_absolute())
+        .find(|place| can_run(place.as_os_str(), Path::new("/"), None).is_ok());
     found.unwrap_or(program)
 }
 
 fn parse_version(said: &str) -> Option<GitVersion> {
-    let mut numbers = said.trim().strip_prefix("git version ")?.split(['.', ' ', '-']).map(|n| n.parse().unwrap_or(0));
-    Some(GitVersion(numbers.next()?, numbers.next()?, numbers.next().unwrap_or(0)))
+    let mut numbers = said
+        .trim()
+        .strip_prefix("git version ")?
+        .split(['.', ' ', '-'])
+        .map(|n| n.parse().unwrap_or(0));
+    Some(GitVersion(
+        numbers.next()?,
+        numbers.next()?,
+        numbers.next().unwrap_or(0),
+    ))
 }
 
 /// One call of git, being put together.
@@ -285,7 +319,10 @@ pub(super) struct Answer {
 }
 
 impl Call<'_> {
-    pub(super) fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+    pub(super) fn args<A: Into<OsString>>(
+        mut self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
@@ -340,7 +377,10 @@ impl Call<'_> {
 
     /// The command's name, for messages: the first argument that is no option of git itself.
     fn verb(&self) -> String {
-        let mut arguments = self.arguments.iter().map(|argument| argument.to_string_lossy());
+        let mut arguments = self
+            .arguments
+            .iter()
+            .map(|argument| argument.to_string_lossy());
         while let Some(argument) = arguments.next() {
             match &*argument {
                 "-c" => drop(arguments.next()),
@@ -355,39 +395,83 @@ impl Call<'_> {
     pub(super) async fn answer(self) -> Result<Answer, GitError> {
         let (verb, most) = (self.verb(), self.most);
         let spawn = Spawn::new(&self.git.program, &self.directory).args(self.arguments);
-        let spawn = spawn.envs(self.git.environments.of_call(self.sees).clone()).envs(self.variables);
-        let spawn = if self.sees == Sees::Neutral { spawn.in_our_session() } else { spawn };
+        let spawn = spawn
+            .envs(self.git.environments.of_call(self.sees).clone())
+            .envs(self.variables);
+        let spawn = if self.sees == Sees::Neutral {
+            spawn.in_our_session()
+        } else {
+            spawn
+        };
         reach(&format!("before git {verb}"));
-        let ran = self.bound.run(spawn, &self.input, OutputLimits { head: most, tail: 0 }, self.git.silence).await;
+        let ran = self
+            .bound
+            .run(
+                spawn,
+                &self.input,
+                OutputLimits {
+                    head: most,
+                    tail: 0,
+                },
+                self.git.silence,
+            )
+            .await;
         reach(&format!("after git {verb}"));
-        let ran = ran.map_err(|source| GitError::NotFound { program: self.git.program.display().to_string(), source })?;
+        let ran = ran.map_err(|source| GitError::NotFound {
+            program: self.git.program.display().to_string(),
+            source,
+        })?;
         let finished = ran.map_err(|why| match why {
-            GivenUp::Still(after) => GitError::Silent { verb: verb.clone(), after },
-            GivenUp::Late(after) => GitError::TimedOut { verb: verb.clone(), after },
+            GivenUp::Still(after) => GitError::Silent {
+                verb: verb.clone(),
+                after,
+            },
+            GivenUp::Late(after) => GitError::TimedOut {
+                verb: verb.clone(),
+                after,
+            },
         })?;
         let Some(exit) = finished.exit else {
-            return Err(GitError::Output { verb, what: "no exit status".to_owned() });
+            return Err(GitError::Output {
+                verb,
+                what: "no exit status".to_owned(),
+            });
         };
         if finished.stdout.dropped() > 0 {
-            return Err(GitError::Output { verb, what: format!("more than {most} bytes") });
+            return Err(GitError::Output {
+                verb,
+                what: format!("more than {most} bytes"),
+            });
         }
         tracing::trace!(verb, %exit, "git");
         let stderr = finished.stderr.end(2000);
         let skipped = skipped(&finished.stderr.into_bytes());
-        Ok(Answer { exit, stdout: finished.stdout.into_bytes(), stderr, skipped })
+        Ok(Answer {
+            exit,
+            stdout: finished.stdout.into_bytes(),
+            stderr,
+            skipped,
+        })
     }
 
     /// Runs it; any exit status but 0 is an error.
     pub(super) async fn bytes(self) -> Result<Vec<u8>, GitError> {
         let verb = self.verb();
         let answer = self.answer().await?;
-        if answer.exit == Exit::Code(0) { Ok(answer.stdout) } else { Err(answer.failed(verb)) }
+        if answer.exit == Exit::Code(0) {
+            Ok(answer.stdout)
+        } else {
+            Err(answer.failed(verb))
+        }
     }
 
     /// The same, for output that is text of one line.
     pub(super) async fn text(self) -> Result<String, GitError> {
         let verb = self.verb();
-        let text = String::from_utf8(self.bytes().await?).map_err(|error| GitError::Output { verb, what: error.to_string() })?;
+        let text = String::from_utf8(self.bytes().await?).map_err(|error| GitError::Output {
+            verb,
+            what: error.to_string(),
+        })?;
         Ok(text.trim_end_matches('\n').to_owned())
     }
 
@@ -397,7 +481,13 @@ impl Call<'_> {
         T::Err: fmt::Display,
     {
         let verb = self.verb();
-        self.text().await?.parse().map_err(|error: T::Err| GitError::Output { verb, what: error.to_string() })
+        self.text()
+            .await?
+            .parse()
+            .map_err(|error: T::Err| GitError::Output {
+                verb,
+                what: error.to_string(),
+            })
     }
 
     /// Runs it; nothing but its success matters.
@@ -419,14 +509,28 @@ impl Call<'_> {
 
 impl Bound {
     /// Runs a program within this bound; if it was given up, why.
-    async fn run(self, spawn: Spawn, input: &[u8], limits: OutputLimits, still: Duration) -> io::Result<Result<Finished, GivenUp>> {
+    async fn run(
+        self,
+        spawn: Spawn,
+        input: &[u8],
+        limits: OutputLimits,
+        still: Duration,
+    ) -> io::Result<Result<Finished, GivenUp>> {
         match self {
             Self::Total(total) => {
                 let finished = run_to_end(spawn, input, total, limits).await?;
-                Ok(if finished.exit.is_some() { Ok(finished) } else { Err(GivenUp::Late(total)) })
+                Ok(if finished.exit.is_some() {
+                    Ok(finished)
+                } else {
+                    Err(GivenUp::Late(total))
+                })
             }
             Self::Moving => {
-                let patience = Patience { still, total: MOVING, unseen: TRANSFER };
+                let patience = Patience {
+                    still,
+                    total: MOVING,
+                    unseen: TRANSFER,
+                };
                 let (finished, given_up) = run_while_moving(spawn, input, patience, limits).await?;
                 Ok(given_up.map_or(Ok(finished), Err))
             }
@@ -436,13 +540,21 @@ impl Bound {
 
 /// The first complaint of a directory that could not be opened. What is beneath is neither told nor is its lack a failure.
 fn skipped(stderr: &[u8]) -> Option<String> {
-    let line = stderr.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"warning: could not open directory"))?;
-    Some(crate::model::clean(&String::from_utf8_lossy(&line[..line.len().min(200)])))
+    let line = stderr
+        .split(|byte| *byte == b'\n')
+        .find(|line| line.starts_with(b"warning: could not open directory"))?;
+    Some(crate::model::clean(&String::from_utf8_lossy(
+        &line[..line.len().min(200)],
+    )))
 }
 
 impl Answer {
     pub(super) fn failed(self, verb: impl Into<String>) -> GitError {
-        GitError::Failed { verb: verb.into(), exit: self.exit, stderr: self.stderr }
+        GitError::Failed {
+            verb: verb.into(),
+            exit: self.exit,
+            stderr: self.stderr,
+        }
     }
 }
 
@@ -452,8 +564,14 @@ mod tests {
 
     #[test]
     fn versions_are_compared_by_number() {
-        assert_eq!(parse_version("git version 2.47.3\n"), Some(GitVersion(2, 47, 3)));
-        assert_eq!(parse_version("git version 2.50.1 (Apple Git-155)"), Some(GitVersion(2, 50, 1)));
+        assert_eq!(
+            parse_version("git version 2.47.3\n"),
+            Some(GitVersion(2, 47, 3))
+        );
+        assert_eq!(
+            parse_version("git version 2.50.1 (Apple Git-155)"),
+            Some(GitVersion(2, 50, 1))
+        );
         assert!(parse_version("git version 2.9.5").is_some_and(|old| old < MINIMUM_VERSION));
         assert_eq!(parse_version("hg 6"), None);
     }
@@ -464,8 +582,16 @@ mod tests {
         let GitVersion(major, minor, patch) = MINIMUM_VERSION;
         for (patch, fits) in [(patch, true), (patch - 1, false)] {
             let program = directory.path().join(format!("git-{patch}"));
-            std::fs::write(&program, format!("#!/bin/sh\necho git version {major}.{minor}.{patch}\n")).expect("writes");
-            std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("can be run");
+            std::fs::write(
+                &program,
+                format!("#!/bin/sh\necho git version {major}.{minor}.{patch}\n"),
+            )
+            .expect("writes");
+            std::fs::set_permissions(
+                &program,
+                std::os::unix::fs::PermissionsExt::from_mode(0o755),
+            )
+            .expect("can be run");
             let found = Git::at(&program).await;
             assert_eq!(found.is_ok(), fits, "{found:?}");
         }
@@ -474,9 +600,20 @@ mod tests {
     #[tokio::test]
     async fn more_output_than_is_taken_is_an_error() {
         let git = Git::find().await.expect("git");
-        let whole = git.call(Path::new("/")).args(["version"]).bytes().await.expect("says it").len();
+        let whole = git
+            .call(Path::new("/"))
+            .args(["version"])
+            .bytes()
+            .await
+            .expect("says it")
+            .len();
         for (most, fits) in [(whole, true), (whole - 1, false)] {
-            let said = Call { most, ..git.call(Path::new("/")).args(["version"]) }.bytes().await;
+            let said = Call {
+                most,
+                ..git.call(Path::new("/")).args(["version"])
+            }
+            .bytes()
+            .await;
             assert_eq!(said.is_ok(), fits, "{most} of {whole}: {said:?}");
             assert!(said.is_ok() || matches!(said, Err(GitError::Output { .. })));
         }
@@ -491,8 +628,15 @@ mod tests {
             silence: LOCAL,
             locked: LOCKED,
         };
-        let verb = |arguments: &[&str]| git.call(Path::new("/")).args(arguments.iter().copied()).verb();
-        assert_eq!(verb(&["--git-dir=/x", "-c", "core.bare=false", "read-tree", "-m"]), "read-tree");
+        let verb = |arguments: &[&str]| {
+            git.call(Path::new("/"))
+                .args(arguments.iter().copied())
+                .verb()
+        };
+        assert_eq!(
+            verb(&["--git-dir=/x", "-c", "core.bare=false", "read-tree", "-m"]),
+            "read-tree"
+        );
         assert_eq!(verb(&["version"]), "version");
         assert_eq!(verb(&["-c", "a=b"]), "");
     }

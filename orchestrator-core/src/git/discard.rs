@@ -20,7 +20,9 @@ pub(crate) struct Discard {
 impl Discard {
     /// Of this state directory; made when it is needed.
     pub(crate) fn beneath(state_dir: &Path) -> Self {
-        Self { root: state_dir.join("discarded") }
+        Self {
+            root: state_dir.join("discarded"),
+        }
     }
 
     /// Throws a file or a directory away, if it is there. Whoever calls this has proof that nothing is lost.
@@ -35,7 +37,11 @@ impl Discard {
             Err(error) => return Err(error),
         }
         fs::create_dir_all(&self.root)?;
-        let place = tempfile::Builder::new().prefix("").tempdir_in(&self.root)?.keep().join("it");
+        let place = tempfile::Builder::new()
+            .prefix("")
+            .tempdir_in(&self.root)?
+            .keep()
+            .join("it");
         if fs::rename(path, &place).is_ok() {
             return Ok(());
         }
@@ -66,7 +72,9 @@ fn beneath(directory: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    entries.map(|entry| entry.map(|entry| entry.path())).collect()
+    entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -83,15 +91,21 @@ mod tests {
             let tree = top.path().join("tree");
             fs::create_dir_all(tree.join(name).join("sub")).expect("makes");
             fs::write(tree.join(name).join("sub/file"), "x").expect("writes");
-            fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0o500)).expect("closes it");
+            fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0o500))
+                .expect("closes it");
             discard.throw(&tree).expect("throws it away");
             assert!(!tree.exists());
         }
-        discard.throw(&top.path().join("nothing")).expect("nothing is there");
+        discard
+            .throw(&top.path().join("nothing"))
+            .expect("nothing is there");
         let left = Cell::new(4_u32);
         let soon = || left.replace(left.get().saturating_sub(1)) == 0;
         discard.sweep(&soon).expect("stops in the middle");
-        assert!(top.path().join("discarded").exists(), "the rest is for the next time");
+        assert!(
+            top.path().join("discarded").exists(),
+            "the rest is for the next time"
+        );
         discard.sweep(&|| false).expect("removes the rest");
         assert_eq!(fs::read_dir(top.path()).expect("is there").count(), 0);
     }

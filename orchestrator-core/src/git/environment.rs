@@ -57,10 +57,24 @@ const TRANSPORT: [&str; 11] = [
 ];
 
 /// Variables that pay for a model, whether a policy names them or not: an agent may have been given by the program.
-const MODELS: [&str; 3] = ["ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "CURSOR_AUTH_TOKEN"];
+const MODELS: [&str; 3] = [
+    "ANTHROPIC_AUTH_TOKEN",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CURSOR_AUTH_TOKEN",
+];
 
 /// What programs that reach a remote read beside git's own variables: a policy may give an agent the same.
-const SHARED: [&str; 9] = ["ALL_PROXY", "CURL_", "GNUPG", "GPG_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSH_", "SSL_"];
+const SHARED: [&str; 9] = [
+    "ALL_PROXY",
+    "CURL_",
+    "GNUPG",
+    "GPG_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSH_",
+    "SSL_",
+];
 
 /// The environments of calls.
 #[derive(Debug, Clone)]
@@ -73,14 +87,25 @@ pub(super) struct Environments {
 impl Environments {
     /// Out of this process's variables.
     pub(super) fn of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let mut persons: Variables = variables.into_iter().filter(|(name, _)| may_be_seen(name)).collect();
-        let set = NEUTRAL.iter().filter_map(|name| persons.get_key_value(OsStr::new(name)));
-        let mut neutral: Variables = set.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut persons: Variables = variables
+            .into_iter()
+            .filter(|(name, _)| may_be_seen(name))
+            .collect();
+        let set = NEUTRAL
+            .iter()
+            .filter_map(|name| persons.get_key_value(OsStr::new(name)));
+        let mut neutral: Variables = set
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         for (name, value) in OURS {
             persons.insert(name.into(), value.into());
             neutral.insert(name.into(), value.into());
         }
-        Self { filters: neutral.clone(), neutral, persons }
+        Self {
+            filters: neutral.clone(),
+            neutral,
+            persons,
+        }
     }
 
     /// Takes from every call what the policy gives to agents alone, and gives filters what workers see.
@@ -92,7 +117,9 @@ impl Environments {
         }
         for name in policy.environment.allow.iter().map(OsStr::new) {
             if let Some(value) = self.persons.get(name) {
-                self.filters.entry(name.to_owned()).or_insert_with(|| value.clone());
+                self.filters
+                    .entry(name.to_owned())
+                    .or_insert_with(|| value.clone());
             }
         }
     }
@@ -107,15 +134,21 @@ impl Environments {
 
     /// Where programs are looked for.
     pub(super) fn path(&self) -> Option<&OsStr> {
-        self.neutral.get(OsStr::new("PATH")).map(OsString::as_os_str)
+        self.neutral
+            .get(OsStr::new("PATH"))
+            .map(OsString::as_os_str)
     }
 }
 
 /// Whether a variable may be seen by any call at all.
 fn may_be_seen(name: &OsStr) -> bool {
-    let Some(name) = name.to_str() else { return true };
-    let ours = name.starts_with("ORCHESTRATOR_") || name.ends_with("_API_KEY") || MODELS.contains(&name);
-    let misleading = name.starts_with("GIT_") && !NEUTRAL.contains(&name) && !TRANSPORT.contains(&name);
+    let Some(name) = name.to_str() else {
+        return true;
+    };
+    let ours =
+        name.starts_with("ORCHESTRATOR_") || name.ends_with("_API_KEY") || MODELS.contains(&name);
+    let misleading =
+        name.starts_with("GIT_") && !NEUTRAL.contains(&name) && !TRANSPORT.contains(&name);
     !ours && !misleading
 }
 
@@ -132,7 +165,9 @@ fn secrets(agent: &AgentSpec) -> &[String] {
 /// Whether git needs a variable as well, whoever else is given it.
 fn is_shared(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
-    NEUTRAL.contains(&name) || TRANSPORT.contains(&name) || SHARED.iter().any(|shared| upper.starts_with(shared))
+    NEUTRAL.contains(&name)
+        || TRANSPORT.contains(&name)
+        || SHARED.iter().any(|shared| upper.starts_with(shared))
 }
 
 #[cfg(test)]
@@ -167,7 +202,10 @@ mod tests {
         let own = ["GIT_DEFAULT_REF_FORMAT", "GIT_NO_REPLACE_OBJECTS"];
         let neutral = [&own[..], &["GIT_TERMINAL_PROMPT", "HOME", "LC_ALL", "PATH"]].concat();
         assert_eq!(names(environments.of_call(Sees::Neutral)), neutral);
-        assert_eq!(names(environments.of_call(Sees::Filters)), [&neutral[..], &["SEEN_BY_WORKERS"]].concat());
+        assert_eq!(
+            names(environments.of_call(Sees::Filters)),
+            [&neutral[..], &["SEEN_BY_WORKERS"]].concat()
+        );
         let persons = [
             "AWS_SECRET",
             "GIT_DEFAULT_REF_FORMAT",

@@ -61,13 +61,22 @@ impl Expected {
         let mut bytes = Vec::new();
         file.by_ref().take(MAX_INDEX).read_to_end(&mut bytes).ok()?;
         // To ask how many threads it may take costs more than to read most of them.
-        let reading = gix::index::decode::Options { thread_limit: Some(1), ..Default::default() };
-        let (index, _) = gix::index::State::from_bytes(&bytes, modified.into(), Hash::Sha1, reading).ok()?;
+        let reading = gix::index::decode::Options {
+            thread_limit: Some(1),
+            ..Default::default()
+        };
+        let (index, _) =
+            gix::index::State::from_bytes(&bytes, modified.into(), Hash::Sha1, reading).ok()?;
         // What was changed while the index was written cannot be told by its times.
-        let settled = |time: Time| (u64::from(time.secs), time.nsecs) < (written.as_secs(), written.subsec_nanos());
+        let settled = |time: Time| {
+            (u64::from(time.secs), time.nsecs) < (written.as_secs(), written.subsec_nanos())
+        };
         let mut files = BTreeMap::new();
         for entry in index.entries() {
-            let odd = Flags::STAGE_MASK | Flags::ASSUME_VALID | Flags::SKIP_WORKTREE | Flags::INTENT_TO_ADD;
+            let odd = Flags::STAGE_MASK
+                | Flags::ASSUME_VALID
+                | Flags::SKIP_WORKTREE
+                | Flags::INTENT_TO_ADD;
             if entry.flags.intersects(odd) {
                 return None;
             }
@@ -89,16 +98,32 @@ impl Expected {
                 }
             }
         }
-        let files = files.into_iter().map(|(path, (mode, id, seen))| Expectation { path, mode, id, seen });
+        let files = files
+            .into_iter()
+            .map(|(path, (mode, id, seen))| Expectation {
+                path,
+                mode,
+                id,
+                seen,
+            });
         let files: Vec<_> = files.collect();
-        let plain = |mode: IndexMode| mode == IndexMode::FILE || mode == IndexMode::FILE_EXECUTABLE || mode == IndexMode::SYMLINK;
-        files.iter().all(|file| plain(file.mode)).then_some(Self { files })
+        let plain = |mode: IndexMode| {
+            mode == IndexMode::FILE
+                || mode == IndexMode::FILE_EXECUTABLE
+                || mode == IndexMode::SYMLINK
+        };
+        files
+            .iter()
+            .all(|file| plain(file.mode))
+            .then_some(Self { files })
     }
 
     /// Whether a workspace's tree is just as expected: every file there by its times or by its content, byte for byte, and nothing else
     /// but what was brought along. `false` says only that git has to be asked.
     pub(super) fn is_all_of(&self, tree: &Path, brought: &[RepoPath]) -> bool {
-        let mut look = Look { brought: brought.iter().map(RepoPath::as_bytes).collect() };
+        let mut look = Look {
+            brought: brought.iter().map(RepoPath::as_bytes).collect(),
+        };
         matches!(self.walk(tree, &mut look), Ok(ControlFlow::Continue(())))
     }
 
@@ -108,13 +133,23 @@ impl Expected {
     /// # Errors
     /// When it cannot be read.
     pub(super) fn strays(&self, directory: &Path, like: u32) -> io::Result<Vec<PathBuf>> {
-        let mut strays = Strays { directory, like, found: Vec::new() };
+        let mut strays = Strays {
+            directory,
+            like,
+            found: Vec::new(),
+        };
         self.walk(directory, &mut strays).map(|_| strays.found)
     }
 
     fn walk(&self, top: &Path, visit: &mut impl Visit) -> io::Result<ControlFlow<()>> {
         let top = directory(top)?;
-        Walk { files: &self.files, path: Vec::new(), depth: 0, visit }.directory(&top, 0..self.files.len())
+        Walk {
+            files: &self.files,
+            path: Vec::new(),
+            depth: 0,
+            visit,
+        }
+        .directory(&top, 0..self.files.len())
     }
 }
 
@@ -148,7 +183,11 @@ struct Walk<'a, V> {
 }
 
 impl<V: Visit> Walk<'_, V> {
-    fn directory(&mut self, directory: &OwnedFd, files: Range<usize>) -> io::Result<ControlFlow<()>> {
+    fn directory(
+        &mut self,
+        directory: &OwnedFd,
+        files: Range<usize>,
+    ) -> io::Result<ControlFlow<()>> {
         if self.depth > MAX_DEPTH {
             return Err(io::Error::other("it is too deep to be walked here"));
         }
@@ -161,11 +200,18 @@ impl<V: Visit> Walk<'_, V> {
                 continue;
             }
             let kind = match entry.file_type() {
-                FileType::Unknown => FileType::from_raw_mode(statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode),
+                FileType::Unknown => FileType::from_raw_mode(
+                    statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode,
+                ),
                 kind => kind,
             };
             self.path.extend_from_slice(name.to_bytes());
-            let place = Place { directory: directory.as_fd(), name, path: &self.path, kind };
+            let place = Place {
+                directory: directory.as_fd(),
+                name,
+                path: &self.path,
+                kind,
+            };
             let flow = match expected.remove(name.to_bytes()) {
                 Some(Wanted::File(at)) => self.visit.file(&place, &self.files[at]),
                 Some(Wanted::Directory(files)) if kind == FileType::Directory => {
@@ -187,7 +233,11 @@ impl<V: Visit> Walk<'_, V> {
                 return Ok(flow);
             }
         }
-        Ok(if expected.is_empty() { ControlFlow::Continue(()) } else { self.visit.missing() })
+        Ok(if expected.is_empty() {
+            ControlFlow::Continue(())
+        } else {
+            self.visit.missing()
+        })
     }
 
     /// What should be in the directory that is walked, by name.
@@ -200,7 +250,9 @@ impl<V: Visit> Walk<'_, V> {
                 // What is beneath one directory is in one piece.
                 Some(slash) => match names.get_mut(&rest[..slash]) {
                     Some(Wanted::Directory(range)) => range.end = at + 1,
-                    Some(Wanted::File(_)) | None => drop(names.insert(rest[..slash].to_vec(), Wanted::Directory(at..at + 1))),
+                    Some(Wanted::File(_)) | None => {
+                        drop(names.insert(rest[..slash].to_vec(), Wanted::Directory(at..at + 1)))
+                    }
                 },
             }
         }
@@ -224,16 +276,27 @@ impl Visit for Look<'_> {
     }
 
     fn file(&mut self, place: &Place<'_>, file: &Expectation) -> ControlFlow<()> {
-        let Ok(stat) = statat(place.directory, place.name, AtFlags::SYMLINK_NOFOLLOW) else { return ControlFlow::Break(()) };
+        let Ok(stat) = statat(place.directory, place.name, AtFlags::SYMLINK_NOFOLLOW) else {
+            return ControlFlow::Break(());
+        };
         let same = has_mode(&stat, file.mode)
-            && (file.seen.is_some_and(|seen| is_untouched(&stat, &seen)) || has_content(place, &stat, file.id) == Some(true));
-        if same { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            && (file.seen.is_some_and(|seen| is_untouched(&stat, &seen))
+                || has_content(place, &stat, file.id) == Some(true));
+        if same {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     }
 
     fn stray(&mut self, place: &Place<'_>) -> ControlFlow<()> {
         // The worktree's own link to its repository.
         let link = place.path == b".git" && place.kind == FileType::RegularFile;
-        if link || self.brought.contains(place.path) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if link || self.brought.contains(place.path) {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     }
 
     fn missing(&mut self) -> ControlFlow<()> {
@@ -257,13 +320,20 @@ impl Visit for Strays<'_> {
         let stat = statat(place.directory, place.name, AtFlags::SYMLINK_NOFOLLOW);
         let same = stat.is_ok_and(|stat| {
             // Of another name by which it could be changed, no time that git compares tells.
-            has_mode(&stat, file.mode) && stat.st_nlink == 1 && file.seen.is_some_and(|seen| is_untouched(&stat, &seen))
+            has_mode(&stat, file.mode)
+                && stat.st_nlink == 1
+                && file.seen.is_some_and(|seen| is_untouched(&stat, &seen))
         });
-        if same { ControlFlow::Continue(()) } else { self.stray(place) }
+        if same {
+            ControlFlow::Continue(())
+        } else {
+            self.stray(place)
+        }
     }
 
     fn stray(&mut self, place: &Place<'_>) -> ControlFlow<()> {
-        self.found.push(self.directory.join(OsStr::from_bytes(place.path)));
+        self.found
+            .push(self.directory.join(OsStr::from_bytes(place.path)));
         ControlFlow::Continue(())
     }
 
@@ -275,17 +345,30 @@ impl Visit for Strays<'_> {
 fn has_mode(stat: &Stat, mode: IndexMode) -> bool {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Symlink => mode == IndexMode::SYMLINK,
-        FileType::RegularFile => mode == if stat.st_mode & 0o100 == 0 { IndexMode::FILE } else { IndexMode::FILE_EXECUTABLE },
+        FileType::RegularFile => {
+            mode == if stat.st_mode & 0o100 == 0 {
+                IndexMode::FILE
+            } else {
+                IndexMode::FILE_EXECUTABLE
+            }
+        }
         _ => false,
     }
 }
 
 /// Whether nobody has written to a file, or put another in its place. The index has 32 bits of each number.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as the index has them")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "as the index has them"
+)]
 fn is_untouched(stat: &Stat, seen: &gix::index::entry::Stat) -> bool {
     // Of another type on each system.
     fn time(secs: i64, nsecs: impl TryInto<u32>) -> Time {
-        Time { secs: secs as u32, nsecs: nsecs.try_into().unwrap_or(u32::MAX) }
+        Time {
+            secs: secs as u32,
+            nsecs: nsecs.try_into().unwrap_or(u32::MAX),
+        }
     }
     time(stat.st_mtime, stat.st_mtime_nsec) == seen.mtime
         && time(stat.st_ctime, stat.st_ctime_nsec) == seen.ctime
@@ -297,10 +380,14 @@ fn is_untouched(stat: &Stat, seen: &gix::index::entry::Stat) -> bool {
 /// attributes would make of it.
 fn has_content(place: &Place<'_>, stat: &Stat, id: gix::ObjectId) -> Option<bool> {
     let content = if place.kind == FileType::Symlink {
-        readlinkat(place.directory, place.name, Vec::new()).ok()?.into_bytes()
+        readlinkat(place.directory, place.name, Vec::new())
+            .ok()?
+            .into_bytes()
     } else {
         let file = open_regular(place.directory, place.name).ok()?;
-        let size = u64::try_from(stat.st_size).ok().filter(|size| *size <= MAX_COMPARED)?;
+        let size = u64::try_from(stat.st_size)
+            .ok()
+            .filter(|size| *size <= MAX_COMPARED)?;
         let mut content = Vec::new();
         file.take(size + 1).read_to_end(&mut content).ok()?;
         content

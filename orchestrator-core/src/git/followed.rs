@@ -58,13 +58,19 @@ impl Followed {
     ///
     /// # Errors
     /// When a commit cannot be read.
-    pub(super) fn branched_off(&self, objects: &Objects, head: CommitId) -> Result<Option<CommitId>, GitError> {
+    pub(super) fn branched_off(
+        &self,
+        objects: &Objects,
+        head: CommitId,
+    ) -> Result<Option<CommitId>, GitError> {
         let mut at = head;
         for _ in 0..MOST {
             if self.commits.contains(&at) {
                 return Ok(Some(at));
             }
-            let [parent] = objects.parents(at)?[..] else { return Ok(None) };
+            let [parent] = objects.parents(at)?[..] else {
+                return Ok(None);
+            };
             at = parent;
         }
         Ok(None)

@@ -37,7 +37,11 @@ impl BranchCommit {
 
 /// Whether a message could bear a trailer that only a landing bears: git reads their keys in any case.
 pub(super) fn may_claim_to_be_a_landing(message: &[u8]) -> bool {
-    let holds = |key: &str| message.windows(key.len()).any(|part| part.eq_ignore_ascii_case(key.as_bytes()));
+    let holds = |key: &str| {
+        message
+            .windows(key.len())
+            .any(|part| part.eq_ignore_ascii_case(key.as_bytes()))
+    };
     holds(LANDING) || holds(RECORD)
 }
 
@@ -45,22 +49,53 @@ pub(super) fn may_claim_to_be_a_landing(message: &[u8]) -> bool {
 ///
 /// # Errors
 /// When there is no such ref, or the history cannot be read.
-pub async fn first_parents(git: &Git, git_dir: &Path, reference: &str) -> Result<Vec<BranchCommit>, GitError> {
-    let call = git.with_dir(git_dir).args(["rev-parse", "--verify", "--end-of-options"]);
+pub async fn first_parents(
+    git: &Git,
+    git_dir: &Path,
+    reference: &str,
+) -> Result<Vec<BranchCommit>, GitError> {
+    let call = git
+        .with_dir(git_dir)
+        .args(["rev-parse", "--verify", "--end-of-options"]);
     let tip: CommitId = call.args([format!("{reference}^{{commit}}")]).id().await?;
-    commits(git.with_dir(git_dir), &["--first-parent".to_owned(), tip.to_string()]).await
+    commits(
+        git.with_dir(git_dir),
+        &["--first-parent".to_owned(), tip.to_string()],
+    )
+    .await
 }
 
 /// The commits that `git rev-list` gives for these arguments, newest first.
-pub(super) async fn commits(call: Call<'_>, which: &[String]) -> Result<Vec<BranchCommit>, GitError> {
+pub(super) async fn commits(
+    call: Call<'_>,
+    which: &[String],
+) -> Result<Vec<BranchCommit>, GitError> {
     let trailer = |key: &str| format!("%(trailers:key={key},valueonly,unfold,separator=%x2C)");
-    let format = format!("--format=%H%x00%T%x00%P%x00{}%x00{}%x00%s", trailer(LANDING), trailer(RECORD));
-    let listed = call.args(["rev-list", "--no-commit-header"]).args([format]).args(which).transfers().bytes().await?;
+    let format = format!(
+        "--format=%H%x00%T%x00%P%x00{}%x00{}%x00%s",
+        trailer(LANDING),
+        trailer(RECORD)
+    );
+    let listed = call
+        .args(["rev-list", "--no-commit-header"])
+        .args([format])
+        .args(which)
+        .transfers()
+        .bytes()
+        .await?;
     let parse = |line: &str| {
         let mut fields = line.split('\0');
         let (commit, tree) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        let parents = fields.next()?.split_whitespace().map(|id| id.parse().ok()).collect::<Option<_>>()?;
-        let mut said = || fields.next().map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()));
+        let parents = fields
+            .next()?
+            .split_whitespace()
+            .map(|id| id.parse().ok())
+            .collect::<Option<_>>()?;
+        let mut said = || {
+            fields
+                .next()
+                .map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()))
+        };
         Some(BranchCommit {
             commit,
             tree,
@@ -70,6 +105,12 @@ pub(super) async fn commits(call: Call<'_>, which: &[String]) -> Result<Vec<Bran
             subject: crate::model::clean(fields.next()?),
         })
     };
-    let wrong = |line: &str| GitError::Output { verb: "rev-list".to_owned(), what: line.chars().take(200).collect() };
-    String::from_utf8_lossy(&listed).lines().map(|line| parse(line).ok_or_else(|| wrong(line))).collect()
+    let wrong = |line: &str| GitError::Output {
+        verb: "rev-list".to_owned(),
+        what: line.chars().take(200).collect(),
+    };
+    String::from_utf8_lossy(&listed)
+        .lines()
+        .map(|line| parse(line).ok_or_else(|| wrong(line)))
+        .collect()
 }

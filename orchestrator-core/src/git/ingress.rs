@@ -59,12 +59,20 @@ impl IngressLimits {
     /// As a policy has them.
     #[must_use]
     pub fn of(limits: &Limits) -> Self {
-        Self { blob: limits.file.0, total: limits.work.0, objects: limits.objects as usize }
+        Self {
+            blob: limits.file.0,
+            total: limits.work.0,
+            objects: limits.objects as usize,
+        }
     }
 }
 
 /// Work of so much at the most is small.
-const SMALL: IngressLimits = IngressLimits { blob: 1 << 20, total: 4 << 20, objects: 100 };
+const SMALL: IngressLimits = IngressLimits {
+    blob: 1 << 20,
+    total: 4 << 20,
+    objects: 100,
+};
 
 impl Trusted {
     /// Takes a branch of an attempt's repository in, with fsck, under a ref that keeps it. Runs nothing of what is in there, and
@@ -97,11 +105,15 @@ impl Trusted {
         base: CommitId,
         limits: IngressLimits,
     ) -> Result<Option<CommitId>, GitError> {
-        let Some(head) = branch_head(from, branch) else { return Ok(None) };
+        let Some(head) = branch_head(from, branch) else {
+            return Ok(None);
+        };
         if head == base {
             return self.set_ref(kept, head).await.map(|()| Some(head));
         }
-        let Some(theirs) = Loose::of(from) else { return Ok(None) };
+        let Some(theirs) = Loose::of(from) else {
+            return Ok(None);
+        };
         let limits = IngressLimits {
             blob: limits.blob.min(SMALL.blob),
             total: limits.total.min(SMALL.total),
@@ -112,13 +124,29 @@ impl Trusted {
             let mut ours = ours.repository();
             // What came since packs were looked for last is of no use here: most that is asked for is new, and not there.
             ours.objects.refresh_never();
-            let gathering = Gathering { ours: &ours, theirs, limits, seen: HashSet::new(), total: 0, brought: Vec::new() };
-            let Some(mut brought) = gathering.of(head, base) else { return Ok(None) };
-            let is_there = |id: &gix::ObjectId, kind| ours.find_header(*id).is_ok_and(|header| header.kind() == kind);
+            let gathering = Gathering {
+                ours: &ours,
+                theirs,
+                limits,
+                seen: HashSet::new(),
+                total: 0,
+                brought: Vec::new(),
+            };
+            let Some(mut brought) = gathering.of(head, base) else {
+                return Ok(None);
+            };
+            let is_there = |id: &gix::ObjectId, kind| {
+                ours.find_header(*id)
+                    .is_ok_and(|header| header.kind() == kind)
+            };
             if are_plain(&brought, is_there) {
                 // What is named comes before what names it.
                 brought.reverse();
-                brought.sort_by_key(|(_, kind, _)| [Kind::Blob, Kind::Tree, Kind::Commit].iter().position(|known| known == kind));
+                brought.sort_by_key(|(_, kind, _)| {
+                    [Kind::Blob, Kind::Tree, Kind::Commit]
+                        .iter()
+                        .position(|known| known == kind)
+                });
                 let mut batch = Batch::default();
                 keep(&ours, &brought, &mut batch)?;
                 add_ref(&mut batch, &dir, &name, head)?;
@@ -126,9 +154,17 @@ impl Trusted {
             }
             Ok(pack(&brought).ok())
         };
-        let Some(pack) = self.look(gather).await? else { return Ok(None) };
+        let Some(pack) = self.look(gather).await? else {
+            return Ok(None);
+        };
         if !pack.is_empty() {
-            let unpacked = self.call().args(["unpack-objects", "-q", "--strict"]).input(pack).transfers().run().await;
+            let unpacked = self
+                .call()
+                .args(["unpack-objects", "-q", "--strict"])
+                .input(pack)
+                .transfers()
+                .run()
+                .await;
             // Each object that was unpacked is named by what it is: so the head is there only if all of it is what it says.
             if unpacked.is_err() || !self.has(head) {
                 return Ok(None);
@@ -147,31 +183,52 @@ impl Trusted {
         limits: IngressLimits,
     ) -> Result<CommitId, GitError> {
         if branch_is_gone(from, branch) {
-            let why = format!("there is no branch `{branch}` any more: make it again, on your work: `git checkout -B {branch}`");
-            return Err(refused([Finding::new(Severity::Error, "commit/branch-gone", why)]));
+            let why = format!(
+                "there is no branch `{branch}` any more: make it again, on your work: `git checkout -B {branch}`"
+            );
+            return Err(refused([Finding::new(
+                Severity::Error,
+                "commit/branch-gone",
+                why,
+            )]));
         }
         let incoming = match self.fetch_work(from, branch, true).await {
             Err(GitError::Failed { verb, exit, stderr }) => {
                 let finding = self.refused_by_git(from, branch, base, &stderr).await?;
-                return Err(finding.map_or(GitError::Failed { verb, exit, stderr }, |finding| refused([finding])));
+                return Err(
+                    finding.map_or(GitError::Failed { verb, exit, stderr }, |finding| {
+                        refused([finding])
+                    }),
+                );
             }
             fetched => fetched?,
         };
         let findings = self.too_much(&incoming, base, limits).await?;
-        if findings.is_empty() { self.accept(&incoming) } else { Err(refused(findings)) }
+        if findings.is_empty() {
+            self.accept(&incoming)
+        } else {
+            Err(refused(findings))
+        }
     }
 }
 
 fn refused(findings: impl Into<Vec<Finding>>) -> GitError {
-    GitError::Refused { findings: findings.into() }
+    GitError::Refused {
+        findings: findings.into(),
+    }
 }
 
 /// Whether a repository is there, and its attempt's branch is not. Where something that is no file is in the place of a ref, the
 /// repository is damaged.
 fn branch_is_gone(from: &Path, branch: &BranchName) -> bool {
-    let is_absent = |name: &str| read_beneath(from, name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let is_absent = |name: &str| {
+        read_beneath(from, name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
     let packed = is_absent("packed-refs") || read_beneath(from, "packed-refs").is_ok();
-    is_absent(&branch.full()) && packed && branch_head(from, branch).is_none() && from.join("objects").is_dir()
+    is_absent(&branch.full())
+        && packed
+        && branch_head(from, branch).is_none()
+        && from.join("objects").is_dir()
 }
 
 /// What a head brings, read object by object and within limits: an object that was in the base already may count as well.
@@ -201,7 +258,11 @@ impl Gathering<'_> {
             let before = match parents.first() {
                 Some(parent) => {
                     let data = self.read(*parent, Kind::Commit)?;
-                    Some(CommitRef::from_bytes(&data, gix::hash::Kind::Sha1).ok()?.tree())
+                    Some(
+                        CommitRef::from_bytes(&data, gix::hash::Kind::Sha1)
+                            .ok()?
+                            .tree(),
+                    )
                 }
                 None => None,
             };
@@ -218,14 +279,26 @@ impl Gathering<'_> {
             if Some(id) == before || !self.take(id, Kind::Tree)? {
                 continue;
             }
-            let (data, old) = (self.read(id, Kind::Tree)?, before.map(|before| self.read(before, Kind::Tree)));
+            let (data, old) = (
+                self.read(id, Kind::Tree)?,
+                before.map(|before| self.read(before, Kind::Tree)),
+            );
             let old = match &old {
-                Some(data) => TreeRef::from_bytes(data.as_ref()?, gix::hash::Kind::Sha1).ok()?.entries,
+                Some(data) => {
+                    TreeRef::from_bytes(data.as_ref()?, gix::hash::Kind::Sha1)
+                        .ok()?
+                        .entries
+                }
                 None => Vec::new(),
             };
             let old: HashMap<_, _> = old.iter().map(|entry| (entry.filename, entry)).collect();
-            for entry in TreeRef::from_bytes(&data, gix::hash::Kind::Sha1).ok()?.entries {
-                let before = old.get(entry.filename).filter(|old| old.mode.is_tree() == entry.mode.is_tree());
+            for entry in TreeRef::from_bytes(&data, gix::hash::Kind::Sha1)
+                .ok()?
+                .entries
+            {
+                let before = old
+                    .get(entry.filename)
+                    .filter(|old| old.mode.is_tree() == entry.mode.is_tree());
                 let before = before.map(|before| before.oid.to_owned());
                 if entry.mode.is_tree() {
                     left.push((entry.oid.to_owned(), before));
@@ -252,14 +325,21 @@ impl Gathering<'_> {
             }
         };
         self.total += size;
-        let within = size <= self.limits.blob && self.total <= self.limits.total && self.seen.len() <= self.limits.objects;
+        let within = size <= self.limits.blob
+            && self.total <= self.limits.total
+            && self.seen.len() <= self.limits.objects;
         within.then_some(true)
     }
 
     /// An object of ours, or else of theirs.
     fn read(&self, id: gix::ObjectId, kind: Kind) -> Option<Vec<u8>> {
         // What was just taken along is mostly read next.
-        if let Some((_, found, data)) = self.brought.iter().rev().find(|(brought, ..)| *brought == id) {
+        if let Some((_, found, data)) = self
+            .brought
+            .iter()
+            .rev()
+            .find(|(brought, ..)| *brought == id)
+        {
             return (*found == kind).then(|| data.clone());
         }
         if let Some(object) = self.ours.try_find_object(id).ok()? {
@@ -272,7 +352,12 @@ impl Gathering<'_> {
 /// A pack of whole objects (gitformat-pack(5)).
 fn pack(objects: &[Whole]) -> io::Result<Vec<u8>> {
     let count = u32::try_from(objects.len()).map_err(io::Error::other)?;
-    let mut pack = [b"PACK".as_slice(), &2_u32.to_be_bytes(), &count.to_be_bytes()].concat();
+    let mut pack = [
+        b"PACK".as_slice(),
+        &2_u32.to_be_bytes(),
+        &count.to_be_bytes(),
+    ]
+    .concat();
     for (_, kind, data) in objects {
         let number = match kind {
             Kind::Commit => 1,

@@ -26,7 +26,10 @@ impl Trusted {
     /// # Errors
     /// Only what keeps us from trying; a refusal is an outcome.
     pub async fn land(&self, landing: &Landing) -> Result<LandingOutcome, GitError> {
-        let kept = format!("{LANDINGS}/{}/{}", landing.attempt.task, landing.attempt.number);
+        let kept = format!(
+            "{LANDINGS}/{}/{}",
+            landing.attempt.task, landing.attempt.number
+        );
         let outcome = self.try_to_land(landing, &kept).await?;
         if let LandingOutcome::Landed { .. } = &outcome {
             // The target's ref keeps it now. Each ref that stayed would be read by every fetch and push from now on.
@@ -68,27 +71,59 @@ impl Trusted {
             crate::model::ContentHash::of_json(&landing.acceptance),
         );
         let date = format!("@{} +0000", landing.at.0 / 1000);
-        let call = self.call().var("GIT_AUTHOR_DATE", &date).var("GIT_COMMITTER_DATE", &date).args(["commit-tree"]);
+        let call = self
+            .call()
+            .var("GIT_AUTHOR_DATE", &date)
+            .var("GIT_COMMITTER_DATE", &date)
+            .args(["commit-tree"]);
         let call = call.args(self.identity.sign.then_some("-S"));
-        let parents = landing.parents().into_iter().flat_map(|parent| ["-p".to_owned(), parent.to_string()]);
-        let call = call.args(parents).args(["-F", "-"]).args([landing.tree.to_string()]).input(message);
+        let parents = landing
+            .parents()
+            .into_iter()
+            .flat_map(|parent| ["-p".to_owned(), parent.to_string()]);
+        let call = call
+            .args(parents)
+            .args(["-F", "-"])
+            .args([landing.tree.to_string()])
+            .input(message);
         // Who signs may be asked for a passphrase.
-        if self.identity.sign { call.persons() } else { call }.id().await
+        if self.identity.sign {
+            call.persons()
+        } else {
+            call
+        }
+        .id()
+        .await
     }
 
     /// The commit of the target's first-parent line, above the tip that the landing was built on, that bears its id and
     /// tree. Our trailers in any other commit mean nothing.
-    async fn find_landing(&self, landing: &Landing, tip: CommitId) -> Result<Option<CommitId>, GitError> {
-        let above = ["--first-parent".to_owned(), tip.to_string(), format!("^{}", landing.tip)];
+    async fn find_landing(
+        &self,
+        landing: &Landing,
+        tip: CommitId,
+    ) -> Result<Option<CommitId>, GitError> {
+        let above = [
+            "--first-parent".to_owned(),
+            tip.to_string(),
+            format!("^{}", landing.tip),
+        ];
         let found = commits(self.call(), &above).await?;
-        let same = |known: &BranchCommit| known.landing.as_ref() == Some(&landing.id) && known.tree == landing.tree;
+        let same = |known: &BranchCommit| {
+            known.landing.as_ref() == Some(&landing.id) && known.tree == landing.tree
+        };
         Ok(found.into_iter().find(same).map(|known| known.commit))
     }
 
     /// Pushes with a lease on the tip that the commit was built on, so that nothing can be overwritten. What counts is what
     /// the remote has afterwards: a reply can be lost. One that was lost although the remote has not moved may still be on its
     /// way, as where a hook of the remote's goes on: the same push is tried again, a few times, and does nothing where it was done.
-    async fn push(&self, url: &str, commit: CommitId, landing: &Landing) -> Result<LandingOutcome, GitError> {
+    async fn push(
+        &self,
+        url: &str,
+        commit: CommitId,
+        landing: &Landing,
+    ) -> Result<LandingOutcome, GitError> {
         let target = self.target().full();
         // Not marked: killed in the middle, by the next run, it would leave locks in the remote.
         let call = self.git.with_dir(self.dir()).args([
@@ -99,13 +134,21 @@ impl Trusted {
             "--recurse-submodules=no",
         ]);
         let call = call.args([format!("--force-with-lease={target}:{}", landing.tip)]);
-        let call = call.args(["--end-of-options".to_owned(), url.to_owned(), format!("{commit}:{target}")]);
+        let call = call.args([
+            "--end-of-options".to_owned(),
+            url.to_owned(),
+            format!("{commit}:{target}"),
+        ]);
         let (answered, reason) = match call.reaches_out().answer().await {
-            Ok(answer) if answer.exit == Exit::Code(0) => return Ok(LandingOutcome::Landed { commit }),
-            Ok(answer) => (is_refusal(&answer.stdout), answer.stderr),
-            Err(error @ (GitError::TimedOut { .. } | GitError::Silent { .. } | GitError::Output { .. })) => {
-                (false, error.to_string())
+            Ok(answer) if answer.exit == Exit::Code(0) => {
+                return Ok(LandingOutcome::Landed { commit });
             }
+            Ok(answer) => (is_refusal(&answer.stdout), answer.stderr),
+            Err(
+                error @ (GitError::TimedOut { .. }
+                | GitError::Silent { .. }
+                | GitError::Output { .. }),
+            ) => (false, error.to_string()),
             Err(error) => return Err(error),
         };
         let unknown = match self.settled(landing).await {
@@ -113,12 +156,15 @@ impl Trusted {
             Ok(None) if answered => return Ok(LandingOutcome::Refused { reason }),
             Ok(None) => reason,
             // There is nobody to ask, or nothing that it could have landed in.
-            Err(error @ (GitError::Unreachable { .. } | GitError::Repository { .. })) => return Err(error),
+            Err(error @ (GitError::Unreachable { .. } | GitError::Repository { .. })) => {
+                return Err(error);
+            }
             Err(error) => format!("{reason}; and what became of it could not be read: {error}"),
         };
         if self.is_answered_no_more(landing) {
-            let reason =
-                format!("{unknown} (tried {UNANSWERED} times; the remote answers otherwise, and its branch has not moved)");
+            let reason = format!(
+                "{unknown} (tried {UNANSWERED} times; the remote answers otherwise, and its branch has not moved)"
+            );
             return Ok(LandingOutcome::Refused { reason });
         }
         Ok(LandingOutcome::Unreachable { reason: unknown })
@@ -126,8 +172,14 @@ impl Trusted {
 
     /// Counts the pushes of a landing that were not answered; whether it is time to ask a person, and to begin anew after that.
     fn is_answered_no_more(&self, landing: &Landing) -> bool {
-        let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = unanswered.take().filter(|(id, _)| *id == landing.id).map_or(0, |(_, before)| before);
+        let mut unanswered = self
+            .unanswered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = unanswered
+            .take()
+            .filter(|(id, _)| *id == landing.id)
+            .map_or(0, |(_, before)| before);
         let enough = before + 1 >= UNANSWERED;
         *unanswered = (!enough).then(|| (landing.id.clone(), before + 1));
         enough
@@ -140,7 +192,9 @@ impl Trusted {
             return Ok(None);
         }
         let found = self.find_landing(landing, tip).await?;
-        Ok(Some(found.map_or(LandingOutcome::TipMoved, |commit| LandingOutcome::Landed { commit })))
+        Ok(Some(found.map_or(LandingOutcome::TipMoved, |commit| {
+            LandingOutcome::Landed { commit }
+        })))
     }
 }
 
@@ -150,8 +204,12 @@ impl Trusted {
 fn is_refusal(porcelain: &[u8]) -> bool {
     let text = String::from_utf8_lossy(porcelain);
     let refused = |line: &str| {
-        let summary = line.strip_prefix("!\t").and_then(|rest| rest.split('\t').nth(1));
-        summary.is_some_and(|summary| summary.starts_with("[rejected]") || summary.starts_with("[remote rejected]"))
+        let summary = line
+            .strip_prefix("!\t")
+            .and_then(|rest| rest.split('\t').nth(1));
+        summary.is_some_and(|summary| {
+            summary.starts_with("[rejected]") || summary.starts_with("[remote rejected]")
+        })
     };
     text.lines().any(refused)
 }

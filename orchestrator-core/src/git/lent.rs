@@ -51,7 +51,12 @@ struct Packed {
 impl<'a> Lent<'a> {
     /// What this repository has beyond ours.
     pub(super) fn of(ours: &'a gix::Repository, repository: &'a Path) -> Option<Self> {
-        Some(Self { ours, loose: Loose::of(repository)?, repository, packed: OnceCell::new() })
+        Some(Self {
+            ours,
+            loose: Loose::of(repository)?,
+            repository,
+            packed: OnceCell::new(),
+        })
     }
 
     /// A commit's or a tree's content.
@@ -63,14 +68,22 @@ impl<'a> Lent<'a> {
         if let Some(content) = self.loose.read(&id, kind, MAX_OBJECT) {
             return is_itself(&id, kind, &content).then_some(content);
         }
-        let packed = self.packed.get_or_init(|| Packed::copied(self.repository)).as_ref()?;
+        let packed = self
+            .packed
+            .get_or_init(|| Packed::copied(self.repository))
+            .as_ref()?;
         found(packed.objects.try_find_object(id).ok()??)
     }
 
     /// A commit's tree.
     pub(super) fn tree_of(&self, commit: CommitId) -> Option<TreeId> {
         let data = self.read(to_gix(commit.0), Kind::Commit)?;
-        CommitRef::from_bytes(&data, gix::hash::Kind::Sha1).ok()?.tree().to_string().parse().ok()
+        CommitRef::from_bytes(&data, gix::hash::Kind::Sha1)
+            .ok()?
+            .tree()
+            .to_string()
+            .parse()
+            .ok()
     }
 
     /// Commits that one has and the other has not, and the other way round.
@@ -79,8 +92,10 @@ impl<'a> Lent<'a> {
             return Some((0, 0));
         }
         let [one, other] = [self.own(one)?, self.own(other)?];
-        let ahead = one.commits.difference(&other.commits).count() + self.between(&other.base, &one.base)?;
-        let behind = other.commits.difference(&one.commits).count() + self.between(&one.base, &other.base)?;
+        let ahead = one.commits.difference(&other.commits).count()
+            + self.between(&other.base, &one.base)?;
+        let behind = other.commits.difference(&one.commits).count()
+            + self.between(&one.base, &other.base)?;
         Some((u32::try_from(ahead).ok()?, u32::try_from(behind).ok()?))
     }
 
@@ -112,8 +127,15 @@ impl<'a> Lent<'a> {
         if heads.is_subset(hidden) {
             return Some(0);
         }
-        let walk = self.ours.rev_walk(heads.iter().copied()).with_hidden(hidden.iter().copied()).all().ok()?;
-        walk.map(|commit| commit.ok().map(drop)).collect::<Option<Vec<()>>>().map(|commits| commits.len())
+        let walk = self
+            .ours
+            .rev_walk(heads.iter().copied())
+            .with_hidden(hidden.iter().copied())
+            .all()
+            .ok()?;
+        walk.map(|commit| commit.ok().map(drop))
+            .collect::<Option<Vec<()>>>()
+            .map(|commits| commits.len())
     }
 }
 
@@ -142,17 +164,27 @@ impl Packed {
                 continue;
             }
             let mut bytes = Vec::new();
-            open_beneath(repository, &name.parse().ok()?).ok()?.take(room + 1).read_to_end(&mut bytes).ok()?;
+            open_beneath(repository, &name.parse().ok()?)
+                .ok()?
+                .take(room + 1)
+                .read_to_end(&mut bytes)
+                .ok()?;
             room = room.checked_sub(bytes.len() as u64)?;
             write_new(&copy.path().join(name), bytes).ok()?;
         }
         let objects = Objects::open_small(copy.path()).ok()?.repository();
-        Some(Self { objects, _copy: copy })
+        Some(Self {
+            objects,
+            _copy: copy,
+        })
     }
 }
 
 fn odd(path: &Path, why: &str) -> GitError {
-    GitError::Repository { path: path.display().to_string(), why: why.to_owned() }
+    GitError::Repository {
+        path: path.display().to_string(),
+        why: why.to_owned(),
+    }
 }
 
 /// Checks that the objects of a worker's repository are nothing but files and directories, and that it borrows from nobody but us: what git
@@ -178,7 +210,10 @@ pub(super) fn check_objects(repository: &Path, lender: &Path) -> Result<(), GitE
             if kind.is_dir() {
                 left.push(entry.path());
             } else if kind.is_symlink() {
-                return Err(odd(&entry.path(), "it is a symbolic link, and objects are read from no other place"));
+                return Err(odd(
+                    &entry.path(),
+                    "it is a symbolic link, and objects are read from no other place",
+                ));
             } else if !kind.is_file() {
                 return Err(odd(&entry.path(), "it is no regular file"));
             }
@@ -190,8 +225,14 @@ pub(super) fn check_objects(repository: &Path, lender: &Path) -> Result<(), GitE
         read => read.map_err(io_error(&alternates))?,
     };
     let ours = lender.as_os_str().as_bytes();
-    if others.split(|byte| *byte == b'\n').any(|line| !line.is_empty() && line != ours) {
-        return Err(odd(&alternates, "it borrows objects from elsewhere than from us"));
+    if others
+        .split(|byte| *byte == b'\n')
+        .any(|line| !line.is_empty() && line != ours)
+    {
+        return Err(odd(
+            &alternates,
+            "it borrows objects from elsewhere than from us",
+        ));
     }
     Ok(())
 }
@@ -204,10 +245,14 @@ pub(super) fn check_tree(tree: &Path) -> Result<(), GitError> {
     let mut left = vec![tree.to_owned()];
     let mut looked_at = 0;
     while let Some(directory) = left.pop() {
-        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        let Ok(entries) = fs::read_dir(&directory) else {
+            continue;
+        };
         for entry in entries.flatten() {
             looked_at += 1;
-            let Ok(kind) = entry.file_type() else { continue };
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
             match entry.file_name().as_bytes() {
                 b".gitignore" | b".gitattributes" => check_rules(&entry.path(), kind)?,
                 b".git" if directory != tree => check_nested(&entry.path())?,
@@ -228,21 +273,35 @@ fn check_rules(path: &Path, kind: fs::FileType) -> Result<(), GitError> {
     if !(kind.is_file() || kind.is_symlink() || kind.is_dir()) {
         return Err(odd(path, "it is no regular file"));
     }
-    let large = path.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() > MAX_RULES);
-    if large { Err(odd(path, "it is too large")) } else { Ok(()) }
+    let large = path
+        .symlink_metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.len() > MAX_RULES);
+    if large {
+        Err(odd(path, "it is too large"))
+    } else {
+        Ok(())
+    }
 }
 
 /// What git reads to tell whether a directory is a repository of its own, and at which commit it stands.
 fn check_nested(link: &Path) -> Result<(), GitError> {
-    let Some(git_dir) = linked(link)? else { return Ok(()) };
+    let Some(git_dir) = linked(link)? else {
+        return Ok(());
+    };
     let mut places = vec![git_dir.clone()];
     if waitless(&git_dir.join("commondir"))? {
         let common = text(&git_dir.join("commondir"));
         places.push(git_dir.join(OsStr::from_bytes(common.trim_ascii_end())));
     }
-    let mut names = vec![PathBuf::from("HEAD"), PathBuf::from("config"), PathBuf::from("packed-refs")];
+    let mut names = vec![
+        PathBuf::from("HEAD"),
+        PathBuf::from("config"),
+        PathBuf::from("packed-refs"),
+    ];
     if waitless(&git_dir.join("HEAD"))?
-        && let Some(branch) = text(&git_dir.join("HEAD")).trim_ascii_end().strip_prefix(b"ref: ")
+        && let Some(branch) = text(&git_dir.join("HEAD"))
+            .trim_ascii_end()
+            .strip_prefix(b"ref: ")
     {
         names.push(PathBuf::from(OsStr::from_bytes(branch)));
     }
@@ -256,7 +315,9 @@ fn check_nested(link: &Path) -> Result<(), GitError> {
 
 /// The repository that a `.git` stands for.
 fn linked(link: &Path) -> Result<Option<PathBuf>, GitError> {
-    let Ok(meta) = link.metadata() else { return Ok(None) };
+    let Ok(meta) = link.metadata() else {
+        return Ok(None);
+    };
     if meta.is_dir() {
         return Ok(Some(link.to_owned()));
     }
@@ -264,8 +325,12 @@ fn linked(link: &Path) -> Result<Option<PathBuf>, GitError> {
         return Ok(None);
     }
     let said = text(link);
-    let Some(path) = said.trim_ascii_end().strip_prefix(b"gitdir: ") else { return Ok(None) };
-    Ok(link.parent().map(|parent| parent.join(OsStr::from_bytes(path))))
+    let Some(path) = said.trim_ascii_end().strip_prefix(b"gitdir: ") else {
+        return Ok(None);
+    };
+    Ok(link
+        .parent()
+        .map(|parent| parent.join(OsStr::from_bytes(path))))
 }
 
 /// Whether there is something that can be read: git follows links here, and so does this.

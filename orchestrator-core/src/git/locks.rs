@@ -29,25 +29,47 @@ impl Locks {
     /// Of a branch in the repository with this common git directory; `checkout` is the git directory of the worktree in which the
     /// branch is checked out.
     pub(super) fn of(common: &Path, checkout: Option<&Path>, branch: &BranchName) -> Self {
-        let in_checkout =
-            |names: &'static [&'static str]| checkout.into_iter().flat_map(|dir| names.iter().map(|name| dir.join(name)));
+        let in_checkout = |names: &'static [&'static str]| {
+            checkout
+                .into_iter()
+                .flat_map(|dir| names.iter().map(|name| dir.join(name)))
+        };
         let reference = common.join(format!("{}.lock", branch.full()));
-        let needed = in_checkout(&["index.lock", "HEAD.lock"]).chain([reference]).collect();
-        let elsewhere = ["packed-refs.lock", "HEAD.lock", "config.lock", "shallow.lock", "reftable/tables.list.lock"];
+        let needed = in_checkout(&["index.lock", "HEAD.lock"])
+            .chain([reference])
+            .collect();
+        let elsewhere = [
+            "packed-refs.lock",
+            "HEAD.lock",
+            "config.lock",
+            "shallow.lock",
+            "reftable/tables.list.lock",
+        ];
         let others = elsewhere.map(|name| common.join(name)).into_iter();
-        Self { needed, others: others.chain(in_checkout(&["ORIG_HEAD.lock"])).collect() }
+        Self {
+            needed,
+            others: others.chain(in_checkout(&["ORIG_HEAD.lock"])).collect(),
+        }
     }
 
     /// One that is held now, of those that are needed.
     pub(super) fn held(&self) -> Option<HeldLock> {
-        self.needed.iter().find(|file| is_there(file)).cloned().map(HeldLock)
+        self.needed
+            .iter()
+            .find(|file| is_there(file))
+            .cloned()
+            .map(HeldLock)
     }
 
     /// One that was in the way of a call of git that failed: it is still there, or git named its file.
     pub(super) fn in_the_way(&self, complaint: &str) -> Option<HeldLock> {
         let named = |file: &&PathBuf| complaint.contains(&*file.to_string_lossy());
         let all = || self.needed.iter().chain(&self.others);
-        all().find(named).or_else(|| all().find(|file| is_there(file))).cloned().map(HeldLock)
+        all()
+            .find(named)
+            .or_else(|| all().find(|file| is_there(file)))
+            .cloned()
+            .map(HeldLock)
     }
 }
 
@@ -62,12 +84,23 @@ pub(super) struct HeldLock(PathBuf);
 impl fmt::Display for HeldLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.0.display();
-        let made = self.0.symlink_metadata().and_then(|meta| meta.modified()).ok();
+        let made = self
+            .0
+            .symlink_metadata()
+            .and_then(|meta| meta.modified())
+            .ok();
         match made.and_then(|made| made.elapsed().ok()) {
-            Some(age) => write!(f, "another git holds the lock `{file}`, which was made {} s ago", age.as_secs())?,
+            Some(age) => write!(
+                f,
+                "another git holds the lock `{file}`, which was made {} s ago",
+                age.as_secs()
+            )?,
             None => write!(f, "other gits took the lock `{file}` again and again")?,
         }
-        write!(f, ": let it finish; if no git runs there any more, remove the file")
+        write!(
+            f,
+            ": let it finish; if no git runs there any more, remove the file"
+        )
     }
 }
 
@@ -82,11 +115,20 @@ mod tests {
         let locks = Locks::of(common, Some(common), &branch);
         assert!(locks.held().is_none() && locks.in_the_way("fatal: something else").is_none());
         let packed = common.join("packed-refs.lock");
-        let gone = locks.in_the_way(&format!("'{}': Datei existiert", packed.display())).expect("was named");
-        assert!(gone.to_string().starts_with("other gits took the lock"), "{gone}");
+        let gone = locks
+            .in_the_way(&format!("'{}': Datei existiert", packed.display()))
+            .expect("was named");
+        assert!(
+            gone.to_string().starts_with("other gits took the lock"),
+            "{gone}"
+        );
         std::fs::write(&packed, "").expect("writes");
         assert!(locks.held().is_none(), "a branch is advanced without it");
         let held = locks.in_the_way("").expect("is there").to_string();
-        assert!(held.contains("packed-refs.lock`, which was made 0 s ago") && held.contains("remove the file"), "{held}");
+        assert!(
+            held.contains("packed-refs.lock`, which was made 0 s ago")
+                && held.contains("remove the file"),
+            "{held}"
+        );
     }
 }

@@ -85,7 +85,12 @@ impl Lookout {
     /// Looks at these, which borrow from these objects of ours.
     #[must_use]
     pub fn new(workspaces: Workspaces, objects: Objects) -> Self {
-        Self { workspaces, objects, seen: BTreeMap::new(), listed: None }
+        Self {
+            workspaces,
+            objects,
+            seen: BTreeMap::new(),
+            listed: None,
+        }
     }
 
     /// One look. `base` is the commit to count against, the target's tip as a rule. Blocks on the file system.
@@ -105,15 +110,25 @@ impl Lookout {
                 there.peek() == Some(&attempt)
             });
             for workspace in found {
-                self.seen.entry(workspace.attempt.clone()).or_insert_with(|| Seen::nothing(workspace));
+                self.seen
+                    .entry(workspace.attempt.clone())
+                    .or_insert_with(|| Seen::nothing(workspace));
             }
         }
-        Ok(self.seen.values_mut().map(|seen| seen.look(base, &self.objects)).collect())
+        Ok(self
+            .seen
+            .values_mut()
+            .map(|seen| seen.look(base, &self.objects))
+            .collect())
     }
 
     /// Says what a full look at a workspace found; told by the looks from now on, if it was looked at before.
     pub fn looked_whole(&mut self, attempt: &AttemptId, found: Dirtiness) {
-        if let Some(look) = self.seen.get_mut(attempt).and_then(|seen| seen.look.as_mut()) {
+        if let Some(look) = self
+            .seen
+            .get_mut(attempt)
+            .and_then(|seen| seen.look.as_mut())
+        {
             look.dirtiness = found;
         }
     }
@@ -124,14 +139,29 @@ impl Seen {
     fn nothing(workspace: Workspace) -> Self {
         let repository = workspace.repository();
         let branch = workspace.attempt.branch().full();
-        let places = [repository.join("worktrees/tree/HEAD"), repository.join(branch), repository.join("packed-refs")];
+        let places = [
+            repository.join("worktrees/tree/HEAD"),
+            repository.join(branch),
+            repository.join("packed-refs"),
+        ];
         let (tree_at, stamps) = (workspace.tree(), [Stamp::default(); 3]);
-        Self { places, stamps, workspace, tree_at, tree: false, base: None, look: None }
+        Self {
+            places,
+            stamps,
+            workspace,
+            tree_at,
+            tree: false,
+            base: None,
+            look: None,
+        }
     }
 
     fn look(&mut self, base: CommitId, ours: &Objects) -> Look {
         let stamps = self.places.each_ref().map(|place| stamp(place));
-        let tree = self.tree_at.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+        let tree = self
+            .tree_at
+            .symlink_metadata()
+            .is_ok_and(|meta| meta.is_dir());
         if let Some(look) = &mut self.look
             && self.stamps == stamps
             && self.base == Some(base)
@@ -141,19 +171,38 @@ impl Seen {
             return look.clone();
         }
         (self.stamps, self.base, self.tree) = (stamps, Some(base), tree);
-        let (head, was, repository) = (self.workspace.head(), self.look.take(), self.workspace.repository());
+        let (head, was, repository) = (
+            self.workspace.head(),
+            self.look.take(),
+            self.workspace.repository(),
+        );
         let ours = ours.repository();
         let lent = Lent::of(&ours, &repository);
         let count = |one, other| lent.as_ref()?.ahead_behind(one, other);
-        let moved = was.as_ref().and_then(|was| was.head).zip(head).filter(|(from, to)| from != to);
+        let moved = was
+            .as_ref()
+            .and_then(|was| was.head)
+            .zip(head)
+            .filter(|(from, to)| from != to);
         let rewritten = match moved {
             Some((from, to)) => count(to, from).is_some_and(|(_, behind)| behind > 0),
             None => was.as_ref().is_some_and(|was| was.rewritten),
         };
         let ahead_behind = head.and_then(|head| count(head, base));
         let (attempt, on_branch) = (self.workspace.attempt.clone(), self.workspace.on_branch());
-        let dirtiness = was.filter(|_| tree).map_or(Dirtiness::Unknown, |was| was.dirtiness);
-        let look = Look { attempt, head, on_branch, ahead_behind, tree, rewritten, dirtiness, changed: true };
+        let dirtiness = was
+            .filter(|_| tree)
+            .map_or(Dirtiness::Unknown, |was| was.dirtiness);
+        let look = Look {
+            attempt,
+            head,
+            on_branch,
+            ahead_behind,
+            tree,
+            rewritten,
+            dirtiness,
+            changed: true,
+        };
         self.look.insert(look).clone()
     }
 }
@@ -161,11 +210,15 @@ impl Seen {
 /// Whether what was written there is so long ago that another writing has another time: on an older kernel, times go by steps of some
 /// milliseconds.
 fn settled((seconds, ..): &Stamp) -> bool {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs());
     i64::try_from(now).is_ok_and(|now| now > *seconds + 1)
 }
 
 fn stamp(path: &Path) -> Stamp {
     let meta = path.symlink_metadata().ok();
-    meta.map_or((0, 0, 0, 0), |meta| (meta.mtime(), meta.mtime_nsec(), meta.size(), meta.ino()))
+    meta.map_or((0, 0, 0, 0), |meta| {
+        (meta.mtime(), meta.mtime_nsec(), meta.size(), meta.ino())
+    })
 }

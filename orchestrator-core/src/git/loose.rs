@@ -26,7 +26,9 @@ impl Loose {
     /// Of this repository, if it has such a directory.
     pub(super) fn of(repository: &Path) -> Option<Self> {
         let repository = directory(repository).ok()?;
-        Some(Self { objects: openat(&repository, "objects", DIRECTORY, Mode::empty()).ok()? })
+        Some(Self {
+            objects: openat(&repository, "objects", DIRECTORY, Mode::empty()).ok()?,
+        })
     }
 
     /// The object's content, if it is of this kind and has at most `limit` bytes. Whether it is what its id says is for the caller to check.
@@ -54,8 +56,18 @@ impl Loose {
         if status == Status::StreamEnd {
             content.extend_from_slice(&begin[header..given]);
         } else {
-            let size = usize::try_from(size).ok().filter(|size| *size >= given - header)?;
-            inflate.rest(&packed[taken..], &begin[..given], header, &mut content, size).ok()?;
+            let size = usize::try_from(size)
+                .ok()
+                .filter(|size| *size >= given - header)?;
+            inflate
+                .rest(
+                    &packed[taken..],
+                    &begin[..given],
+                    header,
+                    &mut content,
+                    size,
+                )
+                .ok()?;
         }
         (content.len() as u64 == size).then_some(content)
     }

@@ -16,7 +16,9 @@ pub struct Objects {
 
 impl std::fmt::Debug for Objects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Objects").field("path", &self.repository.path()).finish()
+        f.debug_struct("Objects")
+            .field("path", &self.repository.path())
+            .finish()
     }
 }
 
@@ -31,7 +33,10 @@ pub(super) fn to_gix(id: Oid) -> gix::ObjectId {
 
 /// Says of an object or a ref why it cannot be read.
 pub(super) fn unreadable<E: Display>(id: impl Display) -> impl FnOnce(E) -> GitError {
-    move |why| GitError::Object { id: id.to_string(), why: why.to_string() }
+    move |why| GitError::Object {
+        id: id.to_string(),
+        why: why.to_string(),
+    }
 }
 
 fn commit_of(id: gix::ObjectId) -> Result<CommitId, GitError> {
@@ -39,8 +44,16 @@ fn commit_of(id: gix::ObjectId) -> Result<CommitId, GitError> {
 }
 
 /// The commits that `head` has and `base` has not.
-fn walk(repository: &gix::Repository, base: CommitId, head: CommitId) -> Result<gix::revision::Walk<'_>, GitError> {
-    repository.rev_walk([to_gix(head.0)]).with_hidden([to_gix(base.0)]).all().map_err(unreadable(head))
+fn walk(
+    repository: &gix::Repository,
+    base: CommitId,
+    head: CommitId,
+) -> Result<gix::revision::Walk<'_>, GitError> {
+    repository
+        .rev_walk([to_gix(head.0)])
+        .with_hidden([to_gix(base.0)])
+        .all()
+        .map_err(unreadable(head))
 }
 
 impl Objects {
@@ -58,14 +71,24 @@ impl Objects {
     /// # Errors
     /// As [`open`](Self::open).
     pub(super) fn open_small(git_dir: &Path) -> Result<Self, GitError> {
-        Self::with_slots(git_dir, Slots::AsNeededByDiskState { multiplier: 2.0, minimum: 32 })
+        Self::with_slots(
+            git_dir,
+            Slots::AsNeededByDiskState {
+                multiplier: 2.0,
+                minimum: 32,
+            },
+        )
     }
 
     fn with_slots(git_dir: &Path, slots: Slots) -> Result<Self, GitError> {
-        let options = gix::open::Options::isolated().open_path_as_is(true).object_store_slots(slots);
+        let options = gix::open::Options::isolated()
+            .open_path_as_is(true)
+            .object_store_slots(slots);
         let repository = options.open(git_dir);
-        let repository =
-            repository.map_err(|error| GitError::Repository { path: git_dir.display().to_string(), why: error.to_string() })?;
+        let repository = repository.map_err(|error| GitError::Repository {
+            path: git_dir.display().to_string(),
+            why: error.to_string(),
+        })?;
         Ok(Self { repository })
     }
 
@@ -79,7 +102,12 @@ impl Objects {
     /// [`GitError::Object`] when it cannot be read.
     pub fn named(&self, reference: &str) -> Result<Option<CommitId>, GitError> {
         let repository = self.repository();
-        let Some(mut found) = repository.try_find_reference(reference).map_err(unreadable(reference))? else { return Ok(None) };
+        let Some(mut found) = repository
+            .try_find_reference(reference)
+            .map_err(unreadable(reference))?
+        else {
+            return Ok(None);
+        };
         commit_of(found.peel_to_id().map_err(unreadable(reference))?.detach()).map(Some)
     }
 
@@ -88,12 +116,19 @@ impl Objects {
     /// # Errors
     /// [`GitError::Object`] when they cannot be read.
     pub fn refs(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
-        let mut refs: Vec<_> = self.named(prefix)?.map(|id| (prefix.to_owned(), id)).into_iter().collect();
+        let mut refs: Vec<_> = self
+            .named(prefix)?
+            .map(|id| (prefix.to_owned(), id))
+            .into_iter()
+            .collect();
         let repository = self.repository();
         let platform = repository.references().map_err(unreadable(prefix))?;
         // With a slash, only this directory is read: those beside it come and go meanwhile.
         let beneath = format!("{prefix}/");
-        for found in platform.prefixed(beneath.as_bytes()).map_err(unreadable(prefix))? {
+        for found in platform
+            .prefixed(beneath.as_bytes())
+            .map_err(unreadable(prefix))?
+        {
             let mut found = found.map_err(unreadable(prefix))?;
             let name = found.name().as_bstr().to_string();
             let id = found.peel_to_id().map_err(unreadable(prefix))?.detach();
@@ -106,7 +141,9 @@ impl Objects {
     #[must_use]
     pub fn has(&self, commit: CommitId) -> bool {
         let repository = self.repository();
-        repository.find_header(to_gix(commit.0)).is_ok_and(|header| header.kind() == gix::object::Kind::Commit)
+        repository
+            .find_header(to_gix(commit.0))
+            .is_ok_and(|header| header.kind() == gix::object::Kind::Commit)
     }
 
     /// A commit's tree.
@@ -115,7 +152,9 @@ impl Objects {
     /// [`GitError::Object`] when there is no such commit.
     pub fn tree_of(&self, commit: CommitId) -> Result<TreeId, GitError> {
         let repository = self.repository();
-        let object = repository.find_commit(to_gix(commit.0)).map_err(unreadable(commit))?;
+        let object = repository
+            .find_commit(to_gix(commit.0))
+            .map_err(unreadable(commit))?;
         let tree = object.tree_id().map_err(unreadable(commit))?;
         tree.to_string().parse().map_err(unreadable(commit))
     }
@@ -123,15 +162,26 @@ impl Objects {
     /// A commit's parents.
     pub(super) fn parents(&self, commit: CommitId) -> Result<Vec<CommitId>, GitError> {
         let repository = self.repository();
-        let object = repository.find_commit(to_gix(commit.0)).map_err(unreadable(commit))?;
-        object.parent_ids().map(|parent| commit_of(parent.detach())).collect()
+        let object = repository
+            .find_commit(to_gix(commit.0))
+            .map_err(unreadable(commit))?;
+        object
+            .parent_ids()
+            .map(|parent| commit_of(parent.detach()))
+            .collect()
     }
 
     /// The commits from `head` down to `base`, without that, where they are one line of no more than some thousand.
-    pub(super) fn line(&self, base: CommitId, head: CommitId) -> Result<Option<Vec<CommitId>>, GitError> {
+    pub(super) fn line(
+        &self,
+        base: CommitId,
+        head: CommitId,
+    ) -> Result<Option<Vec<CommitId>>, GitError> {
         let (mut line, mut at) = (Vec::new(), head);
         while at != base {
-            let [parent] = self.parents(at)?[..] else { return Ok(None) };
+            let [parent] = self.parents(at)?[..] else {
+                return Ok(None);
+            };
             if line.len() == LINE {
                 return Ok(None);
             }
@@ -145,12 +195,18 @@ impl Objects {
     ///
     /// # Errors
     /// [`GitError::Object`] when a commit cannot be read.
-    pub fn any_message(&self, base: CommitId, head: CommitId, is_such: impl Fn(&[u8]) -> bool) -> Result<bool, GitError> {
+    pub fn any_message(
+        &self,
+        base: CommitId,
+        head: CommitId,
+        is_such: impl Fn(&[u8]) -> bool,
+    ) -> Result<bool, GitError> {
         let repository = self.repository();
         let commits: Vec<_> = match self.line(base, head)? {
             Some(line) => line.into_iter().map(|commit| to_gix(commit.0)).collect(),
             None => {
-                let walked = walk(&repository, base, head)?.map(|commit| commit.map(|commit| commit.id));
+                let walked =
+                    walk(&repository, base, head)?.map(|commit| commit.map(|commit| commit.id));
                 walked.collect::<Result<_, _>>().map_err(unreadable(head))?
             }
         };
@@ -183,7 +239,12 @@ impl Objects {
     /// [`GitError::Object`] when one of them is not there.
     pub fn sizes(&self, ids: &[Oid]) -> Result<Vec<u64>, GitError> {
         let repository = self.repository();
-        let size = |id: &Oid| repository.find_header(to_gix(*id)).map(|header| header.size()).map_err(unreadable(id));
+        let size = |id: &Oid| {
+            repository
+                .find_header(to_gix(*id))
+                .map(|header| header.size())
+                .map_err(unreadable(id))
+        };
         ids.iter().map(size).collect()
     }
 
@@ -193,14 +254,18 @@ impl Objects {
     /// [`GitError::Object`] when it is not there or no blob.
     pub fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, GitError> {
         let repository = self.repository();
-        let header = repository.find_header(to_gix(id.0)).map_err(unreadable(id))?;
+        let header = repository
+            .find_header(to_gix(id.0))
+            .map_err(unreadable(id))?;
         if header.kind() != gix::object::Kind::Blob {
             return Err(unreadable(id)(format!("it is a {}", header.kind())));
         }
         if header.size() > limit {
             return Ok(None);
         }
-        let object = repository.find_object(to_gix(id.0)).map_err(unreadable(id))?;
+        let object = repository
+            .find_object(to_gix(id.0))
+            .map_err(unreadable(id))?;
         Ok(Some(object.detach().data))
     }
 
@@ -210,9 +275,20 @@ impl Objects {
     /// [`GitError::Object`] when the tree cannot be read.
     pub fn file(&self, tree: TreeId, path: &RepoPath) -> Result<Option<BlobId>, GitError> {
         let repository = self.repository();
-        let object = repository.find_tree(to_gix(tree.0)).map_err(unreadable(tree))?;
-        let entry = object.lookup_entry_by_path(path.to_path()).map_err(unreadable(tree))?;
+        let object = repository
+            .find_tree(to_gix(tree.0))
+            .map_err(unreadable(tree))?;
+        let entry = object
+            .lookup_entry_by_path(path.to_path())
+            .map_err(unreadable(tree))?;
         let blob = entry.filter(|entry| entry.mode().is_blob());
-        blob.map(|entry| entry.object_id().to_string().parse().map_err(unreadable(tree))).transpose()
+        blob.map(|entry| {
+            entry
+                .object_id()
+                .to_string()
+                .parse()
+                .map_err(unreadable(tree))
+        })
+        .transpose()
     }
 }

@@ -19,7 +19,11 @@ impl Trusted {
         match self.start_of(tip, base, head).await? {
             Start::Dropped(start) => Ok(start),
             // Where the target has the head already, somebody pushed it: what it does is reviewed all the same.
-            Start::Kept | Start::Tangled(_) => Ok(self.branched_off(tip, head).await?.filter(|own| *own != head).unwrap_or(base)),
+            Start::Kept | Start::Tangled(_) => Ok(self
+                .branched_off(tip, head)
+                .await?
+                .filter(|own| *own != head)
+                .unwrap_or(base)),
         }
     }
 
@@ -34,18 +38,30 @@ impl Trusted {
         commits.reverse();
         let tip = self.tip()?.filter(|_| onto != base);
         self.look(move |objects| {
-            let changes = if commits.len() > 1 { past_changes(objects, &commits, onto, tip, head)? } else { Vec::new() };
+            let changes = if commits.len() > 1 {
+                past_changes(objects, &commits, onto, tip, head)?
+            } else {
+                Vec::new()
+            };
             Ok(History { onto, changes })
         })
         .await
     }
 
     /// The worker's own commits, newest first.
-    async fn own_commits(&self, base: CommitId, onto: CommitId, head: CommitId) -> Result<Vec<CommitId>, GitError> {
+    async fn own_commits(
+        &self,
+        base: CommitId,
+        onto: CommitId,
+        head: CommitId,
+    ) -> Result<Vec<CommitId>, GitError> {
         if let Some(line) = self.look(move |objects| objects.line(onto, head)).await? {
             return Ok(line);
         }
-        let mut call = self.call().args(["rev-list", "--topo-order"]).args([head.to_string()]);
+        let mut call = self
+            .call()
+            .args(["rev-list", "--topo-order"])
+            .args([head.to_string()]);
         call = call.args([format!("^{base}"), format!("^{onto}")]);
         // A target that has the head has all of them.
         if let Some(tip) = self.tip()?
@@ -54,8 +70,14 @@ impl Trusted {
             call = call.args([format!("^{tip}")]);
         }
         let listed = call.transfers().text().await?;
-        let wrong = |line: &str| GitError::Output { verb: "rev-list".to_owned(), what: line.chars().take(200).collect() };
-        listed.lines().map(|line| line.parse().map_err(|_| wrong(line))).collect()
+        let wrong = |line: &str| GitError::Output {
+            verb: "rev-list".to_owned(),
+            what: line.chars().take(200).collect(),
+        };
+        listed
+            .lines()
+            .map(|line| line.parse().map_err(|_| wrong(line)))
+            .collect()
     }
 }
 
@@ -70,20 +92,36 @@ fn past_changes(
     let before = objects.tree_of(onto)?;
     let target = tip.map(|tip| objects.tree_of(tip)).transpose()?;
     let last = objects.differences(before, objects.tree_of(head)?)?;
-    let mut known: HashSet<_> = last.into_iter().map(|change| (change.path, change.new)).collect();
+    let mut known: HashSet<_> = last
+        .into_iter()
+        .map(|change| (change.path, change.new))
+        .collect();
     let mut past = Vec::new();
     let mut looked_at = 0;
     for commit in commits {
         let changes = own_changes(objects, *commit, target)?;
         looked_at += changes.len();
         if looked_at > MOST {
-            let why = format!("its history changes more than {MOST} paths: `git reset --soft {onto}`, and commit again");
-            return Err(GitError::Repository { path: format!("the head {}", head.short()), why });
+            let why = format!(
+                "its history changes more than {MOST} paths: `git reset --soft {onto}`, and commit again"
+            );
+            return Err(GitError::Repository {
+                path: format!("the head {}", head.short()),
+                why,
+            });
         }
         for Change { path, new, .. } in changes {
             let old = objects.entry(before, &path)?;
             if old != new && known.insert((path.clone(), new)) {
-                past.push(PastChange { commit: *commit, change: Change { path, kind: kind_of(old, new), old, new } });
+                past.push(PastChange {
+                    commit: *commit,
+                    change: Change {
+                        path,
+                        kind: kind_of(old, new),
+                        old,
+                        new,
+                    },
+                });
             }
         }
     }
@@ -91,19 +129,38 @@ fn past_changes(
 }
 
 /// What a commit has from none of its parents; of a merge, not from the target either.
-fn own_changes(objects: &Objects, commit: CommitId, target: Option<TreeId>) -> Result<Vec<Change>, GitError> {
-    let parents: Vec<_> = objects.parents(commit)?.into_iter().map(|parent| objects.tree_of(parent)).collect::<Result<_, _>>()?;
+fn own_changes(
+    objects: &Objects,
+    commit: CommitId,
+    target: Option<TreeId>,
+) -> Result<Vec<Change>, GitError> {
+    let parents: Vec<_> = objects
+        .parents(commit)?
+        .into_iter()
+        .map(|parent| objects.tree_of(parent))
+        .collect::<Result<_, _>>()?;
     let mut changes = objects.compared(parents.first().copied(), objects.tree_of(commit)?)?;
-    let [_, others @ ..] = &parents[..] else { return Ok(changes) };
-    for other in others.iter().chain(target.as_ref().filter(|_| !others.is_empty())) {
+    let [_, others @ ..] = &parents[..] else {
+        return Ok(changes);
+    };
+    for other in others
+        .iter()
+        .chain(target.as_ref().filter(|_| !others.is_empty()))
+    {
         changes = without(objects, changes, *other)?;
     }
     Ok(changes)
 }
 
 /// The changes that another tree does not have as well.
-fn without(objects: &Objects, changes: Vec<Change>, other: TreeId) -> Result<Vec<Change>, GitError> {
-    let has = |path: &RepoPath, entry: Option<Entry>| objects.entry(other, path).map(|there| there == entry);
+fn without(
+    objects: &Objects,
+    changes: Vec<Change>,
+    other: TreeId,
+) -> Result<Vec<Change>, GitError> {
+    let has = |path: &RepoPath, entry: Option<Entry>| {
+        objects.entry(other, path).map(|there| there == entry)
+    };
     let mut own = Vec::new();
     for change in changes {
         if !has(&change.path, change.new)? {

@@ -24,7 +24,11 @@ pub(super) type Whole = (ObjectId, Kind, Vec<u8>);
 /// Whether each of these is what its id says, is plain, and names nothing but others of these and what is there already.
 pub(super) fn are_plain(objects: &[Whole], is_there: impl Fn(&ObjectId, Kind) -> bool) -> bool {
     let kinds: HashMap<_, _> = objects.iter().map(|(id, kind, _)| (*id, *kind)).collect();
-    let links = |id: ObjectId, kind: Kind| kinds.get(&id).map_or_else(|| is_there(&id, kind), |known| *known == kind);
+    let links = |id: ObjectId, kind: Kind| {
+        kinds
+            .get(&id)
+            .map_or_else(|| is_there(&id, kind), |known| *known == kind)
+    };
     objects.iter().all(|(id, kind, data)| {
         let plain = match kind {
             Kind::Blob => true,
@@ -37,7 +41,9 @@ pub(super) fn are_plain(objects: &[Whole], is_there: impl Fn(&ObjectId, Kind) ->
 }
 
 fn is_plain_tree(data: &[u8], links: &impl Fn(ObjectId, Kind) -> bool) -> bool {
-    let Ok(tree) = TreeRef::from_bytes(data, Hash::Sha1) else { return false };
+    let Ok(tree) = TreeRef::from_bytes(data, Hash::Sha1) else {
+        return false;
+    };
     let plain = |entry: &EntryRef<'_>| {
         let kind = match entry.mode.kind() {
             EntryKind::Blob | EntryKind::BlobExecutable => Kind::Blob,
@@ -54,7 +60,10 @@ fn is_plain_tree(data: &[u8], links: &impl Fn(ObjectId, Kind) -> bool) -> bool {
     let mut names: Vec<_> = tree.entries.iter().map(|entry| entry.filename).collect();
     names.sort_unstable();
     names.windows(2).all(|pair| pair[0] != pair[1])
-        && tree.entries.windows(2).all(|pair| in_tree(&pair[0], &pair[1]).is_lt())
+        && tree
+            .entries
+            .windows(2)
+            .all(|pair| in_tree(&pair[0], &pair[1]).is_lt())
         && tree.entries.iter().all(plain)
         && written_again(&tree) == data
 }
@@ -87,31 +96,56 @@ fn is_plain_name(name: &[u8]) -> bool {
 
 /// `tree`, `parent`s, `author`, `committer`, each on its line and nothing else, then the message.
 fn is_plain_commit(data: &[u8], links: &impl Fn(ObjectId, Kind) -> bool) -> bool {
-    let Some((head, message)) = data.split_once_str("\n\n") else { return false };
+    let Some((head, message)) = data.split_once_str("\n\n") else {
+        return false;
+    };
     if head.contains(&0) || message.contains(&0) {
         return false;
     }
     let mut lines = head.split(|byte| *byte == b'\n').peekable();
-    let id = |line: &[u8], key: &[u8]| line.strip_prefix(key).and_then(|hex| ObjectId::from_hex(hex).ok());
+    let id = |line: &[u8], key: &[u8]| {
+        line.strip_prefix(key)
+            .and_then(|hex| ObjectId::from_hex(hex).ok())
+    };
     let lower = |line: &[u8]| !line.iter().any(u8::is_ascii_uppercase);
-    if !lines.next().is_some_and(|line| lower(line) && id(line, b"tree ").is_some_and(|tree| links(tree, Kind::Tree))) {
+    if !lines.next().is_some_and(|line| {
+        lower(line) && id(line, b"tree ").is_some_and(|tree| links(tree, Kind::Tree))
+    }) {
         return false;
     }
     while let Some(parent) = lines.next_if(|line| line.starts_with(b"parent ")) {
-        if !(lower(parent) && id(parent, b"parent ").is_some_and(|parent| links(parent, Kind::Commit))) {
+        if !(lower(parent)
+            && id(parent, b"parent ").is_some_and(|parent| links(parent, Kind::Commit)))
+        {
             return false;
         }
     }
-    let person = |line: Option<&[u8]>, key: &[u8]| line.and_then(|line| line.strip_prefix(key)).is_some_and(is_plain_person);
-    person(lines.next(), b"author ") && person(lines.next(), b"committer ") && lines.next().is_none()
+    let person = |line: Option<&[u8]>, key: &[u8]| {
+        line.and_then(|line| line.strip_prefix(key))
+            .is_some_and(is_plain_person)
+    };
+    person(lines.next(), b"author ")
+        && person(lines.next(), b"committer ")
+        && lines.next().is_none()
 }
 
 /// `Name <address> 1700000000 +0100`.
 fn is_plain_person(line: &[u8]) -> bool {
-    let Some((name, rest)) = line.split_once_str(" <") else { return false };
-    let Some((address, time)) = rest.split_once_str("> ") else { return false };
-    let Some((seconds, zone)) = time.split_once_str(" ") else { return false };
-    let text = |text: &[u8]| !text.is_empty() && !text.iter().any(|byte| byte.is_ascii_control() || b"<>".contains(byte));
+    let Some((name, rest)) = line.split_once_str(" <") else {
+        return false;
+    };
+    let Some((address, time)) = rest.split_once_str("> ") else {
+        return false;
+    };
+    let Some((seconds, zone)) = time.split_once_str(" ") else {
+        return false;
+    };
+    let text = |text: &[u8]| {
+        !text.is_empty()
+            && !text
+                .iter()
+                .any(|byte| byte.is_ascii_control() || b"<>".contains(byte))
+    };
     let digits = |text: &[u8]| text.iter().all(u8::is_ascii_digit);
     text(name)
         && text(address)
@@ -130,18 +164,28 @@ mod tests {
     const BLOB: &str = "78981922613b2afb6025042ff6bd878ac1994e85";
 
     fn whole(kind: Kind, data: &[u8]) -> Whole {
-        (compute_hash(Hash::Sha1, kind, data).expect("hashes"), kind, data.to_vec())
+        (
+            compute_hash(Hash::Sha1, kind, data).expect("hashes"),
+            kind,
+            data.to_vec(),
+        )
     }
 
     fn tree(entries: &[(&str, &[u8])]) -> Vec<u8> {
         let id = ObjectId::from_hex(BLOB.as_bytes()).expect("an id");
-        entries.iter().flat_map(|(mode, name)| [mode.as_bytes(), b" ", name, b"\0", id.as_bytes()].concat()).collect()
+        entries
+            .iter()
+            .flat_map(|(mode, name)| [mode.as_bytes(), b" ", name, b"\0", id.as_bytes()].concat())
+            .collect()
     }
 
     #[test]
     fn what_git_would_look_at_twice_is_not_plain() {
         let plain = |kind, data: &[u8]| are_plain(&[whole(kind, data)], |_, _| true);
-        assert!(plain(Kind::Tree, &tree(&[("100644", b"a-b"), ("40000", b"a"), ("100755", b"a0")])));
+        assert!(plain(
+            Kind::Tree,
+            &tree(&[("100644", b"a-b"), ("40000", b"a"), ("100755", b"a0")])
+        ));
         let names: [&[u8]; 14] = [
             b".git",
             b".GIT",
@@ -159,7 +203,11 @@ mod tests {
             b"a\n",
         ];
         for name in names {
-            assert!(!plain(Kind::Tree, &tree(&[("100644", name)])), "{}", name.escape_ascii());
+            assert!(
+                !plain(Kind::Tree, &tree(&[("100644", name)])),
+                "{}",
+                name.escape_ascii()
+            );
         }
         let odd: [&[(&str, &[u8])]; 6] = [
             &[("100644", b"b"), ("100644", b"a")],
@@ -172,8 +220,13 @@ mod tests {
         for entries in odd {
             assert!(!plain(Kind::Tree, &tree(entries)), "{entries:?}");
         }
-        let commit = |person: &str, more: &str| format!("tree {BLOB}\nauthor {person}\ncommitter {person}\n{more}\ntext\n");
-        assert!(plain(Kind::Commit, commit("A B <a@b> 1700000000 +0100", "").as_bytes()));
+        let commit = |person: &str, more: &str| {
+            format!("tree {BLOB}\nauthor {person}\ncommitter {person}\n{more}\ntext\n")
+        };
+        assert!(plain(
+            Kind::Commit,
+            commit("A B <a@b> 1700000000 +0100", "").as_bytes()
+        ));
         for (person, more) in [
             ("A <a@b> 1700000000 +0100", "gpgsig x\n"),
             ("A <a@b> 1700000000 +0100", "parent 0\n"),
@@ -185,9 +238,17 @@ mod tests {
             ("A <a@b> 99999999999999999999 +0100", ""),
             ("A <a@b> 17", ""),
         ] {
-            assert!(!plain(Kind::Commit, commit(person, more).as_bytes()), "{person} {more}");
+            assert!(
+                !plain(Kind::Commit, commit(person, more).as_bytes()),
+                "{person} {more}"
+            );
         }
-        assert!(!plain(Kind::Commit, commit("A <a@b> 17 +0100", "").replace("text", "te\0xt").as_bytes()));
+        assert!(!plain(
+            Kind::Commit,
+            commit("A <a@b> 17 +0100", "")
+                .replace("text", "te\0xt")
+                .as_bytes()
+        ));
     }
 
     #[test]
@@ -198,7 +259,9 @@ mod tests {
         let tree = whole(Kind::Tree, &tree(&[("100644", b"a")]));
         let blob = ObjectId::from_hex(BLOB.as_bytes()).expect("an id");
         assert!(!are_plain(std::slice::from_ref(&tree), |_, _| false));
-        assert!(are_plain(std::slice::from_ref(&tree), |id, kind| kind == Kind::Blob && *id == blob));
+        assert!(are_plain(std::slice::from_ref(&tree), |id, kind| kind
+            == Kind::Blob
+            && *id == blob));
         assert!(!are_plain(&[tree], |_, kind| kind == Kind::Tree));
     }
 }

@@ -15,7 +15,12 @@ use super::{
 use crate::{failpoint::reach, model::CommitId};
 
 /// A ref in the repository in this directory that is to name a commit.
-pub(super) fn add_ref(batch: &mut Batch, dir: &Path, name: &str, commit: CommitId) -> Result<(), GitError> {
+pub(super) fn add_ref(
+    batch: &mut Batch,
+    dir: &Path,
+    name: &str,
+    commit: CommitId,
+) -> Result<(), GitError> {
     let path = dir.join(name);
     let write = || -> io::Result<NamedTempFile> {
         let mut scratch = NamedTempFile::new_in(dir)?;
@@ -51,7 +56,10 @@ impl Trusted {
             Err(error) => return Err(io_error(&packed)(error)),
         };
         let mut lines = listed.split(|byte| *byte == b'\n');
-        Ok(lines.any(|line| line.strip_suffix(name.as_bytes()).is_some_and(|rest| rest.ends_with(b" "))))
+        Ok(lines.any(|line| {
+            line.strip_suffix(name.as_bytes())
+                .is_some_and(|rest| rest.ends_with(b" "))
+        }))
     }
 
     /// Deletes a ref of ours. One that is not there is none.
@@ -61,7 +69,12 @@ impl Trusted {
     pub(super) async fn delete_ref(&self, name: &str, was: CommitId) -> Result<(), GitError> {
         if self.is_packed(name)? {
             // Only git takes it out of there.
-            return self.call().args(["update-ref", "-d"]).args([name.to_owned(), was.to_string()]).run().await;
+            return self
+                .call()
+                .args(["update-ref", "-d"])
+                .args([name.to_owned(), was.to_string()])
+                .run()
+                .await;
         }
         let path = self.dir().join(name);
         reach("before ref is deleted");
@@ -69,7 +82,10 @@ impl Trusted {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(&path)(error)),
             Ok(()) | Err(_) => {
                 // Directories that are empty now; one that is not stays.
-                let beneath = path.ancestors().skip(1).take_while(|parent| !parent.ends_with("refs/orchestrator"));
+                let beneath = path
+                    .ancestors()
+                    .skip(1)
+                    .take_while(|parent| !parent.ends_with("refs/orchestrator"));
                 let _: Option<()> = beneath.map(|parent| fs::remove_dir(parent).ok()).collect();
                 Ok(())
             }

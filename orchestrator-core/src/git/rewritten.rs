@@ -42,7 +42,11 @@ impl Trusted {
             return Ok(Ancestry::Contained);
         }
         let is_shallow = self.dir().join("shallow").exists();
-        Ok(if is_shallow { Ancestry::Unknown } else { Ancestry::Dropped })
+        Ok(if is_shallow {
+            Ancestry::Unknown
+        } else {
+            Ancestry::Dropped
+        })
     }
 
     /// Remembers a commit that the target had, so that no later work brings it back.
@@ -66,7 +70,12 @@ impl Trusted {
     ///
     /// # Errors
     /// When a commit is not there.
-    pub async fn start_of(&self, tip: CommitId, base: CommitId, head: CommitId) -> Result<Start, GitError> {
+    pub async fn start_of(
+        &self,
+        tip: CommitId,
+        base: CommitId,
+        head: CommitId,
+    ) -> Result<Start, GitError> {
         let mut gone = Vec::new();
         if self.ancestry(tip, base).await? == Ancestry::Dropped {
             gone.push(base);
@@ -75,7 +84,9 @@ impl Trusted {
             gone.extend(self.newest_within(tip, dropped, head).await?);
         }
 
-        let Some(mut newest) = gone.first().copied() else { return Ok(Start::Kept) };
+        let Some(mut newest) = gone.first().copied() else {
+            return Ok(Start::Kept);
+        };
         for commit in &gone {
             if self.contains(*commit, newest).await? {
                 newest = *commit;
@@ -92,13 +103,23 @@ impl Trusted {
     /// The newest commit of a dropped tip's first-parent line, beyond what the target still has, that
     /// `head` contains. What came into that line by merges is the work of somebody, such as of an
     /// attempt that is made again.
-    async fn newest_within(&self, tip: CommitId, dropped: CommitId, head: CommitId) -> Result<Option<CommitId>, GitError> {
-        let line = ["--first-parent".to_owned(), dropped.to_string(), format!("^{tip}")];
+    async fn newest_within(
+        &self,
+        tip: CommitId,
+        dropped: CommitId,
+        head: CommitId,
+    ) -> Result<Option<CommitId>, GitError> {
+        let line = [
+            "--first-parent".to_owned(),
+            dropped.to_string(),
+            format!("^{tip}"),
+        ];
         let listed = self.call().args(["rev-list"]).args(line).text().await?;
         for line in listed.lines() {
-            let commit = line
-                .parse()
-                .map_err(|_| GitError::Output { verb: "rev-list".to_owned(), what: line.chars().take(200).collect() })?;
+            let commit = line.parse().map_err(|_| GitError::Output {
+                verb: "rev-list".to_owned(),
+                what: line.chars().take(200).collect(),
+            })?;
             if self.contains(head, commit).await? {
                 return Ok(Some(commit));
             }
@@ -120,13 +141,21 @@ impl Trusted {
         head: CommitId,
         onto: CommitId,
     ) -> Result<Result<Carried, Vec<RepoPath>>, GitError> {
-        let show = self.call().args(["show", "--no-patch", "--format=@%ct +0000"]);
+        let show = self
+            .call()
+            .args(["show", "--no-patch", "--format=@%ct +0000"]);
         let date = show.args([head.to_string()]).text().await?;
 
         // `git merge-tree` takes no merge base before 2.40, so both sides get a parent in common.
-        let common = self.commit_tree(self.tree_of(start)?, None, "start", &date).await?;
-        let ours = self.commit_tree(self.tree_of(onto)?, Some(common), "onto", &date).await?;
-        let theirs = self.commit_tree(self.tree_of(head)?, Some(common), "work", &date).await?;
+        let common = self
+            .commit_tree(self.tree_of(start)?, None, "start", &date)
+            .await?;
+        let ours = self
+            .commit_tree(self.tree_of(onto)?, Some(common), "onto", &date)
+            .await?;
+        let theirs = self
+            .commit_tree(self.tree_of(head)?, Some(common), "work", &date)
+            .await?;
         let tree = match self.merge(ours, theirs).await? {
             Merge::Clean(tree) => tree,
             Merge::Conflict(paths) => return Ok(Err(paths)),
@@ -140,16 +169,35 @@ impl Trusted {
             head.short(),
         );
         let head = self.commit_tree(tree, Some(onto), &message, &date).await?;
-        self.set_ref(&format!("{}/carried", Self::keep_refs(attempt)), head).await?;
+        self.set_ref(&format!("{}/carried", Self::keep_refs(attempt)), head)
+            .await?;
         let changes = self.changes(self.tree_of(onto)?, tree).await?;
-        Ok(Ok(Carried { onto, head, tree, changes, left_out: Vec::new() }))
+        Ok(Ok(Carried {
+            onto,
+            head,
+            tree,
+            changes,
+            left_out: Vec::new(),
+        }))
     }
 
-    async fn commit_tree(&self, tree: TreeId, parent: Option<CommitId>, message: &str, date: &str) -> Result<CommitId, GitError> {
-        let call = self.call().var("GIT_AUTHOR_DATE", date).var("GIT_COMMITTER_DATE", date);
+    async fn commit_tree(
+        &self,
+        tree: TreeId,
+        parent: Option<CommitId>,
+        message: &str,
+        date: &str,
+    ) -> Result<CommitId, GitError> {
+        let call = self
+            .call()
+            .var("GIT_AUTHOR_DATE", date)
+            .var("GIT_COMMITTER_DATE", date);
         let call = call.args(["commit-tree", "-F", "-"]).input(message);
         let parent = parent.map(|parent| ["-p".to_owned(), parent.to_string()]);
-        call.args(parent.into_iter().flatten()).args([tree.to_string()]).id().await
+        call.args(parent.into_iter().flatten())
+            .args([tree.to_string()])
+            .id()
+            .await
     }
 
     /// The commit of a rewritten target that is the same landing as one that it has dropped: it
@@ -157,21 +205,32 @@ impl Trusted {
     ///
     /// # Errors
     /// When git fails.
-    pub async fn landed_again(&self, dropped: CommitId, tip: CommitId) -> Result<Option<CommitId>, GitError> {
+    pub async fn landed_again(
+        &self,
+        dropped: CommitId,
+        tip: CommitId,
+    ) -> Result<Option<CommitId>, GitError> {
         if !self.has(dropped) {
             return Ok(None);
         }
         let only = ["--no-walk".to_owned(), dropped.to_string()];
-        let Some(landing) = commits(self.call(), &only).await?.pop() else { return Ok(None) };
+        let Some(landing) = commits(self.call(), &only).await?.pop() else {
+            return Ok(None);
+        };
         if landing.landing.is_none() {
             return Ok(None);
         }
-        let above = ["--first-parent".to_owned(), tip.to_string(), format!("^{dropped}")];
+        let above = [
+            "--first-parent".to_owned(),
+            tip.to_string(),
+            format!("^{dropped}"),
+        ];
         for commit in commits(self.call(), &above).await? {
             if commit.landing != landing.landing {
                 continue;
             }
-            let same = commit.tree == landing.tree || self.patch_id(commit.commit).await? == self.patch_id(dropped).await?;
+            let same = commit.tree == landing.tree
+                || self.patch_id(commit.commit).await? == self.patch_id(dropped).await?;
             if same {
                 return Ok(Some(commit.commit));
             }
@@ -181,26 +240,43 @@ impl Trusted {
 
     /// What a commit changes in its first parent, as git-patch-id(1) names it.
     async fn patch_id(&self, commit: CommitId) -> Result<String, GitError> {
-        let call = self.call().args(["diff-tree", "-p", "--no-ext-diff", "--no-textconv"]);
-        let patch = call.args([format!("{commit}^1"), commit.to_string()]).bytes().await?;
-        self.call().args(["patch-id", "--stable"]).input(patch).text().await
+        let call = self
+            .call()
+            .args(["diff-tree", "-p", "--no-ext-diff", "--no-textconv"]);
+        let patch = call
+            .args([format!("{commit}^1"), commit.to_string()])
+            .bytes()
+            .await?;
+        self.call()
+            .args(["patch-id", "--stable"])
+            .input(patch)
+            .text()
+            .await
     }
 
     /// The best common ancestor of two commits; `None` if they have none.
     ///
     /// # Errors
     /// When one of them is not there.
-    pub(super) async fn merge_base(&self, one: CommitId, other: CommitId) -> Result<Option<CommitId>, GitError> {
-        let call = self.call().args(["merge-base"]).args([one.to_string(), other.to_string()]);
+    pub(super) async fn merge_base(
+        &self,
+        one: CommitId,
+        other: CommitId,
+    ) -> Result<Option<CommitId>, GitError> {
+        let call = self
+            .call()
+            .args(["merge-base"])
+            .args([one.to_string(), other.to_string()]);
         let answer = call.answer().await?;
         match answer.exit {
             Exit::Code(0) => {
                 let text = String::from_utf8_lossy(&answer.stdout);
                 let id = text.trim_end().parse();
-                id.map(Some).map_err(|error: crate::model::InvalidOid| GitError::Output {
-                    verb: "merge-base".to_owned(),
-                    what: error.to_string(),
-                })
+                id.map(Some)
+                    .map_err(|error: crate::model::InvalidOid| GitError::Output {
+                        verb: "merge-base".to_owned(),
+                        what: error.to_string(),
+                    })
             }
             Exit::Code(1) => Ok(None),
             Exit::Code(_) | Exit::Signal(_) => Err(answer.failed("merge-base")),

@@ -44,7 +44,10 @@ impl Objects {
         let mut shape = TreeShape::default();
         for Change { path, new, .. } in self.compared(None, tree)? {
             if let Some(link) = new.filter(|new| new.mode == Mode::Symlink) {
-                shape.links.insert(path.clone(), self.blob(link.id, MAX_LINK)?.unwrap_or_default());
+                shape.links.insert(
+                    path.clone(),
+                    self.blob(link.id, MAX_LINK)?.unwrap_or_default(),
+                );
             }
             shape.paths.push(path);
         }
@@ -57,16 +60,42 @@ impl Objects {
     /// [`GitError::Object`] when a tree cannot be read.
     pub(super) fn entry(&self, tree: TreeId, path: &RepoPath) -> Result<Option<Entry>, GitError> {
         let repository = self.repository();
-        let object = repository.find_tree(to_gix(tree.0)).map_err(unreadable(tree))?;
-        let found = object.lookup_entry_by_path(path.to_path()).map_err(unreadable(tree))?;
+        let object = repository
+            .find_tree(to_gix(tree.0))
+            .map_err(unreadable(tree))?;
+        let found = object
+            .lookup_entry_by_path(path.to_path())
+            .map_err(unreadable(tree))?;
         let found = found.filter(|entry| !entry.mode().is_tree());
-        found.map(|entry| side(&EntryRef { mode: entry.mode(), filename: entry.filename(), oid: &entry.object_id() })).transpose()
+        found
+            .map(|entry| {
+                side(&EntryRef {
+                    mode: entry.mode(),
+                    filename: entry.filename(),
+                    oid: &entry.object_id(),
+                })
+            })
+            .transpose()
     }
 
     /// The same for a tree that is compared with nothing where there is none before.
-    pub(super) fn compared(&self, old: Option<TreeId>, new: TreeId) -> Result<Vec<Change>, GitError> {
+    pub(super) fn compared(
+        &self,
+        old: Option<TreeId>,
+        new: TreeId,
+    ) -> Result<Vec<Change>, GitError> {
         let repository = self.repository();
-        compared(&|tree| Ok(repository.find_tree(tree).map_err(unreadable(tree))?.detach().data), old, new)
+        compared(
+            &|tree| {
+                Ok(repository
+                    .find_tree(tree)
+                    .map_err(unreadable(tree))?
+                    .detach()
+                    .data)
+            },
+            old,
+            new,
+        )
     }
 }
 
@@ -84,8 +113,16 @@ pub(super) fn compared(
     old: Option<TreeId>,
     new: TreeId,
 ) -> Result<Vec<Change>, GitError> {
-    let mut comparing = Comparing { read, left: Vec::new(), changes: Vec::new() };
-    comparing.left.push(Pair { path: Vec::new(), old: old.map(|old| to_gix(old.0)), new: Some(to_gix(new.0)) });
+    let mut comparing = Comparing {
+        read,
+        left: Vec::new(),
+        changes: Vec::new(),
+    };
+    comparing.left.push(Pair {
+        path: Vec::new(),
+        old: old.map(|old| to_gix(old.0)),
+        new: Some(to_gix(new.0)),
+    });
     while let Some(pair) = comparing.left.pop() {
         comparing.trees(&pair)?;
     }
@@ -125,23 +162,40 @@ impl Comparing<'_> {
                 (None, Some(_)) => Ordering::Greater,
                 (Some(old), Some(new)) => in_tree(old, new),
             };
-            let (old, new) = (old.next_if(|_| order.is_le()), new.next_if(|_| order.is_ge()));
+            let (old, new) = (
+                old.next_if(|_| order.is_le()),
+                new.next_if(|_| order.is_ge()),
+            );
             self.entry(&pair.path, old, new)?;
         }
     }
 
     /// The two sides of a name; both are files, or both are trees.
-    fn entry(&mut self, within: &[u8], old: Option<&EntryRef<'_>>, new: Option<&EntryRef<'_>>) -> Result<(), GitError> {
-        let Some(any) = old.or(new) else { return Ok(()) };
+    fn entry(
+        &mut self,
+        within: &[u8],
+        old: Option<&EntryRef<'_>>,
+        new: Option<&EntryRef<'_>>,
+    ) -> Result<(), GitError> {
+        let Some(any) = old.or(new) else {
+            return Ok(());
+        };
         let mut path = [within, any.filename].concat();
         if path.len() > MAX_PATH {
             let path = String::from_utf8_lossy(&path[..80]).into_owned();
-            let why = format!("it goes on for more than {MAX_PATH} bytes: no system can lay that out");
-            return Err(GitError::Repository { path: crate::model::clean(&path), why });
+            let why =
+                format!("it goes on for more than {MAX_PATH} bytes: no system can lay that out");
+            return Err(GitError::Repository {
+                path: crate::model::clean(&path),
+                why,
+            });
         }
         if any.mode.is_tree() {
             path.push(b'/');
-            let (old, new) = (old.map(|entry| entry.oid.to_owned()), new.map(|entry| entry.oid.to_owned()));
+            let (old, new) = (
+                old.map(|entry| entry.oid.to_owned()),
+                new.map(|entry| entry.oid.to_owned()),
+            );
             if old != new {
                 self.left.push(Pair { path, old, new });
             }
@@ -150,7 +204,12 @@ impl Comparing<'_> {
         let (old, new) = (old.map(side).transpose()?, new.map(side).transpose()?);
         if old != new {
             let path = RepoPath::from_bytes(&path).map_err(unreadable(any.oid))?;
-            self.changes.push(Change { path, kind: kind_of(old, new), old, new });
+            self.changes.push(Change {
+                path,
+                kind: kind_of(old, new),
+                old,
+                new,
+            });
         }
         Ok(())
     }
@@ -170,7 +229,9 @@ pub(super) fn kind_of(old: Option<Entry>, new: Option<Entry>) -> ChangeKind {
 }
 
 fn entries(data: &[u8]) -> Result<Vec<EntryRef<'_>>, GitError> {
-    TreeRef::from_bytes(data, Hash::Sha1).map(|tree| tree.entries).map_err(unreadable("of a tree"))
+    TreeRef::from_bytes(data, Hash::Sha1)
+        .map(|tree| tree.entries)
+        .map_err(unreadable("of a tree"))
 }
 
 /// The order of names in a tree, in which a directory's ends with a slash. So a file and a directory of one name are two.
@@ -196,7 +257,14 @@ fn side(entry: &EntryRef<'_>) -> Result<Entry, GitError> {
         EntryKind::Commit => Mode::Submodule,
         EntryKind::Tree => return Err(unreadable(entry.oid)("it is a tree")),
     };
-    Ok(Entry { mode, id: entry.oid.to_string().parse().map_err(unreadable(entry.oid))? })
+    Ok(Entry {
+        mode,
+        id: entry
+            .oid
+            .to_string()
+            .parse()
+            .map_err(unreadable(entry.oid))?,
+    })
 }
 
 impl Trusted {
@@ -210,10 +278,14 @@ impl Trusted {
             let repository = objects.repository();
             let mut root = to_gix(tree.0);
             for LandingEdit { path, content } in &edits {
-                let blob = gix::objs::compute_hash(Hash::Sha1, Kind::Blob, content).map_err(unreadable(path))?;
+                let blob = gix::objs::compute_hash(Hash::Sha1, Kind::Blob, content)
+                    .map_err(unreadable(path))?;
                 let mut made = vec![(blob, Kind::Blob, content.clone())];
                 let names: Vec<_> = path.as_bytes().split(|byte| *byte == b'/').collect();
-                let no_file = || GitError::Repository { path: path.to_string(), why: format!("it is no file in {tree}") };
+                let no_file = || GitError::Repository {
+                    path: path.to_string(),
+                    why: format!("it is no file in {tree}"),
+                };
                 root = replaced(&repository, root, &names, blob, &mut made)?.ok_or_else(no_file)?;
                 let mut batch = Batch::default();
                 keep(&repository, &made, &mut batch)?;
@@ -234,10 +306,24 @@ fn replaced(
     blob: Id,
     made: &mut Vec<Whole>,
 ) -> Result<Option<Id>, GitError> {
-    let Some((name, rest)) = names.split_first() else { return Ok(None) };
-    let data = repository.find_tree(tree).map_err(unreadable(tree))?.detach().data;
-    let mut changed: Tree = TreeRef::from_bytes(&data, Hash::Sha1).map_err(unreadable(tree))?.to_owned();
-    let Some(entry) = changed.entries.iter_mut().find(|entry| entry.filename == *name) else { return Ok(None) };
+    let Some((name, rest)) = names.split_first() else {
+        return Ok(None);
+    };
+    let data = repository
+        .find_tree(tree)
+        .map_err(unreadable(tree))?
+        .detach()
+        .data;
+    let mut changed: Tree = TreeRef::from_bytes(&data, Hash::Sha1)
+        .map_err(unreadable(tree))?
+        .to_owned();
+    let Some(entry) = changed
+        .entries
+        .iter_mut()
+        .find(|entry| entry.filename == *name)
+    else {
+        return Ok(None);
+    };
     entry.oid = match (rest.is_empty(), entry.mode.kind()) {
         (true, EntryKind::Blob | EntryKind::BlobExecutable) => blob,
         (false, EntryKind::Tree) => match replaced(repository, entry.oid, rest, blob, made)? {
@@ -260,9 +346,16 @@ pub(super) fn keep<'a>(
     batch: &mut Batch,
 ) -> Result<(), GitError> {
     let ours = gix::odb::loose::Store::at(repository.objects.store_ref().path(), Hash::Sha1);
-    for (id, kind, data) in made.into_iter().filter(|(id, ..)| !repository.has_object(id)) {
+    for (id, kind, data) in made
+        .into_iter()
+        .filter(|(id, ..)| !repository.has_object(id))
+    {
         let to = ours.object_path(id);
-        batch.add(What::Object, write_object(ours.path(), *kind, data).map_err(io_error(&to))?, to);
+        batch.add(
+            What::Object,
+            write_object(ours.path(), *kind, data).map_err(io_error(&to))?,
+            to,
+        );
     }
     Ok(())
 }
@@ -270,7 +363,10 @@ pub(super) fn keep<'a>(
 /// Writes one object as a file of its own (gitformat-loose(5)), beside its place: half an object would be taken for a whole one.
 fn write_object(objects: &Path, kind: Kind, data: &[u8]) -> io::Result<NamedTempFile> {
     // So git names them as well, and so it clears away what a crash has left.
-    let file = tempfile::Builder::new().prefix("tmp_obj_").permissions(fs::Permissions::from_mode(0o444)).tempfile_in(objects)?;
+    let file = tempfile::Builder::new()
+        .prefix("tmp_obj_")
+        .permissions(fs::Permissions::from_mode(0o444))
+        .tempfile_in(objects)?;
     let mut deflated = deflate::Write::new(&file, Compression::BEST_SPEED);
     deflated.write_all(format!("{kind} {}\0", data.len()).as_bytes())?;
     deflated.write_all(data)?;

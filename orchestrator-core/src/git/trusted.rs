@@ -18,7 +18,10 @@ use super::{
     user::Destination,
 };
 use crate::{
-    model::{AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Filter, Mode, RepoPath, TreeId, TreeShape},
+    model::{
+        AttemptId, BranchName, Change, ChangeKind, CommitId, Entry, Filter, Mode, RepoPath, TreeId,
+        TreeShape,
+    },
     process::{Exit, MARK_VARIABLE},
 };
 
@@ -78,7 +81,16 @@ impl Trusted {
         let filters = Filters::of(&git, filters).await?;
         if !dir.join("HEAD").exists() {
             std::fs::create_dir_all(&dir).map_err(io_error(&dir))?;
-            let init = git.call(&dir).args(["init", "--quiet", "--bare", "--template=", "--object-format=sha1"]).args([&dir]);
+            let init = git
+                .call(&dir)
+                .args([
+                    "init",
+                    "--quiet",
+                    "--bare",
+                    "--template=",
+                    "--object-format=sha1",
+                ])
+                .args([&dir]);
             init.run().await?;
             // Those that objects of their own are in: who is to be quick later finds them there, or makes them.
             for first in 0..=u8::MAX {
@@ -168,7 +180,10 @@ impl Trusted {
     ) -> Result<T, GitError> {
         let objects = self.objects.clone();
         let looked = tokio::task::spawn_blocking(move || look(&objects)).await;
-        looked.map_err(|error| GitError::Object { id: self.dir.display().to_string(), why: error.to_string() })?
+        looked.map_err(|error| GitError::Object {
+            id: self.dir.display().to_string(),
+            why: error.to_string(),
+        })?
     }
 
     /// Fetches the target, and returns its tip.
@@ -180,7 +195,9 @@ impl Trusted {
         let before = self.tip()?;
         let user = self.user.git_dir().to_string_lossy().into_owned();
         match &self.destination {
-            Destination::Remote { name, fetch_url, .. } => {
+            Destination::Remote {
+                name, fetch_url, ..
+            } => {
                 if before.is_none() {
                     // Most of what the remote has is in the person's repository already.
                     drop(self.fetching(&user, SEED).transfers_any().run().await);
@@ -195,7 +212,10 @@ impl Trusted {
             }
             Destination::Local => self.fetching(&user, FETCHED).transfers_any().run().await?,
         }
-        let none = || GitError::Output { verb: "fetch".to_owned(), what: format!("no tip of `{}`", self.target) };
+        let none = || GitError::Output {
+            verb: "fetch".to_owned(),
+            what: format!("no tip of `{}`", self.target),
+        };
         let tip = self.objects.named(FETCHED)?.ok_or_else(none)?;
         // Git takes nothing from a history that is cut off, and does not call that an error.
         if let Destination::Local = &self.destination
@@ -220,8 +240,21 @@ impl Trusted {
     /// Fetching the target to a ref, for which the caller holds `target_ref`.
     fn fetching(&self, from: &str, to: &str) -> Call<'_> {
         // History that is the person's own is taken as it is; only what workers bring is checked.
-        let call = self.call().args(["-c", "fetch.fsckObjects=false", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
-        let call = call.args(["--no-recurse-submodules", "--no-auto-maintenance", "--end-of-options"]).args([from]);
+        let call = self.call().args([
+            "-c",
+            "fetch.fsckObjects=false",
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+        ]);
+        let call = call
+            .args([
+                "--no-recurse-submodules",
+                "--no-auto-maintenance",
+                "--end-of-options",
+            ])
+            .args([from]);
         call.args([format!("+{}:{to}", self.target.full())])
     }
 
@@ -230,16 +263,37 @@ impl Trusted {
         let why = match error {
             GitError::Failed { stderr, .. } => stderr,
             // Who does not answer one question does not answer the next.
-            other => return GitError::Unreachable { remote: name.to_owned(), why: other.to_string() },
+            other => {
+                return GitError::Unreachable {
+                    remote: name.to_owned(),
+                    why: other.to_string(),
+                };
+            }
         };
-        let asked = self.call().args(["ls-remote", "--exit-code", "--quiet", "--end-of-options"]).args([url.to_owned()]);
-        let asked = asked.args([self.target.full()]).reaches_out().answer().await;
+        let asked = self
+            .call()
+            .args(["ls-remote", "--exit-code", "--quiet", "--end-of-options"])
+            .args([url.to_owned()]);
+        let asked = asked
+            .args([self.target.full()])
+            .reaches_out()
+            .answer()
+            .await;
         if asked.is_ok_and(|answer| answer.exit == NO_SUCH_REF) {
             // Its address may hold a password.
-            let why = format!("it has no branch `{}`: push it first, or name another `target`", self.target);
-            return GitError::Repository { path: format!("the remote `{name}`"), why };
+            let why = format!(
+                "it has no branch `{}`: push it first, or name another `target`",
+                self.target
+            );
+            return GitError::Repository {
+                path: format!("the remote `{name}`"),
+                why,
+            };
         }
-        GitError::Unreachable { remote: name.to_owned(), why }
+        GitError::Unreachable {
+            remote: name.to_owned(),
+            why,
+        }
     }
 
     /// The target's tip, as last fetched or landed.
@@ -260,7 +314,10 @@ impl Trusted {
     /// # Errors
     /// When there is no such ref.
     pub fn commit_of(&self, reference: &str) -> Result<CommitId, GitError> {
-        let unknown = || GitError::Object { id: reference.to_owned(), why: "there is no such ref".to_owned() };
+        let unknown = || GitError::Object {
+            id: reference.to_owned(),
+            why: "there is no such ref".to_owned(),
+        };
         self.objects.named(reference)?.ok_or_else(unknown)
     }
 
@@ -289,7 +346,11 @@ impl Trusted {
             Ok(objects.line(ancestor, commit)?.is_some())
         };
         // gix was seen to miss an ancestor where commits have been made within one second.
-        let ask = || self.call().args(["merge-base", "--is-ancestor"]).args([ancestor.to_string(), commit.to_string()]);
+        let ask = || {
+            self.call()
+                .args(["merge-base", "--is-ancestor"])
+                .args([ancestor.to_string(), commit.to_string()])
+        };
         Ok(self.look(look).await? || ask().holds().await?)
     }
 
@@ -297,7 +358,11 @@ impl Trusted {
     ///
     /// # Errors
     /// When one of them is not there.
-    pub async fn branched_off(&self, tip: CommitId, commit: CommitId) -> Result<Option<CommitId>, GitError> {
+    pub async fn branched_off(
+        &self,
+        tip: CommitId,
+        commit: CommitId,
+    ) -> Result<Option<CommitId>, GitError> {
         let followed = Arc::clone(&self.followed);
         let look = move |objects: &Objects| {
             let mut followed = followed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -319,7 +384,10 @@ impl Trusted {
     /// The refs that keep what an attempt brought, without the turn.
     #[must_use]
     pub fn keep_refs(attempt: &AttemptId) -> String {
-        format!("refs/orchestrator/attempts/{}/{}", attempt.task, attempt.number)
+        format!(
+            "refs/orchestrator/attempts/{}/{}",
+            attempt.task, attempt.number
+        )
     }
 
     /// The ref that keeps just this head of an attempt.
@@ -328,7 +396,10 @@ impl Trusted {
     /// When refs cannot be read.
     pub fn kept(&self, attempt: &AttemptId, head: CommitId) -> Result<Option<String>, GitError> {
         let refs = self.objects.refs(&Self::keep_refs(attempt))?;
-        Ok(refs.into_iter().find(|(_, kept)| *kept == head).map(|(name, _)| name))
+        Ok(refs
+            .into_iter()
+            .find(|(_, kept)| *kept == head)
+            .map(|(name, _)| name))
     }
 
     /// The ref that keeps the head of an attempt's turn.
@@ -355,11 +426,18 @@ impl Trusted {
     /// As `git rev-list`.
     pub async fn forged(&self, base: CommitId, head: CommitId) -> Result<Vec<CommitId>, GitError> {
         // What git takes for a trailer only git knows, but most messages do not even have its key.
-        if !self.look(move |objects| objects.any_message(base, head, may_claim_to_be_a_landing)).await? {
+        if !self
+            .look(move |objects| objects.any_message(base, head, may_claim_to_be_a_landing))
+            .await?
+        {
             return Ok(Vec::new());
         }
         let listed = commits(self.call(), &[head.to_string(), format!("^{base}")]).await?;
-        Ok(listed.iter().filter(|known| known.claims_to_be_a_landing()).map(|known| known.commit).collect())
+        Ok(listed
+            .iter()
+            .filter(|known| known.claims_to_be_a_landing())
+            .map(|known| known.commit)
+            .collect())
     }
 
     /// How two trees differ, with renames. What is a rename only git knows; where nothing is gone, or nothing is new, there is none.
@@ -367,14 +445,31 @@ impl Trusted {
     /// # Errors
     /// When one cannot be read, or as `git diff-tree`.
     pub async fn changes(&self, old: TreeId, new: TreeId) -> Result<Vec<Change>, GitError> {
-        let changes = self.look(move |objects| objects.differences(old, new)).await?;
+        let changes = self
+            .look(move |objects| objects.differences(old, new))
+            .await?;
         let any = |kind| changes.iter().any(|change| change.kind == kind);
         if !(any(ChangeKind::Added) && any(ChangeKind::Deleted)) {
             return Ok(changes);
         }
-        let call = self.call().args(["diff-tree", "-r", "-z", "--raw", "-M", "--full-index", "--no-ext-diff", "--no-textconv"]);
-        let listed = call.args([old.to_string(), new.to_string()]).bytes().await?;
-        parse_raw(&listed).ok_or_else(|| GitError::Output { verb: "diff-tree".to_owned(), what: "no raw format".to_owned() })
+        let call = self.call().args([
+            "diff-tree",
+            "-r",
+            "-z",
+            "--raw",
+            "-M",
+            "--full-index",
+            "--no-ext-diff",
+            "--no-textconv",
+        ]);
+        let listed = call
+            .args([old.to_string(), new.to_string()])
+            .bytes()
+            .await?;
+        parse_raw(&listed).ok_or_else(|| GitError::Output {
+            verb: "diff-tree".to_owned(),
+            what: "no raw format".to_owned(),
+        })
     }
 
     /// The names and links of two trees.
@@ -382,17 +477,33 @@ impl Trusted {
     /// # Errors
     /// When one cannot be read.
     pub async fn shapes(&self, before: TreeId, after: TreeId) -> Result<[TreeShape; 2], GitError> {
-        self.look(move |objects| Ok([objects.shape(before)?, objects.shape(after)?])).await
+        self.look(move |objects| Ok([objects.shape(before)?, objects.shape(after)?]))
+            .await
     }
 
     /// The difference in one path, as a unified diff.
     ///
     /// # Errors
     /// As `git diff-tree`.
-    pub async fn diff(&self, old: CommitId, new: CommitId, path: &RepoPath) -> Result<Vec<u8>, GitError> {
-        let call =
-            self.call().args(["--literal-pathspecs", "diff-tree", "-r", "-p", "--no-ext-diff", "--no-textconv", "--no-commit-id"]);
-        call.args([old.to_string(), new.to_string(), "--".to_owned()]).args([path.to_path()]).bytes().await
+    pub async fn diff(
+        &self,
+        old: CommitId,
+        new: CommitId,
+        path: &RepoPath,
+    ) -> Result<Vec<u8>, GitError> {
+        let call = self.call().args([
+            "--literal-pathspecs",
+            "diff-tree",
+            "-r",
+            "-p",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-commit-id",
+        ]);
+        call.args([old.to_string(), new.to_string(), "--".to_owned()])
+            .args([path.to_path()])
+            .bytes()
+            .await
     }
 
     /// Merges two commits, touching nothing but objects.
@@ -400,11 +511,24 @@ impl Trusted {
     /// # Errors
     /// As `git merge-tree`; conflicts are no error.
     pub async fn merge(&self, tip: CommitId, head: CommitId) -> Result<Merge, GitError> {
-        let call = self.call().args(["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"]);
-        let answer = call.args([tip.to_string(), head.to_string()]).answer().await?;
+        let call = self.call().args([
+            "merge-tree",
+            "--write-tree",
+            "-z",
+            "--name-only",
+            "--no-messages",
+        ]);
+        let answer = call
+            .args([tip.to_string(), head.to_string()])
+            .answer()
+            .await?;
         let mut parts = split_nul(&answer.stdout);
-        let tree = parts.next().and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
-        let mut paths: Vec<_> = parts.filter_map(|path| RepoPath::from_bytes(path).ok()).collect();
+        let tree = parts
+            .next()
+            .and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
+        let mut paths: Vec<_> = parts
+            .filter_map(|path| RepoPath::from_bytes(path).ok())
+            .collect();
         paths.dedup();
         match (answer.exit, tree) {
             (Exit::Code(0), Some(tree)) => Ok(Merge::Clean(tree)),
@@ -418,8 +542,16 @@ impl Trusted {
     /// # Errors
     /// When refs cannot be read.
     pub fn refs(&self, prefix: &str) -> Result<Vec<String>, GitError> {
-        let mut names: Vec<_> = self.objects.refs(prefix)?.into_iter().map(|(name, _)| name).collect();
-        let number = |name: &String| name.rsplit_once('/').and_then(|(_, last)| last.parse::<u32>().ok());
+        let mut names: Vec<_> = self
+            .objects
+            .refs(prefix)?
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        let number = |name: &String| {
+            name.rsplit_once('/')
+                .and_then(|(_, last)| last.parse::<u32>().ok())
+        };
         names.sort_by_key(|name| (number(name), name.clone()));
         Ok(names)
     }
@@ -438,7 +570,9 @@ impl Trusted {
 
 /// Parts that each end with a NUL.
 pub(super) fn split_nul(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split(|byte| *byte == 0).filter(|part| !part.is_empty())
+    bytes
+        .split(|byte| *byte == 0)
+        .filter(|part| !part.is_empty())
 }
 
 /// The raw format of git-diff-tree(1) with `-z`: `:old-mode new-mode old-id new-id status NUL path NUL [path NUL]`.
@@ -446,17 +580,31 @@ fn parse_raw(listed: &[u8]) -> Option<Vec<Change>> {
     let mut parts = split_nul(listed);
     let mut changes = Vec::new();
     while let Some(head) = parts.next() {
-        let fields: Vec<_> = std::str::from_utf8(head).ok()?.strip_prefix(':')?.split(' ').collect();
-        let [old_mode, new_mode, old_id, new_id, status] = fields[..] else { return None };
+        let fields: Vec<_> = std::str::from_utf8(head)
+            .ok()?
+            .strip_prefix(':')?
+            .split(' ')
+            .collect();
+        let [old_mode, new_mode, old_id, new_id, status] = fields[..] else {
+            return None;
+        };
         let path = RepoPath::from_bytes(parts.next()?).ok()?;
         let (kind, path) = match status.as_bytes().first()? {
             b'A' => (ChangeKind::Added, path),
             b'D' => (ChangeKind::Deleted, path),
             b'M' | b'T' => (ChangeKind::Modified, path),
-            b'R' => (ChangeKind::Renamed { from: path }, RepoPath::from_bytes(parts.next()?).ok()?),
+            b'R' => (
+                ChangeKind::Renamed { from: path },
+                RepoPath::from_bytes(parts.next()?).ok()?,
+            ),
             _ => return None,
         };
-        changes.push(Change { path, kind, old: entry(old_mode, old_id)?, new: entry(new_mode, new_id)? });
+        changes.push(Change {
+            path,
+            kind,
+            old: entry(old_mode, old_id)?,
+            new: entry(new_mode, new_id)?,
+        });
     }
     Some(changes)
 }
@@ -471,7 +619,10 @@ fn entry(mode: &str, id: &str) -> Option<Option<Entry>> {
         "160000" => Mode::Submodule,
         _ => return None,
     };
-    Some(Some(Entry { mode, id: id.parse().ok()? }))
+    Some(Some(Entry {
+        mode,
+        id: id.parse().ok()?,
+    }))
 }
 
 #[cfg(test)]
@@ -485,10 +636,26 @@ mod tests {
             ":000000 100755 {zero} {one} A\0new\nline\0:120000 160000 {one} {one} T\0a\0:100644 100644 {one} {one} R087\0old\0new\0"
         );
         let changes = parse_raw(listed.as_bytes()).expect("parses");
-        let kinds: Vec<_> = changes.iter().map(|change| (change.path.to_string(), change.new.map(|new| new.mode))).collect();
-        let expected = [("new\\x0aline", Mode::Executable), ("a", Mode::Submodule), ("new", Mode::File)];
-        assert_eq!(kinds, expected.map(|(path, mode)| (path.to_owned(), Some(mode))));
-        assert_eq!(changes[2].touched().map(ToString::to_string).collect::<Vec<_>>(), ["old", "new"]);
+        let kinds: Vec<_> = changes
+            .iter()
+            .map(|change| (change.path.to_string(), change.new.map(|new| new.mode)))
+            .collect();
+        let expected = [
+            ("new\\x0aline", Mode::Executable),
+            ("a", Mode::Submodule),
+            ("new", Mode::File),
+        ];
+        assert_eq!(
+            kinds,
+            expected.map(|(path, mode)| (path.to_owned(), Some(mode)))
+        );
+        assert_eq!(
+            changes[2]
+                .touched()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+            ["old", "new"]
+        );
         assert_eq!(parse_raw(b":100644 nonsense"), None);
     }
 }

@@ -27,16 +27,25 @@ impl Trusted {
     /// When something cannot be removed, or as `git for-each-ref` and `git pack-refs`.
     pub async fn tidy(&self) -> Result<(), GitError> {
         let dir = self.dir().to_owned();
-        self.look(move |_| sweep(&dir).map_err(io_error(&dir))).await?;
+        self.look(move |_| sweep(&dir).map_err(io_error(&dir)))
+            .await?;
         self.forget(SEED).await?;
         if self.tip()?.is_some() && !self.refs(LANDINGS)?.is_empty() {
-            let merged = self.call().args(["for-each-ref", "--format=%(refname)", "--merged", TARGET, LANDINGS]);
+            let merged = self.call().args([
+                "for-each-ref",
+                "--format=%(refname)",
+                "--merged",
+                TARGET,
+                LANDINGS,
+            ]);
             for landed in merged.text().await?.lines() {
                 self.forget(landed).await?;
             }
         }
         let dir = self.dir().to_owned();
-        let loose = self.look(move |_| Ok(files_beneath(&dir.join("refs")))).await?;
+        let loose = self
+            .look(move |_| Ok(files_beneath(&dir.join("refs"))))
+            .await?;
         if loose > LOOSE_REFS {
             // Now, since nobody writes refs yet: we take none of git's locks.
             self.call().args(["pack-refs", "--all"]).run().await?;
@@ -59,10 +68,24 @@ impl Trusted {
         if !due.await? {
             return Ok(());
         }
-        self.call().args(["repack", "--geometric=2", "-d", "--quiet", "--no-write-bitmap-index"]).transfers().run().await?;
+        self.call()
+            .args([
+                "repack",
+                "--geometric=2",
+                "-d",
+                "--quiet",
+                "--no-write-bitmap-index",
+            ])
+            .transfers()
+            .run()
+            .await?;
         // Who asks for what is nowhere looks for new packs.
-        let nowhere: CommitId = "0123456789abcdef0123456789abcdef01234567".parse().expect("an id");
-        self.look(move |objects| Ok(objects.has(nowhere))).await.map(drop)
+        let nowhere: CommitId = "0123456789abcdef0123456789abcdef01234567"
+            .parse()
+            .expect("an id");
+        self.look(move |objects| Ok(objects.has(nowhere)))
+            .await
+            .map(drop)
     }
 }
 
@@ -75,7 +98,11 @@ fn sweep(dir: &Path) -> io::Result<()> {
     for place in places {
         for path in entries(&place)? {
             let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-            if name.ends_with(b".lock") || SCRATCH.iter().any(|begin| name.starts_with(begin.as_bytes())) {
+            if name.ends_with(b".lock")
+                || SCRATCH
+                    .iter()
+                    .any(|begin| name.starts_with(begin.as_bytes()))
+            {
                 remove(&path)?;
             }
         }
@@ -97,7 +124,9 @@ fn sweep_locks(directory: &Path) -> io::Result<()> {
 /// What is in a directory of ours; nothing where there is none.
 fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(directory) {
-        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
+        Ok(entries) => entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
@@ -106,10 +135,27 @@ fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
 /// How many files there are whose names end so; one that cannot be listed has none.
 fn files_in(directory: &Path, end: &str) -> usize {
     let names = entries(directory).unwrap_or_default();
-    names.iter().filter(|path| path.as_os_str().as_encoded_bytes().ends_with(end.as_bytes())).count()
+    names
+        .iter()
+        .filter(|path| {
+            path.as_os_str()
+                .as_encoded_bytes()
+                .ends_with(end.as_bytes())
+        })
+        .count()
 }
 
 fn files_beneath(directory: &Path) -> usize {
-    let count = |path: &PathBuf| if path.is_dir() { files_beneath(path) } else { 1 };
-    entries(directory).unwrap_or_default().iter().map(count).sum()
+    let count = |path: &PathBuf| {
+        if path.is_dir() {
+            files_beneath(path)
+        } else {
+            1
+        }
+    };
+    entries(directory)
+        .unwrap_or_default()
+        .iter()
+        .map(count)
+        .sum()
 }

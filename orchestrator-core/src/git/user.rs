@@ -48,19 +48,36 @@ impl UserRepository {
     /// # Errors
     /// [`GitError::Repository`] when there is none, or none that can be worked on.
     pub async fn open(git: Git, path: &Path) -> Result<Self, GitError> {
-        let fail = |why: &str| GitError::Repository { path: path.display().to_string(), why: why.to_owned() };
+        let fail = |why: &str| GitError::Repository {
+            path: path.display().to_string(),
+            why: why.to_owned(),
+        };
         let path = path.canonicalize().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => fail("it is not there: name a directory of a git repository"),
+            std::io::ErrorKind::NotFound => {
+                fail("it is not there: name a directory of a git repository")
+            }
             _ => fail(&format!("it cannot be opened: {error}")),
         })?;
-        let answer = git.call(&path).args(["rev-parse", "--path-format=absolute", "--git-common-dir", "--is-bare-repository"]);
-        let answer = answer.args(["--show-object-format", "--is-inside-work-tree"]).answer().await?;
+        let answer = git.call(&path).args([
+            "rev-parse",
+            "--path-format=absolute",
+            "--git-common-dir",
+            "--is-bare-repository",
+        ]);
+        let answer = answer
+            .args(["--show-object-format", "--is-inside-work-tree"])
+            .answer()
+            .await?;
         if answer.exit != Exit::Code(0) {
             // Git has other reasons as well, such as whose it is, and says what to do then.
             let why = if path.ancestors().any(looks_like_a_repository) {
-                format!("it is no git repository that can be used: {}", answer.stderr)
+                format!(
+                    "it is no git repository that can be used: {}",
+                    answer.stderr
+                )
             } else {
-                "it is no git repository: run `git init` there, or name another directory".to_owned()
+                "it is no git repository: run `git init` there, or name another directory"
+                    .to_owned()
             };
             return Err(fail(&why));
         }
@@ -69,10 +86,17 @@ impl UserRepository {
         let git_dir = PathBuf::from(lines.next().unwrap_or_default());
         let _bare = lines.next();
         if lines.next() != Some("sha1") {
-            return Err(fail("it uses SHA-256 object ids, which are not supported yet"));
+            return Err(fail(
+                "it uses SHA-256 object ids, which are not supported yet",
+            ));
         }
         let root = match lines.next() {
-            Some("true") => Some(PathBuf::from(git.call(&path).args(["rev-parse", "--show-toplevel"]).text().await?)),
+            Some("true") => Some(PathBuf::from(
+                git.call(&path)
+                    .args(["rev-parse", "--show-toplevel"])
+                    .text()
+                    .await?,
+            )),
             _ => None,
         };
         Ok(Self { git, git_dir, root })
@@ -97,7 +121,11 @@ impl UserRepository {
     async fn config(&self, key: &str) -> Result<Option<String>, GitError> {
         let answer = self.call().args(["config", "--get", key]).answer().await?;
         match answer.exit {
-            Exit::Code(0) => Ok(Some(String::from_utf8_lossy(&answer.stdout).trim_end_matches('\n').to_owned())),
+            Exit::Code(0) => Ok(Some(
+                String::from_utf8_lossy(&answer.stdout)
+                    .trim_end_matches('\n')
+                    .to_owned(),
+            )),
             Exit::Code(_) | Exit::Signal(_) => Ok(None),
         }
     }
@@ -107,8 +135,15 @@ impl UserRepository {
     /// # Errors
     /// [`GitError::Repository`] when git does not know, with the mend.
     pub async fn identity(&self) -> Result<Identity, GitError> {
-        let (name, email) = (self.config("user.name").await?, self.config("user.email").await?);
-        let sign = self.call().args(["config", "--get", "--type=bool", "commit.gpgSign"]).answer().await?;
+        let (name, email) = (
+            self.config("user.name").await?,
+            self.config("user.email").await?,
+        );
+        let sign = self
+            .call()
+            .args(["config", "--get", "--type=bool", "commit.gpgSign"])
+            .answer()
+            .await?;
         match (name, email) {
             (Some(name), Some(email)) => Ok(Identity { name, email, sign: sign.stdout.starts_with(b"true") }),
             (_, _) => Err(GitError::Repository {
@@ -123,10 +158,20 @@ impl UserRepository {
     /// # Errors
     /// [`GitError::Repository`] when HEAD is detached.
     pub async fn head_branch(&self) -> Result<BranchName, GitError> {
-        let fail = |why: String| GitError::Repository { path: self.git_dir.display().to_string(), why };
-        let answer = self.call().args(["symbolic-ref", "--quiet", "HEAD"]).answer().await?;
+        let fail = |why: String| GitError::Repository {
+            path: self.git_dir.display().to_string(),
+            why,
+        };
+        let answer = self
+            .call()
+            .args(["symbolic-ref", "--quiet", "HEAD"])
+            .answer()
+            .await?;
         if answer.exit != Exit::Code(0) {
-            return Err(fail("HEAD is detached: name the branch to land on, as `target` in the policy".to_owned()));
+            return Err(fail(
+                "HEAD is detached: name the branch to land on, as `target` in the policy"
+                    .to_owned(),
+            ));
         }
         let name = String::from_utf8_lossy(&answer.stdout);
         BranchName::new(name.trim_end()).map_err(|error| fail(error.to_string()))
@@ -154,15 +199,32 @@ impl UserRepository {
     /// # Errors
     /// [`GitError::Repository`] for a shallow or a partial clone, with the mend.
     pub async fn complete(&self) -> Result<(), GitError> {
-        let fail = |why: &str| Err(GitError::Repository { path: self.git_dir.display().to_string(), why: why.to_owned() });
-        if self.call().args(["rev-parse", "--is-shallow-repository"]).text().await? == "true" {
+        let fail = |why: &str| {
+            Err(GitError::Repository {
+                path: self.git_dir.display().to_string(),
+                why: why.to_owned(),
+            })
+        };
+        if self
+            .call()
+            .args(["rev-parse", "--is-shallow-repository"])
+            .text()
+            .await?
+            == "true"
+        {
             return fail(
                 "it is a shallow clone, whose history is cut off: run `git fetch --unshallow`, or set `push` to its remote",
             );
         }
-        let promisors = self.call().args(["config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$"]);
+        let promisors = self.call().args([
+            "config",
+            "--get-regexp",
+            r"^(extensions\.partialclone|remote\..*\.promisor)$",
+        ]);
         if promisors.answer().await?.exit == Exit::Code(0) {
-            return fail("it is a partial clone, some of whose objects are elsewhere: clone it whole, or set `push` to its remote");
+            return fail(
+                "it is a partial clone, some of whose objects are elsewhere: clone it whole, or set `push` to its remote",
+            );
         }
         Ok(())
     }
@@ -172,7 +234,10 @@ impl UserRepository {
     /// # Errors
     /// As `git ls-files`.
     pub async fn tracks(&self, path: &RepoPath) -> Result<bool, GitError> {
-        let call = self.call().args(["--literal-pathspecs", "ls-files", "-z", "--full-name", "--"]).args([path.to_path()]);
+        let call = self
+            .call()
+            .args(["--literal-pathspecs", "ls-files", "-z", "--full-name", "--"])
+            .args([path.to_path()]);
         call.bytes().await.map(|listed| !listed.is_empty())
     }
 
@@ -185,13 +250,25 @@ impl UserRepository {
             let rest = directory.strip_prefix(known).ok()?;
             known.canonicalize().ok().map(|known| known.join(rest))
         });
-        let Some((root, there)) = self.root.as_ref().zip(there) else { return Ok(()) };
+        let Some((root, there)) = self.root.as_ref().zip(there) else {
+            return Ok(());
+        };
         let inside = there.starts_with(root) && !there.starts_with(&self.git_dir);
-        if !inside || self.call().args(["check-ignore", "--quiet", "--"]).args([there.join("lock")]).holds().await? {
+        if !inside
+            || self
+                .call()
+                .args(["check-ignore", "--quiet", "--"])
+                .args([there.join("lock")])
+                .holds()
+                .await?
+        {
             return Ok(());
         }
         let why = "it is in the checkout, which it would make dirty: give another --state-dir, or let git ignore it".to_owned();
-        Err(GitError::Repository { path: directory.display().to_string(), why })
+        Err(GitError::Repository {
+            path: directory.display().to_string(),
+            why,
+        })
     }
 
     /// Where accepted work goes, as the policy says.
@@ -199,26 +276,54 @@ impl UserRepository {
     /// # Errors
     /// [`GitError::Repository`] when there is no such remote.
     pub async fn destination(&self, push: &Push) -> Result<Destination, GitError> {
-        let Push::Remote(name) = push else { return Ok(Destination::Local) };
+        let Push::Remote(name) = push else {
+            return Ok(Destination::Local);
+        };
         let url = async |which: &[&str]| -> Result<String, GitError> {
-            let answer = self.call().args(["remote", "get-url"]).args(which.iter().copied()).args(["--", name]).answer().await?;
+            let answer = self
+                .call()
+                .args(["remote", "get-url"])
+                .args(which.iter().copied())
+                .args(["--", name])
+                .answer()
+                .await?;
             if answer.exit != Exit::Code(0) {
-                let why = format!("it has no remote `{name}` to push to: add it, or set `push` in the policy");
-                return Err(GitError::Repository { path: self.git_dir.display().to_string(), why });
+                let why = format!(
+                    "it has no remote `{name}` to push to: add it, or set `push` in the policy"
+                );
+                return Err(GitError::Repository {
+                    path: self.git_dir.display().to_string(),
+                    why,
+                });
             }
-            let url = String::from_utf8_lossy(&answer.stdout).trim_end_matches('\n').to_owned();
+            let url = String::from_utf8_lossy(&answer.stdout)
+                .trim_end_matches('\n')
+                .to_owned();
             // A relative path is meant from the person's repository, and we shall not be there.
             let base = self.root.as_deref().unwrap_or(&self.git_dir);
-            let local = !url.contains("://") && !url.split('/').next().unwrap_or_default().contains(':');
-            Ok(if local { base.join(&url).to_string_lossy().into_owned() } else { url })
+            let local =
+                !url.contains("://") && !url.split('/').next().unwrap_or_default().contains(':');
+            Ok(if local {
+                base.join(&url).to_string_lossy().into_owned()
+            } else {
+                url
+            })
         };
-        Ok(Destination::Remote { name: name.clone(), fetch_url: url(&[]).await?, push_url: url(&["--push"]).await? })
+        Ok(Destination::Remote {
+            name: name.clone(),
+            fetch_url: url(&[]).await?,
+            push_url: url(&["--push"]).await?,
+        })
     }
 
     /// The worktree in which a branch is checked out.
     async fn checkout_of(&self, branch: &BranchName) -> Result<Option<PathBuf>, GitError> {
         use std::os::unix::ffi::OsStrExt as _;
-        let listed = self.call().args(["worktree", "list", "--porcelain", "-z"]).bytes().await?;
+        let listed = self
+            .call()
+            .args(["worktree", "list", "--porcelain", "-z"])
+            .bytes()
+            .await?;
         let (mut path, wanted) = (None, format!("branch {}", branch.full()));
         for line in split_nul(&listed) {
             if let Some(worktree) = line.strip_prefix(b"worktree ") {
@@ -236,15 +341,33 @@ impl UserRepository {
     /// # Errors
     /// As `git worktree list` and `git status`.
     pub async fn checkout(&self, branch: &BranchName) -> Result<Checkout, GitError> {
-        let Some(path) = self.checkout_of(branch).await? else { return Ok(Checkout::Untouched) };
+        let Some(path) = self.checkout_of(branch).await? else {
+            return Ok(Checkout::Untouched);
+        };
         let paths = self.changed_in(&path).await?;
-        Ok(if paths.is_empty() { Checkout::Clean } else { Checkout::Dirty { paths } })
+        Ok(if paths.is_empty() {
+            Checkout::Clean
+        } else {
+            Checkout::Dirty { paths }
+        })
     }
 
     async fn changed_in(&self, checkout: &Path) -> Result<Vec<RepoPath>, GitError> {
-        let call = self.git.call(checkout).args(["--no-optional-locks", "status", "--porcelain=v1", "-z", "--no-renames"]);
-        let listed = call.args(["--untracked-files=no", "--ignore-submodules=all"]).bytes().await?;
-        Ok(split_nul(&listed).filter_map(|line| RepoPath::from_bytes(line.get(3..)?).ok()).take(20).collect())
+        let call = self.git.call(checkout).args([
+            "--no-optional-locks",
+            "status",
+            "--porcelain=v1",
+            "-z",
+            "--no-renames",
+        ]);
+        let listed = call
+            .args(["--untracked-files=no", "--ignore-submodules=all"])
+            .bytes()
+            .await?;
+        Ok(split_nul(&listed)
+            .filter_map(|line| RepoPath::from_bytes(line.get(3..)?).ok())
+            .take(20)
+            .collect())
     }
 
     /// Makes a commit of `trusted` the tip of the target, whose tip is the commit's first parent. A checkout of the target is
@@ -262,13 +385,18 @@ impl UserRepository {
         let until = Instant::now() + self.git.locked;
         let mut pause = FIRST_PAUSE;
         loop {
-            let lock = match self.try_to_advance(trusted, kept, commit, tip, until).await? {
+            let lock = match self
+                .try_to_advance(trusted, kept, commit, tip, until)
+                .await?
+            {
                 Tried::Done(outcome) => return Ok(outcome),
                 Tried::Locked(lock) => lock,
             };
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(LandingOutcome::Refused { reason: lock.to_string() });
+                return Ok(LandingOutcome::Refused {
+                    reason: lock.to_string(),
+                });
             }
             tracing::debug!(%lock, "waits for another git");
             tokio::time::sleep(pause.min(left)).await;
@@ -290,10 +418,17 @@ impl UserRepository {
         }
         let Some(checkout) = self.checkout_of(target).await? else {
             let locks = Locks::of(&self.git_dir, None, target);
-            let complaint = self.fetch(trusted, &format!("{kept}:{}", target.full())).await?;
+            let complaint = self
+                .fetch(trusted, &format!("{kept}:{}", target.full()))
+                .await?;
             return self.tried(target, commit, tip, &locks, complaint).await;
         };
-        let git_dir = self.git.call(&checkout).args(["rev-parse", "--absolute-git-dir"]).text().await?;
+        let git_dir = self
+            .git
+            .call(&checkout)
+            .args(["rev-parse", "--absolute-git-dir"])
+            .text()
+            .await?;
         let locks = Locks::of(&self.git_dir, Some(Path::new(&git_dir)), target);
         // Git checks the files out before it asks for the ref's lock, and leaves them where it does not get that.
         if let Some(lock) = locks.held() {
@@ -304,12 +439,21 @@ impl UserRepository {
             return Ok(Tried::Done(LandingOutcome::CheckoutDirty { paths }));
         }
         if let Some(complaint) = self.fetch(trusted, kept).await? {
-            return self.tried(target, commit, tip, &locks, Some(complaint)).await;
+            return self
+                .tried(target, commit, tip, &locks, Some(complaint))
+                .await;
         }
         let patience = until.saturating_duration_since(Instant::now()).as_millis();
-        let patience = ["core.filesRefLockTimeout", "core.packedRefsTimeout"].map(|key| format!("{key}={patience}"));
-        let merge = patience.iter().fold(self.git.call(&checkout), |call, setting| call.args(["-c", setting]));
-        let merge = merge.args(["merge", "--ff-only", "--quiet", "--no-autostash"]).args([commit.to_string()]);
+        let patience = ["core.filesRefLockTimeout", "core.packedRefsTimeout"]
+            .map(|key| format!("{key}={patience}"));
+        let merge = patience
+            .iter()
+            .fold(self.git.call(&checkout), |call, setting| {
+                call.args(["-c", setting])
+            });
+        let merge = merge
+            .args(["merge", "--ff-only", "--quiet", "--no-autostash"])
+            .args([commit.to_string()]);
         let complaint = complaint(merge.persons().answer().await)?;
         self.tried(target, commit, tip, &locks, complaint).await
     }
@@ -330,16 +474,34 @@ impl UserRepository {
         if now != tip {
             return Ok(Tried::Done(LandingOutcome::TipMoved));
         }
-        let reason = complaint.unwrap_or_else(|| "git says that it was done, and it was not".to_owned());
+        let reason =
+            complaint.unwrap_or_else(|| "git says that it was done, and it was not".to_owned());
         let lock = locks.in_the_way(&reason);
-        Ok(lock.map_or(Tried::Done(LandingOutcome::Refused { reason }), Tried::Locked))
+        Ok(lock.map_or(
+            Tried::Done(LandingOutcome::Refused { reason }),
+            Tried::Locked,
+        ))
     }
 
     /// Fetches one ref of ours; what git complained, if it failed. Nobody but us writes `trusted.git`. Hooks of the person's may run.
     async fn fetch(&self, trusted: &Trusted, refspec: &str) -> Result<Option<String>, GitError> {
-        let call = self.call().args(["-c", "gc.auto=0", "-c", "maintenance.auto=false", "fetch", "--quiet", "--no-tags"]);
-        let call =
-            call.args(["--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--"]).args([trusted.dir()]);
+        let call = self.call().args([
+            "-c",
+            "gc.auto=0",
+            "-c",
+            "maintenance.auto=false",
+            "fetch",
+            "--quiet",
+            "--no-tags",
+        ]);
+        let call = call
+            .args([
+                "--no-write-fetch-head",
+                "--no-recurse-submodules",
+                "--no-auto-maintenance",
+                "--",
+            ])
+            .args([trusted.dir()]);
         complaint(call.args([refspec]).persons().answer().await)
     }
 }
@@ -355,14 +517,17 @@ fn complaint(answer: Result<Answer, GitError>) -> Result<Option<String>, GitErro
     match answer {
         Ok(answer) if answer.exit == Exit::Code(0) => Ok(None),
         Ok(answer) => Ok(Some(answer.stderr)),
-        Err(error @ (GitError::TimedOut { .. } | GitError::Silent { .. })) => Ok(Some(error.to_string())),
+        Err(error @ (GitError::TimedOut { .. } | GitError::Silent { .. })) => {
+            Ok(Some(error.to_string()))
+        }
         Err(error) => Err(error),
     }
 }
 
 /// Whether git would take a directory for a repository, or for the top of a worktree, whatever it then thinks of it.
 fn looks_like_a_repository(directory: &Path) -> bool {
-    let bare = directory.join("HEAD").symlink_metadata().is_ok() && directory.join("objects").is_dir();
+    let bare =
+        directory.join("HEAD").symlink_metadata().is_ok() && directory.join("objects").is_dir();
     bare || directory.join(".git").symlink_metadata().is_ok()
 }
 
@@ -378,27 +543,83 @@ mod tests {
         let mut git = Git::find().await.expect("git");
         git.locked = Duration::from_millis(300);
         let repository = directory.path().join("repo");
-        git.call(Path::new("/")).args(["init", "--quiet", "--initial-branch=main"]).args([&repository]).run().await.expect("makes");
-        for (key, value) in [("user.name", "Test"), ("user.email", "test@example.org"), ("commit.gpgSign", "false")] {
-            git.call(&repository).args(["config", key, value]).run().await.expect("sets it");
+        git.call(Path::new("/"))
+            .args(["init", "--quiet", "--initial-branch=main"])
+            .args([&repository])
+            .run()
+            .await
+            .expect("makes");
+        for (key, value) in [
+            ("user.name", "Test"),
+            ("user.email", "test@example.org"),
+            ("commit.gpgSign", "false"),
+        ] {
+            git.call(&repository)
+                .args(["config", key, value])
+                .run()
+                .await
+                .expect("sets it");
         }
-        git.call(&repository).args(["commit", "--quiet", "--allow-empty", "-m", "one"]).run().await.expect("commits");
-        let user = UserRepository::open(git.clone(), &repository).await.expect("opens");
-        let (dir, target) = (directory.path().join("trusted.git"), "main".parse().expect("a branch"));
-        let trusted = Trusted::open(user.clone(), git, dir, target, Destination::Local, &BTreeMap::new()).await.expect("opens");
+        git.call(&repository)
+            .args(["commit", "--quiet", "--allow-empty", "-m", "one"])
+            .run()
+            .await
+            .expect("commits");
+        let user = UserRepository::open(git.clone(), &repository)
+            .await
+            .expect("opens");
+        let (dir, target) = (
+            directory.path().join("trusted.git"),
+            "main".parse().expect("a branch"),
+        );
+        let trusted = Trusted::open(
+            user.clone(),
+            git,
+            dir,
+            target,
+            Destination::Local,
+            &BTreeMap::new(),
+        )
+        .await
+        .expect("opens");
         let tip = trusted.fetch_target().await.expect("fetches");
         let tree = trusted.tree_of(tip).expect("a tree").to_string();
-        let commit =
-            trusted.call().args(["commit-tree", "-m", "two", "-p"]).args([tip.to_string(), tree]).id().await.expect("commits");
-        trusted.set_ref("refs/orchestrator/kept", commit).await.expect("keeps it");
+        let commit = trusted
+            .call()
+            .args(["commit-tree", "-m", "two", "-p"])
+            .args([tip.to_string(), tree])
+            .id()
+            .await
+            .expect("commits");
+        trusted
+            .set_ref("refs/orchestrator/kept", commit)
+            .await
+            .expect("keeps it");
         let lock = user.git_dir().join("index.lock");
         std::fs::write(&lock, "").expect("locks");
-        let outcome = user.advance(&trusted, "refs/orchestrator/kept", commit, tip).await.expect("can be tried");
-        let LandingOutcome::Refused { reason } = outcome else { panic!("{outcome:?}") };
-        assert!(reason.contains(&format!("holds the lock `{}`, which was made 0 s ago", lock.display())), "{reason}");
-        assert!(reason.ends_with("if no git runs there any more, remove the file"), "{reason}");
+        let outcome = user
+            .advance(&trusted, "refs/orchestrator/kept", commit, tip)
+            .await
+            .expect("can be tried");
+        let LandingOutcome::Refused { reason } = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert!(
+            reason.contains(&format!(
+                "holds the lock `{}`, which was made 0 s ago",
+                lock.display()
+            )),
+            "{reason}"
+        );
+        assert!(
+            reason.ends_with("if no git runs there any more, remove the file"),
+            "{reason}"
+        );
         std::fs::remove_file(&lock).expect("removes");
-        let outcome = user.advance(&trusted, "refs/orchestrator/kept", commit, tip).await.expect("can be tried");
+        let outcome = user
+            .advance(&trusted, "refs/orchestrator/kept", commit, tip)
+            .await
+            .expect("can be tried");
         assert_eq!(outcome, LandingOutcome::Landed { commit });
     }
 
@@ -406,10 +627,22 @@ mod tests {
     async fn a_directory_of_no_repository_is_told_from_one_that_is_broken() {
         let directory = tempfile::tempdir().expect("a directory");
         let git = Git::find().await.expect("git");
-        let none = UserRepository::open(git.clone(), directory.path()).await.expect_err("is none").to_string();
-        assert!(none.contains("it is no git repository: run `git init` there"), "{none}");
+        let none = UserRepository::open(git.clone(), directory.path())
+            .await
+            .expect_err("is none")
+            .to_string();
+        assert!(
+            none.contains("it is no git repository: run `git init` there"),
+            "{none}"
+        );
         std::fs::write(directory.path().join(".git"), "gitdir: /nowhere\n").expect("writes");
-        let broken = UserRepository::open(git, directory.path()).await.expect_err("is broken").to_string();
-        assert!(broken.contains("it is no git repository that can be used: fatal:"), "{broken}");
+        let broken = UserRepository::open(git, directory.path())
+            .await
+            .expect_err("is broken")
+            .to_string();
+        assert!(
+            broken.contains("it is no git repository that can be used: fatal:"),
+            "{broken}"
+        );
     }
 }

@@ -58,7 +58,10 @@ impl Workspaces {
     /// Workspaces beneath this directory.
     #[must_use]
     pub fn beneath(state_dir: &Path) -> Self {
-        Self { root: state_dir.join("attempts"), discard: Discard::beneath(state_dir) }
+        Self {
+            root: state_dir.join("attempts"),
+            discard: Discard::beneath(state_dir),
+        }
     }
 
     /// The directory that they are in.
@@ -70,7 +73,11 @@ impl Workspaces {
     #[must_use]
     pub fn of(&self, attempt: &AttemptId) -> Workspace {
         let root = self.root.join(attempt.slug());
-        Workspace { attempt: attempt.clone(), root, discard: self.discard.clone() }
+        Workspace {
+            attempt: attempt.clone(),
+            root,
+            discard: self.discard.clone(),
+        }
     }
 
     /// The files that are kept for further workspaces: a directory for each of those.
@@ -84,7 +91,9 @@ impl Workspaces {
     /// When something cannot be removed.
     pub fn clear_spares(&self) -> Result<(), GitError> {
         let spares = self.spares().map_err(io_error(&self.root))?;
-        spares.iter().try_for_each(|spare| remove(spare).map_err(io_error(spare)))?;
+        spares
+            .iter()
+            .try_for_each(|spare| remove(spare).map_err(io_error(spare)))?;
         self.discard.sweep(&|| false).map_err(io_error(&self.root))
     }
 
@@ -92,10 +101,14 @@ impl Workspaces {
     /// holders are dead, are broken. Only for whoever has the state directory to itself.
     #[cfg(feature = "driver")]
     pub(crate) fn tidy(&self) -> std::io::Result<()> {
-        named_like(&self.root, GONE)?.iter().try_for_each(|gone| self.discard.throw(gone))?;
+        named_like(&self.root, GONE)?
+            .iter()
+            .try_for_each(|gone| self.discard.throw(gone))?;
         for workspace in self.discover().map_err(std::io::Error::other)? {
             let locks = named_like(workspace.root(), "index")?;
-            let locks = locks.iter().filter(|path| path.extension().is_some_and(|end| end == "lock"));
+            let locks = locks
+                .iter()
+                .filter(|path| path.extension().is_some_and(|end| end == "lock"));
             locks.into_iter().try_for_each(|lock| remove(lock))?;
         }
         Ok(())
@@ -113,10 +126,16 @@ impl Workspaces {
         };
         let attempt = |name: &str| {
             let (task, number) = name.rsplit_once('-')?;
-            Some(AttemptId { task: task.parse().ok()?, number: number.parse().ok()? })
+            Some(AttemptId {
+                task: task.parse().ok()?,
+                number: number.parse().ok()?,
+            })
         };
-        let mut found: Vec<_> =
-            entries.flatten().filter_map(|entry| attempt(entry.file_name().to_str()?)).map(|id| self.of(&id)).collect();
+        let mut found: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| attempt(entry.file_name().to_str()?))
+            .map(|id| self.of(&id))
+            .collect();
         found.sort_by(|a, b| a.attempt.cmp(&b.attempt));
         Ok(found)
     }
@@ -167,11 +186,18 @@ impl Workspace {
     ///
     /// # Errors
     /// [`GitError`] with what went wrong.
-    pub async fn create(&self, trusted: &Trusted, base: CommitId, brought: &[RepoPath]) -> Result<(), GitError> {
+    pub async fn create(
+        &self,
+        trusted: &Trusted,
+        base: CommitId,
+        brought: &[RepoPath],
+    ) -> Result<(), GitError> {
         if self.is_ready() {
             return Ok(());
         }
-        self.discard.throw(&self.root).map_err(io_error(&self.root))?;
+        self.discard
+            .throw(&self.root)
+            .map_err(io_error(&self.root))?;
         let (repository, out) = (self.repository(), self.out());
         reach("before workspace");
         self.take_spare().map_err(io_error(&self.root))?;
@@ -179,27 +205,48 @@ impl Workspace {
         // What `git init --bare` and `git worktree add` would make of it (gitrepository-layout(5)), without their five processes.
         let (tree, linked) = (self.tree(), repository.join("worktrees/tree"));
         let (branch, target) = (self.attempt.branch(), trusted.target());
-        let excludes: String = brought.iter().map(|path| format!("/{}\n", Pattern::exactly(path))).collect();
+        let excludes: String = brought
+            .iter()
+            .map(|path| format!("/{}\n", Pattern::exactly(path)))
+            .collect();
         let files = [
             (repository.join("HEAD"), format!("ref: {}\n", target.full())),
-            (repository.join("config"), config::workspace(&trusted.identity, &trusted.filters)),
-            (repository.join("objects/info/alternates"), format!("{}\n", trusted.dir().join("objects").display())),
+            (
+                repository.join("config"),
+                config::workspace(&trusted.identity, &trusted.filters),
+            ),
+            (
+                repository.join("objects/info/alternates"),
+                format!("{}\n", trusted.dir().join("objects").display()),
+            ),
             (repository.join("info/exclude"), excludes.clone()),
             (repository.join(branch.full()), format!("{base}\n")),
             (repository.join(target.full()), format!("{base}\n")),
             (linked.join("HEAD"), format!("ref: {}\n", branch.full())),
             (linked.join("commondir"), "../..\n".to_owned()),
-            (linked.join("gitdir"), format!("{}\n", tree.join(".git").display())),
+            (
+                linked.join("gitdir"),
+                format!("{}\n", tree.join(".git").display()),
+            ),
             (self.excludes(), excludes),
         ];
         let write = |path: PathBuf, text: String| {
             let directory = path.parent().unwrap_or(&self.root);
-            std::fs::create_dir_all(directory).and_then(|()| write_new(&path, text)).map_err(io_error(&path))
+            std::fs::create_dir_all(directory)
+                .and_then(|()| write_new(&path, text))
+                .map_err(io_error(&path))
         };
-        files.into_iter().try_for_each(|(path, text)| write(path, text))?;
+        files
+            .into_iter()
+            .try_for_each(|(path, text)| write(path, text))?;
         reach("workspace, configured");
-        let checkout = Checkout { directory: tree.clone(), index: self.index() };
-        checkout.lay_out(trusted, &linked, &base.to_string()).await?;
+        let checkout = Checkout {
+            directory: tree.clone(),
+            index: self.index(),
+        };
+        checkout
+            .lay_out(trusted, &linked, &base.to_string())
+            .await?;
         write(at_of(&self.index()), base.to_string())?;
         write(tree.join(".git"), format!("gitdir: {}\n", linked.display()))?;
         let theirs = linked.join("index");
@@ -228,7 +275,9 @@ impl Workspace {
     #[must_use]
     pub fn on_branch(&self) -> bool {
         let head = read_beneath(&self.repository(), "worktrees/tree/HEAD");
-        head.is_ok_and(|head| head.trim_ascii_end() == format!("ref: {}", self.attempt.branch().full()).as_bytes())
+        head.is_ok_and(|head| {
+            head.trim_ascii_end() == format!("ref: {}", self.attempt.branch().full()).as_bytes()
+        })
     }
 
     /// A full look: paths in which the tree differs from a commit that `trusted` has, untracked files included, ignored and
@@ -236,7 +285,12 @@ impl Workspace {
     ///
     /// # Errors
     /// As `git ls-files`, and when the tree is gone.
-    pub async fn uncommitted(&self, trusted: &Trusted, head: CommitId, limit: usize) -> Result<Vec<RepoPath>, GitError> {
+    pub async fn uncommitted(
+        &self,
+        trusted: &Trusted,
+        head: CommitId,
+        limit: usize,
+    ) -> Result<Vec<RepoPath>, GitError> {
         let index = self.index();
         if self.is_just(trusted, head, &index).await {
             return Ok(Vec::new());
@@ -249,12 +303,20 @@ impl Workspace {
     ///
     /// # Errors
     /// As [`uncommitted`](Self::uncommitted).
-    pub async fn touched(&self, trusted: &Trusted, base: CommitId, limit: usize) -> Result<Vec<RepoPath>, GitError> {
+    pub async fn touched(
+        &self,
+        trusted: &Trusted,
+        base: CommitId,
+        limit: usize,
+    ) -> Result<Vec<RepoPath>, GitError> {
         let (index, ours) = (self.root.join("index.live"), self.index());
         if !index.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
             // Where ours cannot be copied, git makes another.
             forget_index(&index).map_err(io_error(&index))?;
-            if copy(&ours, &index).and_then(|()| copy(&at_of(&ours), &at_of(&index))).is_err() {
+            if copy(&ours, &index)
+                .and_then(|()| copy(&at_of(&ours), &at_of(&index)))
+                .is_err()
+            {
                 forget_index(&index).map_err(io_error(&index))?;
             }
         }
@@ -284,19 +346,36 @@ impl Workspace {
         tidy_index(index).map_err(io_error(index))?;
         let with_index = || {
             let call = trusted.call().args(["-c", "core.bare=false"]);
-            call.var("GIT_INDEX_FILE", index).var("GIT_WORK_TREE", &tree)
+            call.var("GIT_INDEX_FILE", index)
+                .var("GIT_WORK_TREE", &tree)
         };
         // Brought to the same commit again, it needs no process.
         let at = &at_of(index);
         if stands_at(index) != Some(from) {
             remove(at).map_err(io_error(at))?;
-            with_index().args(["read-tree", "--reset"]).args([from.to_string()]).run().await?;
+            with_index()
+                .args(["read-tree", "--reset"])
+                .args([from.to_string()])
+                .run()
+                .await?;
             write_new(at, from.to_string()).map_err(io_error(at))?;
         }
         let mut excludes = OsString::from("--exclude-from=");
         excludes.push(self.readable_excludes()?);
-        let call = with_index().args(["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--full-name"]);
-        let call = call.args([excludes]).args(["--"]).args([&tree]).filters(&trusted.filters).within(deadline);
+        let call = with_index().args([
+            "ls-files",
+            "-z",
+            "--modified",
+            "--others",
+            "--exclude-standard",
+            "--full-name",
+        ]);
+        let call = call
+            .args([excludes])
+            .args(["--"])
+            .args([&tree])
+            .filters(&trusted.filters)
+            .within(deadline);
         let answer = call.answer().await?;
         if answer.exit != Exit::Code(0) {
             return Err(answer.failed("ls-files"));
@@ -314,7 +393,10 @@ impl Workspace {
     }
 
     fn unreadable(&self, why: String) -> GitError {
-        GitError::Repository { path: self.tree().display().to_string(), why }
+        GitError::Repository {
+            path: self.tree().display().to_string(),
+            why,
+        }
     }
 
     /// The file of excludes, if git can read it without waiting.
@@ -329,7 +411,9 @@ impl Workspace {
     async fn is_just(&self, trusted: &Trusted, commit: CommitId, index: &Path) -> bool {
         let (looking, index) = (self.clone(), index.to_owned());
         let just = move |objects: &Objects| {
-            let Some(at) = stands_at(&index) else { return Ok(false) };
+            let Some(at) = stands_at(&index) else {
+                return Ok(false);
+            };
             let changes = objects.differences(objects.tree_of(at)?, objects.tree_of(commit)?)?;
             Ok(looking.holds(&index, &changes))
         };
@@ -337,14 +421,28 @@ impl Workspace {
     }
 
     /// What a worker has committed, if that is all that it has touched; read from its own repository, in process. `None`: to be asked of git.
-    async fn committed(&self, trusted: &Trusted, base: CommitId, index: &Path) -> Option<Vec<RepoPath>> {
+    async fn committed(
+        &self,
+        trusted: &Trusted,
+        base: CommitId,
+        index: &Path,
+    ) -> Option<Vec<RepoPath>> {
         let (looking, index) = (self.clone(), index.to_owned());
         let look = move |objects: &Objects| {
-            let Some(head) = looking.head().filter(|_| stands_at(&index) == Some(base)) else { return Ok(None) };
+            let Some(head) = looking.head().filter(|_| stands_at(&index) == Some(base)) else {
+                return Ok(None);
+            };
             let (ours, repository) = (objects.repository(), looking.repository());
-            let Some(lent) = Lent::of(&ours, &repository) else { return Ok(None) };
-            let Some(tree) = lent.tree_of(head) else { return Ok(None) };
-            let read = |id: gix::ObjectId| lent.read(id, gix::objs::Kind::Tree).ok_or_else(|| unreadable(id)("it is not there"));
+            let Some(lent) = Lent::of(&ours, &repository) else {
+                return Ok(None);
+            };
+            let Some(tree) = lent.tree_of(head) else {
+                return Ok(None);
+            };
+            let read = |id: gix::ObjectId| {
+                lent.read(id, gix::objs::Kind::Tree)
+                    .ok_or_else(|| unreadable(id)("it is not there"))
+            };
             let changes = compared(&read, Some(objects.tree_of(base)?), tree)?;
             let all = looking.holds(&index, &changes);
             Ok(all.then(|| changes.into_iter().map(|change| change.path).collect()))
@@ -358,8 +456,11 @@ impl Workspace {
         let excluded = read_small(&self.excludes()).unwrap_or_default();
         let excluded = String::from_utf8_lossy(&excluded);
         let plain = excluded.lines().filter(|line| !line.contains('\\'));
-        let brought: Vec<RepoPath> = plain.filter_map(|line| line.strip_prefix('/')?.parse().ok()).collect();
-        Expected::of(index, changes).is_some_and(|expected| expected.is_all_of(&self.tree(), &brought))
+        let brought: Vec<RepoPath> = plain
+            .filter_map(|line| line.strip_prefix('/')?.parse().ok())
+            .collect();
+        Expected::of(index, changes)
+            .is_some_and(|expected| expected.is_all_of(&self.tree(), &brought))
     }
 
     /// Removes it with all that is in it: it is moved away at once, and its files are removed when there is time. Whoever calls this
@@ -369,7 +470,9 @@ impl Workspace {
     /// When a directory cannot be removed.
     pub fn remove(&self) -> Result<(), GitError> {
         // Renamed first, so that what a crash leaves behind is not taken for a workspace.
-        let gone = self.root.with_file_name(format!("{GONE}{}", self.attempt.slug()));
+        let gone = self
+            .root
+            .with_file_name(format!("{GONE}{}", self.attempt.slug()));
         reach("before removal");
         if self.root.symlink_metadata().is_ok() {
             std::fs::rename(&self.root, &gone).map_err(io_error(&self.root))?;
@@ -396,7 +499,9 @@ impl Workspace {
                 self.discard.throw(&entry.path())?;
             }
         }
-        let spare = self.root.with_file_name(format!("{SPARE}{}", self.attempt.slug()));
+        let spare = self
+            .root
+            .with_file_name(format!("{SPARE}{}", self.attempt.slug()));
         self.discard.throw(&spare)?;
         std::fs::rename(gone, spare)
     }
@@ -424,7 +529,10 @@ impl Workspace {
 }
 
 fn stands_at(index: &Path) -> Option<CommitId> {
-    String::from_utf8(read_small(&at_of(index)).ok()?).ok()?.parse().ok()
+    String::from_utf8(read_small(&at_of(index)).ok()?)
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// Makes an index of ours one that git can open; what is not a file is none, and is made anew.
@@ -433,7 +541,11 @@ fn tidy_index(index: &Path) -> std::io::Result<()> {
     lock.push(".lock");
     // Of a git of ours that died, or planted: nobody else writes it.
     remove(Path::new(&lock))?;
-    if index.symlink_metadata().is_ok_and(|meta| !meta.is_file()) { forget_index(index) } else { Ok(()) }
+    if index.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
+        forget_index(index)
+    } else {
+        Ok(())
+    }
 }
 
 /// Removes an index of ours, and what is known of it.
@@ -457,7 +569,10 @@ const GONE: &str = ".gone-";
 
 /// Whether another spare may be kept beside these, one with this index.
 fn has_room(spares: &[PathBuf], index: &Path) -> bool {
-    let files: u64 = spares.iter().map(|spare| files_in(&spare.join("index"))).sum();
+    let files: u64 = spares
+        .iter()
+        .map(|spare| files_in(&spare.join("index")))
+        .sum();
     spares.is_empty() || (spares.len() < SPARES && files + files_in(index) <= SPARE_FILES)
 }
 
@@ -465,9 +580,14 @@ fn has_room(spares: &[PathBuf], index: &Path) -> bool {
 fn files_in(index: &Path) -> u64 {
     let mut header = [0; 12];
     // Whoever works in a workspace may have put anything in its place.
-    let read = open_regular(rustix::fs::CWD, index).and_then(|mut index| index.read_exact(&mut header));
+    let read =
+        open_regular(rustix::fs::CWD, index).and_then(|mut index| index.read_exact(&mut header));
     let [.., a, b, c, d] = header;
-    if read.is_ok() { u32::from_be_bytes([a, b, c, d]).into() } else { 0 }
+    if read.is_ok() {
+        u32::from_be_bytes([a, b, c, d]).into()
+    } else {
+        0
+    }
 }
 
 /// What is in a directory and has a name that begins so; nothing where there is no directory.
@@ -477,8 +597,17 @@ fn named_like(directory: &Path, prefix: &str) -> std::io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let like = |entry: &std::fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix));
-    Ok(entries.flatten().filter(like).map(|entry| entry.path()).collect())
+    let like = |entry: &std::fs::DirEntry| {
+        entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(prefix))
+    };
+    Ok(entries
+        .flatten()
+        .filter(like)
+        .map(|entry| entry.path())
+        .collect())
 }
 
 /// The file that says at which commit an index stands. It is never said before it is true.
@@ -496,7 +625,13 @@ pub(super) fn branch_head(repository: &Path, branch: &BranchName) -> Option<Comm
     }
     let packed = read_beneath(repository, "packed-refs").ok()?;
     let packed = String::from_utf8_lossy(&packed);
-    packed.lines().find_map(|line| line.split_once(' ').filter(|(_, name)| *name == branch)?.0.parse().ok())
+    packed.lines().find_map(|line| {
+        line.split_once(' ')
+            .filter(|(_, name)| *name == branch)?
+            .0
+            .parse()
+            .ok()
+    })
 }
 
 #[cfg(test)]
@@ -516,11 +651,16 @@ mod tests {
         };
         let new = |files| index("new", files).join("index");
         assert_eq!(files_in(&new(27_675)), 27_675);
-        assert!(has_room(&[], &new(SPARE_FILES * 10)), "one is kept however large it is");
+        assert!(
+            has_room(&[], &new(SPARE_FILES * 10)),
+            "one is kept however large it is"
+        );
         let half = index("half", SPARE_FILES / 2);
         assert!(has_room(std::slice::from_ref(&half), &new(SPARE_FILES / 2)));
         assert!(!has_room(&[half], &new(SPARE_FILES / 2 + 1)));
-        let small: Vec<_> = (0..SPARES).map(|number| index(&number.to_string(), 10)).collect();
+        let small: Vec<_> = (0..SPARES)
+            .map(|number| index(&number.to_string(), 10))
+            .collect();
         assert!(has_room(&small[1..], &new(10)));
         assert!(!has_room(&small, &new(10)));
         assert_eq!(files_in(&top.path().join("nowhere")), 0);

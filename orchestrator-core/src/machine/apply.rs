@@ -9,13 +9,17 @@ use thiserror::Error;
 
 use super::{
     reread::{change_roadmap, read_roadmap},
-    state::{Active, Asked, Attempt, Away, Grant, Held, LandedTask, Phase, RoadmapState, RunInfo, State, TaskEntry, Then, Waiting},
+    state::{
+        Active, Asked, Attempt, Away, Grant, Held, LandedTask, Phase, RoadmapState, RunInfo, State,
+        TaskEntry, Then, Waiting,
+    },
     step::{Checked, Reviewed, Step, Working},
 };
 use crate::model::{
-    Answer, Approval, Ask, AttemptId, CommitId, Effect, EffectId, Finding, Hold, HoldId, HoldItem, HoldOption, HoldReason, Item,
-    Observation, Obstacle, Predecessor, Record, Review, Severity, Shift, Span, Submission, TaskId, Timestamp, TurnOutcome, Usage,
-    Verdict, Waiver, Withdrawal, WorkspaceFate,
+    Answer, Approval, Ask, AttemptId, CommitId, Effect, EffectId, Finding, Hold, HoldId, HoldItem,
+    HoldOption, HoldReason, Item, Observation, Obstacle, Predecessor, Record, Review, Severity,
+    Shift, Span, Submission, TaskId, Timestamp, TurnOutcome, Usage, Verdict, Waiver, Withdrawal,
+    WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -27,7 +31,10 @@ pub struct Misfit {
 }
 
 pub(super) fn misfit(what: &'static str, subject: &dyn ToString) -> Misfit {
-    Misfit { what, subject: subject.to_string() }
+    Misfit {
+        what,
+        subject: subject.to_string(),
+    }
 }
 
 /// Folds one record into the state.
@@ -43,11 +50,17 @@ pub fn apply(state: &mut State, record: &Record) -> Result<(), Misfit> {
 
 fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
     match record {
-        Record::RunOpened { opened, resumed, at } => {
+        Record::RunOpened {
+            opened,
+            resumed,
+            at,
+        } => {
             let before = state.run.take().filter(|_| *resumed);
             let spent = before.as_ref().map(|run| run.spent).unwrap_or_default();
             state.run = Some(RunInfo {
-                id: before.as_ref().map_or_else(|| opened.run.clone(), |run| run.id.clone()),
+                id: before
+                    .as_ref()
+                    .map_or_else(|| opened.run.clone(), |run| run.id.clone()),
                 policy: opened.policy,
                 seed: opened.seed,
                 wait: opened.wait,
@@ -74,14 +87,22 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::Withdrawn { task, why } => {
             let entry = entry_mut(state, task)?;
             entry.phase = match why {
-                Withdrawal::Removed => Phase::Parked { reason: "removed from the roadmap".to_owned(), hold: None },
+                Withdrawal::Removed => Phase::Parked {
+                    reason: "removed from the roadmap".to_owned(),
+                    hold: None,
+                },
                 Withdrawal::Ticked => TaskEntry::ticked(),
             };
         }
         Record::RemoteAway { why, at, until } => {
             let before = state.away.take();
             let (since, tries) = before.map_or((*at, 0), |before| (before.since, before.tries));
-            state.away = Some(Away { since, why: why.clone(), tries: tries + 1, until: *until });
+            state.away = Some(Away {
+                since,
+                why: why.clone(),
+                tries: tries + 1,
+                until: *until,
+            });
         }
         Record::RemoteBack => state.away = None,
         Record::ClockJumped { by, .. } => move_clocks(state, *by),
@@ -106,13 +127,22 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry.unticked = false;
             entry.report = None;
             let advice = advice.clone();
-            entry.phase = Phase::Waiting(Waiting { advice, ..Waiting::default() });
+            entry.phase = Phase::Waiting(Waiting {
+                advice,
+                ..Waiting::default()
+            });
         }
         Record::CheckoutSeen(checkout) => state.checkout = Some(checkout.clone()),
         Record::PackageEntered { package, .. } => state.package = Some(package.clone()),
         Record::Requested { effect, at, what } => request(state, *effect, *at, what)?,
-        Record::Closed { effect, interrupted } => {
-            let what = state.open.remove(effect).ok_or_else(|| misfit("no open effect", effect))?;
+        Record::Closed {
+            effect,
+            interrupted,
+        } => {
+            let what = state
+                .open
+                .remove(effect)
+                .ok_or_else(|| misfit("no open effect", effect))?;
             if let Effect::ReadRoadmap { .. } = &what {
                 state.roadmap.reading = None;
             } else if let Effect::CheckHistory { .. } = &what {
@@ -126,13 +156,25 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::Stale { .. } | Record::AnswerRefused { .. } => {}
         Record::Reminded { hold, at } => {
-            let Phase::Held(held) = &mut held_mut(state, *hold)?.phase else { return Err(misfit("not held:", hold)) };
+            let Phase::Held(held) = &mut held_mut(state, *hold)?.phase else {
+                return Err(misfit("not held:", hold));
+            };
             held.asked = *at;
         }
-        Record::Dispatched { attempt, contract, base, at } => {
+        Record::Dispatched {
+            attempt,
+            contract,
+            base,
+            at,
+        } => {
             let entry = entry_mut(state, &attempt.task)?;
-            let Phase::Waiting(waiting) = &mut entry.phase else { return Err(misfit("not waiting:", attempt)) };
-            let approvals = waiting.grants.contains(&Grant::Dispatch).then(|| "dispatch approved by a person".to_owned());
+            let Phase::Waiting(waiting) = &mut entry.phase else {
+                return Err(misfit("not waiting:", attempt));
+            };
+            let approvals = waiting
+                .grants
+                .contains(&Grant::Dispatch)
+                .then(|| "dispatch approved by a person".to_owned());
             entry.last_attempt = attempt.number;
             let attempt = Attempt {
                 id: attempt.clone(),
@@ -154,55 +196,114 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 observations: Vec::new(),
             };
             entry.counted += 1;
-            entry.phase = Phase::Active(Box::new(Active { attempt, step: Step::Prepare(Asked::Due) }));
+            entry.phase = Phase::Active(Box::new(Active {
+                attempt,
+                step: Step::Prepare(Asked::Due),
+            }));
             if let Some(run) = &mut state.run {
                 run.attempts += 1;
             }
         }
-        Record::WorkspaceReady { attempt } => active_mut(state, attempt)?.step = Step::TurnDue { turn: 1, ask: Ask::Begin },
-        Record::SessionSeen { attempt, session } => active_mut(state, attempt)?.attempt.session = Some(session.clone()),
+        Record::WorkspaceReady { attempt } => {
+            active_mut(state, attempt)?.step = Step::TurnDue {
+                turn: 1,
+                ask: Ask::Begin,
+            }
+        }
+        Record::SessionSeen { attempt, session } => {
+            active_mut(state, attempt)?.attempt.session = Some(session.clone())
+        }
         Record::PulseSeen { attempt, pulse } => {
             let Step::Working(working) = &mut active_mut(state, attempt)?.step else {
                 return Err(misfit("no turn runs in", attempt));
             };
             working.pulse = *pulse;
         }
-        Record::Noticed { attempt, finding } => active_mut(state, attempt)?.attempt.noticed.push(finding.clone()),
-        Record::HeadSeen { attempt, head } => active_mut(state, attempt)?.attempt.head = Some(*head),
-        Record::TurnEnded { attempt, outcome, usage, took } => {
+        Record::Noticed { attempt, finding } => active_mut(state, attempt)?
+            .attempt
+            .noticed
+            .push(finding.clone()),
+        Record::HeadSeen { attempt, head } => {
+            active_mut(state, attempt)?.attempt.head = Some(*head)
+        }
+        Record::TurnEnded {
+            attempt,
+            outcome,
+            usage,
+            took,
+        } => {
             let active = active_mut(state, attempt)?;
-            let Step::Working(working) = &active.step else { return Err(misfit("no turn runs in", attempt)) };
-            active.step =
-                Step::Collect { asked: Asked::Due, turn: working.turn, outcome: outcome.clone(), stopped: working.stopping };
+            let Step::Working(working) = &active.step else {
+                return Err(misfit("no turn runs in", attempt));
+            };
+            active.step = Step::Collect {
+                asked: Asked::Due,
+                turn: working.turn,
+                outcome: outcome.clone(),
+                stopped: working.stopping,
+            };
             let entry = entry_mut(state, &attempt.task)?;
             entry.wall.0 = entry.wall.0.saturating_add(took.0);
             spend(state, &attempt.task, *usage)?;
         }
         Record::Kept { attempt, files } => {
-            entry_mut(state, &attempt.task)?.kept.entry(attempt.number).or_default().extend(files.iter().cloned());
+            entry_mut(state, &attempt.task)?
+                .kept
+                .entry(attempt.number)
+                .or_default()
+                .extend(files.iter().cloned());
         }
-        Record::Rescued { attempt, commit } => active_mut(state, attempt)?.attempt.rescued = Some(*commit),
+        Record::Rescued { attempt, commit } => {
+            active_mut(state, attempt)?.attempt.rescued = Some(*commit)
+        }
         Record::NothingDone { attempt } => active_mut(state, attempt)?.attempt.idle = true,
-        Record::NothingToDo { attempt, submission } => {
+        Record::NothingToDo {
+            attempt,
+            submission,
+        } => {
             let active = active_mut(state, attempt)?;
-            let Step::Collect { turn, .. } = active.step else { return Err(misfit("nothing is collected in", attempt)) };
+            let Step::Collect { turn, .. } = active.step else {
+                return Err(misfit("nothing is collected in", attempt));
+            };
             let work = Arc::clone(submission);
-            let reviewed = Reviewed { turn, work, reviews: Vec::new(), reports: Vec::new(), stuck_on: None };
-            active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
+            let reviewed = Reviewed {
+                turn,
+                work,
+                reviews: Vec::new(),
+                reports: Vec::new(),
+                stuck_on: None,
+            };
+            active.step = Step::Merge {
+                asked: Asked::Due,
+                reviewed: Box::new(reviewed),
+            };
         }
         Record::RepairAsked { attempt, why } => {
             let active = active_mut(state, attempt)?;
-            let Step::Collect { turn, .. } = active.step else { return Err(misfit("nothing is collected in", attempt)) };
+            let Step::Collect { turn, .. } = active.step else {
+                return Err(misfit("nothing is collected in", attempt));
+            };
             active.attempt.repaired = true;
-            active.step = Step::TurnDue { turn: turn + 1, ask: Ask::Repair { why: why.clone() } };
+            active.step = Step::TurnDue {
+                turn: turn + 1,
+                ask: Ask::Repair { why: why.clone() },
+            };
         }
-        Record::Submitted { attempt, submission } => {
+        Record::Submitted {
+            attempt,
+            submission,
+        } => {
             let active = active_mut(state, attempt)?;
-            let Step::Collect { turn, .. } = active.step else { return Err(misfit("nothing is collected in", attempt)) };
+            let Step::Collect { turn, .. } = active.step else {
+                return Err(misfit("nothing is collected in", attempt));
+            };
             active.attempt.rescued = None;
             begin_review(active, turn, submission);
         }
-        Record::CarriedOver { attempt, submission } => {
+        Record::CarriedOver {
+            attempt,
+            submission,
+        } => {
             let active = active_mut(state, attempt)?;
             let turn = match left(active) {
                 Step::Merge { reviewed, .. } => reviewed.turn,
@@ -213,52 +314,86 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 | Step::Collect { .. }
                 | Step::Gate { .. }
                 | Step::TipCheck { .. }
-                | Step::Land { .. } => return Err(misfit("nothing is reviewed or merged in", attempt)),
+                | Step::Land { .. } => {
+                    return Err(misfit("nothing is reviewed or merged in", attempt));
+                }
             };
             begin_review(active, turn, submission);
         }
         Record::Reviewed { attempt, reviews } => {
             let active = active_mut(state, attempt)?;
-            let Step::Review { turn, work, .. } = left(active) else { return Err(misfit("nothing is reviewed in", attempt)) };
+            let Step::Review { turn, work, .. } = left(active) else {
+                return Err(misfit("nothing is reviewed in", attempt));
+            };
             let reviews = reviews.clone();
             let cost = Review::cost(&reviews);
-            let reviewed = Reviewed { turn, work, reviews, reports: Vec::new(), stuck_on: None };
-            active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
+            let reviewed = Reviewed {
+                turn,
+                work,
+                reviews,
+                reports: Vec::new(),
+                stuck_on: None,
+            };
+            active.step = Step::Merge {
+                asked: Asked::Due,
+                reviewed: Box::new(reviewed),
+            };
             spend(state, &attempt.task, cost)?;
         }
         Record::Queued { attempt } => {
             let active = active_mut(state, attempt)?;
             let reviewed = match left(active) {
                 Step::Merge { reviewed, .. } => reviewed,
-                Step::Gate { checked, .. } | Step::TipCheck { checked, .. } | Step::Land { checked, .. } => {
-                    Box::new(checked.into_queue())
-                }
-                Step::Prepare(_) | Step::TurnDue { .. } | Step::Working(_) | Step::Collect { .. } | Step::Review { .. } => {
+                Step::Gate { checked, .. }
+                | Step::TipCheck { checked, .. }
+                | Step::Land { checked, .. } => Box::new(checked.into_queue()),
+                Step::Prepare(_)
+                | Step::TurnDue { .. }
+                | Step::Working(_)
+                | Step::Collect { .. }
+                | Step::Review { .. } => {
                     return Err(misfit("nothing was reviewed in", attempt));
                 }
             };
-            active.step = Step::Merge { asked: Asked::Due, reviewed };
+            active.step = Step::Merge {
+                asked: Asked::Due,
+                reviewed,
+            };
         }
         Record::CandidateBuilt { attempt, candidate } => {
             let active = active_mut(state, attempt)?;
-            let Step::Merge { reviewed, .. } = left(active) else { return Err(misfit("nothing is merged in", attempt)) };
+            let Step::Merge { reviewed, .. } = left(active) else {
+                return Err(misfit("nothing is merged in", attempt));
+            };
             let mut reviewed = *reviewed;
             let mut known = std::mem::take(&mut reviewed.reports);
             known.retain(|report| report.tree == candidate.tree && report.passed());
             reviewed.stuck_on = None;
-            let checked = Checked { reviewed, candidate: candidate.clone(), reports: known };
-            active.step = Step::Gate { asked: Asked::Due, checked: Box::new(checked) };
+            let checked = Checked {
+                reviewed,
+                candidate: candidate.clone(),
+                reports: known,
+            };
+            active.step = Step::Gate {
+                asked: Asked::Due,
+                checked: Box::new(checked),
+            };
             set_tip(state, candidate.tip);
         }
         Record::GateReported { attempt, report } => {
             let active = active_mut(state, attempt)?;
-            let Step::Gate { asked, checked } = &mut active.step else { return Err(misfit("no gate runs in", attempt)) };
+            let Step::Gate { asked, checked } = &mut active.step else {
+                return Err(misfit("no gate runs in", attempt));
+            };
             *asked = Asked::Due;
             checked.reports.push((**report).clone());
         }
         Record::TipSuspected { attempt } => {
             let active = active_mut(state, attempt)?;
-            active.step = Step::TipCheck { asked: Asked::Due, checked: gated(active)? };
+            active.step = Step::TipCheck {
+                asked: Asked::Due,
+                checked: gated(active)?,
+            };
         }
         Record::TipReported { attempt, report } => {
             let tip = state.tip;
@@ -286,30 +421,61 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 *asked = Asked::Due;
                 reviewed.stuck_on = Some(*tip);
             } else {
-                let reviewed = Reviewed { stuck_on: Some(*tip), ..gated(active)?.into_queue() };
-                active.step = Step::Merge { asked: Asked::Due, reviewed: Box::new(reviewed) };
+                let reviewed = Reviewed {
+                    stuck_on: Some(*tip),
+                    ..gated(active)?.into_queue()
+                };
+                active.step = Step::Merge {
+                    asked: Asked::Due,
+                    reviewed: Box::new(reviewed),
+                };
             }
         }
-        Record::Judged { attempt, verdict, .. } => judged(state, attempt, verdict)?,
+        Record::Judged {
+            attempt, verdict, ..
+        } => judged(state, attempt, verdict)?,
         Record::Accepted { landing } => {
             let active = active_mut(state, &landing.attempt)?;
-            let Step::Gate { checked, .. } = left(active) else { return Err(misfit("nothing is gated in", &landing.attempt)) };
-            active.step = Step::Land { asked: Asked::Due, landing: Arc::clone(landing), checked };
+            let Step::Gate { checked, .. } = left(active) else {
+                return Err(misfit("nothing is gated in", &landing.attempt));
+            };
+            active.step = Step::Land {
+                asked: Asked::Due,
+                landing: Arc::clone(landing),
+                checked,
+            };
         }
         Record::Landed { attempt, commit } => {
             let entry = entry_mut(state, &attempt.task)?;
-            let parked = Phase::Parked { reason: String::new(), hold: None };
+            let parked = Phase::Parked {
+                reason: String::new(),
+                hold: None,
+            };
             let active = match std::mem::replace(&mut entry.phase, parked) {
                 Phase::Active(active) if active.attempt.id == *attempt => active,
-                Phase::Active(_) | Phase::Waiting(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {
+                Phase::Active(_)
+                | Phase::Waiting(_)
+                | Phase::Held(_)
+                | Phase::Landed(_)
+                | Phase::Parked { .. } => {
                     return Err(misfit("not under way:", attempt));
                 }
             };
-            let Active { attempt: by, step: Step::Land { checked, landing, .. } } = *active else {
+            let Active {
+                attempt: by,
+                step: Step::Land {
+                    checked, landing, ..
+                },
+            } = *active
+            else {
                 return Err(misfit("nothing lands in", attempt));
             };
             let reports = checked.reports.clone();
-            entry.phase = Phase::Landed(Box::new(LandedTask { by: Some(by), commit: Some(*commit), reports: checked.reports }));
+            entry.phase = Phase::Landed(Box::new(LandedTask {
+                by: Some(by),
+                commit: Some(*commit),
+                reports: checked.reports,
+            }));
             entry.cleanups.insert(attempt.number, Asked::Due);
             entry.report = Some(Asked::Due);
             if state.history.checked == Some(landing.tip) {
@@ -319,29 +485,56 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             // It is the tree that was gated.
             state.tip_reports = reports;
         }
-        Record::AttemptEnded { attempt, reason, counts, left } => {
+        Record::AttemptEnded {
+            attempt,
+            reason,
+            counts,
+            left,
+        } => {
             let entry = entry_mut(state, &attempt.task)?;
-            let active = entry.active().filter(|active| active.attempt.id == *attempt);
-            let ended = &active.ok_or_else(|| misfit("not under way:", attempt))?.attempt;
+            let active = entry
+                .active()
+                .filter(|active| active.attempt.id == *attempt);
+            let ended = &active
+                .ok_or_else(|| misfit("not under way:", attempt))?
+                .attempt;
             let advice = ended.advice.clone();
-            let grants = ended.grants.iter().copied().filter(|grant| *grant == Grant::Dispatch).collect();
-            let unfinished = |head| Predecessor { head, tip: ended.base, obstacle: Obstacle::Unfinished };
+            let grants = ended
+                .grants
+                .iter()
+                .copied()
+                .filter(|grant| *grant == Grant::Dispatch)
+                .collect();
+            let unfinished = |head| Predecessor {
+                head,
+                tip: ended.base,
+                obstacle: Obstacle::Unfinished,
+            };
             let left = left.clone().or_else(|| ended.rescued.map(unfinished));
             entry.predecessor = left.or_else(|| entry.predecessor.take());
             entry.counted = entry.counted.saturating_sub(u32::from(!counts));
             entry.last_failure = Some(reason.clone());
             entry.cleanups.insert(attempt.number, Asked::Due);
-            entry.phase = Phase::Waiting(Waiting { grants, advice, ..Waiting::default() });
+            entry.phase = Phase::Waiting(Waiting {
+                grants,
+                advice,
+                ..Waiting::default()
+            });
         }
         Record::Waiting { task, until, named } => {
             let entry = entry_mut(state, task)?;
-            let Phase::Waiting(waiting) = &mut entry.phase else { return Err(misfit("not waiting:", task)) };
+            let Phase::Waiting(waiting) = &mut entry.phase else {
+                return Err(misfit("not waiting:", task));
+            };
             (waiting.until, waiting.named) = (*until, *named);
         }
         Record::HoldOpened { hold } => {
             state.last_hold = hold.id.0;
             let entry = entry_mut(state, &hold.task)?;
-            let parked = Phase::Parked { reason: String::new(), hold: None };
+            let parked = Phase::Parked {
+                reason: String::new(),
+                hold: None,
+            };
             let then = match std::mem::replace(&mut entry.phase, parked) {
                 Phase::Waiting(waiting) => Then::Wait(waiting),
                 Phase::Active(active) => Then::Resume(active),
@@ -350,37 +543,60 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                     entry.unticked = false;
                     Then::Landed(landed)
                 }
-                Phase::Held(_) | Phase::Parked { .. } => return Err(misfit("cannot be held:", &hold.task)),
+                Phase::Held(_) | Phase::Parked { .. } => {
+                    return Err(misfit("cannot be held:", &hold.task));
+                }
             };
-            entry.phase = Phase::Held(Box::new(Held { hold: hold.clone(), asked: hold.since, then }));
+            entry.phase = Phase::Held(Box::new(Held {
+                hold: hold.clone(),
+                asked: hold.since,
+                then,
+            }));
         }
         Record::HoldAnswered { hold, answer, at } => {
             let entry = held_mut(state, *hold)?;
-            let parked = Phase::Parked { reason: String::new(), hold: None };
-            let Phase::Held(held) = std::mem::replace(&mut entry.phase, parked) else { return Err(misfit("not held:", hold)) };
+            let parked = Phase::Parked {
+                reason: String::new(),
+                hold: None,
+            };
+            let Phase::Held(held) = std::mem::replace(&mut entry.phase, parked) else {
+                return Err(misfit("not held:", hold));
+            };
             let Held { hold, then, .. } = *held;
             entry.phase = answered(&hold, then, answer.as_ref(), *at);
-            if let Some(Answer { option: HoldOption::Approve, by, .. }) = answer
+            if let Some(Answer {
+                option: HoldOption::Approve,
+                by,
+                ..
+            }) = answer
                 && let HoldReason::Authority { paths } = &hold.about
             {
                 let who = by.as_deref().unwrap_or_default();
-                entry.authority.extend(paths.iter().map(|path| (path.clone(), who.to_owned())));
+                entry
+                    .authority
+                    .extend(paths.iter().map(|path| (path.clone(), who.to_owned())));
             }
             let exhausted = matches!(hold.about, HoldReason::Exhausted { .. });
-            if answer.is_some() && (exhausted || matches!(hold.about, HoldReason::Repeated { .. })) {
+            if answer.is_some() && (exhausted || matches!(hold.about, HoldReason::Repeated { .. }))
+            {
                 entry.rejections.clear();
             }
             if answer.is_some() && exhausted {
                 (entry.counted, entry.spent, entry.wall) = (0, Usage::default(), Span(0));
             }
-            let parked = answer.as_ref().is_some_and(|answer| answer.option == HoldOption::Park);
+            let parked = answer
+                .as_ref()
+                .is_some_and(|answer| answer.option == HoldOption::Park);
             if matches!(hold.about, HoldReason::TipRed { .. }) && answer.is_some() && !parked {
                 judge_tip_anew(state);
             }
         }
         Record::Parked { task, reason, hold } => {
             let entry = entry_mut(state, task)?;
-            entry.phase = Phase::Parked { reason: reason.clone(), hold: *hold };
+            entry.phase = Phase::Parked {
+                reason: reason.clone(),
+                hold: *hold,
+            };
             if entry.last_attempt > 0 {
                 entry.report = Some(Asked::Due);
             }
@@ -389,8 +605,12 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let entry = entry_mut(state, &attempt.task)?;
             entry.cleanups.remove(&attempt.number);
             match fate {
-                WorkspaceFate::Kept { reason } => drop(entry.leftovers.insert(attempt.number, reason.clone())),
-                WorkspaceFate::Removed { kept: Some(kept) } => drop(entry.kept_refs.insert(attempt.number, kept.clone())),
+                WorkspaceFate::Kept { reason } => {
+                    drop(entry.leftovers.insert(attempt.number, reason.clone()))
+                }
+                WorkspaceFate::Removed { kept: Some(kept) } => {
+                    drop(entry.kept_refs.insert(attempt.number, kept.clone()))
+                }
                 WorkspaceFate::Removed { kept: None } => {}
             }
         }
@@ -402,7 +622,10 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
 impl Checked {
     /// Back to the queue: another candidate is due, and green reports are kept for the case that it has the same tree.
     fn into_queue(self) -> Reviewed {
-        Reviewed { reports: self.reports, ..self.reviewed }
+        Reviewed {
+            reports: self.reports,
+            ..self.reviewed
+        }
     }
 }
 
@@ -415,7 +638,11 @@ fn begin_review(active: &mut Active, turn: u32, work: &Arc<Submission>) {
     attempt.approvals.truncate(attempt.grants.len());
     attempt.waivers.clear();
     attempt.observations.clear();
-    active.step = Step::Review { asked: Asked::Due, turn, work: Arc::clone(work) };
+    active.step = Step::Review {
+        asked: Asked::Due,
+        turn,
+        work: Arc::clone(work),
+    };
 }
 
 /// The candidate that gates run on, here or on the tip alone; its step is left. One that is being landed is none.
@@ -485,8 +712,14 @@ fn judge_tip_anew(state: &mut State) {
     }
 }
 
-pub(super) fn entry_mut<'a>(state: &'a mut State, id: &TaskId) -> Result<&'a mut TaskEntry, Misfit> {
-    state.tasks.get_mut(id).ok_or_else(|| misfit("no such task:", id))
+pub(super) fn entry_mut<'a>(
+    state: &'a mut State,
+    id: &TaskId,
+) -> Result<&'a mut TaskEntry, Misfit> {
+    state
+        .tasks
+        .get_mut(id)
+        .ok_or_else(|| misfit("no such task:", id))
 }
 
 fn held_mut(state: &mut State, hold: HoldId) -> Result<&mut TaskEntry, Misfit> {
@@ -497,15 +730,21 @@ fn held_mut(state: &mut State, hold: HoldId) -> Result<&mut TaskEntry, Misfit> {
 fn active_mut<'a>(state: &'a mut State, id: &AttemptId) -> Result<&'a mut Active, Misfit> {
     match &mut entry_mut(state, &id.task)?.phase {
         Phase::Active(active) if active.attempt.id == *id => Ok(active),
-        Phase::Active(_) | Phase::Waiting(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {
-            Err(misfit("not under way:", id))
-        }
+        Phase::Active(_)
+        | Phase::Waiting(_)
+        | Phase::Held(_)
+        | Phase::Landed(_)
+        | Phase::Parked { .. } => Err(misfit("not under way:", id)),
     }
 }
 
 /// A new run: what a limit has stopped is tried again, limits count from zero, and what could not be cleaned up may be mended by now.
 fn begin_anew(entry: &mut TaskEntry) {
-    entry.cleanups.extend(std::mem::take(&mut entry.leftovers).into_keys().map(|number| (number, Asked::Due)));
+    entry.cleanups.extend(
+        std::mem::take(&mut entry.leftovers)
+            .into_keys()
+            .map(|number| (number, Asked::Due)),
+    );
     entry.counted = u32::from(entry.active().is_some());
     entry.spent = Usage::default();
     entry.wall = Span(0);
@@ -514,7 +753,12 @@ fn begin_anew(entry: &mut TaskEntry) {
     }
 }
 
-fn request(state: &mut State, effect: EffectId, at: Timestamp, what: &Effect) -> Result<(), Misfit> {
+fn request(
+    state: &mut State,
+    effect: EffectId,
+    at: Timestamp,
+    what: &Effect,
+) -> Result<(), Misfit> {
     state.last_effect = effect.0;
     state.open.insert(effect, what.clone());
     let open = Asked::Open(effect);
@@ -534,7 +778,11 @@ fn request(state: &mut State, effect: EffectId, at: Timestamp, what: &Effect) ->
                 working.stopping = Some(*why);
             }
         }
-        Effect::CleanUp { attempt, .. } => drop(entry_mut(state, &attempt.task)?.cleanups.insert(attempt.number, open)),
+        Effect::CleanUp { attempt, .. } => drop(
+            entry_mut(state, &attempt.task)?
+                .cleanups
+                .insert(attempt.number, open),
+        ),
         Effect::Report { task, .. } => entry_mut(state, task)?.report = Some(open),
         Effect::Prepare { attempt, .. }
         | Effect::Collect { attempt, .. }
@@ -563,18 +811,32 @@ fn set_asked(active: &mut Active, to: Asked) {
 /// An interrupted effect is due again, but for a turn: an agent is never silently started again (law 2).
 fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misfit> {
     match what {
-        Effect::CleanUp { attempt, .. } => drop(entry_mut(state, &attempt.task)?.cleanups.insert(attempt.number, Asked::Due)),
+        Effect::CleanUp { attempt, .. } => drop(
+            entry_mut(state, &attempt.task)?
+                .cleanups
+                .insert(attempt.number, Asked::Due),
+        ),
         Effect::Report { task, .. } => entry_mut(state, task)?.report = Some(Asked::Due),
         Effect::RunTurn { attempt, .. } => {
             let active = active_mut(state, attempt)?;
             if let Step::Working(working) = &active.step
                 && working.effect == effect
             {
-                let outcome = TurnOutcome::Crashed { detail: "its orchestrator died while it ran".to_owned() };
-                active.step = Step::Collect { asked: Asked::Due, turn: working.turn, outcome, stopped: None };
+                let outcome = TurnOutcome::Crashed {
+                    detail: "its orchestrator died while it ran".to_owned(),
+                };
+                active.step = Step::Collect {
+                    asked: Asked::Due,
+                    turn: working.turn,
+                    outcome,
+                    stopped: None,
+                };
             }
         }
-        Effect::ReadRoadmap { .. } | Effect::CheckHistory { .. } | Effect::Nudge { .. } | Effect::StopTurn { .. } => {}
+        Effect::ReadRoadmap { .. }
+        | Effect::CheckHistory { .. }
+        | Effect::Nudge { .. }
+        | Effect::StopTurn { .. } => {}
         Effect::Prepare { attempt, .. }
         | Effect::Collect { attempt, .. }
         | Effect::Review { attempt, .. }
@@ -595,15 +857,27 @@ fn judged(state: &mut State, attempt: &AttemptId, verdict: &Verdict) -> Result<(
     }
     if let Verdict::Revise { findings } | Verdict::Reject { findings, .. } = verdict {
         // What a gate says is not a reviewer's word: the limits of turns and attempts are for that.
-        let said = findings.iter().filter(|finding| finding.severity == Severity::Error && !finding.rule.starts_with("gate/"));
+        let said = findings.iter().filter(|finding| {
+            finding.severity == Severity::Error && !finding.rule.starts_with("gate/")
+        });
         for id in said.map(Finding::id).collect::<BTreeSet<_>>() {
             *entry.rejections.entry(id).or_default() += 1;
         }
     }
-    let Verdict::Revise { findings } = verdict else { return Ok(()) };
+    let Verdict::Revise { findings } = verdict else {
+        return Ok(());
+    };
     let active = active_mut(state, attempt)?;
-    let turn = active.step.turn_over().ok_or_else(|| misfit("nothing can be judged in", attempt))?;
-    active.step = Step::TurnDue { turn: turn + 1, ask: Ask::Revise { findings: findings.clone() } };
+    let turn = active
+        .step
+        .turn_over()
+        .ok_or_else(|| misfit("nothing can be judged in", attempt))?;
+    active.step = Step::TurnDue {
+        turn: turn + 1,
+        ask: Ask::Revise {
+            findings: findings.clone(),
+        },
+    };
     Ok(())
 }
 
@@ -644,17 +918,29 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
             attempt.grants.extend(granted);
             let done = answer.is_some_and(|answer| answer.option == HoldOption::Done);
             if granted.is_some() || done {
-                let what = if done { "done without a change, says" } else { "approved by" };
-                let who = answer.and_then(|answer| answer.by.as_deref()).unwrap_or("a person");
-                let why = note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
-                attempt.approvals.push(format!("{}: {} {what} {who}{why}", hold.id, hold.question));
+                let what = if done {
+                    "done without a change, says"
+                } else {
+                    "approved by"
+                };
+                let who = answer
+                    .and_then(|answer| answer.by.as_deref())
+                    .unwrap_or("a person");
+                let why = note
+                    .as_deref()
+                    .map(|note| format!(": {note}"))
+                    .unwrap_or_default();
+                attempt
+                    .approvals
+                    .push(format!("{}: {} {what} {who}{why}", hold.id, hold.question));
             }
             if let Some(answer) = answer {
                 match (answer.option, &hold.about) {
                     (HoldOption::Approve, _) => attempt.waivers.extend(waivers(hold, answer, at)),
                     (HoldOption::Observed, _) => {
                         let head = attempt.head;
-                        let seen = named(hold, answer).filter_map(|item| observed(&item.what, head?, hold, answer, at));
+                        let seen = named(hold, answer)
+                            .filter_map(|item| observed(&item.what, head?, hold, answer, at));
                         attempt.observations.extend(seen);
                     }
                     (HoldOption::Retry, HoldReason::Repeated { .. }) => attempt.advice = note,
@@ -670,19 +956,35 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
 
 /// The items that an answer is about: those that it names, or all.
 fn named<'a>(hold: &'a Hold, answer: &'a Answer) -> impl Iterator<Item = &'a HoldItem> {
-    hold.items.iter().filter(|item| answer.items.is_empty() || answer.items.contains(&item.what.to_string()))
+    hold.items
+        .iter()
+        .filter(|item| answer.items.is_empty() || answer.items.contains(&item.what.to_string()))
 }
 
 /// What an approval waives.
 pub(super) fn waivers(hold: &Hold, answer: &Answer, at: Timestamp) -> Vec<Waiver> {
     let (by, why) = (&answer.by, &answer.note);
-    let waiver = |item: &HoldItem| Waiver { item: item.clone(), hold: hold.id, by: by.clone(), why: why.clone(), at };
+    let waiver = |item: &HoldItem| Waiver {
+        item: item.clone(),
+        hold: hold.id,
+        by: by.clone(),
+        why: why.clone(),
+        at,
+    };
     named(hold, answer).map(waiver).collect()
 }
 
 /// That a person has seen a claim hold.
-fn observed(item: &Item, commit: CommitId, hold: &Hold, answer: &Answer, at: Timestamp) -> Option<Observation> {
-    let Item::Claim(claim) = item else { return None };
+fn observed(
+    item: &Item,
+    commit: CommitId,
+    hold: &Hold,
+    answer: &Answer,
+    at: Timestamp,
+) -> Option<Observation> {
+    let Item::Claim(claim) = item else {
+        return None;
+    };
     Some(Observation {
         claim: claim.id.clone(),
         surface: claim.surface.clone(),

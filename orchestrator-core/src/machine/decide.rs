@@ -9,7 +9,8 @@ use super::{
     step::Step,
 };
 use crate::model::{
-    AttemptId, Checkout, Effect, EffectId, EndReason, Event, EventKind, HoldReason, Policy, Reading, Record, Timestamp,
+    AttemptId, Checkout, Effect, EffectId, EndReason, Event, EventKind, HoldReason, Policy,
+    Reading, Record, Timestamp,
 };
 
 /// So much is kept of what was noticed in one attempt.
@@ -45,16 +46,34 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
     match event.kind {
         EventKind::Opened(opened) => {
             let resumed = state.run.is_some() && state.ended.is_none();
-            let interrupted = state.open.keys().map(|effect| Record::Closed { effect: *effect, interrupted: true });
-            Ok([Record::RunOpened { opened, resumed, at }].into_iter().chain(interrupted).collect())
+            let interrupted = state.open.keys().map(|effect| Record::Closed {
+                effect: *effect,
+                interrupted: true,
+            });
+            Ok([Record::RunOpened {
+                opened,
+                resumed,
+                at,
+            }]
+            .into_iter()
+            .chain(interrupted)
+            .collect())
         }
-        EventKind::ModeAsked(mode) => Ok((mode != state.mode).then_some(Record::ModeSet(mode)).into_iter().collect()),
+        EventKind::ModeAsked(mode) => Ok((mode != state.mode)
+            .then_some(Record::ModeSet(mode))
+            .into_iter()
+            .collect()),
         EventKind::Answered(answer) => Ok(cx.answered(answer)),
         EventKind::TipSeen(tip) => {
             let moved = (state.tip != Some(tip)).then_some(Record::TipSeen(tip));
             Ok(cx.reached().into_iter().chain(moved).collect())
         }
-        EventKind::RemoteAway { why } => Ok(state.away.is_none().then(|| cx.away(why)).into_iter().collect()),
+        EventKind::RemoteAway { why } => Ok(state
+            .away
+            .is_none()
+            .then(|| cx.away(why))
+            .into_iter()
+            .collect()),
         EventKind::CheckoutSeen(checkout) => {
             if state.checkout.as_ref() == Some(&checkout) {
                 return Ok(Vec::new());
@@ -64,71 +83,164 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
                 Checkout::Clean | Checkout::Untouched => state
                     .holds()
                     .filter(|hold| matches!(hold.about, HoldReason::CheckoutDirty { .. }))
-                    .map(|hold| Record::HoldAnswered { hold: hold.id, answer: None, at })
+                    .map(|hold| Record::HoldAnswered {
+                        hold: hold.id,
+                        answer: None,
+                        at,
+                    })
                     .collect(),
             };
-            Ok([Record::CheckoutSeen(checkout)].into_iter().chain(freed).collect())
+            Ok([Record::CheckoutSeen(checkout)]
+                .into_iter()
+                .chain(freed)
+                .collect())
         }
         EventKind::Tick => Ok(plan::tick(state, at, policy)),
-        EventKind::ClockJumped { by } => Ok((by.0 != 0).then_some(Record::ClockJumped { by, at }).into_iter().collect()),
-        EventKind::StopAsked => {
-            Ok(state.ended.is_none().then_some(Record::RunEnded { reason: EndReason::Stopped, at }).into_iter().collect())
-        }
+        EventKind::ClockJumped { by } => Ok((by.0 != 0)
+            .then_some(Record::ClockJumped { by, at })
+            .into_iter()
+            .collect()),
+        EventKind::StopAsked => Ok(state
+            .ended
+            .is_none()
+            .then_some(Record::RunEnded {
+                reason: EndReason::Stopped,
+                at,
+            })
+            .into_iter()
+            .collect()),
         EventKind::RoadmapRead { effect, reading } => cx.closing(effect, |what| {
-            let Effect::ReadRoadmap { tip: known } = what else { return None };
+            let Effect::ReadRoadmap { tip: known } = what else {
+                return None;
+            };
             let reached = || cx.reached().filter(|_| known.is_none());
             Some(match reading {
-                Reading::Read(roadmap) => reached().into_iter().chain([roadmap_record(state, roadmap)]).collect(),
-                Reading::Refused { tip, why } => reached().into_iter().chain([Record::RoadmapRefused { tip, why }]).collect(),
+                Reading::Read(roadmap) => reached()
+                    .into_iter()
+                    .chain([roadmap_record(state, roadmap)])
+                    .collect(),
+                Reading::Refused { tip, why } => reached()
+                    .into_iter()
+                    .chain([Record::RoadmapRefused { tip, why }])
+                    .collect(),
                 Reading::Unreachable { why } => vec![cx.away(why)],
             })
         }),
         EventKind::HistoryChecked { effect, missing } => cx.history_checked(effect, &missing),
         EventKind::Prepared { effect, failure } => cx.closing_step(effect, |entry, active| {
-            let Step::Prepare(_) = &active.step else { return None };
+            let Step::Prepare(_) = &active.step else {
+                return None;
+            };
             Some(match failure {
-                None => vec![Record::WorkspaceReady { attempt: active.attempt.id.clone() }],
-                Some(why) => cx.try_again(entry, active, &format!("its workspace could not be made: {why}")),
+                None => vec![Record::WorkspaceReady {
+                    attempt: active.attempt.id.clone(),
+                }],
+                Some(why) => cx.try_again(
+                    entry,
+                    active,
+                    &format!("its workspace could not be made: {why}"),
+                ),
             })
         }),
         EventKind::SessionSeen { effect, session } => cx.running(effect, |active| {
             let known = active.attempt.session.as_ref() == Some(&session);
-            (!known).then(|| Record::SessionSeen { attempt: active.attempt.id.clone(), session }).into_iter().collect()
+            (!known)
+                .then(|| Record::SessionSeen {
+                    attempt: active.attempt.id.clone(),
+                    session,
+                })
+                .into_iter()
+                .collect()
         }),
         EventKind::Noticed { effect, finding } => cx.running(effect, |active| {
             let noticed = &active.attempt.noticed;
             let new = noticed.len() < MOST_NOTICED && !noticed.contains(&finding);
-            new.then(|| Record::Noticed { attempt: active.attempt.id.clone(), finding }).into_iter().collect()
+            new.then(|| Record::Noticed {
+                attempt: active.attempt.id.clone(),
+                finding,
+            })
+            .into_iter()
+            .collect()
         }),
-        EventKind::TurnSeen { effect, seen } => cx.running(effect, |active| cx.turn_seen(active, effect, &seen)),
+        EventKind::TurnSeen { effect, seen } => {
+            cx.running(effect, |active| cx.turn_seen(active, effect, &seen))
+        }
         EventKind::Nudged { effect, heard } => cx.nudged(effect, heard),
-        EventKind::TurnEnded { effect, outcome, usage } => cx.closing_step(effect, |_, active| {
-            let Step::Working(working) = &active.step else { return None };
+        EventKind::TurnEnded {
+            effect,
+            outcome,
+            usage,
+        } => cx.closing_step(effect, |_, active| {
+            let Step::Working(working) = &active.step else {
+                return None;
+            };
             let took = at.since(working.began);
-            Some(vec![Record::TurnEnded { attempt: active.attempt.id.clone(), outcome, usage, took }])
+            Some(vec![Record::TurnEnded {
+                attempt: active.attempt.id.clone(),
+                outcome,
+                usage,
+                took,
+            }])
         }),
-        EventKind::StopSent { effect } => cx.closing(effect, |what| matches!(what, Effect::StopTurn { .. }).then(Vec::new)),
-        EventKind::Collected { effect, result, kept } => cx.closing_step(effect, |entry, active| {
-            let Step::Collect { outcome, stopped, .. } = &active.step else { return None };
-            let kept = (!kept.is_empty()).then(|| Record::Kept { attempt: active.attempt.id.clone(), files: kept });
-            Some(kept.into_iter().chain(cx.collected(entry, active, (outcome, *stopped), result)).collect())
+        EventKind::StopSent { effect } => cx.closing(effect, |what| {
+            matches!(what, Effect::StopTurn { .. }).then(Vec::new)
         }),
-        EventKind::Reviewed { effect, reviews, carried } => cx.reviewed(effect, reviews, carried),
+        EventKind::Collected {
+            effect,
+            result,
+            kept,
+        } => cx.closing_step(effect, |entry, active| {
+            let Step::Collect {
+                outcome, stopped, ..
+            } = &active.step
+            else {
+                return None;
+            };
+            let kept = (!kept.is_empty()).then(|| Record::Kept {
+                attempt: active.attempt.id.clone(),
+                files: kept,
+            });
+            Some(
+                kept.into_iter()
+                    .chain(cx.collected(entry, active, (outcome, *stopped), result))
+                    .collect(),
+            )
+        }),
+        EventKind::Reviewed {
+            effect,
+            reviews,
+            carried,
+        } => cx.reviewed(effect, reviews, carried),
         // Who waits for the lane may have asked about the tip.
-        EventKind::Merged { effect, .. } if matches!(cx.open(effect)?, Some(Effect::CheckTip { .. })) => {
+        EventKind::Merged { effect, .. }
+            if matches!(cx.open(effect)?, Some(Effect::CheckTip { .. })) =>
+        {
             Err(IllegalEvent::WrongKind(effect))
         }
         EventKind::Merged { effect, result } => cx.closing_step(effect, |entry, active| {
-            let Step::Merge { reviewed, .. } = &active.step else { return None };
+            let Step::Merge { reviewed, .. } = &active.step else {
+                return None;
+            };
             Some(cx.merged(entry, active, reviewed, result))
         }),
         EventKind::GateRan { effect, report } => cx.closing_step(effect, |entry, active| {
-            let Step::Gate { checked, .. } = &active.step else { return None };
+            let Step::Gate { checked, .. } = &active.step else {
+                return None;
+            };
             let mut reports = checked.reports.clone();
             reports.push(report.clone());
-            let mut records = vec![Record::GateReported { attempt: active.attempt.id.clone(), report: Box::new(report) }];
+            let mut records = vec![Record::GateReported {
+                attempt: active.attempt.id.clone(),
+                report: Box::new(report),
+            }];
             if reports.len() >= active.attempt.contract.gates.len() {
-                records.extend(cx.judge_candidate(entry, active, &checked.reviewed, &checked.candidate, &reports));
+                records.extend(cx.judge_candidate(
+                    entry,
+                    active,
+                    &checked.reviewed,
+                    &checked.candidate,
+                    &reports,
+                ));
             }
             Some(records)
         }),
@@ -137,19 +249,29 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
                 Some(Effect::CheckTip { tip, .. }) => Some(*tip),
                 Some(_) | None => None,
             };
-            cx.closing_step(effect, |entry, active| cx.tip_checked(entry, active, looked_at?, report))
+            cx.closing_step(effect, |entry, active| {
+                cx.tip_checked(entry, active, looked_at?, report)
+            })
         }
         EventKind::LandingTried { effect, outcome } => cx.landing_tried(effect, outcome),
         EventKind::CleanedUp { effect, fate } => cx.closing(effect, |what| {
-            let Effect::CleanUp { attempt, .. } = what else { return None };
-            Some(vec![Record::WorkspaceSettled { attempt: attempt.clone(), fate }])
+            let Effect::CleanUp { attempt, .. } = what else {
+                return None;
+            };
+            Some(vec![Record::WorkspaceSettled {
+                attempt: attempt.clone(),
+                fate,
+            }])
         }),
-        EventKind::Reported { effect, failure: _ } => {
-            cx.closing(effect, |what| matches!(what, Effect::Report { .. }).then(Vec::new))
-        }
+        EventKind::Reported { effect, failure: _ } => cx.closing(effect, |what| {
+            matches!(what, Effect::Report { .. }).then(Vec::new)
+        }),
         EventKind::Interrupted { effect } => match cx.open(effect)? {
             None => Ok(vec![Record::Stale { effect }]),
-            Some(_) => Ok(vec![Record::Closed { effect, interrupted: true }]),
+            Some(_) => Ok(vec![Record::Closed {
+                effect,
+                interrupted: true,
+            }]),
         },
     }
 }
@@ -176,9 +298,17 @@ impl<'a> Context<'a> {
         effect: EffectId,
         then: impl FnOnce(&Effect) -> Option<Vec<Record>>,
     ) -> Result<Vec<Record>, IllegalEvent> {
-        let Some(what) = self.open(effect)? else { return Ok(vec![Record::Stale { effect }]) };
+        let Some(what) = self.open(effect)? else {
+            return Ok(vec![Record::Stale { effect }]);
+        };
         let follows = then(what).ok_or(IllegalEvent::WrongKind(effect))?;
-        Ok([Record::Closed { effect, interrupted: false }].into_iter().chain(follows).collect())
+        Ok([Record::Closed {
+            effect,
+            interrupted: false,
+        }]
+        .into_iter()
+        .chain(follows)
+        .collect())
     }
 
     /// The same for the effect that a task's step waits for.
@@ -195,16 +325,30 @@ impl<'a> Context<'a> {
 
     /// The task whose step waits for this effect.
     fn waiting_for(&self, what: &Effect, effect: EffectId) -> Option<(&'a TaskEntry, &'a Active)> {
-        let entry = self.state.task(plan::attempt_of(what).map(|attempt| &attempt.task)?)?;
+        let entry = self
+            .state
+            .task(plan::attempt_of(what).map(|attempt| &attempt.task)?)?;
         match &entry.phase {
-            Phase::Active(active) if active.step.asked() == Asked::Open(effect) => Some((entry, active)),
-            Phase::Active(_) | Phase::Waiting(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
+            Phase::Active(active) if active.step.asked() == Asked::Open(effect) => {
+                Some((entry, active))
+            }
+            Phase::Active(_)
+            | Phase::Waiting(_)
+            | Phase::Held(_)
+            | Phase::Landed(_)
+            | Phase::Parked { .. } => None,
         }
     }
 
     /// For an event about a turn that runs, which closes nothing.
-    pub(super) fn running(&self, effect: EffectId, then: impl FnOnce(&Active) -> Vec<Record>) -> Result<Vec<Record>, IllegalEvent> {
-        let Some(what) = self.open(effect)? else { return Ok(vec![Record::Stale { effect }]) };
+    pub(super) fn running(
+        &self,
+        effect: EffectId,
+        then: impl FnOnce(&Active) -> Vec<Record>,
+    ) -> Result<Vec<Record>, IllegalEvent> {
+        let Some(what) = self.open(effect)? else {
+            return Ok(vec![Record::Stale { effect }]);
+        };
         match (what, self.waiting_for(what, effect)) {
             (Effect::RunTurn { .. }, Some((_, active))) => Ok(then(active)),
             (_, _) => Err(IllegalEvent::WrongKind(effect)),

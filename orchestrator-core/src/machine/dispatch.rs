@@ -10,7 +10,9 @@ use super::{
     state::{Grant, Phase, TaskEntry, Waiting},
     tasks::List,
 };
-use crate::model::{Approval, AttemptId, Checkout, HoldOption, HoldReason, PackageName, Record, RunMode};
+use crate::model::{
+    Approval, AttemptId, Checkout, HoldOption, HoldReason, PackageName, Record, RunMode,
+};
 
 impl Plan<'_> {
     /// Starts ready tasks, in the roadmap's order, as far as mode, slots, review debt, budget and package allow.
@@ -39,14 +41,20 @@ impl Plan<'_> {
         // With each dispatch more is taken, and never less: who was refused need not be asked again.
         let mut seen = vec![false; tasks.entries().len()];
         while slots > 0 && self.run_budget(attempts).is_none() {
-            let eligible = |at: &usize| !stays || package.as_ref() == Some(&tasks.entries()[*at].task.package);
+            let eligible =
+                |at: &usize| !stays || package.as_ref() == Some(&tasks.entries()[*at].task.package);
             let mut free = tasks.places(List::Free).filter(eligible);
             let candidate = free.find(|at| {
                 let fences = [Some(tasks.fence()), taken.as_ref()];
-                !std::mem::replace(&mut seen[*at], true) && is_ready(*at, &tasks.entries()[*at], fences, policy, self.cx.at)
+                !std::mem::replace(&mut seen[*at], true)
+                    && is_ready(*at, &tasks.entries()[*at], fences, policy, self.cx.at)
             });
-            let Some((at, entry)) = candidate.map(|at| (at, &tasks.entries()[at])) else { break };
-            let Phase::Waiting(waiting) = &entry.phase else { break };
+            let Some((at, entry)) = candidate.map(|at| (at, &tasks.entries()[at])) else {
+                break;
+            };
+            let Phase::Waiting(waiting) = &entry.phase else {
+                break;
+            };
             if let Some(hold) = self.ask_first(entry, waiting) {
                 // One question at a time: the others follow when this one is in the state.
                 records.extend(hold);
@@ -54,7 +62,10 @@ impl Plan<'_> {
             }
             if package.as_ref() != Some(&entry.task.package) {
                 let reason = self.why_enter(package.as_ref(), &entry.task.package);
-                records.push(Record::PackageEntered { package: entry.task.package.clone(), reason });
+                records.push(Record::PackageEntered {
+                    package: entry.task.package.clone(),
+                    reason,
+                });
                 package = Some(entry.task.package.clone());
             }
             match freeze(&entry.task, policy, agents()) {
@@ -63,11 +74,23 @@ impl Plan<'_> {
                     if slots > 1 {
                         taken.get_or_insert_default().add(at, &contract);
                     }
-                    let attempt = AttemptId { task: entry.task.id.clone(), number: entry.last_attempt + 1 };
-                    records.push(Record::Dispatched { attempt, contract, base: tip, at: self.cx.at });
+                    let attempt = AttemptId {
+                        task: entry.task.id.clone(),
+                        number: entry.last_attempt + 1,
+                    };
+                    records.push(Record::Dispatched {
+                        attempt,
+                        contract,
+                        base: tip,
+                        at: self.cx.at,
+                    });
                 }
                 Err(error) => {
-                    records.push(Record::Parked { task: entry.task.id.clone(), reason: error.to_string(), hold: None });
+                    records.push(Record::Parked {
+                        task: entry.task.id.clone(),
+                        reason: error.to_string(),
+                        hold: None,
+                    });
                     break;
                 }
             }
@@ -82,8 +105,13 @@ impl Plan<'_> {
     fn moves(&self, package: &Option<PackageName>) -> bool {
         let tasks = &self.cx.state.tasks;
         let entries = tasks.entries();
-        let of = |list| tasks.places(list).filter(|at| entries[*at].task.package == *package);
-        of(List::Active).next().is_some() || of(List::Free).any(|at| self.can_come(at, &entries[at]))
+        let of = |list| {
+            tasks
+                .places(list)
+                .filter(|at| entries[*at].task.package == *package)
+        };
+        of(List::Active).next().is_some()
+            || of(List::Free).any(|at| self.can_come(at, &entries[at]))
     }
 
     /// Whether a waiting task of the current package can still come without leaving the package: it is ready, or only time
@@ -93,19 +121,36 @@ impl Plan<'_> {
         match waits(state, (place, entry), self.cx.policy, self.cx.at) {
             None | Some(Wait::Until(_)) => true,
             Some(Wait::After(_)) => false,
-            Some(Wait::Behind(obstacle)) => matches!(state.tasks()[obstacle.at].phase, Phase::Active(_)),
+            Some(Wait::Behind(obstacle)) => {
+                matches!(state.tasks()[obstacle.at].phase, Phase::Active(_))
+            }
         }
     }
 
     fn why_enter(&self, from: Option<&Option<PackageName>>, to: &Option<PackageName>) -> String {
-        let name = |package: &Option<PackageName>| package.as_ref().map_or("(none)".to_owned(), |name| format!("`{name}`"));
-        let Some(from) = from else { return format!("{} has the first ready task", name(to)) };
-        let left = self.cx.state.tasks().iter().filter(|entry| entry.task.package == *from && !entry.has_landed());
+        let name = |package: &Option<PackageName>| {
+            package
+                .as_ref()
+                .map_or("(none)".to_owned(), |name| format!("`{name}`"))
+        };
+        let Some(from) = from else {
+            return format!("{} has the first ready task", name(to));
+        };
+        let left = self
+            .cx
+            .state
+            .tasks()
+            .iter()
+            .filter(|entry| entry.task.package == *from && !entry.has_landed());
         let left: Vec<_> = left.map(|entry| entry.task.id.as_str()).collect();
         if left.is_empty() {
             format!("{} has landed", name(from))
         } else {
-            format!("nothing of {} can go on: {} wait", name(from), left.join(", "))
+            format!(
+                "nothing of {} can go on: {} wait",
+                name(from),
+                left.join(", ")
+            )
         }
     }
 
@@ -114,17 +159,34 @@ impl Plan<'_> {
         let task = &entry.task.id;
         if let Some(Checkout::Dirty { paths }) = &self.cx.state.checkout {
             // It would be in the way of every landing: one question is enough.
-            let asked = self.cx.state.holds().any(|hold| matches!(hold.about, HoldReason::CheckoutDirty { .. }));
-            let about = HoldReason::CheckoutDirty { paths: paths.clone() };
+            let asked = self
+                .cx
+                .state
+                .holds()
+                .any(|hold| matches!(hold.about, HoldReason::CheckoutDirty { .. }));
+            let about = HoldReason::CheckoutDirty {
+                paths: paths.clone(),
+            };
             let hold = || self.cx.hold(task, about, dirty_question(paths), &[]);
             return Some(if asked { Vec::new() } else { vec![hold()] });
         }
-        let approve = entry.task.keys.approve.as_ref().or(self.cx.policy.defaults.approve.as_ref());
-        let needed =
-            approve.is_some_and(|approve| approve.contains(&Approval::Dispatch)) && !waiting.grants.contains(&Grant::Dispatch);
+        let approve = entry
+            .task
+            .keys
+            .approve
+            .as_ref()
+            .or(self.cx.policy.defaults.approve.as_ref());
+        let needed = approve.is_some_and(|approve| approve.contains(&Approval::Dispatch))
+            && !waiting.grants.contains(&Grant::Dispatch);
         needed.then(|| {
-            let question = "the contract asks for a person's approval before an agent starts".to_owned();
-            vec![self.cx.hold(task, HoldReason::Approval(Approval::Dispatch), question, &[HoldOption::Approve])]
+            let question =
+                "the contract asks for a person's approval before an agent starts".to_owned();
+            vec![self.cx.hold(
+                task,
+                HoldReason::Approval(Approval::Dispatch),
+                question,
+                &[HoldOption::Approve],
+            )]
         })
     }
 
@@ -134,12 +196,18 @@ impl Plan<'_> {
         if limits.run_attempts.is_some_and(|most| attempts >= most) {
             return Some("attempts");
         }
-        if limits.run_tokens.is_some_and(|most| run.spent.tokens() >= most) {
+        if limits
+            .run_tokens
+            .is_some_and(|most| run.spent.tokens() >= most)
+        {
             return Some("tokens");
         }
         if limits.run_usd.is_some_and(|most| run.spent.usd >= most) {
             return Some("US dollars");
         }
-        limits.run_wall.is_some_and(|most| self.cx.at.since(run.began) >= most).then_some("wall time")
+        limits
+            .run_wall
+            .is_some_and(|most| self.cx.at.since(run.began) >= most)
+            .then_some("wall time")
     }
 }

@@ -23,7 +23,10 @@ pub(super) enum Met<'a> {
     /// Both want it.
     Resource(&'a ResourceName),
     /// Some path matches both.
-    Paths { ours: &'a Pattern, theirs: &'a Pattern },
+    Paths {
+        ours: &'a Pattern,
+        theirs: &'a Pattern,
+    },
 }
 
 /// What all open tasks occupy.
@@ -53,7 +56,10 @@ struct Post {
 
 impl Default for Fence {
     fn default() -> Self {
-        Self { nodes: vec![Node::default()], holders: HashMap::new() }
+        Self {
+            nodes: vec![Node::default()],
+            holders: HashMap::new(),
+        }
     }
 }
 
@@ -61,7 +67,12 @@ impl Fence {
     /// The task at this place occupies what its contract says.
     pub(super) fn add(&mut self, at: usize, contract: &Contract) {
         for pattern in &contract.allow {
-            self.each_post(pattern, |posts| posts.push(Post { at, pattern: pattern.clone() }));
+            self.each_post(pattern, |posts| {
+                posts.push(Post {
+                    at,
+                    pattern: pattern.clone(),
+                })
+            });
         }
         for resource in &contract.resources {
             self.holders.entry(resource.clone()).or_default().insert(at);
@@ -74,7 +85,9 @@ impl Fence {
             self.each_post(pattern, |posts| posts.retain(|post| post.at != at));
         }
         for resource in &contract.resources {
-            self.holders.get_mut(resource).map(|holders| holders.remove(&at));
+            self.holders
+                .get_mut(resource)
+                .map(|holders| holders.remove(&at));
         }
     }
 
@@ -107,14 +120,30 @@ impl Fence {
 
     /// What is in the way of the task at this place, if it is to change these paths and hold these resources: of all that is,
     /// the first in the roadmap's order.
-    pub(super) fn obstacle<'a>(&'a self, at: usize, allow: &'a [Pattern], needs: &'a [ResourceName]) -> Option<Obstacle<'a>> {
-        let held = needs.iter().filter_map(|needed| Some(Obstacle { at: self.holder(at, needed)?, what: Met::Resource(needed) }));
+    pub(super) fn obstacle<'a>(
+        &'a self,
+        at: usize,
+        allow: &'a [Pattern],
+        needs: &'a [ResourceName],
+    ) -> Option<Obstacle<'a>> {
+        let held = needs.iter().filter_map(|needed| {
+            Some(Obstacle {
+                at: self.holder(at, needed)?,
+                what: Met::Resource(needed),
+            })
+        });
         let mut first = held.min_by_key(|obstacle| obstacle.at);
         for ours in allow {
             let _ = self.near(ours, &mut |post| {
                 let earlier = post.at != at && first.is_none_or(|first| post.at < first.at);
                 if earlier && ours.overlaps(&post.pattern) {
-                    first = Some(Obstacle { at: post.at, what: Met::Paths { ours, theirs: &post.pattern } });
+                    first = Some(Obstacle {
+                        at: post.at,
+                        what: Met::Paths {
+                            ours,
+                            theirs: &post.pattern,
+                        },
+                    });
                 }
                 ControlFlow::Continue(())
             });
@@ -125,7 +154,9 @@ impl Fence {
     /// Whether anything is in its way: the same question, over with the first answer.
     pub(super) fn keeps_out(&self, at: usize, allow: &[Pattern], needs: &[ResourceName]) -> bool {
         let meets = |ours: &Pattern| {
-            let found = self.near(ours, &mut |post| match post.at != at && ours.overlaps(&post.pattern) {
+            let found = self.near(ours, &mut |post| match post.at != at
+                && ours.overlaps(&post.pattern)
+            {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             });
@@ -136,7 +167,11 @@ impl Fence {
 
     /// The first other than this one that holds a resource.
     fn holder(&self, at: usize, resource: &ResourceName) -> Option<usize> {
-        self.holders.get(resource)?.iter().copied().find(|other| *other != at)
+        self.holders
+            .get(resource)?
+            .iter()
+            .copied()
+            .find(|other| *other != at)
     }
 
     /// Tells the patterns that this one could meet, until that is enough.
@@ -147,10 +182,16 @@ impl Fence {
             let all = loop {
                 node.that_end(last, found)?;
                 let Some(word) = lead.next() else { break true };
-                let Some(next) = node.children.get(word) else { break false };
+                let Some(next) = node.children.get(word) else {
+                    break false;
+                };
                 node = &self.nodes[*next];
             };
-            let mut beneath: Vec<_> = if all { node.children.values().copied().collect() } else { Vec::new() };
+            let mut beneath: Vec<_> = if all {
+                node.children.values().copied().collect()
+            } else {
+                Vec::new()
+            };
             while let Some(at) = beneath.pop() {
                 self.nodes[at].that_end(last, found)?;
                 beneath.extend(self.nodes[at].children.values());
@@ -168,7 +209,12 @@ impl Node {
     fn that_end<'s>(&'s self, last: Option<&[u8]>, found: &mut Found<'_, 's>) -> ControlFlow<()> {
         self.without_end.iter().try_for_each(&mut *found)?;
         match last {
-            Some(last) => self.with_end.get(last).into_iter().flatten().try_for_each(found),
+            Some(last) => self
+                .with_end
+                .get(last)
+                .into_iter()
+                .flatten()
+                .try_for_each(found),
             None => self.with_end.values().flatten().try_for_each(found),
         }
     }
@@ -184,17 +230,35 @@ mod tests {
 
     fn contract(allow: &[&str], resources: &[&str]) -> Contract {
         let keys = ContractKeys {
-            allow: Some(allow.iter().map(|text| text.parse().expect("a pattern")).collect()),
-            resources: Some(resources.iter().map(|text| text.parse().expect("a name")).collect()),
+            allow: Some(
+                allow
+                    .iter()
+                    .map(|text| text.parse().expect("a pattern"))
+                    .collect(),
+            ),
+            resources: Some(
+                resources
+                    .iter()
+                    .map(|text| text.parse().expect("a name"))
+                    .collect(),
+            ),
             ..ContractKeys::default()
         };
         let agent = BackendName::new("a").expect("a name");
-        freeze(&Task::new(TaskId::new("T").expect("an id"), "T").with_keys(keys), &Policy::default(), [&agent]).expect("freezes")
+        freeze(
+            &Task::new(TaskId::new("T").expect("an id"), "T").with_keys(keys),
+            &Policy::default(),
+            [&agent],
+        )
+        .expect("freezes")
     }
 
     fn lets_in(fence: &Fence, at: usize, contract: &Contract) -> Result<(), usize> {
         let obstacle = fence.obstacle(at, &contract.allow, &contract.resources);
-        assert_eq!(fence.keeps_out(at, &contract.allow, &contract.resources), obstacle.is_some());
+        assert_eq!(
+            fence.keeps_out(at, &contract.allow, &contract.resources),
+            obstacle.is_some()
+        );
         obstacle.map_or(Ok(()), |obstacle| Err(obstacle.at))
     }
 
@@ -228,11 +292,23 @@ mod tests {
                 let (ours, theirs) = (contract(&[a], &[]), contract(&[b], &[]));
                 let mut fence = Fence::default();
                 fence.add(3, &theirs);
-                let expected = if ours.allow[0].overlaps(&theirs.allow[0]) { Err(3) } else { Ok(()) };
+                let expected = if ours.allow[0].overlaps(&theirs.allow[0]) {
+                    Err(3)
+                } else {
+                    Ok(())
+                };
                 assert_eq!(lets_in(&fence, 1, &ours), expected, "{a} and {b}");
-                assert_eq!(lets_in(&fence, 3, &ours), Ok(()), "it is no obstacle to itself");
+                assert_eq!(
+                    lets_in(&fence, 3, &ours),
+                    Ok(()),
+                    "it is no obstacle to itself"
+                );
                 fence.remove(3, &theirs);
-                assert_eq!(lets_in(&fence, 1, &ours), Ok(()), "{a} after {b} was removed");
+                assert_eq!(
+                    lets_in(&fence, 1, &ours),
+                    Ok(()),
+                    "{a} after {b} was removed"
+                );
             }
         }
     }
@@ -243,7 +319,10 @@ mod tests {
         fence.add(5, &contract(&["a/**"], &["printer"]));
         fence.add(2, &contract(&["a/b"], &[]));
         fence.add(7, &contract(&["c"], &["scanner"]));
-        assert_eq!(lets_in(&fence, 9, &contract(&["a/b", "c"], &["scanner"])), Err(2));
+        assert_eq!(
+            lets_in(&fence, 9, &contract(&["a/b", "c"], &["scanner"])),
+            Err(2)
+        );
         assert_eq!(lets_in(&fence, 9, &contract(&["c"], &["printer"])), Err(5));
         assert_eq!(lets_in(&fence, 9, &contract(&["d"], &["scanner"])), Err(7));
         assert_eq!(lets_in(&fence, 9, &contract(&["d"], &["camera"])), Ok(()));

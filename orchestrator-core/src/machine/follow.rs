@@ -11,9 +11,10 @@ use super::{
     verdict::{CandidateCase, HeadCase, candidate_verdict, head_verdict, red_findings},
 };
 use crate::model::{
-    Acceptance, Answer, Candidate, Carried, Change, Checkout, Collected, CommitId, ContentHash, EffectId, Finding, GateReport,
-    GateSpec, HandoffReport, HandoffStatus, Hold, HoldId, HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle,
-    Predecessor, Question, Record, RepoPath, Review, Severity, Span, StopReason, Submission, TaskId, Timestamp, TreeId,
+    Acceptance, Answer, Candidate, Carried, Change, Checkout, Collected, CommitId, ContentHash,
+    EffectId, Finding, GateReport, GateSpec, HandoffReport, HandoffStatus, Hold, HoldId,
+    HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Question,
+    Record, RepoPath, Review, Severity, Span, StopReason, Submission, TaskId, Timestamp, TreeId,
     TurnOutcome, Verdict, Waiver, WhenExhausted,
 };
 
@@ -28,30 +29,50 @@ impl Context<'_> {
         let attempt = active.attempt.id.clone();
         match result {
             // A clean commit is work, whatever its session said at the end (law 3).
-            Collected::Work(mut submission) => match self.handoff_to_repair(entry, active, outcome, &submission) {
-                Some(why) => vec![Record::RepairAsked { attempt, why }],
-                None => {
-                    submission.findings.extend(active.attempt.noticed.iter().cloned());
-                    vec![Record::Submitted { attempt, submission: Arc::new(submission) }]
+            Collected::Work(mut submission) => {
+                match self.handoff_to_repair(entry, active, outcome, &submission) {
+                    Some(why) => vec![Record::RepairAsked { attempt, why }],
+                    None => {
+                        submission
+                            .findings
+                            .extend(active.attempt.noticed.iter().cloned());
+                        vec![Record::Submitted {
+                            attempt,
+                            submission: Arc::new(submission),
+                        }]
+                    }
                 }
-            },
+            }
             Collected::Refused { findings } => self.revise(entry, active, findings),
             Collected::Unusable { reason } => self.try_again(entry, active, &reason),
-            Collected::Nothing { base, tree, handoff, said, dirty, rescued } => {
+            Collected::Nothing {
+                base,
+                tree,
+                handoff,
+                said,
+                dirty,
+                rescued,
+            } => {
                 let kept = rescued.map(|commit| Record::Rescued { attempt, commit });
                 let claim = claim_of(&handoff);
                 let follows = match claim {
-                    Some((HandoffStatus::Blocked, reason)) => self.hold_blocked(active, reason.unwrap_or(NO_REASON)),
+                    Some((HandoffStatus::Blocked, reason)) => {
+                        self.hold_blocked(active, reason.unwrap_or(NO_REASON))
+                    }
                     Some((HandoffStatus::Failed, reason)) => {
                         let why = format!("the worker gave up: {}", reason.unwrap_or(NO_REASON));
                         self.try_again(entry, active, &why)
                     }
-                    Some((HandoffStatus::Done, _)) | None if *outcome == TurnOutcome::Completed && !dirty => {
+                    Some((HandoffStatus::Done, _)) | None
+                        if *outcome == TurnOutcome::Completed && !dirty =>
+                    {
                         let reason = claim.and_then(|(_, reason)| reason).map(str::to_owned);
                         let work = nothing(base, tree, handoff.clone());
                         self.nothing_to_do(entry, active, reason, said, work)
                     }
-                    Some((HandoffStatus::Done, _)) | None => self.nothing_done(entry, active, (outcome, stopped)),
+                    Some((HandoffStatus::Done, _)) | None => {
+                        self.nothing_done(entry, active, (outcome, stopped))
+                    }
                 };
                 kept.into_iter().chain(follows).collect()
             }
@@ -70,7 +91,8 @@ impl Context<'_> {
     ) -> Vec<Record> {
         let attempt = active.attempt.id.clone();
         // A budget that is used up is what a person is asked about then.
-        let may_go_back = self.turn_left(entry, active) || self.over_budget(entry, active).is_some();
+        let may_go_back =
+            self.turn_left(entry, active) || self.over_budget(entry, active).is_some();
         if reason.is_none() && !active.attempt.idle && may_go_back {
             let finding = Finding::new(
                 Severity::Error,
@@ -79,16 +101,29 @@ impl Context<'_> {
                  handoff's `reason`",
             );
             let again = self.revise(entry, active, vec![finding]);
-            return [Record::NothingDone { attempt }].into_iter().chain(again).collect();
+            return [Record::NothingDone { attempt }]
+                .into_iter()
+                .chain(again)
+                .collect();
         }
 
         let said = reason.or(said);
-        let words = said.as_ref().map_or("it does not say why".to_owned(), |said| format!("it says: {said}"));
+        let words = said
+            .as_ref()
+            .map_or("it does not say why".to_owned(), |said| {
+                format!("it says: {said}")
+            });
         let text = format!("the agent committed nothing; {words}");
         let about = HoldReason::NothingToDo { said };
         let question = Question::new(about, text, &[HoldOption::Done, HoldOption::Retry]);
         let submission = Arc::new(work);
-        vec![Record::NothingToDo { attempt, submission }, self.ask(&active.attempt.id.task, question)]
+        vec![
+            Record::NothingToDo {
+                attempt,
+                submission,
+            },
+            self.ask(&active.attempt.id.task, question),
+        ]
     }
 
     /// A turn that left no commit: what follows is in how it ended.
@@ -101,43 +136,81 @@ impl Context<'_> {
         match outcome {
             TurnOutcome::Completed => {
                 let what = "the session ended, but the work was left uncommitted: commit it";
-                self.revise(entry, active, vec![Finding::new(Severity::Error, "commit/missing", what)])
+                self.revise(
+                    entry,
+                    active,
+                    vec![Finding::new(Severity::Error, "commit/missing", what)],
+                )
             }
-            TurnOutcome::Crashed { detail } => self.try_again(entry, active, &format!("the agent failed: {detail}")),
-            TurnOutcome::ContextFull => self.try_again(entry, active, "the agent's context was full"),
-            TurnOutcome::SessionLost => self.try_again(entry, active, "the agent did not find its session again"),
+            TurnOutcome::Crashed { detail } => {
+                self.try_again(entry, active, &format!("the agent failed: {detail}"))
+            }
+            TurnOutcome::ContextFull => {
+                self.try_again(entry, active, "the agent's context was full")
+            }
+            TurnOutcome::SessionLost => {
+                self.try_again(entry, active, "the agent did not find its session again")
+            }
             TurnOutcome::Stopped => {
                 let why = match stopped {
                     None => "the turn was stopped",
-                    Some(StopReason::Deadline) => "the turn was stopped: it took longer than it may",
-                    Some(StopReason::Stalled) => "the turn was stopped: it was silent for longer than its limit",
-                    Some(StopReason::Gone) => "the turn was stopped: its process was gone, and it did not end",
+                    Some(StopReason::Deadline) => {
+                        "the turn was stopped: it took longer than it may"
+                    }
+                    Some(StopReason::Stalled) => {
+                        "the turn was stopped: it was silent for longer than its limit"
+                    }
+                    Some(StopReason::Gone) => {
+                        "the turn was stopped: its process was gone, and it did not end"
+                    }
                     Some(StopReason::Budget) => "the turn was stopped: its budget was used up",
-                    Some(StopReason::Withdrawn) => "the turn was stopped: the task is no longer wanted",
+                    Some(StopReason::Withdrawn) => {
+                        "the turn was stopped: the task is no longer wanted"
+                    }
                 };
                 self.try_again(entry, active, why)
             }
             TurnOutcome::UsageLimited { until } => {
-                let mut records = vec![self.attempt_ended(active, "the agent's usage limit was reached", false, None)];
+                let mut records = vec![self.attempt_ended(
+                    active,
+                    "the agent's usage limit was reached",
+                    false,
+                    None,
+                )];
                 let named = until.is_some();
                 let until = until.unwrap_or_else(|| self.backoff(entry));
-                records.push(Record::Waiting { task: entry.task.id.clone(), until, named });
+                records.push(Record::Waiting {
+                    task: entry.task.id.clone(),
+                    until,
+                    named,
+                });
                 records
             }
-            TurnOutcome::Overloaded { reason } => self.again(entry, active, &format!("the agent's service: {reason}"), false, None),
-            TurnOutcome::NeedsInput { question } => {
-                self.hold_ended(active, HoldReason::Question, format!("the agent asks: {question}"))
-            }
-            TurnOutcome::Refused { reason } => {
-                self.hold_ended(active, HoldReason::Question, format!("the agent declined the task: {reason}"))
-            }
+            TurnOutcome::Overloaded { reason } => self.again(
+                entry,
+                active,
+                &format!("the agent's service: {reason}"),
+                false,
+                None,
+            ),
+            TurnOutcome::NeedsInput { question } => self.hold_ended(
+                active,
+                HoldReason::Question,
+                format!("the agent asks: {question}"),
+            ),
+            TurnOutcome::Refused { reason } => self.hold_ended(
+                active,
+                HoldReason::Question,
+                format!("the agent declined the task: {reason}"),
+            ),
             TurnOutcome::Authentication { reason } => self.hold_ended(
                 active,
                 HoldReason::Authentication,
                 format!("the agent cannot be used until a person has seen to it: {reason}"),
             ),
             TurnOutcome::Drifted { detail } => {
-                let question = format!("the agent speaks a protocol that its backend does not know: {detail}");
+                let question =
+                    format!("the agent speaks a protocol that its backend does not know: {detail}");
                 self.hold_ended(active, HoldReason::Question, question)
             }
         }
@@ -150,15 +223,23 @@ impl Context<'_> {
         carried: Option<Carried>,
     ) -> Result<Vec<Record>, IllegalEvent> {
         self.closing_step(effect, |entry, active| {
-            let Step::Review { work, .. } = &active.step else { return None };
+            let Step::Review { work, .. } = &active.step else {
+                return None;
+            };
             let once = carried.map(|carried| Arc::new(work.as_carried(carried)));
             let follows = match &once {
                 Some(once) => self.judge_head(entry, active, once, &reviews, &[]),
                 None => self.judge_head(entry, active, work, &reviews, &active.attempt.waivers),
             };
             let attempt = active.attempt.id.clone();
-            let over = once.map(|submission| Record::CarriedOver { attempt, submission });
-            let said = Record::Reviewed { attempt: active.attempt.id.clone(), reviews };
+            let over = once.map(|submission| Record::CarriedOver {
+                attempt,
+                submission,
+            });
+            let said = Record::Reviewed {
+                attempt: active.attempt.id.clone(),
+                reviews,
+            };
             Some(over.into_iter().chain([said]).chain(follows).collect())
         })
     }
@@ -172,11 +253,20 @@ impl Context<'_> {
         reviews: &[Review],
         waivers: &[Waiver],
     ) -> Vec<Record> {
-        let case = HeadCase { work, reviews, waivers, rejections: &entry.rejections };
+        let case = HeadCase {
+            work,
+            reviews,
+            waivers,
+            rejections: &entry.rejections,
+        };
         match head_verdict(&case, self.policy) {
             Verdict::Accept => Vec::new(),
             Verdict::Revise { findings } => self.revise(entry, active, findings),
-            Verdict::Reject { reason, retry: false, .. } => self.hold_blocked(active, &reason),
+            Verdict::Reject {
+                reason,
+                retry: false,
+                ..
+            } => self.hold_blocked(active, &reason),
             Verdict::Reject { reason, .. } => self.try_again(entry, active, &reason),
             Verdict::Escalate(question) => vec![self.ask(&active.attempt.id.task, *question)],
         }
@@ -192,26 +282,39 @@ impl Context<'_> {
         let attempt = &active.attempt.id;
         let follows = match result {
             Ok(candidate) => {
-                let known = reviewed.reports.iter().filter(|report| report.tree == candidate.tree && report.passed());
+                let known = reviewed
+                    .reports
+                    .iter()
+                    .filter(|report| report.tree == candidate.tree && report.passed());
                 let known: Vec<_> = known.cloned().collect();
                 let judged = (known.len() >= active.attempt.contract.gates.len())
                     .then(|| self.judge_candidate(entry, active, reviewed, &candidate, &known));
-                [Record::CandidateBuilt { attempt: attempt.clone(), candidate }]
-                    .into_iter()
-                    .chain(judged.into_iter().flatten())
-                    .collect()
+                [Record::CandidateBuilt {
+                    attempt: attempt.clone(),
+                    candidate,
+                }]
+                .into_iter()
+                .chain(judged.into_iter().flatten())
+                .collect()
             }
             Err(MergeFailure::Conflict { tip, paths }) => {
                 let names: Vec<_> = paths.iter().map(ToString::to_string).collect();
                 let reason = format!("conflict with {} in {}", tip.short(), names.join(", "));
                 // The next attempt begins on the tip that this one conflicts with, and knows what it was about.
                 let seen = (self.state.tip != Some(tip)).then_some(Record::TipSeen(tip));
-                let left = Predecessor { head: reviewed.work.head, tip, obstacle: Obstacle::Conflict { paths } };
-                seen.into_iter().chain(self.again(entry, active, &reason, true, Some(left))).collect()
+                let left = Predecessor {
+                    head: reviewed.work.head,
+                    tip,
+                    obstacle: Obstacle::Conflict { paths },
+                };
+                seen.into_iter()
+                    .chain(self.again(entry, active, &reason, true, Some(left)))
+                    .collect()
             }
             Err(MergeFailure::Offends { findings }) => self.revise(entry, active, findings),
             Err(MergeFailure::CarriedOver(carried)) => {
-                let seen = (self.state.tip != Some(carried.onto)).then_some(Record::TipSeen(carried.onto));
+                let seen =
+                    (self.state.tip != Some(carried.onto)).then_some(Record::TipSeen(carried.onto));
                 let over = self.carried_over(active, &reviewed.work, carried);
                 seen.into_iter().chain([over]).collect()
             }
@@ -224,10 +327,22 @@ impl Context<'_> {
             }
             Err(MergeFailure::Impossible { reason }) => {
                 let question = format!("the merge could not be built: {reason}");
-                self.hold_due(active, Question::new(HoldReason::MergeImpossible { reason }, question, &[HoldOption::Retry]))
+                self.hold_due(
+                    active,
+                    Question::new(
+                        HoldReason::MergeImpossible { reason },
+                        question,
+                        &[HoldOption::Retry],
+                    ),
+                )
             }
             Err(MergeFailure::Unreachable { reason }) => {
-                return vec![Record::Queued { attempt: attempt.clone() }, self.away(reason)];
+                return vec![
+                    Record::Queued {
+                        attempt: attempt.clone(),
+                    },
+                    self.away(reason),
+                ];
             }
         };
         self.reached().into_iter().chain(follows).collect()
@@ -253,7 +368,14 @@ impl Context<'_> {
             observations: &attempt.observations,
         };
         match candidate_verdict(&case) {
-            Verdict::Revise { .. } => self.red_candidate(entry, active, reviewed, candidate, reports, &self.state.tip_reports),
+            Verdict::Revise { .. } => self.red_candidate(
+                entry,
+                active,
+                reviewed,
+                candidate,
+                reports,
+                &self.state.tip_reports,
+            ),
             Verdict::Reject { reason, .. } => self.try_again(entry, active, &reason),
             Verdict::Escalate(question) => self.hold_due(active, *question),
             Verdict::Accept => {
@@ -262,7 +384,9 @@ impl Context<'_> {
                     HandoffReport::Missing | HandoffReport::Broken { .. } => Vec::new(),
                 };
                 let touched = candidate.changes.iter().flat_map(Change::touched);
-                let authority = touched.filter_map(|path| entry.authority.get_key_value(path)).map(may_change);
+                let authority = touched
+                    .filter_map(|path| entry.authority.get_key_value(path))
+                    .map(may_change);
                 let acceptance = Acceptance {
                     version: 1,
                     attempt: attempt.id.clone(),
@@ -278,7 +402,12 @@ impl Context<'_> {
                     waivers: attempt.waivers.clone(),
                     observations: attempt.observations.clone(),
                 };
-                let run = self.state.run.as_ref().map(|run| run.id.to_string()).unwrap_or_default();
+                let run = self
+                    .state
+                    .run
+                    .as_ref()
+                    .map(|run| run.id.to_string())
+                    .unwrap_or_default();
                 let landing = Landing {
                     id: format!("{run}/{}/{}", attempt.id, self.state.last_effect + 1),
                     attempt: attempt.id.clone(),
@@ -289,8 +418,17 @@ impl Context<'_> {
                     acceptance,
                     at: self.at,
                 };
-                let judged = Record::Judged { attempt: attempt.id.clone(), head: candidate.head, verdict: Verdict::Accept };
-                vec![judged, Record::Accepted { landing: Arc::new(landing) }]
+                let judged = Record::Judged {
+                    attempt: attempt.id.clone(),
+                    head: candidate.head,
+                    verdict: Verdict::Accept,
+                };
+                vec![
+                    judged,
+                    Record::Accepted {
+                        landing: Arc::new(landing),
+                    },
+                ]
             }
         }
     }
@@ -319,7 +457,12 @@ impl Context<'_> {
         let of_tip = |gate: &GateSpec| known.iter().find(|report| report.gate == *gate);
         let red = || reports.iter().filter(|report| !report.passed());
         let red_there = |gate: &GateSpec| of_tip(gate).is_some_and(|tip| !tip.passed());
-        let by_default = |gate: &GateSpec| self.policy.gates.get(&gate.name).is_some_and(|rule| rule.default);
+        let by_default = |gate: &GateSpec| {
+            self.policy
+                .gates
+                .get(&gate.name)
+                .is_some_and(|rule| rule.default)
+        };
         if red().any(|report| red_there(&report.gate) && by_default(&report.gate)) {
             return vec![Record::TipRed { attempt, tip }];
         }
@@ -330,32 +473,59 @@ impl Context<'_> {
         findings.extend(denied(&reviewed.work.handoff, reports));
         if red().all(|report| red_there(&report.gate)) {
             let left = self.turn_left(entry, active);
-            return if left { self.revise(entry, active, findings) } else { vec![Record::TipRed { attempt, tip }] };
+            return if left {
+                self.revise(entry, active, findings)
+            } else {
+                vec![Record::TipRed { attempt, tip }]
+            };
         }
         if tip == active.attempt.base {
             return self.revise(entry, active, findings);
         }
         // Its worker does not have what it does not fit: another begins where it is.
-        let reason = format!("on {}, which is newer than its base: {}", tip.short(), summarise(&findings));
-        let left = Predecessor { head: reviewed.work.head, tip, obstacle: Obstacle::Gates { findings } };
+        let reason = format!(
+            "on {}, which is newer than its base: {}",
+            tip.short(),
+            summarise(&findings)
+        );
+        let left = Predecessor {
+            head: reviewed.work.head,
+            tip,
+            obstacle: Obstacle::Gates { findings },
+        };
         self.again(entry, active, &reason, true, Some(left))
     }
 
     /// What follows from a gate that ran on this tip: for a candidate that it failed on, or for work that waits, since it failed on an
     /// older tip.
-    pub(super) fn tip_checked(&self, entry: &TaskEntry, active: &Active, tip: CommitId, report: GateReport) -> Option<Vec<Record>> {
+    pub(super) fn tip_checked(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        tip: CommitId,
+        report: GateReport,
+    ) -> Option<Vec<Record>> {
         let attempt = active.attempt.id.clone();
         let mut known = self.state.tip_reports.clone();
         known.push(report.clone());
         let passed = report.passed();
-        let said = Record::TipReported { attempt: attempt.clone(), report: Box::new(report) };
+        let said = Record::TipReported {
+            attempt: attempt.clone(),
+            report: Box::new(report),
+        };
         let follows = match &active.step {
             Step::TipCheck { checked, .. } => {
-                let Checked { reviewed, candidate, reports } = &**checked;
+                let Checked {
+                    reviewed,
+                    candidate,
+                    reports,
+                } = &**checked;
                 self.red_candidate(entry, active, reviewed, candidate, reports, &known)
             }
             // The tip moved while it was looked at.
-            Step::Merge { .. } if self.state.tip != Some(tip) => return Some(vec![Record::Queued { attempt }]),
+            Step::Merge { .. } if self.state.tip != Some(tip) => {
+                return Some(vec![Record::Queued { attempt }]);
+            }
             Step::Merge { .. } if passed => Vec::new(),
             Step::Merge { .. } => vec![Record::TipRed { attempt, tip }],
             Step::Prepare(_)
@@ -369,12 +539,23 @@ impl Context<'_> {
         Some([said].into_iter().chain(follows).collect())
     }
 
-    pub(super) fn landing_tried(&self, effect: EffectId, outcome: LandingOutcome) -> Result<Vec<Record>, IllegalEvent> {
+    pub(super) fn landing_tried(
+        &self,
+        effect: EffectId,
+        outcome: LandingOutcome,
+    ) -> Result<Vec<Record>, IllegalEvent> {
         let unreachable = matches!(outcome, LandingOutcome::Unreachable { .. });
         let mut records = self.closing_step(effect, |_, active| {
-            let Step::Land { .. } = &active.step else { return None };
+            let Step::Land { .. } = &active.step else {
+                return None;
+            };
             let reached = self.reached().filter(|_| !unreachable);
-            Some(reached.into_iter().chain(self.landing_ended(active, outcome)).collect())
+            Some(
+                reached
+                    .into_iter()
+                    .chain(self.landing_ended(active, outcome))
+                    .collect(),
+            )
         })?;
         // Whether it was done is not known: when the remote is back, the very same landing is due again.
         if unreachable {
@@ -391,13 +572,29 @@ impl Context<'_> {
             LandingOutcome::Unreachable { reason } => vec![self.away(reason)],
             LandingOutcome::Refused { reason } => {
                 let question = format!("the landing was refused: {reason}");
-                self.hold_due(active, Question::new(HoldReason::LandingRefused { reason }, question, &[HoldOption::Retry]))
+                self.hold_due(
+                    active,
+                    Question::new(
+                        HoldReason::LandingRefused { reason },
+                        question,
+                        &[HoldOption::Retry],
+                    ),
+                )
             }
             LandingOutcome::CheckoutDirty { paths } => {
-                let seen = Record::CheckoutSeen(Checkout::Dirty { paths: paths.clone() });
+                let seen = Record::CheckoutSeen(Checkout::Dirty {
+                    paths: paths.clone(),
+                });
                 let text = plan::dirty_question(&paths);
-                let question = Question::new(HoldReason::CheckoutDirty { paths }, text, &[HoldOption::Retry]);
-                [seen].into_iter().chain(self.hold_due(active, question)).collect()
+                let question = Question::new(
+                    HoldReason::CheckoutDirty { paths },
+                    text,
+                    &[HoldOption::Retry],
+                );
+                [seen]
+                    .into_iter()
+                    .chain(self.hold_due(active, question))
+                    .collect()
             }
         }
     }
@@ -406,7 +603,11 @@ impl Context<'_> {
     pub(super) fn away(&self, why: String) -> Record {
         let tries = self.state.away.as_ref().map_or(0, |away| away.tries);
         let until = self.pause(tries, &("remote", tries));
-        Record::RemoteAway { why, at: self.at, until }
+        Record::RemoteAway {
+            why,
+            at: self.at,
+            until,
+        }
     }
 
     /// The remote answered: said once.
@@ -418,9 +619,15 @@ impl Context<'_> {
         if let Some(entry) = self.state.parked(answer.hold)
             && answer.option == HoldOption::Retry
         {
-            return vec![Record::Reopened { task: entry.task.id.clone(), advice: answer.note }];
+            return vec![Record::Reopened {
+                task: entry.task.id.clone(),
+                advice: answer.note,
+            }];
         }
-        let asked = self.state.accepts(&answer).and_then(|()| self.state.asked(&answer));
+        let asked = self
+            .state
+            .accepts(&answer)
+            .and_then(|()| self.state.asked(&answer));
         let (entry, held) = match asked {
             Ok(asked) => asked,
             Err(why) => return vec![Record::AnswerRefused { answer, why }],
@@ -431,37 +638,69 @@ impl Context<'_> {
             None => "parked by a person".to_owned(),
         };
         let waived = waivers(&held.hold, &answer, self.at);
-        let said = Record::HoldAnswered { hold, answer: Some(answer), at: self.at };
+        let said = Record::HoldAnswered {
+            hold,
+            answer: Some(answer),
+            at: self.at,
+        };
         match (option, &held.then) {
             // The same session has been told twice: another begins, with what the person says.
             (HoldOption::Retry, Then::Resume(active))
-                if matches!(held.hold.about, HoldReason::Repeated { .. } | HoldReason::NothingToDo { .. }) =>
+                if matches!(
+                    held.hold.about,
+                    HoldReason::Repeated { .. } | HoldReason::NothingToDo { .. }
+                ) =>
             {
                 let why = note.unwrap_or_else(|| "another attempt is to be made".to_owned());
-                let ended = self.attempt_ended(active, &format!("a person says: {why}"), true, None);
+                let ended =
+                    self.attempt_ended(active, &format!("a person says: {why}"), true, None);
                 [said, ended].into()
             }
             // What the others found was not looked at as long as one could not look.
-            (HoldOption::Approve, Then::Resume(active)) if held.hold.about == HoldReason::Review => {
+            (HoldOption::Approve, Then::Resume(active))
+                if held.hold.about == HoldReason::Review =>
+            {
                 let again = active.step.reviewed().map(|reviewed| {
                     let waivers = [active.attempt.waivers.clone(), waived].concat();
                     self.judge_head(entry, active, &reviewed.work, &reviewed.reviews, &waivers)
                 });
-                [said].into_iter().chain(again.into_iter().flatten()).collect()
+                [said]
+                    .into_iter()
+                    .chain(again.into_iter().flatten())
+                    .collect()
             }
             (HoldOption::Approve, Then::Landed(_)) => {
-                vec![said, Record::LandingMoved { task: entry.task.id.clone(), commit: None }]
+                vec![
+                    said,
+                    Record::LandingMoved {
+                        task: entry.task.id.clone(),
+                        commit: None,
+                    },
+                ]
             }
             (HoldOption::Retry, Then::Landed(_)) => {
-                vec![said, Record::Reopened { task: entry.task.id.clone(), advice: note }]
+                vec![
+                    said,
+                    Record::Reopened {
+                        task: entry.task.id.clone(),
+                        advice: note,
+                    },
+                ]
             }
-            (HoldOption::Approve | HoldOption::Observed | HoldOption::Done | HoldOption::Retry, _) => vec![said],
+            (
+                HoldOption::Approve | HoldOption::Observed | HoldOption::Done | HoldOption::Retry,
+                _,
+            ) => vec![said],
             (HoldOption::Park, then) => {
                 let ended = match then {
                     Then::Resume(active) => Some(self.attempt_ended(active, &parked, true, None)),
                     Then::Wait(_) | Then::Landed(_) => None,
                 };
-                let parked = Record::Parked { task: entry.task.id.clone(), reason: parked, hold: Some(hold) };
+                let parked = Record::Parked {
+                    task: entry.task.id.clone(),
+                    reason: parked,
+                    hold: Some(hold),
+                };
                 [said].into_iter().chain(ended).chain([parked]).collect()
             }
         }
@@ -473,11 +712,26 @@ impl Context<'_> {
         let head = attempt.head.unwrap_or(attempt.base);
         let summary = summarise(&findings);
         if self.turn_left(entry, active) {
-            return vec![Record::Judged { attempt: attempt.id.clone(), head, verdict: Verdict::Revise { findings } }];
+            return vec![Record::Judged {
+                attempt: attempt.id.clone(),
+                head,
+                verdict: Verdict::Revise { findings },
+            }];
         }
-        let verdict = Verdict::Reject { reason: summary.clone(), retry: true, findings };
-        let judged = Record::Judged { attempt: attempt.id.clone(), head, verdict };
-        [judged].into_iter().chain(self.try_again(entry, active, &summary)).collect()
+        let verdict = Verdict::Reject {
+            reason: summary.clone(),
+            retry: true,
+            findings,
+        };
+        let judged = Record::Judged {
+            attempt: attempt.id.clone(),
+            head,
+            verdict,
+        };
+        [judged]
+            .into_iter()
+            .chain(self.try_again(entry, active, &summary))
+            .collect()
     }
 
     /// Whether the session may be sent back once more.
@@ -491,39 +745,77 @@ impl Context<'_> {
     /// Whether another turn of the same session is possible: the agent can resume, and the task's budget is not used up.
     fn may_go_on(&self, entry: &TaskEntry, active: &Active) -> bool {
         let backends = self.state.run.as_ref().map(|run| &run.backends);
-        let resumes = backends.and_then(|backends| backends.get(&active.attempt.contract.agent)).copied().unwrap_or(false);
+        let resumes = backends
+            .and_then(|backends| backends.get(&active.attempt.contract.agent))
+            .copied()
+            .unwrap_or(false);
         resumes && self.over_budget(entry, active).is_none()
     }
 
     /// What is wrong with the handoff, if the session can be asked, for once, to mend that before anything else. One that was
     /// stopped, or that cannot be spoken to now, is not asked: its commit is reviewed, and the gap is named.
-    fn handoff_to_repair(&self, entry: &TaskEntry, active: &Active, outcome: &TurnOutcome, work: &Submission) -> Option<String> {
+    fn handoff_to_repair(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        outcome: &TurnOutcome,
+        work: &Submission,
+    ) -> Option<String> {
         let why = match &work.handoff {
             HandoffReport::Read(_) => return None,
             HandoffReport::Missing => "there is none".to_owned(),
             HandoffReport::Broken { reason } => format!("it cannot be read: {reason}"),
         };
-        let listens = matches!(outcome, TurnOutcome::Completed | TurnOutcome::Crashed { .. });
+        let listens = matches!(
+            outcome,
+            TurnOutcome::Completed | TurnOutcome::Crashed { .. }
+        );
         (listens && !active.attempt.repaired && self.may_go_on(entry, active)).then_some(why)
     }
 
     /// Ends the attempt as a failure, and lets the task wait for the next if its limits allow one.
-    pub(super) fn try_again(&self, entry: &TaskEntry, active: &Active, reason: &str) -> Vec<Record> {
+    pub(super) fn try_again(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        reason: &str,
+    ) -> Vec<Record> {
         self.again(entry, active, reason, true, None)
     }
 
     /// The same, for an end that may not count, or that leaves something to the next attempt.
-    fn again(&self, entry: &TaskEntry, active: &Active, reason: &str, counts: bool, left: Option<Predecessor>) -> Vec<Record> {
+    fn again(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        reason: &str,
+        counts: bool,
+        left: Option<Predecessor>,
+    ) -> Vec<Record> {
         let limit = entry.attempt_limit(self.policy);
         if counts && entry.counted >= limit {
             let used_up = || format!("{limit} attempts are used up; the last: {reason}");
-            return self.exhausted(active, if limit == 1 { reason.to_owned() } else { used_up() });
+            return self.exhausted(
+                active,
+                if limit == 1 {
+                    reason.to_owned()
+                } else {
+                    used_up()
+                },
+            );
         }
         if let Some(budget) = self.over_budget(entry, active) {
             return self.exhausted(active, format!("{budget}; the last attempt: {reason}"));
         }
         let ended = self.attempt_ended(active, reason, counts, left);
-        vec![ended, Record::Waiting { task: entry.task.id.clone(), until: self.backoff(entry), named: false }]
+        vec![
+            ended,
+            Record::Waiting {
+                task: entry.task.id.clone(),
+                until: self.backoff(entry),
+                named: false,
+            },
+        ]
     }
 
     /// The task has had all that it may have: a person may give it as much again.
@@ -533,37 +825,81 @@ impl Context<'_> {
             WhenExhausted::Ask => {
                 let ended = self.attempt_ended(active, &why, true, None);
                 let about = HoldReason::Exhausted { why: why.clone() };
-                vec![ended, self.hold(&active.attempt.id.task, about, why, &[HoldOption::Retry])]
+                vec![
+                    ended,
+                    self.hold(&active.attempt.id.task, about, why, &[HoldOption::Retry]),
+                ]
             }
         }
     }
 
     fn give_up(&self, active: &Active, reason: String) -> Vec<Record> {
         let task = active.attempt.id.task.clone();
-        vec![self.attempt_ended(active, &reason, true, None), Record::Parked { task, reason, hold: None }]
+        vec![
+            self.attempt_ended(active, &reason, true, None),
+            Record::Parked {
+                task,
+                reason,
+                hold: None,
+            },
+        ]
     }
 
-    pub(super) fn attempt_ended(&self, active: &Active, reason: &str, counts: bool, left: Option<Predecessor>) -> Record {
-        Record::AttemptEnded { attempt: active.attempt.id.clone(), reason: reason.to_owned(), counts, left }
+    pub(super) fn attempt_ended(
+        &self,
+        active: &Active,
+        reason: &str,
+        counts: bool,
+        left: Option<Predecessor>,
+    ) -> Record {
+        Record::AttemptEnded {
+            attempt: active.attempt.id.clone(),
+            reason: reason.to_owned(),
+            counts,
+            left,
+        }
     }
 
     /// The worker says that it cannot go on: what it lacks is a person's to give.
     fn hold_blocked(&self, active: &Active, reason: &str) -> Vec<Record> {
-        self.hold_ended(active, HoldReason::Blocked, format!("the worker cannot go on: {reason}"))
+        self.hold_ended(
+            active,
+            HoldReason::Blocked,
+            format!("the worker cannot go on: {reason}"),
+        )
     }
 
     /// A question after which only another attempt can follow.
     fn hold_ended(&self, active: &Active, about: HoldReason, question: String) -> Vec<Record> {
         let ended = self.attempt_ended(active, &question, false, None);
-        vec![ended, self.hold(&active.attempt.id.task, about, question, &[HoldOption::Retry])]
+        vec![
+            ended,
+            self.hold(
+                &active.attempt.id.task,
+                about,
+                question,
+                &[HoldOption::Retry],
+            ),
+        ]
     }
 
     /// A question after which the same attempt waits for the lane again.
     fn hold_due(&self, active: &Active, question: Question) -> Vec<Record> {
-        vec![Record::Queued { attempt: active.attempt.id.clone() }, self.ask(&active.attempt.id.task, question)]
+        vec![
+            Record::Queued {
+                attempt: active.attempt.id.clone(),
+            },
+            self.ask(&active.attempt.id.task, question),
+        ]
     }
 
-    pub(super) fn hold(&self, task: &TaskId, about: HoldReason, question: String, options: &[HoldOption]) -> Record {
+    pub(super) fn hold(
+        &self,
+        task: &TaskId,
+        about: HoldReason,
+        question: String,
+        options: &[HoldOption],
+    ) -> Record {
         self.ask(task, Question::new(about, question, options))
     }
 
@@ -573,17 +909,37 @@ impl Context<'_> {
 
     /// The same, by the given id: for one of several questions in one decision.
     pub(super) fn ask_as(&self, id: HoldId, task: &TaskId, question: Question) -> Record {
-        let Question { about, text: question, mut options, items } = question;
+        let Question {
+            about,
+            text: question,
+            mut options,
+            items,
+        } = question;
         options.push(HoldOption::Park);
         let task = task.clone();
-        Record::HoldOpened { hold: Hold { id, task, about, question, options, items, since: self.at } }
+        Record::HoldOpened {
+            hold: Hold {
+                id,
+                task,
+                about,
+                question,
+                options,
+                items,
+                since: self.at,
+            },
+        }
     }
 
     /// Which budget of the task is used up.
     fn over_budget(&self, entry: &TaskEntry, active: &Active) -> Option<String> {
         let budget = active.attempt.contract.budget;
-        let wall = budget.wall.filter(|wall| entry.wall >= *wall).map(|wall| format!("its wall time of {wall} is used up"));
-        let tokens = budget.tokens.filter(|tokens| entry.spent.tokens() >= *tokens);
+        let wall = budget
+            .wall
+            .filter(|wall| entry.wall >= *wall)
+            .map(|wall| format!("its wall time of {wall} is used up"));
+        let tokens = budget
+            .tokens
+            .filter(|tokens| entry.spent.tokens() >= *tokens);
         let usd = budget.usd.filter(|usd| entry.spent.usd >= *usd);
         wall.or_else(|| tokens.map(|tokens| format!("its {tokens} tokens are used up")))
             .or_else(|| usd.map(|usd| format!("its {usd} US dollars are used up")))
@@ -591,16 +947,27 @@ impl Context<'_> {
 
     /// When the task is tried again.
     fn backoff(&self, entry: &TaskEntry) -> Timestamp {
-        self.pause(entry.last_attempt.saturating_sub(1), &(&entry.task.id, entry.last_attempt))
+        self.pause(
+            entry.last_attempt.saturating_sub(1),
+            &(&entry.task.id, entry.last_attempt),
+        )
     }
 
     /// From now, exponential in the number of failures before, with full jitter from the seed in the ledger.
     fn pause(&self, failures: u32, what: &impl serde::Serialize) -> Timestamp {
         let limits = &self.policy.limits;
-        let most = limits.backoff.0.saturating_mul(1 << failures.min(20)).min(limits.backoff_max.0);
+        let most = limits
+            .backoff
+            .0
+            .saturating_mul(1 << failures.min(20))
+            .min(limits.backoff_max.0);
         let seed = self.state.run.as_ref().map_or(0, |run| run.seed);
         let hash = ContentHash::of_json(&(seed, what));
-        let random = hash.as_bytes().iter().take(8).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let random = hash
+            .as_bytes()
+            .iter()
+            .take(8)
+            .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
         self.at.after(Span(random % (most + 1)))
     }
 }
@@ -634,12 +1001,24 @@ fn nothing(base: CommitId, tree: TreeId, handoff: HandoffReport) -> Submission {
 
 /// Gates of which the worker says that they passed, and that are red here.
 fn denied(handoff: &HandoffReport, reports: &[GateReport]) -> Vec<Finding> {
-    let HandoffReport::Read(handoff) = handoff else { return Vec::new() };
-    let red = |name: &str| reports.iter().any(|report| report.gate.name.as_str() == name && !report.passed());
-    let claimed = handoff.gates.iter().filter(|gate| gate.passed && red(&gate.name));
+    let HandoffReport::Read(handoff) = handoff else {
+        return Vec::new();
+    };
+    let red = |name: &str| {
+        reports
+            .iter()
+            .any(|report| report.gate.name.as_str() == name && !report.passed())
+    };
+    let claimed = handoff
+        .gates
+        .iter()
+        .filter(|gate| gate.passed && red(&gate.name));
     claimed
         .map(|gate| {
-            let message = format!("the handoff says that gate `{}` passed; on the merge result it is red", gate.name);
+            let message = format!(
+                "the handoff says that gate `{}` passed; on the merge result it is red",
+                gate.name
+            );
             Finding::new(Severity::Error, "handoff/gate", message)
         })
         .collect()
@@ -654,7 +1033,10 @@ fn still_due(records: &mut [Record]) {
 
 /// That a person lets a task change a file by which other tools are told what to do, for the acceptance record.
 fn may_change((path, who): (&RepoPath, &String)) -> String {
-    format!("a change of `{path}` approved by {}", if who.is_empty() { "a person" } else { who })
+    format!(
+        "a change of `{path}` approved by {}",
+        if who.is_empty() { "a person" } else { who }
+    )
 }
 
 fn summarise(findings: &[Finding]) -> String {

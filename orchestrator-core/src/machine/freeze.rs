@@ -7,7 +7,10 @@ use std::{
 
 use thiserror::Error;
 
-use crate::model::{BackendName, Budget, Claim, ClaimId, Contract, GateName, Pattern, Policy, ResourceName, Task, TaskId};
+use crate::model::{
+    BackendName, Budget, Claim, ClaimId, Contract, GateName, Pattern, Policy, ResourceName, Task,
+    TaskId,
+};
 
 /// Why a contract cannot be frozen. Checked for a whole roadmap before anything starts.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -51,19 +54,32 @@ pub enum FreezeError {
 
 fn list<T: std::fmt::Display>(names: &[T]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    if names.is_empty() { "; it has none".to_owned() } else { format!("; known are {}", names.join(", ")) }
+    if names.is_empty() {
+        "; it has none".to_owned()
+    } else {
+        format!("; known are {}", names.join(", "))
+    }
 }
 
-static EVERYTHING: LazyLock<Vec<Pattern>> = LazyLock::new(|| vec!["**".parse().expect("a valid pattern")]);
+static EVERYTHING: LazyLock<Vec<Pattern>> =
+    LazyLock::new(|| vec!["**".parse().expect("a valid pattern")]);
 
 /// The paths that a task may change: its own, the policy's, or everything.
 pub(super) fn allowed<'a>(task: &'a Task, policy: &'a Policy) -> &'a [Pattern] {
-    task.keys.allow.as_ref().or(policy.defaults.allow.as_ref()).unwrap_or(&EVERYTHING)
+    task.keys
+        .allow
+        .as_ref()
+        .or(policy.defaults.allow.as_ref())
+        .unwrap_or(&EVERYTHING)
 }
 
 /// The resources that a task holds alone.
 pub(super) fn resources<'a>(task: &'a Task, policy: &'a Policy) -> &'a [ResourceName] {
-    task.keys.resources.as_ref().or(policy.defaults.resources.as_ref()).map_or(&[], Vec::as_slice)
+    task.keys
+        .resources
+        .as_ref()
+        .or(policy.defaults.resources.as_ref())
+        .map_or(&[], Vec::as_slice)
 }
 
 /// The tasks that must have landed first.
@@ -89,11 +105,26 @@ pub fn freeze<'b>(
         Some(names) => {
             let first = |(at, name): &(usize, &GateName)| !names[..*at].contains(name);
             let rule = |name: &GateName| policy.gates.get(name).map(|rule| rule.named(name));
-            names.iter().enumerate().filter(first).filter_map(|(_, name)| rule(name)).collect()
+            names
+                .iter()
+                .enumerate()
+                .filter(first)
+                .filter_map(|(_, name)| rule(name))
+                .collect()
         }
-        None => policy.gates.iter().filter(|(_, rule)| rule.default).map(|(name, rule)| rule.named(name)).collect(),
+        None => policy
+            .gates
+            .iter()
+            .filter(|(_, rule)| rule.default)
+            .map(|(name, rule)| rule.named(name))
+            .collect(),
     };
-    let forbid = defaults.forbid.iter().chain(&keys.forbid).flatten().chain(&policy.always_forbidden);
+    let forbid = defaults
+        .forbid
+        .iter()
+        .chain(&keys.forbid)
+        .flatten()
+        .chain(&policy.always_forbidden);
     Ok(Contract {
         task: task.id.clone(),
         title: task.title.clone(),
@@ -105,9 +136,24 @@ pub fn freeze<'b>(
         claims: claims(task, policy).to_vec(),
         after: after(task).to_vec(),
         resources: resources(task, policy).to_vec(),
-        docs: keys.docs.as_ref().or(defaults.docs.as_ref()).cloned().unwrap_or_default(),
-        artifacts: keys.artifacts.as_ref().or(defaults.artifacts.as_ref()).cloned().unwrap_or_default(),
-        approve: keys.approve.as_ref().or(defaults.approve.as_ref()).cloned().unwrap_or_default(),
+        docs: keys
+            .docs
+            .as_ref()
+            .or(defaults.docs.as_ref())
+            .cloned()
+            .unwrap_or_default(),
+        artifacts: keys
+            .artifacts
+            .as_ref()
+            .or(defaults.artifacts.as_ref())
+            .cloned()
+            .unwrap_or_default(),
+        approve: keys
+            .approve
+            .as_ref()
+            .or(defaults.approve.as_ref())
+            .cloned()
+            .unwrap_or_default(),
         agent,
         budget: budget(task, policy),
     })
@@ -125,28 +171,45 @@ pub(crate) fn check_task<'a>(
     let mut gates = gate_names(task, policy).unwrap_or_default().iter();
     if let Some(gate) = gates.find(|gate| !policy.gates.contains_key(gate)) {
         let known = policy.gates.keys().cloned().collect();
-        return Err(FreezeError::UnknownGate { gate: gate.clone(), known });
+        return Err(FreezeError::UnknownGate {
+            gate: gate.clone(),
+            known,
+        });
     }
     let only = || (agents.len() == 1).then(|| agents[0]);
     let named = task.keys.agent.as_ref().or(policy.defaults.agent.as_ref());
-    let agent = named.or_else(|| policy.fallback_agent()).or_else(only).ok_or(FreezeError::NoAgent)?;
+    let agent = named
+        .or_else(|| policy.fallback_agent())
+        .or_else(only)
+        .ok_or(FreezeError::NoAgent)?;
     if !agents.contains(&agent) {
         let known = agents.iter().copied().cloned().collect();
-        return Err(FreezeError::UnknownAgent { agent: agent.clone(), known });
+        return Err(FreezeError::UnknownAgent {
+            agent: agent.clone(),
+            known,
+        });
     }
     if allowed(task, policy).is_empty() {
         return Err(FreezeError::NothingAllowed);
     }
     let mut seen = BTreeSet::new();
-    if let Some(twice) = claims(task, policy).iter().find(|claim| !seen.insert(&claim.id)) {
-        return Err(FreezeError::DuplicateClaim { claim: twice.id.clone() });
+    if let Some(twice) = claims(task, policy)
+        .iter()
+        .find(|claim| !seen.insert(&claim.id))
+    {
+        return Err(FreezeError::DuplicateClaim {
+            claim: twice.id.clone(),
+        });
     }
     let budget = budget(task, policy);
     let zero = [
         ("attempts", budget.attempts == Some(0)),
         ("wall", budget.wall.is_some_and(|wall| wall.0 == 0)),
         ("tokens", budget.tokens == Some(0)),
-        ("usd", budget.usd.is_some_and(|usd| usd <= 0.0 || usd.is_nan())),
+        (
+            "usd",
+            budget.usd.is_some_and(|usd| usd <= 0.0 || usd.is_nan()),
+        ),
         ("files", budget.files == Some(0)),
     ];
     match zero.into_iter().find(|(_, zero)| *zero) {
@@ -157,11 +220,19 @@ pub(crate) fn check_task<'a>(
 
 /// The gates that a task or the policy names for it; `None` where the default ones apply.
 fn gate_names<'a>(task: &'a Task, policy: &'a Policy) -> Option<&'a [GateName]> {
-    task.keys.gates.as_ref().or(policy.defaults.gates.as_ref()).map(Vec::as_slice)
+    task.keys
+        .gates
+        .as_ref()
+        .or(policy.defaults.gates.as_ref())
+        .map(Vec::as_slice)
 }
 
 fn claims<'a>(task: &'a Task, policy: &'a Policy) -> &'a [Claim] {
-    task.keys.claims.as_ref().or(policy.defaults.claims.as_ref()).map_or(&[], Vec::as_slice)
+    task.keys
+        .claims
+        .as_ref()
+        .or(policy.defaults.claims.as_ref())
+        .map_or(&[], Vec::as_slice)
 }
 
 fn budget(task: &Task, policy: &Policy) -> Budget {
@@ -205,7 +276,9 @@ pub enum Inconsistency {
         task: TaskId,
     },
     /// A task waits for one that is not there.
-    #[error("task `{task}`: `after` names `{missing}`, which is not in the roadmap: add it, or take it out of `after`")]
+    #[error(
+        "task `{task}`: `after` names `{missing}`, which is not in the roadmap: add it, or take it out of `after`"
+    )]
     UnknownDependency {
         /// The task.
         task: TaskId,
@@ -233,7 +306,10 @@ fn cycle_message(tasks: &[TaskId]) -> String {
         return format!("task `{task}` waits for itself: take it out of its `after`");
     }
     let named: Vec<_> = tasks.iter().map(|task| format!("`{task}`")).collect();
-    format!("these tasks wait for one another, so that none can begin: {}; take one out of an `after`", named.join(" after "))
+    format!(
+        "these tasks wait for one another, so that none can begin: {}; take one out of an `after`",
+        named.join(" after ")
+    )
 }
 
 /// Checks a roadmap against itself and the policy, before anything is started on account of it (law 14).
@@ -247,26 +323,59 @@ pub fn check_roadmap<'b>(
 ) -> Result<(), Vec<RoadmapFault>> {
     let agents: Vec<_> = agents.into_iter().collect();
     let mut faults = Vec::new();
-    let fault = |task: &Task, what| RoadmapFault { place: task.place.clone(), what };
+    let fault = |task: &Task, what| RoadmapFault {
+        place: task.place.clone(),
+        what,
+    };
     let mut known = BTreeMap::new();
     for task in tasks {
         if known.insert(&task.id, task).is_some() {
-            faults.push(fault(task, Inconsistency::Duplicate { task: task.id.clone() }));
+            faults.push(fault(
+                task,
+                Inconsistency::Duplicate {
+                    task: task.id.clone(),
+                },
+            ));
         }
     }
     for task in tasks {
         for missing in after(task).iter().filter(|id| !known.contains_key(id)) {
-            faults.push(fault(task, Inconsistency::UnknownDependency { task: task.id.clone(), missing: missing.clone() }));
+            faults.push(fault(
+                task,
+                Inconsistency::UnknownDependency {
+                    task: task.id.clone(),
+                    missing: missing.clone(),
+                },
+            ));
         }
-        if let Some(error) = (!task.done).then(|| check_task(task, policy, &agents).err()).flatten() {
-            faults.push(fault(task, Inconsistency::Contract { task: task.id.clone(), error }));
+        if let Some(error) = (!task.done)
+            .then(|| check_task(task, policy, &agents).err())
+            .flatten()
+        {
+            faults.push(fault(
+                task,
+                Inconsistency::Contract {
+                    task: task.id.clone(),
+                    error,
+                },
+            ));
         }
     }
     if let Some(tasks) = cycle(&known) {
-        let place = tasks.first().and_then(|task| known.get(task)).and_then(|task| task.place.clone());
-        faults.push(RoadmapFault { place, what: Inconsistency::Cycle { tasks } });
+        let place = tasks
+            .first()
+            .and_then(|task| known.get(task))
+            .and_then(|task| task.place.clone());
+        faults.push(RoadmapFault {
+            place,
+            what: Inconsistency::Cycle { tasks },
+        });
     }
-    if faults.is_empty() { Ok(()) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults)
+    }
 }
 
 /// A cycle among dependencies: tasks are taken away as long as one is left that waits for none of the others; what stays
@@ -296,7 +405,9 @@ fn cycle(tasks: &BTreeMap<&TaskId, &Task>) -> Option<Vec<TaskId>> {
     let mut way: Vec<&TaskId> = vec![left.keys().next()?];
     let mut places = BTreeMap::from([(way[0], 0)]);
     loop {
-        let next = after(tasks[way[way.len() - 1]]).iter().find(|dep| left.contains_key(dep))?;
+        let next = after(tasks[way[way.len() - 1]])
+            .iter()
+            .find(|dep| left.contains_key(dep))?;
         if let Some(start) = places.get(next) {
             return Some(way[*start..].iter().map(|id| (*id).clone()).collect());
         }
@@ -311,13 +422,23 @@ mod tests {
     use crate::model::ContractKeys;
 
     fn task(id: &str, after: &[&str]) -> Task {
-        let after = Some(after.iter().map(|id| TaskId::new(id).expect("an id")).collect());
-        Task::new(TaskId::new(id).expect("an id"), id).with_keys(ContractKeys { after, ..ContractKeys::default() })
+        let after = Some(
+            after
+                .iter()
+                .map(|id| TaskId::new(id).expect("an id"))
+                .collect(),
+        );
+        Task::new(TaskId::new(id).expect("an id"), id).with_keys(ContractKeys {
+            after,
+            ..ContractKeys::default()
+        })
     }
 
     fn faults(tasks: &[Task]) -> Vec<String> {
         let agent = BackendName::new("a").expect("a name");
-        let found = check_roadmap(tasks, &Policy::default(), [&agent]).err().unwrap_or_default();
+        let found = check_roadmap(tasks, &Policy::default(), [&agent])
+            .err()
+            .unwrap_or_default();
         found.iter().map(ToString::to_string).collect()
     }
 
@@ -326,22 +447,37 @@ mod tests {
         // Each pass over what is left would take this from a second to hours.
         let count = 100_000;
         let name = |number: usize| format!("T{number:06}");
-        let chain: Vec<_> = (0..count).map(|number| task(&name(number), &[&name((number + 1).min(count - 1))])).collect();
+        let chain: Vec<_> = (0..count)
+            .map(|number| task(&name(number), &[&name((number + 1).min(count - 1))]))
+            .collect();
         let last = name(count - 1);
-        assert_eq!(faults(&chain), [format!("task `{last}` waits for itself: take it out of its `after`")]);
+        assert_eq!(
+            faults(&chain),
+            [format!(
+                "task `{last}` waits for itself: take it out of its `after`"
+            )]
+        );
         let free: Vec<_> = (0..count).map(|number| task(&name(number), &[])).collect();
         assert_eq!(faults(&free), Vec::<String>::new());
     }
 
     #[test]
     fn a_roadmap_that_cannot_be_worked_on_says_why() {
-        assert_eq!(faults(&[task("A", &[]), task("B", &["A"])]), Vec::<String>::new());
-        assert_eq!(faults(&[task("A", &[]), task("A", &[])]), ["task `A` is there twice: give one of them another id"]);
+        assert_eq!(
+            faults(&[task("A", &[]), task("B", &["A"])]),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            faults(&[task("A", &[]), task("A", &[])]),
+            ["task `A` is there twice: give one of them another id"]
+        );
         let unknown = "task `A`: `after` names `X`, which is not in the roadmap: add it, or take it out of `after`";
         assert_eq!(faults(&[task("A", &["X"])]), [unknown]);
         assert_eq!(
             faults(&[task("A", &["B"]), task("B", &["C"]), task("C", &["B"])]),
-            ["these tasks wait for one another, so that none can begin: `B` after `C`; take one out of an `after`"]
+            [
+                "these tasks wait for one another, so that none can begin: `B` after `C`; take one out of an `after`"
+            ]
         );
     }
 }

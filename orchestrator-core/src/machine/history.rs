@@ -10,7 +10,10 @@ use super::{
     plan::Plan,
     state::{Active, Held, Phase, State, TaskEntry, Then},
 };
-use crate::model::{Carried, CommitId, Effect, EffectId, HoldOption, HoldReason, MissingCommit, Question, Record, Submission};
+use crate::model::{
+    Carried, CommitId, Effect, EffectId, HoldOption, HoldReason, MissingCommit, Question, Record,
+    Submission,
+};
 
 impl Plan<'_> {
     /// Whether all that counts is known to be in the tip's history.
@@ -22,12 +25,15 @@ impl Plan<'_> {
     /// Has the tip's history looked through, where that is due.
     pub(super) fn history(&mut self) {
         let state = self.cx.state;
-        let (Some(tip), Some(checked)) = (state.tip, state.history.checked) else { return };
+        let (Some(tip), Some(checked)) = (state.tip, state.history.checked) else {
+            return;
+        };
         if state.history.checking.is_some() || self.knows_history() {
             return;
         }
 
-        let mut commits: Vec<CommitId> = dropped_landings(state).map(|(_, commit)| commit).collect();
+        let mut commits: Vec<CommitId> =
+            dropped_landings(state).map(|(_, commit)| commit).collect();
         if state.history.rewritten {
             commits.extend(landings(state).map(|(_, commit)| commit));
         } else {
@@ -39,9 +45,15 @@ impl Plan<'_> {
 
 impl Context<'_> {
     /// What follows from a look at the target's history.
-    pub(super) fn history_checked(&self, effect: EffectId, missing: &[MissingCommit]) -> Result<Vec<Record>, IllegalEvent> {
+    pub(super) fn history_checked(
+        &self,
+        effect: EffectId,
+        missing: &[MissingCommit],
+    ) -> Result<Vec<Record>, IllegalEvent> {
         self.closing(effect, |what| {
-            let Effect::CheckHistory { tip, commits } = what else { return None };
+            let Effect::CheckHistory { tip, commits } = what else {
+                return None;
+            };
             let mut records = self.restored(commits, missing);
             if self.state.history.rewritten {
                 records.extend(self.moved_or_dropped(*tip, missing));
@@ -50,10 +62,15 @@ impl Context<'_> {
             }
 
             let checked = self.state.history.checked;
-            records.push(match missing.iter().find(|gone| Some(gone.commit) == checked) {
-                Some(gone) => Record::TargetRewritten { from: gone.commit, tip: *tip },
-                None => Record::HistoryKept { tip: *tip },
-            });
+            records.push(
+                match missing.iter().find(|gone| Some(gone.commit) == checked) {
+                    Some(gone) => Record::TargetRewritten {
+                        from: gone.commit,
+                        tip: *tip,
+                    },
+                    None => Record::HistoryKept { tip: *tip },
+                },
+            );
             Some(records)
         })
     }
@@ -64,12 +81,21 @@ impl Context<'_> {
         for (held, commit) in dropped_landings(self.state) {
             let gone = missing.iter().find(|gone| gone.commit == commit);
             let again = gone.map_or(Some(commit), |gone| gone.again);
-            let (true, Some(again)) = (looked_for.contains(&commit), again) else { continue };
+            let (true, Some(again)) = (looked_for.contains(&commit), again) else {
+                continue;
+            };
             let hold = held.hold.id;
-            records.push(Record::HoldAnswered { hold, answer: None, at: self.at });
+            records.push(Record::HoldAnswered {
+                hold,
+                answer: None,
+                at: self.at,
+            });
             if again != commit {
                 let task = held.hold.task.clone();
-                records.push(Record::LandingMoved { task, commit: Some(again) });
+                records.push(Record::LandingMoved {
+                    task,
+                    commit: Some(again),
+                });
             }
         }
         records
@@ -81,10 +107,15 @@ impl Context<'_> {
         let mut records = Vec::new();
         let mut id = self.state.next_hold();
         for (entry, commit) in landings(self.state) {
-            let Some(gone) = missing.iter().find(|gone| gone.commit == commit) else { continue };
+            let Some(gone) = missing.iter().find(|gone| gone.commit == commit) else {
+                continue;
+            };
             let task = entry.task.id.clone();
             if gone.again.is_some() {
-                records.push(Record::LandingMoved { task, commit: gone.again });
+                records.push(Record::LandingMoved {
+                    task,
+                    commit: gone.again,
+                });
                 continue;
             }
             let about = HoldReason::LandingDropped { commit, tip };
@@ -103,9 +134,17 @@ impl Context<'_> {
     }
 
     /// An attempt's work was committed anew.
-    pub(super) fn carried_over(&self, active: &Active, work: &Submission, carried: Carried) -> Record {
+    pub(super) fn carried_over(
+        &self,
+        active: &Active,
+        work: &Submission,
+        carried: Carried,
+    ) -> Record {
         let attempt = active.attempt.id.clone();
-        Record::CarriedOver { attempt, submission: Arc::new(work.as_carried(carried)) }
+        Record::CarriedOver {
+            attempt,
+            submission: Arc::new(work.as_carried(carried)),
+        }
     }
 }
 

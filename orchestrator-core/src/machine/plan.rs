@@ -10,8 +10,8 @@ use super::{
     tasks::{Clock, List},
 };
 use crate::model::{
-    AttemptId, Effect, EffectId, EndReason, GateReport, GateSpec, HoldOption, HoldReason, Policy, Record, RepoPath, RunMode, Span,
-    StopReason, Submission, Timestamp, Usage,
+    AttemptId, Effect, EffectId, EndReason, GateReport, GateSpec, HoldOption, HoldReason, Policy,
+    Record, RepoPath, RunMode, Span, StopReason, Submission, Timestamp, Usage,
 };
 
 /// Asks for everything that is due and allowed, dispatches ready tasks, and ends the run when nothing is left.
@@ -46,21 +46,41 @@ pub fn wake_at(state: &State, policy: &Policy, now: Timestamp) -> Option<Timesta
     // When the first is due whose clock is not yet as far behind as that.
     let after = |clock: Clock| {
         let distance = clock.distance(policy);
-        let first = state.tasks.first_after(clock, now.0.checked_sub(distance.0).map(Timestamp));
+        let first = state
+            .tasks
+            .first_after(clock, now.0.checked_sub(distance.0).map(Timestamp));
         first.map(|time| time.after(distance))
     };
-    let clocks = [Clock::Until, Clock::WallEnds, Clock::TurnBegan, Clock::AskedAt].into_iter().filter_map(after);
+    let clocks = [
+        Clock::Until,
+        Clock::WallEnds,
+        Clock::TurnBegan,
+        Clock::AskedAt,
+    ]
+    .into_iter()
+    .filter_map(after);
     let away = state.away.as_ref().map(|away| away.until);
-    state.ended.is_none().then(|| clocks.chain(away).filter(|due| *due > now).min()).flatten()
+    state
+        .ended
+        .is_none()
+        .then(|| clocks.chain(away).filter(|due| *due > now).min())
+        .flatten()
 }
 
 /// How long the turn may take: the policy's limit, or what is left of the task's wall time.
 fn turn_limit(entry: &TaskEntry, active: &Active, policy: &Policy) -> Span {
-    entry.wall_left(active).map_or(policy.limits.turn, |left| left.min(policy.limits.turn))
+    entry
+        .wall_left(active)
+        .map_or(policy.limits.turn, |left| left.min(policy.limits.turn))
 }
 
 /// Why a running turn must be stopped now, if it must: `stuck` where nothing weighs more.
-pub(super) fn stop_reason(cx: &Context<'_>, active: &Active, stuck: Option<StopReason>, usage: Usage) -> Option<StopReason> {
+pub(super) fn stop_reason(
+    cx: &Context<'_>,
+    active: &Active,
+    stuck: Option<StopReason>,
+    usage: Usage,
+) -> Option<StopReason> {
     let working = active.step.working()?;
     let entry = cx.state.task(&active.attempt.id.task)?;
     if working.stopping.is_some() {
@@ -68,7 +88,9 @@ pub(super) fn stop_reason(cx: &Context<'_>, active: &Active, stuck: Option<StopR
     }
     let spent = entry.spent.plus(usage);
     let budget = active.attempt.contract.budget;
-    if budget.tokens.is_some_and(|most| spent.tokens() >= most) || budget.usd.is_some_and(|most| spent.usd >= most) {
+    if budget.tokens.is_some_and(|most| spent.tokens() >= most)
+        || budget.usd.is_some_and(|most| spent.usd >= most)
+    {
         return Some(StopReason::Budget);
     }
     if cx.at.since(working.began) >= turn_limit(entry, active, cx.policy) {
@@ -98,7 +120,10 @@ pub(super) fn attempt_of(what: &Effect) -> Option<&AttemptId> {
 
 pub(super) fn dirty_question(paths: &[RepoPath]) -> String {
     let some: Vec<_> = paths.iter().take(5).map(ToString::to_string).collect();
-    format!("the checkout of the target has uncommitted changes ({}): commit or stash them, and the run goes on", some.join(", "))
+    format!(
+        "the checkout of the target has uncommitted changes ({}): commit or stash them, and the run goes on",
+        some.join(", ")
+    )
 }
 
 pub(super) struct Plan<'a> {
@@ -112,12 +137,20 @@ pub(super) struct Plan<'a> {
 impl<'a> Plan<'a> {
     pub(super) fn request(&mut self, what: Effect) {
         self.last_effect += 1;
-        self.records.push(Record::Requested { effect: EffectId(self.last_effect), at: self.cx.at, what });
+        self.records.push(Record::Requested {
+            effect: EffectId(self.last_effect),
+            at: self.cx.at,
+            what,
+        });
     }
 
     /// Whether the remote may be asked: it answered last time, or it is time to try again.
     fn may_ask_remote(&self) -> bool {
-        self.cx.state.away.as_ref().is_none_or(|away| away.until <= self.cx.at)
+        self.cx
+            .state
+            .away
+            .as_ref()
+            .is_none_or(|away| away.until <= self.cx.at)
     }
 
     /// Whether the roadmap is known as it is at the tip.
@@ -129,11 +162,16 @@ impl<'a> Plan<'a> {
     fn roadmap(&mut self) {
         let state = self.cx.state;
         let refused = state.roadmap.refused.as_ref().map(|(tip, _)| *tip);
-        if state.roadmap.reading.is_some() || self.knows_roadmap() || (refused.is_some() && refused == state.tip) {
+        if state.roadmap.reading.is_some()
+            || self.knows_roadmap()
+            || (refused.is_some() && refused == state.tip)
+        {
             return;
         }
         if self.may_ask_remote() {
-            let tip = state.tip.filter(|_| state.roadmap.read_at.or(refused).is_some());
+            let tip = state
+                .tip
+                .filter(|_| state.roadmap.read_at.or(refused).is_some());
             self.request(Effect::ReadRoadmap { tip });
         }
     }
@@ -143,22 +181,41 @@ impl<'a> Plan<'a> {
     fn withdraw(&mut self) {
         for entry in self.cx.state.tasks.on(List::Withdrawn) {
             if entry.unticked && entry.has_landed() && self.knows_history() {
-                self.records.push(Record::Reopened { task: entry.task.id.clone(), advice: None });
+                self.records.push(Record::Reopened {
+                    task: entry.task.id.clone(),
+                    advice: None,
+                });
             }
             let Some(why) = entry.withdrawn else { continue };
-            let gone = Record::Withdrawn { task: entry.task.id.clone(), why };
+            let gone = Record::Withdrawn {
+                task: entry.task.id.clone(),
+                why,
+            };
             match &entry.phase {
                 Phase::Waiting(_) => self.records.push(gone),
-                Phase::Held(held) => self.records.push(Record::HoldAnswered { hold: held.hold.id, answer: None, at: self.cx.at }),
+                Phase::Held(held) => self.records.push(Record::HoldAnswered {
+                    hold: held.hold.id,
+                    answer: None,
+                    at: self.cx.at,
+                }),
                 Phase::Active(active) => match &active.step {
                     Step::Working(working) if working.stopping.is_none() => {
                         let attempt = active.attempt.id.clone();
-                        self.request(Effect::StopTurn { attempt, turn: working.effect, why: StopReason::Withdrawn });
+                        self.request(Effect::StopTurn {
+                            attempt,
+                            turn: working.effect,
+                            why: StopReason::Withdrawn,
+                        });
                     }
                     // Its work is taken in; a landing that was begun may be done already.
                     Step::Collect { .. } | Step::Land { .. } => {}
                     step if step.asked() == Asked::Due => {
-                        let ended = self.cx.attempt_ended(active, "the task is no longer wanted", false, None);
+                        let ended = self.cx.attempt_ended(
+                            active,
+                            "the task is no longer wanted",
+                            false,
+                            None,
+                        );
                         self.records.extend([ended, gone]);
                     }
                     Step::Prepare(_)
@@ -183,12 +240,22 @@ impl<'a> Plan<'a> {
         for at in due {
             let entry = &state.tasks.entries()[at];
             let task = &entry.task.id;
-            let attempt = |number: u32| AttemptId { task: task.clone(), number };
-            for (number, _) in entry.cleanups.iter().filter(|(_, asked)| **asked == Asked::Due) {
+            let attempt = |number: u32| AttemptId {
+                task: task.clone(),
+                number,
+            };
+            for (number, _) in entry
+                .cleanups
+                .iter()
+                .filter(|(_, asked)| **asked == Asked::Due)
+            {
                 let attempt = attempt(*number);
                 let carried = match &entry.phase {
                     Phase::Landed(landed) => landed.by.as_ref().filter(|by| by.id == attempt),
-                    Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) | Phase::Parked { .. } => None,
+                    Phase::Waiting(_)
+                    | Phase::Active(_)
+                    | Phase::Held(_)
+                    | Phase::Parked { .. } => None,
                 };
                 let carried = carried.and_then(|by| by.carried);
                 self.request(Effect::CleanUp { attempt, carried });
@@ -197,14 +264,22 @@ impl<'a> Plan<'a> {
             if entry.report == Some(Asked::Due) && !matches!(entry.phase, Phase::Held(_)) {
                 let landed = match &entry.phase {
                     Phase::Landed(landed) => landed.commit,
-                    Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) | Phase::Parked { .. } => None,
+                    Phase::Waiting(_)
+                    | Phase::Active(_)
+                    | Phase::Held(_)
+                    | Phase::Parked { .. } => None,
                 };
-                self.request(Effect::Report { task: task.clone(), attempt: attempt(entry.last_attempt), landed });
+                self.request(Effect::Report {
+                    task: task.clone(),
+                    attempt: attempt(entry.last_attempt),
+                    landed,
+                });
             }
             match &entry.phase {
                 // What was done is taken in first, and a landing that was begun is finished.
                 Phase::Active(active)
-                    if entry.withdrawn.is_none() || matches!(active.step, Step::Collect { .. } | Step::Land { .. }) =>
+                    if entry.withdrawn.is_none()
+                        || matches!(active.step, Step::Collect { .. } | Step::Land { .. }) =>
                 {
                     self.step(entry, active, lane == Some(at));
                 }
@@ -213,12 +288,23 @@ impl<'a> Plan<'a> {
                     if let HoldReason::TipRed { tip, .. } = &held.hold.about
                         && Some(*tip) != state.tip
                     {
-                        self.records.push(Record::HoldAnswered { hold: held.hold.id, answer: None, at: self.cx.at });
+                        self.records.push(Record::HoldAnswered {
+                            hold: held.hold.id,
+                            answer: None,
+                            at: self.cx.at,
+                        });
                     } else if held.remind_at(self.cx.policy) <= self.cx.at {
-                        self.records.push(Record::Reminded { hold: held.hold.id, at: self.cx.at });
+                        self.records.push(Record::Reminded {
+                            hold: held.hold.id,
+                            at: self.cx.at,
+                        });
                     }
                 }
-                Phase::Active(_) | Phase::Held(_) | Phase::Waiting(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
+                Phase::Active(_)
+                | Phase::Held(_)
+                | Phase::Waiting(_)
+                | Phase::Landed(_)
+                | Phase::Parked { .. } => {}
             }
         }
         self.ask_about_tip();
@@ -229,9 +315,13 @@ impl<'a> Plan<'a> {
         let tasks = &self.cx.state.tasks;
         let past = |clock: Clock| {
             let until = self.cx.at.0.checked_sub(clock.distance(self.cx.policy).0);
-            until.into_iter().flat_map(move |until| tasks.up_to(clock, Timestamp(until)))
+            until
+                .into_iter()
+                .flat_map(move |until| tasks.up_to(clock, Timestamp(until)))
         };
-        let timely = [Clock::WallEnds, Clock::TurnBegan, Clock::AskedAt].into_iter().flat_map(past);
+        let timely = [Clock::WallEnds, Clock::TurnBegan, Clock::AskedAt]
+            .into_iter()
+            .flat_map(past);
         tasks.places(List::Due).chain(timely).collect()
     }
 
@@ -243,76 +333,181 @@ impl<'a> Plan<'a> {
         }
         tasks.places(List::Queued).find(|at| {
             let entry = &tasks.entries()[*at];
-            entry.withdrawn.is_none() && entry.active().is_some_and(|active| !active.step.is_stuck_on(self.cx.state.tip))
+            entry.withdrawn.is_none()
+                && entry
+                    .active()
+                    .is_some_and(|active| !active.step.is_stuck_on(self.cx.state.tip))
         })
     }
 
     /// Asks a person about a tip that is itself red: one question, however many attempts it keeps from landing.
     fn ask_about_tip(&mut self) {
         let state = self.cx.state;
-        let (Some(active), Some(tip)) = (stuck(state).next(), state.tip) else { return };
-        if state.holds().any(|hold| matches!(hold.about, HoldReason::TipRed { .. })) {
+        let (Some(active), Some(tip)) = (stuck(state).next(), state.tip) else {
+            return;
+        };
+        if state
+            .holds()
+            .any(|hold| matches!(hold.about, HoldReason::TipRed { .. }))
+        {
             return;
         }
         let red = || state.tip_reports.iter().filter(|report| !report.passed());
-        let names: Vec<_> = red().map(|report| format!("`{}` ({})", report.gate.name, report.outcome)).collect();
+        let names: Vec<_> = red()
+            .map(|report| format!("`{}` ({})", report.gate.name, report.outcome))
+            .collect();
         let question = format!(
             "the target itself is red at {}: {}; nothing can be judged on it until it is mended there",
             tip.short(),
             names.join(", ")
         );
-        let about = HoldReason::TipRed { tip, gates: red().map(|report| report.gate.name.clone()).collect() };
-        self.records.push(self.cx.hold(&active.attempt.id.task, about, question, &[HoldOption::Retry]));
+        let about = HoldReason::TipRed {
+            tip,
+            gates: red().map(|report| report.gate.name.clone()).collect(),
+        };
+        self.records.push(self.cx.hold(
+            &active.attempt.id.task,
+            about,
+            question,
+            &[HoldOption::Retry],
+        ));
     }
 
     fn step(&mut self, entry: &TaskEntry, active: &Active, lane: bool) {
         let attempt = || active.attempt.id.clone();
         let paused = self.cx.state.mode == RunMode::Paused;
         match &active.step {
-            Step::Prepare(Asked::Due) => self.request(Effect::Prepare { attempt: attempt(), base: active.attempt.base }),
+            Step::Prepare(Asked::Due) => self.request(Effect::Prepare {
+                attempt: attempt(),
+                base: active.attempt.base,
+            }),
             Step::TurnDue { .. } if paused => {}
-            Step::TurnDue { .. } if active.step.waits_for_session() && self.sessions >= self.cx.policy.max_sessions => {}
+            Step::TurnDue { .. }
+                if active.step.waits_for_session()
+                    && self.sessions >= self.cx.policy.max_sessions => {}
             Step::TurnDue { turn, ask } => {
                 self.sessions += u32::from(active.step.waits_for_session());
-                let (backend, resume) = (active.attempt.contract.agent.clone(), active.attempt.session.clone());
-                self.request(Effect::RunTurn { attempt: attempt(), turn: *turn, backend, resume, ask: ask.clone() });
+                let (backend, resume) = (
+                    active.attempt.contract.agent.clone(),
+                    active.attempt.session.clone(),
+                );
+                self.request(Effect::RunTurn {
+                    attempt: attempt(),
+                    turn: *turn,
+                    backend,
+                    resume,
+                    ask: ask.clone(),
+                });
             }
             Step::Working(working) => {
-                let over = self.cx.at.since(working.began) >= turn_limit(entry, active, self.cx.policy);
+                let over =
+                    self.cx.at.since(working.began) >= turn_limit(entry, active, self.cx.policy);
                 if over && working.stopping.is_none() {
-                    self.request(Effect::StopTurn { attempt: attempt(), turn: working.effect, why: StopReason::Deadline });
+                    self.request(Effect::StopTurn {
+                        attempt: attempt(),
+                        turn: working.effect,
+                        why: StopReason::Deadline,
+                    });
                 }
             }
-            Step::Collect { asked: Asked::Due, turn, .. } => self.request(Effect::Collect { attempt: attempt(), turn: *turn }),
-            Step::Review { asked: Asked::Due, work, .. } => self.request(Effect::Review { attempt: attempt(), head: work.head }),
-            Step::Merge { asked: Asked::Due, reviewed } if lane => self.enter_lane(attempt(), reviewed),
-            Step::Gate { asked: Asked::Due, checked } => {
-                let ran = |gate: &&GateSpec| checked.reports.iter().any(|report| report.gate.name == gate.name);
+            Step::Collect {
+                asked: Asked::Due,
+                turn,
+                ..
+            } => self.request(Effect::Collect {
+                attempt: attempt(),
+                turn: *turn,
+            }),
+            Step::Review {
+                asked: Asked::Due,
+                work,
+                ..
+            } => self.request(Effect::Review {
+                attempt: attempt(),
+                head: work.head,
+            }),
+            Step::Merge {
+                asked: Asked::Due,
+                reviewed,
+            } if lane => self.enter_lane(attempt(), reviewed),
+            Step::Gate {
+                asked: Asked::Due,
+                checked,
+            } => {
+                let ran = |gate: &&GateSpec| {
+                    checked
+                        .reports
+                        .iter()
+                        .any(|report| report.gate.name == gate.name)
+                };
                 if let Some(gate) = active.attempt.contract.gates.iter().find(|gate| !ran(gate)) {
-                    self.request(Effect::RunGate { attempt: attempt(), tree: checked.candidate.tree, gate: gate.clone() });
+                    self.request(Effect::RunGate {
+                        attempt: attempt(),
+                        tree: checked.candidate.tree,
+                        gate: gate.clone(),
+                    });
                 }
             }
-            Step::TipCheck { asked: Asked::Due, checked } => {
-                let known = |gate: &GateSpec| self.cx.state.tip_reports.iter().any(|report| report.gate == *gate);
-                let red = checked.reports.iter().find(|report| !report.passed() && !known(&report.gate));
+            Step::TipCheck {
+                asked: Asked::Due,
+                checked,
+            } => {
+                let known = |gate: &GateSpec| {
+                    self.cx
+                        .state
+                        .tip_reports
+                        .iter()
+                        .any(|report| report.gate == *gate)
+                };
+                let red = checked
+                    .reports
+                    .iter()
+                    .find(|report| !report.passed() && !known(&report.gate));
                 match red {
                     Some(report) => {
                         let gate = report.gate.clone();
-                        self.request(Effect::CheckTip { attempt: attempt(), tip: checked.candidate.tip, gate });
+                        self.request(Effect::CheckTip {
+                            attempt: attempt(),
+                            tip: checked.candidate.tip,
+                            gate,
+                        });
                     }
                     // The tip moved while it was looked at.
                     None => self.records.push(Record::Queued { attempt: attempt() }),
                 }
             }
-            Step::Land { asked: Asked::Due, .. } if !self.may_ask_remote() => {}
-            Step::Land { asked: Asked::Due, landing, .. } => self.request(Effect::Land { landing: landing.clone() }),
+            Step::Land {
+                asked: Asked::Due, ..
+            } if !self.may_ask_remote() => {}
+            Step::Land {
+                asked: Asked::Due,
+                landing,
+                ..
+            } => self.request(Effect::Land {
+                landing: landing.clone(),
+            }),
             Step::Prepare(Asked::Open(_))
-            | Step::Collect { asked: Asked::Open(_), .. }
-            | Step::Review { asked: Asked::Open(_), .. }
+            | Step::Collect {
+                asked: Asked::Open(_),
+                ..
+            }
+            | Step::Review {
+                asked: Asked::Open(_),
+                ..
+            }
             | Step::Merge { .. }
-            | Step::Gate { asked: Asked::Open(_), .. }
-            | Step::TipCheck { asked: Asked::Open(_), .. }
-            | Step::Land { asked: Asked::Open(_), .. } => {}
+            | Step::Gate {
+                asked: Asked::Open(_),
+                ..
+            }
+            | Step::TipCheck {
+                asked: Asked::Open(_),
+                ..
+            }
+            | Step::Land {
+                asked: Asked::Open(_),
+                ..
+            } => {}
         }
     }
 
@@ -321,17 +516,36 @@ impl<'a> Plan<'a> {
     fn enter_lane(&mut self, attempt: AttemptId, reviewed: &Reviewed) {
         let Submission { base, head, .. } = *reviewed.work;
         let (Some(tip), Some(_)) = (self.cx.state.tip, reviewed.stuck_on) else {
-            return self.request(Effect::Merge { attempt, base, head });
+            return self.request(Effect::Merge {
+                attempt,
+                base,
+                head,
+            });
         };
         for failed in reviewed.reports.iter().filter(|report| !report.passed()) {
-            let known = self.cx.state.tip_reports.iter().find(|known| known.gate == failed.gate);
+            let known = self
+                .cx
+                .state
+                .tip_reports
+                .iter()
+                .find(|known| known.gate == failed.gate);
             match known.map(GateReport::passed) {
                 Some(true) => {}
                 Some(false) => return self.records.push(Record::TipRed { attempt, tip }),
-                None => return self.request(Effect::CheckTip { attempt, tip, gate: failed.gate.clone() }),
+                None => {
+                    return self.request(Effect::CheckTip {
+                        attempt,
+                        tip,
+                        gate: failed.gate.clone(),
+                    });
+                }
             }
         }
-        self.request(Effect::Merge { attempt, base, head });
+        self.request(Effect::Merge {
+            attempt,
+            base,
+            head,
+        });
     }
 
     /// Ends the run if nothing runs, nothing was started just now, and nothing will be ready by waiting.
@@ -342,7 +556,8 @@ impl<'a> Plan<'a> {
             return;
         }
         // A turn that is due and was not asked for waits for the mode; what is stuck on a red tip waits for a person.
-        let waits = |step: &Step| matches!(step, Step::TurnDue { .. }) || step.is_stuck_on(state.tip);
+        let waits =
+            |step: &Step| matches!(step, Step::TurnDue { .. }) || step.is_stuck_on(state.tip);
         let under_way = state.tasks.active().any(|active| !waits(&active.step));
         let refused = state.roadmap.refused.is_some();
         if under_way || !(self.knows_roadmap() || refused) {
@@ -350,9 +565,10 @@ impl<'a> Plan<'a> {
         }
         let tasks = &state.tasks;
         let (waiting, held) = (tasks.count(List::Waiting) > 0, tasks.count(List::Held) > 0);
-        let soon = tasks
-            .on(List::Waiting)
-            .any(|entry| matches!(&entry.phase, Phase::Waiting(waiting) if waiting.until > self.cx.at) && !blocked(state, entry));
+        let soon = tasks.on(List::Waiting).any(|entry| {
+            matches!(&entry.phase, Phase::Waiting(waiting) if waiting.until > self.cx.at)
+                && !blocked(state, entry)
+        });
         let attempts = state.run.as_ref().map_or(0, |run| run.attempts);
         let wait = state.run.as_ref().is_some_and(|run| run.wait);
         let reason = if !refused && tasks.count(List::Landed) == tasks.entries().len() {
@@ -376,13 +592,20 @@ impl<'a> Plan<'a> {
         } else {
             EndReason::Blocked
         };
-        self.records.push(Record::RunEnded { reason, at: self.cx.at });
+        self.records.push(Record::RunEnded {
+            reason,
+            at: self.cx.at,
+        });
     }
 }
 
 /// The attempts that wait for the lane and cannot be judged, since the tip is itself red.
 pub(super) fn stuck(state: &State) -> impl Iterator<Item = &Active> {
-    state.tasks.on(List::Stuck).filter_map(TaskEntry::active).filter(|active| active.step.is_stuck_on(state.tip))
+    state
+        .tasks
+        .on(List::Stuck)
+        .filter_map(TaskEntry::active)
+        .filter(|active| active.step.is_stuck_on(state.tip))
 }
 
 /// Whether a task comes after one that cannot land without a person, or not in this run.
@@ -390,7 +613,9 @@ fn blocked(state: &State, entry: &TaskEntry) -> bool {
     let mut before: Vec<_> = after(&entry.task).iter().collect();
     let mut seen = BTreeSet::new();
     while let Some(id) = before.pop() {
-        let Some(entry) = state.task(id).filter(|_| seen.insert(id)) else { continue };
+        let Some(entry) = state.task(id).filter(|_| seen.insert(id)) else {
+            continue;
+        };
         match &entry.phase {
             Phase::Parked { .. } | Phase::Held(_) => return true,
             Phase::Waiting(_) => before.extend(after(&entry.task)),

@@ -25,13 +25,26 @@ fn pulse(policy: &Policy, working: &Working, seen: &TurnSight, at: Timestamp) ->
 
 impl Context<'_> {
     /// What follows from a look at a running turn.
-    pub(super) fn turn_seen(&self, active: &Active, turn: EffectId, seen: &TurnSight) -> Vec<Record> {
-        let Some(working) = active.step.working() else { return Vec::new() };
+    pub(super) fn turn_seen(
+        &self,
+        active: &Active,
+        turn: EffectId,
+        seen: &TurnSight,
+    ) -> Vec<Record> {
+        let Some(working) = active.step.working() else {
+            return Vec::new();
+        };
         let attempt = || active.attempt.id.clone();
         let moved = seen.head.filter(|head| active.attempt.head != Some(*head));
-        let moved = moved.map(|head| Record::HeadSeen { attempt: attempt(), head });
+        let moved = moved.map(|head| Record::HeadSeen {
+            attempt: attempt(),
+            head,
+        });
         let pulse = pulse(self.policy, working, seen, self.at);
-        let changed = (pulse != working.pulse).then(|| Record::PulseSeen { attempt: attempt(), pulse });
+        let changed = (pulse != working.pulse).then(|| Record::PulseSeen {
+            attempt: attempt(),
+            pulse,
+        });
         let stuck = match pulse {
             Pulse::Stalled => Some(StopReason::Stalled),
             // Its end may be on the way.
@@ -40,27 +53,57 @@ impl Context<'_> {
         };
         let follows = stop_reason(self, active, stuck, seen.usage).map(|why| {
             if why == StopReason::Stalled && working.nudges.0 < self.policy.limits.nudges {
-                Effect::Nudge { attempt: attempt(), turn }
+                Effect::Nudge {
+                    attempt: attempt(),
+                    turn,
+                }
             } else {
-                Effect::StopTurn { attempt: attempt(), turn, why }
+                Effect::StopTurn {
+                    attempt: attempt(),
+                    turn,
+                    why,
+                }
             }
         });
-        moved.into_iter().chain(changed).chain(follows.map(|what| self.request(what))).collect()
+        moved
+            .into_iter()
+            .chain(changed)
+            .chain(follows.map(|what| self.request(what)))
+            .collect()
     }
 
     /// An agent that cannot be spoken to is stopped at once.
-    pub(super) fn nudged(&self, effect: EffectId, heard: bool) -> Result<Vec<Record>, IllegalEvent> {
+    pub(super) fn nudged(
+        &self,
+        effect: EffectId,
+        heard: bool,
+    ) -> Result<Vec<Record>, IllegalEvent> {
         self.closing(effect, |what| {
-            let Effect::Nudge { attempt, turn } = what else { return None };
-            let working = self.state.task(&attempt.task).and_then(|entry| entry.active()?.step.working());
+            let Effect::Nudge { attempt, turn } = what else {
+                return None;
+            };
+            let working = self
+                .state
+                .task(&attempt.task)
+                .and_then(|entry| entry.active()?.step.working());
             // The turn may have ended, or been told to stop, while it was spoken to.
-            let deaf = !heard && working.is_some_and(|working| working.effect == *turn && working.stopping.is_none());
-            let stop = Effect::StopTurn { attempt: attempt.clone(), turn: *turn, why: StopReason::Stalled };
+            let deaf = !heard
+                && working
+                    .is_some_and(|working| working.effect == *turn && working.stopping.is_none());
+            let stop = Effect::StopTurn {
+                attempt: attempt.clone(),
+                turn: *turn,
+                why: StopReason::Stalled,
+            };
             Some(deaf.then(|| self.request(stop)).into_iter().collect())
         })
     }
 
     fn request(&self, what: Effect) -> Record {
-        Record::Requested { effect: EffectId(self.state.last_effect + 1), at: self.at, what }
+        Record::Requested {
+            effect: EffectId(self.state.last_effect + 1),
+            at: self.at,
+            what,
+        }
     }
 }

@@ -40,7 +40,9 @@ impl std::fmt::Display for NotReady {
                 write!(f, "after {}", tasks.join(", "))
             }
             Self::Until(_) => f.write_str("pausing before its next attempt"),
-            Self::Overlaps { with, ours, theirs } => write!(f, "`{ours}` overlaps `{theirs}` of {with}"),
+            Self::Overlaps { with, ours, theirs } => {
+                write!(f, "`{ours}` overlaps `{theirs}` of {with}")
+            }
             Self::Resource { with, resource } => write!(f, "`{resource}` is held by {with}"),
         }
     }
@@ -50,16 +52,30 @@ impl std::fmt::Display for NotReady {
 ///
 /// # Errors
 /// [`NotReady`] with the first reason why not.
-pub fn readiness(state: &State, entry: &TaskEntry, policy: &Policy, at: Timestamp) -> Result<(), NotReady> {
+pub fn readiness(
+    state: &State,
+    entry: &TaskEntry,
+    policy: &Policy,
+    at: Timestamp,
+) -> Result<(), NotReady> {
     let place = state.tasks.place(&entry.task.id).unwrap_or(usize::MAX);
-    let Some(wait) = waits(state, (place, entry), policy, at) else { return Ok(()) };
+    let Some(wait) = waits(state, (place, entry), policy, at) else {
+        return Ok(());
+    };
     let with = |obstacle: Obstacle<'_>| state.tasks.entries()[obstacle.at].task.id.clone();
     Err(match wait {
         Wait::After(missing) => NotReady::After(missing),
         Wait::Until(until) => NotReady::Until(until),
         Wait::Behind(obstacle) => match obstacle.what {
-            Met::Resource(resource) => NotReady::Resource { with: with(obstacle), resource: resource.clone() },
-            Met::Paths { ours, theirs } => NotReady::Overlaps { with: with(obstacle), ours: ours.clone(), theirs: theirs.clone() },
+            Met::Resource(resource) => NotReady::Resource {
+                with: with(obstacle),
+                resource: resource.clone(),
+            },
+            Met::Paths { ours, theirs } => NotReady::Overlaps {
+                with: with(obstacle),
+                ours: ours.clone(),
+                theirs: theirs.clone(),
+            },
         },
     })
 }
@@ -79,24 +95,46 @@ pub(super) fn waits<'a>(
     at: Timestamp,
 ) -> Option<Wait<'a>> {
     let landed = |id: &TaskId| state.task(id).is_some_and(TaskEntry::has_landed);
-    let missing: Vec<_> = after(&entry.task).iter().filter(|id| !landed(id)).cloned().collect();
+    let missing: Vec<_> = after(&entry.task)
+        .iter()
+        .filter(|id| !landed(id))
+        .cloned()
+        .collect();
     if !missing.is_empty() {
         return Some(Wait::After(missing));
     }
     let (allow, needs) = (allowed(&entry.task, policy), resources(&entry.task, policy));
-    let behind = || state.tasks.fence().obstacle(place, allow, needs).map(Wait::Behind);
+    let behind = || {
+        state
+            .tasks
+            .fence()
+            .obstacle(place, allow, needs)
+            .map(Wait::Behind)
+    };
     pause(entry, at).map(Wait::Until).or_else(behind)
 }
 
 /// Whether the task at this place waits for nothing, where all that it comes after has landed: `fences` are what is taken, in
 /// the state and in this decision. Thousands may be asked at each decision.
-pub(super) fn is_ready(place: usize, entry: &TaskEntry, fences: [Option<&Fence>; 2], policy: &Policy, at: Timestamp) -> bool {
+pub(super) fn is_ready(
+    place: usize,
+    entry: &TaskEntry,
+    fences: [Option<&Fence>; 2],
+    policy: &Policy,
+    at: Timestamp,
+) -> bool {
     let (allow, needs) = (allowed(&entry.task, policy), resources(&entry.task, policy));
-    pause(entry, at).is_none() && !fences.into_iter().flatten().any(|fence| fence.keeps_out(place, allow, needs))
+    pause(entry, at).is_none()
+        && !fences
+            .into_iter()
+            .flatten()
+            .any(|fence| fence.keeps_out(place, allow, needs))
 }
 
 /// Until when a waiting task pauses before its next attempt.
 fn pause(entry: &TaskEntry, at: Timestamp) -> Option<Timestamp> {
-    let Phase::Waiting(Waiting { until, .. }) = entry.phase else { return None };
+    let Phase::Waiting(Waiting { until, .. }) = entry.phase else {
+        return None;
+    };
     (until > at).then_some(until)
 }

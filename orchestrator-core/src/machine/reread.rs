@@ -17,7 +17,9 @@ use crate::model::{Record, Roadmap, Task, TaskId, Withdrawal};
 /// otherwise now. A long roadmap in which one line was ticked is not written down as a whole.
 pub(super) fn roadmap_record(state: &State, roadmap: Roadmap) -> Record {
     let known = state.tasks.entries();
-    let same = |(entry, task): (&TaskEntry, &Task)| entry.task.id == task.id && after(&entry.task) == after(task);
+    let same = |(entry, task): (&TaskEntry, &Task)| {
+        entry.task.id == task.id && after(&entry.task) == after(task)
+    };
     // One whose attempt has just ended is still to be parked, which only the whole roadmap says.
     let parked = |entry: &TaskEntry| !matches!(entry.phase, Phase::Waiting(_));
     let gone = |entry: &TaskEntry| entry.withdrawn == Some(Withdrawal::Removed) && parked(entry);
@@ -26,7 +28,9 @@ pub(super) fn roadmap_record(state: &State, roadmap: Roadmap) -> Record {
         && known.len() >= count
         && known.iter().zip(&roadmap.tasks).all(same)
         && known[count..].iter().all(gone)
-        && known[..count].iter().all(|entry| entry.withdrawn != Some(Withdrawal::Removed));
+        && known[..count]
+            .iter()
+            .all(|entry| entry.withdrawn != Some(Withdrawal::Removed));
     if !alike {
         return Record::RoadmapRead(roadmap);
     }
@@ -40,8 +44,12 @@ pub(super) fn roadmap_record(state: &State, roadmap: Roadmap) -> Record {
 }
 
 pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
-    let mut before: BTreeMap<TaskId, TaskEntry> =
-        state.tasks.take().into_iter().map(|entry| (entry.task.id.clone(), entry)).collect();
+    let mut before: BTreeMap<TaskId, TaskEntry> = state
+        .tasks
+        .take()
+        .into_iter()
+        .map(|entry| (entry.task.id.clone(), entry))
+        .collect();
     let mut entries = Vec::with_capacity(roadmap.tasks.len());
     for task in &roadmap.tasks {
         entries.push(match before.remove(&task.id) {
@@ -56,7 +64,12 @@ pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
     let begun = before.into_values().filter(|entry| entry.last_attempt > 0);
     entries.extend(begun.map(|mut entry| {
         match entry.phase {
-            Phase::Waiting(_) => entry.phase = Phase::Parked { reason: "removed from the roadmap".to_owned(), hold: None },
+            Phase::Waiting(_) => {
+                entry.phase = Phase::Parked {
+                    reason: "removed from the roadmap".to_owned(),
+                    hold: None,
+                }
+            }
             Phase::Active(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
         }
         entry.withdrawn = Some(Withdrawal::Removed);
@@ -67,7 +80,11 @@ pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
     if state.roadmap.read_at.is_none() {
         set_tip(state, roadmap.tip);
     }
-    state.roadmap = RoadmapState { reading: None, read_at: Some(roadmap.tip), refused: None };
+    state.roadmap = RoadmapState {
+        reading: None,
+        read_at: Some(roadmap.tip),
+        refused: None,
+    };
 }
 
 /// The same for a roadmap of which only what has changed is told.
@@ -75,7 +92,11 @@ pub(super) fn change_roadmap(state: &mut State, changed: &Roadmap) -> Result<(),
     for task in &changed.tasks {
         entry_mut(state, &task.id)?.tell_again(task.clone());
     }
-    state.roadmap = RoadmapState { reading: None, read_at: Some(changed.tip), refused: None };
+    state.roadmap = RoadmapState {
+        reading: None,
+        read_at: Some(changed.tip),
+        refused: None,
+    };
     Ok(())
 }
 
@@ -96,8 +117,14 @@ impl TaskEntry {
             // That it was ticked when its landing was dropped says nothing of what a person wants now.
             Phase::Held(held) if done && was_done && matches!(held.then, Then::Landed(_)) => {}
             Phase::Active(_) | Phase::Held(_) if done => self.withdrawn = Some(Withdrawal::Ticked),
-            Phase::Parked { hold: None, .. } if withdrawn.is_some() => self.phase = Phase::Waiting(Waiting::default()),
-            Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {}
+            Phase::Parked { hold: None, .. } if withdrawn.is_some() => {
+                self.phase = Phase::Waiting(Waiting::default())
+            }
+            Phase::Waiting(_)
+            | Phase::Active(_)
+            | Phase::Held(_)
+            | Phase::Landed(_)
+            | Phase::Parked { .. } => {}
         }
     }
 }

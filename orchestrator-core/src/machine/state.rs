@@ -10,9 +10,10 @@ use super::{
     tasks::{List, Tasks},
 };
 use crate::model::{
-    Answer, AttemptId, BackendName, Checkout, CommitId, ContentHash, Contract, Effect, EffectId, EndReason, Finding, FindingId,
-    GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RepoPath, RunId,
-    RunMode, SessionRef, Span, Task, TaskId, Timestamp, Usage, Waiver, Withdrawal,
+    Answer, AttemptId, BackendName, Checkout, CommitId, ContentHash, Contract, Effect, EffectId,
+    EndReason, Finding, FindingId, GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact,
+    Observation, PackageName, Policy, Predecessor, RepoPath, RunId, RunMode, SessionRef, Span,
+    Task, TaskId, Timestamp, Usage, Waiver, Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -343,10 +344,14 @@ impl State {
 
     /// All questions that wait for a person.
     pub fn holds(&self) -> impl Iterator<Item = &Hold> {
-        self.tasks.on(List::Held).filter_map(|entry| match &entry.phase {
-            Phase::Held(held) => Some(&held.hold),
-            Phase::Waiting(_) | Phase::Active(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
-        })
+        self.tasks
+            .on(List::Held)
+            .filter_map(|entry| match &entry.phase {
+                Phase::Held(held) => Some(&held.hold),
+                Phase::Waiting(_) | Phase::Active(_) | Phase::Landed(_) | Phase::Parked { .. } => {
+                    None
+                }
+            })
     }
 
     /// Whether this answers a question that waits, by one of its options.
@@ -356,7 +361,10 @@ impl State {
     pub fn accepts(&self, answer: &Answer) -> Result<(), String> {
         match self.parked(answer.hold) {
             Some(_) if answer.option == HoldOption::Retry => Ok(()),
-            Some(entry) => Err(format!("{} is parked: `retry` takes it up again", entry.task.id)),
+            Some(entry) => Err(format!(
+                "{} is parked: `retry` takes it up again",
+                entry.task.id
+            )),
             None => self.asked(answer).map(|_| ()),
         }
     }
@@ -370,24 +378,45 @@ impl State {
     pub(super) fn asked(&self, answer: &Answer) -> Result<(&TaskEntry, &Held), String> {
         let Some((entry, held)) = self.held(answer.hold) else {
             let open: Vec<_> = self.holds().map(|hold| hold.id.to_string()).collect();
-            let open = if open.is_empty() { "no question is open".to_owned() } else { format!("open are: {}", open.join(", ")) };
+            let open = if open.is_empty() {
+                "no question is open".to_owned()
+            } else {
+                format!("open are: {}", open.join(", "))
+            };
             let known = (1..=self.last_hold).contains(&answer.hold.0);
             return Err(format!(
                 "{}; {open}",
-                if known { "it was answered before, or has ended by itself" } else { "there is no such hold" }
+                if known {
+                    "it was answered before, or has ended by itself"
+                } else {
+                    "there is no such hold"
+                }
             ));
         };
         let hold = &held.hold;
         if !hold.options.contains(&answer.option) {
             let options: Vec<_> = hold.options.iter().map(|option| option.as_str()).collect();
-            return Err(format!("`{}` is not among its options: {}", answer.option, options.join(", ")));
+            return Err(format!(
+                "`{}` is not among its options: {}",
+                answer.option,
+                options.join(", ")
+            ));
         }
-        let known: Vec<_> = hold.items.iter().map(|item| item.what.to_string()).collect();
+        let known: Vec<_> = hold
+            .items
+            .iter()
+            .map(|item| item.what.to_string())
+            .collect();
         if let Some(unknown) = answer.items.iter().find(|item| !known.contains(item)) {
-            let known = if known.is_empty() { "it has none".to_owned() } else { format!("they are: {}", known.join(", ")) };
+            let known = if known.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("they are: {}", known.join(", "))
+            };
             return Err(format!("`{unknown}` is not among its items: {known}"));
         }
-        let partly = !answer.items.is_empty() && known.iter().any(|item| !answer.items.contains(item));
+        let partly =
+            !answer.items.is_empty() && known.iter().any(|item| !answer.items.contains(item));
         if partly && matches!(hold.about, HoldReason::Repeated { .. }) {
             return Err("what is not waived would be sent back once more: waive all of it, or retry with a note".to_owned());
         }
@@ -395,10 +424,16 @@ impl State {
     }
 
     pub(super) fn held(&self, id: HoldId) -> Option<(&TaskEntry, &Held)> {
-        self.tasks.on(List::Held).find_map(|entry| match &entry.phase {
-            Phase::Held(held) if held.hold.id == id => Some((entry, &**held)),
-            Phase::Held(_) | Phase::Waiting(_) | Phase::Active(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
-        })
+        self.tasks
+            .on(List::Held)
+            .find_map(|entry| match &entry.phase {
+                Phase::Held(held) if held.hold.id == id => Some((entry, &**held)),
+                Phase::Held(_)
+                | Phase::Waiting(_)
+                | Phase::Active(_)
+                | Phase::Landed(_)
+                | Phase::Parked { .. } => None,
+            })
     }
 
     pub(super) fn next_hold(&self) -> HoldId {
@@ -408,7 +443,11 @@ impl State {
 
 impl TaskEntry {
     pub(super) fn new(task: Task) -> Self {
-        let phase = if task.done { Self::ticked() } else { Phase::Waiting(Waiting::default()) };
+        let phase = if task.done {
+            Self::ticked()
+        } else {
+            Phase::Waiting(Waiting::default())
+        };
         Self {
             task,
             phase,
@@ -433,7 +472,11 @@ impl TaskEntry {
 
     /// The roadmap had it ticked: by whom and how it was done is not ours to know.
     pub(super) fn ticked() -> Phase {
-        Phase::Landed(Box::new(LandedTask { by: None, commit: None, reports: Vec::new() }))
+        Phase::Landed(Box::new(LandedTask {
+            by: None,
+            commit: None,
+            reports: Vec::new(),
+        }))
     }
 
     /// Whether the target contains it.
@@ -463,12 +506,19 @@ impl TaskEntry {
 
     /// What is left of the wall time that its contract gives it, if that gives any.
     pub(super) fn wall_left(&self, active: &Active) -> Option<Span> {
-        active.attempt.contract.budget.wall.map(|wall| Span(wall.0.saturating_sub(self.wall.0)))
+        active
+            .attempt
+            .contract
+            .budget
+            .wall
+            .map(|wall| Span(wall.0.saturating_sub(self.wall.0)))
     }
 
     /// How many attempts one run may spend on it.
     pub(super) fn attempt_limit(&self, policy: &Policy) -> u32 {
         let of = |keys: &crate::model::ContractKeys| keys.budget.and_then(|budget| budget.attempts);
-        of(&self.task.keys).or_else(|| of(&policy.defaults)).unwrap_or(policy.limits.attempts)
+        of(&self.task.keys)
+            .or_else(|| of(&policy.defaults))
+            .unwrap_or(policy.limits.attempts)
     }
 }

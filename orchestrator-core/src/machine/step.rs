@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::state::Asked;
 use crate::model::{
-    Ask, Candidate, CommitId, EffectId, GateReport, Landing, Pulse, Review, StopReason, Submission, Timestamp, TurnOutcome,
+    Ask, Candidate, CommitId, EffectId, GateReport, Landing, Pulse, Review, StopReason, Submission,
+    Timestamp, TurnOutcome,
 };
 
 /// How far an attempt is.
@@ -94,7 +95,14 @@ impl Working {
     /// A turn of which nothing is known yet.
     #[must_use]
     pub fn begin(effect: EffectId, turn: u32, began: Timestamp) -> Self {
-        Self { effect, turn, began, stopping: None, pulse: Pulse::Unknown, nudges: (0, None) }
+        Self {
+            effect,
+            turn,
+            began,
+            stopping: None,
+            pulse: Pulse::Unknown,
+            nudges: (0, None),
+        }
     }
 }
 
@@ -129,7 +137,11 @@ impl Step {
     pub(super) fn review_again(&mut self) {
         if let Self::Merge { reviewed, .. } = self {
             let (turn, work) = (reviewed.turn, Arc::clone(&reviewed.work));
-            *self = Self::Review { asked: Asked::Due, turn, work };
+            *self = Self::Review {
+                asked: Asked::Due,
+                turn,
+                work,
+            };
         }
     }
 
@@ -152,13 +164,20 @@ impl Step {
     /// The turn that runs.
     #[must_use]
     pub fn working(&self) -> Option<&Working> {
-        if let Self::Working(working) = self { Some(working) } else { None }
+        if let Self::Working(working) = self {
+            Some(working)
+        } else {
+            None
+        }
     }
 
     /// Whether the attempt takes a session: an agent runs, or is about to for the first time.
     #[must_use]
     pub fn takes_session(&self) -> bool {
-        matches!(self, Self::Prepare(_) | Self::TurnDue { turn: 1, .. } | Self::Working(_))
+        matches!(
+            self,
+            Self::Prepare(_) | Self::TurnDue { turn: 1, .. } | Self::Working(_)
+        )
     }
 
     /// Whether the attempt waits for a session: its work came back, and the slot that it had may be taken.
@@ -170,7 +189,15 @@ impl Step {
     /// Whether the attempt is in the landing lane, which holds one at a time.
     #[must_use]
     pub fn in_lane(&self) -> bool {
-        matches!(self, Self::Merge { asked: Asked::Open(_), .. } | Self::Gate { .. } | Self::TipCheck { .. } | Self::Land { .. })
+        matches!(
+            self,
+            Self::Merge {
+                asked: Asked::Open(_),
+                ..
+            } | Self::Gate { .. }
+                | Self::TipCheck { .. }
+                | Self::Land { .. }
+        )
     }
 
     /// Whether the attempt waits for the lane, and cannot be judged as long as this is the target's tip: the tip itself is red.
@@ -183,7 +210,9 @@ impl Step {
     #[must_use]
     pub fn checked(&self) -> Option<&Checked> {
         match self {
-            Self::Gate { checked, .. } | Self::TipCheck { checked, .. } | Self::Land { checked, .. } => Some(checked),
+            Self::Gate { checked, .. }
+            | Self::TipCheck { checked, .. }
+            | Self::Land { checked, .. } => Some(checked),
             Self::Prepare(_)
             | Self::TurnDue { .. }
             | Self::Working(_)
@@ -198,8 +227,14 @@ impl Step {
     pub fn reviewed(&self) -> Option<&Reviewed> {
         match self {
             Self::Merge { reviewed, .. } => Some(reviewed),
-            Self::Gate { checked, .. } | Self::TipCheck { checked, .. } | Self::Land { checked, .. } => Some(&checked.reviewed),
-            Self::Prepare(_) | Self::TurnDue { .. } | Self::Working(_) | Self::Collect { .. } | Self::Review { .. } => None,
+            Self::Gate { checked, .. }
+            | Self::TipCheck { checked, .. }
+            | Self::Land { checked, .. } => Some(&checked.reviewed),
+            Self::Prepare(_)
+            | Self::TurnDue { .. }
+            | Self::Working(_)
+            | Self::Collect { .. }
+            | Self::Review { .. } => None,
         }
     }
 

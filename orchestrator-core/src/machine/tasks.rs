@@ -109,7 +109,11 @@ impl PartialEq for Tasks {
 
 impl Tasks {
     pub(super) fn new(entries: Vec<TaskEntry>) -> Self {
-        let positions: HashMap<_, _, _> = entries.iter().enumerate().map(|(at, entry)| (entry.task.id.clone(), at)).collect();
+        let positions: HashMap<_, _, _> = entries
+            .iter()
+            .enumerate()
+            .map(|(at, entry)| (entry.task.id.clone(), at))
+            .collect();
         let mut dependents = vec![Vec::new(); entries.len()];
         let mut missing = vec![0; entries.len()];
         for (at, entry) in entries.iter().enumerate() {
@@ -119,9 +123,21 @@ impl Tasks {
                 dependents[*before].push(at);
             }
         }
-        let (places, occupied) = (vec![Place::default(); entries.len()], vec![None; entries.len()]);
+        let (places, occupied) = (
+            vec![Place::default(); entries.len()],
+            vec![None; entries.len()],
+        );
         let touched = (0..entries.len()).collect();
-        let mut tasks = Self { entries, positions, dependents, missing, places, occupied, touched, ..Self::default() };
+        let mut tasks = Self {
+            entries,
+            positions,
+            dependents,
+            missing,
+            places,
+            occupied,
+            touched,
+            ..Self::default()
+        };
         tasks.file();
         tasks
     }
@@ -175,12 +191,22 @@ impl Tasks {
                 for (clock, time) in before.clocks.into_iter().flatten() {
                     self.clocks.remove(&(clock, time, at));
                 }
-                self.clocks.extend(place.clocks.iter().flatten().map(|(clock, time)| (*clock, *time, at)));
+                self.clocks.extend(
+                    place
+                        .clocks
+                        .iter()
+                        .flatten()
+                        .map(|(clock, time)| (*clock, *time, at)),
+                );
             }
             if before.has(List::Landed) != place.has(List::Landed) {
                 for after in &self.dependents[at] {
                     let missing = &mut self.missing[*after];
-                    *missing = if place.has(List::Landed) { *missing - 1 } else { *missing + 1 };
+                    *missing = if place.has(List::Landed) {
+                        *missing - 1
+                    } else {
+                        *missing + 1
+                    };
                 }
                 self.touched.extend_from_slice(&self.dependents[at]);
             }
@@ -194,15 +220,22 @@ impl Tasks {
             let landed = |id: &TaskId| self.get(id).is_some_and(TaskEntry::has_landed);
             let missing = after(&entry.task).iter().filter(|id| !landed(id)).count();
             let place = Place::of(entry, missing);
-            let on = |list: usize| self.lists[list].contains(&at) == (place.lists & (1 << list) != 0);
-            let clocks = self.clocks.iter().filter(|(.., of)| *of == at).count() == place.clocks.iter().flatten().count();
+            let on =
+                |list: usize| self.lists[list].contains(&at) == (place.lists & (1 << list) != 0);
+            let clocks = self.clocks.iter().filter(|(.., of)| *of == at).count()
+                == place.clocks.iter().flatten().count();
             self.missing[at] == missing && self.places[at] == place && (0..LISTS).all(on) && clocks
         })
     }
 
     /// Brings the fence up to date for one entry.
     fn fence_in(&mut self, at: usize) {
-        let (before, now) = (&mut self.occupied[at], self.entries[at].occupying().map(|attempt| &attempt.contract));
+        let (before, now) = (
+            &mut self.occupied[at],
+            self.entries[at]
+                .occupying()
+                .map(|attempt| &attempt.contract),
+        );
         if before.as_ref().map(Arc::as_ptr) == now.map(Arc::as_ptr) {
             return;
         }
@@ -242,21 +275,31 @@ impl Tasks {
 
     /// Those with an attempt under way.
     pub(super) fn active(&self) -> impl Iterator<Item = &Active> {
-        self.on(List::Active).filter_map(|entry| match &entry.phase {
-            Phase::Active(active) => Some(&**active),
-            Phase::Waiting(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => None,
-        })
+        self.on(List::Active)
+            .filter_map(|entry| match &entry.phase {
+                Phase::Active(active) => Some(&**active),
+                Phase::Waiting(_) | Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {
+                    None
+                }
+            })
     }
 
     /// The places of those whose clock stands at `until` or before.
     pub(super) fn up_to(&self, clock: Clock, until: Timestamp) -> impl Iterator<Item = usize> {
-        self.clocks.range((clock, Timestamp(0), 0)..=(clock, until, usize::MAX)).map(|(_, _, at)| *at)
+        self.clocks
+            .range((clock, Timestamp(0), 0)..=(clock, until, usize::MAX))
+            .map(|(_, _, at)| *at)
     }
 
     /// The first time at which this clock stands for any: after `from`, if there is one.
     pub(super) fn first_after(&self, clock: Clock, from: Option<Timestamp>) -> Option<Timestamp> {
-        let from = from.map_or(Bound::Included((clock, Timestamp(0), 0)), |from| Bound::Excluded((clock, from, usize::MAX)));
-        let mut times = self.clocks.range((from, Bound::Included((clock, Timestamp(u64::MAX), usize::MAX))));
+        let from = from.map_or(Bound::Included((clock, Timestamp(0), 0)), |from| {
+            Bound::Excluded((clock, from, usize::MAX))
+        });
+        let mut times = self.clocks.range((
+            from,
+            Bound::Included((clock, Timestamp(u64::MAX), usize::MAX)),
+        ));
         times.next().map(|(_, time, _)| *time)
     }
 }
@@ -271,7 +314,8 @@ impl Place {
         let mut list = |list: List, is: bool| place.lists |= u16::from(is) << list as u16;
         let wanted = entry.withdrawn.is_none();
         list(List::Withdrawn, !wanted || entry.unticked);
-        let mut due = entry.report == Some(Asked::Due) || entry.cleanups.values().any(|asked| *asked == Asked::Due);
+        let mut due = entry.report == Some(Asked::Due)
+            || entry.cleanups.values().any(|asked| *asked == Asked::Due);
         match &entry.phase {
             Phase::Waiting(waiting) => {
                 list(List::Waiting, true);
@@ -284,14 +328,20 @@ impl Place {
                 list(List::TakesSession, step.takes_session());
                 list(List::WaitsForSession, step.waits_for_session());
                 list(List::InLane, step.in_lane());
-                if let Step::Merge { asked: Asked::Due, reviewed } = step {
+                if let Step::Merge {
+                    asked: Asked::Due,
+                    reviewed,
+                } = step
+                {
                     list(List::Queued, true);
                     list(List::Stuck, reviewed.stuck_on.is_some());
                 } else {
                     due |= step.asked() == Asked::Due;
                 }
                 if let Some(working) = step.working().filter(|working| working.stopping.is_none()) {
-                    let wall_ends = entry.wall_left(active).map(|left| (Clock::WallEnds, working.began.after(left)));
+                    let wall_ends = entry
+                        .wall_left(active)
+                        .map(|left| (Clock::WallEnds, working.began.after(left)));
                     place.clocks = [Some((Clock::TurnBegan, working.began)), wall_ends];
                 }
             }

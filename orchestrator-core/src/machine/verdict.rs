@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Grant;
 use crate::model::{
-    Approval, Authority, Change, Contract, Evidence, Finding, FindingId, GateReport, HandoffReport, HandoffStatus, HoldItem,
-    HoldOption, HoldReason, Item, Observation, Opinion, Policy, Question, RepoPath, Review, Severity, Submission, Verdict, Waiver,
-    WhenUnavailable,
+    Approval, Authority, Change, Contract, Evidence, Finding, FindingId, GateReport, HandoffReport,
+    HandoffStatus, HoldItem, HoldOption, HoldReason, Item, Observation, Opinion, Policy, Question,
+    RepoPath, Review, Severity, Submission, Verdict, Waiver, WhenUnavailable,
 };
 
 /// A head that was looked at.
@@ -31,48 +31,106 @@ pub struct HeadCase<'a> {
 /// 4. Fewer agents could look than must: a person must say, unless the policy has said so.
 #[must_use]
 pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
-    let HeadCase { work, reviews, waivers, rejections } = *case;
+    let HeadCase {
+        work,
+        reviews,
+        waivers,
+        rejections,
+    } = *case;
     let silent = |review: &Review| match &review.opinion {
-        Opinion::Unavailable { reason } if !Item::Reviewer(review.reviewer.clone()).is_waived_by(waivers) => Some(HoldItem {
-            what: Item::Reviewer(review.reviewer.clone()),
-            text: format!("reviewer `{}` could not look: {reason}", review.reviewer),
-        }),
+        Opinion::Unavailable { reason }
+            if !Item::Reviewer(review.reviewer.clone()).is_waived_by(waivers) =>
+        {
+            Some(HoldItem {
+                what: Item::Reviewer(review.reviewer.clone()),
+                text: format!("reviewer `{}` could not look: {reason}", review.reviewer),
+            })
+        }
         Opinion::Unavailable { .. } | Opinion::Looked { .. } => None,
     };
-    let (agents, checks): (Vec<&Review>, Vec<&Review>) = reviews.iter().partition(|review| review.by_agent.is_some());
+    let (agents, checks): (Vec<&Review>, Vec<&Review>) =
+        reviews.iter().partition(|review| review.by_agent.is_some());
     let missing: Vec<HoldItem> = checks.iter().filter_map(|review| silent(review)).collect();
     if !missing.is_empty() {
-        return ask(HoldReason::Review, missing, &[HoldOption::Approve, HoldOption::Retry]);
+        return ask(
+            HoldReason::Review,
+            missing,
+            &[HoldOption::Approve, HoldOption::Retry],
+        );
     }
     if let HandoffReport::Read(handoff) = &work.handoff {
-        let reason = || handoff.reason.clone().unwrap_or_else(|| "no reason was given".to_owned());
-        let reject = |reason, retry| Verdict::Reject { reason, retry, findings: Vec::new() };
+        let reason = || {
+            handoff
+                .reason
+                .clone()
+                .unwrap_or_else(|| "no reason was given".to_owned())
+        };
+        let reject = |reason, retry| Verdict::Reject {
+            reason,
+            retry,
+            findings: Vec::new(),
+        };
         match handoff.status {
             HandoffStatus::Done => {}
             HandoffStatus::Blocked => return reject(reason(), false),
-            HandoffStatus::Failed => return reject(format!("the worker gave up: {}", reason()), true),
+            HandoffStatus::Failed => {
+                return reject(format!("the worker gave up: {}", reason()), true);
+            }
         }
     }
-    let counted: &[&Review] = if policy.reviewers.count == 0 { &[] } else { &agents };
-    let found = checks.iter().chain(counted).flat_map(|review| review.findings());
-    let found = work.findings.iter().chain(found).filter(|finding| !Item::Finding(finding.id()).is_waived_by(waivers));
-    let mut findings: Vec<Finding> = found.filter(|finding| finding.severity > Severity::Note).cloned().collect();
+    let counted: &[&Review] = if policy.reviewers.count == 0 {
+        &[]
+    } else {
+        &agents
+    };
+    let found = checks
+        .iter()
+        .chain(counted)
+        .flat_map(|review| review.findings());
+    let found = work
+        .findings
+        .iter()
+        .chain(found)
+        .filter(|finding| !Item::Finding(finding.id()).is_waived_by(waivers));
+    let mut findings: Vec<Finding> = found
+        .filter(|finding| finding.severity > Severity::Note)
+        .cloned()
+        .collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    let errors = || findings.iter().filter(|finding| finding.severity == Severity::Error);
+    let errors = || {
+        findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error)
+    };
     if errors().next().is_some() {
-        let before = |finding: &&Finding| rejections.get(&finding.id()).map_or(0, |times| *times) + 1 >= policy.limits.same_finding;
+        let before = |finding: &&Finding| {
+            rejections.get(&finding.id()).map_or(0, |times| *times) + 1
+                >= policy.limits.same_finding
+        };
         let again: Vec<FindingId> = errors().filter(before).map(Finding::id).collect();
         if again.is_empty() {
             return Verdict::Revise { findings };
         }
         let items = errors().map(Item::finding).collect();
-        return ask(HoldReason::Repeated { findings: again }, items, &[HoldOption::Approve, HoldOption::Retry]);
+        return ask(
+            HoldReason::Repeated { findings: again },
+            items,
+            &[HoldOption::Approve, HoldOption::Retry],
+        );
     }
-    let looked = agents.iter().filter(|review| matches!(review.opinion, Opinion::Looked { .. })).count();
+    let looked = agents
+        .iter()
+        .filter(|review| matches!(review.opinion, Opinion::Looked { .. }))
+        .count();
     let missing: Vec<HoldItem> = agents.iter().filter_map(|review| silent(review)).collect();
-    let too_few = looked < policy.reviewers.count as usize && policy.reviewers.unavailable == WhenUnavailable::Ask;
+    let too_few = looked < policy.reviewers.count as usize
+        && policy.reviewers.unavailable == WhenUnavailable::Ask;
     if too_few && !missing.is_empty() {
-        return ask(HoldReason::Review, missing, &[HoldOption::Approve, HoldOption::Retry]);
+        return ask(
+            HoldReason::Review,
+            missing,
+            &[HoldOption::Approve, HoldOption::Retry],
+        );
     }
     Verdict::Accept
 }
@@ -107,27 +165,58 @@ pub struct CandidateCase<'a> {
 /// 4. The contract asks for approval before landing: a person is asked.
 #[must_use]
 pub fn candidate_verdict(case: &CandidateCase<'_>) -> Verdict {
-    let CandidateCase { contract, reports, grants, waivers, observations, .. } = *case;
+    let CandidateCase {
+        contract,
+        reports,
+        grants,
+        waivers,
+        observations,
+        ..
+    } = *case;
     let findings = red_findings(reports);
     if !findings.is_empty() {
         return Verdict::Revise { findings };
     }
     let of = |claim| (claim, Evidence::of(claim, reports, observations));
-    let open = contract.claims.iter().map(of).filter(|(_, evidence)| !evidence.label().is_direct());
+    let open = contract
+        .claims
+        .iter()
+        .map(of)
+        .filter(|(_, evidence)| !evidence.label().is_direct());
     let items = open.map(|(claim, evidence)| HoldItem {
         what: Item::Claim(claim.clone()),
-        text: format!("`{}` ({}) is {}: {}", claim.id, claim.text, evidence.label(), evidence.reason()),
+        text: format!(
+            "`{}` ({}) is {}: {}",
+            claim.id,
+            claim.text,
+            evidence.label(),
+            evidence.reason()
+        ),
     });
-    let unproven: Vec<HoldItem> = items.filter(|item| !item.what.is_waived_by(waivers)).collect();
+    let unproven: Vec<HoldItem> = items
+        .filter(|item| !item.what.is_waived_by(waivers))
+        .collect();
     if !unproven.is_empty() {
         let claims = unproven.iter().map(|item| item.text.clone()).collect();
-        return ask(HoldReason::Unproven { claims }, unproven, &[HoldOption::Approve, HoldOption::Observed]);
+        return ask(
+            HoldReason::Unproven { claims },
+            unproven,
+            &[HoldOption::Approve, HoldOption::Observed],
+        );
     }
     let asked = unasked_for(case);
     if !asked.is_empty() {
-        let texts: Vec<_> = asked.iter().map(|(path, why)| format!("`{path}` ({why})")).collect();
-        let text = format!("this changes what other tools are told to do, and the contract does not name it: {}", texts.join("; "));
-        let about = HoldReason::Authority { paths: asked.into_keys().collect() };
+        let texts: Vec<_> = asked
+            .iter()
+            .map(|(path, why)| format!("`{path}` ({why})"))
+            .collect();
+        let text = format!(
+            "this changes what other tools are told to do, and the contract does not name it: {}",
+            texts.join("; ")
+        );
+        let about = HoldReason::Authority {
+            paths: asked.into_keys().collect(),
+        };
         return Verdict::Escalate(Box::new(Question::new(about, text, &[HoldOption::Approve])));
     }
     if contract.approve.contains(&Approval::Landing) && !grants.contains(&Grant::Landing) {
@@ -146,19 +235,36 @@ fn ask(about: HoldReason, items: Vec<HoldItem>, options: &[HoldOption]) -> Verdi
         format!("may this land though not all of it is proven? {texts}")
     } else if let HoldReason::Repeated { findings } = &about {
         let ids: Vec<_> = findings.iter().map(ToString::to_string).collect();
-        format!("it was sent back over the same before ({}): {texts}", ids.join(", "))
+        format!(
+            "it was sent back over the same before ({}): {texts}",
+            ids.join(", ")
+        )
     } else {
         texts
     };
-    Verdict::Escalate(Box::new(Question { about, text, options: options.to_vec(), items }))
+    Verdict::Escalate(Box::new(Question {
+        about,
+        text,
+        options: options.to_vec(),
+        items,
+    }))
 }
 
 /// One finding for each red gate.
 pub(super) fn red_findings(reports: &[GateReport]) -> Vec<Finding> {
     let red = reports.iter().filter(|report| !report.passed());
     red.map(|report| {
-        let message = format!("{}: `{}`\n{}", report.outcome, report.gate.run.join(" "), report.tail.trim_end());
-        Finding::new(Severity::Error, format!("gate/{}", report.gate.name), message)
+        let message = format!(
+            "{}: `{}`\n{}",
+            report.outcome,
+            report.gate.run.join(" "),
+            report.tail.trim_end()
+        );
+        Finding::new(
+            Severity::Error,
+            format!("gate/{}", report.gate.name),
+            message,
+        )
     })
     .collect()
 }
@@ -166,6 +272,16 @@ pub(super) fn red_findings(reports: &[GateReport]) -> Vec<Finding> {
 /// Changed files by which other tools are told what to do, each with what it decides: neither the contract nor a person has let
 /// the task change them.
 fn unasked_for(case: &CandidateCase<'_>) -> BTreeMap<RepoPath, &'static str> {
-    let touched = case.changes.iter().flat_map(Change::touched).filter(|path| !case.allowed.contains_key(*path));
-    touched.filter_map(|path| case.authority.asks(path, &case.contract.allow).map(|why| (path.clone(), why))).collect()
+    let touched = case
+        .changes
+        .iter()
+        .flat_map(Change::touched)
+        .filter(|path| !case.allowed.contains_key(*path));
+    touched
+        .filter_map(|path| {
+            case.authority
+                .asks(path, &case.contract.allow)
+                .map(|why| (path.clone(), why))
+        })
+        .collect()
 }

@@ -12,7 +12,13 @@ use super::{Pattern, RepoPath, folded};
 const TABLE: [(&str, &[&str]); 7] = [
     (
         "it decides how git treats files: filters, merge drivers, other repositories",
-        &["**/.gitattributes", "**/gitatt~1", "**/.gitmodules", "**/gitmod~1", "**/.lfsconfig"],
+        &[
+            "**/.gitattributes",
+            "**/gitatt~1",
+            "**/.gitmodules",
+            "**/gitmod~1",
+            "**/.lfsconfig",
+        ],
     ),
     (
         "it decides what runs in CI, with what the CI is trusted with",
@@ -55,7 +61,13 @@ const TABLE: [(&str, &[&str]); 7] = [
     ),
     (
         "it decides who must agree to a change",
-        &["codeowners", ".github/codeowners", "docs/codeowners", ".mergify.yml", ".github/mergify.yml"],
+        &[
+            "codeowners",
+            ".github/codeowners",
+            "docs/codeowners",
+            ".mergify.yml",
+            ".github/mergify.yml",
+        ],
     ),
     (
         "agents obey it, also those that review and those that come after",
@@ -162,7 +174,12 @@ const TABLE: [(&str, &[&str]); 7] = [
 
 static PATTERNS: LazyLock<Vec<(&str, Pattern)>> = LazyLock::new(|| {
     let parsed = |text: &&str| text.parse().expect("the table has valid patterns");
-    let row = |(why, texts): &(&'static str, &[&str])| texts.iter().map(|text| (*why, parsed(text))).collect::<Vec<_>>();
+    let row = |(why, texts): &(&'static str, &[&str])| {
+        texts
+            .iter()
+            .map(|text| (*why, parsed(text)))
+            .collect::<Vec<_>>()
+    };
     TABLE.iter().flat_map(row).collect()
 });
 
@@ -186,29 +203,56 @@ impl Authority {
         if self.except.iter().any(|pattern| pattern.matches(path)) {
             return None;
         }
-        let form = path.as_bytes().split(|byte| *byte == b'/').map(folded).collect::<Vec<_>>().join(&b'/');
+        let form = path
+            .as_bytes()
+            .split(|byte| *byte == b'/')
+            .map(folded)
+            .collect::<Vec<_>>()
+            .join(&b'/');
         let form = RepoPath::from_bytes(&form).unwrap_or_else(|_| path.clone());
-        let built_in =
-            PATTERNS.iter().filter(|(_, pattern)| pattern.matches(&form)).map(|(why, pattern)| (*why, telling(pattern, &form)));
-        let own = self.ask.iter().map(lower).filter(|pattern| pattern.matches(&form));
-        let own = own.map(|pattern| ("the policy says that a person is asked", telling(&pattern, &form)));
+        let built_in = PATTERNS
+            .iter()
+            .filter(|(_, pattern)| pattern.matches(&form))
+            .map(|(why, pattern)| (*why, telling(pattern, &form)));
+        let own = self
+            .ask
+            .iter()
+            .map(lower)
+            .filter(|pattern| pattern.matches(&form));
+        let own = own.map(|pattern| {
+            (
+                "the policy says that a person is asked",
+                telling(&pattern, &form),
+            )
+        });
         // Another pattern may take another part of the path for what tells.
         let mut asked = built_in.chain(own);
-        asked.find(|(_, telling)| !allow.iter().any(|pattern| names(pattern, path, *telling))).map(|(why, _)| why)
+        asked
+            .find(|(_, telling)| !allow.iter().any(|pattern| names(pattern, path, *telling)))
+            .map(|(why, _)| why)
     }
 }
 
 /// The pattern in lower case, as it is held against names in their folded form.
 fn lower(pattern: &Pattern) -> Pattern {
-    pattern.as_str().to_lowercase().parse().unwrap_or_else(|_| pattern.clone())
+    pattern
+        .as_str()
+        .to_lowercase()
+        .parse()
+        .unwrap_or_else(|_| pattern.clone())
 }
 
 /// How many components of the path lead to the one that makes it what the pattern is about: for `**/.claude/**` down to `.claude`,
 /// for `.github/workflows/**` only `.github`.
 fn telling(pattern: &Pattern, path: &RepoPath) -> usize {
-    let Some(beneath) = pattern.as_str().strip_prefix("**/") else { return 1 };
+    let Some(beneath) = pattern.as_str().strip_prefix("**/") else {
+        return 1;
+    };
     let name: Option<Pattern> = beneath.split('/').next().and_then(|name| name.parse().ok());
-    let is_it = |part: &[u8]| RepoPath::from_bytes(part).is_ok_and(|part| name.as_ref().is_some_and(|name| name.matches(&part)));
+    let is_it = |part: &[u8]| {
+        RepoPath::from_bytes(part)
+            .is_ok_and(|part| name.as_ref().is_some_and(|name| name.matches(&part)))
+    };
     let mut parts = path.as_bytes().split(|byte| *byte == b'/');
     let all = parts.clone().count();
     parts.position(is_it).map_or(all, |at| at + 1)
@@ -216,8 +260,15 @@ fn telling(pattern: &Pattern, path: &RepoPath) -> usize {
 
 /// Whether a pattern of a contract leads to the path, and spells out this many of its components.
 fn names(pattern: &Pattern, path: &RepoPath, components: usize) -> bool {
-    let parts: Vec<_> = path.as_bytes().split(|byte| *byte == b'/').take(components).collect();
-    pattern.matches(path) && pattern.ends().any(|(words, _)| words.take(components).eq(parts.iter().copied()))
+    let parts: Vec<_> = path
+        .as_bytes()
+        .split(|byte| *byte == b'/')
+        .take(components)
+        .collect();
+    pattern.matches(path)
+        && pattern
+            .ends()
+            .any(|(words, _)| words.take(components).eq(parts.iter().copied()))
 }
 
 #[cfg(test)]
@@ -229,7 +280,9 @@ mod tests {
     }
 
     fn asked(authority: &Authority, path: &str, allow: &[&str]) -> bool {
-        authority.asks(&path.parse().expect("a path"), &patterns(allow)).is_some()
+        authority
+            .asks(&path.parse().expect("a path"), &patterns(allow))
+            .is_some()
     }
 
     #[test]
@@ -309,7 +362,11 @@ mod tests {
     fn a_contract_that_names_it_has_said_so_and_wildcards_have_not() {
         for (path, allow, is_asked) in [
             (".github/workflows/ci.yml", ".github/**", false),
-            (".github/workflows/ci.yml", ".github/workflows/ci.yml", false),
+            (
+                ".github/workflows/ci.yml",
+                ".github/workflows/ci.yml",
+                false,
+            ),
             (".github/workflows/ci.yml", "{src,.github}/**", false),
             (".github/workflows/ci.yml", ".git*/**", true),
             (".github/workflows/ci.yml", "*/**", true),
@@ -324,13 +381,20 @@ mod tests {
             // The workflow is named, and not the instructions among them.
             (".github/workflows/AGENTS.md", ".github/**", true),
         ] {
-            assert_eq!(asked(&Authority::default(), path, &["src/**", allow]), is_asked, "{path} under {allow}");
+            assert_eq!(
+                asked(&Authority::default(), path, &["src/**", allow]),
+                is_asked,
+                "{path} under {allow}"
+            );
         }
     }
 
     #[test]
     fn the_policy_makes_the_list_longer_and_shorter() {
-        let authority = Authority { ask: patterns(&["Deploy/**", "**/*.sql"]), except: patterns(&[".vscode/**"]) };
+        let authority = Authority {
+            ask: patterns(&["Deploy/**", "**/*.sql"]),
+            except: patterns(&[".vscode/**"]),
+        };
         for (path, allow, is_asked) in [
             ("deploy/prod.toml", "**", true),
             ("deploy/prod.toml", "deploy/**", false),
@@ -340,7 +404,11 @@ mod tests {
             (".VSCODE/tasks.json", "**", true),
             (".envrc", "**", true),
         ] {
-            assert_eq!(asked(&authority, path, &[allow]), is_asked, "{path} under {allow}");
+            assert_eq!(
+                asked(&authority, path, &[allow]),
+                is_asked,
+                "{path} under {allow}"
+            );
         }
     }
 }

@@ -11,7 +11,10 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendName, ClaimId, ContentHash, GateName, PackageName, Pattern, RepoPath, ResourceName, Span, Surface, TaskId};
+use super::{
+    BackendName, ClaimId, ContentHash, GateName, PackageName, Pattern, RepoPath, ResourceName,
+    Span, Surface, TaskId,
+};
 
 /// One thing wanted from the roadmap, as its source tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +41,15 @@ impl Task {
     /// A task that is open, in no package, under the policy's defaults.
     pub fn new(id: TaskId, title: impl Into<String>) -> Self {
         let (package, text, keys) = (None, String::new(), ContractKeys::default());
-        Self { id, title: title.into(), package, text, done: false, keys, place: None }
+        Self {
+            id,
+            title: title.into(),
+            package,
+            text,
+            done: false,
+            keys,
+            place: None,
+        }
     }
 
     /// Puts the task into a package.
@@ -127,7 +138,9 @@ pub struct DocsRule {
 }
 
 /// A step that a person is asked before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Approval {
     /// Before an agent starts.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, AttemptId, BackendName, CommitId, EffectId, GateSpec, Landing, SessionRef, StopReason, TaskId, TreeId};
+use super::{
+    Ask, AttemptId, BackendName, CommitId, EffectId, GateSpec, Landing, SessionRef, StopReason,
+    TaskId, TreeId,
+};
 
 /// What the machine wants done. Each has an id and gets exactly one closing event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

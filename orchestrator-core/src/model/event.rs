@@ -9,9 +9,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, BackendName, Candidate, Carried, Checkout, CommitId, ContentHash, EffectId, Finding, GateReport, HandoffReport,
-    KeptArtifact, LandingOutcome, MergeFailure, Review, RunId, RunMode, SessionRef, Shift, Submission, Task, Timestamp, TreeId,
-    TurnOutcome, TurnSight, Usage,
+    Answer, BackendName, Candidate, Carried, Checkout, CommitId, ContentHash, EffectId, Finding,
+    GateReport, HandoffReport, KeptArtifact, LandingOutcome, MergeFailure, Review, RunId, RunMode,
+    SessionRef, Shift, Submission, Task, Timestamp, TreeId, TurnOutcome, TurnSight, Usage,
 };
 
 /// Something that happened, and when.
@@ -26,7 +26,10 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "events are handed on one at a time")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "events are handed on one at a time"
+)]
 pub enum EventKind {
     /// An orchestrator opened the ledger.
     Opened(Opened),

@@ -12,7 +12,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Claim, ClaimId, CommitId, ContentHash, GateSpec, HoldId, KeptArtifact, Span, Surface, Timestamp, TreeId};
+use super::{
+    Claim, ClaimId, CommitId, ContentHash, GateSpec, HoldId, KeptArtifact, Span, Surface,
+    Timestamp, TreeId,
+};
 
 /// What a gate did on one tree. An observation of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,22 +170,55 @@ impl Evidence {
     pub fn of(claim: &Claim, reports: &[GateReport], seen: &[Observation]) -> Self {
         let green = || reports.iter().filter(|report| report.passed());
         let own = green().find(|report| report.gate.surface == claim.surface);
-        let seen = seen.iter().find(|seen| seen.claim == claim.id && seen.surface == claim.surface);
+        let seen = seen
+            .iter()
+            .find(|seen| seen.claim == claim.id && seen.surface == claim.surface);
         let (strength, reason) = match (own, seen, green().next()) {
-            (Some(report), _, _) => (Strength::Direct, format!("gate `{}` was green on `{}`", report.gate.name, claim.surface)),
+            (Some(report), _, _) => (
+                Strength::Direct,
+                format!(
+                    "gate `{}` was green on `{}`",
+                    report.gate.name, claim.surface
+                ),
+            ),
             (None, Some(seen), _) => {
                 let who = seen.by.as_deref().unwrap_or("a person");
-                let what = seen.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
-                let proof = seen.artifact.as_ref().map(|artifact| format!(" (with `{}`)", artifact.name)).unwrap_or_default();
-                (Strength::Direct, format!("{who} observed it on `{}`{what}{proof}", claim.surface))
+                let what = seen
+                    .note
+                    .as_deref()
+                    .map(|note| format!(": {note}"))
+                    .unwrap_or_default();
+                let proof = seen
+                    .artifact
+                    .as_ref()
+                    .map(|artifact| format!(" (with `{}`)", artifact.name))
+                    .unwrap_or_default();
+                (
+                    Strength::Direct,
+                    format!("{who} observed it on `{}`{what}{proof}", claim.surface),
+                )
             }
             (None, None, Some(report)) => (
                 Strength::Proxy,
-                format!("gate `{}` looks at `{}`, not at `{}`", report.gate.name, report.gate.surface, claim.surface),
+                format!(
+                    "gate `{}` looks at `{}`, not at `{}`",
+                    report.gate.name, report.gate.surface, claim.surface
+                ),
             ),
-            (None, None, None) => (Strength::Blocked, format!("no gate was green, and nothing looked at `{}`", claim.surface)),
+            (None, None, None) => (
+                Strength::Blocked,
+                format!(
+                    "no gate was green, and nothing looked at `{}`",
+                    claim.surface
+                ),
+            ),
         };
-        Self { claim: claim.id.clone(), surface: claim.surface.clone(), label: Label(strength), reason }
+        Self {
+            claim: claim.id.clone(),
+            surface: claim.surface.clone(),
+            label: Label(strength),
+            reason,
+        }
     }
 
     /// The claim's id.

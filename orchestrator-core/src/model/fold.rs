@@ -14,12 +14,18 @@ pub(crate) fn folded(name: &[u8]) -> Vec<u8> {
         for chunk in name.utf8_chunks() {
             let seen = chunk.valid().chars().filter(|c| !is_ignored(*c));
             // Upper case first: a letter with two lower forms, such as sigma, has one upper form.
-            let lower = seen.nfd().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+            let lower = seen
+                .nfd()
+                .flat_map(char::to_uppercase)
+                .flat_map(char::to_lowercase);
             form.extend(lower.nfd().collect::<String>().bytes());
             form.extend_from_slice(chunk.invalid());
         }
     }
-    let kept = form.iter().rposition(|byte| !matches!(byte, b'.' | b' ')).map_or(0, |last| last + 1);
+    let kept = form
+        .iter()
+        .rposition(|byte| !matches!(byte, b'.' | b' '))
+        .map_or(0, |last| last + 1);
     // A name of nothing but dots and spaces stays as it is.
     form.truncate(if kept == 0 { form.len() } else { kept });
     form
@@ -58,12 +64,31 @@ mod tests {
             ("name. .", "name"),
         ];
         for (one, other) in same {
-            assert_eq!(folded(one.as_bytes()), folded(other.as_bytes()), "{one} and {other}");
+            assert_eq!(
+                folded(one.as_bytes()),
+                folded(other.as_bytes()),
+                "{one} and {other}"
+            );
         }
-        for (one, other) in [("a", "b"), ("a.b", "ab"), (".a", "a"), ("...", ".."), ("\u{e9}", "e"), ("a b", "ab")] {
-            assert_ne!(folded(one.as_bytes()), folded(other.as_bytes()), "{one} and {other}");
+        for (one, other) in [
+            ("a", "b"),
+            ("a.b", "ab"),
+            (".a", "a"),
+            ("...", ".."),
+            ("\u{e9}", "e"),
+            ("a b", "ab"),
+        ] {
+            assert_ne!(
+                folded(one.as_bytes()),
+                folded(other.as_bytes()),
+                "{one} and {other}"
+            );
         }
-        assert_ne!(folded(b"\xff"), folded(b"\xfe"), "bytes that are no text stay apart");
+        assert_ne!(
+            folded(b"\xff"),
+            folded(b"\xfe"),
+            "bytes that are no text stay apart"
+        );
     }
 
     #[test]
@@ -85,7 +110,16 @@ mod tests {
         for name in names {
             assert!(is_dotgit(name.as_bytes()), "{name}");
         }
-        for name in [".gitignore", ".github", "git", "git~2", "a.git", ".git-blame", "x:.git", "..git"] {
+        for name in [
+            ".gitignore",
+            ".github",
+            "git",
+            "git~2",
+            "a.git",
+            ".git-blame",
+            "x:.git",
+            "..git",
+        ] {
             assert!(!is_dotgit(name.as_bytes()), "{name}");
         }
     }

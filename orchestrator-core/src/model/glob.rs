@@ -47,12 +47,18 @@ impl Part {
 
     /// Whether one component matches both.
     fn meets(&self, other: &Self) -> bool {
-        let literal = |word: &[u8]| word.iter().map(|byte| Piece::One(Bytes::just(*byte))).collect::<Vec<_>>();
+        let literal = |word: &[u8]| {
+            word.iter()
+                .map(|byte| Piece::One(Bytes::just(*byte)))
+                .collect::<Vec<_>>()
+        };
         match (self, other) {
             (Self::Any, _) | (_, Self::Any) => true,
             (Self::Word(a), Self::Word(b)) => a == b,
             (Self::One(a), Self::One(b)) => texts_meet(a, b),
-            (Self::One(pieces), Self::Word(word)) | (Self::Word(word), Self::One(pieces)) => texts_meet(pieces, &literal(word)),
+            (Self::One(pieces), Self::Word(word)) | (Self::Word(word), Self::One(pieces)) => {
+                texts_meet(pieces, &literal(word))
+            }
         }
     }
 }
@@ -84,7 +90,8 @@ impl Bytes {
 
     /// The byte, if it is just one.
     fn only(self) -> Option<u8> {
-        let mut bytes = (0..=u8::MAX).filter(|byte| self.0[usize::from(byte >> 6)] & (1 << (byte & 63)) != 0);
+        let mut bytes =
+            (0..=u8::MAX).filter(|byte| self.0[usize::from(byte >> 6)] & (1 << (byte & 63)) != 0);
         bytes.next().filter(|_| bytes.next().is_none())
     }
 
@@ -110,14 +117,20 @@ impl Pattern {
     /// A pattern that matches just this path.
     #[must_use]
     pub fn exactly(path: &RepoPath) -> Self {
-        let text = String::from_utf8_lossy(path.as_bytes()).chars().fold(String::new(), |mut text, c| {
-            if "\\*?[]{}".contains(c) {
-                text.push('\\');
-            }
-            text.push(c);
-            text
-        });
-        Self { text: text.into(), shapes: Arc::new([just(path)]) }
+        let text =
+            String::from_utf8_lossy(path.as_bytes())
+                .chars()
+                .fold(String::new(), |mut text, c| {
+                    if "\\*?[]{}".contains(c) {
+                        text.push('\\');
+                    }
+                    text.push(c);
+                    text
+                });
+        Self {
+            text: text.into(),
+            shapes: Arc::new([just(path)]),
+        }
     }
 
     /// Patterns that match this path and, if it is a directory, everything beneath it.
@@ -125,7 +138,10 @@ impl Pattern {
     pub fn at_and_beneath(path: &RepoPath) -> [Self; 2] {
         let at = Self::exactly(path);
         let beneath = [just(path), vec![Part::Any]].concat();
-        let beneath = Self { text: format!("{}/**", at.text).into(), shapes: Arc::new([beneath]) };
+        let beneath = Self {
+            text: format!("{}/**", at.text).into(),
+            shapes: Arc::new([beneath]),
+        };
         [at, beneath]
     }
 
@@ -138,11 +154,19 @@ impl Pattern {
 
     /// The words that every path which it matches begins with, and the one that it ends with, as far as they are given: for
     /// each way to choose from the braces.
-    pub(crate) fn ends(&self) -> impl Iterator<Item = (impl Iterator<Item = &[u8]>, Option<&[u8]>)> {
+    pub(crate) fn ends(
+        &self,
+    ) -> impl Iterator<Item = (impl Iterator<Item = &[u8]>, Option<&[u8]>)> {
         fn word(part: &Part) -> Option<&[u8]> {
-            if let Part::Word(word) = part { Some(word) } else { None }
+            if let Part::Word(word) = part {
+                Some(word)
+            } else {
+                None
+            }
         }
-        self.shapes.iter().map(|shape| (shape.iter().map_while(word), shape.last().and_then(word)))
+        self.shapes
+            .iter()
+            .map(|shape| (shape.iter().map_while(word), shape.last().and_then(word)))
     }
 
     /// Whether some path matches both.
@@ -155,12 +179,17 @@ impl Pattern {
     /// ```
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.shapes.iter().any(|a| other.shapes.iter().any(|b| paths_meet(a, b)))
+        self.shapes
+            .iter()
+            .any(|a| other.shapes.iter().any(|b| paths_meet(a, b)))
     }
 }
 
 fn just(path: &RepoPath) -> Vec<Part> {
-    path.as_bytes().split(|byte| *byte == b'/').map(|word| Part::Word(word.into())).collect()
+    path.as_bytes()
+        .split(|byte| *byte == b'/')
+        .map(|word| Part::Word(word.into()))
+        .collect()
 }
 
 /// Whether one path matches both. Components at either end that are one component in both must meet by themselves, which
@@ -199,7 +228,12 @@ fn texts_meet(a: &[Piece], b: &[Piece]) -> bool {
 /// Whether some sequence matches both patterns, where an element that is `any` matches any number of items, and two others
 /// match a common item if they `meet`. From the end: row by row, what the rests of the two have in common; so the cost is
 /// the product of their lengths.
-fn sequences_meet<T>(a: &[T], b: &[T], any: impl Fn(&T) -> bool, meet: impl Fn(&T, &T) -> bool) -> bool {
+fn sequences_meet<T>(
+    a: &[T],
+    b: &[T],
+    any: impl Fn(&T) -> bool,
+    meet: impl Fn(&T, &T) -> bool,
+) -> bool {
     let all = |one: &[T]| matches!(one, [only] if any(only));
     if all(a) || all(b) {
         return true;
@@ -225,19 +259,32 @@ fn sequences_meet<T>(a: &[T], b: &[T], any: impl Fn(&T) -> bool, meet: impl Fn(&
 impl FromStr for Pattern {
     type Err = InvalidPattern;
     fn from_str(text: &str) -> Result<Self, InvalidPattern> {
-        let fail = |why: &'static str| InvalidPattern { pattern: text.chars().take(200).collect(), why };
+        let fail = |why: &'static str| InvalidPattern {
+            pattern: text.chars().take(200).collect(),
+            why,
+        };
         if text.is_empty() || text.len() > 1000 {
             return Err(fail("it must have 1 to 1000 bytes"));
         }
         if let Some(parts) = plain(text) {
-            return Ok(Self { text: text.into(), shapes: Arc::new([parts]) });
+            return Ok(Self {
+                text: text.into(),
+                shapes: Arc::new([parts]),
+            });
         }
-        let whole = if text.ends_with('/') { format!("{text}**") } else { text.to_owned() };
+        let whole = if text.ends_with('/') {
+            format!("{text}**")
+        } else {
+            text.to_owned()
+        };
         let mut shapes = Vec::new();
         for shape in choose(&whole.chars().collect::<Vec<_>>()).map_err(fail)? {
             shapes.push(parts_of(&shape).map_err(fail)?);
         }
-        Ok(Self { text: text.into(), shapes: shapes.into() })
+        Ok(Self {
+            text: text.into(),
+            shapes: shapes.into(),
+        })
     }
 }
 
@@ -269,11 +316,23 @@ fn beneath(parts: &mut Vec<Part>) {
 
 /// All texts without braces that the pattern stands for.
 fn choose(pattern: &[char]) -> Result<Vec<Vec<char>>, &'static str> {
-    let Some(Braces { open, close, commas }) = first_braces(pattern)? else { return Ok(vec![pattern.to_vec()]) };
+    let Some(Braces {
+        open,
+        close,
+        commas,
+    }) = first_braces(pattern)?
+    else {
+        return Ok(vec![pattern.to_vec()]);
+    };
     let mut texts = Vec::new();
     let mut start = open + 1;
     for end in commas.into_iter().chain([close]) {
-        let one = [&pattern[..open], &pattern[start..end], &pattern[close + 1..]].concat();
+        let one = [
+            &pattern[..open],
+            &pattern[start..end],
+            &pattern[close + 1..],
+        ]
+        .concat();
         texts.extend(choose(&one)?);
         if texts.len() > MAX_SHAPES {
             return Err("its braces stand for more than 64 patterns");
@@ -302,9 +361,15 @@ fn first_braces(pattern: &[char]) -> Result<Option<Braces>, &'static str> {
                 open = open.or(Some(at));
             }
             '}' => {
-                depth = depth.checked_sub(1).ok_or("a `}` closes nothing; write `\\}` for a brace")?;
+                depth = depth
+                    .checked_sub(1)
+                    .ok_or("a `}` closes nothing; write `\\}` for a brace")?;
                 if let (0, Some(open)) = (depth, open) {
-                    return Ok(Some(Braces { open, close: at, commas }));
+                    return Ok(Some(Braces {
+                        open,
+                        close: at,
+                        commas,
+                    }));
                 }
             }
             ',' if depth == 1 => commas.push(at),
@@ -312,7 +377,11 @@ fn first_braces(pattern: &[char]) -> Result<Option<Braces>, &'static str> {
         }
         at += 1;
     }
-    if depth == 0 { Ok(None) } else { Err("a `{` is not closed; write `\\{` for a brace") }
+    if depth == 0 {
+        Ok(None)
+    } else {
+        Err("a `{` is not closed; write `\\{` for a brace")
+    }
 }
 
 const UNCLOSED_CLASS: &str = "a `[` is not closed; write `\\[` for a bracket";
@@ -333,7 +402,11 @@ fn parts_of(pattern: &[char]) -> Result<Vec<Part>, &'static str> {
         match pattern.get(at) {
             None | Some('/') => {
                 match &pattern[from..at] {
-                    [] => return Err("it must be relative to the repository's root, and no component may be empty"),
+                    [] => {
+                        return Err(
+                            "it must be relative to the repository's root, and no component may be empty",
+                        );
+                    }
                     ['.'] | ['.', '.'] => return Err("no component may be `.` or `..`"),
                     ['*', '*'] => parts.push(Part::Any),
                     _ if doubled => return Err("`**` must stand alone between slashes"),
@@ -354,7 +427,10 @@ fn parts_of(pattern: &[char]) -> Result<Vec<Part>, &'static str> {
             }
             Some('\\') => {
                 at += 1;
-                push_char(&mut piece, *pattern.get(at).ok_or("a `\\` at the end takes nothing")?);
+                push_char(
+                    &mut piece,
+                    *pattern.get(at).ok_or("a `\\` at the end takes nothing")?,
+                );
             }
             Some(c) => push_char(&mut piece, *c),
         }
@@ -366,7 +442,13 @@ fn parts_of(pattern: &[char]) -> Result<Vec<Part>, &'static str> {
 
 /// A component without wildcards is a word.
 fn component(pieces: Vec<Piece>) -> Part {
-    let byte = |piece: &Piece| if let Piece::One(bytes) = piece { bytes.only() } else { None };
+    let byte = |piece: &Piece| {
+        if let Piece::One(bytes) = piece {
+            bytes.only()
+        } else {
+            None
+        }
+    };
     match pieces.iter().map(byte).collect::<Option<Box<[u8]>>>() {
         Some(word) => Part::Word(word),
         None => Part::One(pieces),
@@ -374,7 +456,11 @@ fn component(pieces: Vec<Piece>) -> Part {
 }
 
 fn push_char(piece: &mut Vec<Piece>, c: char) {
-    piece.extend(c.encode_utf8(&mut [0; 4]).bytes().map(|byte| Piece::One(Bytes::just(byte))));
+    piece.extend(
+        c.encode_utf8(&mut [0; 4])
+            .bytes()
+            .map(|byte| Piece::One(Bytes::just(byte))),
+    );
 }
 
 /// The inside of `[...]`.
@@ -383,7 +469,12 @@ fn class(inside: &[char]) -> Result<Bytes, &'static str> {
         ['!' | '^', members @ ..] => (true, members),
         members => (false, members),
     };
-    let byte = |c: &char| u8::try_from(*c).ok().filter(u8::is_ascii).ok_or("only ASCII characters may stand in `[...]`");
+    let byte = |c: &char| {
+        u8::try_from(*c)
+            .ok()
+            .filter(u8::is_ascii)
+            .ok_or("only ASCII characters may stand in `[...]`")
+    };
     let mut set = Bytes::NONE;
     let mut rest = members;
     while let [first, tail @ ..] = rest {

@@ -157,9 +157,12 @@ impl Handoff {
     /// [`HandoffError`] with what is wrong with it.
     pub fn parse(json: &[u8]) -> Result<Self, HandoffError> {
         if json.len() as u64 > MAX_HANDOFF {
-            return Err(HandoffError::TooLarge { size: json.len() as u64 });
+            return Err(HandoffError::TooLarge {
+                size: json.len() as u64,
+            });
         }
-        let mut handoff: Self = serde_json::from_slice(json).map_err(|error| HandoffError::Syntax(clean(&error.to_string())))?;
+        let mut handoff: Self = serde_json::from_slice(json)
+            .map_err(|error| HandoffError::Syntax(clean(&error.to_string())))?;
         if handoff.version != HANDOFF_VERSION {
             return Err(HandoffError::Version(handoff.version));
         }
@@ -168,16 +171,31 @@ impl Handoff {
     }
 
     fn for_each_text(&mut self, mut f: impl FnMut(&mut String)) {
-        let one =
-            [Some(&mut self.task), self.reason.as_mut(), self.branch.as_mut(), self.commit.as_mut(), self.self_review.as_mut()];
+        let one = [
+            Some(&mut self.task),
+            self.reason.as_mut(),
+            self.branch.as_mut(),
+            self.commit.as_mut(),
+            self.self_review.as_mut(),
+        ];
         one.into_iter().flatten().for_each(&mut f);
-        self.changed_files.iter_mut().flatten().chain(&mut self.residual_risks).for_each(&mut f);
+        self.changed_files
+            .iter_mut()
+            .flatten()
+            .chain(&mut self.residual_risks)
+            .for_each(&mut f);
         self.gates.iter_mut().for_each(|gate| f(&mut gate.name));
         for ClaimedArtifact { name, note } in &mut self.artifacts {
-            [Some(name), note.as_mut()].into_iter().flatten().for_each(&mut f);
+            [Some(name), note.as_mut()]
+                .into_iter()
+                .flatten()
+                .for_each(&mut f);
         }
         for ClaimedEvidence { claim, note, .. } in &mut self.evidence {
-            [Some(claim), note.as_mut()].into_iter().flatten().for_each(&mut f);
+            [Some(claim), note.as_mut()]
+                .into_iter()
+                .flatten()
+                .for_each(&mut f);
         }
     }
 }
@@ -189,12 +207,26 @@ mod tests {
     #[test]
     fn a_handoff_is_strict_data() {
         let good = br#"{"version":1,"task":"R1","attempt":1,"status":"done","self_review":"fine\u001b[31m"}"#;
-        assert_eq!(Handoff::parse(good).map(|h| h.self_review), Ok(Some("fine[31m".to_owned())));
+        assert_eq!(
+            Handoff::parse(good).map(|h| h.self_review),
+            Ok(Some("fine[31m".to_owned()))
+        );
         let twice = br#"{"version":1,"task":"R1","attempt":1,"status":"failed","status":"done"}"#;
-        assert!(matches!(Handoff::parse(twice), Err(HandoffError::Syntax(why)) if why.contains("duplicate field")));
-        let verdict = br#"{"version":1,"task":"R1","attempt":1,"status":"done","verdict":"accept"}"#;
-        assert!(matches!(Handoff::parse(verdict), Err(HandoffError::Syntax(why)) if why.contains("unknown field")));
-        assert!(matches!(Handoff::parse("[".repeat(500_000).as_bytes()), Err(HandoffError::Syntax(_))));
-        assert_eq!(Handoff::parse(&vec![b' '; 2 << 20]), Err(HandoffError::TooLarge { size: 2 << 20 }));
+        assert!(
+            matches!(Handoff::parse(twice), Err(HandoffError::Syntax(why)) if why.contains("duplicate field"))
+        );
+        let verdict =
+            br#"{"version":1,"task":"R1","attempt":1,"status":"done","verdict":"accept"}"#;
+        assert!(
+            matches!(Handoff::parse(verdict), Err(HandoffError::Syntax(why)) if why.contains("unknown field"))
+        );
+        assert!(matches!(
+            Handoff::parse("[".repeat(500_000).as_bytes()),
+            Err(HandoffError::Syntax(_))
+        ));
+        assert_eq!(
+            Handoff::parse(&vec![b' '; 2 << 20]),
+            Err(HandoffError::TooLarge { size: 2 << 20 })
+        );
     }
 }

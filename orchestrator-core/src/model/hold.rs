@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Approval, Claim, CommitId, Finding, FindingId, GateName, HoldId, KeptArtifact, RepoPath, TaskId, Timestamp};
+use super::{
+    Approval, Claim, CommitId, Finding, FindingId, GateName, HoldId, KeptArtifact, RepoPath,
+    TaskId, Timestamp,
+};
 
 /// A question to a person, with all that is needed to answer it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +45,12 @@ impl Question {
     /// A question without items.
     #[must_use]
     pub fn new(about: HoldReason, text: impl Into<String>, options: &[HoldOption]) -> Self {
-        Self { about, text: text.into(), options: options.to_vec(), items: Vec::new() }
+        Self {
+            about,
+            text: text.into(),
+            options: options.to_vec(),
+            items: Vec::new(),
+        }
     }
 }
 
@@ -77,7 +85,10 @@ impl Item {
     /// The finding as something that can be waived.
     #[must_use]
     pub fn finding(finding: &Finding) -> HoldItem {
-        HoldItem { what: Self::Finding(finding.id()), text: finding.to_string() }
+        HoldItem {
+            what: Self::Finding(finding.id()),
+            text: finding.to_string(),
+        }
     }
 }
 
@@ -186,7 +197,9 @@ pub enum HoldReason {
 }
 
 /// What a person may answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldOption {
     /// Go on as asked. What is not as it should be is waived, item by item; what was unproven stays labelled so.
@@ -224,7 +237,13 @@ impl std::fmt::Display for HoldOption {
 impl std::str::FromStr for HoldOption {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = [Self::Approve, Self::Observed, Self::Done, Self::Retry, Self::Park];
+        let known = [
+            Self::Approve,
+            Self::Observed,
+            Self::Done,
+            Self::Retry,
+            Self::Park,
+        ];
         known
             .into_iter()
             .find(|option| option.as_str() == text)
@@ -257,7 +276,14 @@ impl Answer {
     /// An answer to all that is asked, without a word.
     #[must_use]
     pub fn new(hold: HoldId, option: HoldOption) -> Self {
-        Self { hold, option, note: None, by: None, items: Vec::new(), artifact: None }
+        Self {
+            hold,
+            option,
+            note: None,
+            by: None,
+            items: Vec::new(),
+            artifact: None,
+        }
     }
 
     /// Says why.

@@ -73,7 +73,10 @@ impl FromStr for Oid {
             _ => return Err(InvalidOid(text.chars().take(80).collect())),
         };
         from_hex(text, &mut bytes[..len]).ok_or_else(|| InvalidOid(text.to_owned()))?;
-        Ok(Self { len: len as u8, bytes })
+        Ok(Self {
+            len: len as u8,
+            bytes,
+        })
     }
 }
 
@@ -150,7 +153,8 @@ impl ContentHash {
     pub fn of_json<T: Serialize>(value: &T) -> Self {
         // As much as a contract has, so that it need not grow.
         let mut json = Vec::with_capacity(1024);
-        serde_json::to_writer(&mut json, value).expect("our own data has string keys and serialises");
+        serde_json::to_writer(&mut json, value)
+            .expect("our own data has string keys and serialises");
         Self::of(&json)
     }
 
@@ -195,7 +199,8 @@ impl AttemptId {
     /// The branch on which the attempt works, the same in its own repository and in ours.
     #[must_use]
     pub fn branch(&self) -> BranchName {
-        BranchName::new(format!("attempt/{}/{}", self.task, self.number)).expect("a task id is one component of a ref")
+        BranchName::new(format!("attempt/{}/{}", self.task, self.number))
+            .expect("a task id is one component of a ref")
     }
 
     /// The attempt as one component of a path: `R1-2`.
@@ -214,8 +219,12 @@ impl fmt::Display for AttemptId {
 impl FromStr for AttemptId {
     type Err = InvalidOid;
     fn from_str(text: &str) -> Result<Self, InvalidOid> {
-        let parsed =
-            text.rsplit_once('#').and_then(|(task, number)| Some(Self { task: task.parse().ok()?, number: number.parse().ok()? }));
+        let parsed = text.rsplit_once('#').and_then(|(task, number)| {
+            Some(Self {
+                task: task.parse().ok()?,
+                number: number.parse().ok()?,
+            })
+        });
         parsed.ok_or_else(|| InvalidOid(text.to_owned()))
     }
 }
@@ -238,8 +247,12 @@ pub struct InvalidHold(String);
 impl FromStr for HoldId {
     type Err = InvalidHold;
     fn from_str(text: &str) -> Result<Self, InvalidHold> {
-        let number = text.strip_prefix('H').and_then(|digits| digits.parse().ok());
-        number.map(Self).ok_or_else(|| InvalidHold(text.chars().take(80).collect()))
+        let number = text
+            .strip_prefix('H')
+            .and_then(|digits| digits.parse().ok());
+        number
+            .map(Self)
+            .ok_or_else(|| InvalidHold(text.chars().take(80).collect()))
     }
 }
 
@@ -261,13 +274,25 @@ pub struct InvalidFinding(String);
 impl FromStr for FindingId {
     type Err = InvalidFinding;
     fn from_str(text: &str) -> Result<Self, InvalidFinding> {
-        let digits = Some(text).filter(|text| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let digits = Some(text)
+            .filter(|text| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        number.map(Self).ok_or_else(|| InvalidFinding(text.chars().take(80).collect()))
+        number
+            .map(Self)
+            .ok_or_else(|| InvalidFinding(text.chars().take(80).collect()))
     }
 }
 
-by_text!(Oid, CommitId, TreeId, BlobId, ContentHash, AttemptId, HoldId, FindingId);
+by_text!(
+    Oid,
+    CommitId,
+    TreeId,
+    BlobId,
+    ContentHash,
+    AttemptId,
+    HoldId,
+    FindingId
+);
 
 /// One effect that the machine asked for, numbered from 1 through the whole ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -286,7 +311,9 @@ impl fmt::Display for EffectId {
 pub struct SessionRef(pub String);
 
 /// Wall-clock time: milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
@@ -311,7 +338,9 @@ impl Timestamp {
 }
 
 /// By how much a clock was moved, in milliseconds: forwards, or, where it is negative, backwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Shift(pub i64);
 
@@ -341,11 +370,19 @@ impl Span {
     }
 }
 
-const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
 
 /// A text is no length of time.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is no length of time: write a whole number and a unit, such as `500ms`, `30s`, `45m`, `2h` or `1d`")]
+#[error(
+    "`{0}` is no length of time: write a whole number and a unit, such as `500ms`, `30s`, `45m`, `2h` or `1d`"
+)]
 pub struct InvalidSpan(String);
 
 impl FromStr for Span {
@@ -353,15 +390,24 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, InvalidSpan> {
         let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let unit = UNITS.iter().find(|(unit, _)| *unit == &text[digits..]);
-        let millis = text[..digits].parse().ok().zip(unit).and_then(|(n, (_, size)): (u64, _)| n.checked_mul(*size));
-        millis.map(Self).ok_or_else(|| InvalidSpan(text.chars().take(80).collect()))
+        let millis = text[..digits]
+            .parse()
+            .ok()
+            .zip(unit)
+            .and_then(|(n, (_, size)): (u64, _)| n.checked_mul(*size));
+        millis
+            .map(Self)
+            .ok_or_else(|| InvalidSpan(text.chars().take(80).collect()))
     }
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, size) =
-            UNITS.iter().rev().find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size)).unwrap_or(&UNITS[0]);
+        let (unit, size) = UNITS
+            .iter()
+            .rev()
+            .find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size))
+            .unwrap_or(&UNITS[0]);
         write!(f, "{}{unit}", self.0 / size)
     }
 }
@@ -380,7 +426,12 @@ impl Size {
     }
 }
 
-const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+const SIZES: [(&str, u64); 4] = [
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+];
 
 /// A text is no number of bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -392,15 +443,24 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Self, InvalidSize> {
         let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let unit = SIZES.iter().find(|(unit, _)| *unit == &text[digits..]);
-        let bytes = text[..digits].parse().ok().zip(unit).and_then(|(n, (_, size)): (u64, _)| n.checked_mul(*size));
-        bytes.map(Self).ok_or_else(|| InvalidSize(text.chars().take(80).collect()))
+        let bytes = text[..digits]
+            .parse()
+            .ok()
+            .zip(unit)
+            .and_then(|(n, (_, size)): (u64, _)| n.checked_mul(*size));
+        bytes
+            .map(Self)
+            .ok_or_else(|| InvalidSize(text.chars().take(80).collect()))
     }
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, size) =
-            SIZES.iter().rev().find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size)).unwrap_or(&SIZES[0]);
+        let (unit, size) = SIZES
+            .iter()
+            .rev()
+            .find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size))
+            .unwrap_or(&SIZES[0]);
         write!(f, "{}{unit}", self.0 / size)
     }
 }
@@ -413,7 +473,13 @@ mod tests {
 
     #[test]
     fn spans_read_as_they_are_written() {
-        for (text, millis) in [("500ms", 500), ("30s", 30_000), ("45m", 2_700_000), ("2h", 7_200_000), ("1d", 86_400_000)] {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("45m", 2_700_000),
+            ("2h", 7_200_000),
+            ("1d", 86_400_000),
+        ] {
             assert_eq!(text.parse(), Ok(Span(millis)));
             assert_eq!(Span(millis).to_string(), text);
         }
@@ -424,11 +490,26 @@ mod tests {
 
     #[test]
     fn sizes_read_as_they_are_written() {
-        for (text, bytes) in [("0B", 0), ("1000B", 1000), ("3KiB", 3072), ("50MiB", 52_428_800), ("2GiB", 2_147_483_648)] {
+        for (text, bytes) in [
+            ("0B", 0),
+            ("1000B", 1000),
+            ("3KiB", 3072),
+            ("50MiB", 52_428_800),
+            ("2GiB", 2_147_483_648),
+        ] {
             assert_eq!(text.parse(), Ok(Size(bytes)));
             assert_eq!(Size(bytes).to_string(), text);
         }
-        for bad in ["", "5", "5MB", "MiB", "-1B", "1.5GiB", "1 MiB", "99999999999GiB"] {
+        for bad in [
+            "",
+            "5",
+            "5MB",
+            "MiB",
+            "-1B",
+            "1.5GiB",
+            "1 MiB",
+            "99999999999GiB",
+        ] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
     }
@@ -436,8 +517,17 @@ mod tests {
     #[test]
     fn object_ids_are_whole_or_nothing() {
         let id = "0123456789abcdef0123456789abcdef01234567";
-        assert_eq!(id.parse::<Oid>().map(|oid| oid.to_string()), Ok(id.to_owned()));
-        for bad in ["", "main", "0123", &id.to_uppercase(), &format!("{}g", &id[1..])] {
+        assert_eq!(
+            id.parse::<Oid>().map(|oid| oid.to_string()),
+            Ok(id.to_owned())
+        );
+        for bad in [
+            "",
+            "main",
+            "0123",
+            &id.to_uppercase(),
+            &format!("{}g", &id[1..]),
+        ] {
             assert!(bad.parse::<Oid>().is_err(), "{bad}");
         }
     }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttemptId, Change, CommitId, ContentHash, Finding, GateReport, KeptArtifact, Observation, RepoPath, Review, Timestamp, TreeId,
-    Waiver,
+    AttemptId, Change, CommitId, ContentHash, Finding, GateReport, KeptArtifact, Observation,
+    RepoPath, Review, Timestamp, TreeId, Waiver,
 };
 
 /// The head merged into the target's tip, landing edits included: the very tree that is gated and lands.
@@ -162,7 +162,11 @@ impl Landing {
     /// has the tip alone.
     #[must_use]
     pub fn parents(&self) -> Vec<CommitId> {
-        if self.head == self.tip { vec![self.tip] } else { vec![self.tip, self.head] }
+        if self.head == self.tip {
+            vec![self.tip]
+        } else {
+            vec![self.tip, self.head]
+        }
     }
 }
 

@@ -29,29 +29,46 @@ pub use agents::{AgentSpec, ClaudePermissions, ClaudeSpec, CodexSandbox, CodexSp
 pub use authority::Authority;
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
 pub use effect::Effect;
-pub use event::{Collected, Event, EventKind, MissingCommit, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate};
+pub use event::{
+    Collected, Event, EventKind, MissingCommit, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate,
+};
 pub use evidence::{Evidence, GateOutcome, GateReport, Label, Observation};
 pub(crate) use fold::{folded, is_dotgit};
 pub use glob::{InvalidPattern, Pattern};
 pub use handoff::{
-    ClaimedArtifact, ClaimedEvidence, ClaimedGate, ClaimedLabel, HANDOFF_VERSION, Handoff, HandoffError, HandoffStatus, MAX_HANDOFF,
+    ClaimedArtifact, ClaimedEvidence, ClaimedGate, ClaimedLabel, HANDOFF_VERSION, Handoff,
+    HandoffError, HandoffStatus, MAX_HANDOFF,
 };
-pub use hold::{Answer, EndReason, Hold, HoldItem, HoldOption, HoldReason, Item, Question, RunMode, Waiver};
+pub use hold::{
+    Answer, EndReason, Hold, HoldItem, HoldOption, HoldReason, Item, Question, RunMode, Waiver,
+};
 pub use id::{
-    AttemptId, BlobId, CommitId, ContentHash, EffectId, FindingId, HoldId, InvalidFinding, InvalidHold, InvalidOid, InvalidSize,
-    InvalidSpan, Oid, SessionRef, Shift, Size, Span, Timestamp, TreeId,
+    AttemptId, BlobId, CommitId, ContentHash, EffectId, FindingId, HoldId, InvalidFinding,
+    InvalidHold, InvalidOid, InvalidSize, InvalidSpan, Oid, SessionRef, Shift, Size, Span,
+    Timestamp, TreeId,
 };
-pub use landing::{Acceptance, Candidate, Carried, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor};
-pub use name::{BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId, Surface, TaskId};
-pub use opinion::{AgentFinding, AgentOpinion, AgentSays, MAX_OPINION, OPINION_VERSION, OpinionError};
+pub use landing::{
+    Acceptance, Candidate, Carried, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle,
+    Predecessor,
+};
+pub use name::{
+    BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId,
+    Surface, TaskId,
+};
+pub use opinion::{
+    AgentFinding, AgentOpinion, AgentSays, MAX_OPINION, OPINION_VERSION, OpinionError,
+};
 pub use path::{InvalidPath, RepoPath};
 pub use policy::{Policy, PolicyError, Push};
 pub use record::Record;
 pub use review::{
-    AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, History, KeptArtifact, Mode, Opinion, PastChange, Review,
-    Severity, Submission, TreeShape, Verdict, only_history,
+    AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, History, KeptArtifact, Mode,
+    Opinion, PastChange, Review, Severity, Submission, TreeShape, Verdict, only_history,
 };
-pub use settings::{Commands, Environment, Filter, GateRule, Limits, Notify, Reviewers, Setup, WhenExhausted, WhenUnavailable};
+pub use settings::{
+    Commands, Environment, Filter, GateRule, Limits, Notify, Reviewers, Setup, WhenExhausted,
+    WhenUnavailable,
+};
 pub use text::clean;
 pub(crate) use text::fenced;
 pub use turn::{Ask, Pulse, StopReason, TurnOutcome, TurnSight, Usage};

@@ -23,7 +23,11 @@ pub struct InvalidName {
 }
 
 fn invalid(what: &'static str, value: &str, why: &'static str) -> InvalidName {
-    let value = value.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let value = value
+        .chars()
+        .take(80)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
     InvalidName { what, value, why }
 }
 
@@ -36,7 +40,10 @@ fn check_component(what: &'static str, text: &str) -> Result<(), InvalidName> {
     if !text.as_bytes()[0].is_ascii_alphanumeric() {
         return fail("it must begin with a letter or a digit");
     }
-    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
+    if !text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+    {
         return fail("only letters, digits, `.`, `_` and `-` are allowed");
     }
     if text.contains("..") || text.ends_with('.') || text.ends_with(".lock") {
@@ -51,7 +58,11 @@ fn check_line(what: &'static str, text: &str) -> Result<(), InvalidName> {
         return Err(invalid(what, text, "it must have 1 to 128 characters"));
     }
     if text.trim() != text || text.chars().any(char::is_control) {
-        return Err(invalid(what, text, "it may not begin or end with space, or hold control characters"));
+        return Err(invalid(
+            what,
+            text,
+            "it may not begin or end with space, or hold control characters",
+        ));
     }
     Ok(())
 }
@@ -154,7 +165,9 @@ impl Surface {
 
 /// A branch, by its full name under `refs/heads/`. Short names are ambiguous to git, and one that begins with `-`
 /// is an option to it: so the full ref is what we ever pass.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct BranchName(Box<str>);
@@ -171,11 +184,21 @@ impl BranchName {
         if short.is_empty() || short.len() > 200 {
             return fail("it must have 1 to 200 characters");
         }
-        if short.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c)) || short.contains("@{") || short == "@" {
+        if short
+            .chars()
+            .any(|c| c.is_control() || " ~^:?*[\\".contains(c))
+            || short.contains("@{")
+            || short == "@"
+        {
             return fail("git allows no space, control character, `~^:?*[\\` or `@{` in it");
         }
-        if short.split('/').any(|part| part.is_empty() || part.starts_with(['.', '-']) || part.ends_with(".lock")) {
-            return fail("no part between slashes may be empty, begin with `.` or `-`, or end with `.lock`");
+        if short
+            .split('/')
+            .any(|part| part.is_empty() || part.starts_with(['.', '-']) || part.ends_with(".lock"))
+        {
+            return fail(
+                "no part between slashes may be empty, begin with `.` or `-`, or end with `.lock`",
+            );
         }
         if short.contains("..") || short.ends_with('.') {
             return fail("it may not contain `..` or end with `.`");
@@ -231,15 +254,29 @@ mod tests {
         for good in ["R1", "a", "fix-2.1_b"] {
             assert!(TaskId::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "-x", "a/b", "a..b", "a.lock", "a.", "é", &"x".repeat(65)] {
+        for bad in [
+            "",
+            "-x",
+            "a/b",
+            "a..b",
+            "a.lock",
+            "a.",
+            "é",
+            &"x".repeat(65),
+        ] {
             assert!(TaskId::new(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_branch_is_never_an_option_or_a_revision() {
-        assert_eq!(BranchName::new("refs/heads/a/b").map(|b| b.full()), Ok("refs/heads/a/b".to_owned()));
-        for bad in ["", "-x", "a/-x", "a..b", "a b", "a~1", "a@{1}", "@", "/a", "a/", "a/.b", "x.lock"] {
+        assert_eq!(
+            BranchName::new("refs/heads/a/b").map(|b| b.full()),
+            Ok("refs/heads/a/b".to_owned())
+        );
+        for bad in [
+            "", "-x", "a/-x", "a..b", "a b", "a~1", "a@{1}", "@", "/a", "a/", "a/.b", "x.lock",
+        ] {
             assert!(BranchName::new(bad).is_err(), "{bad}");
         }
     }

@@ -85,7 +85,8 @@ impl AgentOpinion {
         if json.len() as u64 > MAX_OPINION {
             return Err(OpinionError::TooLarge(json.len() as u64));
         }
-        let mut opinion: Self = serde_json::from_slice(json).map_err(|error| OpinionError::Syntax(clean(&error.to_string())))?;
+        let mut opinion: Self = serde_json::from_slice(json)
+            .map_err(|error| OpinionError::Syntax(clean(&error.to_string())))?;
         if opinion.version != OPINION_VERSION {
             return Err(OpinionError::Version(opinion.version));
         }
@@ -96,7 +97,11 @@ impl AgentOpinion {
     /// Its findings, under the agent's name. One without a word of its own is none.
     #[must_use]
     pub fn findings(&self, agent: &BackendName) -> Vec<Finding> {
-        let heard = self.findings.iter().filter(|finding| !finding.message.trim().is_empty()).take(MAX_FINDINGS);
+        let heard = self
+            .findings
+            .iter()
+            .filter(|finding| !finding.message.trim().is_empty())
+            .take(MAX_FINDINGS);
         heard.map(|finding| finding.of(agent)).collect()
     }
 }
@@ -106,9 +111,16 @@ impl AgentFinding {
         let area = self.area.trim().to_lowercase();
         let plain = |c: char| if c.is_alphanumeric() { c } else { '-' };
         let area: String = area.chars().take(40).map(plain).collect();
-        let area = if area.is_empty() { "general".to_owned() } else { area };
+        let area = if area.is_empty() {
+            "general".to_owned()
+        } else {
+            area
+        };
         let message: String = clean(&self.message).chars().take(MAX_MESSAGE).collect();
-        let path = self.path.as_deref().and_then(|path| path.parse::<RepoPath>().ok());
+        let path = self
+            .path
+            .as_deref()
+            .and_then(|path| path.parse::<RepoPath>().ok());
         Finding {
             rule: format!("agent/{agent}/{area}"),
             line: self.line.filter(|_| path.is_some()),
@@ -125,30 +137,57 @@ mod tests {
     use super::*;
 
     fn parsed(findings: &str) -> Result<AgentOpinion, OpinionError> {
-        AgentOpinion::parse(format!(r#"{{"version":1,"commit":"c","outcome":"looked","findings":[{findings}]}}"#).as_bytes())
+        AgentOpinion::parse(
+            format!(r#"{{"version":1,"commit":"c","outcome":"looked","findings":[{findings}]}}"#)
+                .as_bytes(),
+        )
     }
 
     #[test]
     fn an_answer_is_strict_data() {
         assert!(parsed("").is_ok());
-        assert!(matches!(parsed(r#"{"severity":"fatal","area":"a","message":"m"}"#), Err(OpinionError::Syntax(_))));
+        assert!(matches!(
+            parsed(r#"{"severity":"fatal","area":"a","message":"m"}"#),
+            Err(OpinionError::Syntax(_))
+        ));
         let verdict = br#"{"version":1,"commit":"c","outcome":"looked","verdict":"accept"}"#;
-        assert!(matches!(AgentOpinion::parse(verdict), Err(OpinionError::Syntax(why)) if why.contains("unknown field")));
+        assert!(
+            matches!(AgentOpinion::parse(verdict), Err(OpinionError::Syntax(why)) if why.contains("unknown field"))
+        );
         let twice = br#"{"version":1,"commit":"c","outcome":"unable","outcome":"looked"}"#;
-        assert!(matches!(AgentOpinion::parse(twice), Err(OpinionError::Syntax(why)) if why.contains("duplicate field")));
-        assert_eq!(AgentOpinion::parse(br#"{"version":2,"commit":"c","outcome":"looked"}"#), Err(OpinionError::Version(2)));
+        assert!(
+            matches!(AgentOpinion::parse(twice), Err(OpinionError::Syntax(why)) if why.contains("duplicate field"))
+        );
+        assert_eq!(
+            AgentOpinion::parse(br#"{"version":2,"commit":"c","outcome":"looked"}"#),
+            Err(OpinionError::Version(2))
+        );
     }
 
     #[test]
     fn the_same_area_and_path_are_the_same_finding_in_other_words() {
         let agent = BackendName::new("second").expect("a name");
         let of = |json: &str| parsed(json).expect("an answer").findings(&agent).remove(0);
-        let first = of(r#"{"severity":"error","area":"Rounding up","path":"src/a.rs","line":3,"message":"half a cent is lost"}"#);
-        let again = of(r#"{"severity":"error","area":"rounding up","path":"src/a.rs","line":9,"message":"still\u001b[31m lost"}"#);
-        assert_eq!((first.rule.as_str(), again.message.as_str()), ("agent/second/rounding-up", "still[31m lost"));
+        let first = of(
+            r#"{"severity":"error","area":"Rounding up","path":"src/a.rs","line":3,"message":"half a cent is lost"}"#,
+        );
+        let again = of(
+            r#"{"severity":"error","area":"rounding up","path":"src/a.rs","line":9,"message":"still\u001b[31m lost"}"#,
+        );
+        assert_eq!(
+            (first.rule.as_str(), again.message.as_str()),
+            ("agent/second/rounding-up", "still[31m lost")
+        );
         assert_eq!(first.id(), again.id());
-        let elsewhere = of(r#"{"severity":"error","area":"rounding up","path":"/etc/passwd","line":3,"message":"m"}"#);
+        let elsewhere = of(
+            r#"{"severity":"error","area":"rounding up","path":"/etc/passwd","line":3,"message":"m"}"#,
+        );
         assert_eq!((elsewhere.path, elsewhere.line), (None, None));
-        assert!(parsed(r#"{"severity":"error","area":"a","message":" "}"#).expect("an answer").findings(&agent).is_empty());
+        assert!(
+            parsed(r#"{"severity":"error","area":"a","message":" "}"#)
+                .expect("an answer")
+                .findings(&agent)
+                .is_empty()
+        );
     }
 }

@@ -28,14 +28,22 @@ impl RepoPath {
     /// # Errors
     /// [`InvalidPath`] for a path that is empty, absolute, holds a NUL, or has an empty, `.` or `..` component.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidPath> {
-        let fail = |why| Err(InvalidPath { value: Self(bytes.into()).to_string(), why });
+        let fail = |why| {
+            Err(InvalidPath {
+                value: Self(bytes.into()).to_string(),
+                why,
+            })
+        };
         if bytes.is_empty() || bytes[0] == b'/' {
             return fail("it must be relative to the repository's root");
         }
         if bytes.contains(&0) {
             return fail("it may not hold a NUL");
         }
-        if bytes.split(|b| *b == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
+        if bytes
+            .split(|b| *b == b'/')
+            .any(|part| matches!(part, b"" | b"." | b".."))
+        {
             return fail("no component may be empty, `.` or `..`");
         }
         Ok(Self(bytes.into()))
@@ -62,12 +70,17 @@ impl fmt::Display for RepoPath {
                 match c {
                     '\\' => f.write_str("\\\\")?,
                     c if c.is_control() => {
-                        c.encode_utf8(&mut [0; 4]).bytes().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+                        c.encode_utf8(&mut [0; 4])
+                            .bytes()
+                            .try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
                     }
                     c => fmt::Write::write_char(f, c)?,
                 }
             }
-            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+            chunk
+                .invalid()
+                .iter()
+                .try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
         }
         Ok(())
     }
@@ -82,7 +95,10 @@ impl fmt::Debug for RepoPath {
 impl FromStr for RepoPath {
     type Err = InvalidPath;
     fn from_str(text: &str) -> Result<Self, InvalidPath> {
-        let fail = || InvalidPath { value: text.to_owned(), why: "a backslash must be `\\\\` or begin `\\xNN`" };
+        let fail = || InvalidPath {
+            value: text.to_owned(),
+            why: "a backslash must be `\\\\` or begin `\\xNN`",
+        };
         let mut bytes = Vec::with_capacity(text.len());
         let mut rest = text;
         while let Some((plain, escaped)) = rest.split_once('\\') {
@@ -91,7 +107,10 @@ impl FromStr for RepoPath {
                 bytes.push(b'\\');
                 rest
             } else {
-                let digits = escaped.strip_prefix('x').and_then(|hex| hex.get(..2)).ok_or_else(fail)?;
+                let digits = escaped
+                    .strip_prefix('x')
+                    .and_then(|hex| hex.get(..2))
+                    .ok_or_else(fail)?;
                 bytes.push(u8::from_str_radix(digits, 16).map_err(|_| fail())?);
                 &escaped[3..]
             };
@@ -109,7 +128,14 @@ mod tests {
 
     #[test]
     fn every_path_that_git_can_hold_survives_its_text_form() {
-        for bytes in [&b"src/a.rs"[..], "dir/\u{e9}\u{df}.txt".as_bytes(), b"a\\b", b"a\nb\x1b[31m", b"\xff\xfe/x", b"\\x41"] {
+        for bytes in [
+            &b"src/a.rs"[..],
+            "dir/\u{e9}\u{df}.txt".as_bytes(),
+            b"a\\b",
+            b"a\nb\x1b[31m",
+            b"\xff\xfe/x",
+            b"\\x41",
+        ] {
             let path = RepoPath::from_bytes(bytes).expect("valid");
             let text = path.to_string();
             assert!(!text.chars().any(char::is_control), "{text}");

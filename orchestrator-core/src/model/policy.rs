@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
-    AgentSpec, Authority, BackendName, BranchName, ContentHash, ContractKeys, Environment, Filter, GateName, GateRule, Limits,
-    Notify, Pattern, Reviewers, Setup,
+    AgentSpec, Authority, BackendName, BranchName, ContentHash, ContractKeys, Environment, Filter,
+    GateName, GateRule, Limits, Notify, Pattern, Reviewers, Setup,
 };
 
 /// The rules of a run.
@@ -98,8 +98,12 @@ impl TryFrom<PushText> for Push {
     fn try_from(text: PushText) -> Result<Self, Self::Error> {
         match text {
             PushText::Flag(false) => Ok(Self::Never),
-            PushText::Remote(name) if !name.is_empty() && !name.starts_with('-') => Ok(Self::Remote(name)),
-            PushText::Flag(true) | PushText::Remote(_) => Err("`push` takes the name of a remote, such as \"origin\", or false"),
+            PushText::Remote(name) if !name.is_empty() && !name.starts_with('-') => {
+                Ok(Self::Remote(name))
+            }
+            PushText::Flag(true) | PushText::Remote(_) => {
+                Err("`push` takes the name of a remote, such as \"origin\", or false")
+            }
         }
     }
 }
@@ -143,8 +147,13 @@ impl Policy {
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let policy: Self = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            let line = text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
-            PolicyError::Syntax { line, message: error.message().trim().replace('\n', ", ") }
+            let line = text
+                .get(..at)
+                .map_or(1, |before| before.matches('\n').count() + 1);
+            PolicyError::Syntax {
+                line,
+                message: error.message().trim().replace('\n', ", "),
+            }
         })?;
         policy.check()?;
         Ok(policy)
@@ -180,41 +189,84 @@ impl Policy {
         self.reviewers.check()?;
         for (name, filter) in &self.filters {
             let lines = [&filter.clean, &filter.smudge, &filter.process];
-            let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+            let plain = |name: &str| {
+                name.bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+            };
             if name.is_empty() || !plain(name) {
-                return value(format!("filters.{name}"), "is made of letters, digits, `-`, `_` and `.`".to_owned());
+                return value(
+                    format!("filters.{name}"),
+                    "is made of letters, digits, `-`, `_` and `.`".to_owned(),
+                );
             }
-            if lines.iter().all(|line| line.is_none()) || lines.into_iter().flatten().any(|line| line.contains(['\n', '\0'])) {
-                return value(format!("filters.{name}"), "needs `clean`, `smudge` or `process`, each a single line".to_owned());
+            if lines.iter().all(|line| line.is_none())
+                || lines
+                    .into_iter()
+                    .flatten()
+                    .any(|line| line.contains(['\n', '\0']))
+            {
+                return value(
+                    format!("filters.{name}"),
+                    "needs `clean`, `smudge` or `process`, each a single line".to_owned(),
+                );
             }
         }
         for (name, gate) in &self.gates {
             if gate.run.first().is_none_or(String::is_empty) {
-                return value(format!("gates.{name}.run"), "needs a program, as in `run = [\"cargo\", \"test\"]`".to_owned());
+                return value(
+                    format!("gates.{name}.run"),
+                    "needs a program, as in `run = [\"cargo\", \"test\"]`".to_owned(),
+                );
             }
             if gate.rerun > 5 {
-                return value(format!("gates.{name}.rerun"), "at most 5: a gate that needs more is no gate".to_owned());
+                return value(
+                    format!("gates.{name}.rerun"),
+                    "at most 5: a gate that needs more is no gate".to_owned(),
+                );
             }
             if gate.timeout.0 == 0 {
-                return value(format!("gates.{name}.timeout"), "must be greater than zero".to_owned());
+                return value(
+                    format!("gates.{name}.timeout"),
+                    "must be greater than zero".to_owned(),
+                );
             }
         }
-        if self.setup.run.0.iter().any(|command| command.first().is_none_or(String::is_empty)) {
-            return value("setup.run".to_owned(), "each command needs a program, as in `run = [[\"npm\", \"ci\"]]`".to_owned());
+        if self
+            .setup
+            .run
+            .0
+            .iter()
+            .any(|command| command.first().is_none_or(String::is_empty))
+        {
+            return value(
+                "setup.run".to_owned(),
+                "each command needs a program, as in `run = [[\"npm\", \"ci\"]]`".to_owned(),
+            );
         }
         for (name, agent) in &self.agents {
             if let AgentSpec::Command { run } = agent
                 && run.first().is_none_or(String::is_empty)
             {
-                return value(format!("agents.{name}.run"), "needs a program, as in `run = [\"./agent.sh\"]`".to_owned());
+                return value(
+                    format!("agents.{name}.run"),
+                    "needs a program, as in `run = [\"./agent.sh\"]`".to_owned(),
+                );
             }
         }
         if let Some(name) = &self.default_agent
             && !self.agents.is_empty()
             && !self.agents.contains_key(name)
         {
-            let known = self.agents.keys().map(BackendName::as_str).collect::<Vec<_>>().join("`, `");
-            return value("default_agent".to_owned(), format!("there is no agent `{name}`; the policy has `{known}`"));
+            let known = self
+                .agents
+                .keys()
+                .map(BackendName::as_str)
+                .collect::<Vec<_>>()
+                .join("`, `");
+            return value(
+                "default_agent".to_owned(),
+                format!("there is no agent `{name}`; the policy has `{known}`"),
+            );
         }
         Ok(())
     }
@@ -228,21 +280,40 @@ impl Policy {
     /// The agent of a task that names none.
     #[must_use]
     pub fn fallback_agent(&self) -> Option<&BackendName> {
-        let only = || (self.agents.len() == 1).then(|| self.agents.keys().next()).flatten();
+        let only = || {
+            (self.agents.len() == 1)
+                .then(|| self.agents.keys().next())
+                .flatten()
+        };
         self.default_agent.as_ref().or_else(only)
     }
 }
 
 impl Reviewers {
     fn check(&self) -> Result<(), PolicyError> {
-        let value = |key: &str, why: String| Err(PolicyError::Value { key: format!("reviewers.{key}"), why });
+        let value = |key: &str, why: String| {
+            Err(PolicyError::Value {
+                key: format!("reviewers.{key}"),
+                why,
+            })
+        };
         for (at, name) in self.agents.iter().enumerate() {
             if self.agents[..at].contains(name) {
-                return value("agents", format!("`{name}` stands there twice: a second opinion is another agent's"));
+                return value(
+                    "agents",
+                    format!("`{name}` stands there twice: a second opinion is another agent's"),
+                );
             }
         }
         if self.count as usize > self.agents.len() {
-            return value("count", format!("{} are to look, and `agents` names {}", self.count, self.agents.len()));
+            return value(
+                "count",
+                format!(
+                    "{} are to look, and `agents` names {}",
+                    self.count,
+                    self.agents.len()
+                ),
+            );
         }
         Ok(())
     }
@@ -255,12 +326,18 @@ mod tests {
     #[test]
     fn a_policy_says_where_it_is_wrong() {
         let error = |text: &str| Policy::parse(text).expect_err(text).to_string();
-        assert_eq!(error("max_sessions = 0"), "`max_sessions`: must be greater than zero");
+        assert_eq!(
+            error("max_sessions = 0"),
+            "`max_sessions`: must be greater than zero"
+        );
         assert!(error("\n\nmax_session = 3").starts_with("line 3: unknown field `max_session`"));
         assert!(error("push = true").contains("`push` takes the name of a remote"));
         assert!(error("[gates.unit]\nrun = []").starts_with("`gates.unit.run`: needs a program"));
         assert!(error("[agents.x]\nkind = \"robot\"").contains("unknown variant `robot`"));
-        assert!(error("default_agent = \"b\"\n[agents.a]\nkind = \"codex\"").contains("there is no agent `b`"));
+        assert!(
+            error("default_agent = \"b\"\n[agents.a]\nkind = \"codex\"")
+                .contains("there is no agent `b`")
+        );
     }
 
     #[test]

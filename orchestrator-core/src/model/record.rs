@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, AttemptId, Candidate, Checkout, CommitId, Contract, Effect, EffectId, EndReason, Finding, GateReport, Hold, HoldId,
-    KeptArtifact, Landing, Opened, PackageName, Predecessor, Pulse, Review, Roadmap, RunMode, SessionRef, Shift, Span, Submission,
-    TaskId, Timestamp, TurnOutcome, Usage, Verdict, Withdrawal, WorkspaceFate,
+    Answer, AttemptId, Candidate, Checkout, CommitId, Contract, Effect, EffectId, EndReason,
+    Finding, GateReport, Hold, HoldId, KeptArtifact, Landing, Opened, PackageName, Predecessor,
+    Pulse, Review, Roadmap, RunMode, SessionRef, Shift, Span, Submission, TaskId, Timestamp,
+    TurnOutcome, Usage, Verdict, Withdrawal, WorkspaceFate,
 };
 
 /// What the machine decided: the only thing that state is folded from.

@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendName, BlobId, Carried, CommitId, ContentHash, FindingId, Handoff, Question, RepoPath, TreeId, Usage};
+use super::{
+    BackendName, BlobId, Carried, CommitId, ContentHash, FindingId, Handoff, Question, RepoPath,
+    TreeId, Usage,
+};
 
 /// How much a finding weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Worth knowing; kept in the record.
@@ -42,7 +47,14 @@ pub struct Finding {
 impl Finding {
     /// A finding about the whole submission.
     pub fn new(severity: Severity, rule: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { rule: rule.into(), path: None, line: None, severity, message: message.into(), history: None }
+        Self {
+            rule: rule.into(),
+            path: None,
+            line: None,
+            severity,
+            message: message.into(),
+            history: None,
+        }
     }
 
     /// By this the same thing is known again in the next round: the beginning of the SHA-256 of rule and path, and of whether only
@@ -87,7 +99,10 @@ impl Finding {
 /// Whether what sends the work back is found in its history alone: the head's own tree would pass.
 #[must_use]
 pub fn only_history(findings: &[Finding]) -> bool {
-    let mut errors = findings.iter().filter(|finding| finding.severity == Severity::Error).peekable();
+    let mut errors = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .peekable();
     errors.peek().is_some() && errors.all(|error| error.history.is_some())
 }
 
@@ -130,13 +145,21 @@ impl Review {
     /// What a reviewer that is no agent says.
     #[must_use]
     pub fn new(reviewer: impl Into<String>, commit: CommitId, opinion: Opinion) -> Self {
-        Self { reviewer: reviewer.into(), commit, opinion, by_agent: None }
+        Self {
+            reviewer: reviewer.into(),
+            commit,
+            opinion,
+            by_agent: None,
+        }
     }
 
     /// What agents among these have cost.
     #[must_use]
     pub fn cost(reviews: &[Self]) -> Usage {
-        let costs = reviews.iter().filter_map(|review| review.by_agent.as_ref()).map(|by| by.usage);
+        let costs = reviews
+            .iter()
+            .filter_map(|review| review.by_agent.as_ref())
+            .map(|by| by.usage);
         costs.fold(Usage::default(), Usage::plus)
     }
 
@@ -293,18 +316,39 @@ impl Submission {
     /// The same work as a commit of ours, which has no history of its own.
     #[must_use]
     pub fn as_carried(&self, carried: Carried) -> Self {
-        let Carried { onto, head, tree, changes, left_out } = carried;
+        let Carried {
+            onto,
+            head,
+            tree,
+            changes,
+            left_out,
+        } = carried;
         let mut findings = self.findings.clone();
         findings.retain(|finding| finding.history.is_none());
-        findings.extend(left_out.into_iter().map(|finding| Finding { severity: Severity::Note, ..finding }));
-        Self { base: onto, head, carried: Some(self.worker_head()), tree, commits: 1, changes, findings, ..self.clone() }
+        findings.extend(left_out.into_iter().map(|finding| Finding {
+            severity: Severity::Note,
+            ..finding
+        }));
+        Self {
+            base: onto,
+            head,
+            carried: Some(self.worker_head()),
+            tree,
+            commits: 1,
+            changes,
+            findings,
+            ..self.clone()
+        }
     }
 }
 
 /// The handoff as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "one exists per submission, and nearly always the large one")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one exists per submission, and nearly always the large one"
+)]
 pub enum HandoffReport {
     /// There is none.
     Missing,

@@ -40,8 +40,20 @@ impl GateRule {
     /// The rule under its name, as a contract keeps it.
     #[must_use]
     pub fn named(&self, name: &GateName) -> GateSpec {
-        let (name, run, surface, cache) = (name.clone(), self.run.clone(), self.surface.clone(), self.cache.clone());
-        GateSpec { name, run, surface, timeout: self.timeout, cache, rerun: self.rerun }
+        let (name, run, surface, cache) = (
+            name.clone(),
+            self.run.clone(),
+            self.surface.clone(),
+            self.cache.clone(),
+        );
+        GateSpec {
+            name,
+            run,
+            surface,
+            timeout: self.timeout,
+            cache,
+            rerun: self.rerun,
+        }
     }
 }
 
@@ -63,7 +75,11 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { bring: Vec::new(), run: Commands::default(), timeout: ten_minutes() }
+        Self {
+            bring: Vec::new(),
+            run: Commands::default(),
+            timeout: ten_minutes(),
+        }
     }
 }
 
@@ -109,7 +125,12 @@ pub struct Reviewers {
 
 impl Default for Reviewers {
     fn default() -> Self {
-        Self { agents: Vec::new(), count: 0, timeout: ten_minutes(), unavailable: WhenUnavailable::default() }
+        Self {
+            agents: Vec::new(),
+            count: 0,
+            timeout: ten_minutes(),
+            unavailable: WhenUnavailable::default(),
+        }
     }
 }
 
@@ -138,7 +159,10 @@ pub struct Notify {
 
 impl Default for Notify {
     fn default() -> Self {
-        Self { run: Vec::new(), remind: Span::secs(4 * 3600) }
+        Self {
+            run: Vec::new(),
+            remind: Span::secs(4 * 3600),
+        }
     }
 }
 
@@ -264,7 +288,9 @@ impl Default for Environment {
             "TZ",
             "USER",
         ];
-        Self { allow: allow.map(str::to_owned).into() }
+        Self {
+            allow: allow.map(str::to_owned).into(),
+        }
     }
 }
 

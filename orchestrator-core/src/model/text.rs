@@ -5,7 +5,9 @@ use std::{fmt, marker::PhantomData, str::FromStr};
 use serde::{Deserializer, de};
 
 /// Reads a text and parses it where it lies.
-pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(from: D) -> Result<T, D::Error> {
+pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+    from: D,
+) -> Result<T, D::Error> {
     struct Text<T>(PhantomData<T>);
     impl<T: FromStr<Err: fmt::Display>> de::Visitor<'_> for Text<T> {
         type Value = T;
@@ -52,11 +54,19 @@ pub(super) use text_form;
 #[must_use]
 pub fn clean(text: &str) -> String {
     // Most text has none; those beyond ASCII begin with this byte in UTF-8. Asked without a branch, many bytes are seen at once.
-    let may_be = |byte: u8| (byte < b' ') & (byte != b'\n') & (byte != b'\t') | (byte == 0x7f) | (byte == 0xc2);
-    if !text.as_bytes().iter().fold(false, |found, byte| found | may_be(*byte)) {
+    let may_be = |byte: u8| {
+        (byte < b' ') & (byte != b'\n') & (byte != b'\t') | (byte == 0x7f) | (byte == 0xc2)
+    };
+    if !text
+        .as_bytes()
+        .iter()
+        .fold(false, |found, byte| found | may_be(*byte))
+    {
         return text.to_owned();
     }
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    text.chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
 }
 
 /// Text between two lines of backticks, more of them than it holds anywhere.

@@ -82,11 +82,17 @@ impl std::fmt::Display for TurnOutcome {
             Self::Refused { reason } => write!(f, "declined: {reason}"),
             Self::UsageLimited { .. } => f.write_str("its usage limit was reached"),
             Self::Overloaded { reason } => write!(f, "its service: {reason}"),
-            Self::Authentication { reason } => write!(f, "it cannot be used until a person has seen to it: {reason}"),
+            Self::Authentication { reason } => write!(
+                f,
+                "it cannot be used until a person has seen to it: {reason}"
+            ),
             Self::ContextFull => f.write_str("its context was full"),
             Self::SessionLost => f.write_str("its session was not found again"),
             Self::Crashed { detail } => write!(f, "it failed: {detail}"),
-            Self::Drifted { detail } => write!(f, "it speaks a protocol that its backend does not know: {detail}"),
+            Self::Drifted { detail } => write!(
+                f,
+                "it speaks a protocol that its backend does not know: {detail}"
+            ),
             Self::Stopped => f.write_str("stopped"),
         }
     }

@@ -278,9 +278,18 @@ impl TurnRequest {
             ("ORCHESTRATOR_TASK", self.attempt.task.to_string()),
             ("ORCHESTRATOR_ATTEMPT", self.attempt.number.to_string()),
             ("ORCHESTRATOR_TURN", self.turn.to_string()),
-            ("ORCHESTRATOR_CONTRACT", self.contract.to_string_lossy().into_owned()),
-            ("ORCHESTRATOR_HANDOFF", self.handoff.to_string_lossy().into_owned()),
-            ("ORCHESTRATOR_ACCESS", if self.read_only { "read" } else { "write" }.to_owned()),
+            (
+                "ORCHESTRATOR_CONTRACT",
+                self.contract.to_string_lossy().into_owned(),
+            ),
+            (
+                "ORCHESTRATOR_HANDOFF",
+                self.handoff.to_string_lossy().into_owned(),
+            ),
+            (
+                "ORCHESTRATOR_ACCESS",
+                if self.read_only { "read" } else { "write" }.to_owned(),
+            ),
         ]
     }
 
@@ -387,7 +396,11 @@ impl Capabilities {
     /// No more than the least: a turn can be started and stopped.
     #[must_use]
     pub const fn least() -> Self {
-        Self { resume: false, input: false, silence: Silence::MeansNothing }
+        Self {
+            resume: false,
+            input: false,
+            silence: Silence::MeansNothing,
+        }
     }
 
     /// Says that sessions can be resumed.
@@ -436,7 +449,10 @@ impl Probe {
     /// Found, and nothing to say about it.
     #[must_use]
     pub const fn found(version: Option<String>) -> Self {
-        Self { version, warnings: Vec::new() }
+        Self {
+            version,
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -479,7 +495,12 @@ impl AgentError {
             Self::NotInstalled { .. } => ErrorClass::NeedsPerson,
             Self::Unsupported(_) => ErrorClass::Permanent,
             // A program that is not there, or may not be run, will not be there the next time either.
-            Self::Spawn(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) => {
+            Self::Spawn(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied
+                ) =>
+            {
                 ErrorClass::NeedsPerson
             }
             Self::Unavailable { .. } | Self::Spawn(_) => ErrorClass::Transient,

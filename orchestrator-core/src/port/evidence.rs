@@ -44,10 +44,17 @@ use crate::model::ContentHash;
 #[async_trait]
 pub trait EvidenceStore: Debug + Send + Sync + 'static {
     /// Keeps the first `cap` bytes of a stream.
-    async fn put(&self, content: &mut (dyn AsyncRead + Send + Unpin), cap: u64) -> Result<Stored, EvidenceError>;
+    async fn put(
+        &self,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+        cap: u64,
+    ) -> Result<Stored, EvidenceError>;
 
     /// Opens what was kept.
-    async fn open(&self, hash: ContentHash) -> Result<Box<dyn AsyncRead + Send + Unpin>, EvidenceError>;
+    async fn open(
+        &self,
+        hash: ContentHash,
+    ) -> Result<Box<dyn AsyncRead + Send + Unpin>, EvidenceError>;
 }
 
 /// What was kept.

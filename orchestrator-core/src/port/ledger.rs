@@ -67,7 +67,13 @@ pub trait Ledger: Debug + Send + Sync + 'static {
     async fn open(&self) -> Result<Opening, LedgerError>;
 
     /// Appends a batch whose first record gets the number `expected`; returns the number of the next.
-    async fn append(&self, epoch: Epoch, expected: Sequence, at: Timestamp, records: &[Record]) -> Result<Sequence, LedgerError>;
+    async fn append(
+        &self,
+        epoch: Epoch,
+        expected: Sequence,
+        at: Timestamp,
+        records: &[Record],
+    ) -> Result<Sequence, LedgerError>;
 
     /// At most `limit` entries, beginning with number `from`.
     async fn read(&self, from: Sequence, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError>;

@@ -17,7 +17,10 @@ mod ledger;
 mod reviewer;
 mod source;
 
-pub use agent::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnControl, TurnInput, TurnRequest, Update};
+pub use agent::{
+    AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnControl, TurnInput,
+    TurnRequest, Update,
+};
 pub use evidence::{EvidenceError, EvidenceStore, Stored};
 pub use ledger::{Epoch, Ledger, LedgerEntry, LedgerError, Opening, Sequence};
 pub use reviewer::{ChangeView, ReviewError, ReviewRequest, Reviewer};

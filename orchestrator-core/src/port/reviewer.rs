@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use super::ErrorClass;
-use crate::model::{AttemptId, BlobId, CommitId, Contract, Finding, History, RepoPath, Size, Submission, TreeShape};
+use crate::model::{
+    AttemptId, BlobId, CommitId, Contract, Finding, History, RepoPath, Size, Submission, TreeShape,
+};
 
 /// Looks at one commit and says what it finds.
 ///
@@ -94,9 +96,24 @@ pub struct ReviewRequest {
 impl ReviewRequest {
     /// All that a reviewer sees.
     #[must_use]
-    pub fn new(attempt: AttemptId, contract: Contract, base: CommitId, submission: Submission, view: Arc<dyn ChangeView>) -> Self {
+    pub fn new(
+        attempt: AttemptId,
+        contract: Contract,
+        base: CommitId,
+        submission: Submission,
+        view: Arc<dyn ChangeView>,
+    ) -> Self {
         let readable = Size::mib(10);
-        Self { attempt, contract, base, submission, findings: Vec::new(), before: Vec::new(), readable, view }
+        Self {
+            attempt,
+            contract,
+            base,
+            submission,
+            findings: Vec::new(),
+            before: Vec::new(),
+            readable,
+            view,
+        }
     }
 
     /// Sets the largest file that is to be read; 10 MiB unless said otherwise.

@@ -86,10 +86,19 @@ pub trait TaskSource: Debug + Send + Sync + 'static {
     async fn snapshot(&self, tree: &dyn TreeView) -> Result<SourceSnapshot, SourceError>;
 
     /// What lands with this task, on top of this tree.
-    async fn landing_edits(&self, task: &TaskId, tree: &dyn TreeView) -> Result<Vec<LandingEdit>, SourceError>;
+    async fn landing_edits(
+        &self,
+        task: &TaskId,
+        tree: &dyn TreeView,
+    ) -> Result<Vec<LandingEdit>, SourceError>;
 
     /// Learns how a task ended.
-    async fn report(&self, task: &TaskId, attempt: &AttemptId, outcome: &Outcome) -> Result<(), SourceError>;
+    async fn report(
+        &self,
+        task: &TaskId,
+        attempt: &AttemptId,
+        outcome: &Outcome,
+    ) -> Result<(), SourceError>;
 
     /// Paths of the repository that no worker may change, since the roadmap is read from them.
     fn own_paths(&self) -> Vec<RepoPath>;
@@ -181,7 +190,9 @@ impl SourceError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Missing { .. } | Self::Invalid { .. } | Self::CannotEdit { .. } => ErrorClass::NeedsPerson,
+            Self::Missing { .. } | Self::Invalid { .. } | Self::CannotEdit { .. } => {
+                ErrorClass::NeedsPerson
+            }
             Self::Unavailable(_) => ErrorClass::Transient,
         }
     }

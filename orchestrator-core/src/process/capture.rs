@@ -16,7 +16,11 @@ impl Captured {
     /// Keeps the first `head` and the last `tail` bytes.
     #[must_use]
     pub fn new(head: usize, tail: usize) -> Self {
-        Self { head_cap: head, tail_cap: tail, ..Self::default() }
+        Self {
+            head_cap: head,
+            tail_cap: tail,
+            ..Self::default()
+        }
     }
 
     /// Takes some output in.
@@ -43,7 +47,9 @@ impl Captured {
     pub fn into_bytes(self) -> Vec<u8> {
         let mut bytes = self.head;
         if self.dropped > 0 {
-            bytes.extend_from_slice(format!("\n[... {} bytes left out ...]\n", self.dropped).as_bytes());
+            bytes.extend_from_slice(
+                format!("\n[... {} bytes left out ...]\n", self.dropped).as_bytes(),
+            );
         }
         bytes.extend(self.tail);
         bytes
@@ -53,10 +59,20 @@ impl Captured {
     #[must_use]
     pub fn end(&self, chars: usize) -> String {
         let skip = (self.head.len() + self.tail.len()).saturating_sub(chars * 4);
-        let bytes: Vec<u8> = self.head.iter().chain(&self.tail).skip(skip).copied().collect();
+        let bytes: Vec<u8> = self
+            .head
+            .iter()
+            .chain(&self.tail)
+            .skip(skip)
+            .copied()
+            .collect();
         let text = crate::model::clean(&String::from_utf8_lossy(&bytes));
         let skip = text.chars().count().saturating_sub(chars);
-        text.chars().skip(skip).collect::<String>().trim().to_owned()
+        text.chars()
+            .skip(skip)
+            .collect::<String>()
+            .trim()
+            .to_owned()
     }
 }
 
@@ -72,6 +88,9 @@ mod tests {
         }
         assert_eq!(captured.dropped(), 3);
         assert_eq!(captured.end(3), "hij");
-        assert_eq!(String::from_utf8_lossy(&captured.into_bytes()), "abcd\n[... 3 bytes left out ...]\nhij");
+        assert_eq!(
+            String::from_utf8_lossy(&captured.into_bytes()),
+            "abcd\n[... 3 bytes left out ...]\nhij"
+        );
     }
 }

@@ -31,7 +31,10 @@ fn own() -> Option<&'static Path> {
     OWN.get_or_init(|| {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         // Id, parent, device, root, mount point, ...; behind a lone hyphen the kind (proc_pid_mountinfo(5)).
-        let mount = mounts.lines().find(|line| line.split_once(" - ").is_some_and(|(_, kind)| kind.starts_with("cgroup2 ")))?;
+        let mount = mounts.lines().find(|line| {
+            line.split_once(" - ")
+                .is_some_and(|(_, kind)| kind.starts_with("cgroup2 "))
+        })?;
         let fields: Vec<_> = mount.split(' ').collect();
         let (root, point) = (fields.get(3)?, fields.get(4)?);
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -50,7 +53,10 @@ fn may_join(own: &Path) -> bool {
         return false;
     }
     let mut join = Command::new("/bin/sh");
-    join.args(["-c", "echo $$ > \"$0/cgroup.procs\""]).arg(&group).env_clear().stderr(Stdio::null());
+    join.args(["-c", "echo $$ > \"$0/cgroup.procs\""])
+        .arg(&group)
+        .env_clear()
+        .stderr(Stdio::null());
     let joined = join.status();
     let removed = fs::remove_dir(&group);
     joined.is_ok_and(|status| status.success()) && removed.is_ok()
@@ -71,7 +77,9 @@ pub(super) fn make(mark: &str) -> Option<PathBuf> {
 
 /// Where the group of a marker is, if it can be had.
 fn group(mark: &str) -> Option<PathBuf> {
-    let plain = mark.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let plain = mark
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     Some(own().filter(|_| plain)?.join(format!("{PREFIX}{mark}")))
 }
 
@@ -81,19 +89,30 @@ pub(super) fn holds(pid: i32, mark: &str, whole: bool) -> bool {
         return false;
     }
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let Some(group) = groups.lines().find_map(|line| line.strip_prefix("0::")) else { return false };
+    let Some(group) = groups.lines().find_map(|line| line.strip_prefix("0::")) else {
+        return false;
+    };
     group.split('/').any(|name| is_named(name, mark, whole))
 }
 
 /// Who is in the groups of a marker, and in those that were made beneath them; `None` if one of them does not tell.
 pub(super) fn members(mark: &str, whole: bool) -> Option<HashSet<i32>> {
     let mut members = HashSet::new();
-    groups(mark, whole).iter().try_for_each(|group| list(group, &mut members)).ok()?;
+    groups(mark, whole)
+        .iter()
+        .try_for_each(|group| list(group, &mut members))
+        .ok()?;
     Some(members)
 }
 
 fn list(group: &Path, into: &mut HashSet<i32>) -> io::Result<()> {
-    let gone = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) };
+    let gone = |error: io::Error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    };
     match fs::read_to_string(group.join("cgroup.procs")) {
         Ok(pids) => into.extend(pids.lines().filter_map(|pid| pid.parse::<i32>().ok())),
         Err(error) => return gone(error),
@@ -102,13 +121,19 @@ fn list(group: &Path, into: &mut HashSet<i32>) -> io::Result<()> {
         Ok(entries) => entries,
         Err(error) => return gone(error),
     };
-    let directories = beneath.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    directories.map(|entry| entry.path()).try_for_each(|group| list(&group, into))
+    let directories = beneath
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    directories
+        .map(|entry| entry.path())
+        .try_for_each(|group| list(&group, into))
 }
 
 /// Removes the groups of a marker. Those in which somebody lives stay.
 pub(super) fn remove(mark: &str, whole: bool) {
-    groups(mark, whole).iter().for_each(|group| remove_tree(group));
+    groups(mark, whole)
+        .iter()
+        .for_each(|group| remove_tree(group));
 }
 
 /// The groups of a marker, or of all that begin so.
@@ -118,13 +143,24 @@ fn groups(mark: &str, whole: bool) -> Vec<PathBuf> {
     }
     let Some(own) = own() else { return Vec::new() };
     let entries = fs::read_dir(own).into_iter().flatten().flatten();
-    let named = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| is_named(name, mark, whole)));
+    let named = entries.filter(|entry| {
+        entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| is_named(name, mark, whole))
+    });
     named.map(|entry| entry.path()).collect()
 }
 
 /// Whether a group's name is that of a marker, or of one that begins so.
 fn is_named(name: &str, mark: &str, whole: bool) -> bool {
-    name.strip_prefix(PREFIX).is_some_and(|found| if whole { found == mark } else { found.starts_with(mark) })
+    name.strip_prefix(PREFIX).is_some_and(|found| {
+        if whole {
+            found == mark
+        } else {
+            found.starts_with(mark)
+        }
+    })
 }
 
 /// A worker may have made groups of its own beneath.
@@ -135,7 +171,9 @@ fn remove_tree(group: &Path) {
         }
     }
     match fs::remove_dir(group) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::debug!(%error, ?group, "a cgroup stays"),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::debug!(%error, ?group, "a cgroup stays")
+        }
         Ok(()) | Err(_) => {}
     }
 }

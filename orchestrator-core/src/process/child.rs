@@ -21,7 +21,10 @@ use super::{
     cgroup, death,
     moment::Moment,
     sessions::Session,
-    sweep::{MARK_VARIABLE, Target, kill_until_none, kill_until_none_blocking, members, signal_all, signal_leader, start_time},
+    sweep::{
+        MARK_VARIABLE, Target, kill_until_none, kill_until_none_blocking, members, signal_all,
+        signal_leader, start_time,
+    },
 };
 
 /// How long a sweep goes on against processes that cannot be killed, such as those stuck in the kernel.
@@ -52,7 +55,10 @@ pub enum Input {
 /// Arguments and environments may hold secrets and are not shown.
 impl fmt::Debug for Spawn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spawn").field("program", &self.program).field("directory", &self.directory).finish_non_exhaustive()
+        f.debug_struct("Spawn")
+            .field("program", &self.program)
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,8 +87,15 @@ impl Spawn {
 
     /// Adds variables.
     #[must_use]
-    pub fn envs<K: Into<OsString>, V: Into<OsString>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
-        self.environment.extend(variables.into_iter().map(|(key, value)| (key.into(), value.into())));
+    pub fn envs<K: Into<OsString>, V: Into<OsString>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.environment.extend(
+            variables
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.into())),
+        );
         self
     }
 
@@ -90,7 +103,8 @@ impl Spawn {
     #[must_use]
     pub fn marked(mut self, mark: impl Into<String>) -> Self {
         let mark = mark.into();
-        self.environment.insert(MARK_VARIABLE.into(), mark.clone().into());
+        self.environment
+            .insert(MARK_VARIABLE.into(), mark.clone().into());
         self.mark = Some(mark);
         self
     }
@@ -128,7 +142,11 @@ impl Spawn {
         if mark.is_some() || tie.is_some() {
             // What those would say of it, nobody could tell from what the program says.
             let path = self.environment.get(OsStr::new("PATH"));
-            can_run(&self.program, &self.directory, path.map(OsString::as_os_str))?;
+            can_run(
+                &self.program,
+                &self.directory,
+                path.map(OsString::as_os_str),
+            )?;
         }
         let mut line: Vec<OsString> = Vec::new();
         if let Some(group) = mark.and_then(cgroup::make) {
@@ -137,7 +155,13 @@ impl Spawn {
         }
         if let Some((signal, setpriv)) = tie {
             line.extend(
-                [setpriv.as_os_str(), OsStr::new("--pdeathsig"), OsStr::new(signal), OsStr::new("--")].map(OsStr::to_owned),
+                [
+                    setpriv.as_os_str(),
+                    OsStr::new("--pdeathsig"),
+                    OsStr::new(signal),
+                    OsStr::new("--"),
+                ]
+                .map(OsStr::to_owned),
             );
         }
         let mut command = match line.split_first() {
@@ -158,8 +182,15 @@ impl Spawn {
     /// When the program is not there, or cannot be run.
     pub fn spawn(self) -> io::Result<Child> {
         let mut command = self.command()?;
-        command.current_dir(&self.directory).env_clear().envs(&self.environment);
-        command.stdin(if self.input == Input::Piped { Stdio::piped() } else { Stdio::null() });
+        command
+            .current_dir(&self.directory)
+            .env_clear()
+            .envs(&self.environment);
+        command.stdin(if self.input == Input::Piped {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let since = Moment::now();
         let mut wrap = CommandWrap::from(command);
@@ -168,16 +199,35 @@ impl Spawn {
         } else {
             wrap.wrap(ProcessGroup::leader());
         }
-        let spawned = if self.dies_by.is_some() { death::on_lasting_thread(move || wrap.spawn())? } else { wrap.spawn()? };
+        let spawned = if self.dies_by.is_some() {
+            death::on_lasting_thread(move || wrap.spawn())?
+        } else {
+            wrap.spawn()?
+        };
         // The child alone is waited for. Its wrapper waits for its whole group, as far as that is ours: where orphans become children of
         // ours, as of process 1, that is until the last of its relatives ends by itself.
         let inner = spawned.into_inner();
-        let pid =
-            inner.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(|| io::Error::other("the child has no process id"))?;
+        let pid = inner
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .ok_or_else(|| io::Error::other("the child has no process id"))?;
         let leader = start_time(pid).map(|start| (pid, start));
         let session = self.session.then(|| Session::of(pid, self.mark.clone()));
-        let killer = Killer { target: Target { mark: self.mark, whole: true, leader, session: self.session, since } };
-        Ok(Child { session, inner, killer, exit: None })
+        let killer = Killer {
+            target: Target {
+                mark: self.mark,
+                whole: true,
+                leader,
+                session: self.session,
+                since,
+            },
+        };
+        Ok(Child {
+            session,
+            inner,
+            killer,
+            exit: None,
+        })
     }
 }
 
@@ -196,9 +246,12 @@ pub fn can_run(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> io::R
         executable(&file)
     } else {
         let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
-        std::env::split_paths(path).any(|beneath| executable(&directory.join(beneath).join(program)))
+        std::env::split_paths(path)
+            .any(|beneath| executable(&directory.join(beneath).join(program)))
     };
-    found.then_some(()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    found
+        .then_some(())
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// How a process ended.
@@ -212,7 +265,9 @@ pub enum Exit {
 
 impl From<ExitStatus> for Exit {
     fn from(status: ExitStatus) -> Self {
-        status.code().map_or_else(|| Self::Signal(status.signal().unwrap_or(0)), Self::Code)
+        status
+            .code()
+            .map_or_else(|| Self::Signal(status.signal().unwrap_or(0)), Self::Code)
     }
 }
 
@@ -296,7 +351,8 @@ impl Killer {
         if !grace.is_zero() && !signal_all(&self.target, Signal::TERM).members.is_empty() {
             let mut pause = Duration::from_millis(1);
             while !members(&self.target).is_empty() && Instant::now() < until {
-                tokio::time::sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
+                tokio::time::sleep(pause.min(until.saturating_duration_since(Instant::now())))
+                    .await;
                 pause = (pause * 2).min(Duration::from_millis(20));
             }
         }
@@ -317,7 +373,9 @@ impl Killer {
     /// Whether the child itself lives, whatever has become of its relatives.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.target.leader.is_some_and(|(pid, start)| start_time(pid) == Some(start))
+        self.target
+            .leader
+            .is_some_and(|(pid, start)| start_time(pid) == Some(start))
     }
 
     /// Kills whoever is left of a child that has ended.

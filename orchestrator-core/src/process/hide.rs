@@ -13,7 +13,8 @@ use std::io;
 /// [`Unsupported`](io::ErrorKind::Unsupported) where there is no such switch: it is Linux's.
 pub fn hide_environment() -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    return rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(Into::into);
+    return rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(Into::into);
     #[cfg(not(target_os = "linux"))]
     return Err(io::ErrorKind::Unsupported.into());
 }

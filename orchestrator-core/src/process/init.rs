@@ -29,7 +29,9 @@ pub fn act_as_init() -> io::Result<Option<u8>> {
     if id() != 1 && !is_subreaper() {
         return Ok(None);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(wait_for_all()).map(Some)
 }
 

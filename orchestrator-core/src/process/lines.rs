@@ -36,7 +36,10 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         Self {
             from: BufReader::with_capacity(BUFFER, from),
             limit,
-            line: Line { bytes: Vec::new(), cut: false },
+            line: Line {
+                bytes: Vec::new(),
+                cut: false,
+            },
             spare: Vec::new(),
         }
     }
@@ -67,12 +70,19 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
         let end = memchr::memchr(b'\n', buffer);
         let part = &buffer[..end.unwrap_or(buffer.len())];
-        let room = self.limit.saturating_sub(self.line.bytes.len()).min(part.len());
+        let room = self
+            .limit
+            .saturating_sub(self.line.bytes.len())
+            .min(part.len());
         self.line.bytes.extend_from_slice(&part[..room]);
         self.line.cut |= room < part.len();
         let used = end.map_or(buffer.len(), |end| end + 1);
         self.from.consume(used);
-        Ok(Some(if end.is_some() { Read::Line(self.take()) } else { Read::Part }))
+        Ok(Some(if end.is_some() {
+            Read::Line(self.take())
+        } else {
+            Read::Part
+        }))
     }
 
     /// Takes a line back whose bytes are no longer needed: the next ones are read into its memory. That of a long line is given up.
@@ -84,7 +94,13 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     }
 
     fn take(&mut self) -> Line {
-        std::mem::replace(&mut self.line, Line { bytes: std::mem::take(&mut self.spare), cut: false })
+        std::mem::replace(
+            &mut self.line,
+            Line {
+                bytes: std::mem::take(&mut self.spare),
+                cut: false,
+            },
+        )
     }
 }
 
@@ -102,7 +118,13 @@ mod tests {
         while let Some(line) = lines.next().await.expect("reads") {
             seen.push((line.bytes, line.cut));
         }
-        let expected: [(&[u8], bool); 5] = [(b"one", false), (b"", false), (b"0123", true), (b"\xff\xfe", false), (b"last", false)];
+        let expected: [(&[u8], bool); 5] = [
+            (b"one", false),
+            (b"", false),
+            (b"0123", true),
+            (b"\xff\xfe", false),
+            (b"last", false),
+        ];
         assert_eq!(seen, expected.map(|(bytes, cut)| (bytes.to_vec(), cut)));
     }
 }

@@ -31,9 +31,17 @@ impl Moment {
     pub(crate) fn now() -> Option<Self> {
         // Counted before the id is read: what comes in between is counted twice, not missed.
         let made = made()?;
-        let ids: u64 = fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()?;
+        let ids: u64 = fs::read_to_string("/proc/sys/kernel/pid_max")
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
         let (taken, last) = taken_and_last()?;
-        Some(Self { last, made, free: ids.saturating_sub(taken + SPARE) })
+        Some(Self {
+            last,
+            made,
+            free: ids.saturating_sub(taken + SPARE),
+        })
     }
 
     /// The ids that a process can have which was started since; `None` where that can be any.
@@ -46,7 +54,11 @@ impl Moment {
         if made.checked_sub(self.made)? >= self.free {
             return None;
         }
-        Some(if last >= self.last { vec![self.last + 1..=last] } else { vec![1..=last, self.last + 1..=i32::MAX] })
+        Some(if last >= self.last {
+            vec![self.last + 1..=last]
+        } else {
+            vec![1..=last, self.last + 1..=i32::MAX]
+        })
     }
 }
 
@@ -61,7 +73,10 @@ fn taken_and_last() -> Option<(u64, i32)> {
 /// How many processes and threads were made since the machine began (proc_stat(5)).
 fn made() -> Option<u64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
-    stat.lines().find_map(|line| line.strip_prefix("processes "))?.parse().ok()
+    stat.lines()
+        .find_map(|line| line.strip_prefix("processes "))?
+        .parse()
+        .ok()
 }
 
 /// What the place of a process in `/proc` is beyond its number: the kernel's own constant (`TGID_OFFSET`).
@@ -83,7 +98,14 @@ fn list(range: &RangeInclusive<i32>) -> Option<Vec<i32>> {
     let mut ids = Vec::new();
     while let Some(entry) = all.read() {
         let entry = entry.ok()?;
-        let Some(id) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) else { continue };
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .ok()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
         if id > *range.end() {
             break;
         }
@@ -98,25 +120,53 @@ mod tests {
 
     #[test]
     fn what_is_started_since_a_moment_is_listed_and_what_was_there_is_not() {
-        let mut before = std::process::Command::new("sleep").arg("1000").spawn().expect("starts");
+        let mut before = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .expect("starts");
         let moment = Moment::now().expect("the kernel tells");
-        let mut since = std::process::Command::new("sleep").arg("1000").spawn().expect("starts");
-        let ids = listed(&moment.since().expect("ids did not go round meanwhile")).expect("`/proc` is the kernel's");
+        let mut since = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .expect("starts");
+        let ids = listed(&moment.since().expect("ids did not go round meanwhile"))
+            .expect("`/proc` is the kernel's");
         for child in [&mut before, &mut since] {
             child.kill().expect("can be killed");
             child.wait().expect("has ended");
         }
-        assert!(ids.contains(&since.id().cast_signed()) && !ids.contains(&before.id().cast_signed()), "{ids:?}");
+        assert!(
+            ids.contains(&since.id().cast_signed()) && !ids.contains(&before.id().cast_signed()),
+            "{ids:?}"
+        );
     }
 
     #[test]
     fn ids_begin_again_and_once_round_they_tell_nothing() {
-        let moment = Moment { last: 30_000, made: 1_000_000, free: 20_000 };
-        assert_eq!(moment.between(1_000_500, 30_400), Some(vec![30_001..=30_400]));
+        let moment = Moment {
+            last: 30_000,
+            made: 1_000_000,
+            free: 20_000,
+        };
+        assert_eq!(
+            moment.between(1_000_500, 30_400),
+            Some(vec![30_001..=30_400])
+        );
         let none = moment.between(1_000_000, 30_000).expect("is known");
-        assert!(none.iter().all(RangeInclusive::is_empty), "nothing was started: {none:?}");
-        assert_eq!(moment.between(1_009_000, 5_000), Some(vec![1..=5_000, 30_001..=i32::MAX]), "they began again");
-        assert_eq!(moment.between(1_020_000, 30_100), None, "as many were made as were free");
+        assert!(
+            none.iter().all(RangeInclusive::is_empty),
+            "nothing was started: {none:?}"
+        );
+        assert_eq!(
+            moment.between(1_009_000, 5_000),
+            Some(vec![1..=5_000, 30_001..=i32::MAX]),
+            "they began again"
+        );
+        assert_eq!(
+            moment.between(1_020_000, 30_100),
+            None,
+            "as many were made as were free"
+        );
         assert_eq!(moment.between(999_999, 30_100), None, "that cannot be");
     }
 }

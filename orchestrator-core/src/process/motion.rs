@@ -51,7 +51,11 @@ pub(super) async fn until_given_up(target: Target, patience: Patience) -> GivenU
         last = Instant::now();
         let total = match motion.look() {
             Some(moved) => {
-                still = if moved { Duration::ZERO } else { still + passed };
+                still = if moved {
+                    Duration::ZERO
+                } else {
+                    still + passed
+                };
                 patience.total
             }
             None => patience.unseen,
@@ -81,21 +85,38 @@ struct Motion {
 
 impl Motion {
     fn of(target: Target, computes: Duration) -> Self {
-        Self { target, computes, bytes: BTreeMap::new(), computed: BTreeMap::new(), queues: None }
+        Self {
+            target,
+            computes,
+            bytes: BTreeMap::new(),
+            computed: BTreeMap::new(),
+            queues: None,
+        }
     }
 
     /// Whether anything has moved since the last look; `None` where that cannot be seen.
     fn look(&mut self) -> Option<bool> {
         let members = members(&self.target);
-        let bytes: BTreeMap<_, _> = members.iter().filter_map(|pid| Some((*pid, bytes_moved(*pid)?))).collect();
+        let bytes: BTreeMap<_, _> = members
+            .iter()
+            .filter_map(|pid| Some((*pid, bytes_moved(*pid)?)))
+            .collect();
         if bytes.is_empty() {
             return None;
         }
-        let work: Vec<_> = members.iter().filter_map(|pid| Some((*pid, Work::of(*pid)?))).collect();
+        let work: Vec<_> = members
+            .iter()
+            .filter_map(|pid| Some((*pid, Work::of(*pid)?)))
+            .collect();
         // Who waits for the disk, as for a large pack to be on it, waits for nobody at the other end.
         let writing = work.iter().any(|(_, work)| work.waits_for_disk);
-        let computed: BTreeMap<_, _> = work.into_iter().map(|(pid, work)| (pid, work.computed)).collect();
-        let more = computed.iter().map(|(pid, now)| now.saturating_sub(self.computed.get(pid).copied().unwrap_or_default()));
+        let computed: BTreeMap<_, _> = work
+            .into_iter()
+            .map(|(pid, work)| (pid, work.computed))
+            .collect();
+        let more = computed.iter().map(|(pid, now)| {
+            now.saturating_sub(self.computed.get(pid).copied().unwrap_or_default())
+        });
         let computing = more.sum::<Duration>() >= self.computes;
         if self.bytes != bytes || computing || writing {
             self.bytes = bytes;
@@ -114,7 +135,10 @@ impl Motion {
 /// What a process has read and written by its calls, in bytes: from files, pipes and connections (`/proc/PID/io` in proc(5)).
 fn bytes_moved(pid: i32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
-    let counters = text.lines().filter_map(|line| line.strip_prefix("rchar: ").or_else(|| line.strip_prefix("wchar: ")));
+    let counters = text.lines().filter_map(|line| {
+        line.strip_prefix("rchar: ")
+            .or_else(|| line.strip_prefix("wchar: "))
+    });
     Some(counters.filter_map(|count| count.parse::<u64>().ok()).sum())
 }
 
@@ -132,9 +156,18 @@ impl Work {
     fn of(pid: i32) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let fields: Vec<_> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-        let ticks = fields.get(11)?.parse::<u64>().ok()?.saturating_add(fields.get(12)?.parse().ok()?);
-        let computed = Duration::from_millis(ticks.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1));
-        Some(Self { waits_for_disk: fields.first() == Some(&"D"), computed })
+        let ticks = fields
+            .get(11)?
+            .parse::<u64>()
+            .ok()?
+            .saturating_add(fields.get(12)?.parse().ok()?);
+        let computed = Duration::from_millis(
+            ticks.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1),
+        );
+        Some(Self {
+            waits_for_disk: fields.first() == Some(&"D"),
+            computed,
+        })
     }
 }
 
@@ -144,20 +177,32 @@ fn queues(members: &[i32]) -> BTreeSet<String> {
     if held.is_empty() {
         return BTreeSet::new();
     }
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .map(|table| fs::read_to_string(table).unwrap_or_default());
     let lines = tables.iter().flat_map(|table| table.lines().skip(1));
     let ours = lines.filter_map(|line| {
         let fields: Vec<_> = line.split_ascii_whitespace().collect();
         let (state, queues, number) = (fields.get(3)?, fields.get(4)?, fields.get(9)?);
-        held.contains(*number).then(|| format!("{number} {state} {queues}"))
+        held.contains(*number)
+            .then(|| format!("{number} {state} {queues}"))
     });
     ours.collect()
 }
 
 /// The numbers of the sockets that a process holds.
 fn sockets(pid: i32) -> Vec<String> {
-    let held = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let held = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let links = held.filter_map(|entry| fs::read_link(entry.path()).ok());
-    let numbers = links.filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()));
+    let numbers = links.filter_map(|link| {
+        Some(
+            link.to_str()?
+                .strip_prefix("socket:[")?
+                .strip_suffix(']')?
+                .to_owned(),
+        )
+    });
     numbers.collect()
 }

@@ -33,8 +33,15 @@ impl<R> Recording<R> {
     /// # Errors
     /// When the file cannot be made.
     pub fn new(from: R, directory: Option<&Path>, name: &str) -> io::Result<Self> {
-        let file = directory.map(|directory| create(&directory.join(name))).transpose()?;
-        Ok(Self { from, file, room: KEPT, rest: Captured::new(0, KEPT) })
+        let file = directory
+            .map(|directory| create(&directory.join(name)))
+            .transpose()?;
+        Ok(Self {
+            from,
+            file,
+            room: KEPT,
+            rest: Captured::new(0, KEPT),
+        })
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -49,7 +56,11 @@ impl<R> Recording<R> {
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Recording<R> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.from).poll_read(cx, buffer))?;
         self.take(&buffer.filled()[before..]);
@@ -75,16 +86,28 @@ mod tests {
     #[tokio::test]
     async fn all_is_read_and_head_and_tail_are_recorded() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (long, short) = ([vec![b'a'; KEPT], vec![b'b'; 9], vec![b'c'; KEPT]].concat(), b"short".to_vec());
+        let (long, short) = (
+            [vec![b'a'; KEPT], vec![b'b'; 9], vec![b'c'; KEPT]].concat(),
+            b"short".to_vec(),
+        );
         for (name, content) in [("long", &long), ("short", &short)] {
-            let mut recording = Recording::new(&content[..], Some(dir.path()), name).expect("is made");
+            let mut recording =
+                Recording::new(&content[..], Some(dir.path()), name).expect("is made");
             let mut read = Vec::new();
             recording.read_to_end(&mut read).await.expect("reads");
             assert_eq!(&read, content);
         }
-        assert_eq!(std::fs::read(dir.path().join("short")).expect("is there"), short);
+        assert_eq!(
+            std::fs::read(dir.path().join("short")).expect("is there"),
+            short
+        );
         let kept = std::fs::read(dir.path().join("long")).expect("is there");
-        let expected = [vec![b'a'; KEPT], b"\n[... 9 bytes left out ...]\n".to_vec(), vec![b'c'; KEPT]].concat();
+        let expected = [
+            vec![b'a'; KEPT],
+            b"\n[... 9 bytes left out ...]\n".to_vec(),
+            vec![b'c'; KEPT],
+        ]
+        .concat();
         assert!(kept == expected, "{} bytes", kept.len());
     }
 }

@@ -39,7 +39,12 @@ pub struct Finished {
 ///
 /// # Errors
 /// When it cannot be started.
-pub async fn run_to_end(spawn: Spawn, input: &[u8], deadline: Duration, limits: OutputLimits) -> io::Result<Finished> {
+pub async fn run_to_end(
+    spawn: Spawn,
+    input: &[u8],
+    deadline: Duration,
+    limits: OutputLimits,
+) -> io::Result<Finished> {
     let (finished, _) = run_until(spawn, input, limits, |_| tokio::time::sleep(deadline)).await?;
     Ok(finished)
 }
@@ -55,7 +60,10 @@ pub(crate) async fn run_while_moving(
     patience: Patience,
     limits: OutputLimits,
 ) -> io::Result<(Finished, Option<GivenUp>)> {
-    run_until(spawn, input, limits, |killer| until_given_up(killer.target(), patience)).await
+    run_until(spawn, input, limits, |killer| {
+        until_given_up(killer.target(), patience)
+    })
+    .await
 }
 
 /// Runs a program until it ends, or until `given_up` says why it is to be killed.
@@ -66,7 +74,11 @@ async fn run_until<Why, Watch: Future<Output = Why>>(
     given_up: impl FnOnce(&Killer) -> Watch,
 ) -> io::Result<(Finished, Option<Why>)> {
     let marked = spawn.mark.is_some();
-    let spawn = if input.is_empty() { spawn } else { spawn.input(Input::Piped) };
+    let spawn = if input.is_empty() {
+        spawn
+    } else {
+        spawn.input(Input::Piped)
+    };
     let mut child = spawn.spawn()?;
     let killer = child.killer();
     let mut stdout = Captured::new(limits.head, limits.tail);
@@ -80,7 +92,13 @@ async fn run_until<Why, Watch: Future<Output = Why>>(
                 drop(stdin.write_all(input).await);
             }
         };
-        let drain = async { tokio::join!(write, read_all(out, &mut stdout), read_all(err, &mut stderr)) };
+        let drain = async {
+            tokio::join!(
+                write,
+                read_all(out, &mut stdout),
+                read_all(err, &mut stderr)
+            )
+        };
         tokio::pin!(drain);
         let mut drained = false;
         let ended = async {
@@ -109,7 +127,14 @@ async fn run_until<Why, Watch: Future<Output = Why>>(
         }
         (exit, why)
     };
-    Ok((Finished { exit, stdout, stderr }, why))
+    Ok((
+        Finished {
+            exit,
+            stdout,
+            stderr,
+        },
+        why,
+    ))
 }
 
 async fn read_all(from: Option<impl AsyncRead + Unpin>, into: &mut Captured) {
@@ -128,16 +153,26 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Spawn {
-        Spawn::new("/bin/sh", "/").args(["-c", script]).envs([("PATH", "/usr/bin:/bin")])
+        Spawn::new("/bin/sh", "/")
+            .args(["-c", script])
+            .envs([("PATH", "/usr/bin:/bin")])
     }
 
-    const LIMITS: OutputLimits = OutputLimits { head: 1000, tail: 1000 };
+    const LIMITS: OutputLimits = OutputLimits {
+        head: 1000,
+        tail: 1000,
+    };
 
     #[tokio::test]
     async fn output_larger_than_a_pipe_and_input_pass() {
         let input = vec![b'x'; 300_000];
-        let finished =
-            run_to_end(shell("wc -c; head -c 200000 /dev/zero >&2; exit 3"), &input, Duration::from_secs(60), LIMITS).await;
+        let finished = run_to_end(
+            shell("wc -c; head -c 200000 /dev/zero >&2; exit 3"),
+            &input,
+            Duration::from_secs(60),
+            LIMITS,
+        )
+        .await;
         let finished = finished.expect("runs");
         assert_eq!(finished.exit, Some(Exit::Code(3)));
         assert_eq!(finished.stdout.end(20), "300000");
@@ -147,8 +182,12 @@ mod tests {
     #[tokio::test]
     async fn a_deadline_ends_the_program_and_its_children() {
         let mark = format!("test-{}-deadline", std::process::id());
-        let spawn = shell("trap '' TERM; setsid sleep 1000 & (setsid sh -c 'sleep 1000 &'); sleep 1000").marked(&mark);
-        let finished = run_to_end(spawn, &[], Duration::from_millis(300), LIMITS).await.expect("runs");
+        let spawn =
+            shell("trap '' TERM; setsid sleep 1000 & (setsid sh -c 'sleep 1000 &'); sleep 1000")
+                .marked(&mark);
+        let finished = run_to_end(spawn, &[], Duration::from_millis(300), LIMITS)
+            .await
+            .expect("runs");
         assert_eq!(finished.exit, None);
         assert_eq!(super::super::marked(&mark), Vec::<i32>::new());
     }
@@ -156,14 +195,35 @@ mod tests {
     #[tokio::test]
     async fn what_a_program_leaves_running_is_swept() {
         let mark = format!("test-{}-sweep", std::process::id());
-        let finished = run_to_end(shell("setsid sleep 1000 & echo done").marked(&mark), &[], Duration::from_secs(60), LIMITS).await;
-        assert_eq!(finished.map(|finished| finished.stdout.end(9)).ok().as_deref(), Some("done"));
+        let finished = run_to_end(
+            shell("setsid sleep 1000 & echo done").marked(&mark),
+            &[],
+            Duration::from_secs(60),
+            LIMITS,
+        )
+        .await;
+        assert_eq!(
+            finished
+                .map(|finished| finished.stdout.end(9))
+                .ok()
+                .as_deref(),
+            Some("done")
+        );
         assert_eq!(super::super::marked(&mark), Vec::<i32>::new());
     }
 
     #[tokio::test]
     async fn a_program_that_is_not_there_is_an_error() {
-        let result = run_to_end(Spawn::new("/nowhere/at-all", "/"), &[], Duration::from_secs(1), LIMITS).await;
-        assert_eq!(result.map_err(|error| error.kind()).err(), Some(io::ErrorKind::NotFound));
+        let result = run_to_end(
+            Spawn::new("/nowhere/at-all", "/"),
+            &[],
+            Duration::from_secs(1),
+            LIMITS,
+        )
+        .await;
+        assert_eq!(
+            result.map_err(|error| error.kind()).err(),
+            Some(io::ErrorKind::NotFound)
+        );
     }
 }

@@ -39,6 +39,12 @@ impl Drop for Session {
 pub(super) fn are_meant(session: i32, target: &Target) -> Option<bool> {
     let sessions = sessions();
     let mark = sessions.get(&session)?.as_ref();
-    let meant = |(mark, wanted): (&String, &String)| if target.whole { mark == wanted } else { mark.starts_with(wanted.as_str()) };
+    let meant = |(mark, wanted): (&String, &String)| {
+        if target.whole {
+            mark == wanted
+        } else {
+            mark.starts_with(wanted.as_str())
+        }
+    };
     Some(mark.zip(target.mark.as_ref()).is_some_and(meant))
 }

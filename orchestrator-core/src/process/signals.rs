@@ -19,16 +19,22 @@ impl EndSignals {
     /// # Errors
     /// When a handler cannot be set.
     pub fn listen() -> io::Result<Self> {
-        let optional = [Signal::HUP, Signal::QUIT].into_iter().filter(|signal| !is_ignored(*signal));
+        let optional = [Signal::HUP, Signal::QUIT]
+            .into_iter()
+            .filter(|signal| !is_ignored(*signal));
         let heard = [Signal::INT, Signal::TERM].into_iter().chain(optional);
-        let listen = |signal: Signal| Ok((signal, unix::signal(SignalKind::from_raw(signal.as_raw()))?));
+        let listen =
+            |signal: Signal| Ok((signal, unix::signal(SignalKind::from_raw(signal.as_raw()))?));
         heard.map(listen).collect::<io::Result<_>>().map(Self)
     }
 
     /// Waits for the next, and tells which it is. Cancel-safe.
     pub async fn next(&mut self) -> Signal {
         poll_fn(|cx| {
-            let came = self.0.iter_mut().find_map(|(signal, stream)| stream.poll_recv(cx).is_ready().then_some(*signal));
+            let came = self
+                .0
+                .iter_mut()
+                .find_map(|(signal, stream)| stream.poll_recv(cx).is_ready().then_some(*signal));
             came.map_or(Poll::Pending, Poll::Ready)
         })
         .await
@@ -39,6 +45,8 @@ impl EndSignals {
 fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    let mask = mask
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default();
     mask >> (signal.as_raw() - 1) & 1 == 1
 }

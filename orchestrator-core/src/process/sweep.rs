@@ -26,7 +26,13 @@ pub(super) struct Target {
 impl Target {
     /// All whose marker begins so.
     fn of_all(prefix: &str, since: Option<Moment>) -> Self {
-        Self { mark: Some(prefix.to_owned()), whole: false, leader: None, session: true, since }
+        Self {
+            mark: Some(prefix.to_owned()),
+            whole: false,
+            leader: None,
+            session: true,
+            since,
+        }
     }
 
     /// Removes the group, now that nobody is in it.
@@ -68,7 +74,11 @@ pub(crate) struct Swept {
 pub(crate) async fn sweep_marked(prefix: &str, patience: Duration) -> Swept {
     let target = Target::of_all(prefix, None);
     let found = members(&target).len();
-    let left = if found > 0 { kill_until_none(&target, patience).await } else { 0 };
+    let left = if found > 0 {
+        kill_until_none(&target, patience).await
+    } else {
+        0
+    };
     target.forget();
     Swept { found, left }
 }
@@ -122,7 +132,13 @@ struct Hunt {
 
 impl Hunt {
     fn new(patience: Duration) -> Self {
-        Self { began: Instant::now(), patience, quiet: 0, left: 0, pause: Duration::from_millis(1) }
+        Self {
+            began: Instant::now(),
+            patience,
+            quiet: 0,
+            left: 0,
+            pause: Duration::from_millis(1),
+        }
     }
 
     /// One look; the pause until the next, or `None` when it is over.
@@ -169,10 +185,16 @@ mod linux {
 
     /// All processes that could be meant: those that were started since the target was, or, where that cannot be told, all that there are.
     fn pids(target: &Target) -> Vec<i32> {
-        let since = target.since.as_ref().and_then(Moment::since).and_then(|ranges| moment::listed(&ranges));
+        let since = target
+            .since
+            .as_ref()
+            .and_then(Moment::since)
+            .and_then(|ranges| moment::listed(&ranges));
         since.unwrap_or_else(|| {
             let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-            entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+            entries
+                .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+                .collect()
         })
     }
 
@@ -180,10 +202,17 @@ mod linux {
     fn stat(pid: i32) -> Option<Stat> {
         let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
         let behind = text.iter().rposition(|byte| *byte == b')')?;
-        let mut fields = std::str::from_utf8(text.get(behind + 2..)?).ok()?.split(' ');
+        let mut fields = std::str::from_utf8(text.get(behind + 2..)?)
+            .ok()?
+            .split(' ');
         let dead = matches!(fields.next()?, "Z" | "X");
         let (group, session) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
-        Some(Stat { group, session, start: fields.nth(15)?.parse().ok()?, dead })
+        Some(Stat {
+            group,
+            session,
+            start: fields.nth(15)?.parse().ok()?,
+            dead,
+        })
     }
 
     pub(in super::super) fn start_time(pid: i32) -> Option<u64> {
@@ -199,10 +228,20 @@ mod linux {
     }
 
     fn marked(pid: i32, mark: &str, whole: bool) -> Marked {
-        let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return Marked::Other };
+        let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else {
+            return Marked::Other;
+        };
         let bears = environment.split(|byte| *byte == 0).any(|variable| {
-            let value = variable.strip_prefix(MARK_VARIABLE.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
-            value.is_some_and(|value| if whole { value == mark.as_bytes() } else { value.starts_with(mark.as_bytes()) })
+            let value = variable
+                .strip_prefix(MARK_VARIABLE.as_bytes())
+                .and_then(|rest| rest.strip_prefix(b"="));
+            value.is_some_and(|value| {
+                if whole {
+                    value == mark.as_bytes()
+                } else {
+                    value.starts_with(mark.as_bytes())
+                }
+            })
         });
         if bears {
             Marked::Ours
@@ -215,32 +254,54 @@ mod linux {
 
     /// Whether a process began within the last second, by the system's own clock of ticks since it booted.
     fn is_young(pid: i32) -> bool {
-        let Some(stat) = stat(pid).filter(|stat| !stat.dead) else { return false };
+        let Some(stat) = stat(pid).filter(|stat| !stat.dead) else {
+            return false;
+        };
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
-        let Some((seconds, _)) = uptime.split_once('.') else { return true };
-        seconds.parse::<u64>().map_or(true, |now| stat.start / rustix::param::clock_ticks_per_second() + 1 >= now)
+        let Some((seconds, _)) = uptime.split_once('.') else {
+            return true;
+        };
+        seconds.parse::<u64>().map_or(true, |now| {
+            stat.start / rustix::param::clock_ticks_per_second() + 1 >= now
+        })
     }
 
     /// The session or group, if it can still be the one that was meant: while it has members, the kernel gives its number to
     /// nobody else, so another process under the leader's number, with another start time, means that it is gone.
     fn led(target: &Target) -> Option<i32> {
         let (pid, start) = target.leader?;
-        start_time(pid).is_none_or(|now| now == start).then_some(pid)
+        start_time(pid)
+            .is_none_or(|now| now == start)
+            .then_some(pid)
     }
 
     fn is_member(pid: i32, target: &Target, led: Option<i32>) -> bool {
         let Some(stat) = stat(pid) else { return false };
-        let ours =
-            |mark: &String| matches!(marked(pid, mark, target.whole), Marked::Ours) || cgroup::holds(pid, mark, target.whole);
-        let in_led = led == Some(if target.session { stat.session } else { stat.group });
+        let ours = |mark: &String| {
+            matches!(marked(pid, mark, target.whole), Marked::Ours)
+                || cgroup::holds(pid, mark, target.whole)
+        };
+        let in_led = led
+            == Some(if target.session {
+                stat.session
+            } else {
+                stat.group
+            });
         let in_known = sessions::are_meant(stat.session, target) == Some(true);
         !stat.dead && (in_led || in_known || target.mark.as_ref().is_some_and(ours))
     }
 
     /// One look. Most of what runs is other children's of ours, and is told apart by its session alone, without a file being read.
     fn look(target: &Target) -> Sight {
-        let (own, led, mark) = (std::process::id().cast_signed(), led(target), target.mark.as_deref());
-        let group = mark.map_or_else(|| Some(HashSet::new()), |mark| cgroup::members(mark, target.whole));
+        let (own, led, mark) = (
+            std::process::id().cast_signed(),
+            led(target),
+            target.mark.as_deref(),
+        );
+        let group = mark.map_or_else(
+            || Some(HashSet::new()),
+            |mark| cgroup::members(mark, target.whole),
+        );
         let in_group = |pid: i32| match (&group, mark) {
             (Some(group), _) => group.contains(&pid),
             (None, mark) => mark.is_some_and(|mark| cgroup::holds(pid, mark, target.whole)),
@@ -249,8 +310,18 @@ mod linux {
         for pid in pids(target).into_iter().filter(|pid| *pid != own) {
             let process = Some(nix::unistd::Pid::from_raw(pid));
             // Who has gone has none; session 0 is the kernel's own, or outside of our namespace.
-            let Some(of) = getsid(process).ok().map(nix::unistd::Pid::as_raw).filter(|of| *of != 0) else { continue };
-            let leader = if target.session { Some(of) } else { getpgid(process).ok().map(nix::unistd::Pid::as_raw) };
+            let Some(of) = getsid(process)
+                .ok()
+                .map(nix::unistd::Pid::as_raw)
+                .filter(|of| *of != 0)
+            else {
+                continue;
+            };
+            let leader = if target.session {
+                Some(of)
+            } else {
+                getpgid(process).ok().map(nix::unistd::Pid::as_raw)
+            };
             let meant = led.is_some() && led == leader || in_group(pid) || {
                 match (sessions::are_meant(of, target), mark) {
                     (Some(has), _) => has,
@@ -280,7 +351,11 @@ mod linux {
     pub(in super::super) fn signal_all(target: &Target, signal: Signal) -> Sight {
         let sight = look(target);
         for pid in &sight.members {
-            let Some(handle) = Pid::from_raw(*pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { continue };
+            let Some(handle) =
+                Pid::from_raw(*pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+            else {
+                continue;
+            };
             // Between listing and opening, the number may have changed hands.
             if is_member(*pid, target, led(target)) {
                 let _ = pidfd_send_signal(&handle, signal);
@@ -291,8 +366,14 @@ mod linux {
 
     /// Signals the session's leader alone.
     pub(in super::super) fn signal_leader(target: &Target, signal: Signal) {
-        let Some((pid, start)) = target.leader else { return };
-        let Some(handle) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
+        let Some((pid, start)) = target.leader else {
+            return;
+        };
+        let Some(handle) =
+            Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+        else {
+            return;
+        };
         if start_time(pid) == Some(start) {
             let _ = pidfd_send_signal(&handle, signal);
         }
@@ -301,7 +382,10 @@ mod linux {
 
 /// Compiled for tests everywhere, so that it is known to compile.
 #[cfg(any(test, not(target_os = "linux")))]
-#[cfg_attr(target_os = "linux", allow(dead_code, reason = "used on other systems"))]
+#[cfg_attr(
+    target_os = "linux",
+    allow(dead_code, reason = "used on other systems")
+)]
 mod other {
     use super::{Pid, Sight, Signal, Target};
 
@@ -310,8 +394,16 @@ mod other {
     }
 
     pub(in super::super) fn members(target: &Target) -> Vec<i32> {
-        let alive = |pid: &i32| Pid::from_raw(*pid).is_some_and(|pid| rustix::process::test_kill_process_group(pid).is_ok());
-        target.leader.map(|(pid, _)| pid).filter(alive).into_iter().collect()
+        let alive = |pid: &i32| {
+            Pid::from_raw(*pid)
+                .is_some_and(|pid| rustix::process::test_kill_process_group(pid).is_ok())
+        };
+        target
+            .leader
+            .map(|(pid, _)| pid)
+            .filter(alive)
+            .into_iter()
+            .collect()
     }
 
     pub(in super::super) fn signal_all(target: &Target, signal: Signal) -> Sight {
@@ -319,7 +411,10 @@ mod other {
         for pid in members.iter().filter_map(|pid| Pid::from_raw(*pid)) {
             let _ = rustix::process::kill_process_group(pid, signal);
         }
-        Sight { members, unsettled: false }
+        Sight {
+            members,
+            unsettled: false,
+        }
     }
 
     pub(in super::super) fn signal_leader(target: &Target, signal: Signal) {

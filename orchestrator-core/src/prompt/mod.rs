@@ -8,7 +8,9 @@ pub use review::{ReviewContext, review_prompt};
 
 use std::{fmt::Write as _, path::Path};
 
-use crate::model::{Ask, AttemptId, CommitId, Contract, Finding, Obstacle, Pattern, Predecessor, fenced};
+use crate::model::{
+    Ask, AttemptId, CommitId, Contract, Finding, Obstacle, Pattern, Predecessor, fenced,
+};
 
 /// All that a prompt is made from.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +42,12 @@ pub fn prompt(context: &PromptContext<'_>, ask: &Ask) -> String {
 }
 
 fn begin(context: &PromptContext<'_>) -> String {
-    let PromptContext { attempt, contract, base, .. } = context;
+    let PromptContext {
+        attempt,
+        contract,
+        base,
+        ..
+    } = context;
     let mut text = format!(
         "You are working on one task in a repository of your own: a fresh worktree on branch `{}`, made from commit {base}.\n\n\
          # Task {}: {}\n\n",
@@ -53,7 +60,11 @@ fn begin(context: &PromptContext<'_>) -> String {
         earlier(&mut text, predecessor);
     }
     if let Some(advice) = context.advice {
-        let _ = write!(text, "An earlier attempt had a question. A person answered:\n\n{}\n", fenced(advice));
+        let _ = write!(
+            text,
+            "An earlier attempt had a question. A person answered:\n\n{}\n",
+            fenced(advice)
+        );
     }
     rules(&mut text, contract);
     handoff(&mut text, context);
@@ -64,12 +75,20 @@ fn wanted(text: &mut String, contract: &Contract) {
     if contract.text.trim().is_empty() {
         text.push_str("There is no description beyond the title.\n\n");
     } else {
-        let _ = write!(text, "What is wanted, as the roadmap describes it:\n\n{}\n", fenced(&contract.text));
+        let _ = write!(
+            text,
+            "What is wanted, as the roadmap describes it:\n\n{}\n",
+            fenced(&contract.text)
+        );
     }
 }
 
 fn earlier(text: &mut String, predecessor: &Predecessor) {
-    let Predecessor { head, tip, obstacle } = predecessor;
+    let Predecessor {
+        head,
+        tip,
+        obstacle,
+    } = predecessor;
     let story = match obstacle {
         Obstacle::Unfinished => format!(
             "An earlier attempt ended before it had committed anything. What it left is kept as commit {head}; read it for reference \
@@ -80,13 +99,22 @@ fn earlier(text: &mut String, predecessor: &Predecessor) {
             did_not_fit(
                 head,
                 tip,
-                &format!("could not be merged into {tip}, which your base contains, because of {}.", paths.join(", ")),
+                &format!(
+                    "could not be merged into {tip}, which your base contains, because of {}.",
+                    paths.join(", ")
+                ),
             )
         }
         Obstacle::Gates { findings } => {
             let listed: Vec<_> = findings.iter().map(ToString::to_string).collect();
             let listed = fenced(&listed.join("\n"));
-            did_not_fit(head, tip, &format!("was merged into {tip}, which your base contains, and the result failed:\n\n{listed}"))
+            did_not_fit(
+                head,
+                tip,
+                &format!(
+                    "was merged into {tip}, which your base contains, and the result failed:\n\n{listed}"
+                ),
+            )
         }
     };
     let _ = write!(text, "{story}\n\n");
@@ -123,9 +151,16 @@ fn revise(context: &PromptContext<'_>, findings: &[Finding]) -> String {
         contract.task,
         one_line(&contract.title)
     );
-    let listed: Vec<_> =
-        findings.iter().zip(1..).map(|(finding, number)| format!("{number}. [{}] {finding}", finding.id())).collect();
-    let _ = write!(text, "{}\nMend every one of them, and commit.\n\n", fenced(&listed.join("\n")));
+    let listed: Vec<_> = findings
+        .iter()
+        .zip(1..)
+        .map(|(finding, number)| format!("{number}. [{}] {finding}", finding.id()))
+        .collect();
+    let _ = write!(
+        text,
+        "{}\nMend every one of them, and commit.\n\n",
+        fenced(&listed.join("\n"))
+    );
     if !context.resumed {
         wanted(&mut text, contract);
     }
@@ -136,13 +171,27 @@ fn revise(context: &PromptContext<'_>, findings: &[Finding]) -> String {
 
 fn rules(text: &mut String, contract: &Contract) {
     text.push_str("# Rules\n\n");
-    let list = |patterns: &[Pattern]| patterns.iter().map(|pattern| format!("`{pattern}`")).collect::<Vec<_>>().join(", ");
+    let list = |patterns: &[Pattern]| {
+        patterns
+            .iter()
+            .map(|pattern| format!("`{pattern}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let _ = writeln!(text, "- You may change only: {}.", list(&contract.allow));
     if !contract.forbid.is_empty() {
-        let _ = writeln!(text, "- You may not change: {}. This wins over the line above.", list(&contract.forbid));
+        let _ = writeln!(
+            text,
+            "- You may not change: {}. This wins over the line above.",
+            list(&contract.forbid)
+        );
     }
     for rule in &contract.docs {
-        let _ = writeln!(text, "- If you change `{}`, change `{}` too.", rule.when, rule.then);
+        let _ = writeln!(
+            text,
+            "- If you change `{}`, change `{}` too.",
+            rule.when, rule.then
+        );
     }
     if let Some(files) = contract.budget.files {
         let _ = writeln!(text, "- Change at most {files} files.");
@@ -162,7 +211,13 @@ fn rules(text: &mut String, contract: &Contract) {
     if !contract.claims.is_empty() {
         text.push_str("\nThis is to be true afterwards:\n\n");
         for claim in &contract.claims {
-            let _ = writeln!(text, "- {} (seen on `{}`): {}", claim.id, claim.surface, one_line(&claim.text));
+            let _ = writeln!(
+                text,
+                "- {} (seen on `{}`): {}",
+                claim.id,
+                claim.surface,
+                one_line(&claim.text)
+            );
         }
     }
     if !contract.artifacts.is_empty() {
@@ -174,7 +229,9 @@ fn rules(text: &mut String, contract: &Contract) {
 }
 
 fn handoff(text: &mut String, context: &PromptContext<'_>) {
-    let PromptContext { attempt, handoff, .. } = context;
+    let PromptContext {
+        attempt, handoff, ..
+    } = context;
     let _ = write!(
         text,
         "\n# Handoff\n\n\
@@ -196,5 +253,8 @@ fn handoff(text: &mut String, context: &PromptContext<'_>) {
 }
 
 fn one_line(text: &str) -> String {
-    crate::model::clean(text).split_whitespace().collect::<Vec<_>>().join(" ")
+    crate::model::clean(text)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }

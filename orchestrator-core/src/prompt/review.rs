@@ -35,7 +35,12 @@ pub struct ReviewContext<'a> {
 /// what is to be done.
 #[must_use]
 pub fn review_prompt(context: &ReviewContext<'_>) -> String {
-    let ReviewContext { attempt, contract, work, .. } = context;
+    let ReviewContext {
+        attempt,
+        contract,
+        work,
+        ..
+    } = context;
     let mut text = format!(
         "You review a change that somebody else has made: commit {} of attempt {attempt}. Your working directory is a copy of its \
          files. Change nothing, run nothing that changes anything, and start no other agents: nothing but your answer is looked \
@@ -45,17 +50,36 @@ pub fn review_prompt(context: &ReviewContext<'_>) -> String {
         contract.task,
         one_line(&contract.title)
     );
-    let _ = writeln!(text, "{}", fenced(if contract.text.trim().is_empty() { "(no description)" } else { &contract.text }));
+    let _ = writeln!(
+        text,
+        "{}",
+        fenced(if contract.text.trim().is_empty() {
+            "(no description)"
+        } else {
+            &contract.text
+        })
+    );
     let mut told = String::new();
     rules(&mut told, contract);
-    let _ = write!(text, "This is what its worker was told:\n\n{}", fenced(&told));
+    let _ = write!(
+        text,
+        "This is what its worker was told:\n\n{}",
+        fenced(&told)
+    );
     claims(&mut text, work);
     let listed = |findings: &[Finding]| {
-        let lines: Vec<_> = findings.iter().map(|finding| format!("[{}] {finding}", finding.id())).collect();
+        let lines: Vec<_> = findings
+            .iter()
+            .map(|finding| format!("[{}] {finding}", finding.id()))
+            .collect();
         fenced(&lines.join("\n"))
     };
     if !context.findings.is_empty() {
-        let _ = write!(text, "\n# Found already\n\nNeed not be said again:\n\n{}", listed(context.findings));
+        let _ = write!(
+            text,
+            "\n# Found already\n\nNeed not be said again:\n\n{}",
+            listed(context.findings)
+        );
     }
     if !context.before.is_empty() {
         let _ = write!(
@@ -79,16 +103,31 @@ pub fn review_prompt(context: &ReviewContext<'_>) -> String {
 
 fn claims(text: &mut String, work: &Submission) {
     let HandoffReport::Read(handoff) = &work.handoff else {
-        text.push_str("\n# What its worker claims\n\nNothing: there is no handoff that can be read.\n");
+        text.push_str(
+            "\n# What its worker claims\n\nNothing: there is no handoff that can be read.\n",
+        );
         return;
     };
-    let json = serde_json::to_string_pretty(handoff).expect("our own data has string keys and serialises");
-    let _ = write!(text, "\n# What its worker claims\n\nNone of it is evidence:\n\n{}", fenced(&json));
-    let kept =
-        work.artifacts.iter().map(|artifact| format!("{} ({} bytes, SHA-256 {})", artifact.name, artifact.size, artifact.hash));
+    let json =
+        serde_json::to_string_pretty(handoff).expect("our own data has string keys and serialises");
+    let _ = write!(
+        text,
+        "\n# What its worker claims\n\nNone of it is evidence:\n\n{}",
+        fenced(&json)
+    );
+    let kept = work.artifacts.iter().map(|artifact| {
+        format!(
+            "{} ({} bytes, SHA-256 {})",
+            artifact.name, artifact.size, artifact.hash
+        )
+    });
     let kept: Vec<_> = kept.collect();
     if !kept.is_empty() {
-        let _ = write!(text, "\nThese artifacts were kept:\n\n{}", fenced(&kept.join("\n")));
+        let _ = write!(
+            text,
+            "\nThese artifacts were kept:\n\n{}",
+            fenced(&kept.join("\n"))
+        );
     }
 }
 
@@ -98,7 +137,15 @@ fn change(text: &mut String, context: &ReviewContext<'_>) {
     while !context.diff.is_char_boundary(end) {
         end -= 1;
     }
-    let whole = if all { "" } else { " Only its beginning is shown." };
+    let whole = if all {
+        ""
+    } else {
+        " Only its beginning is shown."
+    };
     let place = context.diff_file.display();
-    let _ = write!(text, "\n# The change\n\nAs a whole it is in `{place}`.{whole}\n\n{}", fenced(&context.diff[..end]));
+    let _ = write!(
+        text,
+        "\n# The change\n\nAs a whole it is in `{place}`.{whole}\n\n{}",
+        fenced(&context.diff[..end])
+    );
 }

@@ -12,7 +12,8 @@ use async_trait::async_trait;
 
 use crate::{
     model::{
-        AgentOpinion, AgentReview, AgentSays, BackendName, Finding, MAX_OPINION, Opinion, RepoPath, Review, TurnOutcome, Usage,
+        AgentOpinion, AgentReview, AgentSays, BackendName, Finding, MAX_OPINION, Opinion, RepoPath,
+        Review, TurnOutcome, Usage,
     },
     port::{AgentBackend, AgentError, ReviewError, ReviewRequest, Reviewer, TurnRequest, Update},
     prompt::{ReviewContext, review_prompt},
@@ -44,9 +45,22 @@ impl AgentReviewer {
     /// `ORCHESTRATOR_MARK` by which its processes are found again. It sees an empty environment, has ten minutes, and ten
     /// seconds from TERM to KILL, unless said otherwise.
     #[must_use]
-    pub fn new(name: BackendName, backend: Arc<dyn AgentBackend>, room: PathBuf, mark: impl Into<String>) -> Self {
+    pub fn new(
+        name: BackendName,
+        backend: Arc<dyn AgentBackend>,
+        room: PathBuf,
+        mark: impl Into<String>,
+    ) -> Self {
         let (timeout, grace) = (Duration::from_secs(600), Duration::from_secs(10));
-        Self { name, backend, room, mark: mark.into(), environment: BTreeMap::new(), timeout, grace }
+        Self {
+            name,
+            backend,
+            room,
+            mark: mark.into(),
+            environment: BTreeMap::new(),
+            timeout,
+            grace,
+        }
     }
 
     /// Sets what it may see of our environment.
@@ -74,43 +88,83 @@ impl AgentReviewer {
         let mut usage = Usage::default();
         let opinion = match self.try_look(request, &mut usage).await {
             Ok(findings) => Opinion::Looked { findings },
-            Err(error) => Opinion::Unavailable { reason: error.to_string() },
+            Err(error) => Opinion::Unavailable {
+                reason: error.to_string(),
+            },
         };
-        let by_agent = Some(AgentReview { agent: self.name.clone(), usage });
-        Review { reviewer: format!("agent/{}", self.name), commit: request.submission.head, opinion, by_agent }
+        let by_agent = Some(AgentReview {
+            agent: self.name.clone(),
+            usage,
+        });
+        Review {
+            reviewer: format!("agent/{}", self.name),
+            commit: request.submission.head,
+            opinion,
+            by_agent,
+        }
     }
 
-    async fn try_look(&self, request: &ReviewRequest, usage: &mut Usage) -> Result<Vec<Finding>, ReviewError> {
-        let directory = self.room.join(format!("{}-{}", request.attempt.slug(), self.name));
+    async fn try_look(
+        &self,
+        request: &ReviewRequest,
+        usage: &mut Usage,
+    ) -> Result<Vec<Finding>, ReviewError> {
+        let directory = self
+            .room
+            .join(format!("{}-{}", request.attempt.slug(), self.name));
         // What an interrupted look left.
         drop(removed(&directory).await);
         let answer = self.ask(request, &directory, usage).await;
         if let Err(error) = removed(&directory).await {
             tracing::warn!(directory = %directory.display(), %error, "a reviewer's room could not be removed");
         }
-        let opinion = AgentOpinion::parse(&answer?).map_err(|why| unavailable(format!("its answer cannot be read: {why}")))?;
+        let opinion = AgentOpinion::parse(&answer?)
+            .map_err(|why| unavailable(format!("its answer cannot be read: {why}")))?;
         let head = request.submission.head.to_string();
         if opinion.commit != head {
-            return Err(unavailable(format!("its answer is about `{}`, and not about {head}", opinion.commit)));
+            return Err(unavailable(format!(
+                "its answer is about `{}`, and not about {head}",
+                opinion.commit
+            )));
         }
         match opinion.outcome {
-            AgentSays::Unable => Err(unavailable(format!("it says that it cannot: {}", opinion.summary))),
+            AgentSays::Unable => Err(unavailable(format!(
+                "it says that it cannot: {}",
+                opinion.summary
+            ))),
             AgentSays::Looked => Ok(opinion.findings(&self.name)),
         }
     }
 
     /// Its answer, as it was written.
-    async fn ask(&self, request: &ReviewRequest, directory: &Path, usage: &mut Usage) -> Result<Vec<u8>, ReviewError> {
+    async fn ask(
+        &self,
+        request: &ReviewRequest,
+        directory: &Path,
+        usage: &mut Usage,
+    ) -> Result<Vec<u8>, ReviewError> {
         let (tree, out) = (directory.join("tree"), directory.join("out"));
         for directory in [&tree, &out] {
-            tokio::fs::create_dir_all(directory).await.map_err(unreadable)?;
+            tokio::fs::create_dir_all(directory)
+                .await
+                .map_err(unreadable)?;
         }
         request.view.export(&tree).await?;
-        let (answer, diff_file, contract) =
-            (out.join("review.json"), directory.join("change.diff"), directory.join("contract.json"));
+        let (answer, diff_file, contract) = (
+            out.join("review.json"),
+            directory.join("change.diff"),
+            directory.join("contract.json"),
+        );
         let diff = whole_diff(request).await?;
-        tokio::fs::write(&diff_file, &diff).await.map_err(unreadable)?;
-        tokio::fs::write(&contract, serde_json::to_vec_pretty(&request.contract).map_err(unreadable)?).await.map_err(unreadable)?;
+        tokio::fs::write(&diff_file, &diff)
+            .await
+            .map_err(unreadable)?;
+        tokio::fs::write(
+            &contract,
+            serde_json::to_vec_pretty(&request.contract).map_err(unreadable)?,
+        )
+        .await
+        .map_err(unreadable)?;
         let schema = schemars::schema_for!(AgentOpinion).to_value();
         let prompt = review_prompt(&ReviewContext {
             attempt: &request.attempt,
@@ -123,7 +177,12 @@ impl AgentReviewer {
             answer: &answer,
             schema: &format!("{schema:#}"),
         });
-        let mark = format!("{}review.{}.{}", self.mark, request.attempt.slug(), self.name);
+        let mark = format!(
+            "{}review.{}.{}",
+            self.mark,
+            request.attempt.slug(),
+            self.name
+        );
         let turn = TurnRequest::new(request.attempt.clone(), prompt, tree.clone(), answer, mark)
             .with_environment(self.environment.clone())
             .with_places(tree, contract)
@@ -135,15 +194,25 @@ impl AgentReviewer {
         }
         let name: RepoPath = "review.json".parse().expect("a relative path");
         let mut bytes = Vec::new();
-        let read = open_beneath(&out, &name).and_then(|file| file.take(MAX_OPINION + 1).read_to_end(&mut bytes));
+        let read = open_beneath(&out, &name)
+            .and_then(|file| file.take(MAX_OPINION + 1).read_to_end(&mut bytes));
         read.map_err(|error| unavailable(format!("it left no answer: {error}")))?;
         Ok(bytes)
     }
 
     /// One turn, ended after the time that it may take.
-    async fn turn(&self, request: TurnRequest, usage: &mut Usage) -> Result<TurnOutcome, AgentError> {
+    async fn turn(
+        &self,
+        request: TurnRequest,
+        usage: &mut Usage,
+    ) -> Result<TurnOutcome, AgentError> {
         let deadline = tokio::time::Instant::now() + self.timeout;
-        let late = || AgentError::Other(format!("it took longer than {} s", self.timeout.as_secs_f64()));
+        let late = || {
+            AgentError::Other(format!(
+                "it took longer than {} s",
+                self.timeout.as_secs_f64()
+            ))
+        };
         let begun = tokio::time::timeout_at(deadline, self.backend.start(request)).await;
         let mut turn = begun.map_err(|_| late())??;
         let mut outcome = None;
@@ -162,7 +231,9 @@ impl AgentReviewer {
                 Ok(Some(Update::Ended { outcome: ended })) => outcome = Some(ended),
                 Ok(Some(Update::Started { .. } | Update::Activity { .. } | Update::Alive)) => {}
                 // What it was refused says nothing of the work that it looks at.
-                Ok(Some(Update::ToolBegan { .. } | Update::ToolEnded { .. } | Update::Finding(_))) => {}
+                Ok(Some(
+                    Update::ToolBegan { .. } | Update::ToolEnded { .. } | Update::Finding(_),
+                )) => {}
             }
         }
         outcome.ok_or_else(|| AgentError::Other("its turn ended without an end".to_owned()))

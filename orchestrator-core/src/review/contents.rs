@@ -11,7 +11,14 @@ use crate::{
 };
 
 /// Names that only tools give. Where a repository keeps such a file already, a change of it is no finding.
-const MADE: [&str; 6] = ["node_modules", "__pycache__", ".DS_Store", ".venv", ".pytest_cache", "Thumbs.db"];
+const MADE: [&str; 6] = [
+    "node_modules",
+    "__pycache__",
+    ".DS_Store",
+    ".venv",
+    ".pytest_cache",
+    "Thumbs.db",
+];
 
 /// Reads what was added, line by line.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,9 +47,14 @@ impl Reviewer for Contents {
 /// What is wrong with a file as it is after a change, and was not before.
 async fn judge(request: &ReviewRequest, change: &Change) -> Result<Vec<Finding>, ReviewError> {
     let mut findings: Vec<_> = made_by_a_tool(change).into_iter().collect();
-    let Some(new) = change.new.filter(is_file) else { return Ok(findings) };
+    let Some(new) = change.new.filter(is_file) else {
+        return Ok(findings);
+    };
     let Some(content) = request.view.blob(new.id, request.readable.0).await? else {
-        let why = format!("a file of more than {}: nobody can review it", request.readable);
+        let why = format!(
+            "a file of more than {}: nobody can review it",
+            request.readable
+        );
         findings.push(Finding::new(Severity::Error, "size/file", why).at(change.path.clone()));
         return Ok(findings);
     };
@@ -52,10 +64,17 @@ async fn judge(request: &ReviewRequest, change: &Change) -> Result<Vec<Finding>,
     }
     // What the file had before is not the worker's.
     let before = match change.old.filter(is_file) {
-        Some(old) => request.view.blob(old.id, request.readable.0).await?.unwrap_or_default(),
+        Some(old) => request
+            .view
+            .blob(old.id, request.readable.0)
+            .await?
+            .unwrap_or_default(),
         None => Vec::new(),
     };
-    findings.extend(in_lines(&change.path, new_lines(&before, &content).into_iter()));
+    findings.extend(in_lines(
+        &change.path,
+        new_lines(&before, &content).into_iter(),
+    ));
     Ok(findings)
 }
 
@@ -66,7 +85,8 @@ fn is_file(entry: &Entry) -> bool {
 /// New files beneath a directory that tools fill.
 fn made_by_a_tool(change: &Change) -> Option<Finding> {
     let new = matches!(change.kind, ChangeKind::Added | ChangeKind::Renamed { .. });
-    let made = |part: &[u8]| MADE.iter().any(|name| name.as_bytes() == part) || part.ends_with(b".pyc");
+    let made =
+        |part: &[u8]| MADE.iter().any(|name| name.as_bytes() == part) || part.ends_with(b".pyc");
     let found = new && change.path.as_bytes().split(|byte| *byte == b'/').any(made);
     let why = "this looks like something that a tool has made: let git ignore it";
     found.then(|| Finding::new(Severity::Error, "paths/generated", why).at(change.path.clone()))
@@ -76,13 +96,22 @@ fn in_lines<'a>(path: &RepoPath, lines: impl Iterator<Item = (u32, &'a [u8])>) -
     let mut findings = Vec::new();
     let mut marked = false;
     for (number, line) in lines {
-        let at = |rule: &str, why: String| Finding::new(Severity::Error, rule, why).at(path.clone()).on(number);
+        let at = |rule: &str, why: String| {
+            Finding::new(Severity::Error, rule, why)
+                .at(path.clone())
+                .on(number)
+        };
         if is_marker(line) && !marked {
             marked = true;
-            findings.push(at("content/conflict-marker", "a conflict that was not resolved".to_owned()));
+            findings.push(at(
+                "content/conflict-marker",
+                "a conflict that was not resolved".to_owned(),
+            ));
         }
         if let Some(kind) = secret(line) {
-            let why = format!("this looks like {kind}: take it out of every commit of the branch, and consider it known to others");
+            let why = format!(
+                "this looks like {kind}: take it out of every commit of the branch, and consider it known to others"
+            );
             findings.push(at("content/secret", why));
         }
     }
@@ -91,7 +120,9 @@ fn in_lines<'a>(path: &RepoPath, lines: impl Iterator<Item = (u32, &'a [u8])>) -
 
 /// A line of equals signs is a heading in many a text: only the other markers tell.
 fn is_marker(line: &[u8]) -> bool {
-    [&b"<<<<<<< "[..], b">>>>>>> ", b"||||||| "].iter().any(|marker| line.starts_with(marker))
+    [&b"<<<<<<< "[..], b">>>>>>> ", b"||||||| "]
+        .iter()
+        .any(|marker| line.starts_with(marker))
 }
 
 /// What a secret of a known form begins with, and at least how many letters, digits, `-` and `_` follow.
@@ -119,10 +150,20 @@ fn secret(line: &[u8]) -> Option<&'static str> {
     let known = |(prefix, length, kind): &(&'static str, usize, &'static str)| {
         let long = |from: usize| {
             let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-            let begins = line[..from].bytes().next_back().is_none_or(|before| !word(before));
-            begins && line[from + prefix.len()..].bytes().take_while(|byte| word(*byte)).count() >= *length
+            let begins = line[..from]
+                .bytes()
+                .next_back()
+                .is_none_or(|before| !word(before));
+            begins
+                && line[from + prefix.len()..]
+                    .bytes()
+                    .take_while(|byte| word(*byte))
+                    .count()
+                    >= *length
         };
-        line.match_indices(prefix).any(|(from, _)| long(from)).then_some(*kind)
+        line.match_indices(prefix)
+            .any(|(from, _)| long(from))
+            .then_some(*kind)
     };
     TOKENS.iter().find_map(known)
 }
@@ -164,28 +205,64 @@ mod tests {
     fn lines_that_were_there_before_are_nobodys_and_as_often_as_they_were() {
         let before = b"<<<<<<< one\ntext\n<<<<<<< two\n";
         let after = b"<<<<<<< two\n<<<<<<< one\n<<<<<<< one\nmore\n<<<<<<< three";
-        let new: Vec<_> =
-            new_lines(before, after).into_iter().map(|(number, line)| (number, line.escape_ascii().to_string())).collect();
-        assert_eq!(new, [(3, "<<<<<<< one".to_owned()), (5, "<<<<<<< three".to_owned())]);
+        let new: Vec<_> = new_lines(before, after)
+            .into_iter()
+            .map(|(number, line)| (number, line.escape_ascii().to_string()))
+            .collect();
+        assert_eq!(
+            new,
+            [
+                (3, "<<<<<<< one".to_owned()),
+                (5, "<<<<<<< three".to_owned())
+            ]
+        );
     }
 
     #[test]
     fn a_secret_is_told_from_what_only_begins_like_one() {
         // Put together here, so that no scanner of this repository is troubled.
-        let letters = |prefix: &str, length: usize| format!("key = \"{prefix}{}\"", "A1b2".repeat(length)[..length].to_owned());
+        let letters = |prefix: &str, length: usize| {
+            format!(
+                "key = \"{prefix}{}\"",
+                "A1b2".repeat(length)[..length].to_owned()
+            )
+        };
         for (prefix, length, kind) in TOKENS {
-            assert_eq!(secret(letters(prefix, length).as_bytes()), Some(kind), "{prefix}");
-            assert_eq!(secret(letters(prefix, length - 1).as_bytes()), None, "{prefix}, too short");
-            assert_eq!(secret(letters(&format!("x{prefix}"), length).as_bytes()), None, "{prefix} within a word");
+            assert_eq!(
+                secret(letters(prefix, length).as_bytes()),
+                Some(kind),
+                "{prefix}"
+            );
+            assert_eq!(
+                secret(letters(prefix, length - 1).as_bytes()),
+                None,
+                "{prefix}, too short"
+            );
+            assert_eq!(
+                secret(letters(&format!("x{prefix}"), length).as_bytes()),
+                None,
+                "{prefix} within a word"
+            );
         }
-        assert_eq!(secret(format!("-----BEGIN RSA {} KEY-----", "PRIVATE").as_bytes()), Some("a private key"));
+        assert_eq!(
+            secret(format!("-----BEGIN RSA {} KEY-----", "PRIVATE").as_bytes()),
+            Some("a private key")
+        );
         assert_eq!(secret(b"-----BEGIN CERTIFICATE-----"), None);
     }
 
     #[test]
     fn an_unresolved_conflict_is_named_once_and_a_heading_is_none() {
         let path: RepoPath = "a.md".parse().expect("a path");
-        let lines = ["Title", "=======", "<<<<<<< HEAD", "a", "=======", "b", ">>>>>>> theirs"];
+        let lines = [
+            "Title",
+            "=======",
+            "<<<<<<< HEAD",
+            "a",
+            "=======",
+            "b",
+            ">>>>>>> theirs",
+        ];
         let found = in_lines(&path, (1..).zip(lines.iter().map(|line| line.as_bytes())));
         assert_eq!(
             found.iter().map(ToString::to_string).collect::<Vec<_>>(),

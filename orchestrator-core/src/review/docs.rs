@@ -20,7 +20,9 @@ impl Reviewer for DocsInStep {
     async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
         let changes = &request.submission.changes;
         let broken = request.contract.docs.iter().filter_map(|rule| {
-            let cause = changes.iter().find(|change| change.touched().any(|path| rule.when.matches(path)))?;
+            let cause = changes
+                .iter()
+                .find(|change| change.touched().any(|path| rule.when.matches(path)))?;
             let kept = changes.iter().any(|change| rule.then.matches(&change.path));
             (!kept).then(|| {
                 let message = format!("it changed, so `{}` must change too", rule.then);

@@ -23,10 +23,18 @@ impl Reviewer for HandoffTruth {
     async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
         Ok(match &request.submission.handoff {
             HandoffReport::Missing => {
-                vec![Finding::new(Severity::Warning, "handoff/missing", "there is a commit, but no handoff")]
+                vec![Finding::new(
+                    Severity::Warning,
+                    "handoff/missing",
+                    "there is a commit, but no handoff",
+                )]
             }
             HandoffReport::Broken { reason } => {
-                vec![Finding::new(Severity::Warning, "handoff/broken", format!("the handoff cannot be read: {reason}"))]
+                vec![Finding::new(
+                    Severity::Warning,
+                    "handoff/broken",
+                    format!("the handoff cannot be read: {reason}"),
+                )]
             }
             HandoffReport::Read(handoff) => compare(request, handoff),
         })
@@ -38,13 +46,27 @@ fn compare(request: &ReviewRequest, handoff: &Handoff) -> Vec<Finding> {
     let mut differs = |rule: &str, what: &str, says: &str, is: &str| {
         if says != is {
             let message = format!("the handoff says {what} `{says}`; it is `{is}`");
-            findings.push(Finding::new(Severity::Error, format!("handoff/{rule}"), message));
+            findings.push(Finding::new(
+                Severity::Error,
+                format!("handoff/{rule}"),
+                message,
+            ));
         }
     };
     differs("task", "task", &handoff.task, request.attempt.task.as_str());
-    differs("attempt", "attempt", &handoff.attempt.to_string(), &request.attempt.number.to_string());
+    differs(
+        "attempt",
+        "attempt",
+        &handoff.attempt.to_string(),
+        &request.attempt.number.to_string(),
+    );
     if let Some(commit) = &handoff.commit {
-        differs("commit", "commit", commit, &request.submission.worker_head().to_string());
+        differs(
+            "commit",
+            "commit",
+            commit,
+            &request.submission.worker_head().to_string(),
+        );
     }
     if let Some(branch) = &handoff.branch {
         let short = branch.strip_prefix("refs/heads/").unwrap_or(branch);
@@ -53,31 +75,81 @@ fn compare(request: &ReviewRequest, handoff: &Handoff) -> Vec<Finding> {
     if let Some(claimed) = &handoff.changed_files {
         findings.extend(compare_files(request, claimed));
     }
-    let known: BTreeSet<_> = request.contract.claims.iter().map(|claim| claim.id.as_str()).collect();
-    for evidence in handoff.evidence.iter().filter(|evidence| !known.contains(evidence.claim.as_str())) {
-        let message = format!("the handoff speaks of a claim `{}` that the contract does not have", evidence.claim);
+    let known: BTreeSet<_> = request
+        .contract
+        .claims
+        .iter()
+        .map(|claim| claim.id.as_str())
+        .collect();
+    for evidence in handoff
+        .evidence
+        .iter()
+        .filter(|evidence| !known.contains(evidence.claim.as_str()))
+    {
+        let message = format!(
+            "the handoff speaks of a claim `{}` that the contract does not have",
+            evidence.claim
+        );
         findings.push(Finding::new(Severity::Warning, "handoff/claim", message));
     }
-    let gates: BTreeSet<_> = request.contract.gates.iter().map(|gate| gate.name.as_str()).collect();
-    for gate in handoff.gates.iter().filter(|gate| !gates.contains(gate.name.as_str())) {
-        let message = format!("the handoff speaks of a gate `{}` that the contract does not have", gate.name);
+    let gates: BTreeSet<_> = request
+        .contract
+        .gates
+        .iter()
+        .map(|gate| gate.name.as_str())
+        .collect();
+    for gate in handoff
+        .gates
+        .iter()
+        .filter(|gate| !gates.contains(gate.name.as_str()))
+    {
+        let message = format!(
+            "the handoff speaks of a gate `{}` that the contract does not have",
+            gate.name
+        );
         findings.push(Finding::new(Severity::Warning, "handoff/gate", message));
     }
-    let artifacts: BTreeSet<_> = request.contract.artifacts.iter().map(ToString::to_string).collect();
-    for artifact in handoff.artifacts.iter().filter(|artifact| !artifacts.contains(&artifact.name)) {
-        let message =
-            format!("the handoff names an artifact `{}` that the contract does not ask for: it was not kept", artifact.name);
+    let artifacts: BTreeSet<_> = request
+        .contract
+        .artifacts
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    for artifact in handoff
+        .artifacts
+        .iter()
+        .filter(|artifact| !artifacts.contains(&artifact.name))
+    {
+        let message = format!(
+            "the handoff names an artifact `{}` that the contract does not ask for: it was not kept",
+            artifact.name
+        );
         findings.push(Finding::new(Severity::Warning, "handoff/artifact", message));
     }
     let unreasoned = handoff.evidence.iter().filter(|evidence| {
-        evidence.label == ClaimedLabel::Blocked && evidence.note.as_ref().is_none_or(|note| note.trim().is_empty())
+        evidence.label == ClaimedLabel::Blocked
+            && evidence
+                .note
+                .as_ref()
+                .is_none_or(|note| note.trim().is_empty())
     });
     for evidence in unreasoned {
-        let message = format!("the handoff says that `{}` is blocked, and not why", evidence.claim);
+        let message = format!(
+            "the handoff says that `{}` is blocked, and not why",
+            evidence.claim
+        );
         findings.push(Finding::new(Severity::Warning, "handoff/blocked", message));
     }
-    if handoff.self_review.as_ref().is_none_or(|text| text.trim().is_empty()) {
-        findings.push(Finding::new(Severity::Warning, "handoff/self-review", "the worker did not review its own change"));
+    if handoff
+        .self_review
+        .as_ref()
+        .is_none_or(|text| text.trim().is_empty())
+    {
+        findings.push(Finding::new(
+            Severity::Warning,
+            "handoff/self-review",
+            "the worker did not review its own change",
+        ));
     }
     findings
 }
@@ -85,7 +157,10 @@ fn compare(request: &ReviewRequest, handoff: &Handoff) -> Vec<Finding> {
 fn compare_files(request: &ReviewRequest, claimed: &[String]) -> Vec<Finding> {
     let changes = &request.submission.changes;
     let claimed: BTreeSet<&str> = claimed.iter().map(String::as_str).collect();
-    let is: BTreeSet<String> = changes.iter().map(|change| change.path.to_string()).collect();
+    let is: BTreeSet<String> = changes
+        .iter()
+        .map(|change| change.path.to_string())
+        .collect();
     // Of a rename both names may be given, or only the new one.
     let may: BTreeSet<String> = changes
         .iter()
@@ -94,9 +169,16 @@ fn compare_files(request: &ReviewRequest, claimed: &[String]) -> Vec<Finding> {
             ChangeKind::Added | ChangeKind::Deleted | ChangeKind::Modified => None,
         })
         .collect();
-    let false_claims = claimed.iter().filter(|path| !is.contains(**path) && !may.contains(**path));
+    let false_claims = claimed
+        .iter()
+        .filter(|path| !is.contains(**path) && !may.contains(**path));
     let silent = is.iter().filter(|path| !claimed.contains(path.as_str()));
-    let false_claims = false_claims.map(|path| format!("the handoff says `{path}` was changed; it was not"));
-    let silent = silent.map(|path| format!("`{path}` was changed, and the handoff does not say so"));
-    false_claims.chain(silent).map(|message| Finding::new(Severity::Error, "handoff/files", message)).collect()
+    let false_claims =
+        false_claims.map(|path| format!("the handoff says `{path}` was changed; it was not"));
+    let silent =
+        silent.map(|path| format!("`{path}` was changed, and the handoff does not say so"));
+    false_claims
+        .chain(silent)
+        .map(|message| Finding::new(Severity::Error, "handoff/files", message))
+        .collect()
 }

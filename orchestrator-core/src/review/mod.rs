@@ -24,5 +24,10 @@ use crate::port::Reviewer;
 /// All reviewers in the box.
 #[must_use]
 pub fn standard() -> Vec<Arc<dyn Reviewer>> {
-    vec![Arc::new(ContractPaths), Arc::new(HandoffTruth), Arc::new(DocsInStep), Arc::new(Contents)]
+    vec![
+        Arc::new(ContractPaths),
+        Arc::new(HandoffTruth),
+        Arc::new(DocsInStep),
+        Arc::new(Contents),
+    ]
 }

@@ -23,9 +23,19 @@ const MAX_LINK: u64 = 4096;
 /// What the contract has against these changes, as far as it can be told without reading a file.
 #[must_use]
 pub fn path_findings(contract: &Contract, changes: &[Change]) -> Vec<Finding> {
-    let mut findings: Vec<_> = changes.iter().flat_map(|change| change_findings(contract, change)).collect();
-    if let Some(most) = contract.budget.files.filter(|most| changes.len() > *most as usize) {
-        let why = format!("{} files are changed, and the contract allows {most}", changes.len());
+    let mut findings: Vec<_> = changes
+        .iter()
+        .flat_map(|change| change_findings(contract, change))
+        .collect();
+    if let Some(most) = contract
+        .budget
+        .files
+        .filter(|most| changes.len() > *most as usize)
+    {
+        let why = format!(
+            "{} files are changed, and the contract allows {most}",
+            changes.len()
+        );
         findings.push(Finding::new(Severity::Error, "size/files", why));
     }
     findings
@@ -39,8 +49,10 @@ fn change_findings(contract: &Contract, change: &Change) -> Vec<Finding> {
         }
     }
     if change.new.is_some_and(|new| new.mode == Mode::Submodule) {
-        let why = "a submodule: add the files themselves, or ask for a contract that says otherwise";
-        findings.push(Finding::new(Severity::Error, "paths/submodule", why).at(change.path.clone()));
+        let why =
+            "a submodule: add the files themselves, or ask for a contract that says otherwise";
+        findings
+            .push(Finding::new(Severity::Error, "paths/submodule", why).at(change.path.clone()));
     }
     if matches!(change.kind, ChangeKind::Added | ChangeKind::Renamed { .. }) {
         findings.extend(name_finding(&change.path));
@@ -64,7 +76,11 @@ impl Reviewer for ContractPaths {
         for past in &history.changes {
             let mut found = change_findings(&request.contract, &past.change);
             if let Some(link) = past.change.new.filter(|new| new.mode == Mode::Symlink) {
-                let text = request.view.blob(link.id, MAX_LINK).await?.unwrap_or_default();
+                let text = request
+                    .view
+                    .blob(link.id, MAX_LINK)
+                    .await?
+                    .unwrap_or_default();
                 found.extend(link_finding(&past.change.path, &text));
             }
             add_past(&mut findings, found, past, history.onto);

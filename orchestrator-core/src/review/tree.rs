@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::model::{Change, ChangeKind, Finding, Mode, RepoPath, Severity, TreeShape, folded, is_dotgit};
+use crate::model::{
+    Change, ChangeKind, Finding, Mode, RepoPath, Severity, TreeShape, folded, is_dotgit,
+};
 
 /// So many links are followed from one; systems give up earlier.
 const MOST_LINKS: usize = 64;
@@ -10,7 +12,9 @@ const MOST_LINKS: usize = 64;
 /// Whether a change could make a tree worse as a whole: it has new names, or touches links.
 #[must_use]
 pub fn needs_the_tree(changes: &[Change]) -> bool {
-    changes.iter().any(|change| is_new(change) || touches_a_link(change))
+    changes
+        .iter()
+        .any(|change| is_new(change) || touches_a_link(change))
 }
 
 /// What is wrong with a tree as a whole, and was not before the change.
@@ -20,7 +24,11 @@ pub fn tree_findings(changes: &[Change], [before, after]: &[TreeShape; 2]) -> Ve
     if changes.iter().any(touches_a_link) {
         findings.extend(links_out(before, after));
     }
-    let new: Vec<_> = changes.iter().filter(|change| is_new(change)).map(|change| &change.path).collect();
+    let new: Vec<_> = changes
+        .iter()
+        .filter(|change| is_new(change))
+        .map(|change| &change.path)
+        .collect();
     if !new.is_empty() {
         findings.extend(clashes(&new, before, after));
     }
@@ -44,15 +52,21 @@ fn is_new(change: &Change) -> bool {
 }
 
 fn touches_a_link(change: &Change) -> bool {
-    let is_link = |side: Option<crate::model::Entry>| side.is_some_and(|side| side.mode == Mode::Symlink);
+    let is_link =
+        |side: Option<crate::model::Entry>| side.is_some_and(|side| side.mode == Mode::Symlink);
     is_link(change.old) || is_link(change.new)
 }
 
 /// Links that lead out, and did not before, or said something else there.
 fn links_out(before: &TreeShape, after: &TreeShape) -> Vec<Finding> {
-    let out = after.links.keys().filter_map(|path| link_out(path, &after.links));
+    let out = after
+        .links
+        .keys()
+        .filter_map(|path| link_out(path, &after.links));
     let worse = |finding: &Finding| {
-        let Some(path) = &finding.path else { return true };
+        let Some(path) = &finding.path else {
+            return true;
+        };
         before.links.get(path) != after.links.get(path) || link_out(path, &before.links).is_none()
     };
     out.filter(worse).collect()
@@ -63,8 +77,14 @@ fn link_out(path: &RepoPath, links: &BTreeMap<RepoPath, Vec<u8>>) -> Option<Find
     let why = if by_way_of.is_empty() {
         "a symbolic link that points out of the repository".to_owned()
     } else {
-        let names: Vec<_> = by_way_of.iter().map(|name| format!("`{}`", name.escape_ascii())).collect();
-        format!("a symbolic link that leads out of the repository by way of {}", names.join(", "))
+        let names: Vec<_> = by_way_of
+            .iter()
+            .map(|name| format!("`{}`", name.escape_ascii()))
+            .collect();
+        format!(
+            "a symbolic link that leads out of the repository by way of {}",
+            names.join(", ")
+        )
     };
     Some(Finding::new(Severity::Error, "paths/symlink", why).at(path.clone()))
 }
@@ -79,7 +99,9 @@ fn way_out(path: &RepoPath, links: &BTreeMap<RepoPath, Vec<u8>>) -> Option<Vec<V
         return Some(Vec::new());
     }
     // As Linux resolves it, and as systems do that are not exact with names, or take a backslash for a slash.
-    [System { exact: true }, System { exact: false }].iter().find_map(|system| system.way_out(path, links))
+    [System { exact: true }, System { exact: false }]
+        .iter()
+        .find_map(|system| system.way_out(path, links))
 }
 
 /// How names are read.
@@ -90,13 +112,29 @@ struct System {
 impl System {
     fn parts(&self, text: &[u8]) -> Vec<Vec<u8>> {
         let is_slash = |byte: &u8| *byte == b'/' || !self.exact && *byte == b'\\';
-        let name = |part: &[u8]| if self.exact || part == b".." { part.to_vec() } else { folded(part) };
-        text.split(is_slash).filter(|part| !matches!(**part, [] | [b'.'])).map(name).collect()
+        let name = |part: &[u8]| {
+            if self.exact || part == b".." {
+                part.to_vec()
+            } else {
+                folded(part)
+            }
+        };
+        text.split(is_slash)
+            .filter(|part| !matches!(**part, [] | [b'.']))
+            .map(name)
+            .collect()
     }
 
     /// Goes along a link component by component, as an operating system does.
-    fn way_out(&self, path: &RepoPath, links: &BTreeMap<RepoPath, Vec<u8>>) -> Option<Vec<Vec<u8>>> {
-        let links: HashMap<_, _> = links.iter().map(|(path, text)| (self.parts(path.as_bytes()), text)).collect();
+    fn way_out(
+        &self,
+        path: &RepoPath,
+        links: &BTreeMap<RepoPath, Vec<u8>>,
+    ) -> Option<Vec<Vec<u8>>> {
+        let links: HashMap<_, _> = links
+            .iter()
+            .map(|(path, text)| (self.parts(path.as_bytes()), text))
+            .collect();
         let mut at = self.parts(path.as_bytes());
         at.pop();
         let mut left = self.parts(links.get(&self.parts(path.as_bytes()))?);
@@ -127,8 +165,17 @@ impl System {
 
 /// New names that some file systems take for others of the same tree, and did not before.
 fn clashes(new: &[&RepoPath], before: &TreeShape, after: &TreeShape) -> Vec<Finding> {
-    let form = |name: &[u8]| name.split(|byte| *byte == b'/').map(folded).collect::<Vec<_>>().join(&b'/');
-    let wanted: BTreeSet<Vec<u8>> = new.iter().flat_map(|path| names_of(path)).map(form).collect();
+    let form = |name: &[u8]| {
+        name.split(|byte| *byte == b'/')
+            .map(folded)
+            .collect::<Vec<_>>()
+            .join(&b'/')
+    };
+    let wanted: BTreeSet<Vec<u8>> = new
+        .iter()
+        .flat_map(|path| names_of(path))
+        .map(form)
+        .collect();
     let mut known: BTreeMap<Vec<u8>, BTreeSet<&[u8]>> = BTreeMap::new();
     for name in after.paths.iter().flat_map(names_of) {
         let folded = form(name);
@@ -139,7 +186,13 @@ fn clashes(new: &[&RepoPath], before: &TreeShape, after: &TreeShape) -> Vec<Find
     let old: BTreeSet<&[u8]> = before.paths.iter().flat_map(names_of).collect();
     let clash = |path: &&RepoPath| {
         let fresh = names_of(path).filter(|name| !old.contains(name));
-        let twin = |name: &[u8]| known.get(&form(name))?.iter().copied().find(|other| *other != name);
+        let twin = |name: &[u8]| {
+            known
+                .get(&form(name))?
+                .iter()
+                .copied()
+                .find(|other| *other != name)
+        };
         let other = fresh.filter_map(twin).next()?;
         let why = format!(
             "its name differs from that of `{}` only in case, or in how its letters are written: some systems take them for one",
@@ -153,7 +206,11 @@ fn clashes(new: &[&RepoPath], before: &TreeShape, after: &TreeShape) -> Vec<Find
 /// The directories that lead to a path, and the path.
 fn names_of(path: &RepoPath) -> impl Iterator<Item = &[u8]> {
     let bytes = path.as_bytes();
-    let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    let ends = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'/')
+        .map(|(at, _)| at);
     ends.chain([bytes.len()]).map(|end| &bytes[..end])
 }
 
@@ -169,14 +226,31 @@ mod tests {
     }
 
     fn shape(paths: &[&str], links: &[(&str, &str)]) -> TreeShape {
-        let mut all: Vec<_> = paths.iter().chain(links.iter().map(|(at, _)| at)).map(|name| path(name)).collect();
+        let mut all: Vec<_> = paths
+            .iter()
+            .chain(links.iter().map(|(at, _)| at))
+            .map(|name| path(name))
+            .collect();
         all.sort();
-        TreeShape { paths: all, links: links.iter().map(|(at, to)| (path(at), to.as_bytes().to_vec())).collect() }
+        TreeShape {
+            paths: all,
+            links: links
+                .iter()
+                .map(|(at, to)| (path(at), to.as_bytes().to_vec()))
+                .collect(),
+        }
     }
 
     fn added(name: &str, mode: Mode) -> Change {
-        let id: BlobId = "0123456789abcdef0123456789abcdef01234567".parse().expect("an id");
-        Change { path: path(name), kind: ChangeKind::Added, old: None, new: Some(Entry { mode, id }) }
+        let id: BlobId = "0123456789abcdef0123456789abcdef01234567"
+            .parse()
+            .expect("an id");
+        Change {
+            path: path(name),
+            kind: ChangeKind::Added,
+            old: None,
+            new: Some(Entry { mode, id }),
+        }
     }
 
     fn said(findings: &[Finding]) -> Vec<String> {
@@ -195,7 +269,11 @@ mod tests {
             ("C:\\Windows", true),
             ("..\\..\\..\\x", true),
         ] {
-            assert_eq!(link_finding(&path("a/b/link"), target.as_bytes()).is_some(), leaves, "{target}");
+            assert_eq!(
+                link_finding(&path("a/b/link"), target.as_bytes()).is_some(),
+                leaves,
+                "{target}"
+            );
         }
     }
 
@@ -206,7 +284,14 @@ mod tests {
             (&[("a", "b/../.."), ("b", "sub/deep")], &[]),
             (&[("a", "b/../../.."), ("b", "sub/deep")], &["a"]),
             (&[("l1", "dir/sub/l2"), ("dir/sub/l2", "../..")], &[]),
-            (&[("l1", "dir/sub"), ("dir/sub/l2", "../../l1/../.."), ("top", "dir/sub/l2/..")], &["top"]),
+            (
+                &[
+                    ("l1", "dir/sub"),
+                    ("dir/sub/l2", "../../l1/../.."),
+                    ("top", "dir/sub/l2/.."),
+                ],
+                &["top"],
+            ),
             (&[("x/up", ".."), ("out", "x/up/../y")], &["out"]),
             // On a system that is not exact with names.
             (&[("x/Up", ".."), ("out", "X/uP/../y")], &["out"]),
@@ -215,14 +300,22 @@ mod tests {
         ];
         for (links, out) in cases {
             let after = shape(&[], links);
-            let found = tree_findings(&[added(links[0].0, Mode::Symlink)], &[TreeShape::default(), after]);
-            let at: Vec<_> = found.iter().filter_map(|finding| finding.path.as_ref()).map(ToString::to_string).collect();
+            let found = tree_findings(
+                &[added(links[0].0, Mode::Symlink)],
+                &[TreeShape::default(), after],
+            );
+            let at: Vec<_> = found
+                .iter()
+                .filter_map(|finding| finding.path.as_ref())
+                .map(ToString::to_string)
+                .collect();
             assert_eq!(at, out, "{links:?}");
         }
     }
 
     #[test]
-    fn links_that_led_out_before_are_nobodys_and_those_that_do_now_are_found_also_where_nothing_was_added() {
+    fn links_that_led_out_before_are_nobodys_and_those_that_do_now_are_found_also_where_nothing_was_added()
+     {
         let bad = shape(&[], &[("old", "../x"), ("a", "b/.."), ("b", "x")]);
         let worse = shape(&[], &[("old", "../x"), ("a", "b/.."), ("b", ".")]);
         let change = [added("b", Mode::Symlink)];
@@ -237,18 +330,37 @@ mod tests {
     fn a_new_name_that_is_anothers_on_some_system_is_found_also_of_a_directory() {
         let of = |before: &[&str], new: &str| {
             let after = shape(&[before, &[new]].concat(), &[]);
-            said(&tree_findings(&[added(new, Mode::File)], &[shape(before, &[]), after])).len()
+            said(&tree_findings(
+                &[added(new, Mode::File)],
+                &[shape(before, &[]), after],
+            ))
+            .len()
         };
         assert_eq!(of(&["src/README.md"], "src/Readme.md"), 1);
         assert_eq!(of(&["Src/a"], "src/b"), 1, "a directory");
-        assert_eq!(of(&["d\u{e9}j\u{e0}"], "de\u{301}ja\u{300}"), 1, "letters that are written in two ways");
+        assert_eq!(
+            of(&["d\u{e9}j\u{e0}"], "de\u{301}ja\u{300}"),
+            1,
+            "letters that are written in two ways"
+        );
         assert_eq!(of(&["Src/a", "src/b"], "src/c"), 0, "it was so before");
         assert_eq!(of(&["src/a"], "src/b"), 0);
     }
 
     #[test]
     fn a_rename_that_changes_only_the_case_is_none() {
-        let renamed = Change { kind: ChangeKind::Renamed { from: path("README.md") }, ..added("Readme.md", Mode::File) };
-        assert_eq!(tree_findings(&[renamed], &[shape(&["README.md"], &[]), shape(&["Readme.md"], &[])]), []);
+        let renamed = Change {
+            kind: ChangeKind::Renamed {
+                from: path("README.md"),
+            },
+            ..added("Readme.md", Mode::File)
+        };
+        assert_eq!(
+            tree_findings(
+                &[renamed],
+                &[shape(&["README.md"], &[]), shape(&["Readme.md"], &[])]
+            ),
+            []
+        );
     }
 }

@@ -39,21 +39,35 @@ impl MarkdownRoadmap {
     /// The file at this path.
     #[must_use]
     pub fn new(path: RepoPath) -> Self {
-        Self { path, last: Arc::default() }
+        Self {
+            path,
+            last: Arc::default(),
+        }
     }
 
     async fn read(&self, tree: &dyn TreeView) -> Result<String, SourceError> {
-        let missing = || SourceError::Missing { path: self.path.to_string(), revision: tree.revision() };
+        let missing = || SourceError::Missing {
+            path: self.path.to_string(),
+            revision: tree.revision(),
+        };
         let bytes = tree.read(&self.path).await?.ok_or_else(missing)?;
         String::from_utf8(bytes).map_err(|error| {
             let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            SourceError::Invalid { path: self.path.to_string(), line, why: "it is not UTF-8 here".to_owned() }
+            SourceError::Invalid {
+                path: self.path.to_string(),
+                line,
+                why: "it is not UTF-8 here".to_owned(),
+            }
         })
     }
 
     fn parse(&self, text: String) -> Result<Arc<Parsed>, SourceError> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = self
+            .last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         if let Some(known) = last.as_ref().filter(|last| last.text == text) {
             return Ok(Arc::clone(known));
         }
@@ -70,7 +84,11 @@ impl MarkdownRoadmap {
     fn parse_anew(&self, text: &str) -> Result<Vec<Item>, SourceError> {
         let mut items = parse(text).map_err(|Fault { at, why }| {
             let line = Lines::of(text).line_of(at);
-            SourceError::Invalid { path: self.path.to_string(), line, why }
+            SourceError::Invalid {
+                path: self.path.to_string(),
+                line,
+                why,
+            }
         })?;
         let mut lines = Lines::of(text);
         for Item { task, tick } in &mut items {
@@ -87,22 +105,41 @@ impl TaskSource for MarkdownRoadmap {
         let tasks: Vec<_> = parsed.items.iter().map(|item| item.task.clone()).collect();
         if tasks.is_empty() {
             let why = "no task is in it: a task is a checkbox with a bold id and a title, as in `- [ ] **R1** Title`".to_owned();
-            return Err(SourceError::Invalid { path: self.path.to_string(), line: 1, why });
+            return Err(SourceError::Invalid {
+                path: self.path.to_string(),
+                line: 1,
+                why,
+            });
         }
-        Ok(SourceSnapshot { revision: tree.revision(), tasks })
+        Ok(SourceSnapshot {
+            revision: tree.revision(),
+            tasks,
+        })
     }
 
-    async fn landing_edits(&self, task: &TaskId, tree: &dyn TreeView) -> Result<Vec<LandingEdit>, SourceError> {
+    async fn landing_edits(
+        &self,
+        task: &TaskId,
+        tree: &dyn TreeView,
+    ) -> Result<Vec<LandingEdit>, SourceError> {
         let parsed = self.parse(self.read(tree).await?)?;
-        let cannot = |why: &str| SourceError::CannotEdit { path: self.path.to_string(), task: task.clone(), why: why.to_owned() };
+        let cannot = |why: &str| SourceError::CannotEdit {
+            path: self.path.to_string(),
+            task: task.clone(),
+            why: why.to_owned(),
+        };
         let item = parsed.items.iter().find(|item| item.task.id == *task);
-        let item = item.ok_or_else(|| cannot("is no longer in the roadmap, so that it cannot be ticked"))?;
+        let item =
+            item.ok_or_else(|| cannot("is no longer in the roadmap, so that it cannot be ticked"))?;
         if item.task.done {
             return Ok(Vec::new());
         }
         let mut text = parsed.text.clone();
         text.replace_range(item.tick.clone(), "[x]");
-        Ok(vec![LandingEdit { path: self.path.clone(), content: text.into_bytes() }])
+        Ok(vec![LandingEdit {
+            path: self.path.clone(),
+            content: text.into_bytes(),
+        }])
     }
 
     async fn report(&self, _: &TaskId, _: &AttemptId, _: &Outcome) -> Result<(), SourceError> {
@@ -125,7 +162,11 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn of(text: &'a str) -> Self {
-        Self { text: text.as_bytes(), counted: 0, line: 1 }
+        Self {
+            text: text.as_bytes(),
+            counted: 0,
+            line: 1,
+        }
     }
 
     /// The line of a byte, counted from 1. No byte may be before the one that was asked for last.
@@ -189,7 +230,10 @@ struct Fault {
 }
 
 fn fault<T>(at: usize, why: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault { at, why: why.into() })
+    Err(Fault {
+        at,
+        why: why.into(),
+    })
 }
 
 /// A checkbox item while it is read.
@@ -214,11 +258,19 @@ fn parse(text: &str) -> Result<Vec<Item>, Fault> {
     let (mut bold, mut code): (bool, Option<(Range<usize>, bool, String)>) = (false, None);
     for (event, range) in Parser::new_ext(text, Options::ENABLE_TASKLISTS).into_offset_iter() {
         match event {
-            Event::Start(Tag::Heading { level, .. }) if lists == 0 => heading = Some((level, range.start, String::new())),
+            Event::Start(Tag::Heading { level, .. }) if lists == 0 => {
+                heading = Some((level, range.start, String::new()))
+            }
             Event::End(TagEnd::Heading(_)) if heading.is_some() => {
-                let (level, at, title) = heading.take().unwrap_or((HeadingLevel::H1, 0, String::new()));
+                let (level, at, title) =
+                    heading
+                        .take()
+                        .unwrap_or((HeadingLevel::H1, 0, String::new()));
                 if let Some(name) = title.trim().strip_prefix("Package:") {
-                    let name = PackageName::new(name.trim()).map_err(|error| Fault { at, why: error.to_string() })?;
+                    let name = PackageName::new(name.trim()).map_err(|error| Fault {
+                        at,
+                        why: error.to_string(),
+                    })?;
                     package = Some((level, name));
                 } else if package.as_ref().is_some_and(|(of, _)| level <= *of) {
                     package = None;
@@ -234,12 +286,24 @@ fn parse(text: &str) -> Result<Vec<Item>, Fault> {
                 let whole = item.clone().unwrap_or_else(|| range.clone());
                 // The marker's range may include the blank behind it.
                 let tick = range.start..range.start + 3;
-                open = Some(Open { whole, tick, done, id: None, title: String::new(), head_end: None, contract: None });
+                open = Some(Open {
+                    whole,
+                    tick,
+                    done,
+                    id: None,
+                    title: String::new(),
+                    head_end: None,
+                    contract: None,
+                });
             }
             Event::End(TagEnd::Item) if lists == 1 => {
                 item = None;
                 if let Some(open) = open.take() {
-                    items.push(close(text, open, package.as_ref().map(|(_, name)| name.clone()))?);
+                    items.push(close(
+                        text,
+                        open,
+                        package.as_ref().map(|(_, name)| name.clone()),
+                    )?);
                 }
             }
             Event::Start(Tag::CodeBlock(kind)) => {
@@ -250,7 +314,10 @@ fn parse(text: &str) -> Result<Vec<Item>, Fault> {
             Event::End(TagEnd::CodeBlock) => {
                 if let (Some((range, true, content)), Some(open)) = (code.take(), open.as_mut()) {
                     if open.contract.is_some() {
-                        return fault(range.start, "a second `toml` block beneath one task: a task has one contract");
+                        return fault(
+                            range.start,
+                            "a second `toml` block beneath one task: a task has one contract",
+                        );
                     }
                     open.contract = Some((range, content));
                 }
@@ -288,41 +355,79 @@ fn close_head(open: &mut Option<Open>, at: usize) {
 fn close(text: &str, open: Open, package: Option<PackageName>) -> Result<Item, Fault> {
     let at = open.tick.start;
     let Some(id) = open.id else {
-        return fault(at, "a checkbox without a task id: write it in bold in front, as in `- [ ] **R1** Title`");
+        return fault(
+            at,
+            "a checkbox without a task id: write it in bold in front, as in `- [ ] **R1** Title`",
+        );
     };
-    let id = TaskId::new(id.trim()).map_err(|error| Fault { at, why: error.to_string() })?;
+    let id = TaskId::new(id.trim()).map_err(|error| Fault {
+        at,
+        why: error.to_string(),
+    })?;
     let title = open.title.trim().trim_start_matches(':').trim().to_owned();
     if title.is_empty() {
-        return fault(at, format!("task `{id}` has no title: write it behind the id, on the same line"));
+        return fault(
+            at,
+            format!("task `{id}` has no title: write it behind the id, on the same line"),
+        );
     }
     let keys = match &open.contract {
         None => ContractKeys::default(),
         Some((block, content)) => toml::from_str(content).map_err(|error| {
             let inside = error.span().map_or(0, |span| span.start);
-            let line = content.get(..inside).map_or(0, |before| before.matches('\n').count());
+            let line = content
+                .get(..inside)
+                .map_or(0, |before| before.matches('\n').count());
             // The line behind the fence is the first of the block's content.
-            let at = text[block.start..].match_indices('\n').nth(line).map_or(block.start, |(offset, _)| block.start + offset + 1);
-            Fault { at, why: format!("task `{id}`: {}", error.message().trim().replace('\n', ", ")) }
+            let at = text[block.start..]
+                .match_indices('\n')
+                .nth(line)
+                .map_or(block.start, |(offset, _)| block.start + offset + 1);
+            Fault {
+                at,
+                why: format!(
+                    "task `{id}`: {}",
+                    error.message().trim().replace('\n', ", ")
+                ),
+            }
         })?,
     };
     let body = open.head_end.unwrap_or(open.whole.end)..open.whole.end;
     let (before, after) = match &open.contract {
-        Some((block, _)) => {
-            (&text[body.start..block.start.max(body.start)], text[block.end..body.end].trim_start_matches(['`', '~']))
-        }
+        Some((block, _)) => (
+            &text[body.start..block.start.max(body.start)],
+            text[block.end..body.end].trim_start_matches(['`', '~']),
+        ),
         None => (&text[body], ""),
     };
-    let mut task = Task::new(id, title).with_text(dedent(&format!("{before}\n{after}"))).with_keys(keys);
+    let mut task = Task::new(id, title)
+        .with_text(dedent(&format!("{before}\n{after}")))
+        .with_keys(keys);
     task.package = package;
     task.done = open.done;
-    Ok(Item { task, tick: open.tick })
+    Ok(Item {
+        task,
+        tick: open.tick,
+    })
 }
 
 /// Without the indentation that all lines share, and without blank lines around.
 fn dedent(text: &str) -> String {
     let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
-    let least = text.lines().filter(|line| !line.trim().is_empty()).map(indent).min().unwrap_or(0);
-    let lines: Vec<_> = text.lines().map(|line| line.get(least.min(indent(line))..).unwrap_or_default().trim_end()).collect();
+    let least = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(indent)
+        .min()
+        .unwrap_or(0);
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| {
+            line.get(least.min(indent(line))..)
+                .unwrap_or_default()
+                .trim_end()
+        })
+        .collect();
     lines.join("\n").trim_matches('\n').to_owned()
 }
 
@@ -335,7 +440,9 @@ mod tests {
         - [ ] a step, not a task\n\n- [x] **R0**: Read prices\n\n## Other\n\n* [ ] **X-1** Loose\n";
 
     fn why(text: &str) -> (usize, String) {
-        let Err(Fault { at, why }) = parse(text) else { panic!("accepted: {text}") };
+        let Err(Fault { at, why }) = parse(text) else {
+            panic!("accepted: {text}")
+        };
         (Lines::of(text).line_of(at), why)
     }
 
@@ -345,7 +452,12 @@ mod tests {
         let seen: Vec<_> = items
             .iter()
             .map(|Item { task, .. }| {
-                (task.id.as_str(), task.title.as_str(), task.package.as_ref().map(PackageName::as_str), task.done)
+                (
+                    task.id.as_str(),
+                    task.title.as_str(),
+                    task.package.as_ref().map(PackageName::as_str),
+                    task.done,
+                )
             })
             .collect();
         assert_eq!(
@@ -356,9 +468,21 @@ mod tests {
                 ("X-1", "Loose", None, false)
             ]
         );
-        assert_eq!(items[0].task.text, "What is wanted.\n\n- [ ] a step, not a task");
-        assert_eq!(items[0].task.keys.after, Some(vec![TaskId::new("R0").expect("an id")]));
-        assert_eq!(items.iter().map(|item| &ROADMAP[item.tick.clone()]).collect::<Vec<_>>(), ["[ ]", "[x]", "[ ]"]);
+        assert_eq!(
+            items[0].task.text,
+            "What is wanted.\n\n- [ ] a step, not a task"
+        );
+        assert_eq!(
+            items[0].task.keys.after,
+            Some(vec![TaskId::new("R0").expect("an id")])
+        );
+        assert_eq!(
+            items
+                .iter()
+                .map(|item| &ROADMAP[item.tick.clone()])
+                .collect::<Vec<_>>(),
+            ["[ ]", "[x]", "[ ]"]
+        );
     }
 
     #[test]
@@ -373,7 +497,9 @@ mod tests {
     fn ticks_alone_need_no_second_parse_and_mean_the_same() {
         let source = MarkdownRoadmap::new("ROADMAP.md".parse().expect("a path"));
         let known = source.parse(ROADMAP.to_owned()).expect("parses");
-        let ticked = ROADMAP.replacen("- [ ] **R1**", "- [x] **R1**", 1).replacen("- [x] **R0**", "- [ ] **R0**", 1);
+        let ticked = ROADMAP
+            .replacen("- [ ] **R1**", "- [x] **R1**", 1)
+            .replacen("- [x] **R0**", "- [ ] **R0**", 1);
         let anew = source.parse_anew(&ticked).expect("parses");
         assert_eq!(known.with_other_ticks(&ticked), Some(anew));
         let others = [
@@ -388,19 +514,42 @@ mod tests {
             assert_eq!(known.with_other_ticks(&other), None, "{other}");
         }
         let same = source.parse(ROADMAP.to_owned()).expect("parses");
-        assert!(Arc::ptr_eq(&known, &same), "the same text is not parsed again");
+        assert!(
+            Arc::ptr_eq(&known, &same),
+            "the same text is not parsed again"
+        );
     }
 
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
         assert_eq!(why("\n- [ ] no id\n").0, 2);
-        assert_eq!(why("- [ ] **R1**\n"), (1, "task `R1` has no title: write it behind the id, on the same line".to_owned()));
-        let (line, message) = why("- [ ] **R1** t\n  ```toml\n  allow = [\"a\"]\n  alow = 1\n  ```\n");
+        assert_eq!(
+            why("- [ ] **R1**\n"),
+            (
+                1,
+                "task `R1` has no title: write it behind the id, on the same line".to_owned()
+            )
+        );
+        let (line, message) =
+            why("- [ ] **R1** t\n  ```toml\n  allow = [\"a\"]\n  alow = 1\n  ```\n");
         assert_eq!(line, 4);
-        assert!(message.starts_with("task `R1`: unknown field `alow`"), "{message}");
+        assert!(
+            message.starts_with("task `R1`: unknown field `alow`"),
+            "{message}"
+        );
         let (line, message) = why("- [ ] **R1** t\n  ```toml\n  ```\n  ```toml\n  ```\n");
-        assert_eq!((line, message.as_str()), (4, "a second `toml` block beneath one task: a task has one contract"));
+        assert_eq!(
+            (line, message.as_str()),
+            (
+                4,
+                "a second `toml` block beneath one task: a task has one contract"
+            )
+        );
         assert!(why("- [ ] **a/b** t\n").1.contains("is no valid task id"));
-        assert!(why("- [ ] **R1** t\n  ```toml\n  allow = [\"a**\"]\n  ```\n").1.contains("`**` must stand alone"));
+        assert!(
+            why("- [ ] **R1** t\n  ```toml\n  allow = [\"a**\"]\n  ```\n")
+                .1
+                .contains("`**` must stand alone")
+        );
     }
 }

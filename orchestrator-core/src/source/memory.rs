@@ -16,7 +16,9 @@ pub struct TaskList {
 impl TaskList {
     /// These tasks, in this order.
     pub fn new(tasks: impl IntoIterator<Item = Task>) -> Self {
-        Self { tasks: tasks.into_iter().collect() }
+        Self {
+            tasks: tasks.into_iter().collect(),
+        }
     }
 }
 
@@ -24,10 +26,17 @@ impl TaskList {
 impl TaskSource for TaskList {
     async fn snapshot(&self, _: &dyn TreeView) -> Result<SourceSnapshot, SourceError> {
         let revision = ContentHash::of_json(&self.tasks).to_string();
-        Ok(SourceSnapshot { revision, tasks: self.tasks.clone() })
+        Ok(SourceSnapshot {
+            revision,
+            tasks: self.tasks.clone(),
+        })
     }
 
-    async fn landing_edits(&self, _: &TaskId, _: &dyn TreeView) -> Result<Vec<LandingEdit>, SourceError> {
+    async fn landing_edits(
+        &self,
+        _: &TaskId,
+        _: &dyn TreeView,
+    ) -> Result<Vec<LandingEdit>, SourceError> {
         Ok(Vec::new())
     }
 

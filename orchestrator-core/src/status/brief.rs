@@ -52,31 +52,50 @@ impl Brief {
             Then::Wait(_) | Then::Landed(_) => None,
         };
         let work = active.and_then(|active| active.step.submission());
-        let reports = active.map(|active| active.step.reports()).unwrap_or_default();
+        let reports = active
+            .map(|active| active.step.reports())
+            .unwrap_or_default();
         let gates = reports.iter().map(|report| {
             let (name, tree) = (&report.gate.name, report.tree.short());
             if report.passed() {
-                let flaky = if report.is_flaky() { ", and red before on the same: it is flaky" } else { "" };
+                let flaky = if report.is_flaky() {
+                    ", and red before on the same: it is flaky"
+                } else {
+                    ""
+                };
                 return format!("gate `{name}`: green, on tree {tree}{flaky}");
             }
             let skip = report.tail.chars().count().saturating_sub(MAX_TAIL);
             let tail: String = report.tail.chars().skip(skip).collect();
-            format!("gate `{name}`: {}, on tree {tree}\n{tail}", report.outcome).trim_end().to_owned()
+            format!("gate `{name}`: {}, on tree {tree}\n{tail}", report.outcome)
+                .trim_end()
+                .to_owned()
         });
         // Before it was reviewed nothing was looked at, which is not the same as "blocked".
         let looked_at = active.filter(|active| active.step.reviewed().is_some());
         let claims = looked_at.map(|active| labelled(&active.attempt, reports));
         let claims = claims.into_iter().flatten();
         let (direct, other): (Vec<_>, Vec<_>) = claims.partition(|claim| claim.label.is_direct());
-        let say = |claim: &super::EvidenceView| format!("`{}` is {}: {}", claim.claim, claim.label, claim.reason);
+        let say = |claim: &super::EvidenceView| {
+            format!("`{}` is {}: {}", claim.claim, claim.label, claim.reason)
+        };
         let risks = work.iter().flat_map(|work| match &work.handoff {
             HandoffReport::Read(handoff) => handoff.residual_risks.as_slice(),
             HandoffReport::Missing | HandoffReport::Broken { .. } => &[],
         });
-        let items = held.hold.items.iter().filter(|item| !matches!(item.what, Item::Claim(_)));
+        let items = held
+            .hold
+            .items
+            .iter()
+            .filter(|item| !matches!(item.what, Item::Claim(_)));
         let items = items.map(|item| format!("`{}`: {}", item.what, item.text));
-        let missing = items.chain(other.iter().map(say)).chain(risks.map(|risk| format!("the worker sees a risk: {risk}")));
-        let choice = |option: &HoldOption| Choice { option: *option, then: then(about, *option, active.is_some()) };
+        let missing = items
+            .chain(other.iter().map(say))
+            .chain(risks.map(|risk| format!("the worker sees a risk: {risk}")));
+        let choice = |option: &HoldOption| Choice {
+            option: *option,
+            then: then(about, *option, active.is_some()),
+        };
         Self {
             why_now: why_now(about),
             change: work.map(change).unwrap_or_default(),
@@ -96,13 +115,19 @@ impl fmt::Display for Brief {
                 return writeln!(f, "{title}: nothing");
             }
             writeln!(f, "{title}:")?;
-            items.iter().try_for_each(|item| writeln!(f, "  - {}", item.replace('\n', "\n    ")))
+            items
+                .iter()
+                .try_for_each(|item| writeln!(f, "  - {}", item.replace('\n', "\n    ")))
         };
         writeln!(f, "Why now: {}", self.why_now)?;
         list(f, "Change", &self.change)?;
         list(f, "Observed", &self.evidence)?;
         list(f, "Missing", &self.missing)?;
-        let options: Vec<_> = self.options.iter().map(|choice| format!("{}: {}", choice.option, choice.then)).collect();
+        let options: Vec<_> = self
+            .options
+            .iter()
+            .map(|choice| format!("{}: {}", choice.option, choice.then))
+            .collect();
         list(f, "Options", &options)?;
         writeln!(f, "We would: {}", self.recommendation)?;
         writeln!(f, "The work: {}", self.work)
@@ -110,9 +135,23 @@ impl fmt::Display for Brief {
 }
 
 fn change(work: &Submission) -> Vec<String> {
-    let what = format!("{} commit(s), {} file(s), head {}", work.commits, work.changes.len(), work.head);
-    let files = work.changes.iter().take(MAX_FILES).map(|change| change.path.to_string());
-    let more = work.changes.len().checked_sub(MAX_FILES).filter(|more| *more > 0).map(|more| format!("and {more} more"));
+    let what = format!(
+        "{} commit(s), {} file(s), head {}",
+        work.commits,
+        work.changes.len(),
+        work.head
+    );
+    let files = work
+        .changes
+        .iter()
+        .take(MAX_FILES)
+        .map(|change| change.path.to_string());
+    let more = work
+        .changes
+        .len()
+        .checked_sub(MAX_FILES)
+        .filter(|more| *more > 0)
+        .map(|more| format!("and {more} more"));
     [what].into_iter().chain(files).chain(more).collect()
 }
 
@@ -144,11 +183,22 @@ fn in_the_way(about: &HoldReason) -> Vec<String> {
     match about {
         HoldReason::CheckoutDirty { paths } => vec![format!("a clean checkout: {}", joined(paths))],
         HoldReason::LandingRefused { reason } => vec![format!("the remote's consent: {reason}")],
-        HoldReason::TipRed { tip, gates } => vec![format!("{} on the target's tip {}", joined(gates), tip.short())],
+        HoldReason::TipRed { tip, gates } => vec![format!(
+            "{} on the target's tip {}",
+            joined(gates),
+            tip.short()
+        )],
         HoldReason::Authority { paths } => vec![format!("a contract that names {}", joined(paths))],
-        HoldReason::PastReview { tip } => vec![format!("a word on how it came into the target, seen at {}", tip.short())],
+        HoldReason::PastReview { tip } => vec![format!(
+            "a word on how it came into the target, seen at {}",
+            tip.short()
+        )],
         HoldReason::LandingDropped { commit, tip } => {
-            vec![format!("commit {} in the history of {}", commit.short(), tip.short())]
+            vec![format!(
+                "commit {} in the history of {}",
+                commit.short(),
+                tip.short()
+            )]
         }
         HoldReason::MergeImpossible { reason } => vec![reason.clone()],
         HoldReason::Exhausted { why } => vec![why.clone()],
@@ -164,7 +214,11 @@ fn in_the_way(about: &HoldReason) -> Vec<String> {
 }
 
 fn joined<T: ToString>(items: &[T]) -> String {
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn then(about: &HoldReason, option: HoldOption, goes_on: bool) -> String {
@@ -204,30 +258,57 @@ fn recommendation(about: &HoldReason) -> &'static str {
         HoldReason::Unproven { .. } => {
             "try it where the claim is to be seen, and answer `observed` with what you saw; approve what may land unproven"
         }
-        HoldReason::CheckoutDirty { .. } => "commit or stash what is there; the run then goes on by itself",
+        HoldReason::CheckoutDirty { .. } => {
+            "commit or stash what is there; the run then goes on by itself"
+        }
         HoldReason::LandingRefused { .. } => "mend what refused it, then retry",
         HoldReason::TipRed { .. } => {
             "mend the target, or let a task of this roadmap do it: when the tip moves, this ends by itself"
         }
-        HoldReason::Authority { .. } => "read these files in the diff, and approve only what you would have written yourself",
-        HoldReason::PastReview { .. } => "find out who pushed it; revert it and retry, or tick the task if it may stay",
-        HoldReason::LandingDropped { .. } => "park it if it was dropped on purpose; retry if it is still wanted",
-        HoldReason::NothingToDo { .. } => "look whether the target has it: answer `done` if it does, `retry` with a note if not",
-        HoldReason::Blocked | HoldReason::Question => "retry with what is missing as a note, or mend the task in the roadmap first",
+        HoldReason::Authority { .. } => {
+            "read these files in the diff, and approve only what you would have written yourself"
+        }
+        HoldReason::PastReview { .. } => {
+            "find out who pushed it; revert it and retry, or tick the task if it may stay"
+        }
+        HoldReason::LandingDropped { .. } => {
+            "park it if it was dropped on purpose; retry if it is still wanted"
+        }
+        HoldReason::NothingToDo { .. } => {
+            "look whether the target has it: answer `done` if it does, `retry` with a note if not"
+        }
+        HoldReason::Blocked | HoldReason::Question => {
+            "retry with what is missing as a note, or mend the task in the roadmap first"
+        }
         HoldReason::MergeImpossible { .. } => "mend what is in the way, then retry",
         HoldReason::Authentication => "log the agent in, or mend its key, then retry",
         HoldReason::Review => "retry when the reviewer can be reached again",
-        HoldReason::Repeated { .. } => "read the findings beside the contract: restate what is meant in a note, and retry",
-        HoldReason::Exhausted { .. } => "read how the attempts ended; retry only with a note that changes something",
+        HoldReason::Repeated { .. } => {
+            "read the findings beside the contract: restate what is meant in a note, and retry"
+        }
+        HoldReason::Exhausted { .. } => {
+            "read how the attempts ended; retry only with a note that changes something"
+        }
     }
 }
 
 fn fate(entry: &TaskEntry, active: Option<&Active>) -> String {
     if let Some(active) = active {
         let id = &active.attempt.id;
-        return format!("attempt {id} waits, with its workspace and its commits; nothing of it is lost by waiting");
+        return format!(
+            "attempt {id} waits, with its workspace and its commits; nothing of it is lost by waiting"
+        );
     }
-    let kept = entry.kept_refs.values().next_back().map(|name| format!("what the last attempt did is kept as {name}"));
-    let stays = entry.leftovers.iter().next_back().map(|(number, why)| format!("the workspace of attempt {number} stays: {why}"));
-    kept.or(stays).unwrap_or_else(|| "nothing was done yet that could be lost".to_owned())
+    let kept = entry
+        .kept_refs
+        .values()
+        .next_back()
+        .map(|name| format!("what the last attempt did is kept as {name}"));
+    let stays = entry
+        .leftovers
+        .iter()
+        .next_back()
+        .map(|(number, why)| format!("the workspace of attempt {number} stays: {why}"));
+    kept.or(stays)
+        .unwrap_or_else(|| "nothing was done yet that could be lost".to_owned())
 }

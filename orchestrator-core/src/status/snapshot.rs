@@ -9,8 +9,8 @@ use super::Brief;
 use crate::{
     machine::{Active, Asked, Attempt, Held, Phase, State, Step, TaskEntry, Then},
     model::{
-        ClaimId, CommitId, EndReason, Evidence, GateReport, HoldId, HoldOption, Label, PackageName, Pulse, RunId, RunMode, Surface,
-        TaskId,
+        ClaimId, CommitId, EndReason, Evidence, GateReport, HoldId, HoldOption, Label, PackageName,
+        Pulse, RunId, RunMode, Surface, TaskId,
     },
 };
 
@@ -146,22 +146,38 @@ impl Snapshot {
             run: state.run().map(|run| run.id.clone()),
             mode: state.mode(),
             ended: state.ended(),
-            tasks: state.tasks().iter().map(|entry| view(state, entry)).collect(),
+            tasks: state
+                .tasks()
+                .iter()
+                .map(|entry| view(state, entry))
+                .collect(),
         }
     }
 
     /// Whether every task has landed.
     #[must_use]
     pub fn all_landed(&self) -> bool {
-        self.tasks.iter().all(|task| task.state == TaskState::Landed)
+        self.tasks
+            .iter()
+            .all(|task| task.state == TaskState::Landed)
     }
 }
 
 fn view(state: &State, entry: &TaskEntry) -> TaskView {
     let (task_state, landed_commit, reason, hold) = match &entry.phase {
         Phase::Waiting(_) => (TaskState::Waiting, None, why_waiting(state, entry), None),
-        Phase::Active(active) => (step_state(&active.step), None, why_active(state, &active.step), None),
-        Phase::Held(held) => (TaskState::Held, None, Some(held.hold.question.clone()), Some(hold_view(entry, held))),
+        Phase::Active(active) => (
+            step_state(&active.step),
+            None,
+            why_active(state, &active.step),
+            None,
+        ),
+        Phase::Held(held) => (
+            TaskState::Held,
+            None,
+            Some(held.hold.question.clone()),
+            Some(hold_view(entry, held)),
+        ),
         Phase::Landed(landed) => {
             let how = match landed.by {
                 None => "ticked in the roadmap before",
@@ -172,17 +188,27 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
         }
         Phase::Parked { reason, hold } => {
             let again = hold.map(|hold| format!("; `answer {hold} retry` takes it up again"));
-            (TaskState::Parked, None, Some(format!("{reason}{}", again.unwrap_or_default())), None)
+            (
+                TaskState::Parked,
+                None,
+                Some(format!("{reason}{}", again.unwrap_or_default())),
+                None,
+            )
         }
     };
-    let stay = entry.leftovers.iter().map(|(number, why)| format!("the workspace of attempt {number} stays: {why}"));
+    let stay = entry
+        .leftovers
+        .iter()
+        .map(|(number, why)| format!("the workspace of attempt {number} stays: {why}"));
     let reason: Vec<_> = reason.into_iter().chain(stay).collect();
     TaskView {
         id: entry.task.id.clone(),
         package: entry.task.package.clone(),
         title: entry.task.title.clone(),
         state: task_state,
-        pulse: entry.active().and_then(|active| Some(active.step.working()?.pulse)),
+        pulse: entry
+            .active()
+            .and_then(|active| Some(active.step.working()?.pulse)),
         attempts: entry.last_attempt,
         landed_commit,
         reason: (!reason.is_empty()).then(|| reason.join("; ")),
@@ -195,32 +221,56 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
 
 /// Where the work of attempts that did not land is.
 fn kept(entry: &TaskEntry) -> BTreeMap<u32, String> {
-    let refs = entry.kept_refs.iter().map(|(number, name)| (*number, format!("as {name} in trusted.git")));
-    let stay = entry.leftovers.iter().map(|(number, why)| (*number, format!("its workspace stays: {why}")));
+    let refs = entry
+        .kept_refs
+        .iter()
+        .map(|(number, name)| (*number, format!("as {name} in trusted.git")));
+    let stay = entry
+        .leftovers
+        .iter()
+        .map(|(number, why)| (*number, format!("its workspace stays: {why}")));
     refs.chain(stay).collect()
 }
 
 /// What keeps an attempt that is not worked on.
 fn why_active(state: &State, step: &Step) -> Option<String> {
-    let waits = matches!(step, Step::Merge { asked: Asked::Due, .. } | Step::Land { asked: Asked::Due, .. });
+    let waits = matches!(
+        step,
+        Step::Merge {
+            asked: Asked::Due,
+            ..
+        } | Step::Land {
+            asked: Asked::Due,
+            ..
+        }
+    );
     if let Some(away) = state.away().filter(|_| waits) {
         return Some(format!("the remote cannot be reached: {}", away.why));
     }
-    if step.working().is_some_and(|working| working.pulse == Pulse::Stalled && working.stopping.is_none()) {
+    if step
+        .working()
+        .is_some_and(|working| working.pulse == Pulse::Stalled && working.stopping.is_none())
+    {
         return Some("silent for too long: it was reminded to go on".to_owned());
     }
-    step.is_stuck_on(state.tip()).then(|| "the target itself is red: a person was asked".to_owned())
+    step.is_stuck_on(state.tip())
+        .then(|| "the target itself is red: a person was asked".to_owned())
 }
 
 fn why_waiting(state: &State, entry: &TaskEntry) -> Option<String> {
     let after = entry.task.keys.after.as_deref().unwrap_or_default();
-    let missing: Vec<_> =
-        after.iter().filter(|id| !state.task(id).is_some_and(TaskEntry::has_landed)).map(TaskId::as_str).collect();
+    let missing: Vec<_> = after
+        .iter()
+        .filter(|id| !state.task(id).is_some_and(TaskEntry::has_landed))
+        .map(TaskId::as_str)
+        .collect();
     if !missing.is_empty() {
         return Some(format!("after {}", missing.join(", ")));
     }
     let refused = state.roadmap().refused.as_ref();
-    refused.map(|(tip, why)| format!("the roadmap cannot be used at {}: {why}", tip.short())).or_else(|| entry.last_failure.clone())
+    refused
+        .map(|(tip, why)| format!("the roadmap cannot be used at {}: {why}", tip.short()))
+        .or_else(|| entry.last_failure.clone())
 }
 
 fn step_state(step: &Step) -> TaskState {
@@ -228,18 +278,29 @@ fn step_state(step: &Step) -> TaskState {
         Step::Prepare(_) => TaskState::Preparing,
         Step::TurnDue { .. } | Step::Working(_) => TaskState::Working,
         Step::Collect { .. } | Step::Review { .. } => TaskState::Reviewing,
-        Step::Merge { .. } | Step::Gate { .. } | Step::TipCheck { .. } | Step::Land { .. } => TaskState::Landing,
+        Step::Merge { .. } | Step::Gate { .. } | Step::TipCheck { .. } | Step::Land { .. } => {
+            TaskState::Landing
+        }
     }
 }
 
 fn hold_view(entry: &TaskEntry, held: &Held) -> HoldView {
     let (hold, brief) = (&held.hold, Brief::of(entry, held));
-    HoldView { id: hold.id, question: hold.question.clone(), options: hold.options.clone(), since: hold.since.0, brief }
+    HoldView {
+        id: hold.id,
+        question: hold.question.clone(),
+        options: hold.options.clone(),
+        since: hold.since.0,
+        brief,
+    }
 }
 
 fn evidence(entry: &TaskEntry) -> Vec<EvidenceView> {
     match &entry.phase {
-        Phase::Landed(landed) => landed.by.as_ref().map_or_else(Vec::new, |attempt| labelled(attempt, &landed.reports)),
+        Phase::Landed(landed) => landed
+            .by
+            .as_ref()
+            .map_or_else(Vec::new, |attempt| labelled(attempt, &landed.reports)),
         Phase::Active(active) => of_active(active),
         Phase::Held(held) => match &held.then {
             Then::Resume(active) => of_active(active),
@@ -252,7 +313,11 @@ fn evidence(entry: &TaskEntry) -> Vec<EvidenceView> {
 fn of_active(active: &Active) -> Vec<EvidenceView> {
     let reports = active.step.reports();
     // Before the first report nothing was looked at, which is not the same as "blocked".
-    if reports.is_empty() { Vec::new() } else { labelled(&active.attempt, reports) }
+    if reports.is_empty() {
+        Vec::new()
+    } else {
+        labelled(&active.attempt, reports)
+    }
 }
 
 pub(super) fn labelled(attempt: &Attempt, reports: &[GateReport]) -> Vec<EvidenceView> {

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::snapshot::EvidenceView;
 use crate::model::{
-    Answer, Approval, AttemptId, BackendName, CommitId, ContentHash, Contract, Effect, EffectId, Evidence, Finding, GateReport,
-    Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Landing, PackageName, Record, Review, TaskId, Timestamp, Usage, Verdict,
+    Answer, Approval, AttemptId, BackendName, CommitId, ContentHash, Contract, Effect, EffectId,
+    Evidence, Finding, GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Landing,
+    PackageName, Record, Review, TaskId, Timestamp, Usage, Verdict,
 };
 
 /// One task with all that happened to it, over all runs.
@@ -140,17 +141,33 @@ impl AttemptStory {
     #[must_use]
     pub fn evidence(&self) -> Vec<EvidenceView> {
         let none = (&[][..], &[][..]);
-        let (reports, seen) =
-            self.landing.as_ref().map_or(none, |landing| (&landing.acceptance.gates[..], &landing.acceptance.observations[..]));
-        self.contract.claims.iter().map(|claim| EvidenceView::from(&Evidence::of(claim, reports, seen))).collect()
+        let (reports, seen) = self.landing.as_ref().map_or(none, |landing| {
+            (
+                &landing.acceptance.gates[..],
+                &landing.acceptance.observations[..],
+            )
+        });
+        self.contract
+            .claims
+            .iter()
+            .map(|claim| EvidenceView::from(&Evidence::of(claim, reports, seen)))
+            .collect()
     }
 
     fn enter(&mut self, what: PhaseKind, at: Timestamp) {
-        if self.phases.last().is_some_and(|last| last.what == what && last.to.is_none()) {
+        if self
+            .phases
+            .last()
+            .is_some_and(|last| last.what == what && last.to.is_none())
+        {
             return;
         }
         self.leave(at);
-        self.phases.push(Phase { what, from: at, to: None });
+        self.phases.push(Phase {
+            what,
+            from: at,
+            to: None,
+        });
     }
 
     fn leave(&mut self, at: Timestamp) {
@@ -184,16 +201,29 @@ struct Fold {
 
 impl Fold {
     fn task(&mut self, id: &TaskId) -> &mut TaskStory {
-        let at = self.tasks.iter().position(|task| task.id == *id).unwrap_or_else(|| {
-            let (id, title) = (id.clone(), String::new());
-            self.tasks.push(TaskStory { id, title, package: None, attempts: Vec::new(), holds: Vec::new() });
-            self.tasks.len() - 1
-        });
+        let at = self
+            .tasks
+            .iter()
+            .position(|task| task.id == *id)
+            .unwrap_or_else(|| {
+                let (id, title) = (id.clone(), String::new());
+                self.tasks.push(TaskStory {
+                    id,
+                    title,
+                    package: None,
+                    attempts: Vec::new(),
+                    holds: Vec::new(),
+                });
+                self.tasks.len() - 1
+            });
         &mut self.tasks[at]
     }
 
     fn attempt(&mut self, id: &AttemptId) -> Option<&mut AttemptStory> {
-        self.task(&id.task).attempts.iter_mut().find(|attempt| attempt.id == *id)
+        self.task(&id.task)
+            .attempts
+            .iter_mut()
+            .find(|attempt| attempt.id == *id)
     }
 
     fn enter(&mut self, id: &AttemptId, what: PhaseKind, at: Timestamp) {
@@ -207,10 +237,22 @@ impl Fold {
             Record::RoadmapRead(roadmap) => {
                 let mut known = std::mem::take(&mut self.tasks);
                 for task in &roadmap.tasks {
-                    let before = known.iter().position(|story| story.id == task.id).map(|at| known.remove(at));
-                    let (attempts, holds) = before.map(|story| (story.attempts, story.holds)).unwrap_or_default();
-                    let (id, title, package) = (task.id.clone(), task.title.clone(), task.package.clone());
-                    self.tasks.push(TaskStory { id, title, package, attempts, holds });
+                    let before = known
+                        .iter()
+                        .position(|story| story.id == task.id)
+                        .map(|at| known.remove(at));
+                    let (attempts, holds) = before
+                        .map(|story| (story.attempts, story.holds))
+                        .unwrap_or_default();
+                    let (id, title, package) =
+                        (task.id.clone(), task.title.clone(), task.package.clone());
+                    self.tasks.push(TaskStory {
+                        id,
+                        title,
+                        package,
+                        attempts,
+                        holds,
+                    });
                 }
                 self.tasks.extend(known);
             }
@@ -220,7 +262,12 @@ impl Fold {
                     (story.title, story.package) = (task.title.clone(), task.package.clone());
                 }
             }
-            Record::Dispatched { attempt, contract, base, at } => {
+            Record::Dispatched {
+                attempt,
+                contract,
+                base,
+                at,
+            } => {
                 let story = AttemptStory {
                     id: attempt.clone(),
                     agent: contract.agent.clone(),
@@ -230,7 +277,11 @@ impl Fold {
                     began: *at,
                     ended: None,
                     end: AttemptEnd::UnderWay,
-                    phases: vec![Phase { what: PhaseKind::Preparing, from: *at, to: None }],
+                    phases: vec![Phase {
+                        what: PhaseKind::Preparing,
+                        from: *at,
+                        to: None,
+                    }],
                     usage: Usage::default(),
                     head: None,
                     revisions: 0,
@@ -243,12 +294,19 @@ impl Fold {
                 };
                 self.task(&attempt.task).attempts.push(story);
             }
-            Record::Requested { effect, what: Effect::RunTurn { attempt, .. }, at } => {
+            Record::Requested {
+                effect,
+                what: Effect::RunTurn { attempt, .. },
+                at,
+            } => {
                 self.turns.insert(*effect, attempt.clone());
                 self.enter(attempt, PhaseKind::Working, *at);
             }
             // A turn that was cut off by the death of its orchestrator: how long it lived is not known better.
-            Record::Closed { effect, interrupted: true } => {
+            Record::Closed {
+                effect,
+                interrupted: true,
+            } => {
                 if let Some(attempt) = self.turns.get(effect).cloned() {
                     self.enter(&attempt, PhaseKind::Reviewing, at);
                 }
@@ -269,7 +327,14 @@ impl Fold {
                     story.noticed.push(finding.clone());
                 }
             }
-            Record::Submitted { attempt, submission } | Record::CarriedOver { attempt, submission } => {
+            Record::Submitted {
+                attempt,
+                submission,
+            }
+            | Record::CarriedOver {
+                attempt,
+                submission,
+            } => {
                 if let Some(story) = self.attempt(attempt) {
                     story.head = Some(submission.head);
                     story.noticed.clone_from(&submission.findings);
@@ -287,7 +352,9 @@ impl Fold {
                     story.gates.push((**report).clone());
                 }
             }
-            Record::Judged { attempt, verdict, .. } => self.judged(attempt, verdict, at),
+            Record::Judged {
+                attempt, verdict, ..
+            } => self.judged(attempt, verdict, at),
             Record::Accepted { landing } => {
                 if let Some(story) = self.attempt(&landing.attempt) {
                     story.landing = Some((**landing).clone());
@@ -298,11 +365,17 @@ impl Fold {
                     story.end(AttemptEnd::Accepted { commit: *commit }, at);
                 }
             }
-            Record::AttemptEnded { attempt, reason, .. } => {
+            Record::AttemptEnded {
+                attempt, reason, ..
+            } => {
                 let rejected = self.rejected.as_ref() == Some(attempt);
                 let reason = reason.clone();
                 if let Some(story) = self.attempt(attempt) {
-                    let end = if rejected { AttemptEnd::Rejected { reason } } else { AttemptEnd::Abandoned { reason } };
+                    let end = if rejected {
+                        AttemptEnd::Rejected { reason }
+                    } else {
+                        AttemptEnd::Abandoned { reason }
+                    };
                     story.end(end, at);
                     // What was accepted and then not landed is no acceptance.
                     story.landing = None;
@@ -313,10 +386,21 @@ impl Fold {
                 if let Some((task, at_hold)) = self.hold(*hold) {
                     let story = &mut task.holds[at_hold];
                     (story.answer, story.ended) = (answer.clone(), Some(at));
-                    let again = story.answer.as_ref().is_some_and(|answer| answer.option == HoldOption::Retry);
+                    let again = story
+                        .answer
+                        .as_ref()
+                        .is_some_and(|answer| answer.option == HoldOption::Retry);
                     let reviewed = again && story.hold.about == HoldReason::Review;
-                    let next = if reviewed { PhaseKind::Reviewing } else { PhaseKind::Landing };
-                    if let Some(attempt) = task.attempts.last_mut().filter(|attempt| attempt.ended.is_none()) {
+                    let next = if reviewed {
+                        PhaseKind::Reviewing
+                    } else {
+                        PhaseKind::Landing
+                    };
+                    if let Some(attempt) = task
+                        .attempts
+                        .last_mut()
+                        .filter(|attempt| attempt.ended.is_none())
+                    {
                         attempt.enter(next, at);
                     }
                 }
@@ -368,7 +452,9 @@ impl Fold {
         if let Verdict::Reject { .. } = verdict {
             self.rejected = Some(attempt.clone());
         }
-        let Some(story) = self.attempt(attempt) else { return };
+        let Some(story) = self.attempt(attempt) else {
+            return;
+        };
         match verdict {
             Verdict::Revise { findings } => {
                 story.revisions += 1;
@@ -383,11 +469,18 @@ impl Fold {
 
     fn asked(&mut self, hold: &Hold, at: Timestamp) {
         let task = self.task(&hold.task);
-        task.holds.push(HoldStory { hold: hold.clone(), answer: None, ended: None, reminders: 0 });
+        task.holds.push(HoldStory {
+            hold: hold.clone(),
+            answer: None,
+            ended: None,
+            reminders: 0,
+        });
         if let Some(attempt) = task.attempts.last_mut() {
             match (&hold.about, &mut attempt.end) {
                 (HoldReason::Blocked, AttemptEnd::Abandoned { reason }) => {
-                    attempt.end = AttemptEnd::Blocked { reason: std::mem::take(reason) };
+                    attempt.end = AttemptEnd::Blocked {
+                        reason: std::mem::take(reason),
+                    };
                 }
                 (HoldReason::Approval(Approval::Dispatch), _) => {}
                 (_, AttemptEnd::UnderWay) => attempt.enter(PhaseKind::Asking, at),

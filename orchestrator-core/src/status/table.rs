@@ -12,17 +12,46 @@ pub fn table(snapshot: &Snapshot) -> String {
         .tasks
         .iter()
         .map(|task| {
-            let why = task.hold.as_ref().map(|hold| format!("{}: {}", hold.id, hold.question)).or_else(|| task.reason.clone());
-            let why = why.or_else(|| task.landed_commit.map(|commit| format!("landed as {}", commit.short()))).unwrap_or_default();
-            let evidence: Vec<_> = task.evidence.iter().map(|evidence| format!("{}: {}", evidence.claim, evidence.label)).collect();
-            [task.id.to_string(), task.state.to_string(), task.attempts.to_string(), shorten(&why), evidence.join(", ")]
+            let why = task
+                .hold
+                .as_ref()
+                .map(|hold| format!("{}: {}", hold.id, hold.question))
+                .or_else(|| task.reason.clone());
+            let why = why
+                .or_else(|| {
+                    task.landed_commit
+                        .map(|commit| format!("landed as {}", commit.short()))
+                })
+                .unwrap_or_default();
+            let evidence: Vec<_> = task
+                .evidence
+                .iter()
+                .map(|evidence| format!("{}: {}", evidence.claim, evidence.label))
+                .collect();
+            [
+                task.id.to_string(),
+                task.state.to_string(),
+                task.attempts.to_string(),
+                shorten(&why),
+                evidence.join(", "),
+            ]
         })
         .collect();
-    let width = |column: usize| rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .chain([&head])
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let mut text = String::new();
     for row in [&head].into_iter().chain(&rows) {
-        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<_> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
     text

@@ -44,7 +44,8 @@ impl FileEvidence {
 
     fn scratch(&self) -> Result<NamedTempFile, EvidenceError> {
         fs::create_dir_all(&self.root).map_err(failed("making", &self.root))?;
-        let scratch = NamedTempFile::new_in(&self.root).map_err(failed("writing in", &self.root))?;
+        let scratch =
+            NamedTempFile::new_in(&self.root).map_err(failed("writing in", &self.root))?;
         // By this it is known that it is still written; where files cannot be locked, it is as good without.
         drop(scratch.as_file().try_lock());
         Ok(scratch)
@@ -57,25 +58,37 @@ impl FileEvidence {
             return Ok(());
         }
         let mut scratch = self.scratch()?;
-        scratch.write_all(content).map_err(failed("writing", scratch.path()))?;
+        scratch
+            .write_all(content)
+            .map_err(failed("writing", scratch.path()))?;
         self.settle(scratch, hash)
     }
 
     /// Gives a file its place, durably.
     fn settle(&self, scratch: NamedTempFile, hash: ContentHash) -> Result<(), EvidenceError> {
-        scratch.as_file().sync_all().map_err(failed("flushing", scratch.path()))?;
+        scratch
+            .as_file()
+            .sync_all()
+            .map_err(failed("flushing", scratch.path()))?;
         let path = self.path(hash);
         let directory = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(directory).map_err(failed("making", directory))?;
         reach("before evidence");
-        scratch.persist(&path).map_err(|error| failed("writing", &path)(error.error))?;
-        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("flushing", directory))?;
+        scratch
+            .persist(&path)
+            .map_err(|error| failed("writing", &path)(error.error))?;
+        fs::File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(failed("flushing", directory))?;
         reach("after evidence");
         Ok(())
     }
 
     /// What waits for the disk, where it keeps nobody up.
-    async fn blocking(&self, work: impl FnOnce() -> Result<(), EvidenceError> + Send + 'static) -> Result<(), EvidenceError> {
+    async fn blocking(
+        &self,
+        work: impl FnOnce() -> Result<(), EvidenceError> + Send + 'static,
+    ) -> Result<(), EvidenceError> {
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|error| failed("writing in", &self.root)(io::Error::other(error)))?
     }
@@ -83,20 +96,41 @@ impl FileEvidence {
 
 #[async_trait]
 impl EvidenceStore for FileEvidence {
-    async fn put(&self, content: &mut (dyn AsyncRead + Send + Unpin), cap: u64) -> Result<Stored, EvidenceError> {
+    async fn put(
+        &self,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+        cap: u64,
+    ) -> Result<Stored, EvidenceError> {
         let reading = || failed("reading what is to be kept in", &self.root);
         let (mut begin, mut hasher) = (Vec::new(), Sha256::new());
-        (&mut *content).take(SMALL.min(cap)).read_to_end(&mut begin).await.map_err(reading())?;
+        (&mut *content)
+            .take(SMALL.min(cap))
+            .read_to_end(&mut begin)
+            .await
+            .map_err(reading())?;
         hasher.update(&begin);
         let mut size = begin.len() as u64;
         if size < SMALL.min(cap) {
-            let (this, hash) = (self.clone(), ContentHash::from_bytes(hasher.finalize().into()));
+            let (this, hash) = (
+                self.clone(),
+                ContentHash::from_bytes(hasher.finalize().into()),
+            );
             self.blocking(move || this.put_whole(hash, &begin)).await?;
-            return Ok(Stored { hash, size, truncated: false });
+            return Ok(Stored {
+                hash,
+                size,
+                truncated: false,
+            });
         }
         let scratch = self.scratch()?;
-        let mut file = tokio::fs::File::from_std(scratch.reopen().map_err(failed("writing", scratch.path()))?);
-        file.write_all(&begin).await.map_err(failed("writing", scratch.path()))?;
+        let mut file = tokio::fs::File::from_std(
+            scratch
+                .reopen()
+                .map_err(failed("writing", scratch.path()))?,
+        );
+        file.write_all(&begin)
+            .await
+            .map_err(failed("writing", scratch.path()))?;
         let mut buffer = vec![0; 64 * 1024];
         let truncated = loop {
             let read = content.read(&mut buffer).await.map_err(reading())?;
@@ -106,22 +140,38 @@ impl EvidenceStore for FileEvidence {
             let room = usize::try_from(cap - size).unwrap_or(usize::MAX).min(read);
             hasher.update(&buffer[..room]);
             size += room as u64;
-            file.write_all(&buffer[..room]).await.map_err(failed("writing", scratch.path()))?;
+            file.write_all(&buffer[..room])
+                .await
+                .map_err(failed("writing", scratch.path()))?;
             if room < read {
                 break true;
             }
         };
-        file.flush().await.map_err(failed("writing", scratch.path()))?;
-        let (this, hash) = (self.clone(), ContentHash::from_bytes(hasher.finalize().into()));
+        file.flush()
+            .await
+            .map_err(failed("writing", scratch.path()))?;
+        let (this, hash) = (
+            self.clone(),
+            ContentHash::from_bytes(hasher.finalize().into()),
+        );
         self.blocking(move || this.settle(scratch, hash)).await?;
-        Ok(Stored { hash, size, truncated })
+        Ok(Stored {
+            hash,
+            size,
+            truncated,
+        })
     }
 
-    async fn open(&self, hash: ContentHash) -> Result<Box<dyn AsyncRead + Send + Unpin>, EvidenceError> {
+    async fn open(
+        &self,
+        hash: ContentHash,
+    ) -> Result<Box<dyn AsyncRead + Send + Unpin>, EvidenceError> {
         let path = self.path(hash);
         match tokio::fs::File::open(&path).await {
             Ok(file) => Ok(Box::new(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(EvidenceError::Unknown(hash)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(EvidenceError::Unknown(hash))
+            }
             Err(error) => Err(failed("opening", &path)(error)),
         }
     }

@@ -57,7 +57,13 @@ struct Tail {
 
 impl Tail {
     fn beginning() -> Self {
-        Self { epoch: 0, next: 1, hash: ContentHash::of(b""), line: 0, length: 0 }
+        Self {
+            epoch: 0,
+            next: 1,
+            hash: ContentHash::of(b""),
+            line: 0,
+            length: 0,
+        }
     }
 }
 
@@ -90,15 +96,26 @@ const MAX_THREADS: usize = 4;
 impl FileLedger {
     /// The ledger in this file, which is made when it is first opened for writing.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), writer: Arc::default(), bookmark: Arc::default() }
+        Self {
+            path: path.into(),
+            writer: Arc::default(),
+            bookmark: Arc::default(),
+        }
     }
 
     fn io(&self) -> impl Fn(std::io::Error) -> LedgerError + '_ {
-        |source| LedgerError::Io { path: self.path.display().to_string(), source }
+        |source| LedgerError::Io {
+            path: self.path.display().to_string(),
+            source,
+        }
     }
 
     fn damaged(&self, line: u64, why: impl Into<String>) -> LedgerError {
-        LedgerError::Damaged { path: self.path.display().to_string(), line, why: why.into() }
+        LedgerError::Damaged {
+            path: self.path.display().to_string(),
+            line,
+            why: why.into(),
+        }
     }
 
     /// Checks the lines behind `from`, and gives their batches to `each` with what is before them, as long as records are wanted: so
@@ -118,7 +135,10 @@ impl FileLedger {
         file.seek(SeekFrom::Start(from.length)).map_err(self.io())?;
         let mut piece = Vec::new();
         loop {
-            let more = (&file).take(PIECE).read_to_end(&mut piece).map_err(self.io())?;
+            let more = (&file)
+                .take(PIECE)
+                .read_to_end(&mut piece)
+                .map_err(self.io())?;
             let Some(end) = memchr::memrchr(b'\n', &piece) else {
                 if more == 0 {
                     return Ok((tail, piece.len() as u64));
@@ -143,8 +163,9 @@ impl FileLedger {
         each: &mut impl FnMut(Tail, BatchIn) -> usize,
     ) -> Result<(Tail, usize), LedgerError> {
         let mut begin = 0;
-        let mut lines: Vec<_> =
-            memchr::memchr_iter(b'\n', text).map(|end| &text[std::mem::replace(&mut begin, end + 1)..end]).collect();
+        let mut lines: Vec<_> = memchr::memchr_iter(b'\n', text)
+            .map(|end| &text[std::mem::replace(&mut begin, end + 1)..end])
+            .collect();
         lines.push(&text[begin..]);
         let (mut lines, mut tail) = (&lines[..], from);
         while wanted > 0 && !lines.is_empty() {
@@ -153,7 +174,9 @@ impl FileLedger {
             for (line, understood) in some.iter().zip(understand(tail.hash, some)) {
                 let (hash, batch) = understood.map_err(|why| self.damaged(tail.line + 1, why))?;
                 if batch.from != tail.next || batch.epoch < tail.epoch {
-                    return Err(self.damaged(tail.line + 1, "it does not follow the line before it"));
+                    return Err(
+                        self.damaged(tail.line + 1, "it does not follow the line before it")
+                    );
                 }
                 let before = tail;
                 tail = Tail {
@@ -179,16 +202,27 @@ impl FileLedger {
 
     /// The next page, from where the last one ended or from the beginning.
     fn read_blocking(&self, from: Sequence, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError> {
-        let begin = self.bookmark().filter(|tail| tail.next <= from.0).unwrap_or_else(Tail::beginning);
+        let begin = self
+            .bookmark()
+            .filter(|tail| tail.next <= from.0)
+            .unwrap_or_else(Tail::beginning);
         let mut entries = Vec::new();
         let mut whole = begin;
         self.scan(begin, limit, |before, batch| {
             // A batch of which only a part has room is read again with the next page.
             whole = before;
             let at = batch.at;
-            let numbered = batch.records.into_iter().zip(batch.from..).filter(|(_, number)| *number >= from.0);
+            let numbered = batch
+                .records
+                .into_iter()
+                .zip(batch.from..)
+                .filter(|(_, number)| *number >= from.0);
             let room = limit - entries.len();
-            entries.extend(numbered.take(room).map(|(record, number)| LedgerEntry { sequence: Sequence(number), at, record }));
+            entries.extend(numbered.take(room).map(|(record, number)| LedgerEntry {
+                sequence: Sequence(number),
+                at,
+                record,
+            }));
             limit - entries.len()
         })?;
         *self.bookmark() = Some(whole);
@@ -199,12 +233,20 @@ impl FileLedger {
         if let Some(directory) = self.path.parent() {
             std::fs::create_dir_all(directory).map_err(self.io())?;
         }
-        let mut file =
-            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.path).map_err(self.io())?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&self.path)
+            .map_err(self.io())?;
         file.lock().map_err(self.io())?;
         // What this one has read was checked then. If the file has become shorter, it is another.
         let length = file.metadata().map_err(self.io())?.len();
-        let begin = self.bookmark().filter(|tail| tail.length < length).unwrap_or_else(Tail::beginning);
+        let begin = self
+            .bookmark()
+            .filter(|tail| tail.length < length)
+            .unwrap_or_else(Tail::beginning);
         let (mut tail, torn) = self.scan(begin, usize::MAX, |_, _| usize::MAX)?;
         if torn > 0 {
             file.set_len(tail.length).map_err(self.io())?;
@@ -214,11 +256,22 @@ impl FileLedger {
         let mut writer = Writer { file, tail };
         writer.write(Timestamp(0), &[]).map_err(self.io())?;
         // The file's own name must survive as well.
-        let directory = self.path.parent().map(File::open).transpose().map_err(self.io())?;
-        directory.map(|directory| directory.sync_all()).transpose().map_err(self.io())?;
+        let directory = self
+            .path
+            .parent()
+            .map(File::open)
+            .transpose()
+            .map_err(self.io())?;
+        directory
+            .map(|directory| directory.sync_all())
+            .transpose()
+            .map_err(self.io())?;
         writer.file.unlock().map_err(self.io())?;
-        let opening =
-            Opening { epoch: Epoch(writer.tail.epoch), next: Sequence(writer.tail.next), torn: (torn > 0).then_some(torn) };
+        let opening = Opening {
+            epoch: Epoch(writer.tail.epoch),
+            next: Sequence(writer.tail.next),
+            torn: (torn > 0).then_some(torn),
+        };
         *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
         Ok(opening)
     }
@@ -231,13 +284,23 @@ impl FileLedger {
         records: &[Record],
     ) -> Result<Sequence, LedgerError> {
         let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let writer = guard.as_mut().filter(|writer| writer.tail.epoch == epoch.0).ok_or(LedgerError::Fenced)?;
+        let writer = guard
+            .as_mut()
+            .filter(|writer| writer.tail.epoch == epoch.0)
+            .ok_or(LedgerError::Fenced)?;
         if expected.0 != writer.tail.next {
-            return Err(LedgerError::Conflict { expected: expected.0, actual: writer.tail.next });
+            return Err(LedgerError::Conflict {
+                expected: expected.0,
+                actual: writer.tail.next,
+            });
         }
         writer.file.lock().map_err(self.io())?;
         let result = writer.file.metadata().map_err(self.io()).and_then(|meta| {
-            if meta.len() != writer.tail.length { Err(LedgerError::Fenced) } else { writer.write(at, records).map_err(self.io()) }
+            if meta.len() != writer.tail.length {
+                Err(LedgerError::Fenced)
+            } else {
+                writer.write(at, records).map_err(self.io())
+            }
         });
         writer.file.unlock().map_err(self.io())?;
         result.map(|()| Sequence(writer.tail.next))
@@ -247,7 +310,11 @@ impl FileLedger {
 /// The hash that a line bears.
 fn recorded(line: &[u8]) -> Option<ContentHash> {
     let (hash, blank) = line.get(..PREFIX)?.split_at(PREFIX - 1);
-    str::from_utf8(hash).ok()?.parse().ok().filter(|_| blank == b" ")
+    str::from_utf8(hash)
+        .ok()?
+        .parse()
+        .ok()
+        .filter(|_| blank == b" ")
 }
 
 /// Checks and reads these lines, up to the first that is not as it was written. A line is checked by the hash that the line before it
@@ -280,7 +347,11 @@ fn understand(before: ContentHash, lines: &[&[u8]]) -> Vec<Result<(ContentHash, 
         let others: Vec<_> = others.collect();
         let mut batches = some(before, &lines[..share]);
         for other in others {
-            batches.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            batches.extend(
+                other
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            );
         }
         batches
     })
@@ -294,19 +365,29 @@ fn checked(before: ContentHash, line: &[u8]) -> Result<(ContentHash, BatchIn), S
     // Text that is UTF-8 as a whole need not be looked at string by string.
     let text = str::from_utf8(json).map_err(serde::de::Error::custom);
     let batch = text.and_then(serde_json::from_str);
-    let batch = batch.map_err(|error: serde_json::Error| format!("it cannot be read, though its checksum matches: {error}"))?;
+    let batch = batch.map_err(|error: serde_json::Error| {
+        format!("it cannot be read, though its checksum matches: {error}")
+    })?;
     Ok((hash, batch))
 }
 
 fn chain(before: ContentHash, json: &[u8]) -> ContentHash {
-    let digest = Sha256::new().chain_update(before.as_bytes()).chain_update(json).finalize();
+    let digest = Sha256::new()
+        .chain_update(before.as_bytes())
+        .chain_update(json)
+        .finalize();
     ContentHash::from_bytes(digest.into())
 }
 
 impl Writer {
     /// Writes one batch, durably; if that fails, the file is as long as before.
     fn write(&mut self, at: Timestamp, records: &[Record]) -> std::io::Result<()> {
-        let json = serde_json::to_vec(&BatchOut { epoch: self.tail.epoch, from: self.tail.next, at, records })?;
+        let json = serde_json::to_vec(&BatchOut {
+            epoch: self.tail.epoch,
+            from: self.tail.next,
+            at,
+            records,
+        })?;
         let hash = chain(self.tail.hash, &json);
         let mut line = format!("{hash} ").into_bytes();
         line.extend_from_slice(&json);
@@ -333,7 +414,10 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
     path: &Path,
 ) -> Result<T, LedgerError> {
-    let failed = |error| LedgerError::Io { path: path.display().to_string(), source: std::io::Error::other(error) };
+    let failed = |error| LedgerError::Io {
+        path: path.display().to_string(),
+        source: std::io::Error::other(error),
+    };
     tokio::task::spawn_blocking(work).await.map_err(failed)?
 }
 
@@ -344,9 +428,19 @@ impl Ledger for FileLedger {
         blocking(move || this.open_blocking(), &self.path).await
     }
 
-    async fn append(&self, epoch: Epoch, expected: Sequence, at: Timestamp, records: &[Record]) -> Result<Sequence, LedgerError> {
+    async fn append(
+        &self,
+        epoch: Epoch,
+        expected: Sequence,
+        at: Timestamp,
+        records: &[Record],
+    ) -> Result<Sequence, LedgerError> {
         let (this, records) = (self.clone(), records.to_vec());
-        blocking(move || this.append_blocking(epoch, expected, at, &records), &self.path).await
+        blocking(
+            move || this.append_blocking(epoch, expected, at, &records),
+            &self.path,
+        )
+        .await
     }
 
     async fn read(&self, from: Sequence, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError> {
@@ -366,7 +460,15 @@ mod tests {
         let ledger = FileLedger::new(path);
         let opening = ledger.open().await.expect("opens");
         let next = ledger
-            .append(opening.epoch, opening.next, AT, &[Record::ModeSet(RunMode::Drain), Record::ModeSet(RunMode::Active)])
+            .append(
+                opening.epoch,
+                opening.next,
+                AT,
+                &[
+                    Record::ModeSet(RunMode::Drain),
+                    Record::ModeSet(RunMode::Active),
+                ],
+            )
             .await;
         assert_eq!(next.expect("appends"), Sequence(3));
         (ledger, opening)
@@ -379,9 +481,23 @@ mod tests {
         drop(filled(&path).await);
         let again = FileLedger::new(&path);
         let opening = again.open().await.expect("opens");
-        assert_eq!(opening, Opening { epoch: Epoch(2), next: Sequence(3), torn: None });
+        assert_eq!(
+            opening,
+            Opening {
+                epoch: Epoch(2),
+                next: Sequence(3),
+                torn: None
+            }
+        );
         let entries = again.read(Sequence(2), 10).await.expect("reads");
-        assert_eq!(entries, [LedgerEntry { sequence: Sequence(2), at: AT, record: Record::ModeSet(RunMode::Active) }]);
+        assert_eq!(
+            entries,
+            [LedgerEntry {
+                sequence: Sequence(2),
+                at: AT,
+                record: Record::ModeSet(RunMode::Active)
+            }]
+        );
     }
 
     #[tokio::test]
@@ -397,15 +513,41 @@ mod tests {
             std::fs::write(&path, content).expect("writes");
             ledger.open().await
         };
-        let next = Opening { epoch: Epoch(2), next: Sequence(3), torn: None };
+        let next = Opening {
+            epoch: Epoch(2),
+            next: Sequence(3),
+            torn: None,
+        };
         assert_eq!(opened(&whole).await.expect("opens"), next);
-        assert_eq!(opened(&[&whole[..], b"torn"].concat()).await.expect("opens"), Opening { torn: Some(4), ..next });
+        assert_eq!(
+            opened(&[&whole[..], b"torn"].concat())
+                .await
+                .expect("opens"),
+            Opening {
+                torn: Some(4),
+                ..next
+            }
+        );
         // Another file than was read: one line of it, and one in which the last line is another's.
-        let first = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+        let first = whole
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .expect("a line")
+            + 1;
         let shorter = opened(&whole[..first]).await.expect("opens");
-        assert_eq!(shorter, Opening { epoch: Epoch(2), next: Sequence(1), torn: None });
+        assert_eq!(
+            shorter,
+            Opening {
+                epoch: Epoch(2),
+                next: Sequence(1),
+                torn: None
+            }
+        );
         let other = [&whole[..], &whole[first..]].concat();
-        assert!(matches!(opened(&other).await, Err(LedgerError::Damaged { line: 3, .. })));
+        assert!(matches!(
+            opened(&other).await,
+            Err(LedgerError::Damaged { line: 3, .. })
+        ));
     }
 
     #[tokio::test]
@@ -414,7 +556,14 @@ mod tests {
         let path = dir.path().join("ledger");
         let (old, opening) = filled(&path).await;
         FileLedger::new(&path).open().await.expect("opens");
-        let refused = old.append(opening.epoch, Sequence(3), AT, &[Record::ModeSet(RunMode::Paused)]).await;
+        let refused = old
+            .append(
+                opening.epoch,
+                Sequence(3),
+                AT,
+                &[Record::ModeSet(RunMode::Paused)],
+            )
+            .await;
         assert!(matches!(refused, Err(LedgerError::Fenced)), "{refused:?}");
     }
 
@@ -424,12 +573,23 @@ mod tests {
         let path = dir.path().join("ledger");
         drop(filled(&path).await);
         let whole = std::fs::read(&path).expect("reads");
-        let first = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+        let first = whole
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .expect("a line")
+            + 1;
         for length in first..whole.len() {
             std::fs::write(&path, &whole[..length]).expect("writes");
             let opening = FileLedger::new(&path).open().await.expect("opens");
             let torn = (length > first).then_some((length - first) as u64);
-            assert_eq!(opening, Opening { epoch: Epoch(2), next: Sequence(1), torn });
+            assert_eq!(
+                opening,
+                Opening {
+                    epoch: Epoch(2),
+                    next: Sequence(1),
+                    torn
+                }
+            );
         }
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
@@ -437,7 +597,11 @@ mod tests {
             std::fs::write(&path, &bytes).expect("writes");
             let result = FileLedger::new(&path).open().await;
             let last = at == whole.len() - 1;
-            assert_eq!(matches!(result, Err(LedgerError::Damaged { .. })), !last, "byte {at}: {result:?}");
+            assert_eq!(
+                matches!(result, Err(LedgerError::Damaged { .. })),
+                !last,
+                "byte {at}: {result:?}"
+            );
         }
     }
 }

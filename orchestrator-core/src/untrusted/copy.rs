@@ -33,13 +33,24 @@ enum Left {
 /// Of the first thing that cannot be copied, which it names; sockets and the like are among them, and what is so deep that its path is
 /// too long.
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let mut left = vec![Left::Copy { from: from.to_owned(), to: to.to_owned() }];
+    let mut left = vec![Left::Copy {
+        from: from.to_owned(),
+        to: to.to_owned(),
+    }];
     while let Some(next) = left.pop() {
         let (place, done) = match next {
-            Left::Close { directory, as_it_was } => (directory.clone(), fs::set_permissions(&directory, as_it_was)),
+            Left::Close {
+                directory,
+                as_it_was,
+            } => (
+                directory.clone(),
+                fs::set_permissions(&directory, as_it_was),
+            ),
             Left::Copy { from, to } => (from.clone(), copy_one(&from, to, &mut left)),
         };
-        done.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", place.display())))?;
+        done.map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", place.display()))
+        })?;
     }
     Ok(())
 }
@@ -51,15 +62,23 @@ fn copy_one(from: &Path, to: PathBuf, left: &mut Vec<Left>) -> io::Result<()> {
     }
     if meta.is_dir() {
         fs::create_dir(&to)?;
-        left.push(Left::Close { directory: to.clone(), as_it_was: meta.permissions() });
+        left.push(Left::Close {
+            directory: to.clone(),
+            as_it_was: meta.permissions(),
+        });
         for entry in fs::read_dir(from)? {
             let entry = entry?;
-            left.push(Left::Copy { from: entry.path(), to: to.join(entry.file_name()) });
+            left.push(Left::Copy {
+                from: entry.path(),
+                to: to.join(entry.file_name()),
+            });
         }
         return Ok(());
     }
     if !meta.is_file() {
-        return Err(io::Error::other("it is neither a file, a directory nor a link"));
+        return Err(io::Error::other(
+            "it is neither a file, a directory nor a link",
+        ));
     }
     let mut from = open_regular(CWD, from)?;
     let meta = from.metadata()?;
@@ -83,7 +102,9 @@ fn copy_content(from: &mut File, to: &mut File, meta: &Metadata) -> io::Result<(
             Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
             Err(error) => return Err(error.into()),
         };
-        let end = seek(&*from, SeekFrom::Hole(begin)).unwrap_or(size).clamp(begin, size);
+        let end = seek(&*from, SeekFrom::Hole(begin))
+            .unwrap_or(size)
+            .clamp(begin, size);
         from.seek(io::SeekFrom::Start(begin))?;
         to.seek(io::SeekFrom::Start(begin))?;
         let copied = io::copy(&mut from.by_ref().take(end - begin), to)?;
@@ -107,18 +128,51 @@ mod tests {
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         fs::create_dir_all(from.join("sub")).expect("makes");
         fs::write(from.join("sub/run"), "x").expect("writes");
-        fs::set_permissions(from.join("sub/run"), Permissions::from_mode(0o750)).expect("sets the mode");
-        fs::set_permissions(from.join("sub"), Permissions::from_mode(0o555)).expect("sets the mode");
+        fs::set_permissions(from.join("sub/run"), Permissions::from_mode(0o750))
+            .expect("sets the mode");
+        fs::set_permissions(from.join("sub"), Permissions::from_mode(0o555))
+            .expect("sets the mode");
         std::os::unix::fs::symlink("nowhere", from.join("link")).expect("links");
         copy(&from, &to).expect("copies");
-        let meta = |path: &Path| path.join("sub/run").metadata().map(|meta| (meta.permissions().mode(), meta.modified().ok())).ok();
+        let meta = |path: &Path| {
+            path.join("sub/run")
+                .metadata()
+                .map(|meta| (meta.permissions().mode(), meta.modified().ok()))
+                .ok()
+        };
         assert_eq!(meta(&from), meta(&to));
-        assert_eq!(to.join("sub").metadata().expect("is there").permissions().mode() & 0o777, 0o555);
-        assert_eq!(fs::read_to_string(to.join("sub/run")).expect("is there"), "x");
-        assert_eq!(fs::read_link(to.join("link")).ok(), Some(PathBuf::from("nowhere")));
-        rustix::fs::mknodat(CWD, from.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("makes a fifo");
-        let error = copy(&from, &dir.path().join("again")).expect_err("refuses").to_string();
-        assert!(error.ends_with("fifo: it is neither a file, a directory nor a link"), "{error}");
+        assert_eq!(
+            to.join("sub")
+                .metadata()
+                .expect("is there")
+                .permissions()
+                .mode()
+                & 0o777,
+            0o555
+        );
+        assert_eq!(
+            fs::read_to_string(to.join("sub/run")).expect("is there"),
+            "x"
+        );
+        assert_eq!(
+            fs::read_link(to.join("link")).ok(),
+            Some(PathBuf::from("nowhere"))
+        );
+        rustix::fs::mknodat(
+            CWD,
+            from.join("fifo"),
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .expect("makes a fifo");
+        let error = copy(&from, &dir.path().join("again"))
+            .expect_err("refuses")
+            .to_string();
+        assert!(
+            error.ends_with("fifo: it is neither a file, a directory nor a link"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -136,7 +190,9 @@ mod tests {
         assert_eq!(copied.len(), 1 << 40);
         assert!(copied.blocks() < 1 << 12, "{} blocks", copied.blocks());
         let mut middle = [0; 6];
-        File::open(&to).and_then(|file| file.read_exact_at(&mut middle, 1 << 33)).expect("reads");
+        File::open(&to)
+            .and_then(|file| file.read_exact_at(&mut middle, 1 << 33))
+            .expect("reads");
         assert_eq!(&middle, b"middle");
     }
 

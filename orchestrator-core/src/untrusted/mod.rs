@@ -15,5 +15,7 @@ pub(crate) use copy::copy;
 pub use open::read_small;
 pub(crate) use open::{DIRECTORY, directory, open_beneath, open_regular, read_beneath};
 pub(crate) use remove::{remove, remove_while};
-pub(crate) use write::{create, create_absent, fresh_directory, give, is_dir, place_beneath, write_new};
+pub(crate) use write::{
+    create, create_absent, fresh_directory, give, is_dir, place_beneath, write_new,
+};
 pub use write::{make_beneath, touch};

@@ -16,10 +16,17 @@ use rustix::{
 use crate::model::RepoPath;
 
 /// How a directory is opened.
-pub(crate) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(crate) const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
 
 /// How a file is opened: without waiting for whoever is at the other end of a FIFO.
-const FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+const FILE: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
 
 /// What is read of a small file, in bytes.
 const SMALL: u64 = 1 << 20;
@@ -43,7 +50,11 @@ pub(crate) fn open_regular(at: impl AsFd, name: impl Arg) -> io::Result<File> {
         error => error.into(),
     })?;
     let file = File::from(opened);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(not_regular())
+    }
 }
 
 fn not_regular() -> io::Error {
@@ -105,13 +116,27 @@ mod tests {
         std::os::unix::fs::symlink(&outside, inside.join("link")).expect("links");
         std::os::unix::fs::symlink(dir.path(), inside.join("up")).expect("links");
         std::os::unix::fs::symlink("/dev/zero", inside.join("zero")).expect("links");
-        rustix::fs::mknodat(CWD, inside.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("makes a fifo");
+        rustix::fs::mknodat(
+            CWD,
+            inside.join("fifo"),
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .expect("makes a fifo");
         let _socket = std::os::unix::net::UnixListener::bind(inside.join("socket")).expect("binds");
-        let open = |name: &str| open_beneath(&inside, &name.parse().expect("a path")).map(|_| ()).map_err(|error| error.kind());
+        let open = |name: &str| {
+            open_beneath(&inside, &name.parse().expect("a path"))
+                .map(|_| ())
+                .map_err(|error| error.kind())
+        };
         assert_eq!(open("sub/file"), Ok(()));
         assert_eq!(open("absent"), Err(io::ErrorKind::NotFound));
         for bad in ["link", "up/outside", "zero", "fifo", "socket", "sub"] {
-            assert!(open(bad).is_err_and(|kind| kind != io::ErrorKind::NotFound), "{bad}");
+            assert!(
+                open(bad).is_err_and(|kind| kind != io::ErrorKind::NotFound),
+                "{bad}"
+            );
         }
     }
 
@@ -119,7 +144,12 @@ mod tests {
     fn a_huge_file_is_read_up_to_its_bound() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("huge");
-        File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("a file full of holes");
-        assert_eq!(read_small(&path).map(|bytes| bytes.len()).ok(), Some(1 << 20));
+        File::create(&path)
+            .and_then(|file| file.set_len(1 << 40))
+            .expect("a file full of holes");
+        assert_eq!(
+            read_small(&path).map(|bytes| bytes.len()).ok(),
+            Some(1 << 20)
+        );
     }
 }

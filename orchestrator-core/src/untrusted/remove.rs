@@ -33,9 +33,20 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 /// # Errors
 /// As [`remove`].
 pub(crate) fn remove_while(path: &Path, goes_on: &dyn Fn() -> bool) -> io::Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::ErrorKind::InvalidInput.into()) };
-    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-    let parent = match openat(CWD, parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
+    let parent = match openat(
+        CWD,
+        parent,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
         Err(Errno::NOENT) => return Ok(()),
         parent => parent?,
     };
@@ -47,11 +58,19 @@ pub(crate) fn remove_while(path: &Path, goes_on: &dyn Fn() -> bool) -> io::Resul
 ///
 /// # Errors
 /// As [`remove`].
-pub(super) fn remove_at(parent: BorrowedFd<'_>, name: &CStr, goes_on: &dyn Fn() -> bool) -> io::Result<()> {
+pub(super) fn remove_at(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    goes_on: &dyn Fn() -> bool,
+) -> io::Result<()> {
     if is_unlinked(parent, name, FileType::Unknown)? {
         return Ok(());
     }
-    let mut top = Emptied { top: enter(parent, name)?, moved: 0, goes_on };
+    let mut top = Emptied {
+        top: enter(parent, name)?,
+        moved: 0,
+        goes_on,
+    };
     for _ in 0..ROUNDS {
         top.round()?;
         if !goes_on() {
@@ -178,14 +197,27 @@ pub(super) fn enter(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> 
 fn open_up(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     use std::{fs, os::fd::AsRawFd as _, os::unix::fs::PermissionsExt as _};
     // There is no other way to say which directory is meant without following a link.
-    let place = openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    fs::set_permissions(format!("/proc/self/fd/{}", place.as_raw_fd()), fs::Permissions::from_mode(0o700))
+    let place = openat(
+        parent,
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    fs::set_permissions(
+        format!("/proc/self/fd/{}", place.as_raw_fd()),
+        fs::Permissions::from_mode(0o700),
+    )
 }
 
 /// Lets the owner into a directory that cannot be opened.
 #[cfg(not(target_os = "linux"))]
 fn open_up(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
-    Ok(rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(rustix::fs::chmodat(
+        parent,
+        name,
+        Mode::RWXU,
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
 }
 
 #[cfg(test)]
@@ -214,7 +246,8 @@ pub(super) mod tests {
             let done = scope.spawn(|| {
                 if rustix::process::getuid().is_root() {
                     let uid = rustix::process::Uid::from_raw(nobody);
-                    rustix::thread::set_thread_res_uid(uid, uid, uid).expect("becomes another user");
+                    rustix::thread::set_thread_res_uid(uid, uid, uid)
+                        .expect("becomes another user");
                 }
                 what();
             });
@@ -231,9 +264,13 @@ pub(super) mod tests {
                 fs::create_dir_all(top.join("closed/beneath/deep")).expect("makes");
                 fs::write(top.join("closed/beneath/file"), "x").expect("writes");
                 for closed in ["closed/beneath/deep", "closed/beneath", "closed", ""] {
-                    fs::set_permissions(top.join(closed), fs::Permissions::from_mode(mode)).expect("is closed");
+                    fs::set_permissions(top.join(closed), fs::Permissions::from_mode(mode))
+                        .expect("is closed");
                 }
-                assert!(mode == 0o100 || fs::remove_dir_all(&top).is_err(), "its owner is locked out: {mode:o}");
+                assert!(
+                    mode == 0o100 || fs::remove_dir_all(&top).is_err(),
+                    "its owner is locked out: {mode:o}"
+                );
                 remove(&top).expect("is removed");
                 assert!(!top.exists());
             }

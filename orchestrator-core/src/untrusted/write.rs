@@ -23,7 +23,11 @@ use super::{
 use crate::model::RepoPath;
 
 /// How a file is made that was not there.
-const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const NEW: OFlags = OFlags::WRONLY
+    .union(OFlags::CREATE)
+    .union(OFlags::EXCL)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 /// So often what is put in our way is removed.
 const TRIES: u32 = 10;
@@ -36,9 +40,15 @@ const GIVEN: &str = "given";
 /// # Errors
 /// When it cannot be made.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
     let parent = directory(parent)?;
-    create_at(parent.as_fd(), &CString::new(name.as_bytes()).map_err(io::Error::other)?, Mode::from_raw_mode(0o666))
+    create_at(
+        parent.as_fd(),
+        &CString::new(name.as_bytes()).map_err(io::Error::other)?,
+        Mode::from_raw_mode(0o666),
+    )
 }
 
 /// Makes a file where nothing is. Its directory may be no link.
@@ -46,8 +56,15 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 /// # Errors
 /// When it cannot be made, or something is there.
 pub(crate) fn create_absent(path: &Path) -> io::Result<File> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::ErrorKind::InvalidInput.into()) };
-    Ok(File::from(openat(directory(parent)?, name, NEW, Mode::from_raw_mode(0o666))?))
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    Ok(File::from(openat(
+        directory(parent)?,
+        name,
+        NEW,
+        Mode::from_raw_mode(0o666),
+    )?))
 }
 
 /// Writes a file as [`create`] makes it.
@@ -64,7 +81,9 @@ pub(crate) fn write_new(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()
 /// # Errors
 /// When something cannot be removed or made.
 pub(crate) fn fresh_directory(top: &Path, names: &[&str]) -> io::Result<()> {
-    let Some((last, parents)) = names.split_last() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let Some((last, parents)) = names.split_last() else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
     let mut at = directory(top)?;
     for name in parents {
         at = real_directory(at.as_fd(), name)?;
@@ -78,9 +97,17 @@ pub(crate) fn fresh_directory(top: &Path, names: &[&str]) -> io::Result<()> {
 ///
 /// # Errors
 /// When a directory cannot be made.
-pub(crate) fn place_beneath(directory: &Path, path: &RepoPath, make: bool) -> io::Result<Option<PathBuf>> {
+pub(crate) fn place_beneath(
+    directory: &Path,
+    path: &RepoPath,
+    make: bool,
+) -> io::Result<Option<PathBuf>> {
     let whole = directory.join(path.to_path());
-    let parents: Vec<_> = whole.ancestors().skip(1).take_while(|parent| *parent != directory).collect();
+    let parents: Vec<_> = whole
+        .ancestors()
+        .skip(1)
+        .take_while(|parent| *parent != directory)
+        .collect();
     for parent in parents.into_iter().rev() {
         if make && parent.symlink_metadata().is_err() {
             fs::create_dir(parent)?;
@@ -118,7 +145,9 @@ pub fn make_beneath(top: &Path, path: &RepoPath) -> io::Result<()> {
 /// When it cannot be made, or a link or something else is in its place.
 pub fn touch(path: &Path) -> io::Result<()> {
     match create_absent(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_regular(CWD, path).map(drop),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            open_regular(CWD, path).map(drop)
+        }
         made => made.map(drop),
     }
 }
@@ -149,7 +178,10 @@ fn real_directory(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     let name = CString::new(name)?;
     match enter(parent, &name) {
         Err(error)
-            if [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(Errno::raw_os_error).map(Some).contains(&error.raw_os_error()) => {}
+            if [Errno::NOENT, Errno::NOTDIR, Errno::LOOP]
+                .map(Errno::raw_os_error)
+                .map(Some)
+                .contains(&error.raw_os_error()) => {}
         opened => return opened,
     }
     remove_at(parent, &name, &|| true)?;
@@ -164,7 +196,9 @@ fn create_at(parent: BorrowedFd<'_>, name: &CString, mode: Mode) -> io::Result<F
             made => return Ok(File::from(made?)),
         }
     }
-    Err(io::Error::other("others keep putting something in its place"))
+    Err(io::Error::other(
+        "others keep putting something in its place",
+    ))
 }
 
 #[cfg(test)]
@@ -177,19 +211,32 @@ mod tests {
 
     /// Puts each kind of thing at a path, one after another, and does something with it there.
     fn at_each(path: &Path, victim: &Path, mut what: impl FnMut(&str)) {
-        for kind in ["nothing", "file", "link", "broken link", "fifo", "directory"] {
+        for kind in [
+            "nothing",
+            "file",
+            "link",
+            "broken link",
+            "fifo",
+            "directory",
+        ] {
             super::super::remove(path).expect("is cleared");
             fs::write(victim, "mine").expect("writes");
             match kind {
                 "file" => fs::write(path, "planted").expect("writes"),
                 "link" => symlink(victim, path).expect("links"),
                 "broken link" => symlink(victim.with_extension("gone"), path).expect("links"),
-                "fifo" => mknodat(CWD, path, FileType::Fifo, 0o600.into(), 0).expect("makes a fifo"),
+                "fifo" => {
+                    mknodat(CWD, path, FileType::Fifo, 0o600.into(), 0).expect("makes a fifo")
+                }
                 "directory" => fs::create_dir_all(path.join("a/b")).expect("makes"),
                 _ => {}
             }
             what(kind);
-            assert_eq!(fs::read_to_string(victim).expect("is there"), "mine", "{kind}");
+            assert_eq!(
+                fs::read_to_string(victim).expect("is there"),
+                "mine",
+                "{kind}"
+            );
             assert!(!victim.with_extension("gone").exists(), "{kind}");
         }
     }
@@ -200,8 +247,15 @@ mod tests {
         let (path, victim) = (dir.path().join("file"), dir.path().join("victim"));
         at_each(&path, &victim, |kind| {
             write_new(&path, "ours").expect("writes");
-            assert!(path.symlink_metadata().expect("is there").is_file(), "{kind}");
-            assert_eq!(fs::read_to_string(&path).expect("is there"), "ours", "{kind}");
+            assert!(
+                path.symlink_metadata().expect("is there").is_file(),
+                "{kind}"
+            );
+            assert_eq!(
+                fs::read_to_string(&path).expect("is there"),
+                "ours",
+                "{kind}"
+            );
         });
     }
 
@@ -216,11 +270,26 @@ mod tests {
             let given = workspace.join("given");
             at_each(&workspace.join(place), &victim, |kind| {
                 let path = give(&workspace, "contract.json", b"{\"new\": 1}").expect("is given");
-                assert_eq!(fs::read(&path).expect("is there"), b"{\"new\": 1}", "{kind}");
+                assert_eq!(
+                    fs::read(&path).expect("is there"),
+                    b"{\"new\": 1}",
+                    "{kind}"
+                );
                 assert_eq!(path, given.join("contract.json"));
-                let mode = |path: &Path| path.symlink_metadata().map(|meta| Mode::from(meta.permissions().mode()));
-                assert_eq!(mode(&given).expect("is there").as_raw_mode(), 0o555, "{kind}");
-                assert_eq!(mode(&path).expect("is there").as_raw_mode(), 0o444, "{kind}");
+                let mode = |path: &Path| {
+                    path.symlink_metadata()
+                        .map(|meta| Mode::from(meta.permissions().mode()))
+                };
+                assert_eq!(
+                    mode(&given).expect("is there").as_raw_mode(),
+                    0o555,
+                    "{kind}"
+                );
+                assert_eq!(
+                    mode(&path).expect("is there").as_raw_mode(),
+                    0o444,
+                    "{kind}"
+                );
             });
         }
     }
@@ -234,8 +303,20 @@ mod tests {
             fresh_directory(&top, &["out", "turn-1"]).expect("is made");
             at_each(&top.join(place), &victim, |kind| {
                 fresh_directory(&top, &["out", "turn-2"]).expect("is made");
-                assert_eq!(fs::read_dir(top.join("out/turn-2")).expect("is a directory").count(), 0, "{kind}");
-                assert!(top.join("out").symlink_metadata().expect("is there").is_dir(), "{kind}");
+                assert_eq!(
+                    fs::read_dir(top.join("out/turn-2"))
+                        .expect("is a directory")
+                        .count(),
+                    0,
+                    "{kind}"
+                );
+                assert!(
+                    top.join("out")
+                        .symlink_metadata()
+                        .expect("is there")
+                        .is_dir(),
+                    "{kind}"
+                );
             });
         }
     }

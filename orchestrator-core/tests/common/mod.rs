@@ -11,7 +11,10 @@ use std::{
 use orchestrator_core::{
     driver::{Handle, Notice, Orchestrator, OrchestratorBuilder, RunError, RunReport},
     git::{Destination, Git, Trusted, UserRepository},
-    model::{Acceptance, Answer, AttemptId, CommitId, ContentHash, HoldId, HoldOption, Landing, Policy, Record, Timestamp, TreeId},
+    model::{
+        Acceptance, Answer, AttemptId, CommitId, ContentHash, HoldId, HoldOption, Landing, Policy,
+        Record, Timestamp, TreeId,
+    },
     port::{Ledger as _, Sequence},
     store::FileLedger,
 };
@@ -21,9 +24,16 @@ use tokio::{sync::broadcast::Receiver, task::JoinHandle};
 /// A repository of ours for the sandbox's, which lands in that itself.
 pub(crate) async fn trusted(sandbox: &Sandbox) -> Trusted {
     let git = Git::find().await.expect("git");
-    let user = UserRepository::open(git.clone(), &sandbox.repo()).await.expect("a repository");
-    let (dir, target) = (sandbox.path().join("trusted.git"), "main".parse().expect("a branch"));
-    Trusted::open(user, git, dir, target, Destination::Local, &BTreeMap::new()).await.expect("opens")
+    let user = UserRepository::open(git.clone(), &sandbox.repo())
+        .await
+        .expect("a repository");
+    let (dir, target) = (
+        sandbox.path().join("trusted.git"),
+        "main".parse().expect("a branch"),
+    );
+    Trusted::open(user, git, dir, target, Destination::Local, &BTreeMap::new())
+        .await
+        .expect("opens")
 }
 
 /// An intent to land a tree, with this head, on this tip.
@@ -46,7 +56,16 @@ pub(crate) fn landing(head: CommitId, tip: CommitId, tree: TreeId) -> Landing {
     };
     let id = "run/A#1/7".to_owned();
     let subject = "A: anything".to_owned();
-    Landing { id, attempt, subject, head, tip, tree, acceptance, at: Timestamp(1_000_000) }
+    Landing {
+        id,
+        attempt,
+        subject,
+        head,
+        tip,
+        tree,
+        acceptance,
+        at: Timestamp(1_000_000),
+    }
 }
 
 /// Writes a shell script that can be run.
@@ -58,11 +77,16 @@ pub(crate) fn program(path: &Path, script: &str) -> PathBuf {
 }
 
 /// A worker that does what it is asked, and says so.
-pub(crate) const WORK: &str = "echo \"$ORCHESTRATOR_TASK\" > \"$ORCHESTRATOR_TASK.txt\"; commit work; handoff done";
+pub(crate) const WORK: &str =
+    "echo \"$ORCHESTRATOR_TASK\" > \"$ORCHESTRATOR_TASK.txt\"; commit work; handoff done";
 
 /// A policy that pushes, with one command agent and short times; `more` goes in front.
 pub(crate) fn policy(worker: &[String], more: &str) -> Policy {
-    let push = if more.contains("push =") { "" } else { "push = \"origin\"\n" };
+    let push = if more.contains("push =") {
+        ""
+    } else {
+        "push = \"origin\"\n"
+    };
     let text = format!(
         "{push}{more}\n[agents.worker]\nkind = \"command\"\nrun = {worker:?}\n\
          [limits]\nexhausted = \"park\"\nbackoff = \"1ms\"\nheartbeat = \"50ms\"\ngrace = \"200ms\"\n"
@@ -73,8 +97,15 @@ pub(crate) fn policy(worker: &[String], more: &str) -> Policy {
 /// A roadmap in which each task may change a file of its own name.
 pub(crate) fn roadmap(tasks: &[(&str, &str)]) -> String {
     let item = |(id, keys): &(&str, &str)| {
-        let allow = if keys.contains("allow =") { String::new() } else { format!("allow = [\"{id}.txt\"]\n  ") };
-        format!("- [ ] **{id}** Task {id}\n  ```toml\n  {allow}{}\n  ```\n", keys.replace('\n', "\n  "))
+        let allow = if keys.contains("allow =") {
+            String::new()
+        } else {
+            format!("allow = [\"{id}.txt\"]\n  ")
+        };
+        format!(
+            "- [ ] **{id}** Task {id}\n  ```toml\n  {allow}{}\n  ```\n",
+            keys.replace('\n', "\n  ")
+        )
     };
     tasks.iter().map(item).collect()
 }
@@ -101,11 +132,20 @@ pub(crate) fn pushes(sandbox: &Sandbox, file: &str, content: &str) -> String {
 }
 
 pub(crate) fn make_fifo(path: &Path) {
-    assert!(std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo can be run").success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(path)
+            .status()
+            .expect("mkfifo can be run")
+            .success()
+    );
 }
 
 pub(crate) fn answer(hold: u32, option: HoldOption, note: Option<&str>) -> Answer {
-    Answer { note: note.map(str::to_owned), ..Answer::new(HoldId(hold), option) }
+    Answer {
+        note: note.map(str::to_owned),
+        ..Answer::new(HoldId(hold), option)
+    }
 }
 
 /// A run that goes on in the background.
@@ -118,10 +158,21 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) async fn start(sandbox: &Sandbox, builder: OrchestratorBuilder) -> Self {
-        let builder = builder.repository(sandbox.repo()).state_dir(sandbox.state());
-        let orchestrator = builder.roadmap("ROADMAP.md".parse().expect("a path")).build().await.expect("begins");
+        let builder = builder
+            .repository(sandbox.repo())
+            .state_dir(sandbox.state());
+        let orchestrator = builder
+            .roadmap("ROADMAP.md".parse().expect("a path"))
+            .build()
+            .await
+            .expect("begins");
         let (handle, notices) = (orchestrator.handle(), orchestrator.handle().subscribe());
-        Self { handle, notices, run: tokio::spawn(orchestrator.run()), ledger: FileLedger::new(sandbox.state().join("ledger")) }
+        Self {
+            handle,
+            notices,
+            run: tokio::spawn(orchestrator.run()),
+            ledger: FileLedger::new(sandbox.state().join("ledger")),
+        }
     }
 
     /// Waits for a notice.
@@ -133,25 +184,40 @@ impl Live {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), found).await.expect("it happens")
+        tokio::time::timeout(Duration::from_secs(60), found)
+            .await
+            .expect("it happens")
     }
 
     /// Waits for a record.
     pub(crate) async fn recorded(&mut self, test: impl Fn(&Record) -> bool) {
-        self.until(|notice| matches!(notice, Notice::Recorded(entry) if test(&entry.record)).then_some(())).await;
+        self.until(|notice| {
+            matches!(notice, Notice::Recorded(entry) if test(&entry.record)).then_some(())
+        })
+        .await;
     }
 
     /// Ends it without any leave-taking.
     pub(crate) async fn die(self) {
         self.run.abort();
-        assert!(self.run.await.is_err_and(|error| error.is_cancelled()), "it was still running");
+        assert!(
+            self.run.await.is_err_and(|error| error.is_cancelled()),
+            "it was still running"
+        );
     }
 
     /// Waits for the end, and checks that the ledger tells the same.
     pub(crate) async fn end(self) -> RunOutcome {
-        let report =
-            tokio::time::timeout(Duration::from_secs(60), self.run).await.expect("ends").expect("joins").expect("no error");
-        let entries = self.ledger.read(Sequence(1), usize::MAX).await.expect("reads");
+        let report = tokio::time::timeout(Duration::from_secs(60), self.run)
+            .await
+            .expect("ends")
+            .expect("joins")
+            .expect("no error");
+        let entries = self
+            .ledger
+            .read(Sequence(1), usize::MAX)
+            .await
+            .expect("reads");
         assert_eq!(replayed(&entries), report.state);
         RunOutcome { report, entries }
     }
@@ -168,17 +234,26 @@ pub(crate) fn ends(outcome: &RunOutcome) -> Vec<String> {
 
 /// How many turns were run.
 pub(crate) fn turns(outcome: &RunOutcome) -> usize {
-    outcome.records().filter(|record| matches!(record, Record::TurnEnded { .. })).count()
+    outcome
+        .records()
+        .filter(|record| matches!(record, Record::TurnEnded { .. }))
+        .count()
 }
 
 /// Runs a shell script in a directory.
 pub(crate) fn shell(directory: &Path, script: &str) {
-    let status = std::process::Command::new("/bin/sh").args(["-euc", script]).current_dir(directory).status();
+    let status = std::process::Command::new("/bin/sh")
+        .args(["-euc", script])
+        .current_dir(directory)
+        .status();
     assert!(status.expect("a shell can be run").success(), "{script}");
 }
 
 /// Lets go whoever waits for this FIFO: it may have yet to be started, by the very thread that asks for this.
 pub(crate) async fn let_go(fifo: &Path) {
     let fifo = fifo.to_owned();
-    tokio::task::spawn_blocking(move || std::fs::write(fifo, "go\n")).await.expect("does not panic").expect("lets it go");
+    tokio::task::spawn_blocking(move || std::fs::write(fifo, "go\n"))
+        .await
+        .expect("does not panic")
+        .expect("lets it go");
 }

@@ -2,8 +2,9 @@
 
 use orchestrator_core::machine::{Step, wake_at};
 use orchestrator_core::model::{
-    Answer, Effect, EffectId, EndReason, EventKind, Finding, HandoffReport, HoldId, HoldOption, LandingOutcome, MergeFailure,
-    Pulse, Reading, Record, RunMode, Severity, Span, StopReason, Task, Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
+    Answer, Effect, EffectId, EndReason, EventKind, Finding, HandoffReport, HoldId, HoldOption,
+    LandingOutcome, MergeFailure, Pulse, Reading, Record, RunMode, Severity, Span, StopReason,
+    Task, Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
 };
 
 use crate::world::{Laws, World, collected, commit, nothing, policy, report, review, task};
@@ -39,7 +40,11 @@ const PARK: &str = "[limits]\nexhausted = \"park\"";
 
 #[test]
 fn tasks_go_in_the_roadmaps_order_as_far_as_slots_allow() {
-    let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]"), task("C", "allow = [\"c\"]")];
+    let tasks = vec![
+        task("A", "allow = [\"a\"]"),
+        task("B", "allow = [\"b\"]"),
+        task("C", "allow = [\"c\"]"),
+    ];
     let mut world = World::with_tasks(policy("max_sessions = 2"), tasks);
     assert_eq!(dispatched(&world), ["A#1", "B#1"]);
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
@@ -62,7 +67,10 @@ fn what_may_change_the_same_paths_or_holds_the_same_resource_is_serialised() {
 
 #[test]
 fn a_task_starts_from_a_base_that_contains_what_it_comes_after() {
-    let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]\nafter = [\"A\"]")];
+    let tasks = vec![
+        task("A", "allow = [\"a\"]"),
+        task("B", "allow = [\"b\"]\nafter = [\"A\"]"),
+    ];
     let mut world = World::with_tasks(policy("max_sessions = 9"), tasks);
     assert_eq!(dispatched(&world), ["A#1"]);
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
@@ -93,17 +101,27 @@ fn a_free_slot_is_no_permission_to_leave_the_package() {
         Record::PackageEntered { reason, .. } => Some(reason.as_str()),
         _ => None,
     });
-    assert_eq!(reasons.collect::<Vec<_>>(), ["`one` has the first ready task", "`one` has landed"]);
+    assert_eq!(
+        reasons.collect::<Vec<_>>(),
+        ["`one` has the first ready task", "`one` has landed"]
+    );
 }
 
 #[test]
 fn a_package_that_waits_for_a_person_is_left_with_a_reason() {
-    let tasks = vec![packaged("A", "one", "approve = [\"dispatch\"]\nallow = [\"a\"]"), packaged("B", "two", "allow = [\"b\"]")];
+    let tasks = vec![
+        packaged("A", "one", "approve = [\"dispatch\"]\nallow = [\"a\"]"),
+        packaged("B", "two", "allow = [\"b\"]"),
+    ];
     let mut world = World::with_tasks(policy("max_sessions = 9"), tasks);
     assert_eq!(dispatched(&world), ["B#1"]);
     assert_eq!(to_the_end(&mut world), EndReason::WaitingForAPerson);
     world.open_again();
-    assert_eq!(world.state.ended(), Some(EndReason::WaitingForAPerson), "a hold survives the run");
+    assert_eq!(
+        world.state.ended(),
+        Some(EndReason::WaitingForAPerson),
+        "a hold survives the run"
+    );
 }
 
 #[test]
@@ -111,12 +129,16 @@ fn an_approval_lets_the_task_go() {
     let mut world = World::new(policy(""));
     world.open(true);
     let tasks = vec![task("A", "approve = [\"dispatch\", \"landing\"]")];
-    world.answer(&Effect::ReadRoadmap { tip: None }, |effect| EventKind::RoadmapRead {
-        effect,
-        reading: Reading::Read(crate::world::roadmap(tasks)),
+    world.answer(&Effect::ReadRoadmap { tip: None }, |effect| {
+        EventKind::RoadmapRead {
+            effect,
+            reading: Reading::Read(crate::world::roadmap(tasks)),
+        }
     });
     assert_eq!(world.state.ended(), None, "it was told to wait");
-    let approve = |hold| EventKind::Answered(Answer::new(HoldId(hold), HoldOption::Approve).with_note("fine"));
+    let approve = |hold| {
+        EventKind::Answered(Answer::new(HoldId(hold), HoldOption::Approve).with_note("fine"))
+    };
     world.tell(approve(1));
     world.tick();
     assert_eq!(dispatched(&world), ["A#1"]);
@@ -133,7 +155,11 @@ fn an_approval_lets_the_task_go() {
         "H2: the contract asks for a person's approval before landing approved by a person: fine",
     ];
     assert_eq!(approvals.expect("was accepted"), expected);
-    let gates = world.ledger.iter().filter(|record| matches!(record, Record::GateReported { .. })).count();
+    let gates = world
+        .ledger
+        .iter()
+        .filter(|record| matches!(record, Record::GateReported { .. }))
+        .count();
     assert_eq!(gates, 2, "a new candidate with another tree is gated again");
 }
 
@@ -148,14 +174,23 @@ fn drain_finishes_what_runs_and_pause_starts_no_turn() {
     let mut world = World::with_tasks(policy("max_sessions = 1"), tasks());
     world.tell(EventKind::ModeAsked(RunMode::Paused));
     assert_eq!(to_the_end(&mut world), EndReason::Paused);
-    assert!(!world.ledger.iter().any(|record| matches!(record, Record::Requested { what: Effect::RunTurn { .. }, .. })));
+    assert!(!world.ledger.iter().any(|record| matches!(
+        record,
+        Record::Requested {
+            what: Effect::RunTurn { .. },
+            ..
+        }
+    )));
 }
 
 #[test]
 fn budgets_stop_before_the_next_spend() {
     let tasks = || vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]")];
     for limit in ["run_attempts = 1", "run_tokens = 15", "run_usd = 0.5"] {
-        let mut world = World::with_tasks(policy(&format!("max_sessions = 1\n[limits]\n{limit}")), tasks());
+        let mut world = World::with_tasks(
+            policy(&format!("max_sessions = 1\n[limits]\n{limit}")),
+            tasks(),
+        );
         assert_eq!(to_the_end(&mut world), EndReason::Budget, "{limit}");
         assert_eq!(dispatched(&world), ["A#1"], "{limit}");
     }
@@ -171,16 +206,27 @@ fn a_tasks_own_budget_parks_it() {
     world.answer(&run_turn(&world), |effect| EventKind::TurnEnded {
         effect,
         outcome: TurnOutcome::Completed,
-        usage: Usage { input_tokens: 20, output_tokens: 0, usd: 0.0 },
+        usage: Usage {
+            input_tokens: 20,
+            output_tokens: 0,
+            usd: 0.0,
+        },
     });
-    world.answer(&collect(&world), |effect| collected(effect, nothing(HandoffReport::Missing, false)));
+    world.answer(&collect(&world), |effect| {
+        collected(effect, nothing(HandoffReport::Missing, false))
+    });
     assert_eq!(to_the_end(&mut world), EndReason::Blocked);
     let reason = format!("{:?}", world.state.tasks()[0].phase);
     assert!(reason.contains("its 15 tokens are used up"), "{reason}");
 }
 
 fn find(world: &World, test: impl Fn(&Effect) -> bool) -> Effect {
-    world.open_effects().into_iter().map(|(_, what)| what).find(test).expect("is open")
+    world
+        .open_effects()
+        .into_iter()
+        .map(|(_, what)| what)
+        .find(test)
+        .expect("is open")
 }
 
 fn run_turn(world: &World) -> Effect {
@@ -193,30 +239,58 @@ fn collect(world: &World) -> Effect {
 
 #[test]
 fn work_that_comes_back_waits_for_a_session_and_goes_before_new_work() {
-    let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]"), task("C", "allow = [\"c\"]")];
+    let tasks = vec![
+        task("A", "allow = [\"a\"]"),
+        task("B", "allow = [\"b\"]"),
+        task("C", "allow = [\"c\"]"),
+    ];
     let mut world = World::with_tasks(policy("max_sessions = 1"), tasks);
     // A's first turn is over, so B takes the session; then A's work comes back.
-    while !world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Review { .. })) {
+    while !world
+        .open_effects()
+        .iter()
+        .any(|(_, what)| matches!(what, Effect::Review { .. }))
+    {
         world.step();
     }
     assert_eq!(dispatched(&world), ["A#1", "B#1"]);
-    let head = world.open_effects().into_iter().find_map(|(_, what)| match what {
-        Effect::Review { head, .. } => Some(head),
-        _ => None,
-    });
+    let head = world
+        .open_effects()
+        .into_iter()
+        .find_map(|(_, what)| match what {
+            Effect::Review { head, .. } => Some(head),
+            _ => None,
+        });
     let head = head.expect("is open");
-    world.answer(&find(&world, |what| matches!(what, Effect::Review { .. })), |effect| EventKind::Reviewed {
-        effect,
-        reviews: vec![review(head, vec![crate::world::error()])],
-        carried: None,
-    });
+    world.answer(
+        &find(&world, |what| matches!(what, Effect::Review { .. })),
+        |effect| EventKind::Reviewed {
+            effect,
+            reviews: vec![review(head, vec![crate::world::error()])],
+            carried: None,
+        },
+    );
     Laws::hold_and_replay(&world);
-    assert!(!world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunTurn { turn: 2, .. })), "B has the session");
-    while !world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunTurn { turn: 2, .. })) {
+    assert!(
+        !world
+            .open_effects()
+            .iter()
+            .any(|(_, what)| matches!(what, Effect::RunTurn { turn: 2, .. })),
+        "B has the session"
+    );
+    while !world
+        .open_effects()
+        .iter()
+        .any(|(_, what)| matches!(what, Effect::RunTurn { turn: 2, .. }))
+    {
         world.step();
         Laws::hold_and_replay(&world);
     }
-    assert_eq!(dispatched(&world), ["A#1", "B#1"], "C waits until A is through");
+    assert_eq!(
+        dispatched(&world),
+        ["A#1", "B#1"],
+        "C waits until A is through"
+    );
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
 }
 
@@ -241,16 +315,23 @@ fn a_usage_limit_waits_for_its_reset_and_spends_no_attempt() {
         outcome: TurnOutcome::UsageLimited { until: Some(until) },
         usage: Usage::default(),
     });
-    world.answer(&collect(&world), |effect| collected(effect, nothing(HandoffReport::Missing, false)));
-    assert_eq!(wake_at(&world.state, &world.policy, Timestamp(world.now)), Some(until));
+    world.answer(&collect(&world), |effect| {
+        collected(effect, nothing(HandoffReport::Missing, false))
+    });
+    assert_eq!(
+        wake_at(&world.state, &world.policy, Timestamp(world.now)),
+        Some(until)
+    );
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
     assert_eq!(dispatched(&world), ["A#1", "A#2"]);
 }
 
 #[test]
 fn attempts_end_at_their_limit_and_the_task_is_parked_not_dropped() {
-    let mut world =
-        World::with_tasks(policy("[limits]\nattempts = 2\nturns = 2\nsame_finding = 9\nexhausted = \"park\""), vec![task("A", "")]);
+    let mut world = World::with_tasks(
+        policy("[limits]\nattempts = 2\nturns = 2\nsame_finding = 9\nexhausted = \"park\""),
+        vec![task("A", "")],
+    );
     let mut turns = 0;
     while world.state.ended().is_none() {
         Laws::hold_and_replay(&world);
@@ -284,7 +365,10 @@ fn a_conflict_starts_anew_on_the_new_tip_and_a_lost_race_builds_a_new_candidate(
     let merge = find(&world, |what| matches!(what, Effect::Merge { .. }));
     world.answer(&merge, |effect| EventKind::Merged {
         effect,
-        result: Err(MergeFailure::Conflict { tip: commit(40), paths: vec!["a".parse().expect("a path")] }),
+        result: Err(MergeFailure::Conflict {
+            tip: commit(40),
+            paths: vec!["a".parse().expect("a path")],
+        }),
     });
     world.tick();
     let bases: Vec<_> = world
@@ -296,12 +380,25 @@ fn a_conflict_starts_anew_on_the_new_tip_and_a_lost_race_builds_a_new_candidate(
         })
         .collect();
     assert_eq!(bases, [commit(1), commit(40)]);
-    while !world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Land { .. })) {
+    while !world
+        .open_effects()
+        .iter()
+        .any(|(_, what)| matches!(what, Effect::Land { .. }))
+    {
         world.step();
     }
     let land = find(&world, |what| matches!(what, Effect::Land { .. }));
-    world.answer(&land, |effect| EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved });
-    assert!(world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Merge { .. })), "a new candidate is built");
+    world.answer(&land, |effect| EventKind::LandingTried {
+        effect,
+        outcome: LandingOutcome::TipMoved,
+    });
+    assert!(
+        world
+            .open_effects()
+            .iter()
+            .any(|(_, what)| matches!(what, Effect::Merge { .. })),
+        "a new candidate is built"
+    );
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
 }
 
@@ -312,16 +409,29 @@ fn a_red_gate_goes_back_with_what_it_printed() {
         world.step();
     }
     let gate = find(&world, |what| matches!(what, Effect::RunGate { .. }));
-    let Effect::RunGate { tree, gate: spec, .. } = gate.clone() else { unreachable!("it was just found") };
-    world.answer(&gate, |effect| EventKind::GateRan { effect, report: report(spec.clone(), tree, 1) });
+    let Effect::RunGate {
+        tree, gate: spec, ..
+    } = gate.clone()
+    else {
+        unreachable!("it was just found")
+    };
+    world.answer(&gate, |effect| EventKind::GateRan {
+        effect,
+        report: report(spec.clone(), tree, 1),
+    });
     // The tip is asked first: what is red there too is not the worker's fault.
     let tip = find(&world, |what| matches!(what, Effect::CheckTip { .. }));
-    world.answer(&tip, |effect| EventKind::TipChecked { effect, report: report(spec, tree, 0) });
+    world.answer(&tip, |effect| EventKind::TipChecked {
+        effect,
+        report: report(spec, tree, 0),
+    });
     let verdict = world.ledger.iter().rev().find_map(|record| match record {
         Record::Judged { verdict, .. } => Some(verdict.clone()),
         _ => None,
     });
-    assert!(matches!(verdict, Some(Verdict::Revise { findings }) if findings[0].rule == "gate/unit"));
+    assert!(
+        matches!(verdict, Some(Verdict::Revise { findings }) if findings[0].rule == "gate/unit")
+    );
     let turn = run_turn(&world);
     assert!(matches!(turn, Effect::RunTurn { turn: 2, .. }), "{turn:?}");
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
@@ -336,29 +446,58 @@ fn what_a_crash_left_open_is_asked_for_again_but_no_agent_is() {
         }
         let mut again = world.clone();
         let turns = |world: &World| {
-            world.ledger.iter().filter(|record| matches!(record, Record::Requested { what: Effect::RunTurn { .. }, .. })).count()
+            world
+                .ledger
+                .iter()
+                .filter(|record| {
+                    matches!(
+                        record,
+                        Record::Requested {
+                            what: Effect::RunTurn { .. },
+                            ..
+                        }
+                    )
+                })
+                .count()
         };
         let before = turns(&again);
         again.open_again();
-        let was_working = world.open_effects().iter().any(|(_, what)| matches!(what, Effect::RunTurn { .. }));
+        let was_working = world
+            .open_effects()
+            .iter()
+            .any(|(_, what)| matches!(what, Effect::RunTurn { .. }));
         if was_working {
             assert_eq!(turns(&again), before, "its workspace is looked at first");
-            assert!(again.open_effects().iter().any(|(_, what)| matches!(what, Effect::Collect { .. })));
+            assert!(
+                again
+                    .open_effects()
+                    .iter()
+                    .any(|(_, what)| matches!(what, Effect::Collect { .. }))
+            );
         }
         assert_eq!(to_the_end(&mut again), EndReason::Complete);
         assert_eq!(dispatched(&again), ["A#1"], "the attempt went on");
         world.step();
     }
-    assert!(world.state.ended().is_some(), "every step was interrupted once");
+    assert!(
+        world.state.ended().is_some(),
+        "every step was interrupted once"
+    );
 }
 
 #[test]
 fn a_new_run_takes_up_what_an_earlier_one_parked() {
-    let mut world = World::with_tasks(policy(&format!("{PARK}\nattempts = 1")), vec![task("A", "")]);
-    world.answer(&find(&world, |what| matches!(what, Effect::Prepare { .. })), |effect| EventKind::Prepared {
-        effect,
-        failure: Some("disk full".to_owned()),
-    });
+    let mut world = World::with_tasks(
+        policy(&format!("{PARK}\nattempts = 1")),
+        vec![task("A", "")],
+    );
+    world.answer(
+        &find(&world, |what| matches!(what, Effect::Prepare { .. })),
+        |effect| EventKind::Prepared {
+            effect,
+            failure: Some("disk full".to_owned()),
+        },
+    );
     assert_eq!(to_the_end(&mut world), EndReason::Blocked);
     world.open_again();
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
@@ -369,17 +508,33 @@ fn a_new_run_takes_up_what_an_earlier_one_parked() {
 fn a_task_that_a_person_ticks_while_it_is_at_work_is_stopped_and_counts_as_landed() {
     let mut world = World::with_tasks(
         policy("max_sessions = 9"),
-        vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]\nafter = [\"A\"]")],
+        vec![
+            task("A", "allow = [\"a\"]"),
+            task("B", "allow = [\"b\"]\nafter = [\"A\"]"),
+        ],
     );
     assert!(world.step(), "its workspace is ready");
     world.tasks[0].done = true;
     world.tell(EventKind::TipSeen(commit(7)));
     world.tick();
     let stop = find(&world, |what| matches!(what, Effect::StopTurn { .. }));
-    assert!(matches!(stop, Effect::StopTurn { why: StopReason::Withdrawn, .. }), "{stop:?}");
+    assert!(
+        matches!(
+            stop,
+            Effect::StopTurn {
+                why: StopReason::Withdrawn,
+                ..
+            }
+        ),
+        "{stop:?}"
+    );
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
     assert_eq!(dispatched(&world), ["A#1", "B#1"]);
-    let landed = world.ledger.iter().filter(|record| matches!(record, Record::Landed { .. })).count();
+    let landed = world
+        .ledger
+        .iter()
+        .filter(|record| matches!(record, Record::Landed { .. }))
+        .count();
     assert_eq!(landed, 1, "A counts as landed, and was not landed by us");
     let taken_in =
         world.ledger.iter().any(|record| matches!(record, Record::Submitted { attempt, .. } if attempt.task.as_str() == "A"));
@@ -389,22 +544,49 @@ fn a_task_that_a_person_ticks_while_it_is_at_work_is_stopped_and_counts_as_lande
 #[test]
 fn what_needs_a_remote_that_is_away_waits_and_the_rest_goes_on() {
     let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]")];
-    let mut world = World::with_tasks(policy("max_sessions = 1\n[limits]\nbackoff = \"1m\""), tasks);
-    while !world.open_effects().iter().any(|(_, what)| matches!(what, Effect::Merge { .. })) {
+    let mut world = World::with_tasks(
+        policy("max_sessions = 1\n[limits]\nbackoff = \"1m\""),
+        tasks,
+    );
+    while !world
+        .open_effects()
+        .iter()
+        .any(|(_, what)| matches!(what, Effect::Merge { .. }))
+    {
         assert!(world.step());
     }
     let merge = find(&world, |what| matches!(what, Effect::Merge { .. }));
-    let away = |effect| EventKind::Merged { effect, result: Err(MergeFailure::Unreachable { reason: "no route".to_owned() }) };
+    let away = |effect| EventKind::Merged {
+        effect,
+        result: Err(MergeFailure::Unreachable {
+            reason: "no route".to_owned(),
+        }),
+    };
     world.answer(&merge, away);
     let until = world.state.away().expect("is away").until;
-    assert_eq!(wake_at(&world.state, &world.policy, Timestamp(world.now)), Some(until));
+    assert_eq!(
+        wake_at(&world.state, &world.policy, Timestamp(world.now)),
+        Some(until)
+    );
     while world.step() {}
-    assert_eq!(dispatched(&world), ["A#1", "B#1"], "B was worked on meanwhile");
-    assert!(world.now < until.0 && world.state.ended().is_none(), "both wait");
+    assert_eq!(
+        dispatched(&world),
+        ["A#1", "B#1"],
+        "B was worked on meanwhile"
+    );
+    assert!(
+        world.now < until.0 && world.state.ended().is_none(),
+        "both wait"
+    );
     world.now = until.0;
     world.tick();
     world.answer(&merge, away);
-    assert!(world.state.away().is_some_and(|away| away.tries == 2 && away.since < until));
+    assert!(
+        world
+            .state
+            .away()
+            .is_some_and(|away| away.tries == 2 && away.since < until)
+    );
     world.now += 3_600_000;
     world.tick();
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
@@ -422,21 +604,37 @@ impl Silent {
     }
 
     fn turn(&self) -> EffectId {
-        self.0.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::RunTurn { .. })).expect("runs").0
+        self.0
+            .open_effects()
+            .into_iter()
+            .find(|(_, what)| matches!(what, Effect::RunTurn { .. }))
+            .expect("runs")
+            .0
     }
 
     /// A heartbeat so many seconds later; the last sign of life was so many seconds ago.
     fn seen(&mut self, later: u64, ago: u64, change: impl FnOnce(&mut TurnSight)) -> Pulse {
         self.0.now += later * 1000;
         let (active, usage) = (Timestamp(self.0.now - ago * 1000), Usage::default());
-        let mut seen = TurnSight { active, tool_in_flight: false, silence: None, alive: None, head: None, usage };
+        let mut seen = TurnSight {
+            active,
+            tool_in_flight: false,
+            silence: None,
+            alive: None,
+            head: None,
+            usage,
+        };
         change(&mut seen);
         let effect = self.turn();
         self.0.tell(EventKind::TurnSeen { effect, seen });
-        let working = self.0.state.task(&"A".parse().expect("an id")).and_then(|entry| match &entry.active()?.step {
-            Step::Working(working) => Some(working.pulse),
-            _ => None,
-        });
+        let working =
+            self.0
+                .state
+                .task(&"A".parse().expect("an id"))
+                .and_then(|entry| match &entry.active()?.step {
+                    Step::Working(working) => Some(working.pulse),
+                    _ => None,
+                });
         working.expect("it works")
     }
 
@@ -445,8 +643,14 @@ impl Silent {
         let (mut nudges, mut stop) = (0, None);
         for record in &self.0.ledger {
             match record {
-                Record::Requested { what: Effect::Nudge { .. }, .. } => nudges += 1,
-                Record::Requested { what: Effect::StopTurn { why, .. }, .. } => {
+                Record::Requested {
+                    what: Effect::Nudge { .. },
+                    ..
+                } => nudges += 1,
+                Record::Requested {
+                    what: Effect::StopTurn { why, .. },
+                    ..
+                } => {
                     assert_eq!(stop.replace(*why), None, "it is told once");
                 }
                 _ => {}
@@ -456,7 +660,11 @@ impl Silent {
     }
 
     fn answer_nudge(&mut self, heard: bool) {
-        let nudge = self.0.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::Nudge { .. }));
+        let nudge = self
+            .0
+            .open_effects()
+            .into_iter()
+            .find(|(_, what)| matches!(what, Effect::Nudge { .. }));
         let (effect, _) = nudge.expect("it was nudged");
         self.0.tell(EventKind::Nudged { effect, heard });
     }
@@ -465,18 +673,50 @@ impl Silent {
 #[test]
 fn a_silence_is_judged_by_what_is_known_of_it() {
     let mut silent = Silent::under("");
-    assert_eq!(silent.seen(1, 0, |_| {}), Pulse::Active, "something was heard since the last heartbeat");
-    assert_eq!(silent.seen(3600, 3600, |_| {}), Pulse::Unknown, "its silence means nothing");
-    assert_eq!(silent.seen(1, 30, |seen| seen.silence = Some(Span::secs(60))), Pulse::Quiet);
-    assert_eq!(silent.seen(1, 3600, |seen| (seen.silence, seen.tool_in_flight) = (Some(Span::secs(60)), true)), Pulse::Active);
-    assert_eq!(silent.seen(1, 0, |seen| seen.alive = Some(false)), Pulse::Gone);
+    assert_eq!(
+        silent.seen(1, 0, |_| {}),
+        Pulse::Active,
+        "something was heard since the last heartbeat"
+    );
+    assert_eq!(
+        silent.seen(3600, 3600, |_| {}),
+        Pulse::Unknown,
+        "its silence means nothing"
+    );
+    assert_eq!(
+        silent.seen(1, 30, |seen| seen.silence = Some(Span::secs(60))),
+        Pulse::Quiet
+    );
+    assert_eq!(
+        silent.seen(1, 3600, |seen| (seen.silence, seen.tool_in_flight) =
+            (Some(Span::secs(60)), true)),
+        Pulse::Active
+    );
+    assert_eq!(
+        silent.seen(1, 0, |seen| seen.alive = Some(false)),
+        Pulse::Gone
+    );
     assert_eq!(silent.told(), (0, None), "its end may be on the way");
-    assert_eq!(silent.seen(1, 0, |seen| seen.alive = Some(true)), Pulse::Active);
-    assert_eq!(silent.seen(1, 60, |seen| seen.silence = Some(Span::secs(60))), Pulse::Stalled);
+    assert_eq!(
+        silent.seen(1, 0, |seen| seen.alive = Some(true)),
+        Pulse::Active
+    );
+    assert_eq!(
+        silent.seen(1, 60, |seen| seen.silence = Some(Span::secs(60))),
+        Pulse::Stalled
+    );
 
     let mut silent = Silent::under("[limits]\nstall = \"10m\"");
-    assert_eq!(silent.seen(599, 599, |seen| seen.silence = Some(Span::secs(60))), Pulse::Quiet, "a person's limit holds");
-    assert_eq!(silent.seen(1, 600, |_| {}), Pulse::Stalled, "for every agent");
+    assert_eq!(
+        silent.seen(599, 599, |seen| seen.silence = Some(Span::secs(60))),
+        Pulse::Quiet,
+        "a person's limit holds"
+    );
+    assert_eq!(
+        silent.seen(1, 600, |_| {}),
+        Pulse::Stalled,
+        "for every agent"
+    );
 }
 
 #[test]
@@ -485,7 +725,11 @@ fn who_is_silent_for_too_long_is_nudged_and_then_stopped() {
     silent.seen(600, 600, |_| {});
     assert_eq!(silent.told(), (1, None));
     silent.answer_nudge(true);
-    assert_eq!(silent.seen(599, 1199, |_| {}), Pulse::Quiet, "it gets as long again");
+    assert_eq!(
+        silent.seen(599, 1199, |_| {}),
+        Pulse::Quiet,
+        "it gets as long again"
+    );
     assert_eq!(silent.told(), (1, None));
     assert_eq!(silent.seen(1, 1200, |_| {}), Pulse::Stalled);
     assert_eq!(silent.told(), (1, Some(StopReason::Stalled)));
@@ -493,7 +737,11 @@ fn who_is_silent_for_too_long_is_nudged_and_then_stopped() {
     let mut silent = Silent::under("[limits]\nstall = \"10m\"");
     silent.seen(600, 600, |_| {});
     silent.answer_nudge(false);
-    assert_eq!(silent.told(), (1, Some(StopReason::Stalled)), "it cannot be spoken to");
+    assert_eq!(
+        silent.told(),
+        (1, Some(StopReason::Stalled)),
+        "it cannot be spoken to"
+    );
 
     let mut silent = Silent::under("[limits]\nstall = \"10m\"\nnudges = 0");
     silent.seen(600, 600, |_| {});
@@ -513,8 +761,14 @@ fn who_is_silent_for_too_long_is_nudged_and_then_stopped() {
 #[test]
 fn a_turn_whose_process_is_gone_and_that_does_not_end_is_stopped() {
     let mut silent = Silent::under("");
-    assert_eq!(silent.seen(15, 0, |seen| seen.alive = Some(false)), Pulse::Gone);
-    assert_eq!(silent.seen(15, 0, |seen| seen.alive = Some(false)), Pulse::Gone);
+    assert_eq!(
+        silent.seen(15, 0, |seen| seen.alive = Some(false)),
+        Pulse::Gone
+    );
+    assert_eq!(
+        silent.seen(15, 0, |seen| seen.alive = Some(false)),
+        Pulse::Gone
+    );
     assert_eq!(silent.told(), (0, Some(StopReason::Gone)));
     silent.seen(15, 0, |seen| seen.alive = Some(false));
     assert_eq!(silent.told(), (0, Some(StopReason::Gone)));

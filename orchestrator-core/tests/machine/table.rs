@@ -5,13 +5,17 @@ use std::fmt::Write as _;
 use orchestrator_core::{
     machine::{IllegalEvent, decide},
     model::{
-        Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind, Finding, GateReport, GateSpec,
-        HandoffReport, HoldId, HoldOption, LandingOutcome, MergeFailure, MissingCommit, Opened, Reading, RunId, RunMode,
-        SessionRef, Severity, Shift, Span, Submission, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
+        Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind,
+        Finding, GateReport, GateSpec, HandoffReport, HoldId, HoldOption, LandingOutcome,
+        MergeFailure, MissingCommit, Opened, Reading, RunId, RunMode, SessionRef, Severity, Shift,
+        Span, Submission, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
     },
 };
 
-use crate::world::{Laws, World, blocked, collected, commit, name, nothing, policy, report, review, roadmap, submission, task};
+use crate::world::{
+    Laws, World, blocked, collected, commit, name, nothing, policy, report, review, roadmap,
+    submission, task,
+};
 
 /// One world for each state that a task, or the run, can be in.
 fn states() -> Vec<(&'static str, World)> {
@@ -22,9 +26,11 @@ fn states() -> Vec<(&'static str, World)> {
         let mut world = fresh.clone();
         world.open(true);
         world.tell(EventKind::ModeAsked(RunMode::Paused));
-        world.answer(&Effect::ReadRoadmap { tip: None }, |effect| EventKind::RoadmapRead {
-            effect,
-            reading: Reading::Read(roadmap(vec![task("T1", claims)])),
+        world.answer(&Effect::ReadRoadmap { tip: None }, |effect| {
+            EventKind::RoadmapRead {
+                effect,
+                reading: Reading::Read(roadmap(vec![task("T1", claims)])),
+            }
         });
         world
     };
@@ -47,13 +53,21 @@ fn states() -> Vec<(&'static str, World)> {
     let gating = after(&merging);
     let landing = after(&gating);
     let mut checking_tip = gating.clone();
-    checking_tip.tell(EventKind::GateRan { effect: last(&gating), report: red() });
+    checking_tip.tell(EventKind::GateRan {
+        effect: last(&gating),
+        report: red(),
+    });
     checking_tip.tick();
     let mut tip_red = checking_tip.clone();
-    tip_red.tell(EventKind::TipChecked { effect: last(&checking_tip), report: red() });
+    tip_red.tell(EventKind::TipChecked {
+        effect: last(&checking_tip),
+        report: red(),
+    });
     tip_red.tick();
     let mut away = reviewing.clone();
-    away.tell(EventKind::RemoteAway { why: "no route".into() });
+    away.tell(EventKind::RemoteAway {
+        why: "no route".into(),
+    });
     away.step();
     let mut withdrawn = working.clone();
     withdrawn.tasks.clear();
@@ -65,7 +79,10 @@ fn states() -> Vec<(&'static str, World)> {
     looking_back.tell(EventKind::Tick);
     let mut rewritten = looking_back.clone();
     let tip = landed.state.tip().expect("a tip");
-    rewritten.tell(EventKind::HistoryChecked { effect: checks_history(&looking_back), missing: vec![missing(tip)] });
+    rewritten.tell(EventKind::HistoryChecked {
+        effect: checks_history(&looking_back),
+        missing: vec![missing(tip)],
+    });
     rewritten.tell(EventKind::Tick);
     let mut dropped = rewritten.clone();
     dropped.dropped.insert(tip);
@@ -76,26 +93,41 @@ fn states() -> Vec<(&'static str, World)> {
     let mut silent = working.clone();
     silent.now += 3600 * 1000;
     let mut nudged = silent.clone();
-    nudged.tell(EventKind::TurnSeen { effect: last(&silent), seen: sight(Timestamp(0), None, None) });
+    nudged.tell(EventKind::TurnSeen {
+        effect: last(&silent),
+        seen: sight(Timestamp(0), None, None),
+    });
     let mut held = paused("claims = [{ id = \"c\", text = \"t\", surface = \"device\" }]");
     held.tell(EventKind::ModeAsked(RunMode::Active));
     while held.state.holds().next().is_none() {
-        assert!(held.tick().len() + usize::from(held.step()) > 0, "it comes to the hold");
+        assert!(
+            held.tick().len() + usize::from(held.step()) > 0,
+            "it comes to the hold"
+        );
     }
     let mut parked = reviewing.clone();
-    while parked.open_effects().iter().any(|(_, what)| !matches!(what, Effect::CleanUp { .. } | Effect::Report { .. })) {
+    while parked
+        .open_effects()
+        .iter()
+        .any(|(_, what)| !matches!(what, Effect::CleanUp { .. } | Effect::Report { .. }))
+    {
         let (effect, what) = parked.open_effects().remove(0);
         let event = match what {
             Effect::Collect { .. } => collected(effect, nothing(blocked("no"), false)),
-            Effect::Review { .. } => {
-                EventKind::Reviewed { effect, reviews: vec![review(commit(7), vec![crate::world::error()])], carried: None }
-            }
+            Effect::Review { .. } => EventKind::Reviewed {
+                effect,
+                reviews: vec![review(commit(7), vec![crate::world::error()])],
+                carried: None,
+            },
             what => parked.good(effect, &what),
         };
         parked.tell(event);
         parked.tick();
     }
-    parked.tell(EventKind::Answered(Answer::new(HoldId(1), HoldOption::Park)));
+    parked.tell(EventKind::Answered(Answer::new(
+        HoldId(1),
+        HoldOption::Park,
+    )));
     parked.tick();
     let mut ended = landed.clone();
     while ended.step() {}
@@ -131,31 +163,55 @@ fn states() -> Vec<(&'static str, World)> {
 
 /// Work without a handoff.
 fn silent(head: CommitId) -> Submission {
-    Submission { handoff: HandoffReport::Missing, ..submission(head) }
+    Submission {
+        handoff: HandoffReport::Missing,
+        ..submission(head)
+    }
 }
 
 /// A look at a turn whose backend says that a minute of silence is too long.
 fn sight(active: Timestamp, head: Option<CommitId>, alive: Option<bool>) -> TurnSight {
-    TurnSight { active, tool_in_flight: false, silence: Some(Span::secs(60)), alive, head, usage: Usage::default() }
+    TurnSight {
+        active,
+        tool_in_flight: false,
+        silence: Some(Span::secs(60)),
+        alive,
+        head,
+        usage: Usage::default(),
+    }
 }
 
 /// A commit that the target does not have in any form.
 fn missing(commit: CommitId) -> MissingCommit {
-    MissingCommit { commit, again: None }
+    MissingCommit {
+        commit,
+        again: None,
+    }
 }
 
 /// The effect that looks through the target's history.
 fn checks_history(world: &World) -> EffectId {
     let mut open = world.open_effects().into_iter();
-    open.find(|(_, what)| matches!(what, Effect::CheckHistory { .. })).expect("it is asked for").0
+    open.find(|(_, what)| matches!(what, Effect::CheckHistory { .. }))
+        .expect("it is asked for")
+        .0
 }
 
 fn red() -> GateReport {
-    report(gate_spec(), format!("{:040x}", 5).parse().expect("an id"), 1)
+    report(
+        gate_spec(),
+        format!("{:040x}", 5).parse().expect("an id"),
+        1,
+    )
 }
 
 fn gate_spec() -> GateSpec {
-    policy("").gates.iter().next().map(|(name, rule)| rule.named(name)).expect("a gate")
+    policy("")
+        .gates
+        .iter()
+        .next()
+        .map(|(name, rule)| rule.named(name))
+        .expect("a gate")
 }
 
 fn last(world: &World) -> EffectId {
@@ -168,66 +224,316 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
     let tree = format!("{:040x}", 5).parse().expect("an id");
     let usage = Usage::default();
     let tip = world.state.history().checked.unwrap_or(commit(1));
-    let again = MissingCommit { commit: tip, again: Some(commit(6)) };
-    let carried = Carried { onto: commit(2), head: commit(51), tree, changes: Vec::new(), left_out: Vec::new() };
+    let again = MissingCommit {
+        commit: tip,
+        again: Some(commit(6)),
+    };
+    let carried = Carried {
+        onto: commit(2),
+        head: commit(51),
+        tree,
+        changes: Vec::new(),
+        left_out: Vec::new(),
+    };
     vec![
-        ("history checked, whole", EventKind::HistoryChecked { effect, missing: Vec::new() }),
-        ("history checked, missing", EventKind::HistoryChecked { effect, missing: vec![missing(tip)] }),
-        ("history checked, landed again", EventKind::HistoryChecked { effect, missing: vec![again] }),
-        ("roadmap read", EventKind::RoadmapRead { effect, reading: Reading::Read(roadmap(vec![task("T1", "")])) }),
-        ("roadmap refused", EventKind::RoadmapRead { effect, reading: Reading::Refused { tip: commit(3), why: "line 1".into() } }),
-        ("roadmap unreachable", EventKind::RoadmapRead { effect, reading: Reading::Unreachable { why: "no route".into() } }),
-        ("prepared", EventKind::Prepared { effect, failure: None }),
-        ("prepared, failed", EventKind::Prepared { effect, failure: Some("disk full".into()) }),
-        ("session seen", EventKind::SessionSeen { effect, session: SessionRef("s".into()) }),
-        ("noticed", EventKind::Noticed { effect, finding: Finding::new(Severity::Warning, "tool/refused", "x") }),
-        ("turn seen", EventKind::TurnSeen { effect, seen: sight(Timestamp(world.now), Some(commit(77)), None) }),
-        ("turn seen, stalled", EventKind::TurnSeen { effect, seen: sight(Timestamp(0), None, None) }),
-        ("turn seen, gone", EventKind::TurnSeen { effect, seen: sight(Timestamp(0), None, Some(false)) }),
-        ("nudged", EventKind::Nudged { effect, heard: true }),
-        ("nudged, deaf", EventKind::Nudged { effect, heard: false }),
-        ("turn ended", EventKind::TurnEnded { effect, outcome: TurnOutcome::Completed, usage }),
+        (
+            "history checked, whole",
+            EventKind::HistoryChecked {
+                effect,
+                missing: Vec::new(),
+            },
+        ),
+        (
+            "history checked, missing",
+            EventKind::HistoryChecked {
+                effect,
+                missing: vec![missing(tip)],
+            },
+        ),
+        (
+            "history checked, landed again",
+            EventKind::HistoryChecked {
+                effect,
+                missing: vec![again],
+            },
+        ),
+        (
+            "roadmap read",
+            EventKind::RoadmapRead {
+                effect,
+                reading: Reading::Read(roadmap(vec![task("T1", "")])),
+            },
+        ),
+        (
+            "roadmap refused",
+            EventKind::RoadmapRead {
+                effect,
+                reading: Reading::Refused {
+                    tip: commit(3),
+                    why: "line 1".into(),
+                },
+            },
+        ),
+        (
+            "roadmap unreachable",
+            EventKind::RoadmapRead {
+                effect,
+                reading: Reading::Unreachable {
+                    why: "no route".into(),
+                },
+            },
+        ),
+        (
+            "prepared",
+            EventKind::Prepared {
+                effect,
+                failure: None,
+            },
+        ),
+        (
+            "prepared, failed",
+            EventKind::Prepared {
+                effect,
+                failure: Some("disk full".into()),
+            },
+        ),
+        (
+            "session seen",
+            EventKind::SessionSeen {
+                effect,
+                session: SessionRef("s".into()),
+            },
+        ),
+        (
+            "noticed",
+            EventKind::Noticed {
+                effect,
+                finding: Finding::new(Severity::Warning, "tool/refused", "x"),
+            },
+        ),
+        (
+            "turn seen",
+            EventKind::TurnSeen {
+                effect,
+                seen: sight(Timestamp(world.now), Some(commit(77)), None),
+            },
+        ),
+        (
+            "turn seen, stalled",
+            EventKind::TurnSeen {
+                effect,
+                seen: sight(Timestamp(0), None, None),
+            },
+        ),
+        (
+            "turn seen, gone",
+            EventKind::TurnSeen {
+                effect,
+                seen: sight(Timestamp(0), None, Some(false)),
+            },
+        ),
+        (
+            "nudged",
+            EventKind::Nudged {
+                effect,
+                heard: true,
+            },
+        ),
+        (
+            "nudged, deaf",
+            EventKind::Nudged {
+                effect,
+                heard: false,
+            },
+        ),
+        (
+            "turn ended",
+            EventKind::TurnEnded {
+                effect,
+                outcome: TurnOutcome::Completed,
+                usage,
+            },
+        ),
         ("stop sent", EventKind::StopSent { effect }),
-        ("collected, work", collected(effect, Collected::Work(submission(commit(50))))),
-        ("collected, without a handoff", collected(effect, Collected::Work(silent(commit(50))))),
-        ("collected, uncommitted work", collected(effect, nothing(HandoffReport::Missing, true))),
-        ("collected, nothing", collected(effect, nothing(HandoffReport::Missing, false))),
-        ("collected, blocked", collected(effect, nothing(blocked("why"), false))),
-        ("collected, unusable", collected(effect, Collected::Unusable { reason: "rewritten".into() })),
-        ("reviewed, fine", EventKind::Reviewed { effect, reviews: vec![review(commit(50), Vec::new())], carried: None }),
+        (
+            "collected, work",
+            collected(effect, Collected::Work(submission(commit(50)))),
+        ),
+        (
+            "collected, without a handoff",
+            collected(effect, Collected::Work(silent(commit(50)))),
+        ),
+        (
+            "collected, uncommitted work",
+            collected(effect, nothing(HandoffReport::Missing, true)),
+        ),
+        (
+            "collected, nothing",
+            collected(effect, nothing(HandoffReport::Missing, false)),
+        ),
+        (
+            "collected, blocked",
+            collected(effect, nothing(blocked("why"), false)),
+        ),
+        (
+            "collected, unusable",
+            collected(
+                effect,
+                Collected::Unusable {
+                    reason: "rewritten".into(),
+                },
+            ),
+        ),
+        (
+            "reviewed, fine",
+            EventKind::Reviewed {
+                effect,
+                reviews: vec![review(commit(50), Vec::new())],
+                carried: None,
+            },
+        ),
         (
             "reviewed, findings",
-            EventKind::Reviewed { effect, reviews: vec![review(commit(50), vec![crate::world::error()])], carried: None },
+            EventKind::Reviewed {
+                effect,
+                reviews: vec![review(commit(50), vec![crate::world::error()])],
+                carried: None,
+            },
         ),
         (
             "merged, conflict",
-            EventKind::Merged { effect, result: Err(MergeFailure::Conflict { tip: commit(2), paths: Vec::new() }) },
+            EventKind::Merged {
+                effect,
+                result: Err(MergeFailure::Conflict {
+                    tip: commit(2),
+                    paths: Vec::new(),
+                }),
+            },
         ),
         (
             "merged, offends",
-            EventKind::Merged { effect, result: Err(MergeFailure::Offends { findings: vec![crate::world::error()] }) },
+            EventKind::Merged {
+                effect,
+                result: Err(MergeFailure::Offends {
+                    findings: vec![crate::world::error()],
+                }),
+            },
         ),
-        ("merged, carried over", EventKind::Merged { effect, result: Err(MergeFailure::CarriedOver(carried)) }),
-        ("merged, past review", EventKind::Merged { effect, result: Err(MergeFailure::PastReview { tip: commit(2) }) }),
-        ("merged, impossible", EventKind::Merged { effect, result: Err(MergeFailure::Impossible { reason: "away".into() }) }),
-        ("gate ran, green", EventKind::GateRan { effect, report: report(gate.clone(), tree, 0) }),
-        ("gate ran, red", EventKind::GateRan { effect, report: report(gate.clone(), tree, 1) }),
-        ("tip checked, green", EventKind::TipChecked { effect, report: report(gate.clone(), tree, 0) }),
-        ("tip checked, red", EventKind::TipChecked { effect, report: report(gate, tree, 1) }),
-        ("landed", EventKind::LandingTried { effect, outcome: LandingOutcome::Landed { commit: commit(60) } }),
-        ("landing, tip moved", EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved }),
-        ("landing, refused", EventKind::LandingTried { effect, outcome: LandingOutcome::Refused { reason: "hook".into() } }),
-        ("merged, remote away", EventKind::Merged { effect, result: Err(MergeFailure::Unreachable { reason: "no route".into() }) }),
+        (
+            "merged, carried over",
+            EventKind::Merged {
+                effect,
+                result: Err(MergeFailure::CarriedOver(carried)),
+            },
+        ),
+        (
+            "merged, past review",
+            EventKind::Merged {
+                effect,
+                result: Err(MergeFailure::PastReview { tip: commit(2) }),
+            },
+        ),
+        (
+            "merged, impossible",
+            EventKind::Merged {
+                effect,
+                result: Err(MergeFailure::Impossible {
+                    reason: "away".into(),
+                }),
+            },
+        ),
+        (
+            "gate ran, green",
+            EventKind::GateRan {
+                effect,
+                report: report(gate.clone(), tree, 0),
+            },
+        ),
+        (
+            "gate ran, red",
+            EventKind::GateRan {
+                effect,
+                report: report(gate.clone(), tree, 1),
+            },
+        ),
+        (
+            "tip checked, green",
+            EventKind::TipChecked {
+                effect,
+                report: report(gate.clone(), tree, 0),
+            },
+        ),
+        (
+            "tip checked, red",
+            EventKind::TipChecked {
+                effect,
+                report: report(gate, tree, 1),
+            },
+        ),
+        (
+            "landed",
+            EventKind::LandingTried {
+                effect,
+                outcome: LandingOutcome::Landed { commit: commit(60) },
+            },
+        ),
+        (
+            "landing, tip moved",
+            EventKind::LandingTried {
+                effect,
+                outcome: LandingOutcome::TipMoved,
+            },
+        ),
+        (
+            "landing, refused",
+            EventKind::LandingTried {
+                effect,
+                outcome: LandingOutcome::Refused {
+                    reason: "hook".into(),
+                },
+            },
+        ),
+        (
+            "merged, remote away",
+            EventKind::Merged {
+                effect,
+                result: Err(MergeFailure::Unreachable {
+                    reason: "no route".into(),
+                }),
+            },
+        ),
         (
             "landing, remote away",
-            EventKind::LandingTried { effect, outcome: LandingOutcome::Unreachable { reason: "no route".into() } },
+            EventKind::LandingTried {
+                effect,
+                outcome: LandingOutcome::Unreachable {
+                    reason: "no route".into(),
+                },
+            },
         ),
         (
             "landing, checkout dirty",
-            EventKind::LandingTried { effect, outcome: LandingOutcome::CheckoutDirty { paths: Vec::new() } },
+            EventKind::LandingTried {
+                effect,
+                outcome: LandingOutcome::CheckoutDirty { paths: Vec::new() },
+            },
         ),
-        ("cleaned up", EventKind::CleanedUp { effect, fate: WorkspaceFate::Kept { reason: "dirty".into() } }),
-        ("reported", EventKind::Reported { effect, failure: None }),
+        (
+            "cleaned up",
+            EventKind::CleanedUp {
+                effect,
+                fate: WorkspaceFate::Kept {
+                    reason: "dirty".into(),
+                },
+            },
+        ),
+        (
+            "reported",
+            EventKind::Reported {
+                effect,
+                failure: None,
+            },
+        ),
         ("interrupted", EventKind::Interrupted { effect }),
     ]
 }
@@ -250,11 +556,26 @@ fn run_events() -> Vec<(&'static str, EventKind)> {
         ("answer: not an option", answer(1, HoldOption::Retry)),
         ("answer: no such hold", answer(9, HoldOption::Park)),
         ("tip seen", EventKind::TipSeen(commit(88))),
-        ("remote away", EventKind::RemoteAway { why: "no route".into() }),
-        ("checkout dirty", EventKind::CheckoutSeen(Checkout::Dirty { paths: vec!["a".parse().expect("a path")] })),
+        (
+            "remote away",
+            EventKind::RemoteAway {
+                why: "no route".into(),
+            },
+        ),
+        (
+            "checkout dirty",
+            EventKind::CheckoutSeen(Checkout::Dirty {
+                paths: vec!["a".parse().expect("a path")],
+            }),
+        ),
         ("tick", EventKind::Tick),
         ("stop asked", EventKind::StopAsked),
-        ("clock jumped", EventKind::ClockJumped { by: Shift(9 * 3_600_000) }),
+        (
+            "clock jumped",
+            EventKind::ClockJumped {
+                by: Shift(9 * 3_600_000),
+            },
+        ),
     ]
 }
 
@@ -292,7 +613,14 @@ fn kind_index(kind: &EventKind) -> usize {
 }
 
 fn outcome(world: &World, kind: EventKind) -> String {
-    match decide(&world.state, Event { at: Timestamp(world.now + 1), kind: kind.clone() }, &world.policy) {
+    match decide(
+        &world.state,
+        Event {
+            at: Timestamp(world.now + 1),
+            kind: kind.clone(),
+        },
+        &world.policy,
+    ) {
         Ok(records) => {
             // What was decided can be applied, and something may follow from it.
             let mut world = world.clone();
@@ -300,7 +628,11 @@ fn outcome(world: &World, kind: EventKind) -> String {
             world.tick();
             Laws::hold_and_replay(&world);
             let names: Vec<_> = records.iter().map(name).collect();
-            if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+            if names.is_empty() {
+                "-".to_owned()
+            } else {
+                names.join(", ")
+            }
         }
         Err(IllegalEvent::NotOpened) => "ILLEGAL: not opened".to_owned(),
         Err(IllegalEvent::UnknownEffect(_)) => "ILLEGAL: unknown effect".to_owned(),
@@ -321,7 +653,10 @@ fn the_whole_table() {
         }
         for (effect, what) in world.open_effects() {
             let what = serde_json::to_value(&what).expect("serialises");
-            let what = what.as_object().and_then(|members| members.keys().next().cloned()).unwrap_or_else(|| what.to_string());
+            let what = what
+                .as_object()
+                .and_then(|members| members.keys().next().cloned())
+                .unwrap_or_else(|| what.to_string());
             let _ = writeln!(text, "# {effect} {what}");
             for (event, kind) in effect_events(&world, effect) {
                 kinds.insert(kind_index(&kind));
@@ -360,16 +695,27 @@ fn an_effect_is_closed_by_its_own_kind_of_event_only() {
     for (state, world) in states() {
         for (effect, what) in world.open_effects() {
             let debug = format!("{what:?}");
-            let (kind, own) = closers.iter().find(|(kind, _)| debug.starts_with(kind)).expect("a known effect");
+            let (kind, own) = closers
+                .iter()
+                .find(|(kind, _)| debug.starts_with(kind))
+                .expect("a known effect");
             seen.insert(*kind);
             for (event, kind) in effect_events(&world, effect) {
                 let (index, outcome) = (kind_index(&kind), outcome(&world, kind));
                 let legal = own.contains(&index) || index == 20;
-                assert_eq!(outcome == "ILLEGAL: wrong kind", !legal, "{state}: {event} for {debug}: {outcome}");
+                assert_eq!(
+                    outcome == "ILLEGAL: wrong kind",
+                    !legal,
+                    "{state}: {event} for {debug}: {outcome}"
+                );
             }
         }
     }
-    assert_eq!(seen.len(), closers.len(), "every kind of effect was open in some state: {seen:?}");
+    assert_eq!(
+        seen.len(),
+        closers.len(),
+        "every kind of effect was open in some state: {seen:?}"
+    );
 }
 
 #[test]
@@ -377,14 +723,25 @@ fn a_late_event_is_stale_and_one_for_an_effect_that_never_was_is_illegal() {
     for (state, world) in states() {
         let unknown = EffectId(10_000);
         for (event, kind) in effect_events(&world, unknown) {
-            let expected = if world.state.run().is_none() { "ILLEGAL: not opened" } else { "ILLEGAL: unknown effect" };
+            let expected = if world.state.run().is_none() {
+                "ILLEGAL: not opened"
+            } else {
+                "ILLEGAL: unknown effect"
+            };
             assert_eq!(outcome(&world, kind), expected, "{state}: {event}");
         }
         let open = world.state.open_effects();
         let last = open.keys().next_back().map_or(0, |effect| effect.0);
-        for closed in (1..last).map(EffectId).filter(|effect| !open.contains_key(effect)) {
+        for closed in (1..last)
+            .map(EffectId)
+            .filter(|effect| !open.contains_key(effect))
+        {
             for (event, kind) in effect_events(&world, closed) {
-                assert_eq!(outcome(&world, kind), "stale", "{state}: {event} for {closed}");
+                assert_eq!(
+                    outcome(&world, kind),
+                    "stale",
+                    "{state}: {event} for {closed}"
+                );
             }
         }
     }

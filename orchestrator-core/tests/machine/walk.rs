@@ -1,53 +1,111 @@
 //! Random worlds: whatever happens in whatever order, the laws hold after each event, and a run that is let alone ends.
 
 use orchestrator_core::model::{
-    Answer, Collected, Effect, EffectId, EventKind, Finding, HandoffReport, HoldId, HoldOption, LandingOutcome, MergeFailure,
-    RunMode, Severity, Submission, TurnOutcome, Usage, WorkspaceFate,
+    Answer, Collected, Effect, EffectId, EventKind, Finding, HandoffReport, HoldId, HoldOption,
+    LandingOutcome, MergeFailure, RunMode, Severity, Submission, TurnOutcome, Usage, WorkspaceFate,
 };
 use proptest::prelude::*;
 
-use crate::world::{Laws, World, blocked, collected, commit, nothing, policy, report, review, submission, task};
+use crate::world::{
+    Laws, World, blocked, collected, commit, nothing, policy, report, review, submission, task,
+};
 
 /// One way in which an effect can end, by a number.
 fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> EventKind {
     let findings = || vec![Finding::new(Severity::Error, "x", "y")];
     match (what, choice % 8) {
-        (Effect::Prepare { .. }, 0) => EventKind::Prepared { effect, failure: Some("no".into()) },
-        (Effect::RunTurn { .. }, 0) => {
-            EventKind::TurnEnded { effect, outcome: TurnOutcome::Crashed { detail: "x".into() }, usage: Usage::default() }
-        }
-        (Effect::RunTurn { .. }, 1) => {
-            EventKind::TurnEnded { effect, outcome: TurnOutcome::UsageLimited { until: None }, usage: Usage::default() }
-        }
-        (Effect::RunTurn { .. }, 2) => {
-            EventKind::TurnEnded { effect, outcome: TurnOutcome::Authentication { reason: "x".into() }, usage: Usage::default() }
-        }
+        (Effect::Prepare { .. }, 0) => EventKind::Prepared {
+            effect,
+            failure: Some("no".into()),
+        },
+        (Effect::RunTurn { .. }, 0) => EventKind::TurnEnded {
+            effect,
+            outcome: TurnOutcome::Crashed { detail: "x".into() },
+            usage: Usage::default(),
+        },
+        (Effect::RunTurn { .. }, 1) => EventKind::TurnEnded {
+            effect,
+            outcome: TurnOutcome::UsageLimited { until: None },
+            usage: Usage::default(),
+        },
+        (Effect::RunTurn { .. }, 2) => EventKind::TurnEnded {
+            effect,
+            outcome: TurnOutcome::Authentication { reason: "x".into() },
+            usage: Usage::default(),
+        },
         (Effect::RunTurn { .. }, 3) => EventKind::Interrupted { effect },
         (Effect::Collect { .. }, 0) => collected(effect, nothing(HandoffReport::Missing, true)),
-        (Effect::Collect { .. }, 1) => collected(effect, Collected::Unusable { reason: "x".into() }),
-        (Effect::Collect { .. }, 2) => EventKind::Interrupted { effect },
-        (Effect::Review { head, .. }, 0) => EventKind::Reviewed { effect, reviews: vec![review(*head, findings())], carried: None },
-        (Effect::Merge { .. }, 0) => {
-            EventKind::Merged { effect, result: Err(MergeFailure::Conflict { tip: commit(5), paths: Vec::new() }) }
+        (Effect::Collect { .. }, 1) => {
+            collected(effect, Collected::Unusable { reason: "x".into() })
         }
-        (Effect::Merge { .. }, 1) => EventKind::Merged { effect, result: Err(MergeFailure::Offends { findings: findings() }) },
-        (Effect::Merge { .. }, 2) => EventKind::Merged { effect, result: Err(MergeFailure::Impossible { reason: "x".into() }) },
-        (Effect::Merge { .. }, 3) => EventKind::Merged { effect, result: Err(MergeFailure::Unreachable { reason: "x".into() }) },
+        (Effect::Collect { .. }, 2) => EventKind::Interrupted { effect },
+        (Effect::Review { head, .. }, 0) => EventKind::Reviewed {
+            effect,
+            reviews: vec![review(*head, findings())],
+            carried: None,
+        },
+        (Effect::Merge { .. }, 0) => EventKind::Merged {
+            effect,
+            result: Err(MergeFailure::Conflict {
+                tip: commit(5),
+                paths: Vec::new(),
+            }),
+        },
+        (Effect::Merge { .. }, 1) => EventKind::Merged {
+            effect,
+            result: Err(MergeFailure::Offends {
+                findings: findings(),
+            }),
+        },
+        (Effect::Merge { .. }, 2) => EventKind::Merged {
+            effect,
+            result: Err(MergeFailure::Impossible { reason: "x".into() }),
+        },
+        (Effect::Merge { .. }, 3) => EventKind::Merged {
+            effect,
+            result: Err(MergeFailure::Unreachable { reason: "x".into() }),
+        },
         (Effect::Collect { .. }, 3) => {
             let handoff = HandoffReport::Broken { reason: "x".into() };
-            collected(effect, Collected::Work(Submission { handoff, ..submission(commit(77)) }))
+            collected(
+                effect,
+                Collected::Work(Submission {
+                    handoff,
+                    ..submission(commit(77))
+                }),
+            )
         }
         (Effect::Collect { .. }, 4) => collected(effect, nothing(blocked("x"), false)),
-        (Effect::CheckTip { gate, .. }, 0..=2) => {
-            EventKind::TipChecked { effect, report: report(gate.clone(), format!("{:040x}", 8).parse().expect("an id"), 1) }
-        }
+        (Effect::CheckTip { gate, .. }, 0..=2) => EventKind::TipChecked {
+            effect,
+            report: report(
+                gate.clone(),
+                format!("{:040x}", 8).parse().expect("an id"),
+                1,
+            ),
+        },
         (Effect::CheckTip { .. }, 3) => EventKind::Interrupted { effect },
-        (Effect::Land { .. }, 3) => EventKind::LandingTried { effect, outcome: LandingOutcome::Unreachable { reason: "x".into() } },
-        (Effect::RunGate { tree, gate, .. }, 0..=2) => EventKind::GateRan { effect, report: report(gate.clone(), *tree, 1) },
-        (Effect::Land { .. }, 0) => EventKind::LandingTried { effect, outcome: LandingOutcome::TipMoved },
-        (Effect::Land { .. }, 1) => EventKind::LandingTried { effect, outcome: LandingOutcome::Refused { reason: "x".into() } },
+        (Effect::Land { .. }, 3) => EventKind::LandingTried {
+            effect,
+            outcome: LandingOutcome::Unreachable { reason: "x".into() },
+        },
+        (Effect::RunGate { tree, gate, .. }, 0..=2) => EventKind::GateRan {
+            effect,
+            report: report(gate.clone(), *tree, 1),
+        },
+        (Effect::Land { .. }, 0) => EventKind::LandingTried {
+            effect,
+            outcome: LandingOutcome::TipMoved,
+        },
+        (Effect::Land { .. }, 1) => EventKind::LandingTried {
+            effect,
+            outcome: LandingOutcome::Refused { reason: "x".into() },
+        },
         (Effect::Land { .. }, 2) => EventKind::Interrupted { effect },
-        (Effect::CleanUp { .. }, 0) => EventKind::CleanedUp { effect, fate: WorkspaceFate::Kept { reason: "x".into() } },
+        (Effect::CleanUp { .. }, 0) => EventKind::CleanedUp {
+            effect,
+            fate: WorkspaceFate::Kept { reason: "x".into() },
+        },
         (what, _) => world.good(effect, what),
     }
 }

@@ -117,16 +117,28 @@ suite! { $ agent_conformance in agent: AgentFixture;
 }
 
 async fn a_turn_ends_exactly_once(fixture: &dyn AgentFixture) -> Checked {
-    let stage = Stage::new(fixture, whole(fixture, &[Phrase::Say("one"), Phrase::Say("two")])?)?;
+    let stage = Stage::new(
+        fixture,
+        whole(fixture, &[Phrase::Say("one"), Phrase::Say("two")])?,
+    )?;
     let heard = heard(&mut *stage.start().await?).await?;
     heard.completed()
 }
 
 async fn what_it_says_is_told_in_order(fixture: &dyn AgentFixture) -> Checked {
-    let stage = Stage::new(fixture, whole(fixture, &[Phrase::Say("one"), Phrase::Say("two"), Phrase::Say("three")])?)?;
+    let stage = Stage::new(
+        fixture,
+        whole(
+            fixture,
+            &[Phrase::Say("one"), Phrase::Say("two"), Phrase::Say("three")],
+        )?,
+    )?;
     let heard = heard(&mut *stage.start().await?).await?;
     heard.has_in_order(["one", "two", "three"])?;
-    must(heard.sessions.len() == 1 && !heard.sessions[0].is_empty(), || format!("its sessions are {:?}", heard.sessions))
+    must(
+        heard.sessions.len() == 1 && !heard.sessions[0].is_empty(),
+        || format!("its sessions are {:?}", heard.sessions),
+    )
 }
 
 async fn the_handoff_is_where_it_should_be(fixture: &dyn AgentFixture) -> Checked {
@@ -134,17 +146,28 @@ async fn the_handoff_is_where_it_should_be(fixture: &dyn AgentFixture) -> Checke
     let (first, second) = (stage.request(1)?, stage.request(2)?.reading_only());
     for request in [first, second] {
         let place = request.handoff.clone();
-        heard(&mut *stage.backend.start(request).await?).await?.completed()?;
+        heard(&mut *stage.backend.start(request).await?)
+            .await?
+            .completed()?;
         let left = std::fs::read_to_string(&place).unwrap_or_default();
-        let (same, wanted) = (serde_json::from_str::<serde_json::Value>(&left).ok(), serde_json::from_str(HANDOFF)?);
-        must(same == Some(wanted), || format!("{} holds `{left}`", place.display()))?;
+        let (same, wanted) = (
+            serde_json::from_str::<serde_json::Value>(&left).ok(),
+            serde_json::from_str(HANDOFF)?,
+        );
+        must(same == Some(wanted), || {
+            format!("{} holds `{left}`", place.display())
+        })?;
     }
     Ok(())
 }
 
 async fn the_raw_stream_is_kept(fixture: &dyn AgentFixture) -> Checked {
-    let play = begun(fixture, &[Phrase::Say("to be kept")])?.then([Step::Complain(b"a complaint to be kept\n".to_vec())]);
-    let stage = Stage::new(fixture, play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?))?;
+    let play = begun(fixture, &[Phrase::Say("to be kept")])?
+        .then([Step::Complain(b"a complaint to be kept\n".to_vec())]);
+    let stage = Stage::new(
+        fixture,
+        play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?),
+    )?;
     let request = stage.request(1)?;
     let streams = request.streams.clone().unwrap_or_default();
     let mut turn = stage.backend.start(request).await?;
@@ -155,7 +178,9 @@ async fn the_raw_stream_is_kept(fixture: &dyn AgentFixture) -> Checked {
         kept += &String::from_utf8_lossy(&std::fs::read(entry?.path())?);
     }
     let whole = kept.contains("to be kept") && kept.contains("a complaint to be kept");
-    must(whole, || format!("in {} is kept: `{kept}`", streams.display()))
+    must(whole, || {
+        format!("in {} is kept: `{kept}`", streams.display())
+    })
 }
 
 async fn it_can_be_stopped_before_its_first_update(fixture: &dyn AgentFixture) -> Checked {
@@ -164,20 +189,29 @@ async fn it_can_be_stopped_before_its_first_update(fixture: &dyn AgentFixture) -
     turn.control().stop(GRACE).await;
     stage.nobody_lives("after `stop` has returned")?;
     let heard = heard(&mut *turn).await?;
-    must(heard.outcome == Some(TurnOutcome::Stopped), || format!("it ended with {:?}, not stopped", heard.outcome))
+    must(heard.outcome == Some(TurnOutcome::Stopped), || {
+        format!("it ended with {:?}, not stopped", heard.outcome)
+    })
 }
 
 async fn it_can_be_stopped_twice(fixture: &dyn AgentFixture) -> Checked {
-    let stage = Stage::new(fixture, begun(fixture, &[Phrase::Say("ready")])?.then([Step::Hang]))?;
+    let stage = Stage::new(
+        fixture,
+        begun(fixture, &[Phrase::Say("ready")])?.then([Step::Hang]),
+    )?;
     let mut turn = stage.start().await?;
     until_said(&mut *turn, "ready").await?;
     let control = turn.control();
     tokio::join!(control.stop(GRACE), control.stop(GRACE));
     let heard = heard(&mut *turn).await?;
-    must(heard.outcome == Some(TurnOutcome::Stopped), || format!("it ended with {:?}, not stopped", heard.outcome))?;
+    must(heard.outcome == Some(TurnOutcome::Stopped), || {
+        format!("it ended with {:?}, not stopped", heard.outcome)
+    })?;
     control.stop(GRACE).await;
     let more = turn.next().await;
-    must(more.is_none(), || format!("after a stop behind its end it said {more:?}"))?;
+    must(more.is_none(), || {
+        format!("after a stop behind its end it said {more:?}")
+    })?;
 
     let stage = Stage::new(fixture, whole(fixture, &[])?)?;
     let mut turn = stage.start().await?;
@@ -200,7 +234,9 @@ async fn stopping_leaves_no_process(fixture: &dyn AgentFixture) -> Checked {
     let mut turn = stage.start().await?;
     until_said(&mut *turn, "children are there").await?;
     let alive = stage.alive();
-    must(alive > 1, || format!("{alive} of its processes bear the marker while it works"))?;
+    must(alive > 1, || {
+        format!("{alive} of its processes bear the marker while it works")
+    })?;
     turn.control().stop(GRACE).await;
     stage.nobody_lives("after `stop` has returned")?;
     heard(&mut *turn).await.map(drop)
@@ -222,7 +258,9 @@ async fn dropping_leaves_no_process(fixture: &dyn AgentFixture) -> Checked {
 }
 
 async fn an_end_leaves_no_process(fixture: &dyn AgentFixture) -> Checked {
-    let play = begun(fixture, &[])?.then([Step::Fork]).then(steps(fixture, Phrase::End { handoff: HANDOFF })?);
+    let play = begun(fixture, &[])?
+        .then([Step::Fork])
+        .then(steps(fixture, Phrase::End { handoff: HANDOFF })?);
     let stage = Stage::new(fixture, play)?;
     let mut turn = stage.start().await?;
     while let Some(update) = turn.next().await {
@@ -237,63 +275,130 @@ async fn more_than_a_pipe_holds_passes(fixture: &dyn AgentFixture) -> Checked {
     let text = "x".repeat(1000);
     let flood: Vec<_> = (0..200).map(|_| Phrase::Say(&text)).collect();
     let complaint = Step::Complain(b"e".repeat(200_000));
-    let play = begun(fixture, &[])?.then([complaint]).then(all_steps(fixture, &flood)?);
-    let stage = Stage::new(fixture, play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?))?;
+    let play = begun(fixture, &[])?
+        .then([complaint])
+        .then(all_steps(fixture, &flood)?);
+    let stage = Stage::new(
+        fixture,
+        play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?),
+    )?;
     let mut request = stage.request(1)?;
     request.prompt = "p".repeat(1_000_000);
     let heard = heard(&mut *stage.backend.start(request).await?).await?;
     heard.completed()?;
-    let told = heard.said.iter().filter(|said| said.contains("xxxxxxxxxx")).count();
-    must(told >= flood.len(), || format!("of {} things that it said, {told} were told", flood.len()))
+    let told = heard
+        .said
+        .iter()
+        .filter(|said| said.contains("xxxxxxxxxx"))
+        .count();
+    must(told >= flood.len(), || {
+        format!("of {} things that it said, {told} were told", flood.len())
+    })
 }
 
 async fn a_line_of_sixteen_mebibytes_passes(fixture: &dyn AgentFixture) -> Checked {
     let long = "l".repeat(16 << 20);
-    let stage = Stage::new(fixture, whole(fixture, &[Phrase::Say("before"), Phrase::Say(&long), Phrase::Say("behind")])?)?;
+    let stage = Stage::new(
+        fixture,
+        whole(
+            fixture,
+            &[
+                Phrase::Say("before"),
+                Phrase::Say(&long),
+                Phrase::Say("behind"),
+            ],
+        )?,
+    )?;
     let heard = heard(&mut *stage.start().await?).await?;
     heard.has_in_order(["before", "behind"])?;
     let longest = heard.said.iter().map(String::len).max().unwrap_or(0);
-    must(longest <= 8192, || format!("a line for people has {longest} bytes"))?;
+    must(longest <= 8192, || {
+        format!("a line for people has {longest} bytes")
+    })?;
     heard.completed()
 }
 
 async fn garbage_is_no_end(fixture: &dyn AgentFixture) -> Checked {
-    let garbage: [&[u8]; 5] = [b"{\"half\": \n", b"\xff\xfe\x00\x01\n", b"\n\r\n", b"[1, 2\n\"\n", b"\x1b[31mred\x1b[0m\n"];
+    let garbage: [&[u8]; 5] = [
+        b"{\"half\": \n",
+        b"\xff\xfe\x00\x01\n",
+        b"\n\r\n",
+        b"[1, 2\n\"\n",
+        b"\x1b[31mred\x1b[0m\n",
+    ];
     let garbage = garbage.map(|bytes| Step::Say(bytes.to_vec()));
-    let play = begun(fixture, &[Phrase::Say("before")])?.then(garbage).then(steps(fixture, Phrase::Say("behind"))?);
-    let stage = Stage::new(fixture, play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?))?;
+    let play = begun(fixture, &[Phrase::Say("before")])?
+        .then(garbage)
+        .then(steps(fixture, Phrase::Say("behind"))?);
+    let stage = Stage::new(
+        fixture,
+        play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?),
+    )?;
     let heard = heard(&mut *stage.start().await?).await?;
     heard.has_in_order(["before", "behind"])?;
-    let control = heard.said.iter().flat_map(|said| said.chars()).any(|char| char.is_control() && !matches!(char, '\n' | '\t'));
-    must(!control, || "control characters were passed on to people".to_owned())?;
+    let control = heard
+        .said
+        .iter()
+        .flat_map(|said| said.chars())
+        .any(|char| char.is_control() && !matches!(char, '\n' | '\t'));
+    must(!control, || {
+        "control characters were passed on to people".to_owned()
+    })?;
     heard.completed()?;
 
     // And half a line at the very end, from a program that fails.
     let play = begun(fixture, &[])?.then([Step::Say(b"{\"type\":\"half".to_vec()), Step::Exit(3)]);
-    let outcome = self::heard(&mut *Stage::new(fixture, play)?.start().await?).await?.outcome;
-    must(outcome != Some(TurnOutcome::Completed), || "half a line and a failure completed it".to_owned())
+    let outcome = self::heard(&mut *Stage::new(fixture, play)?.start().await?)
+        .await?
+        .outcome;
+    must(outcome != Some(TurnOutcome::Completed), || {
+        "half a line and a failure completed it".to_owned()
+    })
 }
 
 async fn an_unknown_event_is_no_crash(fixture: &dyn AgentFixture) -> Checked {
-    let stage = Stage::new(fixture, whole(fixture, &[Phrase::Say("before"), Phrase::Unknown, Phrase::Say("behind")])?)?;
+    let stage = Stage::new(
+        fixture,
+        whole(
+            fixture,
+            &[
+                Phrase::Say("before"),
+                Phrase::Unknown,
+                Phrase::Say("behind"),
+            ],
+        )?,
+    )?;
     let heard = heard(&mut *stage.start().await?).await?;
     heard.has_in_order(["before", "behind"])?;
-    let fine = matches!(heard.outcome, Some(TurnOutcome::Completed | TurnOutcome::Drifted { .. }));
+    let fine = matches!(
+        heard.outcome,
+        Some(TurnOutcome::Completed | TurnOutcome::Drifted { .. })
+    );
     must(fine, || format!("it ended with {:?}", heard.outcome))
 }
 
 async fn a_program_that_breaks_off_has_not_completed(fixture: &dyn AgentFixture) -> Checked {
-    let says = steps(fixture, Phrase::End { handoff: HANDOFF })?.iter().any(|step| matches!(step, Step::Say(_)));
+    let says = steps(fixture, Phrase::End { handoff: HANDOFF })?
+        .iter()
+        .any(|step| matches!(step, Step::Say(_)));
     let ways = [Step::Exit(0), Step::Exit(1), Step::Die(9)];
     // Where an agent has no word for the end, its exit status is the word.
     for way in ways.into_iter().skip(usize::from(!says)) {
-        let play = begun(fixture, &[Phrase::Say("one")])?.then([Step::Complain(b"out of luck\n".to_vec()), way.clone()]);
+        let play = begun(fixture, &[Phrase::Say("one")])?
+            .then([Step::Complain(b"out of luck\n".to_vec()), way.clone()]);
         let stage = Stage::new(fixture, play)?;
         let heard = heard(&mut *stage.start().await?).await?;
-        let fine = !matches!(heard.outcome, Some(TurnOutcome::Completed | TurnOutcome::Stopped));
-        must(fine, || format!("after {way:?} it ended with {:?}", heard.outcome))?;
+        let fine = !matches!(
+            heard.outcome,
+            Some(TurnOutcome::Completed | TurnOutcome::Stopped)
+        );
+        must(fine, || {
+            format!("after {way:?} it ended with {:?}", heard.outcome)
+        })?;
         if let Some(TurnOutcome::Crashed { detail }) = &heard.outcome {
-            must(detail.contains("out of luck"), || format!("after {way:?} nobody learns what it complained: `{detail}`"))?;
+            must(detail.contains("out of luck"), || {
+                format!("after {way:?} nobody learns what it complained: `{detail}`")
+            })?;
         }
     }
     Ok(())
@@ -303,74 +408,138 @@ async fn a_lost_session_is_told(fixture: &dyn AgentFixture) -> Checked {
     let resumes = fixture.backend(Path::new("/nowhere")).capabilities().resume;
     let lost = fixture.phrase(Phrase::SessionLost);
     let unknown = Some(SessionRef("conformance-unknown".to_owned()));
-    let stage = Stage::new(fixture, lost.clone().map_or_else(|| whole(fixture, &[]), |steps| Ok(Play::new(steps)))?)?;
+    let stage = Stage::new(
+        fixture,
+        lost.clone()
+            .map_or_else(|| whole(fixture, &[]), |steps| Ok(Play::new(steps)))?,
+    )?;
     let request = stage.request(1)?.with_turn(2, unknown);
     let outcome = match stage.backend.start(request).await {
         Err(AgentError::Unsupported(_)) if !resumes => return Ok(()),
         Err(error) => return Err(error.into()),
         Ok(mut turn) => heard(&mut *turn).await?.outcome,
     };
-    let expected = if lost.is_some() { TurnOutcome::SessionLost } else { TurnOutcome::Completed };
-    must(outcome == Some(expected), || format!("with a session that it does not know it ended with {outcome:?}"))
+    let expected = if lost.is_some() {
+        TurnOutcome::SessionLost
+    } else {
+        TurnOutcome::Completed
+    };
+    must(outcome == Some(expected), || {
+        format!("with a session that it does not know it ended with {outcome:?}")
+    })
 }
 
 async fn two_turns_do_not_mix(fixture: &dyn AgentFixture) -> Checked {
     // Each is held until both have begun.
     let directory = tempfile::tempdir()?;
-    let (there, back) = (directory.path().join("there"), directory.path().join("back"));
-    must(std::process::Command::new("mkfifo").args([&there, &back]).status()?.success(), || "mkfifo".to_owned())?;
+    let (there, back) = (
+        directory.path().join("there"),
+        directory.path().join("back"),
+    );
+    must(
+        std::process::Command::new("mkfifo")
+            .args([&there, &back])
+            .status()?
+            .success(),
+        || "mkfifo".to_owned(),
+    )?;
     let (there, back) = (there.display(), back.display());
-    let meet = format!("case $ORCHESTRATOR_TASK in C1) : > '{there}'; : < '{back}';; *) : < '{there}'; : > '{back}';; esac");
-    let play = begun(fixture, &[])?.then([Step::Shell(meet)]).then(steps(fixture, Phrase::Say("this is @TASK@ and no other"))?);
+    let meet = format!(
+        "case $ORCHESTRATOR_TASK in C1) : > '{there}'; : < '{back}';; *) : < '{there}'; : > '{back}';; esac"
+    );
+    let play = begun(fixture, &[])?
+        .then([Step::Shell(meet)])
+        .then(steps(fixture, Phrase::Say("this is @TASK@ and no other"))?);
     let handoff = r#"{"version":1,"task":"@TASK@","attempt":1,"status":"done"}"#;
-    let stage = Stage::in_directory(directory, fixture, play.then(steps(fixture, Phrase::End { handoff })?))?;
+    let stage = Stage::in_directory(
+        directory,
+        fixture,
+        play.then(steps(fixture, Phrase::End { handoff })?),
+    )?;
     let (one, two) = (stage.request(1)?, stage.request(2)?);
     let places = [one.handoff.clone(), two.handoff.clone()];
     let (one, two) = tokio::join!(stage.backend.start(one), stage.backend.start(two));
     let (mut one, mut two) = (one?, two?);
     let (one, two) = tokio::join!(heard(&mut *one), heard(&mut *two));
-    for (heard, place, own, other) in [(one?, &places[0], "C1", "C2"), (two?, &places[1], "C2", "C1")] {
+    for (heard, place, own, other) in [
+        (one?, &places[0], "C1", "C2"),
+        (two?, &places[1], "C2", "C1"),
+    ] {
         heard.completed()?;
         heard.has_in_order([format!("this is {own} and no other").as_str()])?;
-        must(!heard.said.iter().any(|said| said.contains(&format!("this is {other}"))), || {
-            "one turn told what another said".to_owned()
-        })?;
+        must(
+            !heard
+                .said
+                .iter()
+                .any(|said| said.contains(&format!("this is {other}"))),
+            || "one turn told what another said".to_owned(),
+        )?;
         let left = std::fs::read_to_string(place).unwrap_or_default();
-        must(left.contains(own) && !left.contains(other), || format!("{} holds `{left}`", place.display()))?;
+        must(left.contains(own) && !left.contains(other), || {
+            format!("{} holds `{left}`", place.display())
+        })?;
     }
     Ok(())
 }
 
 async fn the_environment_is_not_inherited(fixture: &dyn AgentFixture) -> Checked {
     must(std::env::vars_os().count() > 3, || {
-        "this process has no environment that could be inherited: the clause proves nothing".to_owned()
+        "this process has no environment that could be inherited: the clause proves nothing"
+            .to_owned()
     })?;
     let play = begun(fixture, &[])?.then([Step::Shell("env > environment".to_owned())]);
-    let stage = Stage::new(fixture, play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?))?;
+    let stage = Stage::new(
+        fixture,
+        play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?),
+    )?;
     let request = stage.request(1)?;
-    let (workspace, allowed, mark) = (request.workspace.clone(), request.environment.clone(), request.mark.clone());
+    let (workspace, allowed, mark) = (
+        request.workspace.clone(),
+        request.environment.clone(),
+        request.mark.clone(),
+    );
     heard(&mut *stage.backend.start(request).await?).await?;
     let seen = std::fs::read_to_string(workspace.join("environment")).unwrap_or_default();
-    must(seen.contains("ALLOWED=yes"), || format!("it does not see what the request allows: {seen}"))?;
-    must(seen.lines().any(|line| line == format!("ORCHESTRATOR_MARK={mark}")), || "it does not bear the marker".to_owned())?;
+    must(seen.contains("ALLOWED=yes"), || {
+        format!("it does not see what the request allows: {seen}")
+    })?;
+    must(
+        seen.lines()
+            .any(|line| line == format!("ORCHESTRATOR_MARK={mark}")),
+        || "it does not bear the marker".to_owned(),
+    )?;
     let own = stage.fixture.variables();
     let shells = ["PWD", "OLDPWD", "SHLVL", "_"];
-    let names = seen.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name);
+    let names = seen
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name);
     for name in names {
-        let known = allowed.contains_key(name) || name.starts_with("ORCHESTRATOR_") || shells.contains(&name);
-        must(known || own.iter().any(|own| own == name), || format!("it sees `{name}`, which nobody allowed"))?;
+        let known = allowed.contains_key(name)
+            || name.starts_with("ORCHESTRATOR_")
+            || shells.contains(&name);
+        must(known || own.iter().any(|own| own == name), || {
+            format!("it sees `{name}`, which nobody allowed")
+        })?;
     }
     Ok(())
 }
 
 async fn it_runs_in_the_workspace(fixture: &dyn AgentFixture) -> Checked {
-    let edit = Step::Edit { path: "here.txt".into(), content: "here".to_owned() };
-    let play = begun(fixture, &[])?.then([edit]).then(steps(fixture, Phrase::End { handoff: HANDOFF })?);
+    let edit = Step::Edit {
+        path: "here.txt".into(),
+        content: "here".to_owned(),
+    };
+    let play = begun(fixture, &[])?
+        .then([edit])
+        .then(steps(fixture, Phrase::End { handoff: HANDOFF })?);
     let stage = Stage::new(fixture, play)?;
     let request = stage.request(1)?;
     let workspace = request.workspace.clone();
     heard(&mut *stage.backend.start(request).await?).await?;
-    must(workspace.join("here.txt").is_file(), || "what it wrote to its directory is not in the workspace".to_owned())
+    must(workspace.join("here.txt").is_file(), || {
+        "what it wrote to its directory is not in the workspace".to_owned()
+    })
 }
 
 async fn resuming_is_as_the_capabilities_say(fixture: &dyn AgentFixture) -> Checked {
@@ -380,18 +549,26 @@ async fn resuming_is_as_the_capabilities_say(fixture: &dyn AgentFixture) -> Chec
     let request = stage.request(1)?;
     // Each turn has a handoff of its own.
     std::fs::remove_file(&request.handoff)?;
-    let again = stage.backend.start(request.with_turn(2, Some(SessionRef(session.clone())))).await;
+    let again = stage
+        .backend
+        .start(request.with_turn(2, Some(SessionRef(session.clone()))))
+        .await;
     match (stage.backend.capabilities().resume, again) {
         (true, Ok(mut turn)) => {
             let heard = heard(&mut *turn).await?;
             let same = heard.sessions.iter().all(|now| *now == session);
-            must(same, || format!("it went on with {:?}, not with {session}", heard.sessions))?;
+            must(same, || {
+                format!("it went on with {:?}, not with {session}", heard.sessions)
+            })?;
             heard.completed()
         }
         (true, Err(error)) => Err(error.into()),
         (false, Err(AgentError::Unsupported(_))) => Ok(()),
         (false, other) => must(false, || {
-            format!("it says that it cannot resume; asked to, it did not say `Unsupported` but {:?}", other.map(drop))
+            format!(
+                "it says that it cannot resume; asked to, it did not say `Unsupported` but {:?}",
+                other.map(drop)
+            )
         }),
     }
 }
@@ -400,14 +577,20 @@ async fn listening_is_as_the_capabilities_say(fixture: &dyn AgentFixture) -> Che
     let listens = fixture.phrase(Phrase::Listen);
     let play = begun(fixture, &[Phrase::Say("ready")])?;
     let play = match &listens {
-        Some(listen) => {
-            play.then(listen.clone()).then(all_steps(fixture, &[Phrase::Say("heard"), Phrase::End { handoff: HANDOFF }])?)
-        }
+        Some(listen) => play.then(listen.clone()).then(all_steps(
+            fixture,
+            &[Phrase::Say("heard"), Phrase::End { handoff: HANDOFF }],
+        )?),
         None => play.then([Step::Hang]),
     };
     let stage = Stage::new(fixture, play)?;
     let says = stage.backend.capabilities().input;
-    must(says == listens.is_some(), || format!("the capabilities say {says}, the fixture says {}", listens.is_some()))?;
+    must(says == listens.is_some(), || {
+        format!(
+            "the capabilities say {says}, the fixture says {}",
+            listens.is_some()
+        )
+    })?;
     let mut turn = stage.start().await?;
     until_said(&mut *turn, "ready").await?;
     let control = turn.control();
@@ -420,25 +603,39 @@ async fn listening_is_as_the_capabilities_say(fixture: &dyn AgentFixture) -> Che
     }
     let typed = matches!(sent, Err(AgentError::Unsupported(_)));
     control.stop(GRACE).await;
-    must(typed, || format!("it says that it does not listen; spoken to, it did not say `Unsupported` but {sent:?}"))
+    must(typed, || {
+        format!(
+            "it says that it does not listen; spoken to, it did not say `Unsupported` but {sent:?}"
+        )
+    })
 }
 
 async fn it_describes_itself_the_same_way_twice(fixture: &dyn AgentFixture) -> Checked {
     let stage = Stage::new(fixture, whole(fixture, &[])?)?;
-    let before = (stage.backend.name().to_owned(), stage.backend.capabilities());
+    let before = (
+        stage.backend.name().to_owned(),
+        stage.backend.capabilities(),
+    );
     heard(&mut *stage.start().await?).await?;
-    let behind = (stage.backend.name().to_owned(), stage.backend.capabilities());
+    let behind = (
+        stage.backend.name().to_owned(),
+        stage.backend.capabilities(),
+    );
     must(before == behind, || format!("{before:?} became {behind:?}"))?;
     must(!before.0.is_empty(), || "it has no name".to_owned())?;
     let unreadable = matches!(before.1.silence, Silence::Beyond(limit) if limit.is_zero());
-    must(!unreadable, || "it says that every silence is too long".to_owned())
+    must(!unreadable, || {
+        "it says that every silence is too long".to_owned()
+    })
 }
 
 /// So many that no queue holds them.
 const MANY: usize = 3000;
 
 fn many(fixture: &dyn AgentFixture) -> Result<(Play, Vec<String>), Violation> {
-    let texts: Vec<_> = (0..MANY).map(|number| format!("number {number}.")).collect();
+    let texts: Vec<_> = (0..MANY)
+        .map(|number| format!("number {number}."))
+        .collect();
     let phrases: Vec<_> = texts.iter().map(|text| Phrase::Say(text)).collect();
     Ok((whole(fixture, &phrases)?, texts))
 }
@@ -492,7 +689,9 @@ async fn a_missing_program_is_an_error(fixture: &dyn AgentFixture) -> Checked {
     let probed = backend.probe().await;
     must(probed.is_err(), || format!("its probe says {probed:?}"))?;
     let started = backend.start(stage.request(1)?).await;
-    must(started.is_err(), || "it started a turn of a program that is not there".to_owned())?;
+    must(started.is_err(), || {
+        "it started a turn of a program that is not there".to_owned()
+    })?;
     stage.nobody_lives("though its program is not there")
 }
 
@@ -500,9 +699,20 @@ async fn the_probe_finds_the_agent(fixture: &dyn AgentFixture) -> Checked {
     let stage = Stage::new(fixture, whole(fixture, &[])?)?;
     let request = stage.request(1)?;
     let probe = stage.backend.probe().await?;
-    must(probe.version.as_ref().is_none_or(|version| !version.trim().is_empty()), || "its version is empty".to_owned())?;
-    let clean = std::fs::read_dir(&request.workspace)?.next().is_none() && !request.handoff.exists();
-    must(clean, || "the probe left something in the workspace".to_owned())?;
-    must(stage.program.is_file(), || "the probe took the agent away".to_owned())?;
+    must(
+        probe
+            .version
+            .as_ref()
+            .is_none_or(|version| !version.trim().is_empty()),
+        || "its version is empty".to_owned(),
+    )?;
+    let clean =
+        std::fs::read_dir(&request.workspace)?.next().is_none() && !request.handoff.exists();
+    must(clean, || {
+        "the probe left something in the workspace".to_owned()
+    })?;
+    must(stage.program.is_file(), || {
+        "the probe took the agent away".to_owned()
+    })?;
     stage.nobody_lives("after the probe")
 }

@@ -71,7 +71,13 @@ async fn what_was_put_can_be_opened(fixture: &dyn EvidenceFixture) -> Checked {
     for content in [&b""[..], b"text\n", b"\x00\xff", &every] {
         let stored = put(&*store, content, u64::MAX).await?;
         let read = kept(&*store, stored.hash).await?;
-        must(read == content, || format!("of {} bytes {} came back, or others", content.len(), read.len()))?;
+        must(read == content, || {
+            format!(
+                "of {} bytes {} came back, or others",
+                content.len(),
+                read.len()
+            )
+        })?;
     }
     Ok(())
 }
@@ -80,21 +86,42 @@ async fn the_name_is_the_sha256(fixture: &dyn EvidenceFixture) -> Checked {
     let place = fixture.place();
     let content = b"evidence";
     let stored = put(&*place(), content, u64::MAX).await?;
-    let expected = Stored { hash: ContentHash::of(content), size: 8, truncated: false };
-    must(stored == expected, || format!("{stored:?}, not {expected:?}"))
+    let expected = Stored {
+        hash: ContentHash::of(content),
+        size: 8,
+        truncated: false,
+    };
+    must(stored == expected, || {
+        format!("{stored:?}, not {expected:?}")
+    })
 }
 
 async fn more_than_the_cap_is_cut_and_said(fixture: &dyn EvidenceFixture) -> Checked {
     let place = fixture.place();
     let store = place();
     let content = vec![b'x'; 200_000];
-    for (cap, truncated) in [(0, true), (1, true), (65_536, true), (199_999, true), (200_000, false), (200_001, false)] {
+    for (cap, truncated) in [
+        (0, true),
+        (1, true),
+        (65_536, true),
+        (199_999, true),
+        (200_000, false),
+        (200_001, false),
+    ] {
         let stored = put(&*store, &content, cap).await?;
         let first = &content[..content.len().min(usize::try_from(cap)?)];
-        let expected = Stored { hash: ContentHash::of(first), size: first.len() as u64, truncated };
-        must(stored == expected, || format!("with a cap of {cap}: {stored:?}, not {expected:?}"))?;
+        let expected = Stored {
+            hash: ContentHash::of(first),
+            size: first.len() as u64,
+            truncated,
+        };
+        must(stored == expected, || {
+            format!("with a cap of {cap}: {stored:?}, not {expected:?}")
+        })?;
         let read = kept(&*store, stored.hash).await?;
-        must(read == first, || format!("with a cap of {cap}, {} bytes came back", read.len()))?;
+        must(read == first, || {
+            format!("with a cap of {cap}, {} bytes came back", read.len())
+        })?;
     }
     Ok(())
 }
@@ -113,12 +140,18 @@ async fn the_same_again_changes_nothing(fixture: &dyn EvidenceFixture) -> Checke
     let first = put(&*store, b"twice", u64::MAX).await?;
     let reading = store.open(first.hash).await?;
     let second = put(&*store, b"twice", u64::MAX).await?;
-    must(first == second, || format!("first {first:?}, then {second:?}"))?;
+    must(first == second, || {
+        format!("first {first:?}, then {second:?}")
+    })?;
     let mut bytes = Vec::new();
     { reading }.read_to_end(&mut bytes).await?;
-    must(bytes == b"twice", || "who was reading it meanwhile read something else".to_owned())?;
+    must(bytes == b"twice", || {
+        "who was reading it meanwhile read something else".to_owned()
+    })?;
     let read = kept(&*store, first.hash).await?;
-    must(read == b"twice", || "afterwards it is something else".to_owned())
+    must(read == b"twice", || {
+        "afterwards it is something else".to_owned()
+    })
 }
 
 async fn many_at_once_do_not_mix(fixture: &dyn EvidenceFixture) -> Checked {
@@ -128,12 +161,18 @@ async fn many_at_once_do_not_mix(fixture: &dyn EvidenceFixture) -> Checked {
         .map(|number| {
             let store = Arc::clone(&store);
             let content = vec![number % 4; 50_000 + usize::from(number % 4)];
-            tokio::spawn(async move { put(&*store, &content, u64::MAX).await.map(|stored| (stored, content)) })
+            tokio::spawn(async move {
+                put(&*store, &content, u64::MAX)
+                    .await
+                    .map(|stored| (stored, content))
+            })
         })
         .collect();
     for writer in writers {
         let (stored, content) = writer.await??;
-        must(stored.hash == ContentHash::of(&content), || "one got the name of another".to_owned())?;
+        must(stored.hash == ContentHash::of(&content), || {
+            "one got the name of another".to_owned()
+        })?;
         let read = kept(&*store, stored.hash).await?;
         must(read == content, || "one holds what another put".to_owned())?;
     }
@@ -147,9 +186,17 @@ struct BreaksOff {
 }
 
 impl AsyncRead for BreaksOff {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.rest.is_empty() {
-            return if self.fails { Poll::Ready(Err(io::Error::other("it broke off"))) } else { Poll::Pending };
+            return if self.fails {
+                Poll::Ready(Err(io::Error::other("it broke off")))
+            } else {
+                Poll::Pending
+            };
         }
         buffer.put_slice(self.rest);
         self.rest = &[];
@@ -160,8 +207,18 @@ impl AsyncRead for BreaksOff {
 async fn a_stream_that_fails_leaves_nothing(fixture: &dyn EvidenceFixture) -> Checked {
     let place = fixture.place();
     let store = place();
-    let failed = store.put(&mut BreaksOff { rest: b"half", fails: true }, u64::MAX).await;
-    must(matches!(failed, Err(EvidenceError::Io { .. })), || format!("a stream that failed was kept as {failed:?}"))?;
+    let failed = store
+        .put(
+            &mut BreaksOff {
+                rest: b"half",
+                fails: true,
+            },
+            u64::MAX,
+        )
+        .await;
+    must(matches!(failed, Err(EvidenceError::Io { .. })), || {
+        format!("a stream that failed was kept as {failed:?}")
+    })?;
     for content in [&b"half"[..], b""] {
         is_unknown(&*store, ContentHash::of(content)).await?;
     }
@@ -173,9 +230,18 @@ async fn a_dropped_put_leaves_nothing(fixture: &dyn EvidenceFixture) -> Checked 
     let store = place();
     // A store that works in the background is given the time to do so.
     for _ in 0..3 {
-        let mut stream = BreaksOff { rest: b"half", fails: false };
-        let waited = tokio::time::timeout(std::time::Duration::from_millis(100), store.put(&mut stream, u64::MAX)).await;
-        must(waited.is_err(), || "a stream that has not ended was kept".to_owned())?;
+        let mut stream = BreaksOff {
+            rest: b"half",
+            fails: false,
+        };
+        let waited = tokio::time::timeout(
+            std::time::Duration::from_millis(100),
+            store.put(&mut stream, u64::MAX),
+        )
+        .await;
+        must(waited.is_err(), || {
+            "a stream that has not ended was kept".to_owned()
+        })?;
     }
     for content in [&b"half"[..], b""] {
         is_unknown(&*store, ContentHash::of(content)).await?;
@@ -184,7 +250,9 @@ async fn a_dropped_put_leaves_nothing(fixture: &dyn EvidenceFixture) -> Checked 
     polled_once(store.put(&mut stream, u64::MAX)).await;
     let stored = put(&*store, b"half", u64::MAX).await?;
     let read = kept(&*store, stored.hash).await?;
-    must(read == b"half", || "after a call that was dropped, the same content is something else".to_owned())
+    must(read == b"half", || {
+        "after a call that was dropped, the same content is something else".to_owned()
+    })
 }
 
 async fn another_handle_sees_what_was_put(fixture: &dyn EvidenceFixture) -> Checked {
@@ -194,7 +262,9 @@ async fn another_handle_sees_what_was_put(fixture: &dyn EvidenceFixture) -> Chec
     drop(store);
     for store in [other, place()] {
         let read = kept(&*store, stored.hash).await?;
-        must(read == b"seen", || "another handle reads something else".to_owned())?;
+        must(read == b"seen", || {
+            "another handle reads something else".to_owned()
+        })?;
     }
     Ok(())
 }
@@ -205,7 +275,11 @@ async fn what_is_large_passes(fixture: &dyn EvidenceFixture) -> Checked {
     let size = 32 << 20;
     let mut content = tokio::io::repeat(b'z').take(size);
     let stored = store.put(&mut content, u64::MAX).await?;
-    must(stored.size == size && !stored.truncated, || format!("of {size} bytes it kept {stored:?}"))?;
+    must(stored.size == size && !stored.truncated, || {
+        format!("of {size} bytes it kept {stored:?}")
+    })?;
     let read = kept(&*store, stored.hash).await?;
-    must(ContentHash::of(&read) == stored.hash, || "it is not what its name says".to_owned())
+    must(ContentHash::of(&read) == stored.hash, || {
+        "it is not what its name says".to_owned()
+    })
 }

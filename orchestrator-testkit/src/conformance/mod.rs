@@ -51,7 +51,11 @@ pub type Checked = Result<(), Violation>;
 
 /// A violation, unless `holds`.
 pub(crate) fn must(holds: bool, otherwise: impl FnOnce() -> String) -> Checked {
-    if holds { Ok(()) } else { Err(Violation(otherwise())) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Violation(otherwise()))
+    }
 }
 
 /// Opens the same place again and again, each time as a stranger would.
@@ -71,7 +75,12 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs one clause in a runtime of its own.
 pub(crate) fn run(clause: impl Future<Output = Checked>, deadline: Duration) -> Checked {
-    let hangs = || Err(Violation(format!("it did not come to an end within {} s", deadline.as_secs())));
+    let hangs = || {
+        Err(Violation(format!(
+            "it did not come to an end within {} s",
+            deadline.as_secs()
+        )))
+    };
     block_on_within(deadline, clause).unwrap_or_else(hangs)
 }
 

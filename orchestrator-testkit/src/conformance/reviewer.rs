@@ -47,23 +47,35 @@ async fn it_has_a_name(fixture: &dyn ReviewerFixture) -> Checked {
     let reviewer = fixture.reviewer();
     let before = reviewer.name().to_owned();
     reviewer.review(&fixture.clean()).await?;
-    must(!before.trim().is_empty() && before == reviewer.name(), || format!("it is `{before}`, then `{}`", reviewer.name()))
+    must(
+        !before.trim().is_empty() && before == reviewer.name(),
+        || format!("it is `{before}`, then `{}`", reviewer.name()),
+    )
 }
 
 async fn it_lets_a_clean_change_pass(fixture: &dyn ReviewerFixture) -> Checked {
     let findings = fixture.reviewer().review(&fixture.clean()).await?;
-    must(findings.is_empty(), || format!("in a clean change it finds {findings:?}"))
+    must(findings.is_empty(), || {
+        format!("in a clean change it finds {findings:?}")
+    })
 }
 
 async fn it_finds_what_is_wrong(fixture: &dyn ReviewerFixture) -> Checked {
     let findings = fixture.reviewer().review(&fixture.flawed()).await?;
-    must(!findings.is_empty(), || "in a flawed change it finds nothing".to_owned())
+    must(!findings.is_empty(), || {
+        "in a flawed change it finds nothing".to_owned()
+    })
 }
 
 async fn the_same_change_gives_the_same_findings(fixture: &dyn ReviewerFixture) -> Checked {
     let (reviewer, request) = (fixture.reviewer(), fixture.flawed());
-    let (first, second) = (reviewer.review(&request).await?, reviewer.review(&request).await?);
-    must(first == second, || format!("first {first:?}, then {second:?}"))
+    let (first, second) = (
+        reviewer.review(&request).await?,
+        reviewer.review(&request).await?,
+    );
+    must(first == second, || {
+        format!("first {first:?}, then {second:?}")
+    })
 }
 
 async fn two_changes_do_not_mix(fixture: &dyn ReviewerFixture) -> Checked {
@@ -71,27 +83,62 @@ async fn two_changes_do_not_mix(fixture: &dyn ReviewerFixture) -> Checked {
     let alone = fixture.reviewer().review(&flawed).await?;
     let (nothing, found) = tokio::join!(reviewer.review(&clean), reviewer.review(&flawed));
     let behind = reviewer.review(&clean).await?;
-    must(nothing?.is_empty() && behind.is_empty(), || "beside a flawed change, it finds something in a clean one".to_owned())?;
+    must(nothing?.is_empty() && behind.is_empty(), || {
+        "beside a flawed change, it finds something in a clean one".to_owned()
+    })?;
     let found = found?;
-    must(found == alone, || format!("alone it finds {alone:?}, beside another {found:?}"))
+    must(found == alone, || {
+        format!("alone it finds {alone:?}, beside another {found:?}")
+    })
 }
 
 async fn findings_can_be_acted_on(fixture: &dyn ReviewerFixture) -> Checked {
     let request = fixture.flawed();
-    let mut paths = request.view.shapes().await?.map(|shape| shape.paths).concat();
-    paths.extend(request.submission.changes.iter().flat_map(|change| change.touched().cloned()));
-    for Finding { rule, path, line, message, .. } in fixture.reviewer().review(&request).await? {
-        must(!rule.is_empty() && !rule.contains(char::is_whitespace), || format!("`{rule}` is no rule to be known again by"))?;
-        must(!message.trim().is_empty(), || format!("`{rule}` says nothing"))?;
-        must(path.as_ref().is_none_or(|path| paths.contains(path)), || format!("`{rule}` is about {path:?}, which is not there"))?;
-        must(line.is_none_or(|line| line > 0 && path.is_some()), || format!("`{rule}` is on line {line:?} of {path:?}"))?;
+    let mut paths = request
+        .view
+        .shapes()
+        .await?
+        .map(|shape| shape.paths)
+        .concat();
+    paths.extend(
+        request
+            .submission
+            .changes
+            .iter()
+            .flat_map(|change| change.touched().cloned()),
+    );
+    for Finding {
+        rule,
+        path,
+        line,
+        message,
+        ..
+    } in fixture.reviewer().review(&request).await?
+    {
+        must(
+            !rule.is_empty() && !rule.contains(char::is_whitespace),
+            || format!("`{rule}` is no rule to be known again by"),
+        )?;
+        must(!message.trim().is_empty(), || {
+            format!("`{rule}` says nothing")
+        })?;
+        must(
+            path.as_ref().is_none_or(|path| paths.contains(path)),
+            || format!("`{rule}` is about {path:?}, which is not there"),
+        )?;
+        must(line.is_none_or(|line| line > 0 && path.is_some()), || {
+            format!("`{rule}` is on line {line:?} of {path:?}")
+        })?;
     }
     Ok(())
 }
 
 async fn findings_are_not_doubled(fixture: &dyn ReviewerFixture) -> Checked {
     let findings = fixture.reviewer().review(&fixture.flawed()).await?;
-    let doubled = findings.iter().enumerate().find(|(at, finding)| findings[..*at].contains(finding));
+    let doubled = findings
+        .iter()
+        .enumerate()
+        .find(|(at, finding)| findings[..*at].contains(finding));
     must(doubled.is_none(), || format!("it finds twice: {doubled:?}"))
 }
 
@@ -133,7 +180,9 @@ async fn what_cannot_be_read_is_not_judged(fixture: &dyn ReviewerFixture) -> Che
         let seen = reviewer.review(&request).await?;
         request.view = Arc::new(Unreadable);
         if let Ok(blind) = reviewer.review(&request).await {
-            must(blind == seen, || format!("with everything to see it finds {seen:?}, with nothing to see {blind:?}"))?;
+            must(blind == seen, || {
+                format!("with everything to see it finds {seen:?}, with nothing to see {blind:?}")
+            })?;
         }
     }
     Ok(())
@@ -146,5 +195,7 @@ async fn a_dropped_review_changes_nothing(fixture: &dyn ReviewerFixture) -> Chec
         polled_once(reviewer.review(&request)).await;
     }
     let after = reviewer.review(&request).await?;
-    must(before == after, || format!("before {before:?}, behind reviews that were dropped {after:?}"))
+    must(before == after, || {
+        format!("before {before:?}, behind reviews that were dropped {after:?}")
+    })
 }

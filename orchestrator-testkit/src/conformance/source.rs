@@ -49,7 +49,9 @@ suite! { $ source_conformance in source: SourceFixture;
     a_dropped_call_changes_nothing,
 }
 
-async fn snapshot(fixture: &dyn SourceFixture) -> Result<(Arc<dyn TaskSource>, MemoryTree, SourceSnapshot), Violation> {
+async fn snapshot(
+    fixture: &dyn SourceFixture,
+) -> Result<(Arc<dyn TaskSource>, MemoryTree, SourceSnapshot), Violation> {
     let (source, tree) = (fixture.source(), fixture.tree());
     let snapshot = source.snapshot(&tree).await?;
     Ok((source, tree, snapshot))
@@ -57,8 +59,15 @@ async fn snapshot(fixture: &dyn SourceFixture) -> Result<(Arc<dyn TaskSource>, M
 
 /// The first two that are open.
 fn open(snapshot: &SourceSnapshot) -> Result<[TaskId; 2], Violation> {
-    let open: Vec<_> = snapshot.tasks.iter().filter(|task| !task.done).map(|task| task.id.clone()).take(2).collect();
-    open.try_into().map_err(|open| Violation(format!("of two open tasks it has {open:?}")))
+    let open: Vec<_> = snapshot
+        .tasks
+        .iter()
+        .filter(|task| !task.done)
+        .map(|task| task.id.clone())
+        .take(2)
+        .collect();
+    open.try_into()
+        .map_err(|open| Violation(format!("of two open tasks it has {open:?}")))
 }
 
 /// A task without the place where it is written, which another task's edits may move.
@@ -71,30 +80,45 @@ fn without_place(task: &Task) -> Task {
 async fn the_same_tree_gives_the_same_tasks(fixture: &dyn SourceFixture) -> Checked {
     let (source, tree, first) = snapshot(fixture).await?;
     let second = source.snapshot(&tree).await?;
-    must(first == second, || format!("first {first:?}, then {second:?}"))?;
-    must(!first.revision.is_empty(), || "its revision has no name".to_owned())
+    must(first == second, || {
+        format!("first {first:?}, then {second:?}")
+    })?;
+    must(!first.revision.is_empty(), || {
+        "its revision has no name".to_owned()
+    })
 }
 
 async fn ids_are_unique(fixture: &dyn SourceFixture) -> Checked {
     let (_, _, snapshot) = snapshot(fixture).await?;
     let ids: BTreeSet<_> = snapshot.tasks.iter().map(|task| &task.id).collect();
-    must(ids.len() == snapshot.tasks.len(), || format!("{} tasks have {} ids", snapshot.tasks.len(), ids.len()))?;
+    must(ids.len() == snapshot.tasks.len(), || {
+        format!("{} tasks have {} ids", snapshot.tasks.len(), ids.len())
+    })?;
     open(&snapshot).map(drop)
 }
 
 async fn the_same_tree_gives_the_same_edits(fixture: &dyn SourceFixture) -> Checked {
     let (source, tree, snapshot) = snapshot(fixture).await?;
     let [task, _] = open(&snapshot)?;
-    let (first, second) = (source.landing_edits(&task, &tree).await?, source.landing_edits(&task, &tree).await?);
-    must(first == second, || format!("{task} lands with {} edits, then with others", first.len()))
+    let (first, second) = (
+        source.landing_edits(&task, &tree).await?,
+        source.landing_edits(&task, &tree).await?,
+    );
+    must(first == second, || {
+        format!("{task} lands with {} edits, then with others", first.len())
+    })
 }
 
 async fn what_has_landed_needs_no_edits(fixture: &dyn SourceFixture) -> Checked {
     let (source, tree, snapshot) = snapshot(fixture).await?;
     for task in open(&snapshot)? {
         let edits = source.landing_edits(&task, &tree).await?;
-        let again = source.landing_edits(&task, &tree.clone().edited(&edits)).await?;
-        must(again.is_empty(), || format!("{task}, which has landed, lands with {again:?} once more"))?;
+        let again = source
+            .landing_edits(&task, &tree.clone().edited(&edits))
+            .await?;
+        must(again.is_empty(), || {
+            format!("{task}, which has landed, lands with {again:?} once more")
+        })?;
     }
     Ok(())
 }
@@ -104,11 +128,19 @@ async fn edits_leave_the_other_tasks_alone(fixture: &dyn SourceFixture) -> Check
     let [landed, _] = open(&before)?;
     let edits = source.landing_edits(&landed, &tree).await?;
     let after = source.snapshot(&tree.edited(&edits)).await?;
-    must(after.tasks.len() == before.tasks.len(), || format!("of {} tasks {} are left", before.tasks.len(), after.tasks.len()))?;
+    must(after.tasks.len() == before.tasks.len(), || {
+        format!(
+            "of {} tasks {} are left",
+            before.tasks.len(),
+            after.tasks.len()
+        )
+    })?;
     for (old, new) in before.tasks.iter().zip(&after.tasks) {
         let mut expected = without_place(old);
         expected.done |= old.id == landed && !edits.is_empty();
-        must(expected == without_place(new), || format!("when {landed} lands, {old:?} becomes {new:?}"))?;
+        must(expected == without_place(new), || {
+            format!("when {landed} lands, {old:?} becomes {new:?}")
+        })?;
     }
     Ok(())
 }
@@ -123,8 +155,17 @@ async fn edits_build_on_the_tree_they_are_given(fixture: &dyn SourceFixture) -> 
         tree = tree.edited(&edits);
     }
     let after = source.snapshot(&tree).await?;
-    let done: Vec<_> = after.tasks.iter().filter(|task| both.contains(&task.id) && task.done).collect();
-    must(!edited || done.len() == 2, || format!("of two that landed one after the other, {} are done", done.len()))
+    let done: Vec<_> = after
+        .tasks
+        .iter()
+        .filter(|task| both.contains(&task.id) && task.done)
+        .collect();
+    must(!edited || done.len() == 2, || {
+        format!(
+            "of two that landed one after the other, {} are done",
+            done.len()
+        )
+    })
 }
 
 async fn edits_stay_within_its_own_paths(fixture: &dyn SourceFixture) -> Checked {
@@ -132,7 +173,12 @@ async fn edits_stay_within_its_own_paths(fixture: &dyn SourceFixture) -> Checked
     let own = source.own_paths();
     for task in open(&snapshot)? {
         for edit in source.landing_edits(&task, &tree).await? {
-            must(own.contains(&edit.path), || format!("{task} lands with an edit of {}, which is none of {own:?}", edit.path))?;
+            must(own.contains(&edit.path), || {
+                format!(
+                    "{task} lands with an edit of {}, which is none of {own:?}",
+                    edit.path
+                )
+            })?;
         }
     }
     Ok(())
@@ -140,21 +186,38 @@ async fn edits_stay_within_its_own_paths(fixture: &dyn SourceFixture) -> Checked
 
 async fn a_task_that_is_not_there_gets_no_edit(fixture: &dyn SourceFixture) -> Checked {
     let (source, tree, _) = snapshot(fixture).await?;
-    let edits = source.landing_edits(&TaskId::new("conformance-unknown")?, &tree).await;
-    must(edits.as_ref().map_or(true, Vec::is_empty), || format!("a task that is not there lands with {edits:?}"))
+    let edits = source
+        .landing_edits(&TaskId::new("conformance-unknown")?, &tree)
+        .await;
+    must(edits.as_ref().map_or(true, Vec::is_empty), || {
+        format!("a task that is not there lands with {edits:?}")
+    })
 }
 
 async fn a_report_can_be_made_twice(fixture: &dyn SourceFixture) -> Checked {
     let (source, tree, before) = snapshot(fixture).await?;
     let [landed, parked] = open(&before)?;
     let commit = "0123456789abcdef0123456789abcdef01234567".parse()?;
-    for (task, outcome) in [(landed, Outcome::Landed { commit }), (parked, Outcome::Parked { reason: "no".to_owned() })] {
-        let attempt = AttemptId { task: task.clone(), number: 1 };
+    for (task, outcome) in [
+        (landed, Outcome::Landed { commit }),
+        (
+            parked,
+            Outcome::Parked {
+                reason: "no".to_owned(),
+            },
+        ),
+    ] {
+        let attempt = AttemptId {
+            task: task.clone(),
+            number: 1,
+        };
         source.report(&task, &attempt, &outcome).await?;
         let once = source.snapshot(&tree).await?;
         source.report(&task, &attempt, &outcome).await?;
         let twice = source.snapshot(&tree).await?;
-        must(once == twice, || format!("a second report of {task} did something: {once:?}, then {twice:?}"))?;
+        must(once == twice, || {
+            format!("a second report of {task} did something: {once:?}, then {twice:?}")
+        })?;
     }
     Ok(())
 }
@@ -163,9 +226,13 @@ async fn is_refused(fixture: &dyn SourceFixture, tree: &MemoryTree) -> Checked {
     match fixture.source().snapshot(tree).await {
         Ok(snapshot) => must(false, || format!("it was read as {snapshot:?}")),
         Err(error) => {
-            must(error.class() == ErrorClass::NeedsPerson, || format!("`{error}` is {:?}", error.class()))?;
+            must(error.class() == ErrorClass::NeedsPerson, || {
+                format!("`{error}` is {:?}", error.class())
+            })?;
             let own = fixture.source().own_paths();
-            let named = own.iter().any(|path| error.to_string().contains(&path.to_string()));
+            let named = own
+                .iter()
+                .any(|path| error.to_string().contains(&path.to_string()));
             must(named, || format!("`{error}` names none of {own:?}"))
         }
     }
@@ -175,7 +242,9 @@ async fn is_refused(fixture: &dyn SourceFixture, tree: &MemoryTree) -> Checked {
 async fn reads_nothing(fixture: &dyn SourceFixture) -> Checked {
     let (source, _, full) = snapshot(fixture).await?;
     let empty = source.snapshot(&MemoryTree::new()).await?;
-    must(full.tasks == empty.tasks, || "it has other tasks in an empty tree, and cannot be broken".to_owned())
+    must(full.tasks == empty.tasks, || {
+        "it has other tasks in an empty tree, and cannot be broken".to_owned()
+    })
 }
 
 async fn a_missing_roadmap_is_named(fixture: &dyn SourceFixture) -> Checked {
@@ -198,5 +267,7 @@ async fn a_dropped_call_changes_nothing(fixture: &dyn SourceFixture) -> Checked 
     polled_once(source.snapshot(&tree)).await;
     polled_once(source.landing_edits(&task, &tree)).await;
     let after = source.snapshot(&tree).await?;
-    must(before == after, || format!("before {before:?}, behind calls that were dropped {after:?}"))
+    must(before == after, || {
+        format!("before {before:?}, behind calls that were dropped {after:?}")
+    })
 }

@@ -34,11 +34,25 @@ impl<'a> Stage<'a> {
     }
 
     /// In a directory that the play knows.
-    pub(super) fn in_directory(directory: TempDir, fixture: &'a dyn AgentFixture, play: Play) -> Result<Self, Violation> {
-        let play = fixture.answers().iter().fold(play, |play, (argument, answer)| play.answering(argument, answer));
+    pub(super) fn in_directory(
+        directory: TempDir,
+        fixture: &'a dyn AgentFixture,
+        play: Play,
+    ) -> Result<Self, Violation> {
+        let play = fixture
+            .answers()
+            .iter()
+            .fold(play, |play, (argument, answer)| {
+                play.answering(argument, answer)
+            });
         let program = play.install(fixture.player(), directory.path(), "agent");
         let backend = fixture.backend(&program);
-        Ok(Self { directory, program, backend, fixture })
+        Ok(Self {
+            directory,
+            program,
+            backend,
+            fixture,
+        })
     }
 
     pub(super) fn mark(&self) -> String {
@@ -53,12 +67,26 @@ impl<'a> Stage<'a> {
             std::fs::create_dir_all(directory)?;
         }
         std::fs::write(out.join("contract.json"), "{}")?;
-        let attempt = AttemptId { task: TaskId::new(format!("C{number}"))?, number: 1 };
+        let attempt = AttemptId {
+            task: TaskId::new(format!("C{number}"))?,
+            number: 1,
+        };
         let path = std::env::var("PATH").unwrap_or_default();
-        let environment = BTreeMap::from([("PATH".to_owned(), path), ("ALLOWED".to_owned(), "yes".to_owned())]);
+        let environment = BTreeMap::from([
+            ("PATH".to_owned(), path),
+            ("ALLOWED".to_owned(), "yes".to_owned()),
+        ]);
         let mark = format!("{}-{number}", self.mark());
-        let request = TurnRequest::new(attempt, "Do as you are told.\n", workspace, out.join("handoff.json"), mark);
-        Ok(request.with_environment(environment).with_streams(home.join("streams")))
+        let request = TurnRequest::new(
+            attempt,
+            "Do as you are told.\n",
+            workspace,
+            out.join("handoff.json"),
+            mark,
+        );
+        Ok(request
+            .with_environment(environment)
+            .with_streams(home.join("streams")))
     }
 
     pub(super) async fn start(&self) -> Result<Box<dyn Turn>, Violation> {
@@ -71,7 +99,9 @@ impl<'a> Stage<'a> {
 
     pub(super) fn nobody_lives(&self, when: &str) -> Checked {
         let alive = self.alive();
-        must(alive == 0, || format!("{alive} of the turn's processes live {when}"))
+        must(alive == 0, || {
+            format!("{alive} of the turn's processes live {when}")
+        })
     }
 }
 
@@ -80,29 +110,53 @@ impl Drop for Stage<'_> {
         // A wrong implementation leaves processes; a test does not.
         let mark = self.mark();
         for pid in marked(&mark) {
-            drop(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status());
+            drop(
+                std::process::Command::new("kill")
+                    .args(["-9", &pid.to_string()])
+                    .status(),
+            );
         }
     }
 }
 
 /// The steps for a phrase that every agent has.
-pub(super) fn steps(fixture: &dyn AgentFixture, phrase: Phrase<'_>) -> Result<Vec<Step>, Violation> {
-    fixture.phrase(phrase).ok_or_else(|| Violation(format!("the fixture has no {phrase:?}, which every agent has")))
+pub(super) fn steps(
+    fixture: &dyn AgentFixture,
+    phrase: Phrase<'_>,
+) -> Result<Vec<Step>, Violation> {
+    fixture.phrase(phrase).ok_or_else(|| {
+        Violation(format!(
+            "the fixture has no {phrase:?}, which every agent has"
+        ))
+    })
 }
 
 /// The session begins, these things are done and said, and the turn is ended.
 pub(super) fn whole(fixture: &dyn AgentFixture, middle: &[Phrase<'_>]) -> Result<Play, Violation> {
-    begun(fixture, middle).and_then(|play| Ok(play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?)))
+    begun(fixture, middle)
+        .and_then(|play| Ok(play.then(steps(fixture, Phrase::End { handoff: HANDOFF })?)))
 }
 
 /// The same without its end.
 pub(super) fn begun(fixture: &dyn AgentFixture, middle: &[Phrase<'_>]) -> Result<Play, Violation> {
-    Ok(Play::new(steps(fixture, Phrase::Begin { session: "conformance" })?).then(all_steps(fixture, middle)?))
+    Ok(Play::new(steps(
+        fixture,
+        Phrase::Begin {
+            session: "conformance",
+        },
+    )?)
+    .then(all_steps(fixture, middle)?))
 }
 
 /// The steps for several phrases, one behind the other.
-pub(super) fn all_steps(fixture: &dyn AgentFixture, phrases: &[Phrase<'_>]) -> Result<Vec<Step>, Violation> {
-    let all: Result<Vec<_>, _> = phrases.iter().map(|phrase| steps(fixture, *phrase)).collect();
+pub(super) fn all_steps(
+    fixture: &dyn AgentFixture,
+    phrases: &[Phrase<'_>],
+) -> Result<Vec<Step>, Violation> {
+    let all: Result<Vec<_>, _> = phrases
+        .iter()
+        .map(|phrase| steps(fixture, *phrase))
+        .collect();
     Ok(all?.concat())
 }
 
@@ -116,7 +170,9 @@ pub(super) struct Heard {
 
 impl Heard {
     pub(super) fn take(&mut self, update: Update) -> Checked {
-        must(self.outcome.is_none(), || format!("after its end it said {update:?}"))?;
+        must(self.outcome.is_none(), || {
+            format!("after its end it said {update:?}")
+        })?;
         match update {
             Update::Started { session } => self.sessions.push(session.0),
             Update::Activity { text } => self.said.push(text),
@@ -130,13 +186,20 @@ impl Heard {
     pub(super) fn has_in_order<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> Checked {
         let mut said = self.said.iter();
         for text in texts {
-            must(said.any(|line| line.contains(text)), || format!("`{}` was not told, or not in its order", text.escape_debug()))?;
+            must(said.any(|line| line.contains(text)), || {
+                format!(
+                    "`{}` was not told, or not in its order",
+                    text.escape_debug()
+                )
+            })?;
         }
         Ok(())
     }
 
     pub(super) fn completed(&self) -> Checked {
-        must(self.outcome == Some(TurnOutcome::Completed), || format!("it ended with {:?}, not completed", self.outcome))
+        must(self.outcome == Some(TurnOutcome::Completed), || {
+            format!("it ended with {:?}, not completed", self.outcome)
+        })
     }
 }
 
@@ -146,7 +209,9 @@ pub(super) async fn heard(turn: &mut dyn Turn) -> Result<Heard, Violation> {
     while let Some(update) = turn.next().await {
         heard.take(update)?;
     }
-    must(heard.outcome.is_some(), || "its updates ran out without an end".to_owned())?;
+    must(heard.outcome.is_some(), || {
+        "its updates ran out without an end".to_owned()
+    })?;
     for _ in 0..2 {
         let more = turn.next().await;
         must(more.is_none(), || format!("after `None` it said {more:?}"))?;
@@ -158,8 +223,13 @@ pub(super) async fn heard(turn: &mut dyn Turn) -> Result<Heard, Violation> {
 pub(super) async fn until_said(turn: &mut dyn Turn, text: &str) -> Checked {
     let mut heard = Heard::default();
     while !heard.said.last().is_some_and(|line| line.contains(text)) {
-        let update = turn.next().await.ok_or_else(|| Violation(format!("its updates ran out before `{text}`")))?;
-        must(!matches!(update, Update::Ended { .. }), || format!("it ended before `{text}`: {update:?}"))?;
+        let update = turn
+            .next()
+            .await
+            .ok_or_else(|| Violation(format!("its updates ran out before `{text}`")))?;
+        must(!matches!(update, Update::Ended { .. }), || {
+            format!("it ended before `{text}`: {update:?}")
+        })?;
         heard.take(update)?;
     }
     Ok(())

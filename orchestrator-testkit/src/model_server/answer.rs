@@ -17,7 +17,12 @@ pub struct Answer {
 pub(super) enum Kind {
     Says(Vec<Part>),
     Streams(Vec<Value>),
-    Fails { status: u16, body: Option<Value>, kind: String, message: String },
+    Fails {
+        status: u16,
+        body: Option<Value>,
+        kind: String,
+        message: String,
+    },
     Hangs,
 }
 
@@ -49,7 +54,14 @@ pub enum Part {
 
 impl Answer {
     fn of(kind: Kind) -> Self {
-        Self { kind, headers: Vec::new(), ending: Ending::Whole, input_tokens: 100, output_tokens: 20, stop: None }
+        Self {
+            kind,
+            headers: Vec::new(),
+            ending: Ending::Whole,
+            input_tokens: 100,
+            output_tokens: 20,
+            stop: None,
+        }
     }
 
     /// Words, and the end of the turn.
@@ -61,7 +73,10 @@ impl Answer {
     /// A tool is to be run with these arguments.
     #[must_use]
     pub fn call(name: impl Into<String>, arguments: Value) -> Self {
-        Self::of(Kind::Says(vec![Part::Call { name: name.into(), arguments }]))
+        Self::of(Kind::Says(vec![Part::Call {
+            name: name.into(),
+            arguments,
+        }]))
     }
 
     /// Several parts at once.
@@ -79,13 +94,23 @@ impl Answer {
     /// An HTTP error, with the API's name for it, such as `rate_limit_error`.
     #[must_use]
     pub fn fail(status: u16, kind: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::of(Kind::Fails { status, body: None, kind: kind.into(), message: message.into() })
+        Self::of(Kind::Fails {
+            status,
+            body: None,
+            kind: kind.into(),
+            message: message.into(),
+        })
     }
 
     /// An HTTP answer with this body.
     #[must_use]
     pub fn http(status: u16, body: Value) -> Self {
-        Self::of(Kind::Fails { status, body: Some(body), kind: String::new(), message: String::new() })
+        Self::of(Kind::Fails {
+            status,
+            body: Some(body),
+            kind: String::new(),
+            message: String::new(),
+        })
     }
 
     /// No answer at all, not even a head, until the client gives up.

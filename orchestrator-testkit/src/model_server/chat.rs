@@ -9,12 +9,26 @@ use super::{
 };
 
 fn text(parts: &[Part]) -> String {
-    parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None }).collect()
+    parts
+        .iter()
+        .filter_map(|part| {
+            if let Part::Text(text) = part {
+                Some(text.as_str())
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 fn calls(parts: &[Part], number: usize) -> Vec<Value> {
-    let calls =
-        parts.iter().filter_map(|part| if let Part::Call { name, arguments } = part { Some((name, arguments)) } else { None });
+    let calls = parts.iter().filter_map(|part| {
+        if let Part::Call { name, arguments } = part {
+            Some((name, arguments))
+        } else {
+            None
+        }
+    });
     let call = |(at, (name, arguments)): (usize, (&String, &Value))| {
         json!({
             "index": at, "id": format!("call_{number}_{at}"), "type": "function",
@@ -26,7 +40,10 @@ fn calls(parts: &[Part], number: usize) -> Vec<Value> {
 
 fn stop(parts: &[Part], answer: &Answer) -> String {
     let calls = parts.iter().any(|part| matches!(part, Part::Call { .. }));
-    answer.stop.clone().unwrap_or_else(|| if calls { "tool_calls" } else { "stop" }.to_owned())
+    answer
+        .stop
+        .clone()
+        .unwrap_or_else(|| if calls { "tool_calls" } else { "stop" }.to_owned())
 }
 
 fn usage(answer: &Answer) -> Value {
@@ -34,7 +51,12 @@ fn usage(answer: &Answer) -> Value {
     json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output })
 }
 
-pub(super) fn whole(parts: &[Part], answer: &Answer, request: &ModelRequest, number: usize) -> Value {
+pub(super) fn whole(
+    parts: &[Part],
+    answer: &Answer,
+    request: &ModelRequest,
+    number: usize,
+) -> Value {
     let mut message = json!({ "role": "assistant", "content": text(parts) });
     let calls = calls(parts, number);
     if !calls.is_empty() {
@@ -46,7 +68,12 @@ pub(super) fn whole(parts: &[Part], answer: &Answer, request: &ModelRequest, num
     })
 }
 
-pub(super) fn events(parts: &[Part], answer: &Answer, request: &ModelRequest, number: usize) -> Vec<String> {
+pub(super) fn events(
+    parts: &[Part],
+    answer: &Answer,
+    request: &ModelRequest,
+    number: usize,
+) -> Vec<String> {
     let chunk = |choices: Value, usage: Value| {
         event(
             None,
@@ -56,14 +83,30 @@ pub(super) fn events(parts: &[Part], answer: &Answer, request: &ModelRequest, nu
             }),
         )
     };
-    let delta = |delta: Value| chunk(json!([{ "index": 0, "delta": delta, "finish_reason": null }]), Value::Null);
+    let delta = |delta: Value| {
+        chunk(
+            json!([{ "index": 0, "delta": delta, "finish_reason": null }]),
+            Value::Null,
+        )
+    };
     let mut events = vec![delta(json!({ "role": "assistant", "content": "" }))];
     // In pieces, as a model writes.
     let text = text(parts);
     let pieces: Vec<_> = text.split_inclusive('\n').collect();
-    events.extend(pieces.into_iter().map(|piece| delta(json!({ "content": piece }))));
-    events.extend(calls(parts, number).into_iter().map(|call| delta(json!({ "tool_calls": [call] }))));
-    events.push(chunk(json!([{ "index": 0, "delta": {}, "finish_reason": stop(parts, answer) }]), Value::Null));
+    events.extend(
+        pieces
+            .into_iter()
+            .map(|piece| delta(json!({ "content": piece }))),
+    );
+    events.extend(
+        calls(parts, number)
+            .into_iter()
+            .map(|call| delta(json!({ "tool_calls": [call] }))),
+    );
+    events.push(chunk(
+        json!([{ "index": 0, "delta": {}, "finish_reason": stop(parts, answer) }]),
+        Value::Null,
+    ));
     events.push(chunk(json!([]), usage(answer)));
     events.push("data: [DONE]\n\n".to_owned());
     events

@@ -74,7 +74,9 @@ impl ModelRequest {
     /// Whether the agent asks on its task: it brings tools along. Agents also ask for a title, a summary, a classification.
     #[must_use]
     pub fn has_tools(&self) -> bool {
-        let listed = self.body["tools"].as_array().is_some_and(|tools| !tools.is_empty());
+        let listed = self.body["tools"]
+            .as_array()
+            .is_some_and(|tools| !tools.is_empty());
         listed || self.text().contains("\"additional_tools\"")
     }
 
@@ -95,13 +97,21 @@ impl Script {
     /// These answers, one for each request that brings tools along; the last one again and again.
     #[must_use]
     pub fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        Self { rest: answers.into_iter().collect(), ..Self::default() }
+        Self {
+            rest: answers.into_iter().collect(),
+            ..Self::default()
+        }
     }
 
     /// Other answers for requests whose body contains this text, such as a task's id. The first that matches counts.
     #[must_use]
-    pub fn when(mut self, text: impl Into<String>, answers: impl IntoIterator<Item = Answer>) -> Self {
-        self.threads.push((text.into(), answers.into_iter().collect()));
+    pub fn when(
+        mut self,
+        text: impl Into<String>,
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> Self {
+        self.threads
+            .push((text.into(), answers.into_iter().collect()));
         self
     }
 
@@ -117,9 +127,17 @@ impl Script {
             return self.aside.clone().unwrap_or_else(|| Answer::say("ok"));
         }
         let text = request.text();
-        let thread = self.threads.iter_mut().find(|(part, _)| text.contains(part.as_str())).map(|(_, answers)| answers);
+        let thread = self
+            .threads
+            .iter_mut()
+            .find(|(part, _)| text.contains(part.as_str()))
+            .map(|(_, answers)| answers);
         let answers = thread.unwrap_or(&mut self.rest);
-        let next = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
+        let next = if answers.len() > 1 {
+            answers.pop_front()
+        } else {
+            answers.front().cloned()
+        };
         next.unwrap_or_else(|| Answer::say("the script has no answer to this"))
     }
 }
@@ -145,7 +163,9 @@ pub struct ModelServer {
 
 impl fmt::Debug for ModelServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ModelServer").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("ModelServer")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -156,11 +176,22 @@ impl ModelServer {
     /// When there is no loopback.
     #[must_use]
     pub fn start(script: Script) -> Self {
-        let shared = Arc::new(Shared { script: Mutex::new(script), requests: Mutex::default(), others: Mutex::default() });
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let listening = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback");
+        let shared = Arc::new(Shared {
+            script: Mutex::new(script),
+            requests: Mutex::default(),
+            others: Mutex::default(),
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let listening =
+            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback");
         let address = listening.local_addr().expect("it has an address");
-        listening.set_nonblocking(true).expect("it can be waited for");
+        listening
+            .set_nonblocking(true)
+            .expect("it can be waited for");
         let (enter, serving) = (runtime.enter(), Arc::clone(&shared));
         let listener = TcpListener::from_std(listening).expect("it can be waited for");
         drop(enter);
@@ -169,12 +200,17 @@ impl ModelServer {
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = Arc::clone(&serving);
                 let service = service_fn(move |request| answer(Arc::clone(&shared), request));
-                let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
                 // A client that goes away, and a stream that is to break off, end a connection alike.
                 tokio::spawn(async move { drop(connection.await) });
             }
         });
-        Self { address, shared, runtime: Some(runtime) }
+        Self {
+            address,
+            shared,
+            runtime: Some(runtime),
+        }
     }
 
     /// `http://127.0.0.1:PORT`, without a slash at its end.
@@ -230,7 +266,10 @@ impl hyper::body::Body for Events {
     type Data = Bytes;
     type Error = BrokeOff;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
         if let Some(event) = self.events.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(event))));
         }
@@ -248,8 +287,15 @@ impl hyper::body::Body for Events {
     }
 }
 
-fn respond(status: StatusCode, kind: &str, headers: &[(String, String)], body: Body) -> Response<Body> {
-    let mut response = Response::builder().status(status).header("content-type", kind);
+fn respond(
+    status: StatusCode,
+    kind: &str,
+    headers: &[(String, String)],
+    body: Body,
+) -> Response<Body> {
+    let mut response = Response::builder()
+        .status(status)
+        .header("content-type", kind);
     for (name, value) in headers {
         response = response.header(name, value);
     }
@@ -257,7 +303,9 @@ fn respond(status: StatusCode, kind: &str, headers: &[(String, String)], body: B
 }
 
 fn whole(status: StatusCode, headers: &[(String, String)], body: &Value) -> Response<Body> {
-    let body = Full::new(Bytes::from(body.to_string())).map_err(|never: Infallible| match never {}).boxed();
+    let body = Full::new(Bytes::from(body.to_string()))
+        .map_err(|never: Infallible| match never {})
+        .boxed();
     respond(status, "application/json", headers, body)
 }
 
@@ -266,18 +314,40 @@ fn streamed(mut events: Vec<String>, answer: &Answer) -> Response<Body> {
         events.truncate(at);
     }
     let events = events.into_iter().map(Bytes::from).collect();
-    let body = Events { events, ending: answer.ending, flushed: false }.boxed();
-    respond(StatusCode::OK, "text/event-stream; charset=utf-8", &answer.headers, body)
+    let body = Events {
+        events,
+        ending: answer.ending,
+        flushed: false,
+    }
+    .boxed();
+    respond(
+        StatusCode::OK,
+        "text/event-stream; charset=utf-8",
+        &answer.headers,
+        body,
+    )
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
-    let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let path = parts
+        .uri
+        .path_and_query()
+        .map_or_else(|| "/".to_owned(), ToString::to_string);
+    let bytes = body
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
     let route = parts.uri.path();
     let api = match (&parts.method, serde_json::from_slice::<Value>(&bytes)) {
         (&Method::POST, Ok(body)) if route.ends_with("/responses") => Some((Api::Responses, body)),
-        (&Method::POST, Ok(body)) if route.ends_with("/chat/completions") => Some((Api::Chat, body)),
+        (&Method::POST, Ok(body)) if route.ends_with("/chat/completions") => {
+            Some((Api::Chat, body))
+        }
         (&Method::POST, Ok(body)) if route.ends_with("/messages") => Some((Api::Messages, body)),
         (&Method::POST, Ok(_)) if route.ends_with("/count_tokens") => {
             return Ok(whole(StatusCode::OK, &[], &json!({ "input_tokens": 100 })));
@@ -293,7 +363,12 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         Some((name.to_string(), value.to_str().ok()?.to_owned()))
     };
     let headers = parts.headers.iter().filter_map(text).collect();
-    let request = ModelRequest { api, path, headers, body };
+    let request = ModelRequest {
+        api,
+        path,
+        headers,
+        body,
+    };
     let (next, number) = {
         let mut requests = lock(&shared.requests);
         requests.push(request.clone());
@@ -306,12 +381,25 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
 async fn render(answer: &Answer, request: &ModelRequest, number: usize) -> Response<Body> {
     match &answer.kind {
         Kind::Hangs => std::future::pending().await,
-        Kind::Fails { status, body, kind, message } => {
+        Kind::Fails {
+            status,
+            body,
+            kind,
+            message,
+        } => {
             let body = body.clone().unwrap_or_else(|| match request.api {
-                Api::Messages => json!({ "type": "error", "error": { "type": kind, "message": message } }),
-                Api::Responses | Api::Chat => json!({ "error": { "type": kind, "code": kind, "message": message } }),
+                Api::Messages => {
+                    json!({ "type": "error", "error": { "type": kind, "message": message } })
+                }
+                Api::Responses | Api::Chat => {
+                    json!({ "error": { "type": kind, "code": kind, "message": message } })
+                }
             });
-            whole(StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &answer.headers, &body)
+            whole(
+                StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+                &answer.headers,
+                &body,
+            )
         }
         Kind::Says(parts) if !request.streams() => {
             let body = match request.api {
@@ -329,12 +417,20 @@ async fn render(answer: &Answer, request: &ModelRequest, number: usize) -> Respo
             };
             streamed(events, answer)
         }
-        Kind::Streams(events) => streamed(events.iter().map(|data| event(data["type"].as_str(), data)).collect(), answer),
+        Kind::Streams(events) => streamed(
+            events
+                .iter()
+                .map(|data| event(data["type"].as_str(), data))
+                .collect(),
+            answer,
+        ),
     }
 }
 
 /// One event of a stream, as Server-Sent Events have it.
 fn event(kind: Option<&str>, data: &Value) -> String {
-    let kind = kind.map(|kind| format!("event: {kind}\n")).unwrap_or_default();
+    let kind = kind
+        .map(|kind| format!("event: {kind}\n"))
+        .unwrap_or_default();
     format!("{kind}data: {data}\n\n")
 }

@@ -39,8 +39,14 @@ pub(super) fn events(parts: &[Part], answer: &Answer, number: usize) -> Vec<Stri
     let id = format!("resp_{number}");
     let mut events = vec![json!({ "type": "response.created", "response": { "id": id } })];
     for (at, item) in items(parts, number).into_iter().enumerate() {
-        events.push(json!({ "type": "response.output_item.done", "output_index": at, "item": item }));
+        events
+            .push(json!({ "type": "response.output_item.done", "output_index": at, "item": item }));
     }
-    events.push(json!({ "type": "response.completed", "response": { "id": id, "usage": usage(answer) } }));
-    events.iter().map(|data| event(data["type"].as_str(), data)).collect()
+    events.push(
+        json!({ "type": "response.completed", "response": { "id": id, "usage": usage(answer) } }),
+    );
+    events
+        .iter()
+        .map(|data| event(data["type"].as_str(), data))
+        .collect()
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use orchestrator_core::{
     machine::Phase,
     model::{
-        Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, EventKind, Finding, HandoffReport, HoldOption,
-        LandingOutcome, MergeFailure, Reading, RunMode, Severity, Span, Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage,
-        WorkspaceFate,
+        Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, EventKind, Finding,
+        HandoffReport, HoldOption, LandingOutcome, MergeFailure, Reading, RunMode, Severity, Span,
+        Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
     },
 };
 
@@ -45,21 +45,39 @@ impl Dice {
 }
 
 /// One way in which an effect ends; mostly well.
-pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what: &Effect) -> EventKind {
+pub(super) fn ending(
+    world: &mut World,
+    dice: &mut Dice,
+    effect: EffectId,
+    what: &Effect,
+) -> EventKind {
     if dice.chance(2) {
         return world.good(effect, what);
     }
     let words = || "so it is".to_owned();
     let error = || vec![Finding::new(Severity::Error, "rule", "wrong")];
-    let usage = Usage { input_tokens: 100, output_tokens: 10, usd: 0.1 };
+    let usage = Usage {
+        input_tokens: 100,
+        output_tokens: 10,
+        usd: 0.1,
+    };
     match what {
         Effect::ReadRoadmap { tip } => {
             let tip = tip.or(world.state.tip()).unwrap_or(commit(1));
-            let readings = [Reading::Refused { tip, why: words() }, Reading::Unreachable { why: words() }];
-            EventKind::RoadmapRead { effect, reading: readings[dice.below(2)].clone() }
+            let readings = [
+                Reading::Refused { tip, why: words() },
+                Reading::Unreachable { why: words() },
+            ];
+            EventKind::RoadmapRead {
+                effect,
+                reading: readings[dice.below(2)].clone(),
+            }
         }
         Effect::CheckHistory { .. } => world.good(effect, what),
-        Effect::Prepare { .. } => EventKind::Prepared { effect, failure: dice.chance(2).then(words) },
+        Effect::Prepare { .. } => EventKind::Prepared {
+            effect,
+            failure: dice.chance(2).then(words),
+        },
         Effect::RunTurn { .. } => {
             let outcomes = [
                 TurnOutcome::Completed,
@@ -67,20 +85,33 @@ pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what:
                 TurnOutcome::Stopped,
                 TurnOutcome::ContextFull,
                 TurnOutcome::SessionLost,
-                TurnOutcome::UsageLimited { until: Some(Timestamp(world.now + 5000)) },
+                TurnOutcome::UsageLimited {
+                    until: Some(Timestamp(world.now + 5000)),
+                },
                 TurnOutcome::Overloaded { reason: words() },
                 TurnOutcome::Authentication { reason: words() },
                 TurnOutcome::NeedsInput { question: words() },
                 TurnOutcome::Refused { reason: words() },
                 TurnOutcome::Drifted { detail: words() },
             ];
-            EventKind::TurnEnded { effect, outcome: outcomes[dice.below(outcomes.len())].clone(), usage }
+            EventKind::TurnEnded {
+                effect,
+                outcome: outcomes[dice.below(outcomes.len())].clone(),
+                usage,
+            }
         }
         Effect::Collect { .. } => {
-            let handoff = [HandoffReport::Missing, HandoffReport::Broken { reason: words() }][dice.below(2)].clone();
+            let handoff = [
+                HandoffReport::Missing,
+                HandoffReport::Broken { reason: words() },
+            ][dice.below(2)]
+            .clone();
             let head = commit(5000 + dice.roll() % 1000);
             let results = [
-                Collected::Work(Submission { handoff, ..submission(head) }),
+                Collected::Work(Submission {
+                    handoff,
+                    ..submission(head)
+                }),
                 nothing(HandoffReport::Missing, true),
                 nothing(HandoffReport::Missing, false),
                 nothing(blocked("so it is"), false),
@@ -89,23 +120,39 @@ pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what:
             ];
             collected(effect, results[dice.below(results.len())].clone())
         }
-        Effect::Review { head, .. } => EventKind::Reviewed { effect, reviews: vec![review(*head, error())], carried: None },
+        Effect::Review { head, .. } => EventKind::Reviewed {
+            effect,
+            reviews: vec![review(*head, error())],
+            carried: None,
+        },
         Effect::Merge { .. } => {
             let tip = commit(6000 + dice.roll() % 1000);
             let failures = [
-                MergeFailure::Conflict { tip, paths: Vec::new() },
+                MergeFailure::Conflict {
+                    tip,
+                    paths: Vec::new(),
+                },
                 MergeFailure::Offends { findings: error() },
                 MergeFailure::PastReview { tip },
                 MergeFailure::CarriedOver(carried(tip, commit(5000 + dice.roll() % 1000))),
                 MergeFailure::Impossible { reason: words() },
                 MergeFailure::Unreachable { reason: words() },
             ];
-            EventKind::Merged { effect, result: Err(failures[dice.below(6)].clone()) }
+            EventKind::Merged {
+                effect,
+                result: Err(failures[dice.below(6)].clone()),
+            }
         }
-        Effect::RunGate { tree, gate, .. } => EventKind::GateRan { effect, report: report(gate.clone(), *tree, 1) },
+        Effect::RunGate { tree, gate, .. } => EventKind::GateRan {
+            effect,
+            report: report(gate.clone(), *tree, 1),
+        },
         Effect::CheckTip { gate, .. } => {
             let tree = format!("{:040x}", 8).parse().expect("an id");
-            EventKind::TipChecked { effect, report: report(gate.clone(), tree, 1) }
+            EventKind::TipChecked {
+                effect,
+                report: report(gate.clone(), tree, 1),
+            }
         }
         Effect::Land { .. } => {
             let outcomes = [
@@ -114,37 +161,79 @@ pub(super) fn ending(world: &mut World, dice: &mut Dice, effect: EffectId, what:
                 LandingOutcome::CheckoutDirty { paths: Vec::new() },
                 LandingOutcome::Unreachable { reason: words() },
             ];
-            EventKind::LandingTried { effect, outcome: outcomes[dice.below(4)].clone() }
+            EventKind::LandingTried {
+                effect,
+                outcome: outcomes[dice.below(4)].clone(),
+            }
         }
-        Effect::CleanUp { .. } => EventKind::CleanedUp { effect, fate: WorkspaceFate::Kept { reason: words() } },
-        Effect::Report { .. } => EventKind::Reported { effect, failure: Some(words()) },
-        Effect::Nudge { .. } => EventKind::Nudged { effect, heard: dice.chance(2) },
+        Effect::CleanUp { .. } => EventKind::CleanedUp {
+            effect,
+            fate: WorkspaceFate::Kept { reason: words() },
+        },
+        Effect::Report { .. } => EventKind::Reported {
+            effect,
+            failure: Some(words()),
+        },
+        Effect::Nudge { .. } => EventKind::Nudged {
+            effect,
+            heard: dice.chance(2),
+        },
         Effect::StopTurn { .. } => EventKind::StopSent { effect },
     }
 }
 
 /// An attempt's work as a commit of ours on another tip.
 fn carried(onto: CommitId, head: CommitId) -> Carried {
-    Carried { onto, head, tree: submission(head).tree, changes: vec![change("a")], left_out: Vec::new() }
+    Carried {
+        onto,
+        head,
+        tree: submission(head).tree,
+        changes: vec![change("a")],
+        left_out: Vec::new(),
+    }
 }
 
 /// Something that nobody asked for.
 pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Option<EventKind> {
     Some(match dice.below(11) {
-        0 => EventKind::ModeAsked([RunMode::Active, RunMode::Active, RunMode::Drain, RunMode::Paused][dice.below(4)]),
+        0 => EventKind::ModeAsked(
+            [
+                RunMode::Active,
+                RunMode::Active,
+                RunMode::Drain,
+                RunMode::Paused,
+            ][dice.below(4)],
+        ),
         1 | 2 => {
             let hold = world.state.holds().next()?.id;
-            let option = [HoldOption::Approve, HoldOption::Done, HoldOption::Retry, HoldOption::Park][dice.below(4)];
-            EventKind::Answered(Answer { note: dice.chance(2).then(|| "a word".to_owned()), ..Answer::new(hold, option) })
+            let option = [
+                HoldOption::Approve,
+                HoldOption::Done,
+                HoldOption::Retry,
+                HoldOption::Park,
+            ][dice.below(4)];
+            EventKind::Answered(Answer {
+                note: dice.chance(2).then(|| "a word".to_owned()),
+                ..Answer::new(hold, option)
+            })
         }
         3 => EventKind::TipSeen(commit(7000 + dice.roll() % 1000)),
-        4 => EventKind::RemoteAway { why: "no route".to_owned() },
+        4 => EventKind::RemoteAway {
+            why: "no route".to_owned(),
+        },
         5 => {
-            let dirty = Checkout::Dirty { paths: vec!["a/x".parse().expect("a path")] };
-            EventKind::CheckoutSeen([Checkout::Clean, Checkout::Untouched, dirty][dice.below(3)].clone())
+            let dirty = Checkout::Dirty {
+                paths: vec!["a/x".parse().expect("a path")],
+            };
+            EventKind::CheckoutSeen(
+                [Checkout::Clean, Checkout::Untouched, dirty][dice.below(3)].clone(),
+            )
         }
         6 => {
-            let (effect, _) = world.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::RunTurn { .. }))?;
+            let (effect, _) = world
+                .open_effects()
+                .into_iter()
+                .find(|(_, what)| matches!(what, Effect::RunTurn { .. }))?;
             let seen = TurnSight {
                 active: Timestamp(world.now.saturating_sub(dice.roll() % 100_000)),
                 tool_in_flight: dice.chance(2),
@@ -159,21 +248,37 @@ pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Opt
             // The roadmap is edited: a task is taken out with what comes after it, ticked, or put back.
             let name = all[dice.below(all.len())].id.clone();
             match dice.below(3) {
-                0 => world.tasks.retain(|task| task.id != name && !task.keys.after.iter().flatten().any(|after| *after == name)),
-                1 => world.tasks.iter_mut().filter(|task| task.id == name).for_each(|task| task.done = true),
+                0 => world.tasks.retain(|task| {
+                    task.id != name && !task.keys.after.iter().flatten().any(|after| *after == name)
+                }),
+                1 => world
+                    .tasks
+                    .iter_mut()
+                    .filter(|task| task.id == name)
+                    .for_each(|task| task.done = true),
                 _ => world.tasks = all.to_vec(),
             }
             // What was taken out may be what others come after.
             let known: BTreeSet<_> = world.tasks.iter().map(|task| task.id.clone()).collect();
-            world.tasks.retain(|task| task.keys.after.iter().flatten().all(|after| known.contains(after)));
+            world.tasks.retain(|task| {
+                task.keys
+                    .after
+                    .iter()
+                    .flatten()
+                    .all(|after| known.contains(after))
+            });
             EventKind::TipSeen(commit(9000 + dice.roll() % 1000))
         }
         8 => {
             // The target is rewritten: its tip is dropped, and what landed is, or comes back.
             world.dropped.extend(world.state.tip());
             for entry in world.state.tasks() {
-                let Phase::Landed(landed) = &entry.phase else { continue };
-                let Some(commit) = landed.commit else { continue };
+                let Phase::Landed(landed) = &entry.phase else {
+                    continue;
+                };
+                let Some(commit) = landed.commit else {
+                    continue;
+                };
                 if dice.chance(2) {
                     world.dropped.insert(commit);
                 } else {

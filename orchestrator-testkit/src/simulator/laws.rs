@@ -29,30 +29,54 @@ impl Laws {
         for record in &world.ledger[self.told..] {
             match record {
                 Record::Requested { effect, what, .. } => {
-                    assert!(self.open.insert(effect.0), "effect {effect} was asked for once");
-                    assert!(self.last < effect.0, "effect {effect} has a number of its own");
+                    assert!(
+                        self.open.insert(effect.0),
+                        "effect {effect} was asked for once"
+                    );
+                    assert!(
+                        self.last < effect.0,
+                        "effect {effect} has a number of its own"
+                    );
                     self.last = effect.0;
                     if let Effect::RunTurn { attempt, turn, .. } = what {
                         let turns = self.turns.entry(attempt.to_string()).or_default();
-                        assert!(turns.insert(*turn), "no agent is started twice for {attempt}, turn {turn}");
+                        assert!(
+                            turns.insert(*turn),
+                            "no agent is started twice for {attempt}, turn {turn}"
+                        );
                         // One more for a missing handoff.
                         let most = world.policy.limits.turns as usize + 1;
-                        assert!(turns.len() <= most, "{attempt} has no more turns than the policy allows");
+                        assert!(
+                            turns.len() <= most,
+                            "{attempt} has no more turns than the policy allows"
+                        );
                     }
                     if let Effect::StopTurn { turn, why, .. } = what {
-                        assert!(self.stops.insert(turn.0, *why).is_none(), "a turn is told to stop once");
+                        assert!(
+                            self.stops.insert(turn.0, *why).is_none(),
+                            "a turn is told to stop once"
+                        );
                     }
                 }
-                Record::Closed { effect, .. } => assert!(self.open.remove(&effect.0), "effect {effect} is closed once"),
+                Record::Closed { effect, .. } => assert!(
+                    self.open.remove(&effect.0),
+                    "effect {effect} is closed once"
+                ),
                 Record::Accepted { landing } => {
-                    let green = |report: &GateReport| report.passed() && report.tree == landing.tree;
+                    let green =
+                        |report: &GateReport| report.passed() && report.tree == landing.tree;
                     assert!(
-                        !landing.acceptance.gates.is_empty() && landing.acceptance.gates.iter().all(green),
+                        !landing.acceptance.gates.is_empty()
+                            && landing.acceptance.gates.iter().all(green),
                         "accepted with green gates"
                     );
                 }
                 Record::Dispatched { attempt, .. } => {
-                    assert_eq!(world.state.mode(), RunMode::Active, "{attempt}: nothing is started in another mode");
+                    assert_eq!(
+                        world.state.mode(),
+                        RunMode::Active,
+                        "{attempt}: nothing is started in another mode"
+                    );
                 }
                 _ => {}
             }
@@ -66,16 +90,48 @@ impl Laws {
     /// # Panics
     /// When a law is broken, with its name.
     pub fn hold_now(world: &World) {
-        let steps: Vec<_> = world.state.tasks().iter().filter_map(|entry| entry.active()).collect();
-        assert!(steps.iter().filter(|active| active.step.in_lane()).count() <= 1, "the landing lane holds one at a time");
-        let sessions = steps.iter().filter(|active| active.step.takes_session()).count();
-        assert!(sessions <= world.policy.max_sessions as usize, "no more sessions than the policy allows");
-        let open: Vec<_> = world.state.tasks().iter().filter_map(|entry| entry.occupying()).collect();
+        let steps: Vec<_> = world
+            .state
+            .tasks()
+            .iter()
+            .filter_map(|entry| entry.active())
+            .collect();
+        assert!(
+            steps.iter().filter(|active| active.step.in_lane()).count() <= 1,
+            "the landing lane holds one at a time"
+        );
+        let sessions = steps
+            .iter()
+            .filter(|active| active.step.takes_session())
+            .count();
+        assert!(
+            sessions <= world.policy.max_sessions as usize,
+            "no more sessions than the policy allows"
+        );
+        let open: Vec<_> = world
+            .state
+            .tasks()
+            .iter()
+            .filter_map(|entry| entry.occupying())
+            .collect();
         for (at, one) in open.iter().enumerate() {
             for other in &open[at + 1..] {
-                let overlap = one.contract.allow.iter().any(|a| other.contract.allow.iter().any(|b| a.overlaps(b)));
-                let share = one.contract.resources.iter().any(|resource| other.contract.resources.contains(resource));
-                assert!(!overlap && !share, "{} and {} may collide", one.id, other.id);
+                let overlap = one
+                    .contract
+                    .allow
+                    .iter()
+                    .any(|a| other.contract.allow.iter().any(|b| a.overlaps(b)));
+                let share = one
+                    .contract
+                    .resources
+                    .iter()
+                    .any(|resource| other.contract.resources.contains(resource));
+                assert!(
+                    !overlap && !share,
+                    "{} and {} may collide",
+                    one.id,
+                    other.id
+                );
             }
         }
     }
@@ -87,6 +143,9 @@ impl Laws {
     pub fn hold_and_replay(world: &World) {
         Self::hold_now(world);
         let replayed = replay(&world.ledger).expect("the ledger replays");
-        assert_eq!(replayed, world.state, "the replayed ledger equals the live state");
+        assert_eq!(
+            replayed, world.state,
+            "the replayed ledger equals the live state"
+        );
     }
 }

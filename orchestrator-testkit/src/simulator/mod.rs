@@ -23,7 +23,8 @@ use chance::{ending, happening};
 pub use chance::Dice;
 pub use laws::Laws;
 pub use world::{
-    World, blocked, change, collected, commit, error, name, nothing, policy, report, review, roadmap, submission, task, task_id,
+    World, blocked, change, collected, commit, error, name, nothing, policy, report, review,
+    roadmap, submission, task, task_id,
 };
 
 /// One run of these tasks in which anything happens for a while, and then all goes well until it ends; the same for the same seed.
@@ -44,7 +45,9 @@ pub fn simulate(seed: u64, policy: Policy, tasks: &[Task]) -> World {
         }
         let open = world.open_effects();
         let event = match open.get(dice.below(open.len().max(1))) {
-            Some((effect, what)) if !dice.chance(4) => Some(ending(&mut world, &mut dice, *effect, what)),
+            Some((effect, what)) if !dice.chance(4) => {
+                Some(ending(&mut world, &mut dice, *effect, what))
+            }
             _ => happening(&mut world, &mut dice, tasks),
         };
         if let Some(event) = event {
@@ -63,7 +66,11 @@ pub fn simulate(seed: u64, policy: Policy, tasks: &[Task]) -> World {
             world.tick();
         }
     }
-    assert!(world.state.ended().is_some(), "it goes on for ever: {:#?}", world.state.tasks());
+    assert!(
+        world.state.ended().is_some(),
+        "it goes on for ever: {:#?}",
+        world.state.tasks()
+    );
     laws.hold(&world);
     Laws::hold_and_replay(&world);
     world

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use orchestrator_core::{
     machine::{State, apply, decide},
     model::{
-        BlobId, Candidate, Change, ChangeKind, Collected, CommitId, ContentHash, ContractKeys, Effect, EffectId, Entry, Event,
-        EventKind, Finding, GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, LandingOutcome,
-        MissingCommit, Mode, Opened, Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Shift, Span, Submission,
-        Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, WorkspaceFate,
+        BlobId, Candidate, Change, ChangeKind, Collected, CommitId, ContentHash, ContractKeys,
+        Effect, EffectId, Entry, Event, EventKind, Finding, GateOutcome, GateReport, GateSpec,
+        Handoff, HandoffReport, HandoffStatus, LandingOutcome, MissingCommit, Mode, Opened,
+        Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Shift, Span,
+        Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, WorkspaceFate,
     },
 };
 
@@ -105,9 +106,11 @@ impl World {
     pub fn with_tasks(policy: Policy, tasks: Vec<Task>) -> Self {
         let mut world = Self::new(policy);
         world.open(false);
-        world.answer(&Effect::ReadRoadmap { tip: None }, move |effect| EventKind::RoadmapRead {
-            effect,
-            reading: Reading::Read(roadmap(tasks)),
+        world.answer(&Effect::ReadRoadmap { tip: None }, move |effect| {
+            EventKind::RoadmapRead {
+                effect,
+                reading: Reading::Read(roadmap(tasks)),
+            }
         });
         world
     }
@@ -119,7 +122,13 @@ impl World {
     pub fn open(&mut self, wait: bool) {
         let agent = "agent".parse().expect("a name");
         let run = RunId::new(format!("run{}", self.now)).expect("a name");
-        self.tell(EventKind::Opened(Opened { run, policy: self.policy.hash(), seed: 7, backends: vec![(agent, true)], wait }));
+        self.tell(EventKind::Opened(Opened {
+            run,
+            policy: self.policy.hash(),
+            seed: 7,
+            backends: vec![(agent, true)],
+            wait,
+        }));
         self.tick();
     }
 
@@ -129,8 +138,11 @@ impl World {
     /// As [`tell`](Self::tell).
     pub fn open_again(&mut self) {
         self.open(false);
-        let (effect, what) =
-            self.open_effects().into_iter().find(|(_, what)| matches!(what, Effect::ReadRoadmap { .. })).expect("is asked for");
+        let (effect, what) = self
+            .open_effects()
+            .into_iter()
+            .find(|(_, what)| matches!(what, Effect::ReadRoadmap { .. }))
+            .expect("is asked for");
         let event = self.good(effect, &what);
         self.tell(event);
         self.tick();
@@ -142,24 +154,42 @@ impl World {
     /// When the event is illegal, or a record does not fit: a bug.
     pub fn tell(&mut self, kind: EventKind) -> Vec<String> {
         self.now += 1;
-        if let EventKind::RoadmapRead { reading: Reading::Read(roadmap), .. } = &kind {
+        if let EventKind::RoadmapRead {
+            reading: Reading::Read(roadmap),
+            ..
+        } = &kind
+        {
             self.tasks.clone_from(&roadmap.tasks);
         }
-        let event = Event { at: Timestamp(self.now), kind };
-        let records = decide(&self.state, event.clone(), &self.policy).unwrap_or_else(|error| panic!("{error}: {event:?}"));
+        let event = Event {
+            at: Timestamp(self.now),
+            kind,
+        };
+        let records = decide(&self.state, event.clone(), &self.policy)
+            .unwrap_or_else(|error| panic!("{error}: {event:?}"));
         for record in &records {
             // What is told of a roadmap by its differences means what it would mean whole.
-            let whole = if let (Record::RoadmapChanged(_), EventKind::RoadmapRead { reading: Reading::Read(roadmap), .. }) =
-                (record, &event.kind)
+            let whole = if let (
+                Record::RoadmapChanged(_),
+                EventKind::RoadmapRead {
+                    reading: Reading::Read(roadmap),
+                    ..
+                },
+            ) = (record, &event.kind)
             {
                 let mut state = self.state.clone();
-                apply(&mut state, &Record::RoadmapRead(roadmap.clone())).expect("a roadmap fits any state");
+                apply(&mut state, &Record::RoadmapRead(roadmap.clone()))
+                    .expect("a roadmap fits any state");
                 Some(state)
             } else {
                 None
             };
-            apply(&mut self.state, record).unwrap_or_else(|misfit| panic!("{misfit}: {record:?} after {event:?}"));
-            assert!(whole.is_none_or(|state| state == self.state), "{record:?} is not the whole of what was read");
+            apply(&mut self.state, record)
+                .unwrap_or_else(|misfit| panic!("{misfit}: {record:?} after {event:?}"));
+            assert!(
+                whole.is_none_or(|state| state == self.state),
+                "{record:?} is not the whole of what was read"
+            );
         }
         let names = records.iter().map(name).collect();
         self.ledger.extend(records);
@@ -187,8 +217,16 @@ impl World {
         let mut all = Vec::new();
         loop {
             let mut names = self.tell(EventKind::Tick);
-            let of_tip = |what: &Effect| matches!(what, Effect::ReadRoadmap { tip: Some(_) } | Effect::CheckHistory { .. });
-            let again = self.open_effects().into_iter().find(|(_, what)| of_tip(what));
+            let of_tip = |what: &Effect| {
+                matches!(
+                    what,
+                    Effect::ReadRoadmap { tip: Some(_) } | Effect::CheckHistory { .. }
+                )
+            };
+            let again = self
+                .open_effects()
+                .into_iter()
+                .find(|(_, what)| of_tip(what));
             if let Some((effect, what)) = again {
                 let event = self.good(effect, &what);
                 names.extend(self.tell(event));
@@ -203,17 +241,33 @@ impl World {
     /// What was asked for and is not closed, in its order.
     #[must_use]
     pub fn open_effects(&self) -> Vec<(EffectId, Effect)> {
-        self.state.open_effects().iter().map(|(effect, what)| (*effect, what.clone())).collect()
+        self.state
+            .open_effects()
+            .iter()
+            .map(|(effect, what)| (*effect, what.clone()))
+            .collect()
     }
 
     /// Closes the open effect of the same kind as `like`, for the first task that has one, and ticks.
     ///
     /// # Panics
     /// When there is none, and as [`tell`](Self::tell).
-    pub fn answer(&mut self, like: &Effect, event: impl FnOnce(EffectId) -> EventKind) -> Vec<String> {
+    pub fn answer(
+        &mut self,
+        like: &Effect,
+        event: impl FnOnce(EffectId) -> EventKind,
+    ) -> Vec<String> {
         let kind = std::mem::discriminant(like);
-        let found = self.open_effects().into_iter().find(|(_, what)| std::mem::discriminant(what) == kind);
-        let (effect, _) = found.unwrap_or_else(|| panic!("no such effect is open: {like:?} among {:?}", self.open_effects()));
+        let found = self
+            .open_effects()
+            .into_iter()
+            .find(|(_, what)| std::mem::discriminant(what) == kind);
+        let (effect, _) = found.unwrap_or_else(|| {
+            panic!(
+                "no such effect is open: {like:?} among {:?}",
+                self.open_effects()
+            )
+        });
         let mut names = self.tell(event(effect));
         names.extend(self.tick());
         names
@@ -228,42 +282,93 @@ impl World {
         let fresh = commit(self.commits);
         match what {
             Effect::ReadRoadmap { tip } => {
-                let landed = |task: &Task| self.state.task(&task.id).is_some_and(orchestrator_core::machine::TaskEntry::has_landed);
+                let landed = |task: &Task| {
+                    self.state
+                        .task(&task.id)
+                        .is_some_and(orchestrator_core::machine::TaskEntry::has_landed)
+                };
                 let ticked = |mut task: Task| {
                     task.done |= landed(&task);
                     task
                 };
                 let tasks = self.tasks.iter().cloned().map(ticked).collect();
                 let tip = tip.unwrap_or_else(|| self.state.tip().unwrap_or(commit(1)));
-                EventKind::RoadmapRead { effect, reading: Reading::Read(Roadmap { tip, ..roadmap(tasks) }) }
+                EventKind::RoadmapRead {
+                    effect,
+                    reading: Reading::Read(Roadmap {
+                        tip,
+                        ..roadmap(tasks)
+                    }),
+                }
             }
             Effect::CheckHistory { commits, .. } => {
-                let gone = commits.iter().filter(|commit| self.dropped.contains(commit));
-                let missing = gone.map(|commit| MissingCommit { commit: *commit, again: None }).collect();
+                let gone = commits
+                    .iter()
+                    .filter(|commit| self.dropped.contains(commit));
+                let missing = gone
+                    .map(|commit| MissingCommit {
+                        commit: *commit,
+                        again: None,
+                    })
+                    .collect();
                 EventKind::HistoryChecked { effect, missing }
             }
-            Effect::Prepare { .. } => EventKind::Prepared { effect, failure: None },
+            Effect::Prepare { .. } => EventKind::Prepared {
+                effect,
+                failure: None,
+            },
             Effect::RunTurn { .. } => EventKind::TurnEnded {
                 effect,
                 outcome: TurnOutcome::Completed,
-                usage: Usage { input_tokens: 10, output_tokens: 5, usd: 0.5 },
+                usage: Usage {
+                    input_tokens: 10,
+                    output_tokens: 5,
+                    usd: 0.5,
+                },
             },
-            Effect::Nudge { .. } => EventKind::Nudged { effect, heard: true },
+            Effect::Nudge { .. } => EventKind::Nudged {
+                effect,
+                heard: true,
+            },
             Effect::StopTurn { .. } => EventKind::StopSent { effect },
             Effect::Collect { .. } => collected(effect, Collected::Work(submission(fresh))),
-            Effect::Review { head, .. } => EventKind::Reviewed { effect, reviews: vec![review(*head, Vec::new())], carried: None },
+            Effect::Review { head, .. } => EventKind::Reviewed {
+                effect,
+                reviews: vec![review(*head, Vec::new())],
+                carried: None,
+            },
             Effect::Merge { head, .. } => {
                 let tip = self.state.tip().expect("a tip is known");
                 EventKind::Merged {
                     effect,
-                    result: Ok(Candidate { head: *head, tip, tree: tree(self.commits), changes: vec![change("a")] }),
+                    result: Ok(Candidate {
+                        head: *head,
+                        tip,
+                        tree: tree(self.commits),
+                        changes: vec![change("a")],
+                    }),
                 }
             }
-            Effect::RunGate { tree, gate, .. } => EventKind::GateRan { effect, report: report(gate.clone(), *tree, 0) },
-            Effect::CheckTip { gate, .. } => EventKind::TipChecked { effect, report: report(gate.clone(), tree(8), 0) },
-            Effect::Land { .. } => EventKind::LandingTried { effect, outcome: LandingOutcome::Landed { commit: fresh } },
-            Effect::CleanUp { .. } => EventKind::CleanedUp { effect, fate: WorkspaceFate::Removed { kept: None } },
-            Effect::Report { .. } => EventKind::Reported { effect, failure: None },
+            Effect::RunGate { tree, gate, .. } => EventKind::GateRan {
+                effect,
+                report: report(gate.clone(), *tree, 0),
+            },
+            Effect::CheckTip { gate, .. } => EventKind::TipChecked {
+                effect,
+                report: report(gate.clone(), tree(8), 0),
+            },
+            Effect::Land { .. } => EventKind::LandingTried {
+                effect,
+                outcome: LandingOutcome::Landed { commit: fresh },
+            },
+            Effect::CleanUp { .. } => EventKind::CleanedUp {
+                effect,
+                fate: WorkspaceFate::Removed { kept: None },
+            },
+            Effect::Report { .. } => EventKind::Reported {
+                effect,
+                failure: None,
+            },
         }
     }
 
@@ -272,7 +377,9 @@ impl World {
     /// # Panics
     /// As [`tell`](Self::tell).
     pub fn step(&mut self) -> bool {
-        let Some((effect, what)) = self.open_effects().into_iter().next() else { return false };
+        let Some((effect, what)) = self.open_effects().into_iter().next() else {
+            return false;
+        };
         let event = self.good(effect, &what);
         self.tell(event);
         self.tick();
@@ -283,13 +390,21 @@ impl World {
 /// A roadmap of these tasks, at the first commit.
 #[must_use]
 pub fn roadmap(tasks: Vec<Task>) -> Roadmap {
-    Roadmap { revision: "1".to_owned(), tip: commit(1), tasks }
+    Roadmap {
+        revision: "1".to_owned(),
+        tip: commit(1),
+        tasks,
+    }
 }
 
 /// What was collected, with nothing rescued.
 #[must_use]
 pub fn collected(effect: EffectId, result: Collected) -> EventKind {
-    EventKind::Collected { effect, result, kept: Vec::new() }
+    EventKind::Collected {
+        effect,
+        result,
+        kept: Vec::new(),
+    }
 }
 
 /// A new file.
@@ -303,7 +418,10 @@ pub fn change(path: &str) -> Change {
         path: path.parse().expect("a path"),
         kind: ChangeKind::Added,
         old: None,
-        new: Some(Entry { mode: Mode::File, id: blob }),
+        new: Some(Entry {
+            mode: Mode::File,
+            id: blob,
+        }),
     }
 }
 
@@ -313,7 +431,14 @@ pub fn change(path: &str) -> Change {
 /// Never: digits are an id.
 #[must_use]
 pub fn nothing(handoff: HandoffReport, dirty: bool) -> Collected {
-    Collected::Nothing { base: commit(1), tree: tree(1), handoff, said: None, dirty, rescued: None }
+    Collected::Nothing {
+        base: commit(1),
+        tree: tree(1),
+        handoff,
+        said: None,
+        dirty,
+        rescued: None,
+    }
 }
 
 /// A handoff that says blocked.

@@ -14,7 +14,10 @@ use async_trait::async_trait;
 use orchestrator_core::{
     CommandAgent,
     model::{SessionRef, TurnOutcome},
-    port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnControl, TurnInput, TurnRequest, Update},
+    port::{
+        AgentBackend, AgentError, Capabilities, Probe, Turn, TurnControl, TurnInput, TurnRequest,
+        Update,
+    },
     process::MARK_VARIABLE,
 };
 use orchestrator_testkit::{
@@ -61,7 +64,10 @@ fn each_clause_of_the_agent_suite_catches_a_fault() {
     let faults = [
         ("a_turn_ends_exactly_once", EndsTwice),
         ("what_it_says_is_told_in_order", SwapsWhatWasSaid),
-        ("the_handoff_is_where_it_should_be", TakesTheHandoffElsewhere),
+        (
+            "the_handoff_is_where_it_should_be",
+            TakesTheHandoffElsewhere,
+        ),
         ("the_raw_stream_is_kept", KeepsNoStream),
         ("it_can_be_stopped_before_its_first_update", DoesNotStop),
         ("it_can_be_stopped_twice", EndsAgainWithEachStop),
@@ -72,7 +78,10 @@ fn each_clause_of_the_agent_suite_catches_a_fault() {
         ("a_line_of_sixteen_mebibytes_passes", ChokesOnLongLines),
         ("garbage_is_no_end", EndsAtGarbage),
         ("an_unknown_event_is_no_crash", FailsAtTheUnknown),
-        ("a_program_that_breaks_off_has_not_completed", TakesEveryEndForSuccess),
+        (
+            "a_program_that_breaks_off_has_not_completed",
+            TakesEveryEndForSuccess,
+        ),
         ("a_lost_session_is_told", TakesALostSessionForACrash),
         ("two_turns_do_not_mix", SharesTheHandoff),
         ("the_environment_is_not_inherited", InheritsTheEnvironment),
@@ -85,7 +94,9 @@ fn each_clause_of_the_agent_suite_catches_a_fault() {
         ("a_missing_program_is_an_error", FindsWhatIsNotThere),
         ("the_probe_finds_the_agent", HasAnEmptyVersion),
     ];
-    super::caught(CLAUSES, &faults, |clause, fault, deadline| check(clause, &Bent(fault), deadline));
+    super::caught(CLAUSES, &faults, |clause, fault, deadline| {
+        check(clause, &Bent(fault), deadline)
+    });
 }
 
 /// The command agent, with a fault.
@@ -100,7 +111,13 @@ impl AgentFixture for Bent {
     fn backend(&self, program: &Path) -> Arc<dyn AgentBackend> {
         let inner = CommandAgent::new(program.to_string_lossy(), [""; 0]);
         let (first, started) = (Mutex::default(), AtomicBool::default());
-        Arc::new(BentBackend { inner, program: program.to_owned(), fault: self.0, first, started })
+        Arc::new(BentBackend {
+            inner,
+            program: program.to_owned(),
+            fault: self.0,
+            first,
+            started,
+        })
     }
 
     fn phrase(&self, phrase: Phrase<'_>) -> Option<Vec<Step>> {
@@ -149,7 +166,10 @@ impl AgentBackend for BentBackend {
 
     async fn start(&self, mut request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         self.started.store(true, Ordering::Relaxed);
-        let lost = request.resume.as_ref().is_some_and(|session| session.0.contains("unknown"));
+        let lost = request
+            .resume
+            .as_ref()
+            .is_some_and(|session| session.0.contains("unknown"));
         match self.fault {
             Fault::Naive => return Naive::start(&self.program, request),
             Fault::TakesTheHandoffElsewhere => drop(request.handoff.set_extension("elsewhere")),
@@ -157,15 +177,30 @@ impl AgentBackend for BentBackend {
             Fault::InheritsTheEnvironment => request.environment.extend(std::env::vars()),
             Fault::WorksElsewhere => drop(request.workspace.pop()),
             Fault::SharesTheHandoff => {
-                request.handoff.clone_from(self.first.lock().expect("no panic").get_or_insert(request.handoff.clone()));
+                request.handoff.clone_from(
+                    self.first
+                        .lock()
+                        .expect("no panic")
+                        .get_or_insert(request.handoff.clone()),
+                );
             }
             _ => {}
         };
         let turn = self.inner.start(request).await?;
-        let mut bent =
-            BentTurn { control: turn.control(), inner: turn, fault: self.fault, said: None, more: Vec::new(), over: false };
+        let mut bent = BentTurn {
+            control: turn.control(),
+            inner: turn,
+            fault: self.fault,
+            said: None,
+            more: Vec::new(),
+            over: false,
+        };
         if self.fault == Fault::TakesALostSessionForACrash && lost {
-            bent.more.push(Update::Ended { outcome: TurnOutcome::Crashed { detail: "no such session".to_owned() } });
+            bent.more.push(Update::Ended {
+                outcome: TurnOutcome::Crashed {
+                    detail: "no such session".to_owned(),
+                },
+            });
         }
         if self.fault == Fault::DropsWhatHasToWait {
             return Ok(Box::new(Hasty::start(bent)));
@@ -197,32 +232,48 @@ impl Turn for BentTurn {
             return None;
         }
         let update = self.inner.next().await;
-        let crashed = || Some(Update::Ended { outcome: TurnOutcome::Crashed { detail: "not understood".to_owned() } });
+        let crashed = || {
+            Some(Update::Ended {
+                outcome: TurnOutcome::Crashed {
+                    detail: "not understood".to_owned(),
+                },
+            })
+        };
         match (self.fault, update) {
             (Fault::EndsTwice, Some(Update::Ended { outcome })) => {
-                self.more.push(Update::Ended { outcome: outcome.clone() });
+                self.more.push(Update::Ended {
+                    outcome: outcome.clone(),
+                });
                 Some(Update::Ended { outcome })
             }
-            (Fault::EndsAgainWithEachStop, Some(Update::Ended { outcome })) if outcome == TurnOutcome::Stopped => {
-                self.more.push(Update::Ended { outcome: outcome.clone() });
+            (Fault::EndsAgainWithEachStop, Some(Update::Ended { outcome }))
+                if outcome == TurnOutcome::Stopped =>
+            {
+                self.more.push(Update::Ended {
+                    outcome: outcome.clone(),
+                });
                 Some(Update::Ended { outcome })
             }
-            (Fault::SwapsWhatWasSaid, Some(update @ Update::Activity { .. })) => match self.said.take() {
-                Some(before) => {
-                    self.more.push(before);
-                    Some(update)
+            (Fault::SwapsWhatWasSaid, Some(update @ Update::Activity { .. })) => {
+                match self.said.take() {
+                    Some(before) => {
+                        self.more.push(before);
+                        Some(update)
+                    }
+                    None => {
+                        self.said = Some(update);
+                        self.next().await
+                    }
                 }
-                None => {
-                    self.said = Some(update);
-                    self.next().await
-                }
-            },
+            }
             (Fault::ChokesOnLongLines, Some(Update::Activity { text })) if text.len() >= 4096 => {
                 self.control.stop(Duration::ZERO).await;
                 self.over = true;
                 crashed()
             }
-            (Fault::EndsAtGarbage, Some(Update::Activity { text })) if text.contains('\u{fffd}') => {
+            (Fault::EndsAtGarbage, Some(Update::Activity { text }))
+                if text.contains('\u{fffd}') =>
+            {
                 self.over = true;
                 crashed()
             }
@@ -230,7 +281,9 @@ impl Turn for BentTurn {
                 self.over = true;
                 crashed()
             }
-            (Fault::TakesEveryEndForSuccess, Some(Update::Ended { .. })) => Some(Update::Ended { outcome: TurnOutcome::Completed }),
+            (Fault::TakesEveryEndForSuccess, Some(Update::Ended { .. })) => Some(Update::Ended {
+                outcome: TurnOutcome::Completed,
+            }),
             (Fault::LosesWhatADroppedCallTook, update) => {
                 tokio::task::yield_now().await;
                 update
@@ -306,8 +359,11 @@ struct NaiveControl(tokio::sync::Mutex<tokio::process::Child>);
 
 impl Naive {
     fn start(program: &Path, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
-        let environment: BTreeMap<_, _> =
-            request.environment.into_iter().chain([(MARK_VARIABLE.to_owned(), request.mark)]).collect();
+        let environment: BTreeMap<_, _> = request
+            .environment
+            .into_iter()
+            .chain([(MARK_VARIABLE.to_owned(), request.mark)])
+            .collect();
         let handoff = ("ORCHESTRATOR_HANDOFF", request.handoff);
         let pipe = std::process::Stdio::piped;
         let mut child = Command::new(program)
@@ -321,18 +377,25 @@ impl Naive {
             .kill_on_drop(true)
             .spawn()
             .map_err(AgentError::Spawn)?;
-        let (mut stdin, stdout) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        let (mut stdin, stdout) = (
+            child.stdin.take().expect("piped"),
+            child.stdout.take().expect("piped"),
+        );
         let control = Arc::new(NaiveControl(tokio::sync::Mutex::new(child)));
         let (say, updates) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             drop(stdin.write_all(request.prompt.as_bytes()).await);
             drop(stdin);
-            drop(say.send(Update::Started { session: SessionRef("naive".to_owned()) }));
+            drop(say.send(Update::Started {
+                session: SessionRef("naive".to_owned()),
+            }));
             let mut lines = BufReader::new(stdout).lines();
             while let Ok(Some(text)) = lines.next_line().await {
                 drop(say.send(Update::Activity { text }));
             }
-            drop(say.send(Update::Ended { outcome: TurnOutcome::Completed }));
+            drop(say.send(Update::Ended {
+                outcome: TurnOutcome::Completed,
+            }));
         });
         Ok(Box::new(Self { updates, control }))
     }

@@ -46,7 +46,9 @@ fn each_clause_of_the_evidence_suite_catches_a_fault() {
         ("another_handle_sees_what_was_put", KeepsToItself),
         ("what_is_large_passes", TakesSixteenMebibytes),
     ];
-    super::caught(CLAUSES, &faults, |clause, fault, deadline| check(clause, &Bent(fault), deadline));
+    super::caught(CLAUSES, &faults, |clause, fault, deadline| {
+        check(clause, &Bent(fault), deadline)
+    });
 }
 
 #[derive(Debug)]
@@ -55,8 +57,17 @@ struct Bent(Fault);
 impl EvidenceFixture for Bent {
     fn place(&self) -> Opener<dyn EvidenceStore> {
         let fault = self.0;
-        let shared = Arc::new(BentStore { fault, ..BentStore::new(fault) });
-        Box::new(move || if fault == Fault::KeepsToItself { Arc::new(BentStore::new(fault)) } else { shared.clone() })
+        let shared = Arc::new(BentStore {
+            fault,
+            ..BentStore::new(fault)
+        });
+        Box::new(move || {
+            if fault == Fault::KeepsToItself {
+                Arc::new(BentStore::new(fault))
+            } else {
+                shared.clone()
+            }
+        })
     }
 }
 
@@ -71,33 +82,54 @@ struct BentStore {
 
 impl BentStore {
     fn new(fault: Fault) -> Self {
-        Self { fault, inner: MemoryEvidence::default(), own: Mutex::default(), scratch: Default::default() }
+        Self {
+            fault,
+            inner: MemoryEvidence::default(),
+            own: Mutex::default(),
+            scratch: Default::default(),
+        }
     }
 
     fn keep(&self, bytes: &[u8]) {
-        self.own.lock().expect("no panic").insert(ContentHash::of(bytes), bytes.to_vec());
+        self.own
+            .lock()
+            .expect("no panic")
+            .insert(ContentHash::of(bytes), bytes.to_vec());
     }
 }
 
 #[async_trait]
 impl EvidenceStore for BentStore {
-    async fn put(&self, content: &mut (dyn AsyncRead + Send + Unpin), cap: u64) -> Result<Stored, EvidenceError> {
+    async fn put(
+        &self,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+        cap: u64,
+    ) -> Result<Stored, EvidenceError> {
         let mut buffer = vec![0; 1 << 16];
         match self.fault {
             Fault::DoesNotSayThatItCut => {
                 let stored = self.inner.put(content, cap).await?;
-                Ok(Stored { truncated: false, ..stored })
+                Ok(Stored {
+                    truncated: false,
+                    ..stored
+                })
             }
             Fault::CountsWrong => {
                 let stored = self.inner.put(content, cap).await?;
-                Ok(Stored { size: stored.size + 1, ..stored })
+                Ok(Stored {
+                    size: stored.size + 1,
+                    ..stored
+                })
             }
             Fault::TakesSixteenMebibytes => self.inner.put(content, cap.min(16 << 20)).await,
             Fault::KeepsWhatCame => {
                 let mut bytes = Vec::new();
                 let read = content.read_to_end(&mut bytes).await;
                 self.keep(&bytes);
-                let failed = |source| EvidenceError::Io { what: "reading".to_owned(), source };
+                let failed = |source| EvidenceError::Io {
+                    what: "reading".to_owned(),
+                    source,
+                };
                 read.map_err(failed)?;
                 self.inner.put(&mut &bytes[..], cap).await
             }
@@ -121,16 +153,26 @@ impl EvidenceStore for BentStore {
                 let stored = self.inner.put(content, cap).await?;
                 let mut bytes = Vec::new();
                 drop(self.open(stored.hash).await?.read_to_end(&mut bytes).await);
-                let twice = self.own.lock().expect("no panic").contains_key(&stored.hash);
+                let twice = self
+                    .own
+                    .lock()
+                    .expect("no panic")
+                    .contains_key(&stored.hash);
                 let bytes = if twice { bytes.repeat(2) } else { bytes };
-                self.own.lock().expect("no panic").insert(stored.hash, bytes);
+                self.own
+                    .lock()
+                    .expect("no panic")
+                    .insert(stored.hash, bytes);
                 Ok(stored)
             }
             _ => self.inner.put(content, cap).await,
         }
     }
 
-    async fn open(&self, hash: ContentHash) -> Result<Box<dyn AsyncRead + Send + Unpin>, EvidenceError> {
+    async fn open(
+        &self,
+        hash: ContentHash,
+    ) -> Result<Box<dyn AsyncRead + Send + Unpin>, EvidenceError> {
         if let Some(bytes) = self.own.lock().expect("no panic").get(&hash).cloned() {
             return Ok(Box::new(std::io::Cursor::new(bytes)));
         }
@@ -139,7 +181,9 @@ impl EvidenceStore for BentStore {
             (Fault::TakesItForText, Ok(mut content)) => {
                 let mut bytes = Vec::new();
                 drop(content.read_to_end(&mut bytes).await);
-                Ok(Box::new(std::io::Cursor::new(String::from_utf8_lossy(&bytes).into_owned())))
+                Ok(Box::new(std::io::Cursor::new(
+                    String::from_utf8_lossy(&bytes).into_owned(),
+                )))
             }
             (_, opened) => opened,
         }

@@ -41,12 +41,20 @@ fn each_clause_of_the_ledger_suite_catches_a_fault() {
         ("each_opening_has_a_greater_epoch", AlwaysTheSameEpoch),
         ("who_was_overtaken_is_refused", LetsTheOvertakenWrite),
         ("an_epoch_that_was_never_given_is_refused", TakesAnyEpoch),
-        ("a_batch_that_does_not_follow_is_refused", AppendsWhateverIsExpected),
-        ("of_many_with_one_expectation_one_appends", ChecksThenAppends),
+        (
+            "a_batch_that_does_not_follow_is_refused",
+            AppendsWhateverIsExpected,
+        ),
+        (
+            "of_many_with_one_expectation_one_appends",
+            ChecksThenAppends,
+        ),
         ("a_dropped_append_is_whole_or_nothing", WritesOneByOne),
         ("an_empty_batch_changes_nothing", RecordsEmptyBatches),
     ];
-    super::caught(CLAUSES, &faults, |clause, fault, deadline| check(clause, &Bent(fault), deadline));
+    super::caught(CLAUSES, &faults, |clause, fault, deadline| {
+        check(clause, &Bent(fault), deadline)
+    });
 }
 
 #[derive(Debug)]
@@ -57,8 +65,16 @@ impl LedgerFixture for Bent {
         let fault = self.0;
         let shared = Arc::new(MemoryLedger::default());
         Box::new(move || {
-            let inner = if fault == Fault::KeepsToItself { Arc::default() } else { Arc::clone(&shared) };
-            Arc::new(BentLedger { inner, fault, newest: Mutex::default() })
+            let inner = if fault == Fault::KeepsToItself {
+                Arc::default()
+            } else {
+                Arc::clone(&shared)
+            };
+            Arc::new(BentLedger {
+                inner,
+                fault,
+                newest: Mutex::default(),
+            })
         })
     }
 }
@@ -73,10 +89,16 @@ struct BentLedger {
 
 impl BentLedger {
     /// What follows, and who may write, told by who asks.
-    async fn append_as_newest(&self, at: Timestamp, records: &[Record]) -> Result<Sequence, LedgerError> {
+    async fn append_as_newest(
+        &self,
+        at: Timestamp,
+        records: &[Record],
+    ) -> Result<Sequence, LedgerError> {
         let opening = self.inner.open().await?;
         *self.newest.lock().expect("no panic") = opening.epoch.0;
-        self.inner.append(opening.epoch, opening.next, at, records).await
+        self.inner
+            .append(opening.epoch, opening.next, at, records)
+            .await
     }
 }
 
@@ -92,41 +114,66 @@ impl Ledger for BentLedger {
         Ok(opening)
     }
 
-    async fn append(&self, epoch: Epoch, expected: Sequence, at: Timestamp, records: &[Record]) -> Result<Sequence, LedgerError> {
+    async fn append(
+        &self,
+        epoch: Epoch,
+        expected: Sequence,
+        at: Timestamp,
+        records: &[Record],
+    ) -> Result<Sequence, LedgerError> {
         match self.fault {
-            Fault::LetsTheOvertakenWrite | Fault::TakesAnyEpoch | Fault::AppendsWhateverIsExpected => {
-                self.append_as_newest(at, records).await
-            }
+            Fault::LetsTheOvertakenWrite
+            | Fault::TakesAnyEpoch
+            | Fault::AppendsWhateverIsExpected => self.append_as_newest(at, records).await,
             Fault::ChecksThenAppends => {
                 let next = self.inner.read(Sequence(1), usize::MAX).await?.len() as u64 + 1;
                 tokio::task::yield_now().await;
-                if next == expected.0 { self.append_as_newest(at, records).await } else { Err(LedgerError::Fenced) }
+                if next == expected.0 {
+                    self.append_as_newest(at, records).await
+                } else {
+                    Err(LedgerError::Fenced)
+                }
             }
             Fault::WritesOneByOne => {
                 let mut next = expected;
                 for record in records {
-                    next = self.inner.append(epoch, next, at, std::slice::from_ref(record)).await?;
+                    next = self
+                        .inner
+                        .append(epoch, next, at, std::slice::from_ref(record))
+                        .await?;
                     tokio::task::yield_now().await;
                 }
                 Ok(next)
             }
             Fault::RecordsEmptyBatches if records.is_empty() => {
-                let record = Record::RoadmapRefused { tip: "0".repeat(40).parse().expect("an id"), why: String::new() };
+                let record = Record::RoadmapRefused {
+                    tip: "0".repeat(40).parse().expect("an id"),
+                    why: String::new(),
+                };
                 self.inner.append(epoch, expected, at, &[record]).await
             }
             Fault::TrimsTexts => {
                 let trimmed = records.iter().cloned().map(|record| match record {
-                    Record::RoadmapRefused { tip, why } => Record::RoadmapRefused { tip, why: why.trim().to_owned() },
+                    Record::RoadmapRefused { tip, why } => Record::RoadmapRefused {
+                        tip,
+                        why: why.trim().to_owned(),
+                    },
                     other => other,
                 });
-                self.inner.append(epoch, expected, at, &trimmed.collect::<Vec<_>>()).await
+                self.inner
+                    .append(epoch, expected, at, &trimmed.collect::<Vec<_>>())
+                    .await
             }
             _ => self.inner.append(epoch, expected, at, records).await,
         }
     }
 
     async fn read(&self, from: Sequence, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError> {
-        let limit = if self.fault == Fault::IgnoresTheLimit { usize::MAX } else { limit };
+        let limit = if self.fault == Fault::IgnoresTheLimit {
+            usize::MAX
+        } else {
+            limit
+        };
         let mut entries = self.inner.read(from, limit).await?;
         if self.fault == Fault::ReadsBackwards {
             entries.reverse();

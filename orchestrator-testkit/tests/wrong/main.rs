@@ -16,9 +16,16 @@ scripted_worker!();
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Holds each clause against the fault that it is to catch.
-fn caught<F: Debug + Copy + Send>(clauses: &[&str], faults: &[(&str, F)], check: impl Fn(&str, F, Duration) -> Checked + Sync) {
+fn caught<F: Debug + Copy + Send>(
+    clauses: &[&str],
+    faults: &[(&str, F)],
+    check: impl Fn(&str, F, Duration) -> Checked + Sync,
+) {
     let named: Vec<_> = faults.iter().map(|(clause, _)| *clause).collect();
-    assert_eq!(named, clauses, "a fault for each clause, in the suite's order");
+    assert_eq!(
+        named, clauses,
+        "a fault for each clause, in the suite's order"
+    );
     let missed: Vec<_> = thread::scope(|scope| {
         let run = |(clause, fault): &(&str, F)| {
             let (clause, fault, check) = (clause.to_string(), *fault, &check);
@@ -31,7 +38,10 @@ fn caught<F: Debug + Copy + Send>(clauses: &[&str], faults: &[(&str, F)], check:
             })
         };
         let running: Vec<_> = faults.iter().map(run).collect();
-        running.into_iter().filter_map(|thread| thread.join().expect("a clause does not panic")).collect()
+        running
+            .into_iter()
+            .filter_map(|thread| thread.join().expect("a clause does not panic"))
+            .collect()
     });
     assert!(missed.is_empty(), "{missed:#?}");
 }

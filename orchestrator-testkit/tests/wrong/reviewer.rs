@@ -39,10 +39,15 @@ fn each_clause_of_the_reviewer_suite_catches_a_fault() {
         ("two_changes_do_not_mix", RemembersTheLastChange),
         ("findings_can_be_acted_on", NamesAPathThatIsNotThere),
         ("findings_are_not_doubled", SaysEverythingTwice),
-        ("what_cannot_be_read_is_not_judged", TakesTheUnreadableForWrong),
+        (
+            "what_cannot_be_read_is_not_judged",
+            TakesTheUnreadableForWrong,
+        ),
         ("a_dropped_review_changes_nothing", RemembersWhatWasDropped),
     ];
-    super::caught(CLAUSES, &faults, |clause, fault, deadline| check(clause, &Bent(fault), deadline));
+    super::caught(CLAUSES, &faults, |clause, fault, deadline| {
+        check(clause, &Bent(fault), deadline)
+    });
 }
 
 #[derive(Debug)]
@@ -50,7 +55,11 @@ struct Bent(Fault);
 
 impl ReviewerFixture for Bent {
     fn reviewer(&self) -> Arc<dyn Reviewer> {
-        Arc::new(NoSwearing { fault: self.0, reviews: AtomicU32::new(0), seen: AtomicU32::new(0) })
+        Arc::new(NoSwearing {
+            fault: self.0,
+            reviews: AtomicU32::new(0),
+            seen: AtomicU32::new(0),
+        })
     }
 
     fn clean(&self) -> ReviewRequest {
@@ -73,7 +82,11 @@ struct NoSwearing {
 #[async_trait]
 impl Reviewer for NoSwearing {
     fn name(&self) -> &str {
-        if self.fault == Fault::HasNoName { "" } else { "no-swearing" }
+        if self.fault == Fault::HasNoName {
+            ""
+        } else {
+            "no-swearing"
+        }
     }
 
     async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
@@ -86,19 +99,33 @@ impl Reviewer for NoSwearing {
                 (Fault::TakesTheUnreadableForWrong, Err(_)) => Some(b"damn".to_vec()),
                 (_, read) => read?,
             };
-            let swears = content.unwrap_or_default().windows(4).any(|word| word == b"damn");
+            let swears = content
+                .unwrap_or_default()
+                .windows(4)
+                .any(|word| word == b"damn");
             if swears {
                 self.seen.fetch_add(1, Ordering::Relaxed);
             }
-            let remembers = self.fault == Fault::RemembersTheLastChange && self.seen.load(Ordering::Relaxed) > 0;
-            if swears && self.fault != Fault::FindsNothing || remembers || self.fault == Fault::FindsFaultWithEverything {
-                findings.push(Finding::new(Severity::Error, "words/swearing", "mind your words").at(change.path.clone()));
+            let remembers = self.fault == Fault::RemembersTheLastChange
+                && self.seen.load(Ordering::Relaxed) > 0;
+            if swears && self.fault != Fault::FindsNothing
+                || remembers
+                || self.fault == Fault::FindsFaultWithEverything
+            {
+                findings.push(
+                    Finding::new(Severity::Error, "words/swearing", "mind your words")
+                        .at(change.path.clone()),
+                );
             }
         }
         match self.fault {
-            Fault::CountsItsReviews => findings.iter_mut().for_each(|finding| finding.message += &format!(" ({begun})")),
+            Fault::CountsItsReviews => findings
+                .iter_mut()
+                .for_each(|finding| finding.message += &format!(" ({begun})")),
             Fault::NamesAPathThatIsNotThere => {
-                findings.iter_mut().for_each(|finding| finding.path = Some("b.txt".parse().expect("a path")));
+                findings
+                    .iter_mut()
+                    .for_each(|finding| finding.path = Some("b.txt".parse().expect("a path")));
             }
             Fault::SaysEverythingTwice => findings.extend(findings.clone()),
             Fault::RemembersWhatWasDropped => {

@@ -49,7 +49,9 @@ fn each_clause_of_the_source_suite_catches_a_fault() {
         ("a_broken_roadmap_is_named", IsNotAvailable),
         ("a_dropped_call_changes_nothing", RemembersWhatWasDropped),
     ];
-    super::caught(CLAUSES, &faults, |clause, fault, deadline| check(clause, &Bent(fault), deadline));
+    super::caught(CLAUSES, &faults, |clause, fault, deadline| {
+        check(clause, &Bent(fault), deadline)
+    });
 }
 
 #[derive(Debug)]
@@ -60,7 +62,12 @@ const ROADMAP: &str = "- [ ] **A** One\n- [ ] **B** Two\n";
 impl SourceFixture for Bent {
     fn source(&self) -> Arc<dyn TaskSource> {
         let inner = MarkdownRoadmap::new("ROADMAP.md".parse().expect("a path"));
-        Arc::new(BentSource { inner, fault: self.0, count: AtomicU32::new(0), first: Mutex::default() })
+        Arc::new(BentSource {
+            inner,
+            fault: self.0,
+            count: AtomicU32::new(0),
+            first: Mutex::default(),
+        })
     }
 
     fn tree(&self) -> MemoryTree {
@@ -68,7 +75,10 @@ impl SourceFixture for Bent {
     }
 
     fn broken(&self) -> Option<MemoryTree> {
-        Some(MemoryTree::new().with("ROADMAP.md", "- [ ] **A** One\n  ```toml\n  nonsense\n  ```\n"))
+        Some(MemoryTree::new().with(
+            "ROADMAP.md",
+            "- [ ] **A** One\n  ```toml\n  nonsense\n  ```\n",
+        ))
     }
 }
 
@@ -100,36 +110,59 @@ impl TaskSource for BentSource {
         }
         let mut snapshot = match (self.fault, self.inner.snapshot(tree).await) {
             (Fault::TakesNothingForEmpty, Err(SourceError::Missing { revision, .. })) => {
-                return Ok(SourceSnapshot { revision, tasks: Vec::new() });
+                return Ok(SourceSnapshot {
+                    revision,
+                    tasks: Vec::new(),
+                });
             }
-            (Fault::IsNotAvailable, Err(error)) => return Err(SourceError::Unavailable(error.to_string())),
+            (Fault::IsNotAvailable, Err(error)) => {
+                return Err(SourceError::Unavailable(error.to_string()));
+            }
             (_, snapshot) => snapshot?,
         };
         match self.fault {
             Fault::CountsItsRevisions => snapshot.revision = self.count().to_string(),
             Fault::DoublesATask => snapshot.tasks.extend(snapshot.tasks.first().cloned()),
-            Fault::CountsReports => snapshot.revision = self.count.load(Ordering::Relaxed).to_string(),
-            Fault::RemembersWhatWasDropped => snapshot.revision = self.count.load(Ordering::Relaxed).to_string(),
+            Fault::CountsReports => {
+                snapshot.revision = self.count.load(Ordering::Relaxed).to_string()
+            }
+            Fault::RemembersWhatWasDropped => {
+                snapshot.revision = self.count.load(Ordering::Relaxed).to_string()
+            }
             _ => {}
         }
         Ok(snapshot)
     }
 
-    async fn landing_edits(&self, task: &TaskId, tree: &dyn TreeView) -> Result<Vec<LandingEdit>, SourceError> {
+    async fn landing_edits(
+        &self,
+        task: &TaskId,
+        tree: &dyn TreeView,
+    ) -> Result<Vec<LandingEdit>, SourceError> {
         let path: RepoPath = "ROADMAP.md".parse().expect("a path");
-        let edit = |content: String| vec![LandingEdit { path: path.clone(), content: content.into_bytes() }];
+        let edit = |content: String| {
+            vec![LandingEdit {
+                path: path.clone(),
+                content: content.into_bytes(),
+            }]
+        };
         match self.fault {
             Fault::StampsItsEdits => Ok(edit(format!("{ROADMAP}<!-- {} -->\n", self.count()))),
             Fault::TicksAgain => Ok(edit(ROADMAP.replace("[ ]", "[x]"))),
             Fault::EditsForAnybody => Ok(edit(ROADMAP.to_owned())),
             Fault::TicksAll => {
-                let text = String::from_utf8_lossy(&tree.read(&path).await?.unwrap_or_default()).replace("[ ]", "[x]");
+                let text = String::from_utf8_lossy(&tree.read(&path).await?.unwrap_or_default())
+                    .replace("[ ]", "[x]");
                 Ok(edit(text))
             }
             Fault::RemembersTheTree => {
                 let content = tree.read(&path).await?.unwrap_or_default();
-                let first =
-                    self.first.lock().expect("no panic").get_or_insert(MemoryTree::new().with("ROADMAP.md", content)).clone();
+                let first = self
+                    .first
+                    .lock()
+                    .expect("no panic")
+                    .get_or_insert(MemoryTree::new().with("ROADMAP.md", content))
+                    .clone();
                 self.inner.landing_edits(task, &first).await
             }
             Fault::WritesElsewhere => {
@@ -144,7 +177,12 @@ impl TaskSource for BentSource {
         }
     }
 
-    async fn report(&self, task: &TaskId, attempt: &AttemptId, outcome: &Outcome) -> Result<(), SourceError> {
+    async fn report(
+        &self,
+        task: &TaskId,
+        attempt: &AttemptId,
+        outcome: &Outcome,
+    ) -> Result<(), SourceError> {
         if self.fault == Fault::CountsReports {
             self.count();
         }

@@ -50,8 +50,13 @@ impl Figures {
             }
             figures.revised += attempt.revisions;
             usage = usage.plus(attempt.usage);
-            let worked = attempt.phases.iter().filter(|phase| phase.what == PhaseKind::Working);
-            work += worked.filter_map(|phase| Some(phase.to?.since(phase.from).0)).sum::<u64>();
+            let worked = attempt
+                .phases
+                .iter()
+                .filter(|phase| phase.what == PhaseKind::Working);
+            work += worked
+                .filter_map(|phase| Some(phase.to?.since(phase.from).0))
+                .sum::<u64>();
         }
         for story in tasks.iter().flat_map(|task| &task.holds) {
             figures.held += 1;
@@ -70,21 +75,40 @@ impl Figures {
 
     /// Name and value of each, for people.
     pub(super) fn rows(&self) -> Vec<[String; 2]> {
-        let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"));
-        let tokens = self.tokens_per_accepted.filter(|tokens| *tokens > 0).map_or_else(|| "not told".to_owned(), |n| n.to_string());
-        let usd =
-            self.usd_per_accepted.filter(|usd| *usd > 0.0).map_or_else(|| "not told".to_owned(), |usd| format!("{usd:.2} USD"));
-        let rate = self.accepted_change_rate.map_or_else(|| "–".to_owned(), |rate| format!("{:.0} %", rate * 100.0));
+        let number = |value: Option<f64>| {
+            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"))
+        };
+        let tokens = self
+            .tokens_per_accepted
+            .filter(|tokens| *tokens > 0)
+            .map_or_else(|| "not told".to_owned(), |n| n.to_string());
+        let usd = self
+            .usd_per_accepted
+            .filter(|usd| *usd > 0.0)
+            .map_or_else(|| "not told".to_owned(), |usd| format!("{usd:.2} USD"));
+        let rate = self
+            .accepted_change_rate
+            .map_or_else(|| "–".to_owned(), |rate| format!("{:.0} %", rate * 100.0));
         [
             ("accepted", self.accepted.to_string()),
             ("revised", self.revised.to_string()),
             ("rejected", self.rejected.to_string()),
             ("abandoned", self.abandoned.to_string()),
             ("blocked", self.blocked.to_string()),
-            ("held", format!("{} ({} still open)", self.held, self.waiting_for_a_person)),
+            (
+                "held",
+                format!("{} ({} still open)", self.held, self.waiting_for_a_person),
+            ),
             ("accepted-change rate", rate),
-            ("attempts for each accepted change", number(self.attempts_per_accepted)),
-            ("time of agents for each", self.work_per_accepted.map_or_else(|| "–".to_owned(), super::page::roughly)),
+            (
+                "attempts for each accepted change",
+                number(self.attempts_per_accepted),
+            ),
+            (
+                "time of agents for each",
+                self.work_per_accepted
+                    .map_or_else(|| "–".to_owned(), super::page::roughly),
+            ),
             ("tokens for each", tokens),
             ("money for each", usd),
         ]

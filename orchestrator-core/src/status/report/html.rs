@@ -20,7 +20,13 @@ code{font-size:.9em}figure{margin:1rem 0;overflow-x:auto}svg{width:100%;min-widt
 svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .soft{fill:var(--soft)}svg line{stroke:var(--line)}svg .mark{stroke:var(--asking);stroke-dasharray:3 3}";
 
 pub(super) fn render(page: &[Block]) -> String {
-    let title = page.iter().find_map(|block| if let Block::Title(title) = block { Some(escaped(title)) } else { None });
+    let title = page.iter().find_map(|block| {
+        if let Block::Title(title) = block {
+            Some(escaped(title))
+        } else {
+            None
+        }
+    });
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\
@@ -35,12 +41,16 @@ pub(super) fn render(page: &[Block]) -> String {
             Block::Entry(title) => writeln!(html, "<h3>{}</h3>", escaped(title)),
             Block::Paragraph(words) => writeln!(html, "<p>{}</p>", inline(words)),
             Block::Facts(facts) => {
-                let rows = facts.iter().map(|[name, value]| format!("<dt>{}</dt><dd>{}</dd>", escaped(name), inline(value)));
+                let rows = facts.iter().map(|[name, value]| {
+                    format!("<dt>{}</dt><dd>{}</dd>", escaped(name), inline(value))
+                });
                 writeln!(html, "<dl>{}</dl>", rows.collect::<String>())
             }
             Block::List(items) if items.is_empty() => Ok(()),
             Block::List(items) => {
-                let items = items.iter().map(|item| format!("<li>{}</li>", inline(item)));
+                let items = items
+                    .iter()
+                    .map(|item| format!("<li>{}</li>", inline(item)));
                 writeln!(html, "<ul>{}</ul>", items.collect::<String>())
             }
             Block::Printed(text) => writeln!(html, "<pre>{}</pre>", escaped(text)),
@@ -109,12 +119,25 @@ fn drawn(timeline: &Timeline) -> String {
     );
     for (at, label) in &timeline.ticks {
         let at = x(timeline.at(*at));
-        let _ = write!(svg, "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"20\" y2=\"{bottom}\"/>");
-        let _ = write!(svg, "<text class=\"soft\" x=\"{at:.1}\" y=\"14\" text-anchor=\"middle\">{}</text>", escaped(label));
+        let _ = write!(
+            svg,
+            "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"20\" y2=\"{bottom}\"/>"
+        );
+        let _ = write!(
+            svg,
+            "<text class=\"soft\" x=\"{at:.1}\" y=\"14\" text-anchor=\"middle\">{}</text>",
+            escaped(label)
+        );
     }
     for (number, row) in timeline.rows.iter().enumerate() {
         let top = y(number);
-        let _ = write!(svg, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>", NAMES - 10.0, top + 15.0, escaped(&row.name));
+        let _ = write!(
+            svg,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
+            NAMES - 10.0,
+            top + 15.0,
+            escaped(&row.name)
+        );
         let mut end = NAMES;
         for bar in &row.bars {
             let (from, to) = (x(timeline.at(bar.from)), x(timeline.at(bar.to)));
@@ -130,7 +153,13 @@ fn drawn(timeline: &Timeline) -> String {
                 escaped(&bar.note)
             );
         }
-        let _ = write!(svg, "<text class=\"soft\" x=\"{:.1}\" y=\"{}\">{}</text>", end + 7.0, top + 15.0, escaped(row.end));
+        let _ = write!(
+            svg,
+            "<text class=\"soft\" x=\"{:.1}\" y=\"{}\">{}</text>",
+            end + 7.0,
+            top + 15.0,
+            escaped(row.end)
+        );
     }
     for (at, what) in &timeline.marks {
         let at = x(timeline.at(*at));
@@ -149,7 +178,12 @@ fn drawn(timeline: &Timeline) -> String {
             bottom + 14.0,
             class(kind)
         );
-        let _ = write!(svg, "<text class=\"soft\" x=\"{}\" y=\"{}\">{name}</text>", left + 18.0, bottom + 24.0);
+        let _ = write!(
+            svg,
+            "<text class=\"soft\" x=\"{}\" y=\"{}\">{name}</text>",
+            left + 18.0,
+            bottom + 24.0
+        );
         #[expect(clippy::cast_precision_loss, reason = "a place on a picture")]
         let wide = name.len() as f64;
         left += 44.0 + wide * 6.6;

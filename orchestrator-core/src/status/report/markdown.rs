@@ -25,9 +25,10 @@ pub(super) fn render(page: &[Block]) -> String {
                 .try_for_each(|[name, value]| writeln!(text, "- {}: {}", line(name), line(value)))
                 .and_then(|()| writeln!(text)),
             Block::List(items) if items.is_empty() => Ok(()),
-            Block::List(items) => {
-                items.iter().try_for_each(|item| writeln!(text, "- {}", line(item))).and_then(|()| writeln!(text))
-            }
+            Block::List(items) => items
+                .iter()
+                .try_for_each(|item| writeln!(text, "- {}", line(item)))
+                .and_then(|()| writeln!(text)),
             Block::Printed(printed) => writeln!(text, "{}", fenced(printed)),
             Block::Timeline(timeline) => writeln!(text, "{}", fenced(&drawn(timeline))),
         };
@@ -38,7 +39,12 @@ pub(super) fn render(page: &[Block]) -> String {
 /// On one line, with nothing in it that a reader of Markdown would follow or run.
 fn line(text: &str) -> String {
     let mut safe = String::new();
-    for c in crate::model::clean(text).split_whitespace().collect::<Vec<_>>().join(" ").chars() {
+    for c in crate::model::clean(text)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+    {
         match c {
             '<' => safe.push_str("&lt;"),
             '[' | ']' | '*' | '\\' => safe.extend(['\\', c]),
@@ -49,26 +55,54 @@ fn line(text: &str) -> String {
 }
 
 fn drawn(timeline: &Timeline) -> String {
-    let name = timeline.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place on a line")]
+    let name = timeline
+        .rows
+        .iter()
+        .map(|row| row.name.chars().count())
+        .max()
+        .unwrap_or(0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a place on a line"
+    )]
     let column = |place: f64| ((place * WIDTH as f64) as usize).min(WIDTH - 1);
     let mut text = String::new();
     let mut axis = vec![' '; WIDTH + 8];
     for (at, label) in &timeline.ticks {
         let from = column(timeline.at(*at));
-        if axis[from.saturating_sub(1)..(from + label.len() + 1).min(axis.len())].iter().all(|c| *c == ' ') {
+        if axis[from.saturating_sub(1)..(from + label.len() + 1).min(axis.len())]
+            .iter()
+            .all(|c| *c == ' ')
+        {
             axis.splice(from..(from + label.len()).min(axis.len()), label.chars());
         }
     }
-    let _ = writeln!(text, "{:name$} {}", "", axis.iter().collect::<String>().trim_end());
+    let _ = writeln!(
+        text,
+        "{:name$} {}",
+        "",
+        axis.iter().collect::<String>().trim_end()
+    );
     for row in &timeline.rows {
         let mut cells = vec![' '; WIDTH];
         for bar in &row.bars {
-            cells[column(timeline.at(bar.from))..=column(timeline.at(bar.to))].fill(word(bar.what).1);
+            cells[column(timeline.at(bar.from))..=column(timeline.at(bar.to))]
+                .fill(word(bar.what).1);
         }
-        let _ = writeln!(text, "{:name$} {} {}", row.name, cells.iter().collect::<String>(), row.end);
+        let _ = writeln!(
+            text,
+            "{:name$} {} {}",
+            row.name,
+            cells.iter().collect::<String>(),
+            row.end
+        );
     }
-    let legend: Vec<_> = KINDS.iter().map(|kind| format!("{} {}", word(*kind).1, word(*kind).0)).collect();
+    let legend: Vec<_> = KINDS
+        .iter()
+        .map(|kind| format!("{} {}", word(*kind).1, word(*kind).0))
+        .collect();
     let _ = write!(text, "\n{}", legend.join("   "));
     text
 }

@@ -64,22 +64,45 @@ impl Report {
     ) -> Result<Self, ReplayError> {
         let state = replay(entries.clone().into_iter().map(|(_, record)| record))?;
         let all = entries.clone().into_iter();
-        let times = || entries.clone().into_iter().map(|(at, _)| at).filter(|at| at.0 > 0);
+        let times = || {
+            entries
+                .clone()
+                .into_iter()
+                .map(|(at, _)| at)
+                .filter(|at| at.0 > 0)
+        };
         let from = since.or_else(|| times().next()).unwrap_or_default();
         let to = times().last().unwrap_or_default();
         let mut tasks = stories(all);
         for task in &mut tasks {
-            task.attempts.retain(|attempt| attempt.ended.is_none_or(|ended| ended >= from));
-            task.holds.retain(|story| story.ended.is_none_or(|ended| ended >= from));
+            task.attempts
+                .retain(|attempt| attempt.ended.is_none_or(|ended| ended >= from));
+            task.holds
+                .retain(|story| story.ended.is_none_or(|ended| ended >= from));
         }
-        let events = entries.into_iter().filter(|(at, _)| *at >= from).filter_map(|(at, record)| event(at, record)).collect();
-        Ok(Self { version: 1, from, to, snapshot: Snapshot::of(&state), figures: Figures::of(&tasks), tasks, events })
+        let events = entries
+            .into_iter()
+            .filter(|(at, _)| *at >= from)
+            .filter_map(|(at, record)| event(at, record))
+            .collect();
+        Ok(Self {
+            version: 1,
+            from,
+            to,
+            snapshot: Snapshot::of(&state),
+            figures: Figures::of(&tasks),
+            tasks,
+            events,
+        })
     }
 
     /// One task with all that it rests on, as Markdown; `None` for one that is not known.
     #[must_use]
     pub fn task_to_markdown(&self, task: &TaskId) -> Option<String> {
-        self.tasks.iter().find(|story| story.id == *task).map(|story| markdown::render(&page::of_task(self, story)))
+        self.tasks
+            .iter()
+            .find(|story| story.id == *task)
+            .map(|story| markdown::render(&page::of_task(self, story)))
     }
 
     /// As Markdown.
@@ -97,19 +120,36 @@ impl Report {
 
 fn event(at: Timestamp, record: &Record) -> Option<RunEvent> {
     let (what, marks) = match record {
-        Record::RunOpened { resumed: true, .. } => {
-            ("the orchestrator had died, or was stopped in the middle; another took the run up".to_owned(), true)
-        }
+        Record::RunOpened { resumed: true, .. } => (
+            "the orchestrator had died, or was stopped in the middle; another took the run up"
+                .to_owned(),
+            true,
+        ),
         Record::RunOpened { opened, .. } => (format!("run {} began", opened.run), true),
-        Record::RoadmapRefused { tip, why } => (format!("the roadmap could not be used at {}: {why}", tip.short()), false),
-        Record::RemoteAway { why, .. } => (format!("the remote could not be reached: {why}"), false),
-        Record::RemoteBack => ("the remote could be reached again".to_owned(), false),
-        Record::ClockJumped { by, .. } => (format!("the clock jumped {by}, and the limits of time with it"), false),
-        Record::ModeSet(mode) => (format!("the mode became {mode}"), false),
-        Record::PackageEntered { package, reason } => {
-            (format!("work went on in package {}: {reason}", package.as_ref().map_or("(none)", |name| name.as_str())), false)
+        Record::RoadmapRefused { tip, why } => (
+            format!("the roadmap could not be used at {}: {why}", tip.short()),
+            false,
+        ),
+        Record::RemoteAway { why, .. } => {
+            (format!("the remote could not be reached: {why}"), false)
         }
-        Record::AnswerRefused { answer, why } => (format!("an answer to {} was refused: {why}", answer.hold), false),
+        Record::RemoteBack => ("the remote could be reached again".to_owned(), false),
+        Record::ClockJumped { by, .. } => (
+            format!("the clock jumped {by}, and the limits of time with it"),
+            false,
+        ),
+        Record::ModeSet(mode) => (format!("the mode became {mode}"), false),
+        Record::PackageEntered { package, reason } => (
+            format!(
+                "work went on in package {}: {reason}",
+                package.as_ref().map_or("(none)", |name| name.as_str())
+            ),
+            false,
+        ),
+        Record::AnswerRefused { answer, why } => (
+            format!("an answer to {} was refused: {why}", answer.hold),
+            false,
+        ),
         Record::RunEnded { reason, .. } => (format!("the run ended: {reason}"), false),
         _ => return None,
     };

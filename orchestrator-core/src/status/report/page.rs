@@ -36,7 +36,13 @@ pub(super) fn of(report: &Report) -> Vec<Block> {
     wrong(report, &mut page);
     page.push(Block::Section("What happened when"));
     page.push(Block::Timeline(timeline(report)));
-    page.push(Block::List(report.events.iter().map(|event| format!("{}: {}", time(event.at), event.what)).collect()));
+    page.push(Block::List(
+        report
+            .events
+            .iter()
+            .map(|event| format!("{}: {}", time(event.at), event.what))
+            .collect(),
+    ));
     page.push(Block::Section("In numbers"));
     page.push(Block::Facts(report.figures.rows()));
     page
@@ -46,13 +52,21 @@ pub(super) fn of(report: &Report) -> Vec<Block> {
 pub(super) fn of_task(report: &Report, task: &TaskStory) -> Vec<Block> {
     let view = report.snapshot.tasks.iter().find(|view| view.id == task.id);
     let mut page = vec![Block::Title(format!("{}: {}", task.id, task.title))];
-    let state = view.map_or("no longer in the roadmap".to_owned(), |view| view.state.to_string());
-    page.push(Block::Lead(format!("It is {state}, after {} attempts.", task.attempts.len())));
+    let state = view.map_or("no longer in the roadmap".to_owned(), |view| {
+        view.state.to_string()
+    });
+    page.push(Block::Lead(format!(
+        "It is {state}, after {} attempts.",
+        task.attempts.len()
+    )));
     for attempt in &task.attempts {
         page.push(Block::Entry(format!("Attempt {}", attempt.id.number)));
         match failure(attempt) {
             Some((word, reason)) => {
-                page.push(Block::Paragraph(format!("It was under contract {}, and {word}:", attempt.contract_hash)));
+                page.push(Block::Paragraph(format!(
+                    "It was under contract {}, and {word}:",
+                    attempt.contract_hash
+                )));
                 page.push(Block::Printed(reason.to_owned()));
                 page.push(Block::List(remains(attempt, view)));
             }
@@ -64,19 +78,28 @@ pub(super) fn of_task(report: &Report, task: &TaskStory) -> Vec<Block> {
     }
     if let Some(attempt) = task.attempts.last() {
         page.push(Block::Section("The contract"));
-        let json = serde_json::to_string_pretty(&attempt.contract).expect("our own data has string keys and serialises");
+        let json = serde_json::to_string_pretty(&attempt.contract)
+            .expect("our own data has string keys and serialises");
         page.push(Block::Printed(json));
     }
     let asked = task.holds.iter().map(|story| {
         let answer = match (&story.answer, story.ended) {
             (Some(answer), _) => {
-                let (by, note) = (answer.by.as_deref().unwrap_or("a person"), answer.note.as_deref().unwrap_or("without a word"));
+                let (by, note) = (
+                    answer.by.as_deref().unwrap_or("a person"),
+                    answer.note.as_deref().unwrap_or("without a word"),
+                );
                 format!("{by} answered {}: {note}", answer.option)
             }
             (None, Some(_)) => "the reason went away by itself".to_owned(),
             (None, None) => "nobody has answered".to_owned(),
         };
-        format!("{}, {}: {} {answer}", story.hold.id, time(story.hold.since), ended(&story.hold.question))
+        format!(
+            "{}, {}: {} {answer}",
+            story.hold.id,
+            time(story.hold.since),
+            ended(&story.hold.question)
+        )
     });
     let asked: Vec<_> = asked.collect();
     if !asked.is_empty() {
@@ -88,8 +111,18 @@ pub(super) fn of_task(report: &Report, task: &TaskStory) -> Vec<Block> {
 
 fn head(report: &Report) -> Vec<Block> {
     let snapshot = &report.snapshot;
-    let count = |state: TaskState| snapshot.tasks.iter().filter(|task| task.state == state).count();
-    let (all, landed, held) = (snapshot.tasks.len(), count(TaskState::Landed), count(TaskState::Held));
+    let count = |state: TaskState| {
+        snapshot
+            .tasks
+            .iter()
+            .filter(|task| task.state == state)
+            .count()
+    };
+    let (all, landed, held) = (
+        snapshot.tasks.len(),
+        count(TaskState::Landed),
+        count(TaskState::Held),
+    );
     let open = all - landed - held - count(TaskState::Parked);
     let title = match &snapshot.run {
         Some(run) => format!("Run {run}"),
@@ -108,13 +141,23 @@ fn head(report: &Report) -> Vec<Block> {
     let lead = format!(
         "{landed} of {all} tasks have landed. {asked} {parked} were given up, {open} are on their way or not begun. {going}"
     );
-    let span = format!("From {} to {} (UTC).", day_and_time(report.from), day_and_time(report.to));
-    vec![Block::Title(title), Block::Lead(lead), Block::Paragraph(span)]
+    let span = format!(
+        "From {} to {} (UTC).",
+        day_and_time(report.from),
+        day_and_time(report.to)
+    );
+    vec![
+        Block::Title(title),
+        Block::Lead(lead),
+        Block::Paragraph(span),
+    ]
 }
 
 fn delivered(report: &Report, page: &mut Vec<Block>) {
     page.push(Block::Section("Delivered"));
-    let mut landed: Vec<_> = attempts(report).filter(|(_, attempt)| matches!(attempt.end, AttemptEnd::Accepted { .. })).collect();
+    let mut landed: Vec<_> = attempts(report)
+        .filter(|(_, attempt)| matches!(attempt.end, AttemptEnd::Accepted { .. }))
+        .collect();
     landed.sort_by_key(|(_, attempt)| attempt.ended);
     if landed.is_empty() {
         page.push(Block::Paragraph("Nothing.".to_owned()));
@@ -141,47 +184,101 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
         1 => ", sent back once".to_owned(),
         times => format!(", sent back {times} times"),
     };
-    let took = attempt.ended.map(|ended| format!(", in {}", roughly(ended.since(attempt.began)))).unwrap_or_default();
-    fact("by", format!("{}, in attempt {}{back}{took}", attempt.agent, attempt.id.number));
-    let Some(landing) = &attempt.landing else { return facts };
+    let took = attempt
+        .ended
+        .map(|ended| format!(", in {}", roughly(ended.since(attempt.began))))
+        .unwrap_or_default();
+    fact(
+        "by",
+        format!(
+            "{}, in attempt {}{back}{took}",
+            attempt.agent, attempt.id.number
+        ),
+    );
+    let Some(landing) = &attempt.landing else {
+        return facts;
+    };
     let record = crate::model::ContentHash::of_json(&landing.acceptance);
-    fact("record", format!("sha256:{record}, under contract {}", attempt.contract_hash));
+    fact(
+        "record",
+        format!("sha256:{record}, under contract {}", attempt.contract_hash),
+    );
     let acceptance = &landing.acceptance;
     let gates = acceptance.gates.iter().map(|report| {
         let flaky = if report.is_flaky() {
-            format!(" (FLAKY: {} red before, on the same tree)", report.before.len())
+            format!(
+                " (FLAKY: {} red before, on the same tree)",
+                report.before.len()
+            )
         } else {
             String::new()
         };
-        format!("`{}` green in {}{flaky}", report.gate.name, roughly(report.took))
+        format!(
+            "`{}` green in {}{flaky}",
+            report.gate.name,
+            roughly(report.took)
+        )
     });
     let gates: Vec<_> = gates.collect();
     let tree = landing.tree.short();
-    fact("gates", if gates.is_empty() { "none".to_owned() } else { format!("{}, on tree {tree}", gates.join(", ")) });
+    fact(
+        "gates",
+        if gates.is_empty() {
+            "none".to_owned()
+        } else {
+            format!("{}, on tree {tree}", gates.join(", "))
+        },
+    );
     // Who says the same stands together.
     let mut reviews: Vec<(String, Vec<&str>)> = Vec::new();
     for review in &acceptance.reviews {
         // An agent's word is an opinion, whatever it says.
-        let said = said(review) + if review.by_agent.is_some() { " (an opinion: proxy)" } else { "" };
+        let said = said(review)
+            + if review.by_agent.is_some() {
+                " (an opinion: proxy)"
+            } else {
+                ""
+            };
         match reviews.iter_mut().find(|(known, _)| *known == said) {
             Some((_, names)) => names.push(&review.reviewer),
             None => reviews.push((said, vec![&review.reviewer])),
         }
     }
-    let reviews: Vec<_> = reviews.iter().map(|(said, names)| format!("{said} by {}", names.join(", "))).collect();
-    fact("reviews", format!("of commit {}: {}", landing.head.short(), reviews.join("; ")));
+    let reviews: Vec<_> = reviews
+        .iter()
+        .map(|(said, names)| format!("{said} by {}", names.join(", ")))
+        .collect();
+    fact(
+        "reviews",
+        format!("of commit {}: {}", landing.head.short(), reviews.join("; ")),
+    );
     for finding in attempt.noticed.iter().take(MANY) {
         fact("noticed", finding.to_string());
     }
     for artifact in &acceptance.artifacts {
-        fact("artifact", format!("{}, {} bytes, sha256:{}", artifact.name, artifact.size, artifact.hash));
+        fact(
+            "artifact",
+            format!(
+                "{}, {} bytes, sha256:{}",
+                artifact.name, artifact.size, artifact.hash
+            ),
+        );
     }
     for approval in &acceptance.approvals {
         fact("approved", approval.clone());
     }
     for waiver in &acceptance.waivers {
-        let (by, why) = (waiver.by.as_deref().unwrap_or("a person"), waiver.why.as_deref().unwrap_or("no reason was given"));
-        fact("waived", format!("{} ({}) by {by}: {why} ({})", waiver.item.what, waiver.item.text, waiver.hold));
+        let (by, why) = (
+            waiver.by.as_deref().unwrap_or("a person"),
+            waiver.why.as_deref().unwrap_or("no reason was given"),
+        );
+        fact(
+            "waived",
+            format!(
+                "{} ({}) by {by}: {why} ({})",
+                waiver.item.what, waiver.item.text, waiver.hold
+            ),
+        );
     }
     for risk in &acceptance.residual_risks {
         fact("risk, says the worker", risk.clone());
@@ -194,18 +291,36 @@ fn evidence(attempt: &AttemptStory) -> Vec<String> {
 }
 
 fn claim(evidence: &EvidenceView) -> String {
-    format!("{}: `{}` on `{}`: {}", evidence.label.as_str().to_uppercase(), evidence.claim, evidence.surface, evidence.reason)
+    format!(
+        "{}: `{}` on `{}`: {}",
+        evidence.label.as_str().to_uppercase(),
+        evidence.claim,
+        evidence.surface,
+        evidence.reason
+    )
 }
 
 fn waiting(report: &Report, page: &mut Vec<Block>) {
     page.push(Block::Section("Waiting for you"));
-    let held: Vec<_> = report.snapshot.tasks.iter().filter_map(|task| Some((task, task.hold.as_ref()?))).collect();
+    let held: Vec<_> = report
+        .snapshot
+        .tasks
+        .iter()
+        .filter_map(|task| Some((task, task.hold.as_ref()?)))
+        .collect();
     if held.is_empty() {
         page.push(Block::Paragraph("Nothing.".to_owned()));
     }
     for (task, hold) in held {
-        page.push(Block::Entry(format!("{}, about {}: {}", hold.id, task.id, task.title)));
-        page.push(Block::Paragraph(format!("{} Since {}.", ended(&hold.question), time(Timestamp(hold.since)))));
+        page.push(Block::Entry(format!(
+            "{}, about {}: {}",
+            hold.id, task.id, task.title
+        )));
+        page.push(Block::Paragraph(format!(
+            "{} Since {}.",
+            ended(&hold.question),
+            time(Timestamp(hold.since))
+        )));
         page.extend(brief(hold));
     }
 }
@@ -214,24 +329,41 @@ fn brief(hold: &HoldView) -> Vec<Block> {
     let brief = &hold.brief;
     let list = |title: &str, items: &[String]| {
         let items: Vec<_> = items.iter().take(MANY).cloned().collect();
-        if items.is_empty() { Vec::new() } else { vec![Block::Paragraph(format!("{title}:")), Block::List(items)] }
+        if items.is_empty() {
+            Vec::new()
+        } else {
+            vec![Block::Paragraph(format!("{title}:")), Block::List(items)]
+        }
     };
     let mut blocks = vec![Block::Paragraph(format!("Why now: {}.", brief.why_now))];
     blocks.extend(list("Change", &brief.change));
     blocks.extend(list("Observed", &brief.evidence));
     blocks.extend(list("Missing", &brief.missing));
-    let options: Vec<_> =
-        brief.options.iter().map(|choice| format!("`answer {} {}`: {}", hold.id, choice.option, choice.then)).collect();
+    let options: Vec<_> = brief
+        .options
+        .iter()
+        .map(|choice| format!("`answer {} {}`: {}", hold.id, choice.option, choice.then))
+        .collect();
     blocks.extend(list("You may answer", &options));
-    blocks.push(Block::Paragraph(format!("We would: {}. The work: {}.", brief.recommendation, brief.work)));
+    blocks.push(Block::Paragraph(format!(
+        "We would: {}. The work: {}.",
+        brief.recommendation, brief.work
+    )));
     blocks
 }
 
 fn wrong(report: &Report, page: &mut Vec<Block>) {
     page.push(Block::Section("What went wrong, and where it lies"));
-    let mut failed: Vec<_> = attempts(report).filter_map(|(task, attempt)| Some((task, attempt, failure(attempt)?))).collect();
+    let mut failed: Vec<_> = attempts(report)
+        .filter_map(|(task, attempt)| Some((task, attempt, failure(attempt)?)))
+        .collect();
     failed.sort_by_key(|(_, attempt, _)| attempt.ended);
-    let parked: Vec<_> = report.snapshot.tasks.iter().filter(|task| task.state == TaskState::Parked).collect();
+    let parked: Vec<_> = report
+        .snapshot
+        .tasks
+        .iter()
+        .filter(|task| task.state == TaskState::Parked)
+        .collect();
     if failed.is_empty() && parked.is_empty() {
         page.push(Block::Paragraph("Nothing.".to_owned()));
     }
@@ -241,7 +373,13 @@ fn wrong(report: &Report, page: &mut Vec<Block>) {
         page.push(Block::Printed(reason.to_owned()));
         page.push(Block::List(remains(attempt, view)));
     }
-    let given_up = parked.iter().map(|task| format!("{} was given up: {}", task.id, task.reason.as_deref().unwrap_or("no reason")));
+    let given_up = parked.iter().map(|task| {
+        format!(
+            "{} was given up: {}",
+            task.id,
+            task.reason.as_deref().unwrap_or("no reason")
+        )
+    });
     page.push(Block::List(given_up.collect()));
 }
 
@@ -256,12 +394,23 @@ fn failure(attempt: &AttemptStory) -> Option<(&'static str, &str)> {
 
 /// What is left of an attempt that did not land.
 fn remains(attempt: &AttemptStory, view: Option<&TaskView>) -> Vec<String> {
-    let found = attempt.findings.iter().map(|finding| format!("finding {}: {finding}", finding.id()));
-    let silent = attempt.reviews.iter().filter_map(|review| match &review.opinion {
-        Opinion::Unavailable { reason } => Some(format!("{} could not look: {reason}", review.reviewer)),
-        Opinion::Looked { .. } => None,
-    });
-    let noticed = attempt.noticed.iter().map(|finding| format!("noticed: {finding}"));
+    let found = attempt
+        .findings
+        .iter()
+        .map(|finding| format!("finding {}: {finding}", finding.id()));
+    let silent = attempt
+        .reviews
+        .iter()
+        .filter_map(|review| match &review.opinion {
+            Opinion::Unavailable { reason } => {
+                Some(format!("{} could not look: {reason}", review.reviewer))
+            }
+            Opinion::Looked { .. } => None,
+        });
+    let noticed = attempt
+        .noticed
+        .iter()
+        .map(|finding| format!("noticed: {finding}"));
     let work = view.and_then(|view| view.kept.get(&attempt.id.number));
     let work = work.map(|place| format!("its work is kept: {place}"));
     let streams = attempt
@@ -269,11 +418,20 @@ fn remains(attempt: &AttemptStory, view: Option<&TaskView>) -> Vec<String> {
         .iter()
         .filter(|kept| kept.size > 0)
         .map(|kept| format!("{}: {} bytes, sha256:{}", kept.name, kept.size, kept.hash));
-    found.chain(silent).chain(noticed).chain(work).chain(streams).take(MANY).collect()
+    found
+        .chain(silent)
+        .chain(noticed)
+        .chain(work)
+        .chain(streams)
+        .take(MANY)
+        .collect()
 }
 
 fn attempts(report: &Report) -> impl Iterator<Item = (&TaskStory, &AttemptStory)> {
-    report.tasks.iter().flat_map(|task| task.attempts.iter().map(move |attempt| (task, attempt)))
+    report
+        .tasks
+        .iter()
+        .flat_map(|task| task.attempts.iter().map(move |attempt| (task, attempt)))
 }
 
 /// What reviewers said, in short.
@@ -282,11 +440,23 @@ fn said(review: &Review) -> String {
         Opinion::Unavailable { reason } => format!("could not look: {reason}"),
         Opinion::Looked { findings } if findings.is_empty() => "nothing found".to_owned(),
         Opinion::Looked { findings } => {
-            let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-            let counts = [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Note, "note")];
+            let count = |severity| {
+                findings
+                    .iter()
+                    .filter(|finding| finding.severity == severity)
+                    .count()
+            };
+            let counts = [
+                (Severity::Error, "error"),
+                (Severity::Warning, "warning"),
+                (Severity::Note, "note"),
+            ];
             let counts = counts.map(|(severity, name)| (count(severity), name));
-            let words: Vec<_> =
-                counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
+            let words: Vec<_> = counts
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, name)| format!("{count} {name}"))
+                .collect();
             words.join(", ")
         }
     }
@@ -295,7 +465,11 @@ fn said(review: &Review) -> String {
 /// With a full stop, unless it ends otherwise.
 fn ended(text: &str) -> String {
     let text = text.trim_end();
-    if text.ends_with(['.', '?', '!']) { text.to_owned() } else { format!("{text}.") }
+    if text.ends_with(['.', '?', '!']) {
+        text.to_owned()
+    } else {
+        format!("{text}.")
+    }
 }
 
 /// As people say it.
@@ -318,6 +492,11 @@ fn day_and_time(at: Timestamp) -> String {
 }
 
 pub(super) fn formatted(at: Timestamp, format: &str) -> String {
-    let millis = i64::try_from(at.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
-    millis.map_or_else(|| format!("{} ms", at.0), |time| time.strftime(format).to_string())
+    let millis = i64::try_from(at.0)
+        .ok()
+        .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    millis.map_or_else(
+        || format!("{} ms", at.0),
+        |time| time.strftime(format).to_string(),
+    )
 }
