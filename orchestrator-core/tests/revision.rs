@@ -43,12 +43,6 @@ async fn what_is_not_even_taken_in_is_sent_back_to_the_same_session_and_lands_me
             "truncate -s 2M large.bin; echo a > A.txt; commit one",
             "rm large.bin",
         ),
-        // What one commit has and the next takes away comes along with the history.
-        (
-            "size/file: large.bin: it has 2097152 bytes",
-            "truncate -s 2M large.bin; echo a > A.txt; commit one; rm large.bin; commit two",
-            ":",
-        ),
         (
             "commit/rewritten",
             "echo a > A.txt; git checkout -q --orphan new; commit new; git branch -f attempt/A/1 HEAD; git checkout -q attempt/A/1",
@@ -126,6 +120,65 @@ async fn what_only_the_history_offends_lands_as_one_commit_without_another_turn(
         !sandbox.state().join("attempts/A-1").exists(),
         "its work landed, so its workspace is gone"
     );
+}
+
+#[tokio::test]
+async fn history_that_is_too_large_lands_as_one_commit_without_another_turn() {
+    let large = "head -c 2M /dev/urandom > large.bin; commit one; git rm -q large.bin";
+    let cases = [
+        ("size/file", format!("{large}; echo a > A.txt; commit two")),
+        (
+            "size/total",
+            "for i in 1 2 3 4; do head -c 900K /dev/urandom > A.txt; commit $i; done; echo a > A.txt; commit last".to_owned(),
+        ),
+        (
+            "size/objects",
+            "for i in $(seq 40); do echo $i > A.txt; commit $i; done; echo a > A.txt; commit last".to_owned(),
+        ),
+        // A `.git` directory, which git itself does not commit.
+        (
+            "commit/fsck",
+            "tree=$(printf '100644 blob %s\\thooks\\n' $(echo x | git hash-object -w --stdin) | git mktree)
+            tree=$(printf '040000 tree %s\\t.git\\n' $tree | git mktree)
+            git update-ref refs/heads/attempt/A/1 $(git commit-tree $tree -p HEAD -m odd)
+            git read-tree main; echo a > A.txt; commit last".to_owned(),
+        ),
+    ];
+    for (rule, work) in cases {
+        let sandbox = sandbox(&[("A", "")]);
+        let script = format!("{work}; handoff done");
+        let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", &script);
+        let mut policy = common::policy(&worker, "");
+        policy.limits.file = Size::mib(1);
+        policy.limits.work = Size::mib(3);
+        policy.limits.objects = 100;
+        let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
+        assert_eq!(
+            (outcome.report.ended.clone(), turns(&outcome)),
+            (EndReason::Complete, 1),
+            "{rule}: {:#?}",
+            outcome.report.snapshot
+        );
+        let submission = outcome.records().find_map(|record| match record {
+            Record::Submitted { submission, .. } => Some(submission.clone()),
+            _ => None,
+        });
+        let submission = submission.expect("work was taken in");
+        let said = submission
+            .findings
+            .iter()
+            .map(|finding| finding.rule.as_str());
+        assert_eq!(
+            (said.collect::<Vec<_>>(), submission.commits),
+            (vec![rule], 1)
+        );
+        assert_ne!(submission.worker_head(), submission.head);
+        assert_eq!(sandbox.remote_file("A.txt"), "a");
+        assert!(
+            !sandbox.state().join("attempts/A-1").exists(),
+            "{rule}: its work landed, so its workspace is gone"
+        );
+    }
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@ mod common;
 
 use common::{Live, WORK, answer, builder, ends, sandbox, turns};
 use orchestrator_core::{
-    driver::{CheckedCommit, Command, CommitKind, Inbox, verify},
+    driver::{CheckedCommit, Command, CommitKind, Inbox, Orchestrator, verify},
     git::{Ancestry, Git, UserRepository},
-    model::{EndReason, HoldOption, HoldReason, Record},
+    model::{EndReason, HoldOption, HoldReason, Record, Size},
     status::TaskState,
 };
 use orchestrator_testkit::{RunOutcome, Sandbox, git, run_checked};
@@ -288,6 +288,35 @@ async fn landing_that_a_rewritten_target_still_has_stays_landed() {
         Some(tip)
     );
     assert_eq!(faults(&sandbox).await, NONE);
+}
+
+#[tokio::test]
+async fn history_that_is_too_large_is_not_taken_in_with_what_was_dropped() {
+    let sandbox = sandbox(&[("A", "")]);
+    sandbox.commit(&[("draft.txt", "first")], "draft");
+    let amend = "echo second > final.txt; git rm -q draft.txt; git add final.txt; git commit -q --amend -m final";
+    let large = "head -c 2M /dev/urandom > large.bin; commit one; git rm -q large.bin; echo a > A.txt; commit two; handoff done";
+    let again = "git reset -q --soft \"$(sed -n 's/.*git reset --soft \\([0-9a-f]*\\).*/\\1/p' ../prompt.seen | head -n 1)\"; commit once; handoff done";
+    let script = format!(
+        "if [ $ORCHESTRATOR_TURN = 1 ]; then {}; {large}; exit; fi; cat > ../prompt.seen; {again}",
+        person(&sandbox, amend)
+    );
+    let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", &script);
+    let mut policy = common::policy(&worker, "push = false");
+    policy.limits.file = Size::mib(1);
+    let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
+    assert_eq!((turns(&outcome), carried(&outcome)), (2, 1));
+    let ever = ever(&sandbox.repo());
+    assert!(
+        ever.contains("final.txt") && !ever.contains("draft.txt") && !ever.contains("large.bin"),
+        "{ever}"
+    );
 }
 
 #[tokio::test]

@@ -100,11 +100,17 @@ impl World {
             return stays("the target's tip is not known".to_owned());
         };
         let keep = self.trusted.kept(&workspace.attempt, head)?;
-        let known = keep.is_some() || self.trusted.has(head);
-        if !known {
-            return stays(format!("its head {} was never taken in", head.short()));
-        }
-        let landed = carried == Some(head) || self.trusted.contains(tip, head).await?;
+        let keeps = self.trusted.refs(&Trusted::keep_refs(&workspace.attempt))?;
+        let is_carried = carried == Some(head);
+        let known = match keeps.last() {
+            _ if keep.is_some() || self.trusted.has(head) => head,
+            // Only its tree was taken in, which is that of our commit.
+            Some(ours) if is_carried => self.trusted.commit_of(ours)?,
+            Some(_) | None => {
+                return stays(format!("its head {} was never taken in", head.short()));
+            }
+        };
+        let landed = is_carried || self.trusted.contains(tip, head).await?;
         if !landed && keep.is_none() {
             return stays(format!("nothing keeps its head {}", head.short()));
         }
@@ -117,7 +123,7 @@ impl World {
             None
         } else {
             workspace
-                .rescue(&self.trusted, head, &self.policy.limits)
+                .rescue(&self.trusted, known, &self.policy.limits)
                 .await?
         };
         if let Some(left_out) = rescued

@@ -68,6 +68,15 @@ struct History {
     forged: Vec<CommitId>,
 }
 
+/// A head that was taken in.
+struct Ingested {
+    head: CommitId,
+    /// The worker's head, where `head` is a commit of ours with the same tree.
+    carried: Option<CommitId>,
+    /// What only the worker's history had, and was left out with it.
+    left_out: Vec<Finding>,
+}
+
 impl World {
     /// Keeps what a turn said and claimed, whatever became of its work.
     pub(super) async fn keep_turn(
@@ -146,7 +155,7 @@ impl World {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&workspace.attempt);
-        match self.take_in(workspace, base, turn).await {
+        match self.take_in(workspace, contract, base, turn).await {
             // That we have no room is no fault of the worker's: with room, its work is taken in.
             Err(error) if error.is_full() => Err(error.into()),
             Err(GitError::Refused { findings }) => Ok(Collected::Refused { findings }),
@@ -201,21 +210,17 @@ impl World {
     async fn take_in(
         &self,
         workspace: &Workspace,
+        contract: &Contract,
         base: CommitId,
         turn: u32,
     ) -> Result<Option<Submission>, GitError> {
         let trusted = &self.trusted;
-        let keep = Trusted::keep_ref(&workspace.attempt, turn);
         let branch = workspace.attempt.branch();
-        let head = trusted
-            .ingest(
-                &workspace.repository(),
-                &branch,
-                &keep,
-                base,
-                IngressLimits::of(&self.policy.limits),
-            )
-            .await?;
+        let Ingested {
+            head,
+            carried,
+            left_out,
+        } = self.ingest(workspace, contract, base, turn).await?;
         if head == base {
             return Ok(None);
         }
@@ -226,7 +231,7 @@ impl World {
             changes,
             forged,
         } = history?;
-        let mut findings = Vec::new();
+        let mut findings = left_out;
         if changes.is_empty() {
             findings.push(Finding::new(
                 Severity::Error,
@@ -277,7 +282,7 @@ impl World {
         Ok(Some(Submission {
             base,
             head,
-            carried: None,
+            carried,
             tree: trusted.tree_of(head)?,
             commits,
             changes,
@@ -286,6 +291,50 @@ impl World {
             findings,
             artifacts: Vec::new(),
         }))
+    }
+
+    /// Takes the head in. Where only its history is refused, as for a large file that the head does
+    /// not have any more, its tree comes in as one commit of ours: no turn is spent on it.
+    async fn ingest(
+        &self,
+        workspace: &Workspace,
+        contract: &Contract,
+        base: CommitId,
+        turn: u32,
+    ) -> Result<Ingested, GitError> {
+        let from = workspace.repository();
+        let branch = workspace.attempt.branch();
+        let keep = Trusted::keep_ref(&workspace.attempt, turn);
+        let limits = IngressLimits::of(&self.policy.limits);
+        let ingested = self.trusted.ingest(&from, &branch, &keep, base, limits);
+        let findings = match ingested.await {
+            Ok(head) => {
+                return Ok(Ingested {
+                    head,
+                    carried: None,
+                    left_out: Vec::new(),
+                });
+            }
+            Err(GitError::Refused { findings }) => findings,
+            Err(error) => return Err(error),
+        };
+        let subject = format!("{}: {}", workspace.attempt.task, contract.title);
+        let tree = self
+            .trusted
+            .ingest_tree(&from, &branch, &keep, base, limits, &subject);
+        // Whatever keeps it out, the first answer says what the worker can do.
+        let Ok(Some((worker_head, head))) = tree.await else {
+            return Err(GitError::Refused { findings });
+        };
+        let left_out = findings.into_iter().map(|finding| Finding {
+            severity: Severity::Note,
+            ..finding
+        });
+        Ok(Ingested {
+            head,
+            carried: Some(worker_head),
+            left_out: left_out.collect(),
+        })
     }
 
     /// What a head brings on top of its base.

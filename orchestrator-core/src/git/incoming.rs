@@ -16,7 +16,7 @@ use super::{
     workspace::branch_head,
 };
 use crate::{
-    model::{BranchName, CommitId, Finding, Oid, RepoPath, Severity},
+    model::{BranchName, CommitId, Finding, Oid, RepoPath, Severity, TreeId},
     untrusted::read_beneath,
 };
 
@@ -315,20 +315,40 @@ impl Trusted {
             .collect())
     }
 
-    /// The commit of the target that one commit with all of the work would be on.
+    /// The commit that one commit with all of the work would be on: the base, or what was merged from
+    /// the target after it.
     async fn onto(&self, incoming: &Incoming, base: CommitId) -> CommitId {
         let Ok(Some(tip)) = self.tip() else {
             return base;
         };
         let call = self.git.with_dir(incoming.room.path()).args(["merge-base"]);
-        call.args([tip.to_string(), incoming.head.to_string()])
-            .id()
-            .await
-            .unwrap_or(base)
+        let call = call.args([tip.to_string(), incoming.head.to_string()]);
+        let Ok(newest) = call.id().await else {
+            return base;
+        };
+        // Where the target has dropped the base, what they have in common is older.
+        match self.contains(newest, base).await {
+            Ok(true) => newest,
+            Ok(false) | Err(_) => base,
+        }
     }
 }
 
 impl Incoming {
+    /// The repository that it was fetched to.
+    pub(super) fn dir(&self) -> &Path {
+        self.room.path()
+    }
+
+    pub(super) fn head(&self) -> CommitId {
+        self.head
+    }
+
+    /// The head's tree.
+    pub(super) fn tree(&self) -> Result<TreeId, GitError> {
+        self.objects.tree_of(self.head)
+    }
+
     /// Whether a commit has this object at this path.
     fn has_at(&self, commit: CommitId, path: &str, id: Oid) -> bool {
         let repository = self.objects.repository();

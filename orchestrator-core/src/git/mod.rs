@@ -33,6 +33,7 @@ mod locks;
 mod lookout;
 mod loose;
 mod objects;
+mod one_commit;
 mod past;
 mod plain;
 mod refs;

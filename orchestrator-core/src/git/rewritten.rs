@@ -57,12 +57,19 @@ impl Trusted {
         if !self.has(commit) {
             return Ok(());
         }
-        for (_, known) in self.objects().refs(DROPPED)? {
-            if self.has(known) && self.contains(known, commit).await? {
+        for known in self.dropped()? {
+            if self.contains(known, commit).await? {
                 return Ok(());
             }
         }
         self.set_ref(&format!("{DROPPED}/{commit}"), commit).await
+    }
+
+    /// The tips that the target is known to have dropped, as far as they are here.
+    pub(super) fn dropped(&self) -> Result<Vec<CommitId>, GitError> {
+        let refs = self.objects().refs(DROPPED)?;
+        let dropped = refs.into_iter().map(|(_, commit)| commit);
+        Ok(dropped.filter(|commit| self.has(*commit)).collect())
     }
 
     /// Where the own work of a head begins that was made on `base`: after the newest commit in it
@@ -80,7 +87,7 @@ impl Trusted {
         if self.ancestry(tip, base).await? == Ancestry::Dropped {
             gone.push(base);
         }
-        for (_, dropped) in self.objects().refs(DROPPED)? {
+        for dropped in self.dropped()? {
             gone.extend(self.newest_within(tip, dropped, head).await?);
         }
 
