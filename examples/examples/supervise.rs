@@ -34,8 +34,8 @@ use orchestrator_core::{
     git::{Git, UserRepository},
     machine::{State, replay},
     model::{
-        AgentSpec, Answer, BackendName, BranchName, ClaudeSpec, CodexSpec, CursorSpec, HoldId,
-        HoldOption, Policy, Record, RepoPath, RunMode, TaskId, Timestamp,
+        AgentSpec, Answer, BackendName, BranchName, ClaudeSpec, CodexSpec, CursorSpec, DoneBy,
+        HoldId, HoldOption, Policy, Record, RepoPath, RunMode, TaskId, Timestamp,
     },
     port::{AgentBackend, Ledger as _, LedgerEntry, Sequence},
     process::{EndSignals, act_as_init, hide_environment},
@@ -156,6 +156,9 @@ struct Run {
     /// in the workspace.
     #[arg(long, value_name = "PROGRAM ARGS", conflicts_with = "agent")]
     agent_command: Option<String>,
+    /// The program writes no handoff: that it ends with status 0, with all work committed, says that it is done.
+    #[arg(long, requires = "agent_command")]
+    done_by_exit: bool,
     /// How many agents may run at once.
     #[arg(long, value_name = "N")]
     max_sessions: Option<u32>,
@@ -467,9 +470,14 @@ fn read_policy(run: &Run) -> Result<Policy, Failure> {
             words[0] = program.to_string_lossy().into_owned();
         }
         let name = BackendName::new("command").map_err(input)?;
+        let done = if run.done_by_exit {
+            DoneBy::Exit
+        } else {
+            DoneBy::Handoff
+        };
         policy
             .agents
-            .insert(name.clone(), AgentSpec::Command { run: words });
+            .insert(name.clone(), AgentSpec::Command { run: words, done });
         policy.default_agent = Some(name);
     }
     if let Some(agent) = &run.agent {

@@ -16,7 +16,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use orchestrator_core::{
     driver::Notice,
-    model::{AttemptId, Effect, Record, Verdict, WorkspaceFate},
+    model::{AttemptId, Effect, Record, Timestamp, Verdict, WorkspaceFate},
     status::Snapshot,
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -187,6 +187,12 @@ impl View {
     }
 }
 
+/// Such as `14:05 UTC`.
+fn moment(at: Timestamp) -> String {
+    let minutes = at.0 / 60_000 % (24 * 60);
+    format!("{:02}:{:02} UTC", minutes / 60, minutes % 60)
+}
+
 /// What a record means to somebody who watches; `None` for what only the machine needs.
 fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
     Some(match record {
@@ -203,8 +209,11 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
         Record::PackageEntered {
             reason, package, ..
         } => {
-            let name = package.as_ref().map_or("(none)", |name| name.as_str());
-            (None, format!("package {name}: {reason}"))
+            let name = package.as_ref().map_or_else(
+                || "tasks without a package".to_owned(),
+                |name| format!("package {name}"),
+            );
+            (None, format!("{name}: {reason}"))
         }
         Record::Dispatched {
             attempt,
@@ -224,14 +233,40 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
         Record::Submitted {
             attempt,
             submission,
-        } => (
-            Some(attempt),
-            format!(
-                "left {} commit(s), {} file(s)",
-                submission.commits,
-                submission.changes.len()
-            ),
-        ),
+            ended,
+            completion,
+            ..
+        } => {
+            let state = match completion {
+                Some(_) => String::new(),
+                None => format!(", not said to be complete: {ended}"),
+            };
+            let (commits, files) = (submission.commits, submission.changes.len());
+            (
+                Some(attempt),
+                format!("left {commits} commit(s), {files} file(s){state}"),
+            )
+        }
+        Record::Continued { attempt, ended, .. } => {
+            (Some(attempt), format!("its session goes on: {ended}"))
+        }
+        Record::Completed {
+            attempt,
+            completion,
+        } => (Some(attempt), format!("is complete: {completion}")),
+        Record::AgentTroubled {
+            agent,
+            trouble,
+            until,
+            ..
+        } => {
+            let then = match until {
+                Some(until) => format!("its tasks wait until {}", moment(*until)),
+                None => "its tasks wait for a person".to_owned(),
+            };
+            (None, format!("agent {agent}: {trouble}; {then}"))
+        }
+        Record::AgentRecovered { agent } => (None, format!("agent {agent} can be used again")),
         Record::GateReported { attempt, report } => (
             Some(attempt),
             format!(
@@ -347,7 +382,7 @@ fn requested(what: &Effect) -> Option<(Option<&AttemptId>, String)> {
         Effect::Merge { attempt, .. } => {
             (Some(attempt), "is merged into the target's tip".to_owned())
         }
-        Effect::StopTurn { attempt, why, .. } => (Some(attempt), format!("is stopped: {why:?}")),
+        Effect::StopTurn { attempt, why, .. } => (Some(attempt), format!("is stopped: {why}")),
         _ => return None,
     })
 }

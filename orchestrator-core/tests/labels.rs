@@ -1,7 +1,8 @@
 //! A label follows from what was observed where. That nothing else makes one is shown in `labels`, a package of its own.
 
 use orchestrator_core::model::{
-    Claim, ContentHash, Evidence, GateOutcome, GateReport, GateSpec, Span, Surface,
+    Claim, ClaimedEvidence, ClaimedLabel, ContentHash, Evidence, GateOutcome, GateReport, GateSpec,
+    Span, Surface,
 };
 
 fn report(surface: &str, code: i32) -> GateReport {
@@ -26,15 +27,29 @@ fn report(surface: &str, code: i32) -> GateReport {
     }
 }
 
-#[test]
-fn the_label_follows_from_surface_and_outcome() {
-    let claim = |surface: &str| Claim {
+fn claim(surface: &str) -> Claim {
+    Claim {
         id: "c".parse().expect("an id"),
         text: "it works".to_owned(),
         surface: surface.parse().expect("a surface"),
-    };
+    }
+}
+
+fn claimed(label: ClaimedLabel) -> Vec<ClaimedEvidence> {
+    vec![ClaimedEvidence {
+        claim: "c".to_owned(),
+        label,
+        note: Some("ran it".to_owned()),
+    }]
+}
+
+#[test]
+fn label_follows_from_surface_and_outcome() {
     let label = |surface: &str, reports: &[GateReport]| {
-        Evidence::of(&claim(surface), reports, &[]).label().as_str()
+        let claimed = claimed(ClaimedLabel::Proxy);
+        Evidence::of(&claim(surface), &claimed, reports, &[])
+            .label()
+            .as_str()
     };
     assert_eq!(Surface::repo().as_str(), "repo");
     assert_eq!(label("repo", &[report("repo", 0)]), "direct");
@@ -49,4 +64,23 @@ fn the_label_follows_from_surface_and_outcome() {
     );
     assert_eq!(label("repo", &[report("repo", 1)]), "blocked");
     assert_eq!(label("repo", &[]), "blocked");
+}
+
+#[test]
+fn label_is_blocked_without_a_claim_of_the_worker() {
+    let reports = [report("repo", 0)];
+    let evidence = Evidence::of(&claim("repo"), &[], &reports, &[]);
+    assert!(evidence.label().is_blocked());
+    assert_eq!(
+        evidence.reason(),
+        "not claimed: its worker says nothing of it"
+    );
+
+    let withdrawn = claimed(ClaimedLabel::Blocked);
+    let evidence = Evidence::of(&claim("repo"), &withdrawn, &reports, &[]);
+    assert!(evidence.label().is_blocked());
+    assert_eq!(
+        evidence.reason(),
+        "its worker says that it is not proven: ran it"
+    );
 }

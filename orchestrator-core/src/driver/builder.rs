@@ -444,7 +444,7 @@ fn add_command_agents(
         .collect::<Vec<_>>()
     {
         let kind = match spec {
-            AgentSpec::Command { run } => {
+            AgentSpec::Command { run, .. } => {
                 let (program, arguments) = run
                     .split_first()
                     .ok_or(BuildError::Missing("the agent's program"))?;

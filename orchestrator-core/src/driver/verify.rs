@@ -291,10 +291,13 @@ fn inconsistent(landing: &Landing, contract: &Contract) -> Vec<String> {
     }
     let waived = |item: Item| item.is_waived_by(&acceptance.waivers);
     for claim in &contract.claims {
-        let direct = Evidence::of(claim, &acceptance.gates, &acceptance.observations)
-            .label()
-            .is_direct();
-        if !direct && !waived(Item::Claim(claim.clone())) {
+        let evidence = Evidence::of(
+            claim,
+            &acceptance.claimed,
+            &acceptance.gates,
+            &acceptance.observations,
+        );
+        if !evidence.label().is_direct() && !waived(Item::Claim(claim.clone())) {
             faults.push(format!("claim `{}` is neither proven nor waived", claim.id));
         }
     }

@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use thiserror::Error;
 
 use super::{
+    agents::Troubled,
     reread::{change_roadmap, read_roadmap},
     state::{
         Active, Asked, Attempt, Away, Grant, Held, LandedTask, Phase, RoadmapState, RunInfo, State,
@@ -16,10 +17,10 @@ use super::{
     step::{Checked, Reviewed, Step, Working},
 };
 use crate::model::{
-    Answer, Approval, Ask, AttemptId, CommitId, Effect, EffectId, Finding, Hold, HoldId, HoldItem,
-    HoldOption, HoldReason, Item, Observation, Obstacle, Predecessor, Record, Review, Severity,
-    Shift, Span, Submission, TaskId, Timestamp, TurnOutcome, Usage, Verdict, Waiver, Withdrawal,
-    WorkspaceFate,
+    Answer, Approval, Ask, AttemptId, CommitId, Completion, Effect, EffectId, Finding, Hold,
+    HoldId, HoldItem, HoldOption, HoldReason, Item, Observation, Obstacle, Predecessor, Record,
+    Review, Severity, Shift, Span, Submission, TaskId, Timestamp, TurnEnd, TurnOutcome, Usage,
+    Verdict, Waiver, Withdrawal, WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -73,6 +74,8 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             state.roadmap = RoadmapState::default();
             state.away = None;
             if !resumed {
+                // What a person may have mended is tried again; a limit ends when it ends.
+                state.agents.retain(|_, known| known.keep_for_next_run(*at));
                 state.mode = crate::model::RunMode::Active;
                 state.package = None;
                 state.tasks.all_mut().iter_mut().for_each(begin_anew);
@@ -188,6 +191,11 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 rescued: None,
                 advice: waiting.advice.take(),
                 repaired: false,
+                extra_turns: 0,
+                continued: None,
+                ended: None,
+                completion: None,
+                claimed: Vec::new(),
                 idle: false,
                 noticed: Vec::new(),
                 grants: std::mem::take(&mut waiting.grants),
@@ -238,9 +246,11 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             };
             active.step = Step::Collect {
                 asked: Asked::Due,
-                turn: working.turn,
-                outcome: outcome.clone(),
-                stopped: working.stopping,
+                ended: TurnEnd {
+                    turn: working.turn,
+                    outcome: outcome.clone(),
+                    stopped: working.stopping,
+                },
             };
             let entry = entry_mut(state, &attempt.task)?;
             entry.wall.0 = entry.wall.0.saturating_add(took.0);
@@ -260,14 +270,18 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::NothingToDo {
             attempt,
             submission,
+            ended,
+            claimed,
         } => {
             let active = active_mut(state, attempt)?;
-            let Step::Collect { turn, .. } = active.step else {
+            let Step::Collect { .. } = active.step else {
                 return Err(misfit("nothing is collected in", attempt));
             };
+            active.attempt.ended = Some(ended.clone());
+            active.attempt.claimed.clone_from(claimed);
             let work = Arc::clone(submission);
             let reviewed = Reviewed {
-                turn,
+                turn: ended.turn,
                 work,
                 reviews: Vec::new(),
                 reports: Vec::new(),
@@ -278,28 +292,88 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 reviewed: Box::new(reviewed),
             };
         }
+        Record::Continued {
+            attempt,
+            ended,
+            note,
+            head,
+            row,
+        } => {
+            let active = active_mut(state, attempt)?;
+            let turn = active.step.turn_over();
+            let turn = turn.ok_or_else(|| misfit("no turn is over in", attempt))?;
+            active.attempt.extra_turns += 1;
+            active.attempt.continued = Some((*row, *head));
+            active.attempt.head = head.or(active.attempt.head);
+            active.step = Step::TurnDue {
+                turn: turn + 1,
+                ask: Ask::Continue {
+                    ended: ended.clone(),
+                    note: note.clone(),
+                },
+            };
+        }
         Record::RepairAsked { attempt, why } => {
             let active = active_mut(state, attempt)?;
-            let Step::Collect { turn, .. } = active.step else {
+            let Step::Collect { ended, .. } = &active.step else {
                 return Err(misfit("nothing is collected in", attempt));
             };
             active.attempt.repaired = true;
+            active.attempt.extra_turns += 1;
             active.step = Step::TurnDue {
-                turn: turn + 1,
+                turn: ended.turn + 1,
                 ask: Ask::Repair { why: why.clone() },
             };
         }
         Record::Submitted {
             attempt,
             submission,
+            ended,
+            completion,
+            claimed,
         } => {
             let active = active_mut(state, attempt)?;
-            let Step::Collect { turn, .. } = active.step else {
+            let Step::Collect { .. } = active.step else {
                 return Err(misfit("nothing is collected in", attempt));
             };
             active.attempt.rescued = None;
-            begin_review(active, turn, submission);
+            active.attempt.ended = Some(ended.clone());
+            active.attempt.completion.clone_from(completion);
+            active.attempt.claimed.clone_from(claimed);
+            begin_review(active, ended.turn, submission);
         }
+        Record::Completed {
+            attempt,
+            completion,
+        } => active_mut(state, attempt)?.attempt.completion = Some(completion.clone()),
+        Record::AgentTroubled {
+            agent,
+            trouble,
+            at,
+            until,
+            named,
+            tries,
+        } => {
+            let known = state.agents.entry(agent.clone()).or_default();
+            let before = known.trouble.as_ref();
+            known.trouble = Some(Troubled {
+                trouble: trouble.clone(),
+                since: before.map_or(*at, |before| before.since),
+                until: *until,
+                named: *named,
+                tries: *tries,
+                asked: before.is_some_and(|before| before.asked),
+            });
+        }
+        Record::AgentFailed {
+            agent,
+            detail,
+            tasks,
+        } => {
+            let known = state.agents.entry(agent.clone()).or_default();
+            known.failed = Some((detail.clone(), tasks.clone()));
+        }
+        Record::AgentRecovered { agent } => drop(state.agents.remove(agent)),
         Record::CarriedOver {
             attempt,
             submission,
@@ -530,6 +604,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::HoldOpened { hold } => {
             state.last_hold = hold.id.0;
+            set_agent_asked(state, &hold.about, true);
             let entry = entry_mut(state, &hold.task)?;
             let parked = Phase::Parked {
                 reason: String::new(),
@@ -576,6 +651,11 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                     .authority
                     .extend(paths.iter().map(|path| (path.clone(), who.to_owned())));
             }
+            if answer.is_none() {
+                // Its task is gone: another one's is asked about.
+                set_agent_asked(state, &hold.about, false);
+            }
+            let entry = entry_mut(state, &hold.task)?;
             let exhausted = matches!(hold.about, HoldReason::Exhausted { .. });
             if answer.is_some() && (exhausted || matches!(hold.about, HoldReason::Repeated { .. }))
             {
@@ -682,6 +762,10 @@ fn move_clocks(state: &mut State, by: Shift) {
     }
     if let Some(away) = &mut state.away {
         away.until = away.until.moved(by);
+    }
+    let troubled = state.agents.values_mut();
+    for troubled in troubled.filter_map(|known| known.trouble.as_mut()) {
+        troubled.moved(by);
     }
     for entry in state.tasks.all_mut() {
         match &mut entry.phase {
@@ -795,6 +879,16 @@ fn request(
     Ok(())
 }
 
+/// Whether a person is asked about an agent.
+fn set_agent_asked(state: &mut State, about: &HoldReason, asked: bool) {
+    if let HoldReason::Agent { agent, .. } = about
+        && let Some(known) = state.agents.get_mut(agent)
+        && let Some(troubled) = &mut known.trouble
+    {
+        troubled.asked = asked;
+    }
+}
+
 fn set_asked(active: &mut Active, to: Asked) {
     match &mut active.step {
         Step::Prepare(asked)
@@ -822,14 +916,13 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
             if let Step::Working(working) = &active.step
                 && working.effect == effect
             {
-                let outcome = TurnOutcome::Crashed {
-                    detail: "its orchestrator died while it ran".to_owned(),
-                };
                 active.step = Step::Collect {
                     asked: Asked::Due,
-                    turn: working.turn,
-                    outcome,
-                    stopped: None,
+                    ended: TurnEnd {
+                        turn: working.turn,
+                        outcome: TurnOutcome::Interrupted,
+                        stopped: None,
+                    },
                 };
             }
         }
@@ -900,7 +993,8 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
         | HoldReason::NothingToDo { .. }
         | HoldReason::Blocked
         | HoldReason::Question
-        | HoldReason::Authentication => None,
+        | HoldReason::Incomplete { .. }
+        | HoldReason::Agent { .. } => None,
     };
     let note = answer.and_then(|answer| answer.note.clone());
     let approved = answer.filter(|answer| answer.option == HoldOption::Approve);
@@ -910,7 +1004,9 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
         Then::Wait(mut waiting) => {
             waiting.grants.extend(granted);
             waiting.until = Timestamp(0);
-            waiting.advice = note.or(waiting.advice);
+            // What is said of an agent is nothing for its next attempt.
+            let is_of_task = !matches!(hold.about, HoldReason::Agent { .. });
+            waiting.advice = note.filter(|_| is_of_task).or(waiting.advice);
             Phase::Waiting(waiting)
         }
         Then::Resume(mut active) => {
@@ -936,6 +1032,15 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
             }
             if let Some(answer) = answer {
                 match (answer.option, &hold.about) {
+                    (HoldOption::Approve, HoldReason::Incomplete { .. })
+                    | (HoldOption::Done, _) => {
+                        attempt.completion = Some(Completion::Person {
+                            hold: hold.id,
+                            by: answer.by.clone(),
+                            note,
+                            at,
+                        });
+                    }
                     (HoldOption::Approve, _) => attempt.waivers.extend(waivers(hold, answer, at)),
                     (HoldOption::Observed, _) => {
                         let head = attempt.head;
@@ -946,7 +1051,7 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
                     (HoldOption::Retry, HoldReason::Repeated { .. }) => attempt.advice = note,
                     (HoldOption::Retry, HoldReason::Review) => active.step.review_again(),
                     (HoldOption::Retry, HoldReason::NothingToDo { .. }) => attempt.advice = note,
-                    (HoldOption::Done | HoldOption::Retry | HoldOption::Park, _) => {}
+                    (HoldOption::Retry | HoldOption::Park, _) => {}
                 }
             }
             Phase::Active(active)

@@ -175,12 +175,14 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
                 return None;
             };
             let took = at.since(working.began);
-            Some(vec![Record::TurnEnded {
+            let seen = cx.agent_seen(active, &outcome);
+            let ended = Record::TurnEnded {
                 attempt: active.attempt.id.clone(),
                 outcome,
                 usage,
                 took,
-            }])
+            };
+            Some([ended].into_iter().chain(seen).collect())
         }),
         EventKind::StopSent { effect } => cx.closing(effect, |what| {
             matches!(what, Effect::StopTurn { .. }).then(Vec::new)
@@ -190,10 +192,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             result,
             kept,
         } => cx.closing_step(effect, |entry, active| {
-            let Step::Collect {
-                outcome, stopped, ..
-            } = &active.step
-            else {
+            let Step::Collect { ended, .. } = &active.step else {
                 return None;
             };
             let kept = (!kept.is_empty()).then(|| Record::Kept {
@@ -202,7 +201,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             });
             Some(
                 kept.into_iter()
-                    .chain(cx.collected(entry, active, (outcome, *stopped), result))
+                    .chain(cx.collected(entry, active, ended, result))
                     .collect(),
             )
         }),

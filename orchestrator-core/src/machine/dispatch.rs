@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{
+    agents::agent_of,
     fence::Fence,
     freeze::freeze,
     plan::{Plan, dirty_question, stuck},
-    ready::{Wait, is_ready, waits},
+    ready::{Wait, away, is_ready, waits},
     state::{Grant, Phase, TaskEntry, Waiting},
     tasks::List,
 };
@@ -21,8 +22,13 @@ impl Plan<'_> {
         let Some(tip) = state.tip else { return };
         let tasks = &state.tasks;
         // Work that came back goes before new work.
-        let returned = tasks.count(List::WaitsForSession);
-        let settled = tasks.count(List::TakesSession) + returned + stuck(state).count();
+        let waiting = tasks.count(List::WaitsForSession);
+        let returned = tasks.on(List::WaitsForSession).filter(|entry| {
+            let agent = agent_of(state, entry, policy);
+            agent.is_none_or(|agent| state.trouble_of(agent, self.cx.at).is_none())
+        });
+        let returned = returned.count();
+        let settled = tasks.count(List::TakesSession) + waiting + stuck(state).count();
         let debt = tasks.count(List::Active).saturating_sub(settled);
         if state.mode != RunMode::Active || debt >= policy.limits.review_debt as usize {
             return;
@@ -47,6 +53,7 @@ impl Plan<'_> {
             let candidate = free.find(|at| {
                 let fences = [Some(tasks.fence()), taken.as_ref()];
                 !std::mem::replace(&mut seen[*at], true)
+                    && away(state, &tasks.entries()[*at], policy, self.cx.at).is_none()
                     && is_ready(*at, &tasks.entries()[*at], fences, policy, self.cx.at)
             });
             let Some((at, entry)) = candidate.map(|at| (at, &tasks.entries()[at])) else {
@@ -120,6 +127,7 @@ impl Plan<'_> {
         let state = self.cx.state;
         match waits(state, (place, entry), self.cx.policy, self.cx.at) {
             None | Some(Wait::Until(_)) => true,
+            Some(Wait::Agent { troubled, .. }) => troubled.until.is_some(),
             Some(Wait::After(_)) => false,
             Some(Wait::Behind(obstacle)) => {
                 matches!(state.tasks()[obstacle.at].phase, Phase::Active(_))
@@ -131,7 +139,7 @@ impl Plan<'_> {
         let name = |package: &Option<PackageName>| {
             package
                 .as_ref()
-                .map_or("(none)".to_owned(), |name| format!("`{name}`"))
+                .map_or("what has no package".to_owned(), |name| format!("`{name}`"))
         };
         let Some(from) = from else {
             return format!("{} has the first ready task", name(to));

@@ -8,214 +8,18 @@ use super::{
     plan,
     state::{Active, TaskEntry, Then},
     step::{Checked, Reviewed, Step},
-    verdict::{CandidateCase, HeadCase, candidate_verdict, head_verdict, red_findings},
+    verdict::{
+        CandidateCase, HeadCase, candidate_verdict, confirmed_by, head_verdict, red_findings,
+    },
 };
 use crate::model::{
-    Acceptance, Answer, Candidate, Carried, Change, Checkout, Collected, CommitId, ContentHash,
-    EffectId, Finding, GateReport, GateSpec, HandoffReport, HandoffStatus, Hold, HoldId,
-    HoldOption, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Question,
-    Record, RepoPath, Review, Severity, Span, StopReason, Submission, TaskId, Timestamp, TreeId,
-    TurnOutcome, Verdict, Waiver, WhenExhausted,
+    Acceptance, Answer, Candidate, Carried, Change, Checkout, CommitId, ContentHash, EffectId,
+    Finding, GateReport, GateSpec, HandoffReport, Hold, HoldId, HoldOption, HoldReason, Landing,
+    LandingOutcome, MergeFailure, Obstacle, Predecessor, Question, Record, RepoPath, Review,
+    Severity, Span, Submission, TaskId, Timestamp, Verdict, Waiver, WhenExhausted,
 };
 
 impl Context<'_> {
-    pub(super) fn collected(
-        &self,
-        entry: &TaskEntry,
-        active: &Active,
-        (outcome, stopped): (&TurnOutcome, Option<StopReason>),
-        result: Collected,
-    ) -> Vec<Record> {
-        let attempt = active.attempt.id.clone();
-        match result {
-            // A clean commit is work, whatever its session said at the end (law 3).
-            Collected::Work(mut submission) => {
-                match self.handoff_to_repair(entry, active, outcome, &submission) {
-                    Some(why) => vec![Record::RepairAsked { attempt, why }],
-                    None => {
-                        submission
-                            .findings
-                            .extend(active.attempt.noticed.iter().cloned());
-                        vec![Record::Submitted {
-                            attempt,
-                            submission: Arc::new(submission),
-                        }]
-                    }
-                }
-            }
-            Collected::Refused { findings } => self.revise(entry, active, findings),
-            Collected::Unusable { reason } => self.try_again(entry, active, &reason),
-            Collected::Nothing {
-                base,
-                tree,
-                handoff,
-                said,
-                dirty,
-                rescued,
-            } => {
-                let kept = rescued.map(|commit| Record::Rescued { attempt, commit });
-                let claim = claim_of(&handoff);
-                let follows = match claim {
-                    Some((HandoffStatus::Blocked, reason)) => {
-                        self.hold_blocked(active, reason.unwrap_or(NO_REASON))
-                    }
-                    Some((HandoffStatus::Failed, reason)) => {
-                        let why = format!("the worker gave up: {}", reason.unwrap_or(NO_REASON));
-                        self.try_again(entry, active, &why)
-                    }
-                    Some((HandoffStatus::Done, _)) | None
-                        if *outcome == TurnOutcome::Completed && !dirty =>
-                    {
-                        let reason = claim.and_then(|(_, reason)| reason).map(str::to_owned);
-                        let work = nothing(base, tree, handoff.clone());
-                        self.nothing_to_do(entry, active, reason, said, work)
-                    }
-                    Some((HandoffStatus::Done, _)) | None => {
-                        self.nothing_done(entry, active, (outcome, stopped))
-                    }
-                };
-                kept.into_iter().chain(follows).collect()
-            }
-        }
-    }
-
-    /// An agent ended its turn, and left nothing. It is sent back once, and not at all where it says
-    /// why: then a person is asked, with its words. Another attempt would pay for the same again.
-    fn nothing_to_do(
-        &self,
-        entry: &TaskEntry,
-        active: &Active,
-        reason: Option<String>,
-        said: Option<String>,
-        work: Submission,
-    ) -> Vec<Record> {
-        let attempt = active.attempt.id.clone();
-        // A budget that is used up is what a person is asked about then.
-        let may_go_back =
-            self.turn_left(entry, active) || self.over_budget(entry, active).is_some();
-        if reason.is_none() && !active.attempt.idle && may_go_back {
-            let finding = Finding::new(
-                Severity::Error,
-                "commit/missing",
-                "the session ended, but nothing was committed; if nothing has to be done, say why as the \
-                 handoff's `reason`",
-            );
-            let again = self.revise(entry, active, vec![finding]);
-            return [Record::NothingDone { attempt }]
-                .into_iter()
-                .chain(again)
-                .collect();
-        }
-
-        let said = reason.or(said);
-        let words = said
-            .as_ref()
-            .map_or("it does not say why".to_owned(), |said| {
-                format!("it says: {said}")
-            });
-        let text = format!("the agent committed nothing; {words}");
-        let about = HoldReason::NothingToDo { said };
-        let question = Question::new(about, text, &[HoldOption::Done, HoldOption::Retry]);
-        let submission = Arc::new(work);
-        vec![
-            Record::NothingToDo {
-                attempt,
-                submission,
-            },
-            self.ask(&active.attempt.id.task, question),
-        ]
-    }
-
-    /// A turn that left no commit: what follows is in how it ended.
-    fn nothing_done(
-        &self,
-        entry: &TaskEntry,
-        active: &Active,
-        (outcome, stopped): (&TurnOutcome, Option<StopReason>),
-    ) -> Vec<Record> {
-        match outcome {
-            TurnOutcome::Completed => {
-                let what = "the session ended, but the work was left uncommitted: commit it";
-                self.revise(
-                    entry,
-                    active,
-                    vec![Finding::new(Severity::Error, "commit/missing", what)],
-                )
-            }
-            TurnOutcome::Crashed { detail } => {
-                self.try_again(entry, active, &format!("the agent failed: {detail}"))
-            }
-            TurnOutcome::ContextFull => {
-                self.try_again(entry, active, "the agent's context was full")
-            }
-            TurnOutcome::SessionLost => {
-                self.try_again(entry, active, "the agent did not find its session again")
-            }
-            TurnOutcome::Stopped => {
-                let why = match stopped {
-                    None => "the turn was stopped",
-                    Some(StopReason::Deadline) => {
-                        "the turn was stopped: it took longer than it may"
-                    }
-                    Some(StopReason::Stalled) => {
-                        "the turn was stopped: it was silent for longer than its limit"
-                    }
-                    Some(StopReason::Gone) => {
-                        "the turn was stopped: its process was gone, and it did not end"
-                    }
-                    Some(StopReason::Budget) => "the turn was stopped: its budget was used up",
-                    Some(StopReason::Withdrawn) => {
-                        "the turn was stopped: the task is no longer wanted"
-                    }
-                };
-                self.try_again(entry, active, why)
-            }
-            TurnOutcome::UsageLimited { until } => {
-                let mut records = vec![self.attempt_ended(
-                    active,
-                    "the agent's usage limit was reached",
-                    false,
-                    None,
-                )];
-                let named = until.is_some();
-                let until = until.unwrap_or_else(|| self.backoff(entry));
-                records.push(Record::Waiting {
-                    task: entry.task.id.clone(),
-                    until,
-                    named,
-                });
-                records
-            }
-            TurnOutcome::Overloaded { reason } => self.again(
-                entry,
-                active,
-                &format!("the agent's service: {reason}"),
-                false,
-                None,
-            ),
-            TurnOutcome::NeedsInput { question } => self.hold_ended(
-                active,
-                HoldReason::Question,
-                format!("the agent asks: {question}"),
-            ),
-            TurnOutcome::Refused { reason } => self.hold_ended(
-                active,
-                HoldReason::Question,
-                format!("the agent declined the task: {reason}"),
-            ),
-            TurnOutcome::Authentication { reason } => self.hold_ended(
-                active,
-                HoldReason::Authentication,
-                format!("the agent cannot be used until a person has seen to it: {reason}"),
-            ),
-            TurnOutcome::Drifted { detail } => {
-                let question =
-                    format!("the agent speaks a protocol that its backend does not know: {detail}");
-                self.hold_ended(active, HoldReason::Question, question)
-            }
-        }
-    }
-
     pub(super) fn reviewed(
         &self,
         effect: EffectId,
@@ -253,14 +57,25 @@ impl Context<'_> {
         reviews: &[Review],
         waivers: &[Waiver],
     ) -> Vec<Record> {
+        let confirmed = confirmed_by(reviews, self.policy);
         let case = HeadCase {
             work,
             reviews,
             waivers,
             rejections: &entry.rejections,
+            ended: active.attempt.ended.as_ref(),
+            completion: active.attempt.completion.as_ref().or(confirmed.as_ref()),
         };
         match head_verdict(&case, self.policy) {
-            Verdict::Accept => Vec::new(),
+            Verdict::Accept => {
+                let attempt = active.attempt.id.clone();
+                let new = confirmed.filter(|_| active.attempt.completion.is_none());
+                let completed = new.map(|completion| Record::Completed {
+                    attempt,
+                    completion,
+                });
+                completed.into_iter().collect()
+            }
             Verdict::Revise { findings } => self.revise(entry, active, findings),
             Verdict::Reject {
                 reason,
@@ -359,6 +174,7 @@ impl Context<'_> {
         let attempt = &active.attempt;
         let case = CandidateCase {
             contract: &attempt.contract,
+            claimed: &attempt.claimed,
             reports,
             changes: &candidate.changes,
             authority: &self.policy.authority,
@@ -396,6 +212,9 @@ impl Context<'_> {
                     tree: candidate.tree,
                     reviews: reviewed.reviews.clone(),
                     gates: reports.to_vec(),
+                    ended: attempt.ended.clone(),
+                    completion: attempt.completion.clone(),
+                    claimed: attempt.claimed.clone(),
                     artifacts: reviewed.work.artifacts.clone(),
                     residual_risks: risks,
                     approvals: attempt.approvals.iter().cloned().chain(authority).collect(),
@@ -643,6 +462,12 @@ impl Context<'_> {
             answer: Some(answer),
             at: self.at,
         };
+        if option == HoldOption::Retry
+            && let HoldReason::Agent { agent, .. } = &held.hold.about
+        {
+            let agent = agent.clone();
+            return vec![said, Record::AgentRecovered { agent }];
+        }
         match (option, &held.then) {
             // The same session has been told twice: another begins, with what the person says.
             (HoldOption::Retry, Then::Resume(active))
@@ -655,6 +480,13 @@ impl Context<'_> {
                 let ended =
                     self.attempt_ended(active, &format!("a person says: {why}"), true, None);
                 [said, ended].into()
+            }
+            // The session that was cut off goes on, with what the person says.
+            (HoldOption::Retry, Then::Resume(active))
+                if matches!(held.hold.about, HoldReason::Incomplete { .. }) =>
+            {
+                let follows = self.goes_on_after(entry, active, note);
+                [said].into_iter().chain(follows).collect()
             }
             // What the others found was not looked at as long as one could not look.
             (HoldOption::Approve, Then::Resume(active))
@@ -706,8 +538,36 @@ impl Context<'_> {
         }
     }
 
+    /// A person wants the session to go on that was cut off, or another attempt where it cannot.
+    fn goes_on_after(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        note: Option<String>,
+    ) -> Vec<Record> {
+        let attempt = &active.attempt;
+        let Some(ended) = attempt.ended.as_ref() else {
+            return Vec::new();
+        };
+        if self.may_go_on(entry, active) {
+            return vec![self.continued(active, ended, attempt.head, note)];
+        }
+        let left = attempt.head.map(|head| Predecessor {
+            head,
+            tip: attempt.base,
+            obstacle: Obstacle::Unfinished,
+        });
+        let why = note.unwrap_or_else(|| "another attempt is to be made".to_owned());
+        vec![self.attempt_ended(active, &format!("a person says: {why}"), true, left)]
+    }
+
     /// Back to the same session if turns are left and the agent can resume, else to another attempt.
-    fn revise(&self, entry: &TaskEntry, active: &Active, findings: Vec<Finding>) -> Vec<Record> {
+    pub(super) fn revise(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        findings: Vec<Finding>,
+    ) -> Vec<Record> {
         let attempt = &active.attempt;
         let head = attempt.head.unwrap_or(attempt.base);
         let summary = summarise(&findings);
@@ -735,42 +595,21 @@ impl Context<'_> {
     }
 
     /// Whether the session may be sent back once more.
-    fn turn_left(&self, entry: &TaskEntry, active: &Active) -> bool {
+    pub(super) fn turn_left(&self, entry: &TaskEntry, active: &Active) -> bool {
         let turn = active.step.turn_over().unwrap_or(0);
-        // A turn for the handoff alone is no revision.
-        let revisions = turn.saturating_sub(u32::from(active.attempt.repaired));
+        // A turn for the handoff alone is no revision, nor is one that goes on with what was cut off.
+        let revisions = turn.saturating_sub(active.attempt.extra_turns);
         revisions < self.policy.limits.turns && self.may_go_on(entry, active)
     }
 
     /// Whether another turn of the same session is possible: the agent can resume, and the task's budget is not used up.
-    fn may_go_on(&self, entry: &TaskEntry, active: &Active) -> bool {
+    pub(super) fn may_go_on(&self, entry: &TaskEntry, active: &Active) -> bool {
         let backends = self.state.run.as_ref().map(|run| &run.backends);
         let resumes = backends
             .and_then(|backends| backends.get(&active.attempt.contract.agent))
             .copied()
             .unwrap_or(false);
         resumes && self.over_budget(entry, active).is_none()
-    }
-
-    /// What is wrong with the handoff, if the session can be asked, for once, to mend that before anything else. One that was
-    /// stopped, or that cannot be spoken to now, is not asked: its commit is reviewed, and the gap is named.
-    fn handoff_to_repair(
-        &self,
-        entry: &TaskEntry,
-        active: &Active,
-        outcome: &TurnOutcome,
-        work: &Submission,
-    ) -> Option<String> {
-        let why = match &work.handoff {
-            HandoffReport::Read(_) => return None,
-            HandoffReport::Missing => "there is none".to_owned(),
-            HandoffReport::Broken { reason } => format!("it cannot be read: {reason}"),
-        };
-        let listens = matches!(
-            outcome,
-            TurnOutcome::Completed | TurnOutcome::Crashed { .. }
-        );
-        (listens && !active.attempt.repaired && self.may_go_on(entry, active)).then_some(why)
     }
 
     /// Ends the attempt as a failure, and lets the task wait for the next if its limits allow one.
@@ -784,7 +623,7 @@ impl Context<'_> {
     }
 
     /// The same, for an end that may not count, or that leaves something to the next attempt.
-    fn again(
+    pub(super) fn again(
         &self,
         entry: &TaskEntry,
         active: &Active,
@@ -861,7 +700,7 @@ impl Context<'_> {
     }
 
     /// The worker says that it cannot go on: what it lacks is a person's to give.
-    fn hold_blocked(&self, active: &Active, reason: &str) -> Vec<Record> {
+    pub(super) fn hold_blocked(&self, active: &Active, reason: &str) -> Vec<Record> {
         self.hold_ended(
             active,
             HoldReason::Blocked,
@@ -870,7 +709,12 @@ impl Context<'_> {
     }
 
     /// A question after which only another attempt can follow.
-    fn hold_ended(&self, active: &Active, about: HoldReason, question: String) -> Vec<Record> {
+    pub(super) fn hold_ended(
+        &self,
+        active: &Active,
+        about: HoldReason,
+        question: String,
+    ) -> Vec<Record> {
         let ended = self.attempt_ended(active, &question, false, None);
         vec![
             ended,
@@ -903,7 +747,7 @@ impl Context<'_> {
         self.ask(task, Question::new(about, question, options))
     }
 
-    fn ask(&self, task: &TaskId, question: Question) -> Record {
+    pub(super) fn ask(&self, task: &TaskId, question: Question) -> Record {
         self.ask_as(self.state.next_hold(), task, question)
     }
 
@@ -931,7 +775,7 @@ impl Context<'_> {
     }
 
     /// Which budget of the task is used up.
-    fn over_budget(&self, entry: &TaskEntry, active: &Active) -> Option<String> {
+    pub(super) fn over_budget(&self, entry: &TaskEntry, active: &Active) -> Option<String> {
         let budget = active.attempt.contract.budget;
         let wall = budget
             .wall
@@ -946,7 +790,7 @@ impl Context<'_> {
     }
 
     /// When the task is tried again.
-    fn backoff(&self, entry: &TaskEntry) -> Timestamp {
+    pub(super) fn backoff(&self, entry: &TaskEntry) -> Timestamp {
         self.pause(
             entry.last_attempt.saturating_sub(1),
             &(&entry.task.id, entry.last_attempt),
@@ -954,13 +798,18 @@ impl Context<'_> {
     }
 
     /// From now, exponential in the number of failures before, with full jitter from the seed in the ledger.
-    fn pause(&self, failures: u32, what: &impl serde::Serialize) -> Timestamp {
+    pub(super) fn pause(&self, failures: u32, what: &impl serde::Serialize) -> Timestamp {
         let limits = &self.policy.limits;
         let most = limits
             .backoff
             .0
             .saturating_mul(1 << failures.min(20))
             .min(limits.backoff_max.0);
+        self.at.after(self.pause_within(most, what))
+    }
+
+    /// Up to so many milliseconds, by the seed in the ledger.
+    pub(super) fn pause_within(&self, most: u64, what: &impl serde::Serialize) -> Span {
         let seed = self.state.run.as_ref().map_or(0, |run| run.seed);
         let hash = ContentHash::of_json(&(seed, what));
         let random = hash
@@ -968,34 +817,7 @@ impl Context<'_> {
             .iter()
             .take(8)
             .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
-        self.at.after(Span(random % (most + 1)))
-    }
-}
-
-/// What stands where a reason was to be given.
-const NO_REASON: &str = "no reason was given";
-
-/// What a handoff says of the work as a whole, and why.
-fn claim_of(handoff: &HandoffReport) -> Option<(HandoffStatus, Option<&str>)> {
-    match handoff {
-        HandoffReport::Read(handoff) => Some((handoff.status, handoff.reason.as_deref())),
-        HandoffReport::Missing | HandoffReport::Broken { .. } => None,
-    }
-}
-
-/// The work of an attempt that changed nothing.
-fn nothing(base: CommitId, tree: TreeId, handoff: HandoffReport) -> Submission {
-    Submission {
-        base,
-        head: base,
-        carried: None,
-        tree,
-        commits: 0,
-        changes: Vec::new(),
-        uncommitted: Vec::new(),
-        handoff,
-        findings: Vec::new(),
-        artifacts: Vec::new(),
+        Span(random % (most + 1))
     }
 }
 

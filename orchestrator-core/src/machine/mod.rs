@@ -27,6 +27,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod agents;
 mod apply;
 mod decide;
 mod dispatch;
@@ -42,8 +43,10 @@ mod reread;
 mod state;
 mod step;
 mod tasks;
+mod turn_over;
 mod verdict;
 
+pub use agents::{AgentState, Troubled};
 pub use apply::{Misfit, apply};
 pub use decide::{IllegalEvent, decide};
 #[cfg(feature = "driver")]

@@ -60,10 +60,19 @@ pub fn wake_at(state: &State, policy: &Policy, now: Timestamp) -> Option<Timesta
     .into_iter()
     .filter_map(after);
     let away = state.away.as_ref().map(|away| away.until);
+    let agents = state
+        .troubled_agents(now)
+        .filter_map(|(_, troubled)| troubled.until);
     state
         .ended
         .is_none()
-        .then(|| clocks.chain(away).filter(|due| *due > now).min())
+        .then(|| {
+            clocks
+                .chain(away)
+                .chain(agents)
+                .filter(|due| *due > now)
+                .min()
+        })
         .flatten()
 }
 
@@ -308,6 +317,7 @@ impl<'a> Plan<'a> {
             }
         }
         self.ask_about_tip();
+        self.ask_about_agents();
     }
 
     /// The places of the tasks that have something to be asked for: because it is due, or because its time has come.
@@ -381,12 +391,10 @@ impl<'a> Plan<'a> {
                 attempt: attempt(),
                 base: active.attempt.base,
             }),
-            Step::TurnDue { .. } if paused => {}
-            Step::TurnDue { .. }
-                if active.step.waits_for_session()
-                    && self.sessions >= self.cx.policy.max_sessions => {}
+            Step::TurnDue { .. } if paused || !self.can_use(active) => {}
+            Step::TurnDue { .. } if self.sessions >= self.cx.policy.max_sessions => {}
             Step::TurnDue { turn, ask } => {
-                self.sessions += u32::from(active.step.waits_for_session());
+                self.sessions += 1;
                 let (backend, resume) = (
                     active.attempt.contract.agent.clone(),
                     active.attempt.session.clone(),
@@ -412,11 +420,10 @@ impl<'a> Plan<'a> {
             }
             Step::Collect {
                 asked: Asked::Due,
-                turn,
-                ..
+                ended,
             } => self.request(Effect::Collect {
                 attempt: attempt(),
-                turn: *turn,
+                turn: ended.turn,
             }),
             Step::Review {
                 asked: Asked::Due,
@@ -511,6 +518,12 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether the attempt's agent can be used now.
+    fn can_use(&self, active: &Active) -> bool {
+        let agent = &active.attempt.contract.agent;
+        self.cx.state.trouble_of(agent, self.cx.at).is_none()
+    }
+
     /// Builds a candidate. Where gates failed on an older tip by itself, they are asked about this one first, each once: as long as one
     /// fails, no candidate can be judged.
     fn enter_lane(&mut self, attempt: AttemptId, reviewed: &Reviewed) {
@@ -569,6 +582,7 @@ impl<'a> Plan<'a> {
             matches!(&entry.phase, Phase::Waiting(waiting) if waiting.until > self.cx.at)
                 && !blocked(state, entry)
         });
+        let soon = soon || self.agent_comes_back();
         let attempts = state.run.as_ref().map_or(0, |run| run.attempts);
         let wait = state.run.as_ref().is_some_and(|run| run.wait);
         let reason = if !refused && tasks.count(List::Landed) == tasks.entries().len() {
@@ -609,7 +623,7 @@ pub(super) fn stuck(state: &State) -> impl Iterator<Item = &Active> {
 }
 
 /// Whether a task comes after one that cannot land without a person, or not in this run.
-fn blocked(state: &State, entry: &TaskEntry) -> bool {
+pub(super) fn blocked(state: &State, entry: &TaskEntry) -> bool {
     let mut before: Vec<_> = after(&entry.task).iter().collect();
     let mut seen = BTreeSet::new();
     while let Some(id) = before.pop() {

@@ -1,11 +1,12 @@
 //! Whether a waiting task could begin.
 
 use super::{
+    agents::{Troubled, agent_of},
     fence::{Fence, Met, Obstacle},
     freeze::{after, allowed, resources},
     state::{Phase, State, TaskEntry, Waiting},
 };
-use crate::model::{Pattern, Policy, ResourceName, TaskId, Timestamp};
+use crate::model::{BackendName, Pattern, Policy, ResourceName, TaskId, Timestamp, Trouble};
 
 /// Why a waiting task is not dispatched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,15 @@ pub enum NotReady {
     After(Vec<TaskId>),
     /// Its next attempt is not due yet.
     Until(Timestamp),
+    /// Its agent cannot be used.
+    Agent {
+        /// Which.
+        agent: BackendName,
+        /// Why.
+        trouble: Trouble,
+        /// When it is tried again; `None`: when a person has answered.
+        until: Option<Timestamp>,
+    },
     /// It may change the same paths as an open task.
     Overlaps {
         /// The other task.
@@ -40,6 +50,7 @@ impl std::fmt::Display for NotReady {
                 write!(f, "after {}", tasks.join(", "))
             }
             Self::Until(_) => f.write_str("pausing before its next attempt"),
+            Self::Agent { agent, trouble, .. } => write!(f, "agent `{agent}`: {trouble}"),
             Self::Overlaps { with, ours, theirs } => {
                 write!(f, "`{ours}` overlaps `{theirs}` of {with}")
             }
@@ -66,6 +77,11 @@ pub fn readiness(
     Err(match wait {
         Wait::After(missing) => NotReady::After(missing),
         Wait::Until(until) => NotReady::Until(until),
+        Wait::Agent { agent, troubled } => NotReady::Agent {
+            agent: agent.clone(),
+            trouble: troubled.trouble.clone(),
+            until: troubled.until,
+        },
         Wait::Behind(obstacle) => match obstacle.what {
             Met::Resource(resource) => NotReady::Resource {
                 with: with(obstacle),
@@ -84,6 +100,10 @@ pub fn readiness(
 pub(super) enum Wait<'a> {
     After(Vec<TaskId>),
     Until(Timestamp),
+    Agent {
+        agent: &'a BackendName,
+        troubled: &'a Troubled,
+    },
     Behind(Obstacle<'a>),
 }
 
@@ -111,7 +131,25 @@ pub(super) fn waits<'a>(
             .obstacle(place, allow, needs)
             .map(Wait::Behind)
     };
-    pause(entry, at).map(Wait::Until).or_else(behind)
+    pause(entry, at)
+        .map(Wait::Until)
+        .or_else(|| away(state, entry, policy, at))
+        .or_else(behind)
+}
+
+/// The agent of a task, if it cannot be used.
+pub(super) fn away<'a>(
+    state: &'a State,
+    entry: &'a TaskEntry,
+    policy: &'a Policy,
+    at: Timestamp,
+) -> Option<Wait<'a>> {
+    if state.agents.is_empty() {
+        return None;
+    }
+    let agent = agent_of(state, entry, policy)?;
+    let troubled = state.trouble_of(agent, at)?;
+    Some(Wait::Agent { agent, troubled })
 }
 
 /// Whether the task at this place waits for nothing, where all that it comes after has landed: `fences` are what is taken, in

@@ -6,14 +6,15 @@ use std::{
 };
 
 use super::{
+    agents::AgentState,
     step::Step,
     tasks::{List, Tasks},
 };
 use crate::model::{
-    Answer, AttemptId, BackendName, Checkout, CommitId, ContentHash, Contract, Effect, EffectId,
-    EndReason, Finding, FindingId, GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact,
-    Observation, PackageName, Policy, Predecessor, RepoPath, RunId, RunMode, SessionRef, Span,
-    Task, TaskId, Timestamp, Usage, Waiver, Withdrawal,
+    Answer, AttemptId, BackendName, Checkout, ClaimedEvidence, CommitId, Completion, ContentHash,
+    Contract, Effect, EffectId, EndReason, Finding, FindingId, GateReport, Hold, HoldId,
+    HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RepoPath,
+    RunId, RunMode, SessionRef, Span, Task, TaskId, Timestamp, TurnEnd, Usage, Waiver, Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -35,6 +36,8 @@ pub struct State {
     pub(super) open: BTreeMap<EffectId, Effect>,
     pub(super) last_effect: u64,
     pub(super) last_hold: u32,
+    /// Agents of which something is known that keeps them, or may keep them, from working.
+    pub(super) agents: BTreeMap<BackendName, AgentState>,
 }
 
 /// The run that goes on, or went on last.
@@ -261,6 +264,16 @@ pub struct Attempt {
     pub advice: Option<String>,
     /// Whether it was asked for a missing handoff: that is done once.
     pub repaired: bool,
+    /// Turns for the handoff alone, or with which it went on after it was cut off: they are no revisions.
+    pub extra_turns: u32,
+    /// How often in a row it went on after it was cut off, and from which head.
+    pub continued: Option<(u32, Option<CommitId>)>,
+    /// How the turn ended that left the work.
+    pub ended: Option<TurnEnd>,
+    /// By whom the work was confirmed to be complete.
+    pub completion: Option<Completion>,
+    /// What the worker says that it has proven.
+    pub claimed: Vec<ClaimedEvidence>,
     /// Whether it ended a turn with nothing committed: it is sent back for that once.
     pub idle: bool,
     /// What was noticed while its turns ran.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::state::Asked;
 use crate::model::{
     Ask, Candidate, CommitId, EffectId, GateReport, Landing, Pulse, Review, StopReason, Submission,
-    Timestamp, TurnOutcome,
+    Timestamp, TurnEnd,
 };
 
 /// How far an attempt is.
@@ -26,12 +26,8 @@ pub enum Step {
     Collect {
         /// By which effect.
         asked: Asked,
-        /// The turn that is over.
-        turn: u32,
         /// How the turn ended.
-        outcome: TurnOutcome,
-        /// Why it was told to stop, if it was.
-        stopped: Option<StopReason>,
+        ended: TurnEnd,
     },
     /// Reviewers look.
     Review {
@@ -171,19 +167,16 @@ impl Step {
         }
     }
 
-    /// Whether the attempt takes a session: an agent runs, or is about to for the first time.
+    /// Whether the attempt takes a session: an agent runs, or its workspace is made.
     #[must_use]
     pub fn takes_session(&self) -> bool {
-        matches!(
-            self,
-            Self::Prepare(_) | Self::TurnDue { turn: 1, .. } | Self::Working(_)
-        )
+        matches!(self, Self::Prepare(_) | Self::Working(_))
     }
 
-    /// Whether the attempt waits for a session: its work came back, and the slot that it had may be taken.
+    /// Whether the attempt waits for a session: a turn is due.
     #[must_use]
     pub fn waits_for_session(&self) -> bool {
-        matches!(self, Self::TurnDue { .. }) && !self.takes_session()
+        matches!(self, Self::TurnDue { .. })
     }
 
     /// Whether the attempt is in the landing lane, which holds one at a time.
@@ -259,7 +252,10 @@ impl Step {
     /// The turn that is over and that the step is about.
     #[must_use]
     pub fn turn_over(&self) -> Option<u32> {
-        if let Self::Collect { turn, .. } | Self::Review { turn, .. } = self {
+        if let Self::Collect { ended, .. } = self {
+            return Some(ended.turn);
+        }
+        if let Self::Review { turn, .. } = self {
             return Some(*turn);
         }
         self.reviewed().map(|reviewed| reviewed.turn)

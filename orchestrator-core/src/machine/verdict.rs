@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Grant;
 use crate::model::{
-    Approval, Authority, Change, Contract, Evidence, Finding, FindingId, GateReport, HandoffReport,
-    HandoffStatus, HoldItem, HoldOption, HoldReason, Item, Observation, Opinion, Policy, Question,
-    RepoPath, Review, Severity, Submission, Verdict, Waiver, WhenUnavailable,
+    Approval, Authority, Change, ClaimedEvidence, Completion, Contract, Evidence, Finding,
+    FindingId, GateReport, HandoffReport, HandoffStatus, HoldItem, HoldOption, HoldReason, Item,
+    Observation, Opinion, Policy, Question, RepoPath, Review, Severity, Submission, TurnEnd,
+    Verdict, Waiver, WhenUnavailable,
 };
 
 /// A head that was looked at.
@@ -20,6 +21,10 @@ pub struct HeadCase<'a> {
     pub waivers: &'a [Waiver],
     /// How often the task was sent back over each finding.
     pub rejections: &'a BTreeMap<FindingId, u32>,
+    /// How the turn ended that left it.
+    pub ended: Option<&'a TurnEnd>,
+    /// By whom it was confirmed to be complete.
+    pub completion: Option<&'a Completion>,
 }
 
 /// What follows for a head from what reviewers said of it. `Accept` means: good enough to be merged and gated.
@@ -29,6 +34,7 @@ pub struct HeadCase<'a> {
 /// 3. A finding of severity `error` that nobody waived: back to the worker, with all findings that are more than notes; or,
 ///    where the same was the reason before, to a person. What an agent calls an error counts if the policy counts agents.
 /// 4. Fewer agents could look than must: a person must say, unless the policy has said so.
+/// 5. Nobody has said that it is complete: a person must.
 #[must_use]
 pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
     let HeadCase {
@@ -36,6 +42,8 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
         reviews,
         waivers,
         rejections,
+        ended,
+        completion,
     } = *case;
     let silent = |review: &Review| match &review.opinion {
         Opinion::Unavailable { reason }
@@ -132,7 +140,44 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
             &[HoldOption::Approve, HoldOption::Retry],
         );
     }
-    Verdict::Accept
+    match (completion, ended) {
+        (None, Some(ended)) => {
+            let text = format!(
+                "nobody has said that the work is complete: {}",
+                cut_off(ended)
+            );
+            let about = HoldReason::Incomplete {
+                ended: ended.clone(),
+            };
+            let options = [HoldOption::Approve, HoldOption::Retry];
+            Verdict::Escalate(Box::new(Question::new(about, text, &options)))
+        }
+        (Some(_), _) | (None, None) => Verdict::Accept,
+    }
+}
+
+/// How the turn ended after which nobody said that the work is complete.
+fn cut_off(ended: &TurnEnd) -> String {
+    if ended.is_complete() {
+        format!("turn {} ended without a handoff", ended.turn)
+    } else {
+        format!("turn {} was cut off: {ended}", ended.turn)
+    }
+}
+
+/// The agent reviewer that says that the work is complete, where the policy gives it that authority.
+pub(super) fn confirmed_by(reviews: &[Review], policy: &Policy) -> Option<Completion> {
+    let confirms = |review: &&Review| {
+        let by_agent = review.by_agent.as_ref();
+        by_agent.is_some_and(|by| by.complete == Some(true))
+    };
+    let review = reviews
+        .iter()
+        .find(confirms)
+        .filter(|_| policy.reviewers.confirm)?;
+    Some(Completion::Reviewer {
+        name: review.reviewer.clone(),
+    })
 }
 
 /// A candidate whose gates have all run.
@@ -140,6 +185,8 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
 pub struct CandidateCase<'a> {
     /// What was to be kept.
     pub contract: &'a Contract,
+    /// What the worker says that it has proven.
+    pub claimed: &'a [ClaimedEvidence],
     /// What gates said of its tree.
     pub reports: &'a [GateReport],
     /// How it differs from the tip.
@@ -167,6 +214,7 @@ pub struct CandidateCase<'a> {
 pub fn candidate_verdict(case: &CandidateCase<'_>) -> Verdict {
     let CandidateCase {
         contract,
+        claimed,
         reports,
         grants,
         waivers,
@@ -177,7 +225,7 @@ pub fn candidate_verdict(case: &CandidateCase<'_>) -> Verdict {
     if !findings.is_empty() {
         return Verdict::Revise { findings };
     }
-    let of = |claim| (claim, Evidence::of(claim, reports, observations));
+    let of = |claim| (claim, Evidence::of(claim, claimed, reports, observations));
     let open = contract
         .claims
         .iter()

@@ -14,6 +14,9 @@ pub enum AgentSpec {
     Command {
         /// Program and arguments; never a shell line.
         run: Vec<String>,
+        /// What says that its work is complete.
+        #[serde(default)]
+        done: DoneBy,
     },
     /// Any program that speaks the Agent Client Protocol.
     Acp {
@@ -29,6 +32,30 @@ pub enum AgentSpec {
     Claude(ClaudeSpec),
     /// Cursor's agent.
     Cursor(CursorSpec),
+}
+
+/// What says that an agent's work is complete.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DoneBy {
+    /// A handoff with the status `done`.
+    #[default]
+    Handoff,
+    /// Exit status 0 with all work committed, too: for simple commands that write no handoff.
+    Exit,
+}
+
+impl AgentSpec {
+    /// What says that the agent's work is complete.
+    #[must_use]
+    pub fn done_by(&self) -> DoneBy {
+        match self {
+            Self::Command { done, .. } => *done,
+            Self::Acp { .. } | Self::Codex(_) | Self::Claude(_) | Self::Cursor(_) => {
+                DoneBy::Handoff
+            }
+        }
+    }
 }
 
 /// What a policy may say of OpenAI Codex; all of it may be left out.

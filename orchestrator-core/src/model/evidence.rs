@@ -13,8 +13,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Claim, ClaimId, CommitId, ContentHash, GateSpec, HoldId, KeptArtifact, Span, Surface,
-    Timestamp, TreeId,
+    Claim, ClaimId, ClaimedEvidence, ClaimedLabel, CommitId, ContentHash, GateSpec, HoldId,
+    KeptArtifact, Span, Surface, Timestamp, TreeId,
 };
 
 /// What a gate did on one tree. An observation of ours.
@@ -165,15 +165,31 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// What these reports, all of one tree, and what persons have seen of the commit say about a claim.
+    /// What these reports, all of one tree, and what persons have seen of the commit say about a
+    /// claim that the worker made, or did not make.
     #[must_use]
-    pub fn of(claim: &Claim, reports: &[GateReport], seen: &[Observation]) -> Self {
+    pub fn of(
+        claim: &Claim,
+        claimed: &[ClaimedEvidence],
+        reports: &[GateReport],
+        seen: &[Observation],
+    ) -> Self {
+        let claimed = claimed.iter().find(|by| by.claim == claim.id.as_str());
         let green = || reports.iter().filter(|report| report.passed());
         let own = green().find(|report| report.gate.surface == claim.surface);
         let seen = seen
             .iter()
             .find(|seen| seen.claim == claim.id && seen.surface == claim.surface);
-        let (strength, reason) = match (own, seen, green().next()) {
+        let withheld = match claimed {
+            _ if seen.is_some() => None,
+            None => Some("not claimed: its worker says nothing of it".to_owned()),
+            Some(by) if by.label == ClaimedLabel::Blocked => {
+                let note = by.note.as_deref().unwrap_or("it does not say why");
+                Some(format!("its worker says that it is not proven: {note}"))
+            }
+            Some(_) => None,
+        };
+        let observed = match (own, seen, green().next()) {
             (Some(report), _, _) => (
                 Strength::Direct,
                 format!(
@@ -212,6 +228,10 @@ impl Evidence {
                     claim.surface
                 ),
             ),
+        };
+        let (strength, reason) = match withheld {
+            Some(reason) => (Strength::Blocked, reason),
+            None => observed,
         };
         Self {
             claim: claim.id.clone(),

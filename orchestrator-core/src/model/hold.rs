@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Approval, Claim, CommitId, Finding, FindingId, GateName, HoldId, KeptArtifact, RepoPath,
-    TaskId, Timestamp,
+    Approval, BackendName, Claim, CommitId, Finding, FindingId, GateName, HoldId, KeptArtifact,
+    RepoPath, TaskId, Timestamp, Trouble, TurnEnd,
 };
 
 /// A question to a person, with all that is needed to answer it.
@@ -180,8 +180,18 @@ pub enum HoldReason {
     },
     /// The agent asks.
     Question,
-    /// The agent cannot log in.
-    Authentication,
+    /// An agent cannot be used until a person has seen to it: all of its tasks wait.
+    Agent {
+        /// Which.
+        agent: BackendName,
+        /// Why.
+        trouble: Trouble,
+    },
+    /// Nobody has said that the work is complete.
+    Incomplete {
+        /// How its last turn ended.
+        ended: TurnEnd,
+    },
     /// A reviewer could not look, or the machine cannot decide.
     Review,
     /// The same was found wrong again: another round of the same would change nothing.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttemptId, Change, CommitId, ContentHash, Finding, GateReport, KeptArtifact, Observation,
-    RepoPath, Review, Timestamp, TreeId, Waiver,
+    AttemptId, Change, ClaimedEvidence, CommitId, Completion, ContentHash, Finding, GateReport,
+    KeptArtifact, Observation, RepoPath, Review, Timestamp, TreeId, TurnEnd, Waiver,
 };
 
 /// The head merged into the target's tip, landing edits included: the very tree that is gated and lands.
@@ -92,7 +92,7 @@ pub enum Obstacle {
         /// The paths in conflict.
         paths: Vec<RepoPath>,
     },
-    /// It ended before its work was committed; the head is what it left, as we found it.
+    /// It ended before its work was finished; the head is what it left, committed or not, as we found it.
     Unfinished,
     /// They merge, and gates are red on the result.
     Gates {
@@ -121,6 +121,13 @@ pub struct Acceptance {
     pub reviews: Vec<Review>,
     /// What gates said of the tree.
     pub gates: Vec<GateReport>,
+    /// How the last turn ended; `None` where a person let the task count without one.
+    pub ended: Option<TurnEnd>,
+    /// By whom the work was confirmed to be complete.
+    pub completion: Option<Completion>,
+    /// What the worker says that it has proven.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claimed: Vec<ClaimedEvidence>,
     /// Artifacts that were kept.
     pub artifacts: Vec<KeptArtifact>,
     /// Risks that the worker named.

@@ -23,9 +23,12 @@ mod record;
 mod review;
 mod settings;
 mod text;
+mod trouble;
 mod turn;
 
-pub use agents::{AgentSpec, ClaudePermissions, ClaudeSpec, CodexSandbox, CodexSpec, CursorSpec};
+pub use agents::{
+    AgentSpec, ClaudePermissions, ClaudeSpec, CodexSandbox, CodexSpec, CursorSpec, DoneBy,
+};
 pub use authority::Authority;
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
 pub use effect::Effect;
@@ -71,4 +74,5 @@ pub use settings::{
 };
 pub use text::clean;
 pub(crate) use text::fenced;
-pub use turn::{Ask, Pulse, StopReason, TurnOutcome, TurnSight, Usage};
+pub use trouble::Trouble;
+pub use turn::{Ask, Completion, Pulse, StopReason, TurnEnd, TurnOutcome, TurnSight, Usage};

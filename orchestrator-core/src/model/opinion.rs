@@ -28,6 +28,10 @@ pub struct AgentOpinion {
     /// What it thinks of the whole, in a few words; or why it could not look.
     #[serde(default)]
     pub summary: String,
+    /// Whether the change is all that the task wants. It counts where the policy says so
+    /// (`reviewers.confirm`), for work of which its worker did not say that it is complete.
+    #[serde(default)]
+    pub complete: Option<bool>,
     /// What it found.
     #[serde(default)]
     pub findings: Vec<AgentFinding>,

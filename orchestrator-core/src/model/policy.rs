@@ -244,7 +244,7 @@ impl Policy {
             );
         }
         for (name, agent) in &self.agents {
-            if let AgentSpec::Command { run } = agent
+            if let AgentSpec::Command { run, .. } = agent
                 && run.first().is_none_or(String::is_empty)
             {
                 return value(

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, AttemptId, Candidate, Checkout, CommitId, Contract, Effect, EffectId, EndReason,
-    Finding, GateReport, Hold, HoldId, KeptArtifact, Landing, Opened, PackageName, Predecessor,
-    Pulse, Review, Roadmap, RunMode, SessionRef, Shift, Span, Submission, TaskId, Timestamp,
-    TurnOutcome, Usage, Verdict, Withdrawal, WorkspaceFate,
+    Answer, AttemptId, BackendName, Candidate, Checkout, ClaimedEvidence, CommitId, Completion,
+    Contract, Effect, EffectId, EndReason, Finding, GateReport, Hold, HoldId, KeptArtifact,
+    Landing, Opened, PackageName, Predecessor, Pulse, Review, Roadmap, RunMode, SessionRef, Shift,
+    Span, Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome, Usage, Verdict, Withdrawal,
+    WorkspaceFate,
 };
 
 /// What the machine decided: the only thing that state is folded from.
@@ -203,8 +204,28 @@ pub enum Record {
         attempt: AttemptId,
         /// The work: no change.
         submission: Arc<Submission>,
+        /// How the turn ended.
+        ended: TurnEnd,
+        /// What the worker says that it has proven.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        claimed: Vec<ClaimedEvidence>,
     },
-    /// There is a commit without a handoff that can be read: a turn for that alone is due.
+    /// The turn was cut off, and the session goes on: no attempt of the task is spent.
+    Continued {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How the turn ended.
+        ended: TurnEnd,
+        /// What a person says to the session.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+        /// The attempt's head; `None` where nothing is committed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        head: Option<CommitId>,
+        /// How often in a row this was done at this head, this time included.
+        row: u32,
+    },
+    /// There is a commit, and its handoff is missing, cannot be read, or leaves claims out: a turn for that alone is due.
     RepairAsked {
         /// Which attempt.
         attempt: AttemptId,
@@ -217,6 +238,14 @@ pub enum Record {
         attempt: AttemptId,
         /// What it is.
         submission: Arc<Submission>,
+        /// How the turn ended that left it.
+        ended: TurnEnd,
+        /// By whom it was confirmed to be complete; `None` where nobody has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        completion: Option<Completion>,
+        /// What the worker says that it has proven.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        claimed: Vec<ClaimedEvidence>,
     },
     /// The attempt's own changes are a commit of ours, which is to be reviewed: on the present tip,
     /// where the target has dropped the base; where it was, where only the history was wrong.
@@ -232,6 +261,13 @@ pub enum Record {
         attempt: AttemptId,
         /// One for each reviewer.
         reviews: Vec<Review>,
+    },
+    /// The work of an attempt is complete, though its worker did not say so.
+    Completed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// By whom this was confirmed.
+        completion: Completion,
     },
     /// The attempt waits for the landing lane.
     Queued {
@@ -314,6 +350,37 @@ pub enum Record {
         /// the record on.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         named: bool,
+    },
+    /// An agent cannot be used: all of its tasks wait.
+    AgentTroubled {
+        /// Which.
+        agent: BackendName,
+        /// Why.
+        trouble: Trouble,
+        /// When this was found.
+        at: Timestamp,
+        /// When it is tried again; `None`: when a person has answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+        /// Whether that is a time of day that the agent named, which no jump of the clock moves.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        named: bool,
+        /// How often in a row it was tried in vain, this time included.
+        tries: u32,
+    },
+    /// An agent failed, and left nothing.
+    AgentFailed {
+        /// Which.
+        agent: BackendName,
+        /// How.
+        detail: String,
+        /// The tasks on which it failed so, one after another, this one included.
+        tasks: Vec<TaskId>,
+    },
+    /// An agent can be used again.
+    AgentRecovered {
+        /// Which.
+        agent: BackendName,
     },
     /// A person is asked.
     HoldOpened {

@@ -139,6 +139,9 @@ pub struct AgentReview {
     pub agent: BackendName,
     /// What its turn has cost.
     pub usage: Usage,
+    /// Whether it says that the change is all that the task wants; `None` where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete: Option<bool>,
 }
 
 impl Review {

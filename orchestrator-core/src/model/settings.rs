@@ -121,6 +121,9 @@ pub struct Reviewers {
     pub timeout: Span,
     /// What follows when fewer could look.
     pub unavailable: WhenUnavailable,
+    /// Whether one of them may confirm that work is complete of which its worker did not say so, such
+    /// as work that was cut off. Default: a person is asked.
+    pub confirm: bool,
 }
 
 impl Default for Reviewers {
@@ -130,6 +133,7 @@ impl Default for Reviewers {
             count: 0,
             timeout: ten_minutes(),
             unavailable: WhenUnavailable::default(),
+            confirm: false,
         }
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CommitId, Finding, Span, Timestamp};
+use super::{CommitId, Finding, HoldId, Span, Timestamp};
 
 /// What a turn is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,88 @@ pub enum Ask {
         /// In the order in which they were found.
         findings: Vec<Finding>,
     },
+    /// The turn before was cut off: the session goes on with the task.
+    Continue {
+        /// How it ended.
+        ended: TurnEnd,
+        /// What a person says to it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+}
+
+/// How a turn of an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnEnd {
+    /// The turn's number.
+    pub turn: u32,
+    /// How it ended.
+    pub outcome: TurnOutcome,
+    /// Why we stopped it, if we did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<StopReason>,
+}
+
+impl TurnEnd {
+    /// Whether the agent ended the turn by itself, as one that is finished.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.outcome == TurnOutcome::Completed
+    }
+}
+
+impl std::fmt::Display for TurnEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.stopped {
+            Some(why) => write!(f, "it was stopped: {why}"),
+            None => self.outcome.fmt(f),
+        }
+    }
+}
+
+/// By whom it was confirmed that the work of an attempt is complete (law 3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Completion {
+    /// By the worker: its handoff says done.
+    Handoff,
+    /// By the worker: it ended with status 0, which is a statement for an agent with `done = "exit"`.
+    ExitStatus,
+    /// By an agent reviewer to which the policy gives this authority.
+    Reviewer {
+        /// Its name.
+        name: String,
+    },
+    /// By a person.
+    Person {
+        /// The question that was answered.
+        hold: HoldId,
+        /// Who answered, in the words of whoever answered.
+        by: Option<String>,
+        /// Why, in the same words.
+        note: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl std::fmt::Display for Completion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Handoff => f.write_str("the handoff says done"),
+            Self::ExitStatus => f.write_str("the agent ended with status 0"),
+            Self::Reviewer { name } => write!(f, "reviewer `{name}` confirmed it"),
+            Self::Person { hold, by, note, .. } => {
+                let by = by.as_deref().unwrap_or("a person");
+                write!(f, "{by} confirmed it ({hold})")?;
+                match note {
+                    Some(note) => write!(f, ": {note}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
 }
 
 /// How a turn ended, typed across all backends.
@@ -58,6 +140,17 @@ pub enum TurnOutcome {
     },
     /// The conversation has grown beyond what the model takes.
     ContextFull,
+    /// A cap of the agent's own was reached, such as its `max_usd` or `max_turns`: the next turn would
+    /// end in the same way.
+    CapReached {
+        /// Which, and what to change.
+        cap: String,
+    },
+    /// The agent cannot work with its settings: every turn would end in the same way.
+    Misconfigured {
+        /// In its words.
+        reason: String,
+    },
     /// The agent does not know the session that it was to go on with.
     SessionLost,
     /// The agent's process failed.
@@ -72,6 +165,8 @@ pub enum TurnOutcome {
     },
     /// We stopped it.
     Stopped,
+    /// Its orchestrator was stopped, or died, while it ran.
+    Interrupted,
 }
 
 impl std::fmt::Display for TurnOutcome {
@@ -87,6 +182,10 @@ impl std::fmt::Display for TurnOutcome {
                 "it cannot be used until a person has seen to it: {reason}"
             ),
             Self::ContextFull => f.write_str("its context was full"),
+            Self::CapReached { cap } => write!(f, "a cap of its own was reached: {cap}"),
+            Self::Misconfigured { reason } => {
+                write!(f, "it cannot work with its settings: {reason}")
+            }
             Self::SessionLost => f.write_str("its session was not found again"),
             Self::Crashed { detail } => write!(f, "it failed: {detail}"),
             Self::Drifted { detail } => write!(
@@ -94,6 +193,7 @@ impl std::fmt::Display for TurnOutcome {
                 "it speaks a protocol that its backend does not know: {detail}"
             ),
             Self::Stopped => f.write_str("stopped"),
+            Self::Interrupted => f.write_str("the orchestrator ended while it ran"),
         }
     }
 }
@@ -186,4 +286,16 @@ pub enum StopReason {
     Budget,
     /// Its task is no longer wanted: it was removed from the roadmap, or ticked by a person.
     Withdrawn,
+}
+
+impl std::fmt::Display for StopReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Deadline => "it took longer than it may",
+            Self::Stalled => "it was silent for longer than its limit",
+            Self::Gone => "its process was gone, and it did not end",
+            Self::Budget => "its budget was used up",
+            Self::Withdrawn => "the task is no longer wanted",
+        })
+    }
 }

@@ -9,7 +9,7 @@ pub use review::{ReviewContext, review_prompt};
 use std::{fmt::Write as _, path::Path};
 
 use crate::model::{
-    Ask, AttemptId, CommitId, Contract, Finding, Obstacle, Pattern, Predecessor, fenced,
+    Ask, AttemptId, CommitId, Contract, Finding, Obstacle, Pattern, Predecessor, TurnEnd, fenced,
 };
 
 /// All that a prompt is made from.
@@ -38,6 +38,7 @@ pub fn prompt(context: &PromptContext<'_>, ask: &Ask) -> String {
         Ask::Begin => begin(context),
         Ask::Revise { findings } => revise(context, findings),
         Ask::Repair { why } => repair(context, why),
+        Ask::Continue { ended, note } => go_on(context, ended, note.as_deref()),
     }
 }
 
@@ -91,7 +92,7 @@ fn earlier(text: &mut String, predecessor: &Predecessor) {
     } = predecessor;
     let story = match obstacle {
         Obstacle::Unfinished => format!(
-            "An earlier attempt ended before it had committed anything. What it left is kept as commit {head}; read it for reference \
+            "An earlier attempt ended before its work was finished. What it left is kept as commit {head}; read it for reference \
              (`git diff {tip} {head}`), and take over what is good."
         ),
         Obstacle::Conflict { paths } => {
@@ -125,6 +126,35 @@ fn did_not_fit(head: &CommitId, tip: &CommitId, why: &str) -> String {
         "An earlier attempt did this already, but the target moved meanwhile: its head {head} {why}\nRead it for reference \
          (`git diff {tip}...{head}`), and do the task anew on what is there now."
     )
+}
+
+/// The turn before was cut off. A session that knows its task is only told to go on.
+fn go_on(context: &PromptContext<'_>, ended: &TurnEnd, note: Option<&str>) -> String {
+    let mut text = if context.resumed {
+        let contract = context.contract;
+        format!(
+            "Your work on task {} ({}) was cut off:\n\n{}\nGo on in the same worktree and branch, where you stopped. Look at what \
+             is there first (`git status`, `git log`). Finish the task, commit, and write the handoff.\n\n",
+            contract.task,
+            one_line(&contract.title),
+            fenced(&ended.to_string())
+        )
+    } else {
+        let mut text = begin(context);
+        let _ = write!(
+            text,
+            "\nAn earlier session worked on this in the same worktree and branch, and was cut off. What it left is there: look at it \
+             first (`git status`, `git log`), and go on from it.\n\n"
+        );
+        text
+    };
+    if let Some(note) = note {
+        let _ = write!(text, "A person says:\n\n{}\n", fenced(note));
+    }
+    if context.resumed {
+        handoff(&mut text, context);
+    }
+    text
 }
 
 fn repair(context: &PromptContext<'_>, why: &str) -> String {

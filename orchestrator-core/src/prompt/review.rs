@@ -93,7 +93,7 @@ pub fn review_prompt(context: &ReviewContext<'_>) -> String {
         text,
         "\n# Answer\n\nWrite JSON to `{}` (its path is also in ORCHESTRATOR_HANDOFF), with `commit` \"{}\", by this schema:\n\n{}\n\
          `error` is for what must not land as it is: say where, what follows from it, and what would mend it. An empty list is an \
-         honest answer, and so is `\"unable\"` with the reason in `summary`.\n",
+         honest answer, and so is `\"unable\"` with the reason in `summary`. `complete` is whether the change is all that the task wants.\n",
         context.answer.display(),
         work.head,
         fenced(context.schema)

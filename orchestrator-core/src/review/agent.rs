@@ -86,15 +86,20 @@ impl AgentReviewer {
     /// Looks, and says what it cost; all that goes wrong is an opinion.
     pub async fn look(&self, request: &ReviewRequest) -> Review {
         let mut usage = Usage::default();
-        let opinion = match self.try_look(request, &mut usage).await {
-            Ok(findings) => Opinion::Looked { findings },
-            Err(error) => Opinion::Unavailable {
-                reason: error.to_string(),
-            },
+        let (opinion, complete) = match self.try_look(request, &mut usage).await {
+            Ok(said) => {
+                let findings = said.findings(&self.name);
+                (Opinion::Looked { findings }, said.complete)
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                (Opinion::Unavailable { reason }, None)
+            }
         };
         let by_agent = Some(AgentReview {
             agent: self.name.clone(),
             usage,
+            complete,
         });
         Review {
             reviewer: format!("agent/{}", self.name),
@@ -108,7 +113,7 @@ impl AgentReviewer {
         &self,
         request: &ReviewRequest,
         usage: &mut Usage,
-    ) -> Result<Vec<Finding>, ReviewError> {
+    ) -> Result<AgentOpinion, ReviewError> {
         let directory = self
             .room
             .join(format!("{}-{}", request.attempt.slug(), self.name));
@@ -132,7 +137,7 @@ impl AgentReviewer {
                 "it says that it cannot: {}",
                 opinion.summary
             ))),
-            AgentSays::Looked => Ok(opinion.findings(&self.name)),
+            AgentSays::Looked => Ok(opinion),
         }
     }
 
@@ -247,7 +252,8 @@ impl Reviewer for AgentReviewer {
     }
 
     async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
-        self.try_look(request, &mut Usage::default()).await
+        let said = self.try_look(request, &mut Usage::default()).await?;
+        Ok(said.findings(&self.name))
     }
 }
 

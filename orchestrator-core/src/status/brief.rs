@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::snapshot::labelled;
 use crate::{
     machine::{Active, Held, TaskEntry, Then},
-    model::{Approval, HandoffReport, HoldOption, HoldReason, Item, Submission},
+    model::{Approval, HandoffReport, HoldOption, HoldReason, Item, Submission, Trouble},
 };
 
 /// Of changed files, so many are named.
@@ -170,7 +170,8 @@ fn why_now(about: &HoldReason) -> String {
         HoldReason::Blocked => "the worker gave the task back",
         HoldReason::MergeImpossible { .. } => "it is reviewed, and its candidate could not be built",
         HoldReason::Question => "the agent ended its turn with a question",
-        HoldReason::Authentication => "the agent could not begin to work",
+        HoldReason::Agent { .. } => "the agent cannot be used, and all of its tasks wait",
+        HoldReason::Incomplete { .. } => "its work is reviewed, and its worker did not say that it is complete",
         HoldReason::Review => "its commit is there, and not everybody who must look at it could",
         HoldReason::Repeated { .. } => "its worker was told, and the same was found wrong again",
         HoldReason::Exhausted { .. } => "it has had all the attempts, or all of the budget, that it may have",
@@ -202,12 +203,16 @@ fn in_the_way(about: &HoldReason) -> Vec<String> {
         }
         HoldReason::MergeImpossible { reason } => vec![reason.clone()],
         HoldReason::Exhausted { why } => vec![why.clone()],
+        HoldReason::Incomplete { ended } => vec![format!(
+            "a handoff that says done; how turn {} ended: {ended}",
+            ended.turn
+        )],
         HoldReason::Approval(_)
         | HoldReason::Unproven { .. }
         | HoldReason::NothingToDo { .. }
         | HoldReason::Blocked
         | HoldReason::Question
-        | HoldReason::Authentication
+        | HoldReason::Agent { .. }
         | HoldReason::Repeated { .. }
         | HoldReason::Review => Vec::new(),
     }
@@ -229,6 +234,9 @@ fn then(about: &HoldReason, option: HoldOption, goes_on: bool) -> String {
             "it goes on without the reviewer that could not look: a waiver, under your name"
         }
         (HoldOption::Approve, HoldReason::Repeated { .. }) => "it goes on as it is: each finding is waived, under your name",
+        (HoldOption::Approve, HoldReason::Incomplete { .. }) => "it counts as complete, under your name, and goes on to land",
+        (HoldOption::Retry, HoldReason::Incomplete { .. }) if goes_on => "the session goes on and reads your note, or another attempt begins with this commit for reference",
+        (HoldOption::Retry, HoldReason::Agent { .. }) => "the agent is used again, for all tasks that wait for it",
         (HoldOption::Observed, _) => "it lands, and what you saw is evidence: say what it was, and bring a proof if there is one",
         (HoldOption::Retry, HoldReason::Repeated { .. }) => "another attempt begins, and reads your note: say what was unclear",
         (HoldOption::Retry, HoldReason::Exhausted { .. }) => "it gets as much once more, and another attempt reads your note",
@@ -281,7 +289,18 @@ fn recommendation(about: &HoldReason) -> &'static str {
             "retry with what is missing as a note, or mend the task in the roadmap first"
         }
         HoldReason::MergeImpossible { .. } => "mend what is in the way, then retry",
-        HoldReason::Authentication => "log the agent in, or mend its key, then retry",
+        HoldReason::Agent { trouble, .. } => match trouble {
+            Trouble::Login { .. } => "log the agent in, or replace its key, then retry",
+            Trouble::Misconfigured { .. } => "correct the agent's settings, then retry",
+            Trouble::Failing { .. } => "run the agent by hand to see why it fails, then retry",
+            Trouble::UsageLimit | Trouble::Outage { .. } => {
+                "retry when the agent's service can be used again"
+            }
+        },
+        HoldReason::Incomplete { .. } => {
+            "read the change: approve it if it is all that the task wants, else retry. Where this \
+             agent never writes a handoff, set `done = \"exit\"` for it in the policy"
+        }
         HoldReason::Review => "retry when the reviewer can be reached again",
         HoldReason::Repeated { .. } => {
             "read the findings beside the contract: restate what is meant in a note, and retry"

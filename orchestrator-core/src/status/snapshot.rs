@@ -9,8 +9,8 @@ use super::Brief;
 use crate::{
     machine::{Active, Asked, Attempt, Held, Phase, State, Step, TaskEntry, Then},
     model::{
-        ClaimId, CommitId, EndReason, Evidence, GateReport, HoldId, HoldOption, Label, PackageName,
-        Pulse, RunId, RunMode, Surface, TaskId,
+        Ask, BackendName, ClaimId, CommitId, EndReason, Evidence, GateReport, HoldId, HoldOption,
+        Label, PackageName, Pulse, RunId, RunMode, Surface, TaskId, Timestamp,
     },
 };
 
@@ -48,6 +48,8 @@ pub struct TaskView {
     pub landed_commit: Option<CommitId>,
     /// Why it stands there, where there is something to say.
     pub reason: Option<String>,
+    /// How the last turn of its work ended, and who says that the work is complete.
+    pub last_turn: Option<String>,
     /// What the last verdict found wrong.
     pub findings: Vec<String>,
     /// What was observed about its claims.
@@ -169,7 +171,7 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
         Phase::Active(active) => (
             step_state(&active.step),
             None,
-            why_active(state, &active.step),
+            why_active(state, active),
             None,
         ),
         Phase::Held(held) => (
@@ -211,6 +213,7 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
             .and_then(|active| Some(active.step.working()?.pulse)),
         attempts: entry.last_attempt,
         landed_commit,
+        last_turn: last_turn(entry),
         reason: (!reason.is_empty()).then(|| reason.join("; ")),
         findings: entry.findings.iter().map(ToString::to_string).collect(),
         evidence: evidence(entry),
@@ -232,8 +235,47 @@ fn kept(entry: &TaskEntry) -> BTreeMap<u32, String> {
     refs.chain(stay).collect()
 }
 
+/// How the last turn of the work ended, and who says that it is complete.
+fn last_turn(entry: &TaskEntry) -> Option<String> {
+    let attempt = match &entry.phase {
+        Phase::Landed(landed) => landed.by.as_ref()?,
+        Phase::Active(_) | Phase::Held(_) => entry.occupying()?,
+        Phase::Waiting(_) | Phase::Parked { .. } => return None,
+    };
+    let ended = attempt.ended.as_ref()?;
+    Some(match &attempt.completion {
+        Some(completion) => format!("{ended}; {completion}"),
+        None => format!("{ended}; nobody has said that the work is complete"),
+    })
+}
+
+/// Why an agent cannot be used, and until when.
+fn trouble(state: &State, agent: &BackendName) -> Option<String> {
+    let troubled = state.agent(agent)?.trouble.as_ref()?;
+    Some(match troubled.until {
+        Some(until) => format!(
+            "agent `{agent}`: {}; it is tried again at {}",
+            troubled.trouble,
+            time_of_day(until)
+        ),
+        None => format!("agent `{agent}`: {}; a person is asked", troubled.trouble),
+    })
+}
+
+/// Such as `14:05 UTC`.
+fn time_of_day(at: Timestamp) -> String {
+    let minutes = at.0 / 60_000 % (24 * 60);
+    format!("{:02}:{:02} UTC", minutes / 60, minutes % 60)
+}
+
 /// What keeps an attempt that is not worked on.
-fn why_active(state: &State, step: &Step) -> Option<String> {
+fn why_active(state: &State, active: &Active) -> Option<String> {
+    let step = &active.step;
+    if let Step::TurnDue { ask, .. } = step {
+        let stopped = matches!(ask, Ask::Continue { .. }) && state.ended().is_some();
+        let continues = || stopped.then(|| "stopped; continues at the next start".to_owned());
+        return trouble(state, &active.attempt.contract.agent).or_else(continues);
+    }
     let waits = matches!(
         step,
         Step::Merge {
@@ -268,8 +310,14 @@ fn why_waiting(state: &State, entry: &TaskEntry) -> Option<String> {
         return Some(format!("after {}", missing.join(", ")));
     }
     let refused = state.roadmap().refused.as_ref();
+    let agent = || {
+        let only = || state.run().filter(|run| run.backends.len() == 1);
+        let only = || only().and_then(|run| run.backends.keys().next());
+        trouble(state, entry.task.keys.agent.as_ref().or_else(only)?)
+    };
     refused
         .map(|(tip, why)| format!("the roadmap cannot be used at {}: {why}", tip.short()))
+        .or_else(agent)
         .or_else(|| entry.last_failure.clone())
 }
 
@@ -321,6 +369,13 @@ fn of_active(active: &Active) -> Vec<EvidenceView> {
 }
 
 pub(super) fn labelled(attempt: &Attempt, reports: &[GateReport]) -> Vec<EvidenceView> {
-    let of = |claim| EvidenceView::from(&Evidence::of(claim, reports, &attempt.observations));
+    let of = |claim| {
+        EvidenceView::from(&Evidence::of(
+            claim,
+            &attempt.claimed,
+            reports,
+            &attempt.observations,
+        ))
+    };
     attempt.contract.claims.iter().map(of).collect()
 }

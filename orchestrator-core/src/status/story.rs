@@ -140,17 +140,13 @@ impl AttemptStory {
     /// What was observed about each claim, for the last candidate.
     #[must_use]
     pub fn evidence(&self) -> Vec<EvidenceView> {
-        let none = (&[][..], &[][..]);
-        let (reports, seen) = self.landing.as_ref().map_or(none, |landing| {
-            (
-                &landing.acceptance.gates[..],
-                &landing.acceptance.observations[..],
-            )
-        });
-        self.contract
-            .claims
-            .iter()
-            .map(|claim| EvidenceView::from(&Evidence::of(claim, reports, seen)))
+        let accepted = self.landing.as_ref().map(|landing| &landing.acceptance);
+        let reports = accepted.map_or(&[][..], |accepted| &accepted.gates);
+        let seen = accepted.map_or(&[][..], |accepted| &accepted.observations);
+        let claimed = accepted.map_or(&[][..], |accepted| &accepted.claimed);
+        let claims = self.contract.claims.iter();
+        claims
+            .map(|claim| EvidenceView::from(&Evidence::of(claim, claimed, reports, seen)))
             .collect()
     }
 
@@ -330,6 +326,7 @@ impl Fold {
             Record::Submitted {
                 attempt,
                 submission,
+                ..
             }
             | Record::CarriedOver {
                 attempt,
@@ -435,6 +432,11 @@ impl Fold {
             | Record::NothingDone { .. }
             | Record::NothingToDo { .. }
             | Record::RepairAsked { .. }
+            | Record::Continued { .. }
+            | Record::Completed { .. }
+            | Record::AgentTroubled { .. }
+            | Record::AgentFailed { .. }
+            | Record::AgentRecovered { .. }
             | Record::Queued { .. }
             | Record::CandidateBuilt { .. }
             | Record::TipSuspected { .. }

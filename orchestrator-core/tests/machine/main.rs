@@ -6,6 +6,7 @@ mod rewritten;
 mod rules;
 mod run;
 mod table;
+mod turn_over;
 mod walk;
 
 use orchestrator_testkit::simulator as world;

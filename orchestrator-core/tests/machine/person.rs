@@ -457,6 +457,7 @@ fn half_reviewed(findings: &[Finding]) -> World {
         .expect("there is work")
         .head;
     let by_agent = Some(AgentReview {
+        complete: None,
         agent: "a".parse().expect("a name"),
         usage: Usage {
             usd: 2.0,

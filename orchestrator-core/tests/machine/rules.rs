@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use orchestrator_core::{
     machine::{CandidateCase, HeadCase, Phase, candidate_verdict, check_roadmap, head_verdict},
     model::{
-        AgentReview, Answer, Candidate, Checkout, Collected, Effect, EndReason, EventKind, Finding,
-        Handoff, HandoffReport, HandoffStatus, HoldId, HoldItem, HoldOption, HoldReason, Item,
-        LandingOutcome, Observation, Opinion, Reading, Record, Review, Severity, StopReason,
-        Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage, Verdict, Waiver,
+        AgentReview, Answer, Candidate, Checkout, ClaimedEvidence, ClaimedLabel, Collected,
+        Completion, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport, HandoffStatus,
+        HoldId, HoldItem, HoldOption, HoldReason, Item, LandingOutcome, Observation, Opinion,
+        Reading, Record, Review, Severity, StopReason, Submission, Task, Timestamp, TurnOutcome,
+        TurnSight, Usage, Verdict, Waiver,
     },
     status::Snapshot,
 };
@@ -35,6 +36,8 @@ fn judged(work: &Submission, reviews: &[Review], waivers: &[Waiver], rules: &str
             reviews,
             waivers,
             rejections: &BTreeMap::new(),
+            ended: None,
+            completion: Some(&Completion::Handoff),
         },
         &policy(rules),
     )
@@ -134,6 +137,7 @@ fn what_agents_say_counts_as_far_as_the_policy_lets_it() {
         let agent = name.parse().expect("a name");
         Review {
             by_agent: Some(AgentReview {
+                complete: None,
                 agent,
                 usage: Usage::default(),
             }),
@@ -233,6 +237,15 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
             code,
         )];
         let changes: Vec<_> = paths.iter().map(|path| change(path)).collect();
+        let claimed: Vec<_> = contract
+            .claims
+            .iter()
+            .map(|claim| ClaimedEvidence {
+                claim: claim.id.to_string(),
+                label: ClaimedLabel::Proxy,
+                note: None,
+            })
+            .collect();
         let (waivers, observations): (Vec<_>, Vec<_>) = contract
             .claims
             .iter()
@@ -254,6 +267,7 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
             .unzip();
         candidate_verdict(&CandidateCase {
             contract: &contract,
+            claimed: &claimed,
             reports: &reports,
             changes: &changes,
             authority: &policy("").authority,

@@ -323,7 +323,7 @@ fn a_usage_limit_waits_for_its_reset_and_spends_no_attempt() {
         Some(until)
     );
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
-    assert_eq!(dispatched(&world), ["A#1", "A#2"]);
+    assert_eq!(dispatched(&world), ["A#1"]);
 }
 
 #[test]

@@ -93,6 +93,8 @@ pub(super) fn ending(
                 TurnOutcome::NeedsInput { question: words() },
                 TurnOutcome::Refused { reason: words() },
                 TurnOutcome::Drifted { detail: words() },
+                TurnOutcome::CapReached { cap: words() },
+                TurnOutcome::Misconfigured { reason: words() },
             ];
             EventKind::TurnEnded {
                 effect,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orchestrator_core::{
     machine::replay,
-    model::{Effect, GateReport, Record, RunMode, StopReason},
+    model::{Effect, GateReport, Record, RunMode, StopReason, TurnOutcome},
 };
 
 use super::World;
@@ -18,6 +18,8 @@ pub struct Laws {
     /// The greatest number that an effect was given.
     last: u64,
     stops: BTreeMap<u64, StopReason>,
+    /// How often the session of an attempt went on after it was cut off.
+    continued: BTreeMap<String, usize>,
 }
 
 impl Laws {
@@ -44,8 +46,10 @@ impl Laws {
                             turns.insert(*turn),
                             "no agent is started twice for {attempt}, turn {turn}"
                         );
-                        // One more for a missing handoff.
-                        let most = world.policy.limits.turns as usize + 1;
+                        // One more for a missing handoff, and what went on after it was cut off.
+                        let continued = self.continued.get(&attempt.to_string());
+                        let continued = continued.copied().unwrap_or_default();
+                        let most = world.policy.limits.turns as usize + 1 + continued;
                         assert!(
                             turns.len() <= most,
                             "{attempt} has no more turns than the policy allows"
@@ -62,7 +66,25 @@ impl Laws {
                     self.open.remove(&effect.0),
                     "effect {effect} is closed once"
                 ),
+                Record::Continued {
+                    attempt,
+                    ended,
+                    note,
+                    row,
+                    ..
+                } => {
+                    *self.continued.entry(attempt.to_string()).or_default() += 1;
+                    let is_outage = matches!(ended.outcome, TurnOutcome::Overloaded { .. });
+                    assert!(
+                        *row <= 3 || is_outage || note.is_some(),
+                        "{attempt} goes on at most three times in a row"
+                    );
+                }
                 Record::Accepted { landing } => {
+                    assert!(
+                        landing.acceptance.completion.is_some(),
+                        "accepted when somebody has said that it is complete"
+                    );
                     let green =
                         |report: &GateReport| report.passed() && report.tree == landing.tree;
                     assert!(

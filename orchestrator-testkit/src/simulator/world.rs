@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use orchestrator_core::{
     machine::{State, apply, decide},
     model::{
-        BlobId, Candidate, Change, ChangeKind, Collected, CommitId, ContentHash, ContractKeys,
-        Effect, EffectId, Entry, Event, EventKind, Finding, GateOutcome, GateReport, GateSpec,
-        Handoff, HandoffReport, HandoffStatus, LandingOutcome, MissingCommit, Mode, Opened,
-        Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Shift, Span,
-        Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, WorkspaceFate,
+        BlobId, Candidate, Change, ChangeKind, Claim, ClaimedEvidence, ClaimedLabel, Collected,
+        CommitId, ContentHash, ContractKeys, Effect, EffectId, Entry, Event, EventKind, Finding,
+        GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, LandingOutcome,
+        MissingCommit, Mode, Opened, Opinion, Policy, Reading, Record, Review, Roadmap, RunId,
+        Severity, Shift, Span, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage,
+        WorkspaceFate,
     },
 };
 
@@ -115,18 +116,37 @@ impl World {
         world
     }
 
+    /// The same with these agents, each with whether it can resume a session.
+    #[must_use]
+    pub fn with_agents(policy: Policy, tasks: Vec<Task>, agents: &[(&str, bool)]) -> Self {
+        let mut world = Self::new(policy);
+        world.open_for(agents, false);
+        world.answer(&Effect::ReadRoadmap { tip: None }, move |effect| {
+            EventKind::RoadmapRead {
+                effect,
+                reading: Reading::Read(roadmap(tasks)),
+            }
+        });
+        world
+    }
+
     /// A run begins; with `wait`, it goes on while people are asked.
     ///
     /// # Panics
     /// As [`tell`](Self::tell).
     pub fn open(&mut self, wait: bool) {
-        let agent = "agent".parse().expect("a name");
+        self.open_for(&[("agent", true)], wait);
+    }
+
+    fn open_for(&mut self, agents: &[(&str, bool)], wait: bool) {
+        let agents = agents.iter();
+        let backends = agents.map(|(name, resumes)| (name.parse().expect("a name"), *resumes));
         let run = RunId::new(format!("run{}", self.now)).expect("a name");
         self.tell(EventKind::Opened(Opened {
             run,
             policy: self.policy.hash(),
             seed: 7,
-            backends: vec![(agent, true)],
+            backends: backends.collect(),
             wait,
         }));
         self.tick();
@@ -331,7 +351,13 @@ impl World {
                 heard: true,
             },
             Effect::StopTurn { .. } => EventKind::StopSent { effect },
-            Effect::Collect { .. } => collected(effect, Collected::Work(submission(fresh))),
+            Effect::Collect { attempt, .. } => {
+                let entry = self.state.task(&attempt.task);
+                let active = entry.and_then(|entry| entry.active());
+                let claims = active.map(|active| active.attempt.contract.claims.clone());
+                let work = claiming(submission(fresh), &claims.unwrap_or_default());
+                collected(effect, Collected::Work(work))
+            }
             Effect::Review { head, .. } => EventKind::Reviewed {
                 effect,
                 reviews: vec![review(*head, Vec::new())],
@@ -463,6 +489,23 @@ pub fn submission(head: CommitId) -> Submission {
         handoff: HandoffReport::Read(Handoff::new("T1", 1, HandoffStatus::Done)),
         findings: Vec::new(),
         artifacts: Vec::new(),
+    }
+}
+
+/// The same work, with a handoff that makes these claims.
+pub(super) fn claiming(work: Submission, claims: &[Claim]) -> Submission {
+    let HandoffReport::Read(mut handoff) = work.handoff else {
+        return work;
+    };
+    let made = claims.iter().map(|claim| ClaimedEvidence {
+        claim: claim.id.to_string(),
+        label: ClaimedLabel::Direct,
+        note: Some("seen".to_owned()),
+    });
+    handoff.evidence = made.collect();
+    Submission {
+        handoff: HandoffReport::Read(handoff),
+        ..work
     }
 }
 

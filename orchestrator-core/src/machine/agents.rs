@@ -1,0 +1,223 @@
+//! What is known of each agent: whether it can be used, and since when not.
+//!
+//! A limit, a lost login, an outage and a broken set-up belong to an agent, and not to the task that
+//! met them. So its tasks wait together, one question covers all of them, and other agents go on.
+
+use super::{
+    decide::Context,
+    plan::{Plan, blocked},
+    state::{Asked, Phase, State, TaskEntry},
+    step::Step,
+};
+use crate::model::{
+    BackendName, HoldOption, HoldReason, Policy, Record, Shift, Span, TaskId, Timestamp, Trouble,
+};
+
+/// After so many tries in a row an agent that is away is a person's question.
+const MOST_TRIES: u32 = 20;
+/// The first pause before an agent that is away is tried again; doubled each time.
+const FIRST_PAUSE: Span = Span::secs(5);
+
+/// What is known of an agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentState {
+    /// Why it cannot be used, if it cannot.
+    pub trouble: Option<Troubled>,
+    /// How it failed last, and on which tasks, one after another.
+    pub failed: Option<(String, Vec<TaskId>)>,
+}
+
+/// An agent that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Troubled {
+    /// Why.
+    pub trouble: Trouble,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it is tried again; `None`: when a person has answered.
+    pub until: Option<Timestamp>,
+    /// Whether that is a time of day that the agent named.
+    pub named: bool,
+    /// How often in a row it was tried in vain.
+    pub tries: u32,
+    /// Whether a person was asked about it.
+    pub asked: bool,
+}
+
+impl AgentState {
+    /// Whether it is still so in another run: only a time that was named.
+    pub(super) fn keep_for_next_run(&self, at: Timestamp) -> bool {
+        let troubled = self.trouble.as_ref();
+        troubled.is_some_and(|troubled| troubled.named && !troubled.is_over(at))
+    }
+}
+
+impl Troubled {
+    /// Whether the agent may be tried.
+    #[must_use]
+    pub fn is_over(&self, at: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= at)
+    }
+
+    /// The clock was moved: a pause keeps its length.
+    pub(super) fn moved(&mut self, by: Shift) {
+        if !self.named {
+            self.until = self.until.map(|until| until.moved(by));
+        }
+    }
+}
+
+impl State {
+    /// What is known of an agent that keeps it, or may keep it, from working.
+    #[must_use]
+    pub fn agent(&self, name: &BackendName) -> Option<&AgentState> {
+        self.agents.get(name)
+    }
+
+    /// Why an agent cannot be used now, if it cannot.
+    #[must_use]
+    pub fn trouble_of(&self, agent: &BackendName, at: Timestamp) -> Option<&Troubled> {
+        let troubled = self.agents.get(agent)?.trouble.as_ref()?;
+        (!troubled.is_over(at)).then_some(troubled)
+    }
+
+    /// The agents that cannot be used now, and why.
+    pub fn troubled_agents(
+        &self,
+        at: Timestamp,
+    ) -> impl Iterator<Item = (&BackendName, &Troubled)> {
+        let troubled = self
+            .agents
+            .iter()
+            .filter_map(|(name, known)| Some((name, known.trouble.as_ref()?)));
+        troubled.filter(move |(_, troubled)| !troubled.is_over(at))
+    }
+}
+
+/// The agent that works on a task, or would.
+pub(super) fn agent_of<'a>(
+    state: &'a State,
+    entry: &'a TaskEntry,
+    policy: &'a Policy,
+) -> Option<&'a BackendName> {
+    if let Some(active) = entry.active() {
+        return Some(&active.attempt.contract.agent);
+    }
+    let named = entry.task.keys.agent.as_ref();
+    let backends = state.run().map(|run| &run.backends);
+    let only = || {
+        let mut names = backends?.keys();
+        names.next().filter(|_| names.next().is_none())
+    };
+    named
+        .or(policy.defaults.agent.as_ref())
+        .or_else(|| policy.fallback_agent())
+        .or_else(only)
+}
+
+impl Context<'_> {
+    /// An agent cannot be used. One that is away is tried again after a pause that grows; several
+    /// tasks that find out at the same time are one try.
+    pub(super) fn troubled(
+        &self,
+        agent: &BackendName,
+        trouble: Trouble,
+        named: Option<Timestamp>,
+    ) -> Record {
+        let known = self
+            .state
+            .agents
+            .get(agent)
+            .and_then(|known| known.trouble.as_ref());
+        let tries = match known {
+            Some(known) if known.is_over(self.at) => known.tries + 1,
+            Some(known) => known.tries,
+            None => 1,
+        };
+        let pause = || {
+            let pause = self.agent_pause(agent, tries);
+            // What is known already is not made shorter.
+            let before = known.and_then(|known| known.until);
+            before.map_or(pause, |before| before.max(pause))
+        };
+        let asks = !trouble.is_passing() || tries > MOST_TRIES;
+        let until = (!asks).then(|| named.unwrap_or_else(pause));
+        Record::AgentTroubled {
+            agent: agent.clone(),
+            trouble,
+            at: self.at,
+            until,
+            named: named.is_some() && !asks,
+            tries,
+        }
+    }
+
+    fn agent_pause(&self, agent: &BackendName, tries: u32) -> Timestamp {
+        let limits = &self.policy.limits;
+        let first = FIRST_PAUSE
+            .0
+            .max(limits.backoff.0)
+            .min(limits.backoff_max.0);
+        let longest = first.saturating_mul(1 << tries.saturating_sub(1).min(20));
+        let longest = longest.min(limits.backoff_max.0);
+        // At least half of it: an agent's service is not asked again at once.
+        let jitter = self.pause_within(longest / 2, &("agent", agent, tries));
+        self.at.after(Span(longest / 2 + jitter.0))
+    }
+}
+
+impl Plan<'_> {
+    /// Asks a person about an agent that does not come back by itself: one question, however many of
+    /// its tasks wait.
+    pub(super) fn ask_about_agents(&mut self) {
+        let state = self.cx.state;
+        let mut last = state.next_hold();
+        for (agent, known) in &state.agents {
+            let Some(troubled) = &known.trouble else {
+                continue;
+            };
+            if troubled.until.is_some() || troubled.asked {
+                continue;
+            }
+            let Some(entry) = self.who_waits_for(agent) else {
+                continue;
+            };
+            let text = format!("agent `{agent}`: {}", troubled.trouble);
+            let about = HoldReason::Agent {
+                agent: agent.clone(),
+                trouble: troubled.trouble.clone(),
+            };
+            let question = crate::model::Question::new(about, text, &[HoldOption::Retry]);
+            let hold = self.cx.ask_as(last, &entry.task.id, question);
+            self.records.push(hold);
+            last.0 += 1;
+        }
+    }
+
+    /// Whether something waits for an agent that comes back by itself.
+    pub(super) fn agent_comes_back(&self) -> bool {
+        let state = self.cx.state;
+        let mut away = state
+            .troubled_agents(self.cx.at)
+            .filter(|(_, troubled)| troubled.until.is_some());
+        away.any(|(agent, _)| self.who_waits_for(agent).is_some())
+    }
+
+    /// The first task that only waits for this agent.
+    fn who_waits_for(&self, agent: &BackendName) -> Option<&TaskEntry> {
+        let state = self.cx.state;
+        let waits = |entry: &&TaskEntry| match &entry.phase {
+            Phase::Waiting(_) => !blocked(state, entry),
+            Phase::Active(active) => {
+                matches!(active.step, Step::TurnDue { .. }) && active.step.asked() == Asked::Due
+            }
+            Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => false,
+        };
+        let by_it = |entry: &&TaskEntry| agent_of(state, entry, self.cx.policy) == Some(agent);
+        let wanted = state
+            .tasks()
+            .iter()
+            .filter(|entry| entry.withdrawn.is_none());
+        wanted.filter(waits).find(by_it)
+    }
+}
