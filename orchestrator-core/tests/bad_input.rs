@@ -544,7 +544,7 @@ async fn handoffs() {
         let sandbox = sandbox(&[("A", "")]);
         let script = script.replace("$H", "\"$ORCHESTRATOR_HANDOFF\"");
         let script = format!(
-            "if [ $ORCHESTRATOR_TURN != 1 ]; then exit 9; fi; echo a > A.txt; commit c; {script}"
+            "if [ $ORCHESTRATOR_TURN != 1 ]; then exit; fi; echo a > A.txt; commit c; {script}"
         );
         let worker = shell_worker(sandbox.path(), "worker", &script);
         let mut policy = policy(&worker, "");
@@ -561,8 +561,8 @@ async fn handoffs() {
                     .map(|why| format!("ended: {why}")),
             )
             .collect();
-        if outcome.report.snapshot.all_landed() {
-            said.push("landed, with the gap named".to_owned());
+        if let Some(hold) = &outcome.task("A").hold {
+            said.push(format!("a person is asked: {}", hold.question));
         }
         let head = outcome.records().find_map(|record| match record {
             Record::Submitted { submission, .. } => Some(submission.head.to_string()),
@@ -570,7 +570,10 @@ async fn handoffs() {
         });
         page.add(
             case,
-            &said.join("\n").replace(&head.unwrap_or_default(), "HEAD"),
+            &match head {
+                Some(head) => said.join("\n").replace(&head, "HEAD"),
+                None => said.join("\n"),
+            },
         );
     }
     insta::assert_snapshot!(page.0);

@@ -149,7 +149,7 @@ async fn a_workspace_of_nobody_is_named_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_commit_under_a_session_that_never_ends_is_work() {
+async fn commit_under_a_session_that_never_ends_is_reviewed_and_does_not_land() {
     let sandbox = sandbox(&[("A", "")]);
     let worker = shell_worker(
         sandbox.path(),
@@ -162,9 +162,15 @@ async fn a_commit_under_a_session_that_never_ends_is_work() {
     let outcome = live.end().await;
     assert_eq!(
         outcome.report.ended,
-        EndReason::Complete,
+        EndReason::WaitingForAPerson,
         "{:#?}",
         outcome.report.snapshot
+    );
+    let hold = outcome.task("A").hold.clone().expect("a person is asked");
+    assert!(
+        hold.question.contains("nobody has said") && hold.question.contains("silent"),
+        "{}",
+        hold.question
     );
     let missing = outcome
         .records()

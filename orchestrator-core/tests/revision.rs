@@ -4,15 +4,15 @@ mod common;
 
 use common::{WORK, builder, ends, sandbox, turns};
 use orchestrator_core::{
-    driver::Orchestrator,
+    driver::{Command, Inbox, Orchestrator},
     model::{
-        BackendName, EndReason, HandoffReport, Policy, Record, Size, TurnOutcome, Verdict,
-        only_history,
+        AgentSpec, Answer, BackendName, Completion, DoneBy, EndReason, HandoffReport, HoldOption,
+        Policy, Record, Size, TurnOutcome, Verdict, only_history,
     },
     port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnRequest, Update},
     status::TaskState,
 };
-use orchestrator_testkit::{ScriptedAgent, git, run_checked};
+use orchestrator_testkit::{ScriptedAgent, git, run_checked, write_handoff};
 
 #[tokio::test]
 async fn a_forbidden_path_is_sent_back_to_the_same_session_and_lands_mended() {
@@ -360,13 +360,13 @@ async fn a_missing_or_broken_handoff_is_asked_for_once_before_anything_else() {
 }
 
 #[tokio::test]
-async fn a_commit_without_a_handoff_is_reviewed_all_the_same_and_the_gap_is_named() {
+async fn commit_without_a_handoff_is_reviewed_and_lands_only_by_a_persons_word() {
     let sandbox = sandbox(&[("A", "")]);
     let script = "[ $ORCHESTRATOR_TURN = 2 ] || { echo a > A.txt; commit c; }";
     let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
     assert_eq!(
         outcome.report.ended,
-        EndReason::Complete,
+        EndReason::WaitingForAPerson,
         "{:#?}",
         outcome.report.snapshot
     );
@@ -375,13 +375,53 @@ async fn a_commit_without_a_handoff_is_reviewed_all_the_same_and_the_gap_is_name
         (1, 2),
         "it is asked for once, and then looked at"
     );
-    let named = outcome.records().any(|record| match record {
-        Record::Accepted { landing } => {
-            format!("{:?}", landing.acceptance.reviews).contains("handoff/missing")
-        }
-        _ => false,
+    assert_eq!(sandbox.remote_subjects(), ["roadmap", "begin"]);
+    let hold = outcome.task("A").hold.clone().expect("a person is asked");
+    let inbox = Inbox::of(&sandbox.state());
+    let answer = Answer::new(hold.id, HoldOption::Approve).with_name("Ada");
+    inbox.post(&Command::Answer(answer)).expect("posts");
+    let outcome = run_checked(&sandbox, builder(&sandbox, script, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete);
+    let accepted = outcome.records().find_map(|record| match record {
+        Record::Accepted { landing } => Some(landing.acceptance.clone()),
+        _ => None,
     });
-    assert!(named);
+    let accepted = accepted.expect("it was accepted");
+    assert!(format!("{:?}", accepted.reviews).contains("handoff/missing"));
+    assert!(matches!(
+        accepted.completion,
+        Some(Completion::Person { by: Some(by), .. }) if by == "Ada"
+    ));
+    let last_turn = outcome.task("A").last_turn.clone();
+    assert!(last_turn.is_some_and(|said| said.contains("Ada confirmed it")));
+}
+
+#[tokio::test]
+async fn commit_of_a_simple_command_lands_by_its_exit_status() {
+    let sandbox = sandbox(&[("A", "claims = [{ id = \"c\", text = \"it is there\" }]")]);
+    let work = |end: &str| {
+        let script = format!("echo a > A.txt; git add A.txt; git commit -q -m c; {end}");
+        let worker = orchestrator_testkit::shell_worker(sandbox.path(), "worker", &script);
+        let gate = "[gates.unit]\nrun = [\"true\"]\ndefault = true";
+        let mut policy = common::policy(&worker, gate);
+        for agent in policy.agents.values_mut() {
+            let done = DoneBy::Exit;
+            *agent = AgentSpec::Command {
+                run: worker.clone(),
+                done,
+            };
+        }
+        policy.limits.attempts = 1;
+        Orchestrator::builder().policy(policy)
+    };
+    let killed = run_checked(&sandbox, work("kill -9 $$")).await;
+    assert!(!killed.report.snapshot.all_landed());
+    assert_eq!(sandbox.remote_subjects(), ["roadmap", "begin"]);
+
+    let outcome = run_checked(&sandbox, work("exit 0")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete);
+    let evidence = &outcome.task("A").evidence[0];
+    assert!(evidence.label.is_direct(), "{evidence:?}");
 }
 
 #[tokio::test]
@@ -438,6 +478,7 @@ async fn where_the_agent_cannot_resume_a_revision_is_another_attempt() {
                 &request.workspace,
                 &["commit", "--quiet", "--message", "work"],
             );
+            write_handoff(request);
             vec![Update::Ended {
                 outcome: TurnOutcome::Completed,
             }]

@@ -12,7 +12,9 @@ use orchestrator_core::{
     source::TaskList,
     store::{MemoryEvidence, MemoryLedger},
 };
-use orchestrator_testkit::{Sandbox, ScriptedAgent, git, replayed, run_checked, shell_worker};
+use orchestrator_testkit::{
+    Sandbox, ScriptedAgent, git, replayed, run_checked, shell_worker, write_handoff,
+};
 
 #[tokio::test]
 async fn a_roadmap_lands_with_parallel_work_and_dependencies() {
@@ -131,6 +133,7 @@ async fn an_agent_that_has_gone_silent_is_reminded_and_goes_on() {
         std::fs::write(request.workspace.join("A.txt"), "A").expect("writes");
         git(&request.workspace, &["add", "."]);
         git(&request.workspace, &["commit", "--quiet", "--message", "A"]);
+        write_handoff(request);
         vec![Update::Ended {
             outcome: TurnOutcome::Completed,
         }]
@@ -160,7 +163,6 @@ async fn an_agent_that_has_gone_silent_is_reminded_and_goes_on() {
         })
         .collect();
     assert_eq!(seen.last(), Some(&Pulse::Stalled), "{seen:?}");
-    // It left no handoff, and the script has no second turn to repair that.
     assert_eq!(outcome.task("A").attempts, 1);
     assert_eq!(
         outcome.report.ended,
@@ -204,6 +206,7 @@ async fn tasks_agents_and_stores_may_come_from_code() {
             &request.workspace,
             &["commit", "--quiet", "--message", "new"],
         );
+        write_handoff(request);
         vec![Update::Ended {
             outcome: TurnOutcome::Completed,
         }]

@@ -35,4 +35,4 @@ pub use replay::Replay;
 pub use repository::{Sandbox, git, git_binaries};
 pub use turn::{Ran, block_on_within, ran};
 pub use views::{MemoryTree, ProposedChange};
-pub use worker::{ScriptedAgent, shell_worker};
+pub use worker::{ScriptedAgent, shell_worker, write_handoff};

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    model::TurnOutcome,
+    model::{Handoff, HandoffStatus, TurnOutcome},
     port::{
         AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnControl, TurnInput,
         TurnRequest, Update,
@@ -22,23 +22,38 @@ use tokio::sync::{mpsc, watch};
 /// Writes a shell script beside a sandbox and returns the argument vector that runs it as a command agent. The script runs in
 /// the workspace, sees the `ORCHESTRATOR_*` variables, and has these functions:
 ///
-/// - `commit MESSAGE` commits everything;
-/// - `handoff STATUS` leaves a true handoff; `handoff STATUS EXTRA` adds JSON members, each with a comma in front.
+/// - `commit MESSAGE` commits everything, if there is anything to commit;
+/// - `handoff STATUS` leaves a true handoff, which makes all claims of the contract; `handoff STATUS EXTRA` adds JSON members, each
+///   with a comma in front, and makes no claims where `evidence` is among them.
 ///
 /// # Panics
 /// When the script cannot be written.
 #[must_use]
 pub fn shell_worker(directory: &Path, name: &str, script: &str) -> Vec<String> {
     const PRELUDE: &str = r#"set -eu
-commit() { git add --all && git commit --quiet --message "$1"; }
+commit() { git add --all; git diff --cached --quiet || git commit --quiet --message "$1"; }
+claims() { tr -d '\n' < "$ORCHESTRATOR_CONTRACT" | tr '{' '\n' | sed -n 's/^ *"id": *"\([^"]*\)".*/\1/p'; }
 handoff() {
-    printf '{"version":1,"task":"%s","attempt":%s,"status":"%s","self_review":"read it once more"%s}' \
-        "$ORCHESTRATOR_TASK" "$ORCHESTRATOR_ATTEMPT" "$1" "${2:-}" > "$ORCHESTRATOR_HANDOFF"
+    made=$(claims | sed 's/.*/{"claim":"&","label":"direct","note":"seen"}/' | paste -sd, -)
+    case "${2:-}" in *'"evidence"'*) made= ;; *) made=",\"evidence\":[$made]" ;; esac
+    printf '{"version":1,"task":"%s","attempt":%s,"status":"%s","self_review":"read it once more"%s%s}' \
+        "$ORCHESTRATOR_TASK" "$ORCHESTRATOR_ATTEMPT" "$1" "$made" "${2:-}" > "$ORCHESTRATOR_HANDOFF"
 }
 "#;
     let path = directory.join(format!("{name}.sh"));
     fs::write(&path, format!("{PRELUDE}{script}\n")).expect("writes the script");
     vec!["/bin/sh".to_owned(), path.to_string_lossy().into_owned()]
+}
+
+/// Leaves a handoff that says done, as the agent of a turn in this process.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn write_handoff(request: &TurnRequest) {
+    let id = &request.attempt;
+    let handoff = Handoff::new(id.task.as_str(), id.number, HandoffStatus::Done);
+    let json = serde_json::to_vec(&handoff).expect("serialises");
+    fs::write(&request.handoff, json).expect("writes the handoff");
 }
 
 /// What a scripted agent does in one turn.
