@@ -72,7 +72,7 @@ fn work(task: &str) -> Result<()> {
     let file = match task {
         "N1" => "sign.txt",
         "N2" => "logo.txt",
-        "N3" if std::env::var("ORCHESTRATOR_ATTEMPT")? == "1" => std::process::exit(LIMITED),
+        "N3" if std::env::var("ORCHESTRATOR_TURN")? == "1" => std::process::exit(LIMITED),
         "N3" => "map.txt",
         _ => return worker::work(task),
     };
@@ -390,7 +390,7 @@ fn morning(project: &Project) -> Result<()> {
     has("### D2#1: came to nothing");
     has("the agent failed: exit status 1: Error: \"out of memory\"");
     has("### D4#1: came to nothing");
-    has("the agent's usage limit was reached");
+    has("its usage limit was reached");
     has("its work is kept: as refs/orchestrator/attempts/D4/1");
     has("the orchestrator had died, or was stopped in the middle; another took the run up");
     has("- accepted: 11");

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Result, project::git};
 
@@ -153,6 +153,24 @@ fn colleague() -> Result<()> {
     Ok(())
 }
 
+/// What it says of each claim of its contract.
+fn claims() -> Result<Vec<Value>> {
+    let path = std::env::var_os("ORCHESTRATOR_CONTRACT").ok_or("there is no contract")?;
+    let contract: Value = serde_json::from_slice(&fs::read(path)?)?;
+    let claims = contract["claims"].as_array().cloned().unwrap_or_default();
+    let say = |claim: &Value| {
+        let (label, note) = match claim["surface"].as_str() {
+            Some("repo") => ("direct", "I ran the check"),
+            _ => (
+                "proxy",
+                "I have none of these here; the setting is as it must be",
+            ),
+        };
+        json!({"claim": claim["id"], "label": label, "note": note})
+    };
+    Ok(claims.iter().map(say).collect())
+}
+
 fn handoff(task: &str, attempt: u32, changed: &[String]) -> Result<()> {
     let handoff = json!({
         "version": 1,
@@ -161,6 +179,7 @@ fn handoff(task: &str, attempt: u32, changed: &[String]) -> Result<()> {
         "status": "done",
         "changed_files": changed,
         "self_review": "I read my change once more",
+        "evidence": claims()?,
     });
     let path =
         std::env::var_os("ORCHESTRATOR_HANDOFF").ok_or("there is no place for the handoff")?;

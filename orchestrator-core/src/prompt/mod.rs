@@ -239,7 +239,11 @@ fn rules(text: &mut String, contract: &Contract) {
         }
     }
     if !contract.claims.is_empty() {
-        text.push_str("\nThis is to be true afterwards:\n\n");
+        text.push_str(
+            "\nThis is to be true afterwards. Say of each, by its id, in your handoff's `evidence` whether you have proven it, and how: \
+             `direct` where you saw it on its own surface, `proxy` where you saw it elsewhere, `blocked` with the reason where you could \
+             not. What you do not claim counts as not proven:\n\n",
+        );
         for claim in &contract.claims {
             let _ = writeln!(
                 text,

@@ -9,7 +9,7 @@ use super::snapshot::EvidenceView;
 use crate::model::{
     Answer, Approval, AttemptId, BackendName, CommitId, ContentHash, Contract, Effect, EffectId,
     Evidence, Finding, GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Landing,
-    PackageName, Record, Review, TaskId, Timestamp, Usage, Verdict,
+    PackageName, Record, Review, TaskId, Timestamp, TurnEnd, Usage, Verdict,
 };
 
 /// One task with all that happened to it, over all runs.
@@ -54,6 +54,8 @@ pub struct AttemptStory {
     pub head: Option<CommitId>,
     /// How often it was sent back.
     pub revisions: u32,
+    /// How turns ended after which its session went on.
+    pub continued: Vec<TurnEnd>,
     /// What it was sent back or rejected for last.
     pub findings: Vec<Finding>,
     /// What was noticed while it worked and while its work was taken in, such as a call of a tool that was refused.
@@ -281,6 +283,7 @@ impl Fold {
                     usage: Usage::default(),
                     head: None,
                     revisions: 0,
+                    continued: Vec::new(),
                     findings: Vec::new(),
                     noticed: Vec::new(),
                     reviews: Vec::new(),
@@ -311,6 +314,11 @@ impl Fold {
                 self.enter(attempt, PhaseKind::Reviewing, at);
                 if let Some(story) = self.attempt(attempt) {
                     story.usage = story.usage.plus(*usage);
+                }
+            }
+            Record::Continued { attempt, ended, .. } => {
+                if let Some(story) = self.attempt(attempt) {
+                    story.continued.push(ended.clone());
                 }
             }
             Record::Kept { attempt, files } => {
@@ -432,7 +440,6 @@ impl Fold {
             | Record::NothingDone { .. }
             | Record::NothingToDo { .. }
             | Record::RepairAsked { .. }
-            | Record::Continued { .. }
             | Record::Completed { .. }
             | Record::AgentTroubled { .. }
             | Record::AgentFailed { .. }

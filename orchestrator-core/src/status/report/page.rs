@@ -195,9 +195,18 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
             attempt.agent, attempt.id.number
         ),
     );
+    for ended in &attempt.continued {
+        fact("went on", format!("after turn {}: {ended}", ended.turn));
+    }
     let Some(landing) = &attempt.landing else {
         return facts;
     };
+    if let Some(ended) = &landing.acceptance.ended {
+        fact("last turn", format!("turn {}: {ended}", ended.turn));
+    }
+    if let Some(completion) = &landing.acceptance.completion {
+        fact("complete", completion.to_string());
+    }
     let record = crate::model::ContentHash::of_json(&landing.acceptance);
     fact(
         "record",
