@@ -226,7 +226,11 @@ impl World {
             changes,
             forged,
         } = history?;
-        let mut findings = Vec::new();
+        let limits = IngressLimits::of(&self.policy.limits);
+        let repository = workspace.repository();
+        let mut findings = trusted
+            .take_lfs(&repository, base, head, &changes, limits)
+            .await?;
         if changes.is_empty() {
             findings.push(Finding::new(
                 Severity::Error,

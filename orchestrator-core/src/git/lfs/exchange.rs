@@ -1,0 +1,276 @@
+//! Speaking to the place where the person's repository keeps its objects.
+//!
+//! git-lfs runs in a repository of ours that is made for one exchange, with the person's settings as its global configuration, and
+//! nothing of a worker's. What was measured with git-lfs 3.3.0 and forms it:
+//!
+//! - The store must be named in the repository's own configuration. Given as `-c lfs.storage=…`, or with `GIT_DIR` set, the agent for
+//!   remotes that are directories inherits it, and looks for the remote's objects in our store.
+//! - `.lfsconfig` is read in the work tree; where there is none, in the index and in HEAD. So there always is one: that of
+//!   the target's tip, or an empty one.
+//! - A remote's relative path is taken from the directory in which git-lfs runs.
+//! - `fetch` leaves out what `lfs.fetchinclude` and `lfs.fetchexclude` say, and ends with 0; what the remote does not have ends it with 2.
+//! - `push --object-id` sends what the server says that it lacks, and needs no ref. It fails before it sends anything if an object is
+//!   not in the store.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+
+use super::{pointer::Pointer, settings::Settings};
+use crate::{
+    git::{
+        GitError, Trusted,
+        cli::{Answer, Call, io_error},
+        user::Destination,
+    },
+    model::{RepoPath, TreeId},
+    process::Exit,
+};
+
+/// So many objects are named in one call: a command line is bounded.
+const BATCH: usize = 500;
+/// The largest `.lfsconfig` that is taken over, in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// A repository of ours in which git-lfs speaks to the remote.
+pub(super) struct Exchange<'a> {
+    trusted: &'a Trusted,
+    room: TempDir,
+    /// The remote's name; `None` where the person's repository has none, and names no endpoint.
+    remote: Option<String>,
+}
+
+/// Where a person's git-lfs keeps objects.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Stores {
+    /// The top of the repository's own store: `lfs.storage`, or `.git/lfs`.
+    pub(super) own: Option<PathBuf>,
+    /// The tops of those of repositories that it borrows from.
+    pub(super) borrowed: Vec<PathBuf>,
+}
+
+impl Stores {
+    /// Out of what `git lfs env` prints.
+    fn parse(listed: &str) -> Self {
+        let value = |key: &str| {
+            listed
+                .lines()
+                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        };
+        // Both name the directory `objects` of a store.
+        let top = |objects: &str| Path::new(objects).parent().map(Path::to_owned);
+        let borrowed = value("LocalReferenceDirs").unwrap_or_default();
+        let borrowed = borrowed.split(", ").filter(|path| !path.is_empty());
+        Self {
+            own: value("LocalMediaDir").and_then(top),
+            borrowed: borrowed.filter_map(top).collect(),
+        }
+    }
+
+    /// All of them, the repository's own first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Path> {
+        self.own.iter().chain(&self.borrowed).map(PathBuf::as_path)
+    }
+}
+
+impl Trusted {
+    /// Where the person's git-lfs keeps objects.
+    pub(super) async fn persons_stores(&self) -> Result<Stores, GitError> {
+        let listed = self.user().call().args(["lfs", "env"]).text().await?;
+        Ok(Stores::parse(&listed))
+    }
+
+    /// Prepares an exchange. `lfsconfig` is the tree of which the `.lfsconfig` counts.
+    pub(super) async fn exchange(
+        &self,
+        lfsconfig: Option<TreeId>,
+    ) -> Result<Exchange<'_>, GitError> {
+        let listed = self.user().call().args(["config", "--list", "--null"]);
+        let mut settings = Settings::parse(&listed.bytes().await?);
+        settings.resolve(self.user().directory());
+        let config = self.lfsconfig(lfsconfig).await?;
+        let remote = match self.destination() {
+            Destination::Remote { name, .. } => Some(name.clone()),
+            Destination::Local => settings.remote(&self.target().to_string()),
+        };
+        let has_endpoint = settings.get("lfs.url").is_some() || !config.is_empty();
+        let remote = match remote {
+            None if has_endpoint => Some(settings.add_remote()),
+            remote => remote,
+        };
+        let room = tempfile::Builder::new()
+            .prefix("incoming-lfs-")
+            .tempdir_in(self.dir())
+            .map_err(io_error(self.dir()))?;
+        let tip = match self.tip()? {
+            Some(tip) => format!("{tip}\n"),
+            None => String::new(),
+        };
+        let top = room.path();
+        let git_dir = top.join(".git");
+        let files = [
+            (
+                git_dir.join("HEAD"),
+                format!("ref: {}\n", self.target().full()).into_bytes(),
+            ),
+            (git_dir.join("config"), self.exchange_config().into_bytes()),
+            (
+                git_dir.join("objects/info/alternates"),
+                format!("{}\n", self.dir().join("objects").display()).into_bytes(),
+            ),
+            // A server may ask for which branch an object is.
+            (git_dir.join(self.target().full()), tip.into_bytes()),
+            (top.join(".lfsconfig"), config),
+            (top.join(PERSONS), settings.file()?.into_bytes()),
+        ];
+        for (path, content) in files {
+            if content.is_empty() && !path.ends_with(".lfsconfig") {
+                continue;
+            }
+            fs::create_dir_all(path.parent().unwrap_or(top)).map_err(io_error(&path))?;
+            fs::write(&path, content).map_err(io_error(&path))?;
+            // Settings can hold passwords.
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(io_error(&path))?;
+        }
+        Ok(Exchange {
+            trusted: self,
+            room,
+            remote,
+        })
+    }
+
+    fn exchange_config(&self) -> String {
+        let store = self.lfs.store().to_string_lossy();
+        let store = store.replace('\\', "\\\\").replace('"', "\\\"");
+        format!(
+            "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\thooksPath = /dev/null\n[gc]\n\tauto = 0\n\
+             [lfs]\n\tstorage = \"{store}\"\n"
+        )
+    }
+
+    /// The `.lfsconfig` of a tree; nothing where it has none.
+    async fn lfsconfig(&self, tree: Option<TreeId>) -> Result<Vec<u8>, GitError> {
+        let Some(tree) = tree else {
+            return Ok(Vec::new());
+        };
+        let path: RepoPath = ".lfsconfig".parse().expect("a relative path");
+        self.look(move |objects| match objects.file(tree, &path)? {
+            Some(blob) => Ok(objects.blob(blob, MAX_CONFIG)?.unwrap_or_default()),
+            None => Ok(Vec::new()),
+        })
+        .await
+    }
+}
+
+/// The file with the person's settings.
+const PERSONS: &str = "persons-settings";
+
+impl Exchange<'_> {
+    fn call(&self) -> Call<'_> {
+        self.trusted
+            .git
+            .call(self.room.path())
+            .var("GIT_CONFIG_NOSYSTEM", "1")
+            .var("GIT_CONFIG_GLOBAL", self.room.path().join(PERSONS))
+            .args(["lfs"])
+    }
+
+    /// Fetches the objects of a tree that our store lacks, but for those that the person's settings leave out.
+    ///
+    /// # Errors
+    /// In git-lfs's words, when it did not get all of them.
+    pub(super) async fn fetch(&self, tree: TreeId) -> Result<Result<(), String>, GitError> {
+        let Some(remote) = &self.remote else {
+            return Ok(Err("the repository has no remote to ask".to_owned()));
+        };
+        // What is fetched is named by a commit; this one goes with the room.
+        let commit = self
+            .trusted
+            .call_in(&self.room.path().join(".git"))
+            .var("GIT_AUTHOR_DATE", "@0 +0000")
+            .var("GIT_COMMITTER_DATE", "@0 +0000")
+            .args(["-c", "user.name=none", "-c", "user.email=none"])
+            .args(["commit-tree", "-m", "objects"])
+            .args([tree.to_string()])
+            .text()
+            .await?;
+        let fetch = self.call().args(["fetch"]).args([remote.clone(), commit]);
+        complaint(fetch.reaches_out().answer().await)
+    }
+
+    /// Sends objects of our store that the server lacks.
+    ///
+    /// # Errors
+    /// In git-lfs's words.
+    pub(super) async fn push(&self, pointers: &[Pointer]) -> Result<Result<(), String>, GitError> {
+        let Some(remote) = &self.remote else {
+            return Ok(Err(
+                "the repository has no remote to send them to".to_owned()
+            ));
+        };
+        for some in pointers.chunks(BATCH) {
+            let push = self.call().args(["push", "--object-id"]);
+            let push = push
+                .args([remote.clone()])
+                .args(some.iter().map(|pointer| pointer.oid.to_string()));
+            if let Err(why) = complaint(push.reaches_out().answer().await)? {
+                return Ok(Err(why));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// What git-lfs complained, if it failed.
+fn complaint(answer: Result<Answer, GitError>) -> Result<Result<(), String>, GitError> {
+    match answer {
+        Ok(answer) if answer.exit == Exit::Code(0) => Ok(Ok(())),
+        Ok(answer) => Ok(Err(without_passwords(&crate::model::clean(
+            answer.stderr.trim(),
+        )))),
+        Err(error @ (GitError::TimedOut { .. } | GitError::Silent { .. })) => {
+            Ok(Err(error.to_string()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A text in which addresses have no user and no password: git-lfs prints them as the settings have them.
+fn without_passwords(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let host = part
+            .find(|c: char| c == '/' || c.is_whitespace() || c == '\'' || c == '"')
+            .unwrap_or(part.len());
+        let begin = part[..host].rfind('@').map_or(0, |at| at + 1);
+        clean.push_str("://");
+        clean.push_str(&part[begin..]);
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_are_read_from_what_git_lfs_prints() {
+        let listed = "git-lfs/3.3.0\n\nLocalMediaDir=/r/.git/lfs/objects\nLocalReferenceDirs=/a/lfs/objects, /b/lfs/objects\n";
+        let stores = Stores::parse(listed);
+        let all: Vec<_> = stores.all().collect();
+        assert_eq!(all, ["/r/.git/lfs", "/a/lfs", "/b/lfs"].map(Path::new));
+        assert_eq!(Stores::parse("LocalReferenceDirs=\n"), Stores::default());
+    }
+
+    #[test]
+    fn passwords_in_addresses_are_not_repeated() {
+        let said = "batch 'https://ada:s3cret@example.org/x/info/lfs': 403 http://b/c@d";
+        let expected = "batch 'https://example.org/x/info/lfs': 403 http://b/c@d";
+        assert_eq!(without_passwords(said), expected);
+    }
+}

@@ -1,0 +1,342 @@
+//! Objects that a worker's pointers name (law 8: opened as regular files, without following links, within limits).
+
+use std::{cmp::Reverse, collections::HashSet, path::Path};
+
+use super::{
+    pointer::{MAX_POINTER, Pointer},
+    ready::Lacking,
+    scan::pointer_of,
+    store::{Held, Offered},
+};
+use crate::{
+    git::{GitError, IngressLimits, Objects, Trusted, cli::io_error, objects::to_gix},
+    model::{BlobId, Change, CommitId, Finding, Mode, Oid, RepoPath, Severity},
+    untrusted::open_beneath,
+};
+
+/// A pointer that a head brings.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    blob: Oid,
+    pub(super) path: RepoPath,
+    pub(super) pointer: Pointer,
+}
+
+/// What commits bring.
+#[derive(Debug, Default)]
+pub(super) struct Brought {
+    pub(super) named: Vec<Named>,
+    /// The bytes of all of git's objects.
+    total: u64,
+}
+
+/// What a worker's store has of a pointer's object.
+enum Theirs {
+    Taken,
+    /// It is ours already.
+    Ours,
+    OtherSize(u64),
+    Damaged,
+    Nothing,
+}
+
+impl Trusted {
+    /// Takes the objects of Git LFS that a head's new pointers name from the repository of an attempt, verified, and finds
+    /// pointers whose objects are nowhere, or are not what the pointer says, and files that were committed without the filter. `changes`
+    /// are those from `base` to the head's tree.
+    ///
+    /// # Errors
+    /// When an object cannot be read, or our store not be written.
+    pub async fn take_lfs(
+        &self,
+        from: &Path,
+        base: CommitId,
+        head: CommitId,
+        changes: &[Change],
+        limits: IngressLimits,
+    ) -> Result<Vec<Finding>, GitError> {
+        let tree = self.tree_of(head)?;
+        let before = self.tree_of(base)?;
+        let lfs = self.lfs.clone();
+        let is_used = move |objects: &Objects| {
+            Ok(lfs.is_used(objects, tree)? || lfs.is_used(objects, before)?)
+        };
+        if !self.look(is_used).await? {
+            return Ok(Vec::new());
+        }
+        let brought = self.pointers_between(head, &[base]).await?;
+        let mut findings = too_much(&brought, limits);
+        if findings.is_empty() {
+            let mut lacking = Vec::new();
+            for named in &brought.named {
+                match self.take_one(from, named).await? {
+                    Theirs::Taken | Theirs::Ours => {}
+                    Theirs::OtherSize(size) => {
+                        findings.push((named.clone(), other_size(named, size)))
+                    }
+                    Theirs::Damaged => findings.push((named.clone(), damaged())),
+                    Theirs::Nothing => lacking.push(named.clone()),
+                }
+            }
+            findings.extend(self.missing(lacking, head).await?);
+        }
+        let mut placed = Vec::new();
+        for (named, finding) in findings {
+            placed.push(self.placed_in_history(&named, finding, base, head).await?);
+        }
+        placed.extend(self.committed_as_they_are(head, changes).await?);
+        Ok(placed)
+    }
+
+    /// All pointers in commits that `head` has and `hidden` and the target have not.
+    pub(super) async fn pointers_between(
+        &self,
+        head: CommitId,
+        hidden: &[CommitId],
+    ) -> Result<Brought, GitError> {
+        let mut call = self.call().args(["rev-list", "--objects"]);
+        call = call.args([head.to_string()]);
+        let tip = self.tip()?;
+        call = call.args(hidden.iter().chain(&tip).map(|commit| format!("^{commit}")));
+        let listed = call.transfers().bytes().await?;
+        self.look(move |objects| brought(objects, &listed)).await
+    }
+
+    /// Takes one object, from the worker's store or from nowhere.
+    async fn take_one(&self, from: &Path, named: &Named) -> Result<Theirs, GitError> {
+        let lfs = self.lfs.clone();
+        let from = from.to_owned();
+        let pointer = named.pointer;
+        self.look(move |_| {
+            let failed = || io_error(&from);
+            match lfs.holds(&pointer).map_err(failed())? {
+                Held::Whole => return Ok(Theirs::Ours),
+                Held::OtherSize(size) => return Ok(Theirs::OtherSize(size)),
+                Held::Nothing => {}
+            }
+            let place = format!("lfs/{}", pointer.place());
+            let place: RepoPath = place.parse().expect("a relative path of plain names");
+            // What cannot be opened is no object: a link, a FIFO, a directory.
+            let Ok(file) = open_beneath(&from, &place) else {
+                return Ok(Theirs::Nothing);
+            };
+            let size = file.metadata().map_err(failed())?.len();
+            if size != pointer.size {
+                return Ok(Theirs::OtherSize(size));
+            }
+            let offered = lfs.offer(&pointer, file);
+            Ok(match offered.map_err(io_error(&lfs.file(&pointer)))? {
+                Offered::Taken => Theirs::Taken,
+                Offered::Differs => Theirs::Damaged,
+            })
+        })
+        .await
+    }
+
+    /// Pointers of which the objects are neither the worker's, nor ours, nor the person's, nor in their remote.
+    async fn missing(
+        &self,
+        lacking: Vec<Named>,
+        head: CommitId,
+    ) -> Result<Vec<(Named, Finding)>, GitError> {
+        if lacking.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tree = self.tree_of(head)?;
+        let wanted = lacking
+            .iter()
+            .map(|named| (named.path.clone(), named.pointer));
+        let Lacking { files, why } = self.gather(wanted.collect(), tree).await?;
+        let still: HashSet<_> = files.into_iter().collect();
+        let paths: Vec<_> = still.iter().map(|(path, _)| path.clone()).collect();
+        let given = self.given_to_lfs(tree, &paths).await?;
+        let missing = lacking.into_iter().filter(|named| {
+            still.contains(&(named.path.clone(), named.pointer)) && given.contains(&named.path)
+        });
+        let found = missing.map(|named| {
+            let message = format!(
+                "it is a pointer to the LFS object {}, which is neither in this repository (`lfs/objects`) nor in the remote ({why}): \
+                 put the content itself there, `git add` it with git-lfs installed, and commit again",
+                named.pointer.oid
+            );
+            (named, Finding::new(Severity::Error, "lfs/missing", message))
+        });
+        Ok(found.collect())
+    }
+
+    /// A finding with its path, and with the commit that has it, where only the history does.
+    async fn placed_in_history(
+        &self,
+        named: &Named,
+        finding: Finding,
+        base: CommitId,
+        head: CommitId,
+    ) -> Result<Finding, GitError> {
+        let finding = finding.at(named.path.clone());
+        let onto = self.begins_on(base, head).await?;
+        let listed = self
+            .call()
+            .args(["rev-list", "--reverse", "--topo-order"])
+            .args([head.to_string(), format!("^{base}")])
+            .transfers()
+            .text()
+            .await?;
+        let commits: Vec<CommitId> = listed
+            .lines()
+            .filter_map(|line| line.parse().ok())
+            .collect();
+        let path = named.path.clone();
+        let blob = named.blob;
+        let first = self
+            .look(move |objects| {
+                let has = |commit: CommitId| -> Result<bool, GitError> {
+                    let entry = objects.entry(objects.tree_of(commit)?, &path)?;
+                    Ok(entry.is_some_and(|entry| entry.id.0 == blob))
+                };
+                if has(head)? {
+                    return Ok(None);
+                }
+                for commit in commits {
+                    if has(commit)? {
+                        return Ok(Some(commit));
+                    }
+                }
+                Ok(None)
+            })
+            .await?;
+        Ok(match first {
+            Some(commit) => finding.only_in(commit, onto),
+            None => finding,
+        })
+    }
+
+    /// Changed files that the attributes give to the filter, and that are their content instead of a pointer to it.
+    async fn committed_as_they_are(
+        &self,
+        head: CommitId,
+        changes: &[Change],
+    ) -> Result<Vec<Finding>, GitError> {
+        let changed: Vec<_> = changes
+            .iter()
+            .filter_map(|change| {
+                let new = change.new.filter(|new| {
+                    let old = change.old.map(|old| old.id);
+                    matches!(new.mode, Mode::File | Mode::Executable) && old != Some(new.id)
+                });
+                Some((change.path.clone(), new?.id))
+            })
+            .collect();
+        let plain = self
+            .look(move |objects| {
+                let mut plain = Vec::new();
+                for (path, blob) in changed {
+                    if is_content(objects, blob)? {
+                        plain.push(path);
+                    }
+                }
+                Ok(plain)
+            })
+            .await?;
+        let given = self.given_to_lfs(self.tree_of(head)?, &plain).await?;
+        let found = plain.into_iter().filter(|path| given.contains(path));
+        let finding = |path: RepoPath| {
+            let message = format!(
+                "`.gitattributes` give it to Git LFS, and it was committed as it is, without git-lfs: \
+                 `git add --renormalize -- '{path}'` with git-lfs installed, and `git commit --amend`"
+            );
+            Finding::new(Severity::Error, "lfs/plain", message).at(path)
+        };
+        Ok(found.map(finding).collect())
+    }
+}
+
+/// Reads what `git rev-list --objects` lists: ids, each perhaps with a path.
+fn brought(objects: &Objects, listed: &[u8]) -> Result<Brought, GitError> {
+    let repository = objects.repository();
+    let mut brought = Brought::default();
+    let mut seen = HashSet::new();
+    for line in listed.split(|byte| *byte == b'\n') {
+        let (id, path) = match line.iter().position(|byte| *byte == b' ') {
+            Some(space) => (&line[..space], &line[space + 1..]),
+            None => (line, &[][..]),
+        };
+        let id = std::str::from_utf8(id)
+            .ok()
+            .and_then(|id| id.parse::<Oid>().ok());
+        let Some(id) = id else {
+            continue;
+        };
+        let header = repository
+            .find_header(to_gix(id))
+            .map_err(crate::git::objects::unreadable(id))?;
+        brought.total += header.size();
+        if header.kind() != gix::object::Kind::Blob || header.size() >= MAX_POINTER {
+            continue;
+        }
+        let Ok(path) = RepoPath::from_bytes(path) else {
+            continue;
+        };
+        if let Some(pointer) = pointer_of(objects, BlobId(id))?
+            && seen.insert(pointer)
+        {
+            brought.named.push(Named {
+                blob: id,
+                path,
+                pointer,
+            });
+        }
+    }
+    Ok(brought)
+}
+
+/// Whether a file is something, and no pointer: git-lfs leaves an empty file empty.
+fn is_content(objects: &Objects, blob: BlobId) -> Result<bool, GitError> {
+    let sizes = objects.sizes(&[blob.0])?;
+    Ok(sizes != [0] && pointer_of(objects, blob)?.is_none())
+}
+
+/// What is larger than it may be. The bytes of LFS objects count as those of git's own do.
+fn too_much(brought: &Brought, limits: IngressLimits) -> Vec<(Named, Finding)> {
+    let mut by_size: Vec<_> = brought.named.iter().collect();
+    by_size.sort_by_key(|named| Reverse(named.pointer.size));
+    let mut found: Vec<_> = by_size
+        .iter()
+        .take_while(|named| named.pointer.size > limits.blob)
+        .map(|named| {
+            let message = format!(
+                "its LFS object has {} bytes; at most {} are taken in (`limits.file`)",
+                named.pointer.size, limits.blob
+            );
+            (
+                (*named).clone(),
+                Finding::new(Severity::Error, "size/file", message),
+            )
+        })
+        .collect();
+    let sizes = brought.named.iter().map(|named| named.pointer.size);
+    let total = sizes.fold(brought.total, u64::saturating_add);
+    if found.is_empty() && total > limits.total {
+        let message = format!(
+            "its new objects have {total} bytes together, those of Git LFS among them; at most {} are taken in (`limits.work`). This is the largest",
+            limits.total
+        );
+        let finding = Finding::new(Severity::Error, "size/total", message);
+        let largest = by_size.first().map(|named| ((*named).clone(), finding));
+        found.extend(largest);
+    }
+    found
+}
+
+fn other_size(named: &Named, size: u64) -> Finding {
+    let message = format!(
+        "its pointer says that the LFS object has {} bytes, and it has {size}: put the content itself there, `git add` it with git-lfs installed, and commit again",
+        named.pointer.size
+    );
+    Finding::new(Severity::Error, "lfs/size", message)
+}
+
+fn damaged() -> Finding {
+    let message = "its LFS object is not what the pointer says: its SHA-256 is another; \
+        put the content itself there, `git add` it with git-lfs installed, and commit again";
+    Finding::new(Severity::Error, "lfs/damaged", message)
+}
