@@ -13,6 +13,7 @@
 //!   not in the store.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -20,7 +21,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{pointer::Pointer, settings::Settings};
+use super::{pointer::Pointer, scan::Named, settings::Settings};
 use crate::{
     git::{
         GitError, Trusted,
@@ -179,25 +180,46 @@ impl Exchange<'_> {
             .args(["lfs"])
     }
 
-    /// Fetches the objects of a tree that our store lacks, but for those that the person's settings leave out.
+    /// Fetches the objects of these files that our store lacks, but for those that the person's settings leave out by their paths.
     ///
     /// # Errors
     /// In git-lfs's words, when it did not get all of them.
-    pub(super) async fn fetch(&self, tree: TreeId) -> Result<Result<(), String>, GitError> {
+    pub(super) async fn fetch(&self, files: &[Named]) -> Result<Result<(), String>, GitError> {
+        let mut outcome = Ok(());
+        let mut left: Vec<_> = files.iter().collect();
+        while !left.is_empty() {
+            let later = take_tree(&mut left);
+            if let Err(why) = self.fetch_tree(&left).await? {
+                outcome = Err(why);
+            }
+            left = later;
+        }
+        Ok(outcome)
+    }
+
+    async fn fetch_tree(&self, files: &[&Named]) -> Result<Result<(), String>, GitError> {
         let Some(remote) = &self.remote else {
             return Ok(Err("the repository has no remote to ask".to_owned()));
         };
-        // What is fetched is named by a commit; this one goes with the room.
-        let commit = self
-            .trusted
-            .call_in(&self.room.path().join(".git"))
-            .var("GIT_AUTHOR_DATE", "@0 +0000")
-            .var("GIT_COMMITTER_DATE", "@0 +0000")
-            .args(["-c", "user.name=none", "-c", "user.email=none"])
-            .args(["commit-tree", "-m", "objects"])
-            .args([tree.to_string()])
-            .text()
-            .await?;
+        // What is fetched is named by a commit; this one has these files alone, and goes with the room.
+        let git_dir = self.room.path().join(".git");
+        let git = || {
+            let call = self.trusted.call_in(&git_dir);
+            let call = call.args(["-c", "user.name=none", "-c", "user.email=none"]);
+            call.var("GIT_INDEX_FILE", self.room.path().join("index"))
+        };
+        let mut lines = Vec::new();
+        for named in files {
+            lines.extend_from_slice(format!("100644 {}\t", named.blob).as_bytes());
+            lines.extend_from_slice(named.path.as_bytes());
+            lines.push(0);
+        }
+        let index = git().args(["update-index", "-z", "--index-info"]);
+        git().args(["read-tree", "--empty"]).run().await?;
+        index.input(lines).run().await?;
+        let tree = git().args(["write-tree"]).text().await?;
+        let commit = git().args(["commit-tree", "-m", "objects"]).args([tree]);
+        let commit = commit.text().await?;
         let fetch = self.call().args(["fetch"]).args([remote.clone(), commit]);
         complaint(fetch.reaches_out().answer().await)
     }
@@ -223,6 +245,29 @@ impl Exchange<'_> {
         }
         Ok(Ok(()))
     }
+}
+
+/// Leaves those files that can be in one tree; the others. Commits of a history can have several files at one path, or a
+/// file where another has a directory.
+fn take_tree<'a>(files: &mut Vec<&'a Named>) -> Vec<&'a Named> {
+    let mut taken: BTreeSet<&[u8]> = BTreeSet::new();
+    let mut later = Vec::new();
+    files.retain(|named| {
+        let path = named.path.as_bytes();
+        let ends = (1..path.len()).filter(|at| path[*at] == b'/');
+        let beneath = [path, b"/"].concat();
+        let mut after = taken.range(&*beneath..);
+        let fits = !taken.contains(path)
+            && !ends.clone().any(|end| taken.contains(&path[..end]))
+            && !after.next().is_some_and(|next| next.starts_with(&beneath));
+        if fits {
+            taken.insert(path);
+        } else {
+            later.push(*named);
+        }
+        fits
+    });
+    later
 }
 
 /// What git-lfs complained, if it failed.
@@ -265,6 +310,44 @@ mod tests {
         let all: Vec<_> = stores.all().collect();
         assert_eq!(all, ["/r/.git/lfs", "/a/lfs", "/b/lfs"].map(Path::new));
         assert_eq!(Stores::parse("LocalReferenceDirs=\n"), Stores::default());
+    }
+
+    #[test]
+    fn files_that_cannot_be_in_one_tree_are_fetched_one_after_another() {
+        let named = |path: &str, size| Named {
+            path: path.parse().expect("a path"),
+            blob: "0123456789abcdef0123456789abcdef01234567"
+                .parse()
+                .expect("an id"),
+            pointer: Pointer {
+                oid: crate::model::ContentHash::of(b""),
+                size,
+            },
+        };
+        let paths = ["a", "a/b", "b/c/d", "b", "b/c", "b-", "a", "c"];
+        let all: Vec<_> = (0..)
+            .zip(paths)
+            .map(|(size, path)| named(path, size))
+            .collect();
+        let mut left: Vec<_> = all.iter().collect();
+        let mut rounds = Vec::new();
+        while !left.is_empty() {
+            let later = take_tree(&mut left);
+            rounds.push(
+                left.iter()
+                    .map(|named| named.path.to_string())
+                    .collect::<Vec<_>>(),
+            );
+            left = later;
+        }
+        assert_eq!(
+            rounds,
+            [
+                vec!["a", "b/c/d", "b-", "c"],
+                vec!["a/b", "b"],
+                vec!["b/c", "a"]
+            ]
+        );
     }
 
     #[test]

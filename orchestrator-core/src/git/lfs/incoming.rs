@@ -3,9 +3,9 @@
 use std::{cmp::Reverse, collections::HashSet, path::Path};
 
 use super::{
-    pointer::{MAX_POINTER, Pointer},
+    pointer::MAX_POINTER,
     ready::Lacking,
-    scan::pointer_of,
+    scan::{Named, pointer_of},
     store::{Held, Offered},
 };
 use crate::{
@@ -13,14 +13,6 @@ use crate::{
     model::{BlobId, Change, CommitId, Finding, Mode, Oid, RepoPath, Severity},
     untrusted::open_beneath,
 };
-
-/// A pointer that a head brings.
-#[derive(Debug, Clone)]
-pub(super) struct Named {
-    blob: Oid,
-    pub(super) path: RepoPath,
-    pub(super) pointer: Pointer,
-}
 
 /// What commits bring.
 #[derive(Debug, Default)]
@@ -142,17 +134,9 @@ impl Trusted {
         if lacking.is_empty() {
             return Ok(Vec::new());
         }
-        let tree = self.tree_of(head)?;
-        let wanted = lacking
-            .iter()
-            .map(|named| (named.path.clone(), named.pointer));
-        let Lacking { files, why } = self.gather(wanted.collect(), tree).await?;
-        let still: HashSet<_> = files.into_iter().collect();
-        let paths: Vec<_> = still.iter().map(|(path, _)| path.clone()).collect();
-        let given = self.given_to_lfs(tree, &paths).await?;
-        let missing = lacking.into_iter().filter(|named| {
-            still.contains(&(named.path.clone(), named.pointer)) && given.contains(&named.path)
-        });
+        let Lacking { mut files, why } = self.gather(lacking).await?;
+        self.keep_filtered(self.tree_of(head)?, &mut files).await?;
+        let missing = files.into_iter();
         let found = missing.map(|named| {
             let message = format!(
                 "it is a pointer to the LFS object {}, which is neither in this repository (`lfs/objects`) nor in the remote ({why}): \
@@ -191,7 +175,7 @@ impl Trusted {
             .look(move |objects| {
                 let has = |commit: CommitId| -> Result<bool, GitError> {
                     let entry = objects.entry(objects.tree_of(commit)?, &path)?;
-                    Ok(entry.is_some_and(|entry| entry.id.0 == blob))
+                    Ok(entry.is_some_and(|entry| entry.id == blob))
                 };
                 if has(head)? {
                     return Ok(None);
@@ -280,7 +264,7 @@ fn brought(objects: &Objects, listed: &[u8]) -> Result<Brought, GitError> {
             && seen.insert(pointer)
         {
             brought.named.push(Named {
-                blob: id,
+                blob: BlobId(id),
                 path,
                 pointer,
             });

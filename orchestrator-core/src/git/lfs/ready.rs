@@ -4,14 +4,13 @@ use std::{
     ffi::OsStr,
     io,
     path::{Path, PathBuf},
-    sync::PoisonError,
 };
 
 use rustix::fs::CWD;
 
 use super::{
     LfsError,
-    pointer::Pointer,
+    scan::Named,
     store::{Held, Offered},
 };
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
         GitError, Trusted,
         cli::{Call, io_error},
     },
-    model::{CommitId, RepoPath, TreeId},
+    model::{CommitId, TreeId},
     process::{Exit, can_run},
     untrusted::open_regular,
 };
@@ -30,7 +29,7 @@ pub(in super::super) const PROGRAM: &str = "git-lfs";
 /// What could not be gathered.
 #[derive(Debug, Default)]
 pub(super) struct Lacking {
-    pub(super) files: Vec<(RepoPath, Pointer)>,
+    pub(super) files: Vec<Named>,
     /// Why the remote did not give them.
     pub(super) why: String,
 }
@@ -94,22 +93,38 @@ impl Trusted {
         if !self.filters.has("lfs") {
             return Err(LfsError::NotInstalled.into());
         }
-        let lacking = self.gather(pointers.to_vec(), tree).await?;
-        let paths: Vec<_> = lacking.files.into_iter().map(|(path, _)| path).collect();
-        // What the attributes do not give to the filter is a text that looks like a pointer.
-        let given = self.given_to_lfs(tree, &paths).await?;
+        let mut lacking = self.gather(pointers.to_vec()).await?;
+        self.keep_filtered(tree, &mut lacking.files).await?;
+        let given = lacking.files.into_iter().map(|named| named.path);
+        let given: Vec<_> = given.collect();
         if given.is_empty() {
             return Ok(());
         }
-        Err(LfsError::missing(given.into_iter().collect(), lacking.why).into())
+        Err(LfsError::missing(given, lacking.why).into())
     }
 
-    /// Gathers objects of files in a tree; those that are nowhere.
-    pub(super) async fn gather(
+    /// Takes those off a list that the attributes of a tree do not give to the filter: they are texts that look like pointers, and
+    /// are not looked for again.
+    pub(super) async fn keep_filtered(
         &self,
-        wanted: Vec<(RepoPath, Pointer)>,
         tree: TreeId,
-    ) -> Result<Lacking, GitError> {
+        files: &mut Vec<Named>,
+    ) -> Result<(), GitError> {
+        let paths: Vec<_> = files.iter().map(|named| named.path.clone()).collect();
+        let given = self.given_to_lfs(tree, &paths).await?;
+        let mut excluded = self.lfs.excluded();
+        files.retain(|named| {
+            let is_given = given.contains(&named.path);
+            if !is_given {
+                excluded.insert(named.pointer.oid);
+            }
+            is_given
+        });
+        Ok(())
+    }
+
+    /// Gathers objects of files; those that are nowhere.
+    pub(super) async fn gather(&self, wanted: Vec<Named>) -> Result<Lacking, GitError> {
         let lacking = self.not_here(wanted).await?;
         if lacking.is_empty() {
             return Ok(Lacking::default());
@@ -121,7 +136,8 @@ impl Trusted {
             return Ok(Lacking::default());
         }
         let lfsconfig = self.tip()?.map(|tip| self.tree_of(tip)).transpose()?;
-        let fetched = self.exchange(lfsconfig).await?.fetch(tree).await?;
+        let exchange = self.exchange(lfsconfig).await?;
+        let fetched = exchange.fetch(&lacking).await?;
         let mut files = self.not_here(lacking).await?;
         let Err(why) = fetched else {
             // It got all that it was to get: what it did not ask for, the person's settings leave out.
@@ -135,22 +151,18 @@ impl Trusted {
     }
 
     /// Those of these files of which the objects are not in our store, and are not left out.
-    async fn not_here(
-        &self,
-        wanted: Vec<(RepoPath, Pointer)>,
-    ) -> Result<Vec<(RepoPath, Pointer)>, GitError> {
+    async fn not_here(&self, wanted: Vec<Named>) -> Result<Vec<Named>, GitError> {
         let lfs = self.lfs.clone();
         self.look(move |_| {
             let mut lacking = Vec::new();
-            for (path, pointer) in wanted {
-                let excluded = lfs.excluded.lock().unwrap_or_else(PoisonError::into_inner);
-                if excluded.contains(&pointer.oid) {
+            for named in wanted {
+                let pointer = named.pointer;
+                if lfs.excluded().contains(&pointer.oid) {
                     continue;
                 }
-                drop(excluded);
                 let held = lfs.holds(&pointer).map_err(io_error(&lfs.file(&pointer)))?;
                 if held != Held::Whole {
-                    lacking.push((path, pointer));
+                    lacking.push(named);
                 }
             }
             Ok(lacking)
@@ -162,12 +174,13 @@ impl Trusted {
     async fn take_from(
         &self,
         stores: Vec<PathBuf>,
-        wanted: Vec<(RepoPath, Pointer)>,
-    ) -> Result<Vec<(RepoPath, Pointer)>, GitError> {
+        wanted: Vec<Named>,
+    ) -> Result<Vec<Named>, GitError> {
         let lfs = self.lfs.clone();
         self.look(move |_| {
             let mut lacking = Vec::new();
-            for (path, pointer) in wanted {
+            for named in wanted {
+                let pointer = named.pointer;
                 let mut taken = false;
                 for store in &stores {
                     let Ok(file) = open_regular(CWD, &store.join(pointer.place())) else {
@@ -181,7 +194,7 @@ impl Trusted {
                     }
                 }
                 if !taken {
-                    lacking.push((path, pointer));
+                    lacking.push(named);
                 }
             }
             Ok(lacking)
@@ -190,13 +203,10 @@ impl Trusted {
     }
 
     /// Remembers objects that are not to be gathered, and takes them off the list.
-    fn exclude(&self, files: &mut Vec<(RepoPath, Pointer)>) {
-        let mut excluded = self
-            .lfs
-            .excluded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        files.retain(|(_, pointer)| {
+    fn exclude(&self, files: &mut Vec<Named>) {
+        let mut excluded = self.lfs.excluded();
+        files.retain(|named| {
+            let pointer = &named.pointer;
             let is_absent = matches!(self.lfs.holds(pointer), Ok(Held::Nothing) | Err(_));
             if is_absent {
                 excluded.insert(pointer.oid);

@@ -30,8 +30,16 @@ const MAX_TREES: usize = 200_000;
 /// So many lists of pointers are remembered.
 const MAX_LISTS: usize = 16;
 
+/// A file that is a pointer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Named {
+    pub(super) path: RepoPath,
+    pub(super) blob: BlobId,
+    pub(super) pointer: Pointer,
+}
+
 /// The files of a tree that are pointers.
-pub(super) type Pointers = Arc<Vec<(RepoPath, Pointer)>>;
+pub(super) type Pointers = Arc<Vec<Named>>;
 
 /// What was found out about trees, which never change.
 #[derive(Debug, Default)]
@@ -92,7 +100,11 @@ impl Lfs {
                 if let Some(file) = file
                     && let Some(pointer) = pointer_of(objects, file.id)?
                 {
-                    found.push((change.path, pointer));
+                    found.push(Named {
+                        path: change.path,
+                        blob: file.id,
+                        pointer,
+                    });
                 }
             }
         }

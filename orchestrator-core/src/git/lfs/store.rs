@@ -32,8 +32,8 @@ pub(in super::super) struct Lfs {
     store: PathBuf,
     /// Objects that were verified, each with how its file was then.
     verified: Mutex<HashMap<ContentHash, Stamp>>,
-    /// Objects that the person's settings leave out: their files stay pointers, as in the person's own checkout.
-    pub(super) excluded: Mutex<HashSet<ContentHash>>,
+    /// Objects that are not looked for: the person's settings leave them out, or they only look like some.
+    excluded: Mutex<HashSet<ContentHash>>,
     pub(super) known: Mutex<Known>,
 }
 
@@ -138,6 +138,11 @@ impl Lfs {
         // Read again when it is needed: what was written is not yet what is on the disk.
         self.verified().remove(&pointer.oid);
         Ok(offered)
+    }
+
+    /// Objects that are not looked for, since their files stay as they are.
+    pub(super) fn excluded(&self) -> std::sync::MutexGuard<'_, HashSet<ContentHash>> {
+        self.excluded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn verified(&self) -> std::sync::MutexGuard<'_, HashMap<ContentHash, Stamp>> {
