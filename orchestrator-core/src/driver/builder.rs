@@ -357,6 +357,8 @@ impl Ground {
         let roadmap = world
             .load_roadmap(world.trusted.fetch_target().await?)
             .await?;
+        let filters = &world.policy.filters;
+        world.trusted.check_filters(roadmap.tip, filters).await?;
         let workers_path = world.environment.get("PATH").map(OsStr::new);
         world.trusted.check_lfs(roadmap.tip, workers_path).await?;
         let open = roadmap.tasks.iter().filter(|task| !task.done);

@@ -131,6 +131,15 @@ pub enum GitError {
     /// A filter that the repository requires failed.
     #[error("{0}")]
     Filter(FilterFailure),
+    /// A filter stands in the configuration of the person's repository alone, which no workspace has.
+    #[error(
+        "`.gitattributes` name the filter `{filter}`, which only your repository's own configuration has, and workspaces have not: \
+         what workers commit would not be filtered. Name it as `[filters.{filter}]` in the policy, or in your global configuration"
+    )]
+    FilterOfRepository {
+        /// Its name.
+        filter: String,
+    },
     /// Files of Git LFS cannot be read or stored.
     #[error("{problem}: {}", .problem.fix())]
     Lfs {

@@ -24,6 +24,7 @@ mod discard;
 mod environment;
 mod files;
 mod filter_failure;
+mod filters_used;
 mod followed;
 mod history;
 mod incoming;

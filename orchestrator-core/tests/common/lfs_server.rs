@@ -23,6 +23,8 @@ struct Shared {
     header: Option<&'static str>,
     /// The status and the words with which an upload is refused.
     refusal: Mutex<Option<(u16, &'static str)>>,
+    /// How many uploads were refused.
+    refused: Mutex<u32>,
     /// How many requests were answered.
     answered: Mutex<u32>,
 }
@@ -54,6 +56,10 @@ impl LfsServer {
 
     pub(crate) fn objects(&self) -> usize {
         self.shared.objects.lock().expect("whole").len()
+    }
+
+    pub(crate) fn refused(&self) -> u32 {
+        *self.shared.refused.lock().expect("whole")
     }
 
     pub(crate) fn answered(&self) -> u32 {
@@ -93,6 +99,7 @@ impl LfsServer {
                 if let (Some((status, why)), Some("upload")) =
                     (refusal, asked["operation"].as_str())
                 {
+                    *self.shared.refused.lock().expect("whole") += 1;
                     return (status, message(why));
                 }
                 (200, self.batch(&asked, &objects))

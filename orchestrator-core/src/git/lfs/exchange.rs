@@ -274,14 +274,22 @@ fn take_tree<'a>(files: &mut Vec<&'a Named>) -> Vec<&'a Named> {
 fn complaint(answer: Result<Answer, GitError>) -> Result<Result<(), String>, GitError> {
     match answer {
         Ok(answer) if answer.exit == Exit::Code(0) => Ok(Ok(())),
-        Ok(answer) => Ok(Err(without_passwords(&crate::model::clean(
-            answer.stderr.trim(),
-        )))),
+        Ok(answer) => Ok(Err(without_passwords(&words(&answer.stderr)))),
         Err(error @ (GitError::TimedOut { .. } | GitError::Silent { .. })) => {
             Ok(Err(error.to_string()))
         }
         Err(error) => Err(error),
     }
+}
+
+/// What git-lfs says, without where its log is: that is in a directory of ours.
+fn words(stderr: &str) -> String {
+    let said = stderr.lines().filter(|line| {
+        !(line.is_empty()
+            || line.starts_with("Errors logged to ")
+            || line.starts_with("Use `git lfs logs last`"))
+    });
+    crate::model::clean(&said.collect::<Vec<_>>().join("\n"))
 }
 
 /// A text in which addresses have no user and no password: git-lfs prints them as the settings have them.

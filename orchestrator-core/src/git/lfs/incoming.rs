@@ -14,6 +14,9 @@ use crate::{
     untrusted::open_beneath,
 };
 
+/// So many are named of what is found.
+const FOUND: usize = 20;
+
 /// What commits bring.
 #[derive(Debug, Default)]
 pub(super) struct Brought {
@@ -38,7 +41,7 @@ impl Trusted {
     /// are those from `base` to the head's tree.
     ///
     /// # Errors
-    /// When an object cannot be read, or our store not be written.
+    /// [`GitError::Refused`] when it is too much; nothing is taken then. When an object cannot be read, or our store not be written.
     pub async fn take_lfs(
         &self,
         from: &Path,
@@ -57,25 +60,27 @@ impl Trusted {
             return Ok(Vec::new());
         }
         let brought = self.pointers_between(head, &[base]).await?;
-        let mut findings = too_much(&brought, limits);
-        if findings.is_empty() {
-            let mut lacking = Vec::new();
-            for named in &brought.named {
-                match self.take_one(from, named).await? {
-                    Theirs::Taken | Theirs::Ours => {}
-                    Theirs::OtherSize(size) => {
-                        findings.push((named.clone(), other_size(named, size)))
-                    }
-                    Theirs::Damaged => findings.push((named.clone(), damaged())),
-                    Theirs::Nothing => lacking.push(named.clone()),
+        let too_much = too_much(&brought, limits);
+        if !too_much.is_empty() {
+            let findings = self.all_placed(too_much, base, head).await?;
+            return Err(GitError::Refused { findings });
+        }
+        let mut findings = Vec::new();
+        let mut lacking = Vec::new();
+        for named in brought.named {
+            let finding = match self.take_one(from, &named).await? {
+                Theirs::Taken | Theirs::Ours => continue,
+                Theirs::Nothing => {
+                    lacking.push(named);
+                    continue;
                 }
-            }
-            findings.extend(self.missing(lacking, head).await?);
+                Theirs::OtherSize(size) => other_size(&named, size),
+                Theirs::Damaged => damaged(),
+            };
+            findings.push((named, finding));
         }
-        let mut placed = Vec::new();
-        for (named, finding) in findings {
-            placed.push(self.placed_in_history(&named, finding, base, head).await?);
-        }
+        findings.extend(self.missing(lacking, head).await?);
+        let mut placed = self.all_placed(findings, base, head).await?;
         placed.extend(self.committed_as_they_are(head, changes).await?);
         Ok(placed)
     }
@@ -146,6 +151,19 @@ impl Trusted {
             (named, Finding::new(Severity::Error, "lfs/missing", message))
         });
         Ok(found.collect())
+    }
+
+    async fn all_placed(
+        &self,
+        findings: Vec<(Named, Finding)>,
+        base: CommitId,
+        head: CommitId,
+    ) -> Result<Vec<Finding>, GitError> {
+        let mut placed = Vec::new();
+        for (named, finding) in findings.into_iter().take(FOUND) {
+            placed.push(self.placed_in_history(&named, finding, base, head).await?);
+        }
+        Ok(placed)
     }
 
     /// A finding with its path, and with the commit that has it, where only the history does.

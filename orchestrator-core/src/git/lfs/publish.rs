@@ -14,7 +14,9 @@ use crate::{
 };
 
 /// Words with which programs in Go, and HTTP servers, say that nobody answered, or not now.
-const TRANSIENT: [&str; 12] = [
+const TRANSIENT: [&str; 13] = [
+    // So git-lfs calls an answer of 500 and above.
+    "batch response: fatal error",
     "connection refused",
     "connection reset",
     "dial tcp",
@@ -77,7 +79,8 @@ impl Trusted {
         }
         let absent = self.given_to_lfs(trees[0], &absent).await?;
         if !absent.is_empty() {
-            let why = "they were here when the work was taken in, and are not any more".to_owned();
+            let why =
+                "they were not here when the work was taken in, or were lost since".to_owned();
             return Err(LfsError::missing(absent.into_iter().collect(), why).into());
         }
         if pointers.is_empty() {
