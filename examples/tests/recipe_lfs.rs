@@ -140,11 +140,8 @@ fn git_lfs_that_is_missing_is_named_at_the_start() {
     fs::create_dir(&bin).expect("makes");
     let path = std::env::var_os("PATH").expect("is set");
     for tool in ["git", "sh"] {
-        let found = std::env::split_paths(&path).map(|place| place.join(tool));
-        let found = found
-            .filter(|place| place.is_file())
-            .next()
-            .expect("is there");
+        let mut found = std::env::split_paths(&path).map(|place| place.join(tool));
+        let found = found.find(|place| place.is_file()).expect("is there");
         symlink(found, bin.join(tool)).expect("links");
     }
     let output = supervise(&sandbox, "push = \"origin\"\n", Some(&bin));

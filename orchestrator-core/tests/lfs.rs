@@ -1,4 +1,5 @@
-//! Files of Git LFS, with the real git-lfs: their content is where work is done, and their objects are where the target is.
+//! Files of Git LFS, with the real git-lfs: their content is where work is done, and their objects
+//! are where the target is.
 
 mod common;
 #[path = "common/lfs_server.rs"]
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         look_at_a_workspace_is_not_held_up_by_its_lfsconfig,
         text_that_looks_like_a_pointer_is_a_text,
         new_file_lands_with_its_object,
+        first_file_lands_with_its_attributes,
         new_file_lands_in_the_persons_own_store,
         objects_go_to_the_endpoint_of_the_persons_settings,
         objects_go_to_the_endpoint_of_the_targets_tip,
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         object_that_is_too_large_is_not_taken_in,
         object_that_the_target_had_before_need_not_be_brought,
         object_that_is_nowhere_is_named_at_the_start,
+        git_lfs_that_workers_do_not_find_is_named_at_the_start,
         damaged_object_of_ours_is_fetched_again,
     ];
     program_main("git-lfs", "apt-get install git-lfs", &tests)
@@ -310,6 +313,21 @@ fn new_file_lands_with_its_object() {
     assert_eq!(files["art/A.bin"], b"NEW A");
     assert_eq!(files["art/B.bin"], b"NEW B");
     assert_eq!(files["art/first.bin"], b"OTHER");
+    assert!(sandbox.remote_file("art/A.bin").starts_with("version "));
+}
+
+fn first_file_lands_with_its_attributes() {
+    let sandbox = Sandbox::new();
+    let tasks = roadmap(&[
+        ("A", "allow = [\"art/**\", \".gitattributes\"]"),
+        ("B", "allow = [\"art/**\"]\nafter = [\"A\"]"),
+    ]);
+    sandbox.publish(&[("ROADMAP.md", &tasks)], "no art yet");
+    let script = format!("test $ORCHESTRATOR_TASK = B || git lfs track '*.bin'; {NEW}");
+    run(landed(&sandbox, &script, ""));
+    let files = sandbox.cloned_with_lfs(&[]);
+    assert_eq!(files["art/A.bin"], b"NEW A");
+    assert_eq!(files["art/B.bin"], b"NEW B");
     assert!(sandbox.remote_file("art/A.bin").starts_with("version "));
 }
 
@@ -585,6 +603,25 @@ fn object_that_is_nowhere_is_named_at_the_start() {
     ] {
         assert!(text.contains(part), "{text}");
     }
+}
+
+fn git_lfs_that_workers_do_not_find_is_named_at_the_start() {
+    let sandbox = stage(&["A"]);
+    run(async {
+        let trusted = trusted(&sandbox, origin()).await;
+        let tip = trusted.tip().expect("reads").expect("has one");
+        let here = std::env::var_os("PATH");
+        trusted
+            .check_lfs(tip, here.as_deref())
+            .await
+            .expect("is there");
+        let nowhere = trusted.check_lfs(tip, Some("/nowhere".as_ref())).await;
+        let GitError::Lfs { problem } = nowhere.expect_err("is not there") else {
+            panic!("another error");
+        };
+        assert_eq!(problem, LfsError::NotForWorkers);
+        assert!(problem.fix().contains("[environment]"));
+    });
 }
 
 fn damaged_object_of_ours_is_fetched_again() {

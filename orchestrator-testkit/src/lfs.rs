@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use crate::{Sandbox, git};
 
 impl Sandbox {
-    /// Lets the clone use Git LFS for these files, such as `*.bin`, and publishes the attributes. From then on what is published is
-    /// uploaded as well.
+    /// Lets the clone use Git LFS for these files, such as `*.bin`, and publishes the attributes.
+    /// From then on what is published is uploaded as well.
     ///
     /// # Panics
     /// When there is no `git-lfs`.
@@ -16,7 +16,8 @@ impl Sandbox {
         self.publish(&[(".gitattributes", &attributes)], "files of Git LFS")
     }
 
-    /// All files of the remote's `main` as somebody else gets them: by a new clone and `git lfs pull`.
+    /// All files of the remote's `main` as somebody else gets them: by a new clone and `git lfs
+    /// pull`.
     ///
     /// # Panics
     /// When an object cannot be had.

@@ -8,11 +8,13 @@ use std::{
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Set where the programs and agents of all tests must be there, as in CI: an absent one is a failure then.
+/// Set where the programs and agents of all tests must be there, as in CI: an absent one is a
+/// failure then.
 pub const REQUIRED: &str = "ORCHESTRATOR_TEST_REQUIRED";
 
-/// The `main` of a test with `harness = false`: runs these tests if the program answers `--version`. Otherwise each is reported as
-/// ignored, with how to get the program; never as passed.
+/// The `main` of a test with `harness = false`: runs these tests if the program answers
+/// `--version`. Otherwise each is reported as ignored, with how to get the program; never as
+/// passed.
 #[must_use]
 pub fn program_main(program: &str, how: &str, tests: &[(&'static str, fn())]) -> ExitCode {
     crate::play_if_asked();

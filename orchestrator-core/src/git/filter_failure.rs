@@ -65,8 +65,8 @@ impl fmt::Display for FilterFailure {
         };
         write!(
             f,
-            "the filter `{filter}` of `.gitattributes` could not {what} `{path}` ({key}): {said}; make its command run outside \
-             of your checkout, or name another one as `[filters.{filter}]` in the policy"
+            "the filter `{filter}` of `.gitattributes` could not {what} `{path}` ({key}): {said}; make its \
+             command run outside of your checkout, or name another one as `[filters.{filter}]` in the policy"
         )
     }
 }

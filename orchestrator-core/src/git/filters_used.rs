@@ -20,9 +20,10 @@ use crate::{
 const MAX_ATTRIBUTES: u64 = 1 << 20;
 
 impl Trusted {
-    /// Checks that no filter which this commit's attributes name stands in the person's own repository alone. There it is applied, and
-    /// with us it is not: what workers commit would be in the history as it is, such as a secret that was to be encrypted. `policy` are
-    /// the policy's.
+    /// Checks that no filter which this commit's attributes name stands in the person's own
+    /// repository alone. There it is applied, and with us it is not: what workers commit would be
+    /// in the history as it is, such as a secret that was to be encrypted. `policy` are the
+    /// policy's.
     ///
     /// # Errors
     /// [`GitError::FilterOfRepository`] with its name.

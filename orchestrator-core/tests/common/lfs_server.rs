@@ -1,4 +1,5 @@
-//! A server of the LFS batch API (git-lfs/docs/api/batch.md) on loopback, with its objects in memory.
+//! A server of the LFS batch API (git-lfs/docs/api/batch.md) on loopback, with its objects in
+//! memory.
 
 use std::{
     collections::BTreeMap,

@@ -8,7 +8,8 @@ use crate::{
 };
 
 impl Trusted {
-    /// Those of these paths which the attributes of a tree give to the filter `lfs`. The paths need not be in the tree.
+    /// Those of these paths which the attributes of a tree give to the filter `lfs`. The paths need
+    /// not be in the tree.
     ///
     /// # Errors
     /// As `git read-tree` and `git check-attr`.

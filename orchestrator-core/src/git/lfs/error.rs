@@ -51,14 +51,16 @@ impl LfsError {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::NotInstalled => {
-                "install git-lfs (`apt-get install git-lfs`, `brew install git-lfs`), or name another program as `[filters.lfs]` in the policy"
+                "install git-lfs (`apt-get install git-lfs`, `brew install git-lfs`), or name another \
+                 program as `[filters.lfs]` in the policy"
             }
             Self::Broken { .. } => "repair or reinstall git-lfs, so that `git lfs version` works",
             Self::NotForWorkers => {
                 "put git-lfs on the PATH, and `PATH` into `allow` of `[environment]`"
             }
             Self::Missing { .. } => {
-                "get them into your repository with `git lfs fetch --all`, have whoever committed them run `git lfs push --all`, or take the files out"
+                "get them into your repository with `git lfs fetch --all`, have whoever committed them \
+                 run `git lfs push --all`, or take the files out"
             }
             Self::NotStored { .. } => {
                 "make `git lfs push` work in your repository, then answer `retry`"

@@ -1,35 +1,36 @@
 //! Speaking to the place where the person's repository keeps its objects.
 //!
-//! git-lfs runs in a repository of ours that is made for one exchange, with the person's settings as its global configuration, and
-//! nothing of a worker's. What was measured with git-lfs 3.3.0 and forms it:
+//! git-lfs runs in a repository of ours that is made for one exchange, with the person's settings
+//! as its global configuration, and nothing of a worker's. What was measured with git-lfs 3.3.0 and
+//! forms it:
 //!
-//! - The store must be named in the repository's own configuration. Given as `-c lfs.storage=…`, or with `GIT_DIR` set, the agent for
-//!   remotes that are directories inherits it, and looks for the remote's objects in our store.
-//! - `.lfsconfig` is read in the work tree; where there is none, in the index and in HEAD. So there always is one: that of
-//!   the target's tip, or an empty one.
+//! - The store must be named in the repository's own configuration. Given as `-c lfs.storage=…`, or
+//!   with `GIT_DIR` set, the agent for remotes that are directories inherits it, and looks for the
+//!   remote's objects in our store.
+//! - `.lfsconfig` is read in the work tree; where there is none, in the index and in HEAD. So there
+//!   always is one: that of the target's tip, or an empty one.
 //! - A remote's relative path is taken from the directory in which git-lfs runs.
-//! - `fetch` leaves out what `lfs.fetchinclude` and `lfs.fetchexclude` say, and ends with 0; what the remote does not have ends it with 2.
-//! - `push --object-id` sends what the server says that it lacks, and needs no ref. It fails before it sends anything if an object is
-//!   not in the store.
+//! - `fetch` leaves out what `lfs.fetchinclude` and `lfs.fetchexclude` say, and ends with 0; what
+//!   the remote does not have ends it with 2.
+//! - `push --object-id` sends what the server says that it lacks, and needs no ref. It fails before
+//!   it sends anything if an object is not in the store.
 
 use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
 };
 
 use tempfile::TempDir;
 
-use super::{pointer::Pointer, scan::Named, settings::Settings};
+use super::{pointer::Pointer, said::complaint, scan::Named, settings::Settings};
 use crate::{
     git::{
         GitError, Trusted,
-        cli::{Answer, Call, io_error},
+        cli::{Call, io_error},
         user::Destination,
     },
     model::{RepoPath, TreeId},
-    process::Exit,
 };
 
 /// So many objects are named in one call: a command line is bounded.
@@ -45,46 +46,7 @@ pub(super) struct Exchange<'a> {
     remote: Option<String>,
 }
 
-/// Where a person's git-lfs keeps objects.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Stores {
-    /// The top of the repository's own store: `lfs.storage`, or `.git/lfs`.
-    pub(super) own: Option<PathBuf>,
-    /// The tops of those of repositories that it borrows from.
-    pub(super) borrowed: Vec<PathBuf>,
-}
-
-impl Stores {
-    /// Out of what `git lfs env` prints.
-    fn parse(listed: &str) -> Self {
-        let value = |key: &str| {
-            listed
-                .lines()
-                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-        };
-        // Both name the directory `objects` of a store.
-        let top = |objects: &str| Path::new(objects).parent().map(Path::to_owned);
-        let borrowed = value("LocalReferenceDirs").unwrap_or_default();
-        let borrowed = borrowed.split(", ").filter(|path| !path.is_empty());
-        Self {
-            own: value("LocalMediaDir").and_then(top),
-            borrowed: borrowed.filter_map(top).collect(),
-        }
-    }
-
-    /// All of them, the repository's own first.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Path> {
-        self.own.iter().chain(&self.borrowed).map(PathBuf::as_path)
-    }
-}
-
 impl Trusted {
-    /// Where the person's git-lfs keeps objects.
-    pub(super) async fn persons_stores(&self) -> Result<Stores, GitError> {
-        let listed = self.user().call().args(["lfs", "env"]).text().await?;
-        Ok(Stores::parse(&listed))
-    }
-
     /// Prepares an exchange. `lfsconfig` is the tree of which the `.lfsconfig` counts.
     pub(super) async fn exchange(
         &self,
@@ -180,7 +142,8 @@ impl Exchange<'_> {
             .args(["lfs"])
     }
 
-    /// Fetches the objects of these files that our store lacks, but for those that the person's settings leave out by their paths.
+    /// Fetches the objects of these files that our store lacks, but for those that the person's
+    /// settings leave out by their paths.
     ///
     /// # Errors
     /// In git-lfs's words, when it did not get all of them.
@@ -201,7 +164,8 @@ impl Exchange<'_> {
         let Some(remote) = &self.remote else {
             return Ok(Err("the repository has no remote to ask".to_owned()));
         };
-        // What is fetched is named by a commit; this one has these files alone, and goes with the room.
+        // What is fetched is named by a commit; this one has these files alone, and goes with the
+        // room.
         let git_dir = self.room.path().join(".git");
         let git = || {
             let call = self.trusted.call_in(&git_dir);
@@ -247,8 +211,8 @@ impl Exchange<'_> {
     }
 }
 
-/// Leaves those files that can be in one tree; the others. Commits of a history can have several files at one path, or a
-/// file where another has a directory.
+/// Leaves those files that can be in one tree; the others. Commits of a history can have several
+/// files at one path, or a file where another has a directory.
 fn take_tree<'a>(files: &mut Vec<&'a Named>) -> Vec<&'a Named> {
     let mut taken: BTreeSet<&[u8]> = BTreeSet::new();
     let mut later = Vec::new();
@@ -270,55 +234,9 @@ fn take_tree<'a>(files: &mut Vec<&'a Named>) -> Vec<&'a Named> {
     later
 }
 
-/// What git-lfs complained, if it failed.
-fn complaint(answer: Result<Answer, GitError>) -> Result<Result<(), String>, GitError> {
-    match answer {
-        Ok(answer) if answer.exit == Exit::Code(0) => Ok(Ok(())),
-        Ok(answer) => Ok(Err(without_passwords(&words(&answer.stderr)))),
-        Err(error @ (GitError::TimedOut { .. } | GitError::Silent { .. })) => {
-            Ok(Err(error.to_string()))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// What git-lfs says, without where its log is: that is in a directory of ours.
-fn words(stderr: &str) -> String {
-    let said = stderr.lines().filter(|line| {
-        !(line.is_empty()
-            || line.starts_with("Errors logged to ")
-            || line.starts_with("Use `git lfs logs last`"))
-    });
-    crate::model::clean(&said.collect::<Vec<_>>().join("\n"))
-}
-
-/// A text in which addresses have no user and no password: git-lfs prints them as the settings have them.
-fn without_passwords(text: &str) -> String {
-    let mut parts = text.split("://");
-    let mut clean = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let host = part
-            .find(|c: char| c == '/' || c.is_whitespace() || c == '\'' || c == '"')
-            .unwrap_or(part.len());
-        let begin = part[..host].rfind('@').map_or(0, |at| at + 1);
-        clean.push_str("://");
-        clean.push_str(&part[begin..]);
-    }
-    clean
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stores_are_read_from_what_git_lfs_prints() {
-        let listed = "git-lfs/3.3.0\n\nLocalMediaDir=/r/.git/lfs/objects\nLocalReferenceDirs=/a/lfs/objects, /b/lfs/objects\n";
-        let stores = Stores::parse(listed);
-        let all: Vec<_> = stores.all().collect();
-        assert_eq!(all, ["/r/.git/lfs", "/a/lfs", "/b/lfs"].map(Path::new));
-        assert_eq!(Stores::parse("LocalReferenceDirs=\n"), Stores::default());
-    }
 
     #[test]
     fn files_that_cannot_be_in_one_tree_are_fetched_one_after_another() {
@@ -356,12 +274,5 @@ mod tests {
                 vec!["b/c", "a"]
             ]
         );
-    }
-
-    #[test]
-    fn passwords_in_addresses_are_not_repeated() {
-        let said = "batch 'https://ada:s3cret@example.org/x/info/lfs': 403 http://b/c@d";
-        let expected = "batch 'https://example.org/x/info/lfs': 403 http://b/c@d";
-        assert_eq!(without_passwords(said), expected);
     }
 }

@@ -1,8 +1,10 @@
-//! Objects that a worker's pointers name (law 8: opened as regular files, without following links, within limits).
+//! Objects that a worker's pointers name (law 8: opened as regular files, without following links,
+//! within limits).
 
-use std::{cmp::Reverse, collections::HashSet, path::Path};
+use std::{collections::HashSet, path::Path};
 
 use super::{
+    findings::{damaged, nowhere, other_size, too_much},
     pointer::MAX_POINTER,
     ready::Lacking,
     scan::{Named, pointer_of},
@@ -10,7 +12,7 @@ use super::{
 };
 use crate::{
     git::{GitError, IngressLimits, Objects, Trusted, cli::io_error, objects::to_gix},
-    model::{BlobId, Change, CommitId, Finding, Mode, Oid, RepoPath, Severity},
+    model::{BlobId, Change, CommitId, Finding, Oid, RepoPath},
     untrusted::open_beneath,
 };
 
@@ -22,7 +24,7 @@ const FOUND: usize = 20;
 pub(super) struct Brought {
     pub(super) named: Vec<Named>,
     /// The bytes of all of git's objects.
-    total: u64,
+    pub(super) total: u64,
 }
 
 /// What a worker's store has of a pointer's object.
@@ -36,12 +38,14 @@ enum Theirs {
 }
 
 impl Trusted {
-    /// Takes the objects of Git LFS that a head's new pointers name from the repository of an attempt, verified, and finds
-    /// pointers whose objects are nowhere, or are not what the pointer says, and files that were committed without the filter. `changes`
-    /// are those from `base` to the head's tree.
+    /// Takes the objects of Git LFS that a head's new pointers name from the repository of an
+    /// attempt, verified, and finds pointers whose objects are nowhere, or are not what the pointer
+    /// says, and files that were committed without the filter. `changes` are those from `base` to
+    /// the head's tree.
     ///
     /// # Errors
-    /// [`GitError::Refused`] when it is too much; nothing is taken then. When an object cannot be read, or our store not be written.
+    /// [`GitError::Refused`] when it is too much; nothing is taken then. When an object cannot be
+    /// read, or our store not be written.
     pub async fn take_lfs(
         &self,
         from: &Path,
@@ -130,7 +134,8 @@ impl Trusted {
         .await
     }
 
-    /// Pointers of which the objects are neither the worker's, nor ours, nor the person's, nor in their remote.
+    /// Pointers of which the objects are neither the worker's, nor ours, nor the person's, nor in
+    /// their remote.
     async fn missing(
         &self,
         lacking: Vec<Named>,
@@ -143,12 +148,8 @@ impl Trusted {
         self.keep_filtered(self.tree_of(head)?, &mut files).await?;
         let missing = files.into_iter();
         let found = missing.map(|named| {
-            let message = format!(
-                "it is a pointer to the LFS object {}, which is neither in this repository (`lfs/objects`) nor in the remote ({why}): \
-                 put the content itself there, `git add` it with git-lfs installed, and commit again",
-                named.pointer.oid
-            );
-            (named, Finding::new(Severity::Error, "lfs/missing", message))
+            let finding = nowhere(&named, &why);
+            (named, finding)
         });
         Ok(found.collect())
     }
@@ -211,45 +212,6 @@ impl Trusted {
             None => finding,
         })
     }
-
-    /// Changed files that the attributes give to the filter, and that are their content instead of a pointer to it.
-    async fn committed_as_they_are(
-        &self,
-        head: CommitId,
-        changes: &[Change],
-    ) -> Result<Vec<Finding>, GitError> {
-        let changed: Vec<_> = changes
-            .iter()
-            .filter_map(|change| {
-                let new = change.new.filter(|new| {
-                    let old = change.old.map(|old| old.id);
-                    matches!(new.mode, Mode::File | Mode::Executable) && old != Some(new.id)
-                });
-                Some((change.path.clone(), new?.id))
-            })
-            .collect();
-        let plain = self
-            .look(move |objects| {
-                let mut plain = Vec::new();
-                for (path, blob) in changed {
-                    if is_content(objects, blob)? {
-                        plain.push(path);
-                    }
-                }
-                Ok(plain)
-            })
-            .await?;
-        let given = self.given_to_lfs(self.tree_of(head)?, &plain).await?;
-        let found = plain.into_iter().filter(|path| given.contains(path));
-        let finding = |path: RepoPath| {
-            let message = format!(
-                "`.gitattributes` give it to Git LFS, and it was committed as it is, without git-lfs: \
-                 `git add --renormalize -- '{path}'` with git-lfs installed, and `git commit --amend`"
-            );
-            Finding::new(Severity::Error, "lfs/plain", message).at(path)
-        };
-        Ok(found.map(finding).collect())
-    }
 }
 
 /// Reads what `git rev-list --objects` lists: ids, each perhaps with a path.
@@ -289,56 +251,4 @@ fn brought(objects: &Objects, listed: &[u8]) -> Result<Brought, GitError> {
         }
     }
     Ok(brought)
-}
-
-/// Whether a file is something, and no pointer: git-lfs leaves an empty file empty.
-fn is_content(objects: &Objects, blob: BlobId) -> Result<bool, GitError> {
-    let sizes = objects.sizes(&[blob.0])?;
-    Ok(sizes != [0] && pointer_of(objects, blob)?.is_none())
-}
-
-/// What is larger than it may be. The bytes of LFS objects count as those of git's own do.
-fn too_much(brought: &Brought, limits: IngressLimits) -> Vec<(Named, Finding)> {
-    let mut by_size: Vec<_> = brought.named.iter().collect();
-    by_size.sort_by_key(|named| Reverse(named.pointer.size));
-    let mut found: Vec<_> = by_size
-        .iter()
-        .take_while(|named| named.pointer.size > limits.blob)
-        .map(|named| {
-            let message = format!(
-                "its LFS object has {} bytes; at most {} are taken in (`limits.file`)",
-                named.pointer.size, limits.blob
-            );
-            (
-                (*named).clone(),
-                Finding::new(Severity::Error, "size/file", message),
-            )
-        })
-        .collect();
-    let sizes = brought.named.iter().map(|named| named.pointer.size);
-    let total = sizes.fold(brought.total, u64::saturating_add);
-    if found.is_empty() && total > limits.total {
-        let message = format!(
-            "its new objects have {total} bytes together, those of Git LFS among them; at most {} are taken in (`limits.work`). This is the largest",
-            limits.total
-        );
-        let finding = Finding::new(Severity::Error, "size/total", message);
-        let largest = by_size.first().map(|named| ((*named).clone(), finding));
-        found.extend(largest);
-    }
-    found
-}
-
-fn other_size(named: &Named, size: u64) -> Finding {
-    let message = format!(
-        "its pointer says that the LFS object has {} bytes, and it has {size}: put the content itself there, `git add` it with git-lfs installed, and commit again",
-        named.pointer.size
-    );
-    Finding::new(Severity::Error, "lfs/size", message)
-}
-
-fn damaged() -> Finding {
-    let message = "its LFS object is not what the pointer says: its SHA-256 is another; \
-        put the content itself there, `git add` it with git-lfs installed, and commit again";
-    Finding::new(Severity::Error, "lfs/damaged", message)
 }

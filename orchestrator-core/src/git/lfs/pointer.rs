@@ -5,7 +5,8 @@ use crate::model::ContentHash;
 /// A pointer has fewer bytes than this: what is larger, git-lfs takes for content.
 pub(super) const MAX_POINTER: u64 = 1024;
 
-/// What the first line of a pointer says: the present form, and two older ones that git-lfs still reads.
+/// What the first line of a pointer says: the present form, and two older ones that git-lfs still
+/// reads.
 const VERSIONS: [&str; 3] = [
     "version https://git-lfs.github.com/spec/v1",
     "version https://hawser.github.com/spec/v1",

@@ -32,8 +32,9 @@ const TRANSIENT: [&str; 13] = [
 ];
 
 impl Trusted {
-    /// Stores the LFS objects of all commits that are about to become the target's: in the remote, or where the target is the
-    /// person's own branch in their own store. What the landing then is, where that fails.
+    /// Stores the LFS objects of all commits that are about to become the target's: in the remote,
+    /// or where the target is the person's own branch in their own store. What the landing then is,
+    /// where that fails.
     pub(in super::super) async fn publish_lfs(
         &self,
         commit: CommitId,
@@ -67,7 +68,8 @@ impl Trusted {
             return Ok(());
         }
         let brought = self.pointers_between(commit, &[tip]).await?;
-        // Those that the target has, or that are texts which look like pointers, are not ours to store.
+        // Those that the target has, or that are texts which look like pointers, are not ours to
+        // store.
         let mut pointers = Vec::new();
         let mut absent = Vec::new();
         for named in brought.named {

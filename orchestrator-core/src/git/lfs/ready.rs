@@ -34,11 +34,12 @@ pub(super) struct Lacking {
     pub(super) why: String,
 }
 
-/// A call that reads or writes files of a tree, in which git-lfs finds all objects in this store, and speaks to nobody: a worker may
-/// have written the `.lfsconfig` that it reads there.
+/// A call that reads or writes files of a tree, in which git-lfs finds all objects in this store,
+/// and speaks to nobody: a worker may have written the `.lfsconfig` that it reads there.
 ///
-/// Measured with git-lfs 3.3.0: `GIT_LFS_SKIP_SMUDGE` is of no use, since objects that are in the store are then not smudged either.
-/// An endpoint that is no address makes a file fail of which the object is not there.
+/// Measured with git-lfs 3.3.0: `GIT_LFS_SKIP_SMUDGE` is of no use, since objects that are in the
+/// store are then not smudged either. An endpoint that is no address makes a file fail of which the
+/// object is not there.
 pub(in super::super) fn laying_out<'a>(call: Call<'a>, store: &Path) -> Call<'a> {
     let mut storage = std::ffi::OsString::from("lfs.storage=");
     storage.push(store);
@@ -47,7 +48,8 @@ pub(in super::super) fn laying_out<'a>(call: Call<'a>, store: &Path) -> Call<'a>
 }
 
 impl Trusted {
-    /// Whether files of Git LFS in this commit can be worked on: `git-lfs` is there for us, and on the `PATH` of workers. Gathers nothing.
+    /// Whether files of Git LFS in this commit can be worked on: `git-lfs` is there for us, and on
+    /// the `PATH` of workers. Gathers nothing.
     ///
     /// # Errors
     /// [`GitError::Lfs`] with what is wrong.
@@ -77,8 +79,9 @@ impl Trusted {
             .map_err(|_| LfsError::NotForWorkers.into())
     }
 
-    /// Gathers the objects of all files of Git LFS in a tree, from the person's stores and from their remote, and verifies those
-    /// that are here. Files that the person's settings leave out stay pointers.
+    /// Gathers the objects of all files of Git LFS in a tree, from the person's stores and from
+    /// their remote, and verifies those that are here. Files that the person's settings leave out
+    /// stay pointers.
     ///
     /// # Errors
     /// [`GitError::Lfs`] with the files whose objects are nowhere.
@@ -103,8 +106,8 @@ impl Trusted {
         Err(LfsError::missing(given, lacking.why).into())
     }
 
-    /// Takes those off a list that the attributes of a tree do not give to the filter: they are texts that look like pointers, and
-    /// are not looked for again.
+    /// Takes those off a list that the attributes of a tree do not give to the filter: they are
+    /// texts that look like pointers, and are not looked for again.
     pub(super) async fn keep_filtered(
         &self,
         tree: TreeId,
@@ -140,7 +143,8 @@ impl Trusted {
         let fetched = exchange.fetch(&lacking).await?;
         let mut files = self.not_here(lacking).await?;
         let Err(why) = fetched else {
-            // It got all that it was to get: what it did not ask for, the person's settings leave out.
+            // It got all that it was to get: what it did not ask for, the person's settings leave
+            // out.
             self.exclude(&mut files);
             return Ok(Lacking {
                 files,
@@ -183,7 +187,7 @@ impl Trusted {
                 let pointer = named.pointer;
                 let mut taken = false;
                 for store in &stores {
-                    let Ok(file) = open_regular(CWD, &store.join(pointer.place())) else {
+                    let Ok(file) = open_regular(CWD, store.join(pointer.place())) else {
                         continue;
                     };
                     let offered = lfs.offer(&pointer, file);

@@ -50,7 +50,8 @@ pub(in super::super) struct Known {
 }
 
 impl Lfs {
-    /// Whether a file of attributes in this tree names the filter `lfs`. Looks at directories alone, and at each once.
+    /// Whether a file of attributes in this tree names the filter `lfs`. Looks at directories
+    /// alone, and at each once.
     ///
     /// # Errors
     /// When a tree cannot be read.

@@ -1,4 +1,5 @@
-//! The person's settings of git, as git sees them in their repository, written down for a repository of ours.
+//! The person's settings of git, as git sees them in their repository, written down for a
+//! repository of ours.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -7,8 +8,9 @@ use crate::git::GitError;
 /// The name of the remote that stands for an endpoint which the settings name without a remote.
 const NO_REMOTE: &str = "origin";
 
-/// Settings that say what a repository is, and not how it speaks to others; and settings of git-lfs that would make it look
-/// elsewhere, fetch more than it is asked for, or leave out what it could not get without an error.
+/// Settings that say what a repository is, and not how it speaks to others; and settings of git-lfs
+/// that would make it look elsewhere, fetch more than it is asked for, or leave out what it could
+/// not get without an error.
 const LEFT_OUT: [&str; 16] = [
     "core.bare",
     "core.fsmonitor",

@@ -1,9 +1,10 @@
 //! Our own store of objects.
 //!
-//! It lies where git-lfs looks for it in `trusted.git`, and beside the objects that attempts borrow: so a worker's git-lfs finds
-//! it too. Measured with 3.3.0: `LocalReferenceDirs` of a repository is `<alternate>/../lfs/objects`, and git-lfs makes hard links of
-//! what it takes from there. It does the same with a remote that is a directory. So a file of ours may have other names, and is
-//! verified again whenever its inode has changed.
+//! It lies where git-lfs looks for it in `trusted.git`, and beside the objects that attempts
+//! borrow: so a worker's git-lfs finds it too. Measured with 3.3.0: `LocalReferenceDirs` of a
+//! repository is `<alternate>/../lfs/objects`, and git-lfs makes hard links of what it takes from
+//! there. It does the same with a remote that is a directory. So a file of ours may have other
+//! names, and is verified again whenever its inode has changed.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,7 +33,8 @@ pub(in super::super) struct Lfs {
     store: PathBuf,
     /// Objects that were verified, each with how its file was then.
     verified: Mutex<HashMap<ContentHash, Stamp>>,
-    /// Objects that are not looked for: the person's settings leave them out, or they only look like some.
+    /// Objects that are not looked for: the person's settings leave them out, or they only look
+    /// like some.
     excluded: Mutex<HashSet<ContentHash>>,
     pub(super) known: Mutex<Known>,
 }
@@ -98,8 +100,8 @@ impl Lfs {
         self.store.join(pointer.place())
     }
 
-    /// What is there of an object. Reads it, unless it was read before and has not changed since; what is there and damaged is
-    /// removed. Blocks.
+    /// What is there of an object. Reads it, unless it was read before and has not changed since;
+    /// what is there and damaged is removed. Blocks.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -126,7 +128,8 @@ impl Lfs {
         })
     }
 
-    /// Takes an object in, durably, if it is what the pointer names. Reads no more than that has. Blocks.
+    /// Takes an object in, durably, if it is what the pointer names. Reads no more than that has.
+    /// Blocks.
     ///
     /// # Errors
     /// When it cannot be read or written.
@@ -150,8 +153,8 @@ impl Lfs {
     }
 }
 
-/// Writes an object into a store, if it is what the pointer names: beside its place first, and under its name when it is whole and
-/// on the disk.
+/// Writes an object into a store, if it is what the pointer names: beside its place first, and
+/// under its name when it is whole and on the disk.
 pub(super) fn put(store: &Path, pointer: &Pointer, from: File) -> io::Result<Offered> {
     let place = store.join(pointer.place());
     let directory = place.parent().unwrap_or(store);
