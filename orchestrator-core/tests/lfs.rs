@@ -165,41 +165,48 @@ fn sent_back(outcome: &RunOutcome) -> (Vec<String>, usize) {
 const NEW: &str = "printf 'NEW %s' \"$ORCHESTRATOR_TASK\" > \"art/$ORCHESTRATOR_TASK.bin\"; \
     commit work; handoff done";
 
+/// Leaves the objects in one place alone.
+type Put = fn(&Sandbox);
+
+fn in_the_remote(sandbox: &Sandbox) {
+    fs::remove_dir_all(persons_store(sandbox)).expect("removes");
+}
+
+fn in_the_persons_store(sandbox: &Sandbox) {
+    fs::remove_dir_all(sandbox.remote().join("lfs")).expect("removes");
+}
+
+fn elsewhere(sandbox: &Sandbox) {
+    in_the_persons_store(sandbox);
+    // A relative path begins in the git directory, whatever its dots.
+    git(&sandbox.repo(), &["config", "lfs.storage", "elsewhere"]);
+    let elsewhere = sandbox.repo().join(".git/elsewhere");
+    fs::rename(persons_store(sandbox), elsewhere).expect("moves");
+}
+
+fn in_a_repository_that_is_borrowed_from(sandbox: &Sandbox) {
+    in_the_persons_store(sandbox);
+    let lender = sandbox.path().join("lender.git");
+    fs::create_dir_all(lender.join("objects")).expect("makes");
+    fs::rename(persons_store(sandbox), lender.join("lfs")).expect("moves");
+    let alternates = sandbox.repo().join(".git/objects/info/alternates");
+    let objects = lender.join("objects");
+    fs::write(alternates, objects.to_str().expect("a path of text")).expect("writes");
+}
+
+fn in_a_remote_with_a_relative_path(sandbox: &Sandbox) {
+    in_the_remote(sandbox);
+    let set = ["config", "remote.origin.url", "../remote.git"];
+    git(&sandbox.repo(), &set);
+}
+
 fn workspace_has_the_content_wherever_the_objects_are() {
-    let remote_only = |sandbox: &Sandbox| {
-        fs::remove_dir_all(persons_store(sandbox)).expect("removes");
-    };
-    let person_only = |sandbox: &Sandbox| {
-        fs::remove_dir_all(sandbox.remote().join("lfs")).expect("removes");
-    };
-    let elsewhere = |sandbox: &Sandbox| {
-        fs::remove_dir_all(sandbox.remote().join("lfs")).expect("removes");
-        // A relative path begins in the git directory, whatever its dots.
-        git(&sandbox.repo(), &["config", "lfs.storage", "elsewhere"]);
-        let elsewhere = sandbox.repo().join(".git/elsewhere");
-        fs::rename(persons_store(sandbox), elsewhere).expect("moves");
-    };
-    let borrowed = |sandbox: &Sandbox| {
-        fs::remove_dir_all(sandbox.remote().join("lfs")).expect("removes");
-        let lender = sandbox.path().join("lender.git");
-        fs::create_dir_all(lender.join("objects")).expect("makes");
-        fs::rename(persons_store(sandbox), lender.join("lfs")).expect("moves");
-        let alternates = sandbox.repo().join(".git/objects/info/alternates");
-        fs::write(alternates, lender.join("objects").to_str().expect("text")).expect("writes");
-    };
-    let relative = |sandbox: &Sandbox| {
-        fs::remove_dir_all(persons_store(sandbox)).expect("removes");
-        git(
-            &sandbox.repo(),
-            &["config", "remote.origin.url", "../remote.git"],
-        );
-    };
-    let places: [(&str, &dyn Fn(&Sandbox)); 5] = [
-        ("remote", &remote_only),
-        ("person", &person_only),
-        ("elsewhere", &elsewhere),
-        ("borrowed", &borrowed),
-        ("relative", &relative),
+    let places: [(&str, Put); 5] = [
+        ("remote", in_the_remote),
+        ("person", in_the_persons_store),
+        ("elsewhere", elsewhere),
+        ("borrowed", in_a_repository_that_is_borrowed_from),
+        ("relative", in_a_remote_with_a_relative_path),
     ];
     for (place, put) in places {
         for push in [origin(), Push::Never] {
@@ -323,7 +330,8 @@ fn first_file_lands_with_its_attributes() {
         ("B", "allow = [\"art/**\"]\nafter = [\"A\"]"),
     ]);
     sandbox.publish(&[("ROADMAP.md", &tasks)], "no art yet");
-    let script = format!("test $ORCHESTRATOR_TASK = B || git lfs track '*.bin'; {NEW}");
+    let script =
+        format!("test $ORCHESTRATOR_TASK = B || git lfs track '*.bin'; mkdir -p art; {NEW}");
     run(landed(&sandbox, &script, ""));
     let files = sandbox.cloned_with_lfs(&[]);
     assert_eq!(files["art/A.bin"], b"NEW A");
