@@ -740,7 +740,7 @@ fn embed_lands_its_one_task() {
     let worker = shell_worker(
         sandbox.path(),
         "worker",
-        "printf '# Changelog\\n\\n## Unreleased\\n' > CHANGELOG.md; commit work",
+        "printf '# Changelog\\n\\n## Unreleased\\n' > CHANGELOG.md; commit work; handoff done",
     );
     let mut command = Command::new(example("embed"));
     let output = command

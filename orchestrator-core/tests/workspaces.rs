@@ -382,3 +382,56 @@ async fn a_repository_that_needs_a_filter_works_with_the_policys_command() {
     );
     assert_eq!(sandbox.remote_file("A.big"), "loud");
 }
+
+#[tokio::test]
+async fn filter_that_fails_is_named_with_its_file() {
+    let sandbox = Sandbox::new();
+    sandbox.publish(
+        &[
+            ("ROADMAP.md", "- [ ] **A** Task A\n"),
+            (".gitattributes", "*.big filter=case\n"),
+            ("a/x.big", "words\n"),
+        ],
+        "filtered",
+    );
+    let worker = shell_worker(sandbox.path(), "worker", "exit 1");
+    let filter =
+        "[filters.case]\nclean = \"cat\"\nsmudge = \"echo no key >&2; false\"\nrequired = true\n";
+    let mut policy = policy(&worker, filter);
+    policy.limits.attempts = 1;
+    let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
+    let reason = outcome.task("A").reason.as_deref().expect("says why");
+    for part in ["the filter `case`", "`a/x.big`", "no key", "[filters.case]"] {
+        assert!(reason.contains(part), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn filter_of_the_repository_alone_is_named_before_anything_starts() {
+    let sandbox = Sandbox::new();
+    sandbox.publish(
+        &[
+            ("ROADMAP.md", "- [ ] **A** Task A\n"),
+            ("secret/.gitattributes", "*.key filter=crypt\n"),
+        ],
+        "filtered",
+    );
+    let build = async |more: &str| {
+        let worker = shell_worker(sandbox.path(), "worker", "exit 1");
+        let builder = Orchestrator::builder().policy(policy(&worker, more));
+        let builder = builder
+            .repository(sandbox.repo())
+            .state_dir(sandbox.state())
+            .roadmap("ROADMAP.md".parse().expect("a path"));
+        builder.build().await.map(drop)
+    };
+    build("").await.expect("nobody applies it");
+    git(&sandbox.repo(), &["config", "filter.crypt.clean", "rot13"]);
+    let error = build("")
+        .await
+        .expect_err("would commit secrets as they are");
+    assert!(error.to_string().contains("[filters.crypt]"), "{error}");
+    build("[filters.crypt]\nclean = \"tr a-z n-za-m\"\n")
+        .await
+        .expect("the policy names it");
+}

@@ -6,11 +6,14 @@
 mod check;
 pub mod conformance;
 mod history;
+mod lfs;
 #[cfg(feature = "mocks")]
 pub mod mocks;
 #[cfg(feature = "models")]
 pub mod model_server;
 mod play;
+#[cfg(feature = "programs")]
+mod program;
 #[cfg(feature = "real")]
 mod real;
 #[cfg(feature = "real")]
@@ -26,8 +29,10 @@ mod worker;
 pub use check::{RunOutcome, replayed, run_checked};
 pub use history::{Edit, Fork, HISTORIES, History};
 pub use play::{Play, Player, Step, arguments, handoff, play_if_asked};
+#[cfg(feature = "programs")]
+pub use program::{REQUIRED, program_main};
 #[cfg(feature = "real")]
-pub use real::{REQUIRED, RealAgent, RealTest, private_agent_main, real_agent_main};
+pub use real::{RealAgent, RealTest, private_agent_main, real_agent_main};
 #[cfg(feature = "real")]
 pub use real_stage::{RealStage, land, wait_for_marked};
 pub use recording::{Recording, Recordings, Told};

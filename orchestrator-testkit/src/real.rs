@@ -1,16 +1,10 @@
 //! Tests against a real agent, on machines that have it.
 
-use std::{
-    env,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{env, path::PathBuf, process::ExitCode};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Set where the real agents must be there, as in CI: an absent one is a failure then.
-pub const REQUIRED: &str = "ORCHESTRATOR_TEST_REQUIRED";
+use crate::program::{REQUIRED, caught};
 
 /// One test against a real agent, whose path it is given.
 pub type RealTest = (&'static str, fn(&RealAgent));
@@ -99,9 +93,5 @@ fn run(agent: &RealAgent, test: fn(&RealAgent)) -> Result<(), Failed> {
     {
         return Err(Failed::from(format!("{} is not there", gone.display())));
     }
-    catch_unwind(AssertUnwindSafe(|| test(agent))).map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-        Failed::from(text.unwrap_or_else(|| "it panicked".to_owned()))
-    })
+    caught(|| test(agent))
 }

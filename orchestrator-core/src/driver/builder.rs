@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::{
@@ -161,7 +162,9 @@ impl OrchestratorBuilder {
         let Folding {
             state, at: last, ..
         } = folding;
-        let (world, _) = ground.world(&state_dir, &state).await?;
+        let (world, roadmap) = ground.world(&state_dir, &state).await?;
+        let tree = world.trusted.tree_of(roadmap.tip)?;
+        world.trusted.gather_lfs(tree).await?;
         let died = last.filter(|_| state.run().is_some() && state.ended().is_none());
         let orchestrator = Orchestrator::new(
             world,
@@ -354,6 +357,10 @@ impl Ground {
         let roadmap = world
             .load_roadmap(world.trusted.fetch_target().await?)
             .await?;
+        let filters = &world.policy.filters;
+        world.trusted.check_filters(roadmap.tip, filters).await?;
+        let workers_path = world.environment.get("PATH").map(OsStr::new);
+        world.trusted.check_lfs(roadmap.tip, workers_path).await?;
         let open = roadmap.tasks.iter().filter(|task| !task.done);
         let agents: Vec<_> = world.backends.keys().collect();
         let needed = open.filter_map(|task| check_task(task, &world.policy, &agents).ok());

@@ -231,7 +231,12 @@ impl World {
             changes,
             forged,
         } = history?;
-        let mut findings = left_out;
+        let limits = IngressLimits::of(&self.policy.limits);
+        let repository = workspace.repository();
+        let mut findings = trusted
+            .take_lfs(&repository, base, head, &changes, limits)
+            .await?;
+        findings.extend(left_out);
         if changes.is_empty() {
             findings.push(Finding::new(
                 Severity::Error,

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{GitError, Trusted, cli::io_error, files::Expected};
+use super::{GitError, Trusted, cli::io_error, files::Expected, lfs::laying_out};
 use crate::{model::TreeId, untrusted::remove};
 
 /// A directory with the index of what was laid out in it, which lies beside.
@@ -80,8 +80,8 @@ impl Checkout {
     }
 
     async fn fill(&self, trusted: &Trusted, git_dir: &Path, tree: &str) -> Result<(), GitError> {
-        let call = trusted
-            .call_in(git_dir)
+        let call = laying_out(trusted.call_in(git_dir), trusted.lfs.store());
+        let call = call
             .args(["-c", "core.bare=false", "read-tree", "--reset", "-u"])
             .args([tree]);
         call.var("GIT_INDEX_FILE", &self.index)
@@ -105,6 +105,7 @@ impl Trusted {
             directory: into.to_owned(),
             index: index.into(),
         };
+        self.gather_lfs(tree).await?;
         checkout.lay_out(self, self.dir(), &tree.to_string()).await
     }
 }

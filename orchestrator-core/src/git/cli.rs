@@ -9,7 +9,9 @@ use std::{
 
 use thiserror::Error;
 
-use super::{config::Filters, environment::Environments};
+use super::{
+    config::Filters, environment::Environments, filter_failure::FilterFailure, lfs::LfsError,
+};
 use crate::{
     failpoint::reach,
     model::{Finding, Limits, Policy},
@@ -126,6 +128,24 @@ pub enum GitError {
         /// Why.
         why: String,
     },
+    /// A filter that the repository requires failed.
+    #[error("{0}")]
+    Filter(FilterFailure),
+    /// A filter stands in the configuration of the person's repository alone, which no workspace has.
+    #[error(
+        "`.gitattributes` name the filter `{filter}`, which only your repository's own configuration has, and workspaces have not: \
+         what workers commit would not be filtered. Name it as `[filters.{filter}]` in the policy, or in your global configuration"
+    )]
+    FilterOfRepository {
+        /// Its name.
+        filter: String,
+    },
+    /// Files of Git LFS cannot be read or stored.
+    #[error("{problem}: {}", .problem.fix())]
+    Lfs {
+        /// What is wrong; it knows how to fix it.
+        problem: LfsError,
+    },
     /// Work is not taken in as it is, and its worker can mend that.
     #[error("it is not taken in: {}", .findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Refused {
@@ -140,6 +160,12 @@ pub enum GitError {
         /// Why, and the mend.
         why: String,
     },
+}
+
+impl From<LfsError> for GitError {
+    fn from(problem: LfsError) -> Self {
+        Self::Lfs { problem }
+    }
 }
 
 impl GitError {
@@ -212,6 +238,11 @@ impl Git {
         self.environments.follow(policy);
         self.silence = policy.limits.remote_silence.to_std();
         self
+    }
+
+    /// Where it looks for programs.
+    pub(super) fn path(&self) -> Option<&OsStr> {
+        self.environments.path()
     }
 
     /// Its version.
@@ -550,6 +581,9 @@ fn skipped(stderr: &[u8]) -> Option<String> {
 
 impl Answer {
     pub(super) fn failed(self, verb: impl Into<String>) -> GitError {
+        if let Some(failure) = FilterFailure::parse(&self.stderr) {
+            return GitError::Filter(failure);
+        }
         GitError::Failed {
             verb: verb.into(),
             exit: self.exit,

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
-use super::{Git, GitError};
+use super::{Git, GitError, UserRepository, lfs};
 use crate::{model, process::Exit};
 
 /// Who commits.
@@ -28,45 +28,32 @@ impl Identity {
     }
 }
 
-/// Filters from the policy, or from the person's own configuration: settings such as `filter.lfs.clean`, each with its name and key.
+/// Filters from the policy, or from the person's own configuration.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Filters(BTreeMap<(String, String), String>);
+pub(super) struct Filters {
+    /// Settings such as `filter.lfs.clean`, each with its name and key.
+    settings: BTreeMap<(String, String), String>,
+    /// Settings that say which files Git LFS leaves as pointers: `lfs.fetchinclude`, `lfs.fetchexclude`.
+    left_out: Vec<(&'static str, String)>,
+}
+
+/// What `git lfs install` writes.
+const LFS: [(&str, &str); 4] = [
+    ("clean", "git-lfs clean -- %f"),
+    ("smudge", "git-lfs smudge -- %f"),
+    ("process", "git-lfs filter-process"),
+    ("required", "true"),
+];
 
 impl Filters {
-    /// The policy's, and of those that it does not name, the person's.
+    /// The policy's; of those that it does not name, the person's; and that of Git LFS where it is installed and nobody names it.
     pub(super) async fn of(
         git: &Git,
+        user: &UserRepository,
         policy: &BTreeMap<String, model::Filter>,
     ) -> Result<Self, GitError> {
-        let call = git.call(Path::new("/")).args([
-            "config",
-            "--global",
-            "--null",
-            "--get-regexp",
-            r"^filter\..+\.",
-        ]);
-        let answer = call.answer().await?;
-        // There is none, or not even a file.
-        let listed = if answer.exit == Exit::Code(0) {
-            answer.stdout
-        } else {
-            Vec::new()
-        };
-        let mut settings = BTreeMap::new();
-        for setting in String::from_utf8_lossy(&listed).split('\0') {
-            let Some((key, value)) = setting.split_once('\n') else {
-                continue;
-            };
-            let Some((name, key)) = key
-                .strip_prefix("filter.")
-                .and_then(|rest| rest.rsplit_once('.'))
-            else {
-                continue;
-            };
-            if !policy.contains_key(name) {
-                settings.insert((name.to_owned(), key.to_owned()), value.to_owned());
-            }
-        }
+        let mut settings = persons(git).await?;
+        settings.retain(|(name, _), _| !policy.contains_key(name));
         for (name, filter) in policy {
             let lines = [
                 ("clean", &filter.clean),
@@ -80,18 +67,53 @@ impl Filters {
                 settings.insert((name.clone(), key.to_owned()), line);
             }
         }
-        Ok(Self(settings))
+        let mut filters = Self {
+            settings,
+            left_out: Vec::new(),
+        };
+        if !filters.has("lfs") && lfs::is_installed(git.path()) {
+            for (key, line) in LFS {
+                let key = ("lfs".to_owned(), key.to_owned());
+                filters.settings.insert(key, line.to_owned());
+            }
+        }
+        if filters.has("lfs") {
+            for key in ["fetchinclude", "fetchexclude"] {
+                let value = user.config(&format!("lfs.{key}")).await?;
+                filters.left_out.extend(value.map(|value| (key, value)));
+            }
+        }
+        Ok(filters)
     }
 
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.settings.is_empty()
+    }
+
+    /// Whether there is one of this name that does something.
+    pub(super) fn has(&self, name: &str) -> bool {
+        ["clean", "smudge", "process"]
+            .into_iter()
+            .any(|key| self.line(name, key).is_some())
+    }
+
+    /// Whether the command of a filter is this program.
+    pub(super) fn runs(&self, name: &str, program: &str) -> bool {
+        let line = self.line(name, "process").or(self.line(name, "smudge"));
+        line.is_some_and(|line| line.split_whitespace().next() == Some(program))
+    }
+
+    fn line(&self, name: &str, key: &str) -> Option<&str> {
+        self.settings
+            .get(&(name.to_owned(), key.to_owned()))
+            .map(String::as_str)
     }
 
     /// As sections of a configuration file.
     fn sections(&self) -> String {
         let mut text = String::new();
-        for ((name, key), value) in &self.0 {
+        for ((name, key), value) in &self.settings {
             let _ = writeln!(
                 text,
                 "[filter {}]\n\t{key} = {}",
@@ -99,8 +121,44 @@ impl Filters {
                 quoted(value)
             );
         }
+        for (key, value) in &self.left_out {
+            let _ = writeln!(text, "[lfs]\n\t{key} = {}", quoted(value));
+        }
         text
     }
+}
+
+/// The filters of the person's own configuration, and of their system's: not those of their repository.
+async fn persons(git: &Git) -> Result<BTreeMap<(String, String), String>, GitError> {
+    let mut settings = BTreeMap::new();
+    // In the order in which a later one wins. Debian's package of git-lfs writes to the system's.
+    for scope in ["--system", "--global"] {
+        let call = git.call(Path::new("/")).args([
+            "config",
+            scope,
+            "--null",
+            "--get-regexp",
+            r"^filter\..+\.",
+        ]);
+        let answer = call.answer().await?;
+        // There is none, or not even a file.
+        if answer.exit != Exit::Code(0) {
+            continue;
+        }
+        for setting in String::from_utf8_lossy(&answer.stdout).split('\0') {
+            let Some((key, value)) = setting.split_once('\n') else {
+                continue;
+            };
+            let Some((name, key)) = key
+                .strip_prefix("filter.")
+                .and_then(|rest| rest.rsplit_once('.'))
+            else {
+                continue;
+            };
+            settings.insert((name.to_owned(), key.to_owned()), value.to_owned());
+        }
+    }
+    Ok(settings)
 }
 
 /// Of our own repository.

@@ -76,7 +76,7 @@ const SMALL: IngressLimits = IngressLimits {
 
 impl Trusted {
     /// Takes a branch of an attempt's repository in, with fsck, under a ref that keeps it. Runs nothing of what is in there, and
-    /// gives it none of our environment.
+    /// gives it none of our environment. Objects of Git LFS are taken by [`take_lfs`](Self::take_lfs).
     ///
     /// # Errors
     /// [`GitError::Refused`] when its worker can mend it: it is too large, or git refuses what is in it; nothing of it is kept then.

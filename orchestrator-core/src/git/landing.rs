@@ -49,6 +49,10 @@ impl Trusted {
         }
         let commit = self.commit(landing).await?;
         self.set_ref(kept, commit).await?;
+        // Before the target names them: whoever clones it then finds all of them.
+        if let Some(outcome) = self.publish_lfs(commit, landing.tip).await? {
+            return Ok(outcome);
+        }
         let outcome = match &self.destination {
             Destination::Remote { push_url, .. } => self.push(push_url, commit, landing).await?,
             Destination::Local => self.user.advance(self, kept, commit, landing.tip).await?,

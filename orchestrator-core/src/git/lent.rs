@@ -255,6 +255,8 @@ pub(super) fn check_tree(tree: &Path) -> Result<(), GitError> {
             };
             match entry.file_name().as_bytes() {
                 b".gitignore" | b".gitattributes" => check_rules(&entry.path(), kind)?,
+                // git-lfs reads it, and follows a link there.
+                b".lfsconfig" => check_config(&entry.path())?,
                 b".git" if directory != tree => check_nested(&entry.path())?,
                 b".git" => {}
                 _ if kind.is_dir() => left.push(entry.path()),
@@ -266,6 +268,17 @@ pub(super) fn check_tree(tree: &Path) -> Result<(), GitError> {
         }
     }
     Ok(())
+}
+
+/// A file of settings that a filter may read.
+fn check_config(path: &Path) -> Result<(), GitError> {
+    waitless(path)?;
+    let large = path.metadata().is_ok_and(|meta| meta.len() > MAX_RULES);
+    if large {
+        Err(odd(path, "it is too large"))
+    } else {
+        Ok(())
+    }
 }
 
 /// A file that git reads wherever it finds it. It follows no link there.

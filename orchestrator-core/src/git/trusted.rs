@@ -14,6 +14,7 @@ use super::{
     config::{self, Filters},
     followed::Followed,
     history::{commits, may_claim_to_be_a_landing},
+    lfs::Lfs,
     rewritten::Ancestry,
     user::Destination,
 };
@@ -52,6 +53,7 @@ pub struct Trusted {
     pub(super) destination: Destination,
     pub(super) identity: Identity,
     pub(super) filters: Filters,
+    pub(super) lfs: Arc<Lfs>,
     dir: PathBuf,
     target: BranchName,
     /// What its processes bear, so that the next run finds those that outlive this one.
@@ -78,7 +80,7 @@ impl Trusted {
         filters: &BTreeMap<String, Filter>,
     ) -> Result<Self, GitError> {
         let identity = user.identity().await?;
-        let filters = Filters::of(&git, filters).await?;
+        let filters = Filters::of(&git, &user, filters).await?;
         if !dir.join("HEAD").exists() {
             std::fs::create_dir_all(&dir).map_err(io_error(&dir))?;
             let init = git
@@ -102,6 +104,7 @@ impl Trusted {
         std::fs::write(&config, config::trusted(&identity, &filters)).map_err(io_error(&config))?;
         let objects = Objects::open(&dir)?;
         Ok(Self {
+            lfs: Arc::new(Lfs::of(&dir)),
             git,
             user,
             destination,

@@ -93,7 +93,8 @@ impl Trusted {
 fn sweep(dir: &Path) -> io::Result<()> {
     let objects = dir.join("objects");
     let packs = objects.join("pack");
-    let mut places = vec![dir.to_owned(), objects.clone(), packs];
+    let taken_in = dir.join("lfs/tmp");
+    let mut places = vec![dir.to_owned(), objects.clone(), packs, taken_in];
     places.extend((0..=u8::MAX).map(|first| objects.join(format!("{first:02x}"))));
     for place in places {
         for path in entries(&place)? {

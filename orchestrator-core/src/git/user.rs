@@ -114,11 +114,16 @@ impl UserRepository {
         self.root.as_deref()
     }
 
-    fn call(&self) -> Call<'_> {
-        self.git.call(self.root.as_deref().unwrap_or(&self.git_dir))
+    /// Where relative paths of its configuration begin.
+    pub(super) fn directory(&self) -> &Path {
+        self.root.as_deref().unwrap_or(&self.git_dir)
     }
 
-    async fn config(&self, key: &str) -> Result<Option<String>, GitError> {
+    pub(super) fn call(&self) -> Call<'_> {
+        self.git.call(self.directory())
+    }
+
+    pub(super) async fn config(&self, key: &str) -> Result<Option<String>, GitError> {
         let answer = self.call().args(["config", "--get", key]).answer().await?;
         match answer.exit {
             Exit::Code(0) => Ok(Some(

@@ -27,6 +27,7 @@ use super::{
     discard::Discard,
     files::Expected,
     lent::{Lent, check_tree},
+    lfs::laying_out,
     objects::unreadable,
     trees::compared,
     trusted::split_nul,
@@ -198,6 +199,7 @@ impl Workspace {
         self.discard
             .throw(&self.root)
             .map_err(io_error(&self.root))?;
+        trusted.gather_lfs(trusted.tree_of(base)?).await?;
         let (repository, out) = (self.repository(), self.out());
         reach("before workspace");
         self.take_spare().map_err(io_error(&self.root))?;
@@ -362,7 +364,9 @@ impl Workspace {
         }
         let mut excludes = OsString::from("--exclude-from=");
         excludes.push(self.readable_excludes()?);
-        let call = with_index().args([
+        // What git-lfs reads it stores as well: in a place that goes when it was read.
+        let scratch = tempfile::tempdir_in(trusted.dir()).map_err(io_error(trusted.dir()))?;
+        let call = laying_out(with_index(), scratch.path()).args([
             "ls-files",
             "-z",
             "--modified",

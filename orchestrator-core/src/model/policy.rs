@@ -45,7 +45,8 @@ pub struct Policy {
     /// What workers, gates and git's filters see of our environment.
     pub environment: Environment,
     /// Git's filters that the repository's `.gitattributes` name, such as `lfs`. One that the person's own (global) git
-    /// configuration has needs no entry; what stands in the repository's configuration is never used.
+    /// configuration has needs no entry, and that of git-lfs none where it is installed; what stands in the repository's configuration
+    /// is never used.
     pub filters: BTreeMap<String, Filter>,
     /// Always forbidden, added by whoever reads the policy: the roadmap and the policy itself.
     #[serde(skip)]
