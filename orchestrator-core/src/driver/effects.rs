@@ -399,7 +399,7 @@ impl World {
             }
             Job::Merge(job) => EventKind::Merged {
                 effect,
-                result: self.merge(*job).await,
+                result: self.merge(*job, &events).await,
             },
             Job::Gate {
                 attempt,
@@ -424,7 +424,7 @@ impl World {
             }
             Job::Land { landing } => EventKind::LandingTried {
                 effect,
-                outcome: self.land(&landing).await?,
+                outcome: self.land(&landing, &events).await?,
             },
             Job::CleanUp {
                 attempt,
@@ -460,6 +460,8 @@ impl World {
             None => match self.trusted.fetch_target().await {
                 Ok(tip) => tip,
                 Err(GitError::Unreachable { why, .. }) => return Ok(Reading::Unreachable { why }),
+                // What runs goes on, and nothing new starts: a branch that was renamed may be named back.
+                Err(error @ GitError::NoTarget { .. }) => return self.no_target(error),
                 Err(error) => return Err(error.into()),
             },
         };
@@ -474,6 +476,14 @@ impl World {
                 why: error.to_string(),
             },
         })
+    }
+
+    fn no_target(&self, error: GitError) -> Result<Reading, RunError> {
+        let Some(tip) = self.trusted.tip()? else {
+            return Err(error.into());
+        };
+        let why = error.to_string();
+        Ok(Reading::Refused { tip, why })
     }
 
     /// The roadmap as it is at this commit, checked.
@@ -608,7 +618,11 @@ impl World {
         Ok(missing)
     }
 
-    async fn merge(&self, job: MergeJob) -> Result<Candidate, MergeFailure> {
+    async fn merge(
+        &self,
+        job: MergeJob,
+        events: &mpsc::Sender<EventKind>,
+    ) -> Result<Candidate, MergeFailure> {
         let MergeJob {
             attempt,
             contract,
@@ -616,14 +630,16 @@ impl World {
             head,
             waived,
         } = job;
-        let tip = self
-            .trusted
-            .fetch_target()
-            .await
-            .map_err(|error| match error {
-                GitError::Unreachable { why, .. } => MergeFailure::Unreachable { reason: why },
-                error => impossible(&error),
-            })?;
+        let tip = match self.trusted.fetch_target().await {
+            Ok(tip) => tip,
+            Err(GitError::Unreachable { why, .. }) => {
+                return Err(MergeFailure::Unreachable { reason: why });
+            }
+            Err(error) => {
+                tell_target_gone(&error, events).await;
+                return Err(impossible(&error));
+            }
+        };
         if head == base {
             // A person has said that nothing has to be done: only the landing edits land.
             let tree = self
@@ -749,7 +765,11 @@ impl World {
         });
     }
 
-    async fn land(&self, landing: &Landing) -> Result<LandingOutcome, RunError> {
+    async fn land(
+        &self,
+        landing: &Landing,
+        events: &mpsc::Sender<EventKind>,
+    ) -> Result<LandingOutcome, RunError> {
         let record = serde_json::to_vec(&landing.acceptance)
             .expect("our own data has string keys and serialises");
         self.evidence.put(&mut &record[..], u64::MAX).await?;
@@ -757,12 +777,23 @@ impl World {
         if self.landed.fetch_add(1, Ordering::Relaxed) % COLLECTED == COLLECTED - 1 {
             self.pack_objects();
         }
-        Ok(landed.unwrap_or_else(|error| match error {
-            GitError::Unreachable { why, .. } => LandingOutcome::Unreachable { reason: why },
-            error => LandingOutcome::Refused {
-                reason: with_source(&error),
-            },
-        }))
+        Ok(match landed {
+            Ok(outcome) => outcome,
+            Err(GitError::Unreachable { why, .. }) => LandingOutcome::Unreachable { reason: why },
+            Err(error) => {
+                tell_target_gone(&error, events).await;
+                LandingOutcome::Refused(self.trusted.refusal(&error))
+            }
+        })
+    }
+}
+
+/// Tells the loop at once that the remote no longer has the target, so that nothing is started which could not land.
+async fn tell_target_gone(error: &GitError, events: &mpsc::Sender<EventKind>) {
+    if let GitError::NoTarget { .. } = error {
+        let why = error.to_string();
+        // The loop is gone only when the run is.
+        drop(events.send(EventKind::TargetGone { why }).await);
     }
 }
 

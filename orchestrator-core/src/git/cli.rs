@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::{config::Filters, environment::Environments};
 use crate::{
     failpoint::reach,
-    model::{Finding, Limits, Policy},
+    model::{Finding, Limits, MissingTarget, Policy},
     process::{
         Exit, Finished, GivenUp, OutputLimits, Patience, Spawn, can_run, run_to_end,
         run_while_moving,
@@ -100,6 +100,14 @@ pub enum GitError {
         remote: String,
         /// In git's words.
         why: String,
+    },
+    /// The remote answers, and does not have the branch that work lands on.
+    #[error("the remote `{remote}`: {missing}: {}", .missing.fix())]
+    NoTarget {
+        /// Its name.
+        remote: String,
+        /// What it has instead.
+        missing: Box<MissingTarget>,
     },
     /// It said something that we do not understand.
     #[error("`git {verb}` gave what was not expected: {what}")]

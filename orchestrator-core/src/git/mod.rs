@@ -36,6 +36,7 @@ mod objects;
 mod past;
 mod plain;
 mod refs;
+mod refusal;
 mod rescue;
 mod rewritten;
 mod trees;

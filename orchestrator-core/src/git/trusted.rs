@@ -32,9 +32,6 @@ const FETCHED: &str = "refs/orchestrator/fetched";
 /// What the person's repository had, for as long as the target is fetched for the first time.
 pub(super) const SEED: &str = "refs/orchestrator/seed";
 
-/// What `git ls-remote --exit-code` ends with when the remote answers, and has no such ref.
-const NO_SUCH_REF: Exit = Exit::Code(2);
-
 /// What merging two commits gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Merge {
@@ -207,7 +204,7 @@ impl Trusted {
                     self.forget(SEED).await?;
                 }
                 if let Err(error) = fetched {
-                    return Err(self.no_target(name, fetch_url, error).await);
+                    return Err(self.not_fetched(name, fetch_url, error).await);
                 }
             }
             Destination::Local => self.fetching(&user, FETCHED).transfers_any().run().await?,
@@ -259,7 +256,7 @@ impl Trusted {
     }
 
     /// Why the target could not be fetched from this remote: it does not answer, or has no such branch.
-    async fn no_target(&self, name: &str, url: &str, error: GitError) -> GitError {
+    async fn not_fetched(&self, name: &str, url: &str, error: GitError) -> GitError {
         let why = match error {
             GitError::Failed { stderr, .. } => stderr,
             // Who does not answer one question does not answer the next.
@@ -270,24 +267,10 @@ impl Trusted {
                 };
             }
         };
-        let asked = self
-            .call()
-            .args(["ls-remote", "--exit-code", "--quiet", "--end-of-options"])
-            .args([url.to_owned()]);
-        let asked = asked
-            .args([self.target.full()])
-            .reaches_out()
-            .answer()
-            .await;
-        if asked.is_ok_and(|answer| answer.exit == NO_SUCH_REF) {
-            // Its address may hold a password.
-            let why = format!(
-                "it has no branch `{}`: push it first, or name another `target`",
-                self.target
-            );
-            return GitError::Repository {
-                path: format!("the remote `{name}`"),
-                why,
+        if let Some(missing) = self.missing_target(url).await {
+            return GitError::NoTarget {
+                remote: name.to_owned(),
+                missing: Box::new(missing),
             };
         }
         GitError::Unreachable {

@@ -9,6 +9,7 @@ use super::{
     Git, GitError, Identity,
     cli::{Answer, Call},
     locks::{FIRST_PAUSE, HeldLock, LONGEST_PAUSE, Locks},
+    refusal::Moved,
     trusted::{Trusted, split_nul},
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
 /// The repository that the roadmap is in.
 #[derive(Debug, Clone)]
 pub struct UserRepository {
-    git: Git,
+    pub(super) git: Git,
     /// Its common git directory.
     git_dir: PathBuf,
     /// The checkout that it was opened from; `None` for a bare one.
@@ -114,7 +115,7 @@ impl UserRepository {
         self.root.as_deref()
     }
 
-    fn call(&self) -> Call<'_> {
+    pub(super) fn call(&self) -> Call<'_> {
         self.git.call(self.root.as_deref().unwrap_or(&self.git_dir))
     }
 
@@ -317,7 +318,10 @@ impl UserRepository {
     }
 
     /// The worktree in which a branch is checked out.
-    async fn checkout_of(&self, branch: &BranchName) -> Result<Option<PathBuf>, GitError> {
+    pub(super) async fn checkout_of(
+        &self,
+        branch: &BranchName,
+    ) -> Result<Option<PathBuf>, GitError> {
         use std::os::unix::ffi::OsStrExt as _;
         let listed = self
             .call()
@@ -394,11 +398,9 @@ impl UserRepository {
             };
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(LandingOutcome::Refused {
-                    reason: lock.to_string(),
-                });
+                return Ok(self.refused(lock.cause(), ""));
             }
-            tracing::debug!(%lock, "waits for another git");
+            tracing::debug!(lock = %lock.file().display(), "waits for another git");
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -416,19 +418,19 @@ impl UserRepository {
         if self.tip(target).await? != tip {
             return Ok(Tried::Done(LandingOutcome::TipMoved));
         }
-        let Some(checkout) = self.checkout_of(target).await? else {
+        let checkout = self.checkout_of(target).await?;
+        if let Some(refusal) = self.in_the_way(target, checkout.as_deref()) {
+            return Ok(Tried::Done(refusal));
+        }
+        let Some(checkout) = checkout else {
             let locks = Locks::of(&self.git_dir, None, target);
             let complaint = self
                 .fetch(trusted, &format!("{kept}:{}", target.full()))
                 .await?;
-            return self.tried(target, commit, tip, &locks, complaint).await;
+            let moved = Moved::new(target, commit, tip, None);
+            return self.tried(moved, &locks, complaint).await;
         };
-        let git_dir = self
-            .git
-            .call(&checkout)
-            .args(["rev-parse", "--absolute-git-dir"])
-            .text()
-            .await?;
+        let git_dir = self.git_dir_of(&checkout).await?;
         let locks = Locks::of(&self.git_dir, Some(Path::new(&git_dir)), target);
         // Git checks the files out before it asks for the ref's lock, and leaves them where it does not get that.
         if let Some(lock) = locks.held() {
@@ -439,9 +441,8 @@ impl UserRepository {
             return Ok(Tried::Done(LandingOutcome::CheckoutDirty { paths }));
         }
         if let Some(complaint) = self.fetch(trusted, kept).await? {
-            return self
-                .tried(target, commit, tip, &locks, Some(complaint))
-                .await;
+            let moved = Moved::new(target, commit, tip, None);
+            return self.tried(moved, &locks, Some(complaint)).await;
         }
         let patience = until.saturating_duration_since(Instant::now()).as_millis();
         let patience = ["core.filesRefLockTimeout", "core.packedRefsTimeout"]
@@ -453,34 +454,39 @@ impl UserRepository {
             });
         let merge = merge
             .args(["merge", "--ff-only", "--quiet", "--no-autostash"])
+            // Files that git ignores are the person's as well.
+            .args(["--no-overwrite-ignore"])
             .args([commit.to_string()]);
         let complaint = complaint(merge.persons().answer().await)?;
-        self.tried(target, commit, tip, &locks, complaint).await
+        let moved = Moved::new(target, commit, tip, Some(&checkout));
+        self.tried(moved, &locks, complaint).await
     }
 
     /// What became of the target, whatever git said of it.
     async fn tried(
         &self,
-        target: &BranchName,
-        commit: CommitId,
-        tip: CommitId,
+        moved: Moved<'_>,
         locks: &Locks,
         complaint: Option<String>,
     ) -> Result<Tried, GitError> {
-        let now = self.tip(target).await?;
-        if now == commit {
+        let now = self.tip(moved.target).await?;
+        if now == moved.commit {
+            let commit = moved.commit;
             return Ok(Tried::Done(LandingOutcome::Landed { commit }));
         }
-        if now != tip {
+        if now != moved.tip {
             return Ok(Tried::Done(LandingOutcome::TipMoved));
         }
-        let reason =
-            complaint.unwrap_or_else(|| "git says that it was done, and it was not".to_owned());
-        let lock = locks.in_the_way(&reason);
-        Ok(lock.map_or(
-            Tried::Done(LandingOutcome::Refused { reason }),
-            Tried::Locked,
-        ))
+        let complaint = complaint.unwrap_or_default();
+        // Git may have checked the files out before it failed.
+        if let Some(checkout) = moved.checkout {
+            self.put_back(checkout, moved.commit, moved.tip).await;
+        }
+        if let Some(lock) = locks.in_the_way(&complaint) {
+            return Ok(Tried::Locked(lock));
+        }
+        let cause = self.cause_of(&moved, &complaint).await;
+        Ok(Tried::Done(self.refused(cause, &complaint)))
     }
 
     /// Fetches one ref of ours; what git complained, if it failed. Nobody but us writes `trusted.git`. Hooks of the person's may run.
@@ -601,19 +607,17 @@ mod tests {
             .advance(&trusted, "refs/orchestrator/kept", commit, tip)
             .await
             .expect("can be tried");
-        let LandingOutcome::Refused { reason } = outcome else {
+        let LandingOutcome::Refused(refusal) = outcome else {
             panic!("{outcome:?}")
         };
-        assert!(
-            reason.contains(&format!(
-                "holds the lock `{}`, which was made 0 s ago",
-                lock.display()
-            )),
-            "{reason}"
+        let file = lock.display();
+        assert_eq!(
+            refusal.to_string(),
+            format!("another git holds the lock `{file}`, which was made 0 s ago")
         );
-        assert!(
-            reason.ends_with("if no git runs there any more, remove the file"),
-            "{reason}"
+        assert_eq!(
+            refusal.fix(),
+            "let it finish; if no git runs there any more, remove the file"
         );
         std::fs::remove_file(&lock).expect("removes");
         let outcome = user

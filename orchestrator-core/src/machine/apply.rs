@@ -892,7 +892,7 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
         | HoldReason::Repeated { .. }
         | HoldReason::Exhausted { .. }
         | HoldReason::CheckoutDirty { .. }
-        | HoldReason::LandingRefused { .. }
+        | HoldReason::LandingRefused(_)
         | HoldReason::MergeImpossible { .. }
         | HoldReason::TipRed { .. }
         | HoldReason::PastReview { .. }

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Approval, Claim, CommitId, Finding, FindingId, GateName, HoldId, KeptArtifact, RepoPath,
-    TaskId, Timestamp,
+    Approval, Claim, CommitId, Finding, FindingId, GateName, HoldId, KeptArtifact, Refusal,
+    RepoPath, TaskId, Timestamp,
 };
 
 /// A question to a person, with all that is needed to answer it.
@@ -137,10 +137,7 @@ pub enum HoldReason {
         paths: Vec<RepoPath>,
     },
     /// The remote, or the repository, did not take the landing.
-    LandingRefused {
-        /// In its words.
-        reason: String,
-    },
+    LandingRefused(Refusal),
     /// A gate is red on the target's tip itself, so that nothing behind it can be judged. Ends by itself when the tip moves.
     TipRed {
         /// The tip.

@@ -6,6 +6,7 @@
 mod agents;
 mod authority;
 mod contract;
+mod cut;
 mod effect;
 mod event;
 mod evidence;
@@ -20,6 +21,7 @@ mod opinion;
 mod path;
 mod policy;
 mod record;
+mod refusal;
 mod review;
 mod settings;
 mod text;
@@ -28,6 +30,8 @@ mod turn;
 pub use agents::{AgentSpec, ClaudePermissions, ClaudeSpec, CodexSandbox, CodexSpec, CursorSpec};
 pub use authority::Authority;
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
+pub(crate) use cut::end_after;
+pub use cut::{end_of, shortened, start_of};
 pub use effect::Effect;
 pub use event::{
     Collected, Event, EventKind, MissingCommit, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate,
@@ -61,6 +65,7 @@ pub use opinion::{
 pub use path::{InvalidPath, RepoPath};
 pub use policy::{Policy, PolicyError, Push};
 pub use record::Record;
+pub use refusal::{LandingPlace, MissingTarget, Operation, Refusal, RefusalCause};
 pub use review::{
     AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, History, KeptArtifact, Mode,
     Opinion, PastChange, Review, Severity, Submission, TreeShape, Verdict, only_history,
@@ -69,6 +74,6 @@ pub use settings::{
     Commands, Environment, Filter, GateRule, Limits, Notify, Reviewers, Setup, WhenExhausted,
     WhenUnavailable,
 };
-pub use text::clean;
 pub(crate) use text::fenced;
+pub use text::{clean, clean_line};
 pub use turn::{Ask, Pulse, StopReason, TurnOutcome, TurnSight, Usage};

@@ -176,7 +176,7 @@ mod tests {
         );
         assert_eq!(
             (first.rule.as_str(), again.message.as_str()),
-            ("agent/second/rounding-up", "still[31m lost")
+            ("agent/second/rounding-up", "still lost")
         );
         assert_eq!(first.id(), again.id());
         let elsewhere = of(

@@ -6,7 +6,7 @@ use orchestrator_core::{
     machine::Phase,
     model::{
         Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, EventKind, Finding,
-        HandoffReport, HoldOption, LandingOutcome, MergeFailure, Reading, RunMode, Severity, Span,
+        HandoffReport, HoldOption, LandingOutcome, LandingPlace, MergeFailure, Reading, Refusal, RefusalCause, RunMode, Severity, Span,
         Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
     },
 };
@@ -157,7 +157,10 @@ pub(super) fn ending(
         Effect::Land { .. } => {
             let outcomes = [
                 LandingOutcome::TipMoved,
-                LandingOutcome::Refused { reason: words() },
+                LandingOutcome::Refused(Refusal::new(
+                    RefusalCause::Declined,
+                    LandingPlace::Remote(words()),
+                )),
                 LandingOutcome::CheckoutDirty { paths: Vec::new() },
                 LandingOutcome::Unreachable { reason: words() },
             ];
