@@ -244,6 +244,8 @@ impl Git {
 
     /// A call with this git directory and no other.
     pub(super) fn with_dir(&self, git_dir: &Path) -> Call<'_> {
+        // A relative one would be looked for in itself, where the call runs.
+        let git_dir = &absolute(git_dir);
         let mut git_dir_argument = OsString::from("--git-dir=");
         git_dir_argument.push(git_dir);
         self.call(git_dir).args([git_dir_argument]).args([
@@ -255,10 +257,16 @@ impl Git {
     }
 }
 
+/// A path from the root, by the directory that we are in now; links are not followed. What is given by a user may be
+/// relative, and git runs in other directories.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// A program's whole path, if it is found, so that nobody has to look for it at each call.
 fn located(program: PathBuf, path: Option<&OsStr>) -> PathBuf {
     if program.as_os_str().as_encoded_bytes().contains(&b'/') {
-        return program;
+        return absolute(&program);
     }
     let places = path
         .into_iter()

@@ -45,6 +45,7 @@ mod upkeep;
 mod user;
 mod workspace;
 
+pub(crate) use cli::absolute;
 pub use cli::{Git, GitError, GitVersion, MINIMUM_VERSION};
 pub use config::Identity;
 #[cfg(feature = "driver")]

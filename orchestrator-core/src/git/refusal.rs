@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{GitError, Trusted, UserRepository, user::Destination};
+use super::{
+    GitError, Trusted, UserRepository,
+    user::{Destination, path_of},
+};
 use crate::{
     model::{
         BranchName, CommitId, LandingOutcome, LandingPlace, MissingTarget, Operation, Refusal,
@@ -215,7 +218,8 @@ impl UserRepository {
             .git
             .call(checkout)
             .args(["rev-parse", "--absolute-git-dir"]);
-        call.text().await.map(PathBuf::from)
+        let printed = call.bytes().await?;
+        Ok(path_of(printed.trim_ascii_end()))
     }
 
     /// What is known to be in the way of moving a branch before it is tried: an operation of git that is not finished
@@ -268,8 +272,7 @@ impl UserRepository {
     fn worktree_of(&self, git_dir: &Path) -> PathBuf {
         // A linked one names its `.git` file; the main one is where the common git directory is.
         let named = std::fs::read(git_dir.join("gitdir")).ok().map(|bytes| {
-            use std::os::unix::ffi::OsStrExt as _;
-            let path = git_dir.join(std::ffi::OsStr::from_bytes(bytes.trim_ascii_end()));
+            let path = git_dir.join(path_of(bytes.trim_ascii_end()));
             path.parent().map(Path::to_owned).unwrap_or(path)
         });
         let main = || {

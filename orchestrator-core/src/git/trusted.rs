@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError},
 };
@@ -10,7 +11,7 @@ use tokio::sync::Mutex;
 
 use super::{
     Git, GitError, Identity, Objects, UserRepository,
-    cli::{Call, io_error},
+    cli::{Call, absolute, io_error},
     config::{self, Filters},
     followed::Followed,
     history::{commits, may_claim_to_be_a_landing},
@@ -74,6 +75,7 @@ impl Trusted {
         destination: Destination,
         filters: &BTreeMap<String, Filter>,
     ) -> Result<Self, GitError> {
+        let dir = absolute(&dir);
         let identity = user.identity().await?;
         let filters = Filters::of(&git, filters).await?;
         if !dir.join("HEAD").exists() {
@@ -190,16 +192,20 @@ impl Trusted {
     pub async fn fetch_target(&self) -> Result<CommitId, GitError> {
         let _alone = self.target_ref.lock().await;
         let before = self.tip()?;
-        let user = self.user.git_dir().to_string_lossy().into_owned();
+        let user = self.user.git_dir().as_os_str();
         match &self.destination {
             Destination::Remote {
                 name, fetch_url, ..
             } => {
                 if before.is_none() {
                     // Most of what the remote has is in the person's repository already.
-                    drop(self.fetching(&user, SEED).transfers_any().run().await);
+                    drop(self.fetching(user, SEED).transfers_any().run().await);
                 }
-                let fetched = self.fetching(fetch_url, FETCHED).reaches_out().run().await;
+                let fetched = self
+                    .fetching(fetch_url.as_ref(), FETCHED)
+                    .reaches_out()
+                    .run()
+                    .await;
                 if before.is_none() {
                     self.forget(SEED).await?;
                 }
@@ -207,7 +213,7 @@ impl Trusted {
                     return Err(self.not_fetched(name, fetch_url, error).await);
                 }
             }
-            Destination::Local => self.fetching(&user, FETCHED).transfers_any().run().await?,
+            Destination::Local => self.fetching(user, FETCHED).transfers_any().run().await?,
         }
         let none = || GitError::Output {
             verb: "fetch".to_owned(),
@@ -235,7 +241,7 @@ impl Trusted {
     }
 
     /// Fetching the target to a ref, for which the caller holds `target_ref`.
-    fn fetching(&self, from: &str, to: &str) -> Call<'_> {
+    fn fetching(&self, from: &OsStr, to: &str) -> Call<'_> {
         // History that is the person's own is taken as it is; only what workers bring is checked.
         let call = self.call().args([
             "-c",

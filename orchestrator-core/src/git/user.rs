@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Git, GitError, Identity,
-    cli::{Answer, Call},
+    cli::{Answer, Call, absolute},
     locks::{FIRST_PAUSE, HeldLock, LONGEST_PAUSE, Locks},
     refusal::Moved,
     trusted::{Trusted, split_nul},
@@ -82,22 +82,19 @@ impl UserRepository {
             };
             return Err(fail(&why));
         }
-        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-        let mut lines = text.lines();
-        let git_dir = PathBuf::from(lines.next().unwrap_or_default());
+        let mut lines = answer.stdout.split(|byte| *byte == b'\n');
+        let git_dir = path_of(lines.next().unwrap_or_default());
         let _bare = lines.next();
-        if lines.next() != Some("sha1") {
+        if lines.next() != Some(b"sha1") {
             return Err(fail(
                 "it uses SHA-256 object ids, which are not supported yet",
             ));
         }
         let root = match lines.next() {
-            Some("true") => Some(PathBuf::from(
-                git.call(&path)
-                    .args(["rev-parse", "--show-toplevel"])
-                    .text()
-                    .await?,
-            )),
+            Some(b"true") => {
+                let call = git.call(&path).args(["rev-parse", "--show-toplevel"]);
+                Some(path_of(call.bytes().await?.trim_ascii_end()))
+            }
             _ => None,
         };
         Ok(Self { git, git_dir, root })
@@ -247,6 +244,7 @@ impl UserRepository {
     /// # Errors
     /// [`GitError::Repository`] when it is in the checkout and git does not ignore it.
     pub async fn keeps_out(&self, directory: &Path) -> Result<(), GitError> {
+        let directory = &absolute(directory);
         let there = directory.ancestors().find_map(|known| {
             let rest = directory.strip_prefix(known).ok()?;
             known.canonicalize().ok().map(|known| known.join(rest))
@@ -322,7 +320,6 @@ impl UserRepository {
         &self,
         branch: &BranchName,
     ) -> Result<Option<PathBuf>, GitError> {
-        use std::os::unix::ffi::OsStrExt as _;
         let listed = self
             .call()
             .args(["worktree", "list", "--porcelain", "-z"])
@@ -331,7 +328,7 @@ impl UserRepository {
         let (mut path, wanted) = (None, format!("branch {}", branch.full()));
         for line in split_nul(&listed) {
             if let Some(worktree) = line.strip_prefix(b"worktree ") {
-                path = Some(PathBuf::from(std::ffi::OsStr::from_bytes(worktree)));
+                path = Some(path_of(worktree));
             } else if line == wanted.as_bytes() {
                 return Ok(path);
             }
@@ -528,6 +525,12 @@ fn complaint(answer: Result<Answer, GitError>) -> Result<Option<String>, GitErro
         }
         Err(error) => Err(error),
     }
+}
+
+/// A path as git prints it.
+pub(super) fn path_of(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
 }
 
 /// Whether git would take a directory for a repository, or for the top of a worktree, whatever it then thinks of it.

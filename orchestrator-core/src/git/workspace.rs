@@ -22,7 +22,7 @@ use std::{
 use super::{
     GitError, Objects, Trusted,
     checkout::Checkout,
-    cli::io_error,
+    cli::{absolute, io_error},
     config,
     discard::Discard,
     files::Expected,
@@ -59,8 +59,8 @@ impl Workspaces {
     #[must_use]
     pub fn beneath(state_dir: &Path) -> Self {
         Self {
-            root: state_dir.join("attempts"),
-            discard: Discard::beneath(state_dir),
+            root: absolute(state_dir).join("attempts"),
+            discard: Discard::beneath(&absolute(state_dir)),
         }
     }
 

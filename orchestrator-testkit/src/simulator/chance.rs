@@ -6,8 +6,9 @@ use orchestrator_core::{
     machine::Phase,
     model::{
         Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, EventKind, Finding,
-        HandoffReport, HoldOption, LandingOutcome, LandingPlace, MergeFailure, Reading, Refusal, RefusalCause, RunMode, Severity, Span,
-        Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
+        HandoffReport, HoldOption, LandingOutcome, LandingPlace, MergeFailure, Reading, Refusal,
+        RefusalCause, RunMode, Severity, Span, Submission, Task, Timestamp, TurnOutcome, TurnSight,
+        Usage, WorkspaceFate,
     },
 };
 
