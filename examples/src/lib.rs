@@ -16,7 +16,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use orchestrator_core::{
     driver::Notice,
-    model::{AttemptId, Effect, Record, Verdict, WorkspaceFate},
+    model::{AttemptId, Effect, Record, Verdict, WorkspaceFate, clean},
     status::Snapshot,
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -115,7 +115,7 @@ impl View {
     fn print(&self, line: &str) {
         match &self.bars {
             // Drawing on a terminal that went away is no reason to stop a run.
-            Some((all, _)) => drop(all.println(line)),
+            Some((all, _)) => drop(all.println(clean(line))),
             None => complain(line),
         }
     }
@@ -125,6 +125,7 @@ impl View {
             || line.to_owned(),
             |attempt| format!("{:<8} {line}", attempt.to_string()),
         );
+        let text = clean(&text);
         let Some((all, bars)) = &mut self.bars else {
             return self.print(&text);
         };
@@ -176,7 +177,7 @@ impl View {
         if *shown > LINES_A_SECOND {
             return;
         }
-        let line = format!("{:<8} says: {text}", attempt.to_string());
+        let line = format!("{:<8} says: {}", attempt.to_string(), clean(text));
         match &self.bars {
             Some((_, bars)) => bars
                 .get(attempt)

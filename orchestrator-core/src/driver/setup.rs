@@ -6,7 +6,7 @@ use super::effects::{World, agents_environment, with_source};
 use crate::{
     git::Workspace,
     model::CommitId,
-    process::{Exit, OutputLimits, Spawn, run_to_end},
+    process::{Exit, OutputLimits, Spawn, run_to_end, with_ends},
     untrusted::{copy, place_beneath},
 };
 
@@ -15,6 +15,9 @@ const KEPT: OutputLimits = OutputLimits {
     head: 0,
     tail: 8192,
 };
+
+/// Of each stream, so many characters are shown.
+const SHOWN: usize = 1000;
 
 impl World {
     /// Makes the workspace, brings along what git ignores, runs the set-up commands, and checks that git sees none of it.
@@ -87,18 +90,13 @@ impl World {
         let timeout = self.policy.setup.timeout;
         let finished = run_to_end(spawn, &[], timeout.to_std(), KEPT).await;
         let finished = finished.map_err(|error| named(format!("could not be started: {error}")))?;
-        let complained = finished.stderr.end(1000);
-        let said = if complained.is_empty() {
-            finished.stdout.end(1000)
-        } else {
-            complained
-        };
+        let stdout = finished.stdout.end(SHOWN);
+        let stderr = finished.stderr.end(SHOWN);
+        let failed = |how: String| Err(named(with_ends(&how, &stdout, &stderr)));
         match finished.exit {
             Some(Exit::Code(0)) => Ok(()),
-            Some(exit) => Err(named(format!("failed ({exit}): {said}"))),
-            None => Err(named(format!(
-                "did not end within {timeout}, and was stopped: {said}"
-            ))),
+            Some(exit) => failed(format!("failed ({exit})")),
+            None => failed(format!("did not end within {timeout}, and was stopped")),
         }
     }
 }

@@ -75,5 +75,5 @@ pub use settings::{
     WhenUnavailable,
 };
 pub(crate) use text::fenced;
-pub use text::{clean, clean_line};
+pub use text::{clean, clean_line, escaped_json};
 pub use turn::{Ask, Pulse, StopReason, TurnOutcome, TurnSight, Usage};

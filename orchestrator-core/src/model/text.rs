@@ -116,7 +116,7 @@ fn may_begin_hidden(byte: u8) -> bool {
 }
 
 /// Whether nobody sees this character, or it changes how others are seen.
-fn is_hidden(c: char) -> bool {
+pub(super) fn is_hidden(c: char) -> bool {
     matches!(
         c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
@@ -132,6 +132,25 @@ fn is_hidden(c: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}'
     )
+}
+
+/// JSON in which hidden characters are written as escapes (`\\u202e`): the same data for a program, and nothing that changes
+/// how a terminal shows it.
+///
+/// `json` must be valid JSON: such characters stand in its strings alone, where an escape means the same.
+#[must_use]
+pub fn escaped_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if !is_hidden(c) && (!c.is_control() || matches!(c, '\n' | '\t' | '\r')) {
+            shown.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            shown.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    shown
 }
 
 /// Whether a hidden character is part of how its neighbours are written.
@@ -196,6 +215,16 @@ mod tests {
         assert_eq!(clean("end\u{1b}["), "end");
         assert_eq!(clean("\u{1b}]0;title\u{7}x"), "]0;titlex");
         assert_eq!(clean_line("a\nb\tc"), "a b c");
+    }
+
+    #[test]
+    fn json_keeps_its_data_without_hidden_characters() {
+        let data = "a\u{202e}b\u{e0041}\u{9b}";
+        let json = serde_json::to_string(data).expect("serialises");
+        let escaped = escaped_json(&json);
+        assert_eq!(escaped, "\"a\\u202eb\\udb40\\udc41\\u009b\"");
+        let read: String = serde_json::from_str(&escaped).expect("is JSON");
+        assert_eq!(read, data);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One snapshot of the state, and every view rendered from that one: so no two views can disagree.
 
 mod brief;
+mod cleaned;
 #[cfg(feature = "driver")]
 mod report;
 mod snapshot;

@@ -149,7 +149,7 @@ impl Snapshot {
             tasks: state
                 .tasks()
                 .iter()
-                .map(|entry| view(state, entry))
+                .map(|entry| view(state, entry).cleaned())
                 .collect(),
         }
     }
