@@ -17,6 +17,8 @@ use super::{
     error::RoadmapError,
     handle::Notice,
     leftovers::Sweeper,
+    progress::Progress,
+    step::LongStep,
     turn::{TurnJob, TurnWatch},
     views::{ChangeBetween, Tree},
 };
@@ -26,9 +28,9 @@ use crate::{
     machine::{Phase, State, check_roadmap},
     model::{
         AttemptId, BackendName, Candidate, Carried, CommitId, Contract, Effect, EffectId,
-        EventKind, Finding, FindingId, GateSpec, Item, Landing, LandingOutcome, MergeFailure,
-        MissingCommit, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity, Submission,
-        TreeId, only_history,
+        EventKind, Finding, FindingId, GateReport, GateSpec, Item, Landing, LandingOutcome,
+        MergeFailure, MissingCommit, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity,
+        Submission, TreeId, only_history,
     },
     port::{
         AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource,
@@ -330,16 +332,23 @@ impl World {
         notices: broadcast::Sender<Notice>,
     ) -> Result<EventKind, RunError> {
         Ok(match job {
-            Job::ReadRoadmap { tip } => EventKind::RoadmapRead {
-                effect,
-                reading: self.read_roadmap(tip).await?,
-            },
+            Job::ReadRoadmap { tip } => {
+                let progress = Progress::of(&notices, None);
+                let reading = progress.during(LongStep::Fetch, self.read_roadmap(tip));
+                EventKind::RoadmapRead {
+                    effect,
+                    reading: reading.await?,
+                }
+            }
             Job::CheckHistory { tip, commits } => EventKind::HistoryChecked {
                 effect,
                 missing: self.check_history(tip, commits).await?,
             },
             Job::Prepare { attempt, base } => {
-                let made = self.prepare(&self.workspaces.of(&attempt), base).await;
+                let progress = Progress::of(&notices, Some(attempt.clone()));
+                let workspace = self.workspaces.of(&attempt);
+                let made = self.prepare(&workspace, base, &progress);
+                let made = progress.during(LongStep::Prepare, made).await;
                 EventKind::Prepared {
                     effect,
                     failure: made.err(),
@@ -397,35 +406,56 @@ impl World {
                     carried,
                 }
             }
-            Job::Merge(job) => EventKind::Merged {
-                effect,
-                result: self.merge(*job, &events).await,
-            },
+            Job::Merge(job) => {
+                let progress = Progress::of(&notices, Some(job.attempt.clone()));
+                let merged = self.merge(*job, &events);
+                EventKind::Merged {
+                    effect,
+                    result: progress.during(LongStep::Merge, merged).await,
+                }
+            }
             Job::Gate {
                 attempt,
                 tree,
                 gate,
             } => {
                 let span = tracing::info_span!("gate", name = %gate.name);
-                let report = self
+                let progress = Progress::of(&notices, Some(attempt.clone()));
+                let step = LongStep::Gate {
+                    gate: gate.name.clone(),
+                    tree,
+                };
+                let run = self
                     .run_gate(effect, CacheOf::Attempt(attempt), tree, gate)
-                    .instrument(span)
-                    .await?;
+                    .instrument(span);
+                let report = progress.during_with(step, run, has_passed, || None).await?;
                 EventKind::GateRan { effect, report }
             }
             Job::CheckTip { tip, gate } => {
                 let span = tracing::info_span!("gate", name = %gate.name, tip = %tip.short());
                 let tree = self.trusted.tree_of(tip)?;
-                let report = self
+                let progress = Progress::of(&notices, None);
+                let step = LongStep::TipGate {
+                    gate: gate.name.clone(),
+                    tip,
+                };
+                let run = self
                     .run_gate(effect, CacheOf::Lane, tree, gate)
-                    .instrument(span)
-                    .await?;
+                    .instrument(span);
+                let report = progress.during_with(step, run, has_passed, || None).await?;
                 EventKind::TipChecked { effect, report }
             }
-            Job::Land { landing } => EventKind::LandingTried {
-                effect,
-                outcome: self.land(&landing, &events).await?,
-            },
+            Job::Land { landing } => {
+                let progress = Progress::of(&notices, Some(landing.attempt.clone()));
+                let landed = self.land(&landing, &events);
+                let waits_for = || self.trusted.user().waits_for();
+                let step = LongStep::Land;
+                let landed = progress.during_with(step, landed, |_| None, waits_for);
+                EventKind::LandingTried {
+                    effect,
+                    outcome: landed.await?,
+                }
+            }
             Job::CleanUp {
                 attempt,
                 tip,
@@ -439,7 +469,9 @@ impl World {
                 settled.unwrap_or_else(
                     |error| tracing::warn!(%attempt, %error, "a gate's cache could not be settled"),
                 );
-                let fate = self.clean_up(&attempt, tip, carried).await;
+                let progress = Progress::of(&notices, Some(attempt.clone()));
+                let cleaned = self.clean_up(&attempt, tip, carried);
+                let fate = progress.during(LongStep::CleanUp, cleaned).await;
                 self.sweeper.begin();
                 EventKind::CleanedUp { effect, fate }
             }
@@ -795,6 +827,10 @@ async fn tell_target_gone(error: &GitError, events: &mpsc::Sender<EventKind>) {
         // The loop is gone only when the run is.
         drop(events.send(EventKind::TargetGone { why }).await);
     }
+}
+
+fn has_passed(report: &Result<GateReport, RunError>) -> Option<bool> {
+    report.as_ref().ok().map(GateReport::passed)
 }
 
 /// A candidate could not be built.

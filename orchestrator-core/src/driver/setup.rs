@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::effects::{World, agents_environment, with_source};
+use super::{
+    effects::{World, agents_environment, with_source},
+    progress::Progress,
+    step::LongStep,
+};
 use crate::{
     git::Workspace,
     model::CommitId,
@@ -26,6 +30,7 @@ impl World {
         &self,
         workspace: &Workspace,
         base: CommitId,
+        progress: &Progress,
     ) -> Result<(), String> {
         if workspace.is_ready() {
             return Ok(());
@@ -38,7 +43,12 @@ impl World {
             .map_err(|error| with_source(&error))?;
         self.bring(workspace).await?;
         for command in &setup.run.0 {
-            self.run_setup(workspace, command).await?;
+            let step = LongStep::SetUp {
+                command: command.join(" "),
+            };
+            let run = self.run_setup(workspace, command);
+            let passed = |ran: &Result<(), String>| Some(ran.is_ok());
+            progress.during_with(step, run, passed, || None).await?;
         }
         if !(setup.bring.is_empty() && setup.run.0.is_empty()) {
             let seen = workspace

@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
@@ -25,6 +26,8 @@ pub struct UserRepository {
     git_dir: PathBuf,
     /// The checkout that it was opened from; `None` for a bare one.
     root: Option<PathBuf>,
+    /// What a landing waits for just now.
+    waits_for: Arc<Mutex<Option<String>>>,
 }
 
 /// Where accepted work goes. Read from the person's configuration once, before any worker exists, and kept.
@@ -97,7 +100,12 @@ impl UserRepository {
             }
             _ => None,
         };
-        Ok(Self { git, git_dir, root })
+        Ok(Self {
+            git,
+            git_dir,
+            root,
+            waits_for: Arc::default(),
+        })
     }
 
     /// Its common git directory: the same for all of its worktrees.
@@ -398,9 +406,26 @@ impl UserRepository {
                 return Ok(self.refused(lock.cause(), ""));
             }
             tracing::debug!(lock = %lock.file().display(), "waits for another git");
+            self.wait_for(Some(format!("the lock `{}`", lock.file().display())));
             tokio::time::sleep(pause.min(left)).await;
+            self.wait_for(None);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// What a landing waits for just now, such as a lock that another git holds.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<String> {
+        let waits_for = self.waits_for.lock();
+        waits_for.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn wait_for(&self, what: Option<String>) {
+        let mut waits_for = self
+            .waits_for
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *waits_for = what;
     }
 
     async fn try_to_advance(

@@ -143,6 +143,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 .open
                 .remove(effect)
                 .ok_or_else(|| misfit("no open effect", effect))?;
+            state.asked_at.remove(effect);
             if let Effect::ReadRoadmap { .. } = &what {
                 state.roadmap.reading = None;
             } else if let Effect::CheckHistory { .. } = &what {
@@ -761,6 +762,7 @@ fn request(
 ) -> Result<(), Misfit> {
     state.last_effect = effect.0;
     state.open.insert(effect, what.clone());
+    state.asked_at.insert(effect, at);
     let open = Asked::Open(effect);
     match what {
         Effect::ReadRoadmap { .. } => state.roadmap.reading = Some(effect),

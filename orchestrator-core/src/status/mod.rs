@@ -2,6 +2,7 @@
 
 mod brief;
 mod cleaned;
+mod doing;
 #[cfg(feature = "driver")]
 mod report;
 mod snapshot;
@@ -9,6 +10,7 @@ mod story;
 mod table;
 
 pub use brief::{Brief, Choice};
+pub use doing::Doing;
 #[cfg(feature = "driver")]
 pub use report::{Figures, Report, RunEvent};
 pub use snapshot::{EvidenceView, HoldView, Snapshot, TaskState, TaskView};

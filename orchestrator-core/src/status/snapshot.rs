@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Brief;
+use super::{Brief, Doing};
 use crate::{
     machine::{Active, Asked, Attempt, Held, Phase, State, Step, TaskEntry, Then},
     model::{
@@ -48,6 +48,9 @@ pub struct TaskView {
     pub landed_commit: Option<CommitId>,
     /// Why it stands there, where there is something to say.
     pub reason: Option<String>,
+    /// What we do for it ourselves just now, such as a gate that runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doing: Option<Doing>,
     /// What the last verdict found wrong.
     pub findings: Vec<String>,
     /// What was observed about its claims.
@@ -212,6 +215,7 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
         attempts: entry.last_attempt,
         landed_commit,
         reason: (!reason.is_empty()).then(|| reason.join("; ")),
+        doing: entry.active().and_then(|active| Doing::of(state, active)),
         findings: entry.findings.iter().map(ToString::to_string).collect(),
         evidence: evidence(entry),
         hold,

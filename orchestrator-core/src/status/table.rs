@@ -20,7 +20,8 @@ pub fn table(snapshot: &Snapshot) -> String {
                 .hold
                 .as_ref()
                 .map(|hold| format!("{}: {}", hold.id, hold.question))
-                .or_else(|| task.reason.clone());
+                .or_else(|| task.reason.clone())
+                .or_else(|| task.doing.as_ref().map(ToString::to_string));
             let why = why
                 .or_else(|| {
                     task.landed_commit
