@@ -136,6 +136,51 @@ async fn stale_push_address_keeps_gits_reason() {
 }
 
 #[tokio::test]
+async fn remote_that_may_only_be_read_is_asked_once_and_named() {
+    let sandbox = without_a();
+    // What a server answers whose user may not push: git ends without a line for the ref.
+    let script = "case \"$*\" in *' push '*) echo 'remote: Permission to x denied to y.' >&2; \
+                  echo 'fatal: unable to access: The requested URL returned error: 403' >&2; exit 128;; esac\n\
+                  exec git \"$@\"";
+    let program = common::program(&sandbox.path().join("git-denied"), script);
+    let program = Git::at(program).await.expect("git is there");
+    let user = UserRepository::open(program.clone(), &sandbox.repo())
+        .await
+        .expect("opens");
+    let push = Push::Remote("origin".to_owned());
+    let destination = user.destination(&push).await.expect("is there");
+    let dir = sandbox.path().join("trusted.git");
+    let target = branch("main");
+    let trusted = Trusted::open(user, program, dir, target, destination, &BTreeMap::new())
+        .await
+        .expect("opens");
+    let refusal = refusal(land(&sandbox, &trusted).await);
+    assert_eq!(refusal.cause, RefusalCause::Denied);
+    assert!(refusal.words.contains("denied to y"), "{refusal}");
+}
+
+#[tokio::test]
+async fn remote_that_is_gone_is_named_with_a_fix() {
+    let sandbox = without_a();
+    let trusted = remote_trusted(&sandbox).await;
+    fs::rename(sandbox.remote(), sandbox.path().join("moved.git")).expect("moves");
+    let error = trusted
+        .fetch_target()
+        .await
+        .expect_err("is gone")
+        .to_string();
+    assert!(
+        error.contains("no repository is at its address")
+            && error.contains("git remote get-url origin"),
+        "{error}"
+    );
+    assert!(
+        error.contains("does not appear to be a git repository"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn remote_that_takes_only_fast_forwards_takes_a_landing() {
     let sandbox = without_a();
     git(

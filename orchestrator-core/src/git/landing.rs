@@ -3,7 +3,8 @@
 use std::sync::PoisonError;
 
 use super::{
-    BranchCommit, GitError, Trusted, history::commits, refusal::PushRefusal, user::Destination,
+    BranchCommit, GitError, Trusted, history::commits, refusal::PushRefusal,
+    trouble::RemoteTrouble, user::Destination,
 };
 use crate::{
     model::{CommitId, Landing, LandingOutcome, RefusalCause},
@@ -161,6 +162,11 @@ impl Trusted {
             (Ok(None), Some(refused)) => {
                 let words = format!("{}\n{reason}", refused.reason);
                 return Ok(self.refused(refused.cause(), &words));
+            }
+            (Ok(None), None)
+                if RemoteTrouble::of(&reason).is_some_and(RemoteTrouble::needs_person) =>
+            {
+                return Ok(self.refused(RefusalCause::Denied, &reason));
             }
             (Ok(None), None) => reason,
             // There is nobody to ask, or nothing that it could have landed in.

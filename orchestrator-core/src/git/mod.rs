@@ -40,6 +40,7 @@ mod refusal;
 mod rescue;
 mod rewritten;
 mod trees;
+mod trouble;
 mod trusted;
 mod upkeep;
 mod user;

@@ -16,6 +16,7 @@ use super::{
     followed::Followed,
     history::{commits, may_claim_to_be_a_landing},
     rewritten::Ancestry,
+    trouble::why_unreachable,
     user::Destination,
 };
 use crate::{
@@ -281,7 +282,7 @@ impl Trusted {
         }
         GitError::Unreachable {
             remote: name.to_owned(),
-            why,
+            why: why_unreachable(name, &why),
         }
     }
 

@@ -36,6 +36,8 @@ pub enum LandingPlace {
 pub enum RefusalCause {
     /// A hook or a rule of the remote declined the push.
     Declined,
+    /// The remote can be read by this user, and not pushed to.
+    Denied,
     /// The remote's branch is not where it was read a moment ago, or not behind what is pushed.
     Stale,
     /// The remote is not bare, and the target is checked out there.
@@ -251,6 +253,9 @@ impl Refusal {
         let place = &self.place;
         match &self.cause {
             RefusalCause::Declined => format!("a hook or a rule of {place} declined the push"),
+            RefusalCause::Denied => {
+                format!("{place} can be read by this user, and not pushed to")
+            }
             RefusalCause::Stale => format!(
                 "{place} has another commit on the target than was fetched from it a moment ago"
             ),
@@ -308,6 +313,10 @@ impl Refusal {
         let fixed = match &self.cause {
             RefusalCause::Declined => {
                 "change the hook or the rule there, or let whoever may push land it"
+            }
+            RefusalCause::Denied => {
+                "see that `git push` works here without a question (a key in the agent, a credential \
+                 helper, the right to push), or set another `push` in the policy"
             }
             RefusalCause::Stale => {
                 "see that the remote's fetch and push addresses (`git remote -v`) are one repository, \
