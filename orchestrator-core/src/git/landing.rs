@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use super::{
-    BranchCommit, GitError, Trusted, history::commits, refusal::PushRefusal,
+    BranchCommit, GitError, Trusted, history::commits, push_refusal::PushRefusal,
     trouble::RemoteTrouble, user::Destination,
 };
 use crate::{

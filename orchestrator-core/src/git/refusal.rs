@@ -7,70 +7,12 @@ use super::{
     GitError, Trusted, UserRepository,
     user::{Destination, path_of},
 };
-use crate::{
-    model::{
-        BranchName, CommitId, LandingOutcome, LandingPlace, MissingTarget, Operation, Refusal,
-        RefusalCause, RepoPath,
-    },
-    process::Exit,
+use crate::model::{
+    BranchName, CommitId, LandingOutcome, LandingPlace, Refusal, RefusalCause, RepoPath,
 };
 
 /// Of files that are in the way, so many are named.
 const NAMED: usize = 20;
-
-/// What a push was answered with, where it was answered with no.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct PushRefusal {
-    /// Whether git itself refused, before the remote was asked to do anything.
-    by_git: bool,
-    /// The reason in parentheses, such as `stale info` or `pre-receive hook declined`.
-    pub(super) reason: String,
-}
-
-impl PushRefusal {
-    /// Reads the porcelain format of git-push(1). It has a line for each ref; one that was refused begins with `!`
-    /// and says `[rejected]` or `[remote rejected]`, in these words in every language. Without such a line, or with
-    /// `[remote failure]`, nobody knows what the remote has done.
-    pub(super) fn of(porcelain: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(porcelain);
-        text.lines().find_map(|line| {
-            let summary = line.strip_prefix("!\t")?.split('\t').nth(1)?;
-            let (by_git, reason) = match summary.strip_prefix("[rejected]") {
-                Some(reason) => (true, reason),
-                None => (false, summary.strip_prefix("[remote rejected]")?),
-            };
-            let reason = reason.trim();
-            let inner = reason
-                .strip_prefix('(')
-                .and_then(|reason| reason.strip_suffix(')'));
-            Some(Self {
-                by_git,
-                reason: inner.unwrap_or(reason).to_owned(),
-            })
-        })
-    }
-
-    /// The cause. The words that decide between the remote's own reasons are fixed ones of git's `receive-pack`.
-    pub(super) fn cause(&self) -> RefusalCause {
-        let fails = |words: &[&str]| words.iter().any(|words| self.reason.contains(words));
-        if self.by_git || fails(&["non-fast-forward", "fetch first"]) {
-            return RefusalCause::Stale;
-        }
-        if fails(&["branch is currently checked out"]) {
-            return RefusalCause::CheckedOutThere;
-        }
-        let storage = [
-            "unpacker error",
-            "failed to update ref",
-            "failed to lock",
-            "bad pack",
-        ];
-        if fails(&storage) {
-            return RefusalCause::RemoteStorage;
-        }
-        RefusalCause::Declined
-    }
-}
 
 /// A move of the target that was tried.
 #[derive(Debug, Clone, Copy)]
@@ -150,56 +92,6 @@ impl Trusted {
         let own = LandingPlace::Repository(self.dir().display().to_string());
         Refusal::new(cause, own).with_words(&words)
     }
-
-    /// What the remote at `url` has in the place of the target; `None` when it has the target, or does not answer.
-    pub(super) async fn missing_target(&self, url: &str) -> Option<MissingTarget> {
-        let target = self.target().full();
-        let call = self
-            .call()
-            .args(["ls-remote", "--symref", "--quiet", "--end-of-options"]);
-        let call = call.args([url.to_owned(), "HEAD".to_owned(), target.clone()]);
-        let call = call.args([format!("{target}/*")]);
-        let answer = call.reaches_out().answer().await.ok()?;
-        if answer.exit != Exit::Code(0) {
-            return None;
-        }
-        let listed = String::from_utf8_lossy(&answer.stdout);
-        let existed = self.tip().ok().flatten().is_some() || self.user_has_followed().await;
-        let mut missing = MissingTarget::new(self.target().clone(), existed);
-        for line in listed.lines() {
-            let (what, name) = line.split_once('\t')?;
-            if name == target {
-                return None;
-            }
-            let head = what
-                .strip_prefix("ref: refs/heads/")
-                .filter(|_| name == "HEAD");
-            let under = name
-                .strip_prefix("refs/heads/")
-                .filter(|_| name.starts_with(&format!("{target}/")));
-            if let Some(head) = head {
-                missing.default = head.parse().ok().filter(|head| head != self.target());
-            } else if let Some(under) = under {
-                missing.taken_by = missing.taken_by.or_else(|| under.parse().ok());
-            }
-        }
-        Some(missing)
-    }
-
-    /// Whether the person's repository has fetched the target from the remote before.
-    async fn user_has_followed(&self) -> bool {
-        let Destination::Remote { name, .. } = &self.destination else {
-            return false;
-        };
-        let call = self
-            .user
-            .call()
-            .args(["rev-parse", "--verify", "--quiet", "--end-of-options"]);
-        let call = call.args([format!("refs/remotes/{name}/{}", self.target())]);
-        call.answer()
-            .await
-            .is_ok_and(|answer| answer.exit == Exit::Code(0))
-    }
 }
 
 impl UserRepository {
@@ -237,53 +129,6 @@ impl UserRepository {
         let gone = checkout.filter(|checkout| !checkout.is_dir())?;
         let path = gone.display().to_string();
         Some(self.refused(RefusalCause::WorktreeGone { path }, ""))
-    }
-
-    /// The operation of git that is begun and not finished on a branch, and the worktree that it is in. Seen by the
-    /// files that git keeps for it.
-    ///
-    /// # Errors
-    /// As `git worktree list`.
-    pub async fn operation(
-        &self,
-        branch: &BranchName,
-    ) -> Result<Option<(Operation, PathBuf)>, GitError> {
-        let checkout = self.checkout_of(branch).await?;
-        Ok(self.unfinished(branch, checkout.as_deref()))
-    }
-
-    fn unfinished(
-        &self,
-        branch: &BranchName,
-        checkout: Option<&Path>,
-    ) -> Option<(Operation, PathBuf)> {
-        let linked = std::fs::read_dir(self.git_dir().join("worktrees"));
-        let linked = linked.into_iter().flatten().flatten();
-        let git_dirs = linked.map(|entry| entry.path());
-        let own = [self.git_dir().to_owned()];
-        own.into_iter().chain(git_dirs).find_map(|git_dir| {
-            let worktree = self.worktree_of(&git_dir);
-            let is_checkout = checkout.is_some_and(|checkout| checkout == worktree);
-            Some((operation_in(&git_dir, branch, is_checkout)?, worktree))
-        })
-    }
-
-    /// The directory of the worktree with this git directory.
-    fn worktree_of(&self, git_dir: &Path) -> PathBuf {
-        // A linked one names its `.git` file; the main one is where the common git directory is.
-        let named = std::fs::read(git_dir.join("gitdir")).ok().map(|bytes| {
-            let path = git_dir.join(path_of(bytes.trim_ascii_end()));
-            path.parent().map(Path::to_owned).unwrap_or(path)
-        });
-        let main = || {
-            let is_dotgit = git_dir.file_name().is_some_and(|name| name == ".git");
-            git_dir
-                .parent()
-                .filter(|_| is_dotgit)
-                .unwrap_or(git_dir)
-                .to_owned()
-        };
-        named.unwrap_or_else(main)
     }
 
     /// Takes back what a merge that failed has checked out: only where the index is exactly the commit's tree, and
@@ -418,35 +263,6 @@ fn first_in_the_way(checkout: &Path, path: &RepoPath) -> Option<RepoPath> {
     None
 }
 
-/// The operation that is not finished in a worktree with this git directory, if it is about the branch.
-fn operation_in(git_dir: &Path, branch: &BranchName, is_checkout: bool) -> Option<Operation> {
-    let is_there = |name: &str| git_dir.join(name).symlink_metadata().is_ok();
-    let names_branch = |name: &str| {
-        std::fs::read_to_string(git_dir.join(name)).is_ok_and(|text| {
-            let named = text.trim_end();
-            named == branch.full() || named == branch.to_string()
-        })
-    };
-    // While these go on, HEAD is detached.
-    if names_branch("rebase-merge/head-name") || names_branch("rebase-apply/head-name") {
-        return Some(Operation::Rebase);
-    }
-    if names_branch("BISECT_START") {
-        return Some(Operation::Bisect);
-    }
-    if !is_checkout {
-        return None;
-    }
-    let files = [
-        ("rebase-apply/applying", Operation::Am),
-        ("MERGE_HEAD", Operation::Merge),
-        ("CHERRY_PICK_HEAD", Operation::CherryPick),
-        ("REVERT_HEAD", Operation::Revert),
-    ];
-    let found = files.into_iter().find(|(name, _)| is_there(name));
-    found.map(|(_, operation)| operation)
-}
-
 fn io_cause(error: &std::io::Error) -> Option<RefusalCause> {
     use std::io::ErrorKind;
     match error.kind() {
@@ -471,49 +287,4 @@ fn storage_cause(words: &str) -> Option<RefusalCause> {
     ];
     let found = causes.into_iter().find(|(said, _)| words.contains(said));
     found.map(|(_, cause)| cause)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn push_refusals_are_known_by_their_porcelain_line() {
-        let line =
-            |summary: &str| format!("To ../r.git\n!\tabc:refs/heads/main\t{summary}\nDone\n");
-        for (summary, cause) in [
-            ("[rejected] (stale info)", RefusalCause::Stale),
-            ("[rejected] (non-fast-forward)", RefusalCause::Stale),
-            ("[remote rejected] (non-fast-forward)", RefusalCause::Stale),
-            (
-                "[remote rejected] (pre-receive hook declined)",
-                RefusalCause::Declined,
-            ),
-            (
-                "[remote rejected] (protected branch hook declined)",
-                RefusalCause::Declined,
-            ),
-            (
-                "[remote rejected] (branch is currently checked out)",
-                RefusalCause::CheckedOutThere,
-            ),
-            (
-                "[remote rejected] (failed to update ref)",
-                RefusalCause::RemoteStorage,
-            ),
-            (
-                "[remote rejected] (unpacker error)",
-                RefusalCause::RemoteStorage,
-            ),
-        ] {
-            let refusal = PushRefusal::of(line(summary).as_bytes()).expect("is refused");
-            assert_eq!(refusal.cause(), cause, "{summary}");
-            assert!(summary.contains(&format!("({})", refusal.reason)));
-        }
-        assert_eq!(
-            PushRefusal::of(line("[remote failure] (x)").as_bytes()),
-            None
-        );
-        assert_eq!(PushRefusal::of(b""), None);
-    }
 }

@@ -16,7 +16,9 @@ mod handoff;
 mod hold;
 mod id;
 mod landing;
+mod missing_target;
 mod name;
+mod operation;
 mod opinion;
 mod path;
 mod policy;
@@ -55,17 +57,19 @@ pub use landing::{
     Acceptance, Candidate, Carried, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle,
     Predecessor,
 };
+pub use missing_target::MissingTarget;
 pub use name::{
     BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId,
     Surface, TaskId,
 };
+pub use operation::Operation;
 pub use opinion::{
     AgentFinding, AgentOpinion, AgentSays, MAX_OPINION, OPINION_VERSION, OpinionError,
 };
 pub use path::{InvalidPath, RepoPath};
 pub use policy::{Policy, PolicyError, Push};
 pub use record::Record;
-pub use refusal::{LandingPlace, MissingTarget, Operation, Refusal, RefusalCause};
+pub use refusal::{LandingPlace, Refusal, RefusalCause};
 pub use review::{
     AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, History, KeptArtifact, Mode,
     Opinion, PastChange, Review, Severity, Submission, TreeShape, Verdict, only_history,

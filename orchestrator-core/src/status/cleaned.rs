@@ -8,7 +8,7 @@ impl TaskView {
     pub(super) fn cleaned(mut self) -> Self {
         self.title = clean_line(&self.title);
         self.reason = self.reason.map(|reason| clean(&reason));
-        self.findings = all(self.findings);
+        self.findings = all(&self.findings);
         self.evidence = self.evidence.into_iter().map(evidence).collect();
         self.hold = self.hold.map(hold);
         for place in self.kept.values_mut() {
@@ -18,7 +18,7 @@ impl TaskView {
     }
 }
 
-fn all(texts: Vec<String>) -> Vec<String> {
+fn all(texts: &[String]) -> Vec<String> {
     texts.iter().map(|text| clean(text)).collect()
 }
 
@@ -44,9 +44,9 @@ fn brief(brief: Brief) -> Brief {
     });
     Brief {
         why_now: clean(&brief.why_now),
-        change: all(brief.change),
-        evidence: all(brief.evidence),
-        missing: all(brief.missing),
+        change: all(&brief.change),
+        evidence: all(&brief.evidence),
+        missing: all(&brief.missing),
         options: options.collect(),
         recommendation: clean(&brief.recommendation),
         work: clean(&brief.work),
