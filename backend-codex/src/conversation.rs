@@ -197,6 +197,9 @@ impl Protocol for Conversation {
             .lines()
             .filter(|line| !usual.iter().any(|usual| line.starts_with(usual)));
         let complaint = said.collect::<Vec<_>>().join("\n");
+        let detail = Ended::new(ended.exit, complaint.clone())
+            .with_output(ended.output.clone())
+            .detail();
         match (&self.failed, self.completed, ended.exit) {
             (Some(message), ..) => of_message(message),
             (None, true, Exit::Code(0)) => TurnOutcome::Completed,
@@ -204,14 +207,10 @@ impl Protocol for Conversation {
             (None, false, Exit::Code(2)) => TurnOutcome::Drifted { detail: complaint },
             // What kept it from beginning is on standard error; a signal explains itself.
             (None, false, Exit::Code(1)) => match of_message(&complaint) {
-                TurnOutcome::Crashed { .. } => TurnOutcome::Crashed {
-                    detail: Ended::new(ended.exit, complaint).detail(),
-                },
+                TurnOutcome::Crashed { .. } => TurnOutcome::Crashed { detail },
                 known => known,
             },
-            (None, ..) => TurnOutcome::Crashed {
-                detail: Ended::new(ended.exit, complaint).detail(),
-            },
+            (None, ..) => TurnOutcome::Crashed { detail },
         }
     }
 }

@@ -35,7 +35,7 @@ use orchestrator_core::{
     machine::{State, replay},
     model::{
         AgentSpec, Answer, BackendName, BranchName, ClaudeSpec, CodexSpec, CursorSpec, DoneBy,
-        HoldId, HoldOption, Policy, Record, RepoPath, RunMode, TaskId, Timestamp,
+        HoldId, HoldOption, Policy, Record, RepoPath, RunMode, TaskId, Timestamp, escaped_json,
     },
     port::{AgentBackend, Ledger as _, LedgerEntry, Sequence},
     process::{EndSignals, act_as_init, hide_environment},
@@ -592,9 +592,8 @@ fn write_status(path: &Path, snapshot: &Snapshot) -> io::Result<()> {
         .unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     // Written at one stroke: piece by piece it takes a system call for each word.
-    let mut json = serde_json::to_vec_pretty(snapshot)?;
-    json.push(b'\n');
-    file.write_all(&json)?;
+    let json = escaped_json(&serde_json::to_string_pretty(snapshot)?) + "\n";
+    file.write_all(json.as_bytes())?;
     file.persist(path)?;
     Ok(())
 }
@@ -643,7 +642,8 @@ async fn told(place: &Place, hours: Option<u64>) -> Result<Report, Failure> {
 }
 
 fn as_json(what: &impl serde::Serialize) -> Result<String, Failure> {
-    Ok(serde_json::to_string_pretty(what).map_err(failed)? + "\n")
+    let json = serde_json::to_string_pretty(what).map_err(failed)?;
+    Ok(escaped_json(&json) + "\n")
 }
 
 async fn report(

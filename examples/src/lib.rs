@@ -15,8 +15,8 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use orchestrator_core::{
-    driver::Notice,
-    model::{AttemptId, Effect, Record, Timestamp, Verdict, WorkspaceFate},
+    driver::{LongStep, Notice, Stage, roughly},
+    model::{AttemptId, Effect, Record, Timestamp, Verdict, WorkspaceFate, clean},
     status::Snapshot,
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -54,6 +54,11 @@ pub async fn show(mut notices: Receiver<Notice>) {
                     paths.join(", ")
                 ));
             }
+            Ok(Notice::Progress {
+                attempt,
+                step,
+                stage,
+            }) => view.progress(attempt.as_ref(), &step, &stage),
             Ok(Notice::Warning(warning)) => view.print(&format!("warning: {warning}")),
             Ok(_) => {}
             Err(RecvError::Lagged(missed)) => {
@@ -115,7 +120,7 @@ impl View {
     fn print(&self, line: &str) {
         match &self.bars {
             // Drawing on a terminal that went away is no reason to stop a run.
-            Some((all, _)) => drop(all.println(line)),
+            Some((all, _)) => drop(all.println(clean(line))),
             None => complain(line),
         }
     }
@@ -125,6 +130,7 @@ impl View {
             || line.to_owned(),
             |attempt| format!("{:<8} {line}", attempt.to_string()),
         );
+        let text = clean(&text);
         let Some((all, bars)) = &mut self.bars else {
             return self.print(&text);
         };
@@ -166,6 +172,26 @@ impl View {
         bar.set_message(text);
     }
 
+    /// Says that a gate begins, that something takes long, and how what took long has ended.
+    fn progress(&mut self, attempt: Option<&AttemptId>, step: &LongStep, stage: &Stage) {
+        let is_gate = matches!(step, LongStep::Gate { .. } | LongStep::TipGate { .. });
+        // How a gate ended is recorded, and shown as that.
+        if is_gate && matches!(stage, Stage::Ended { .. }) {
+            return;
+        }
+        let line = match attempt {
+            Some(attempt) => format!("{:<8} {step} {stage}", attempt.to_string()),
+            None => format!("{step} {stage}"),
+        };
+        let line = clean(&line);
+        match (&self.bars, attempt) {
+            (Some((_, bars)), Some(attempt)) if bars.contains_key(attempt) => {
+                bars[attempt].set_message(line);
+            }
+            _ => self.print(&line),
+        }
+    }
+
     fn activity(&mut self, attempt: &AttemptId, text: &str) {
         let now = Instant::now();
         let (second, shown) = self.spoken.entry(attempt.clone()).or_insert((now, 0));
@@ -176,7 +202,7 @@ impl View {
         if *shown > LINES_A_SECOND {
             return;
         }
-        let line = format!("{:<8} says: {text}", attempt.to_string());
+        let line = format!("{:<8} says: {}", attempt.to_string(), clean(text));
         match &self.bars {
             Some((_, bars)) => bars
                 .get(attempt)
@@ -270,13 +296,14 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
         Record::GateReported { attempt, report } => (
             Some(attempt),
             format!(
-                "gate {}: {}",
+                "gate {}: {} after {}",
                 report.gate.name,
                 if report.passed() {
-                    "green".to_owned()
+                    "passed".to_owned()
                 } else {
                     report.outcome.to_string()
-                }
+                },
+                roughly(report.took.to_std())
             ),
         ),
         Record::RepairAsked { attempt, why } => {
@@ -284,13 +311,15 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
         }
         Record::TipReported { attempt, report } => {
             let how = if report.passed() {
-                "green"
+                "passed"
             } else {
-                "red as well"
+                "failed as well"
             };
+            let took = roughly(report.took.to_std());
+            let gate = &report.gate.name;
             (
                 Some(attempt),
-                format!("gate {} on the target's own tip: {how}", report.gate.name),
+                format!("gate {gate} on the target's own tip: {how} after {took}"),
             )
         }
         Record::RoadmapRefused { tip, why } => (

@@ -388,7 +388,7 @@ fn morning(project: &Project) -> Result<()> {
     }
     // What went wrong, and where it lies.
     has("### D2#1: came to nothing");
-    has("the agent failed: exit status 1: Error: \"out of memory\"");
+    has("the agent failed: exit status 1; stderr: Error: \"out of memory\"");
     has("### D4#1: came to nothing");
     has("its usage limit was reached");
     has("its work is kept: as refs/orchestrator/attempts/D4/1");

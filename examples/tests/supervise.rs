@@ -276,7 +276,7 @@ fn tasks_that_did_not_land_are_listed_with_exit_status_3() {
         text(&output.stderr)
     );
     assert!(
-        said.contains("- A (held): the agent failed: exit status 7: no"),
+        said.contains("- A (held): the agent failed: exit status 7; stderr: no"),
         "{said}"
     );
     assert!(said.contains("- B (waiting): after A"), "{said}");

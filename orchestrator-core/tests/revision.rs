@@ -272,7 +272,10 @@ async fn done_without_a_commit_is_not_done_and_what_crashes_is_tried_again() {
         outcome.report.snapshot
     );
     assert_eq!(outcome.task("A").attempts, 2);
-    assert_eq!(ends(&outcome), ["the agent failed: exit status 3: broken"]);
+    assert_eq!(
+        ends(&outcome),
+        ["the agent failed: exit status 3; stderr: broken"]
+    );
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use std::{
 use common::{WORK, builder, make_fifo, program, sandbox, turns};
 use orchestrator_core::{
     git::{Git, GitError, Trusted, UserRepository},
-    model::{EndReason, Landing, LandingOutcome, Policy, Push, Record},
+    model::{EndReason, Landing, LandingOutcome, Policy, Push, Record, RefusalCause},
 };
 use orchestrator_testkit::{Sandbox, git, run_checked};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
@@ -282,7 +282,7 @@ async fn a_push_that_nobody_answers_is_due_again_until_a_person_is_asked() {
         }
         let outcome = trusted.land(&landing).await.expect("can be tried");
         assert!(
-            matches!(&outcome, LandingOutcome::Refused { reason } if reason.contains("tried 5 times")),
+            matches!(&outcome, LandingOutcome::Refused(refusal) if refusal.cause == RefusalCause::Unanswered { tries: 5 }),
             "{outcome:?}"
         );
     }

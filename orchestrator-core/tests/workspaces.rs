@@ -98,7 +98,7 @@ async fn each_failure_of_set_up_is_named_and_none_hangs() {
     let cases = [
         (
             "run = [\"sh\", \"-c\", \"echo no such package >&2; exit 7\"]",
-            "failed (exit status 7): no such package",
+            "failed (exit status 7); stderr: no such package",
         ),
         (
             "run = [[\"no-such-program\"]]",

@@ -48,8 +48,10 @@ const ALIVE: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_millis(200);
 /// How long a program may take to end by itself after its turn is over.
 const FAREWELL: Duration = Duration::from_secs(3);
-/// Of standard error, so much of its end is kept, in bytes.
-const COMPLAINT: usize = 4096;
+/// Of each stream, so much of its end is kept for messages, in bytes.
+const KEPT_END: usize = 8192;
+/// Of each stream, so many characters are shown in a message.
+const SHOWN_END: usize = 1000;
 
 /// A program that is to be an agent for one turn.
 #[derive(Debug)]
@@ -262,6 +264,8 @@ struct Pipes {
 struct Talk {
     reply: Reply,
     complaints: Captured,
+    /// The end of what it printed, line by line.
+    output: Captured,
     exit: Option<std::io::Result<Exit>>,
     /// Whether it was over before anybody stopped it.
     by_itself: bool,
@@ -349,7 +353,8 @@ impl Pump {
     ) -> (VecDeque<Update>, TurnOutcome) {
         let mut talk = Talk {
             reply: Reply::new(),
-            complaints: Captured::new(0, COMPLAINT),
+            complaints: Captured::new(0, KEPT_END),
+            output: Captured::new(0, KEPT_END),
             exit: None,
             by_itself: false,
             deadline: None,
@@ -372,6 +377,8 @@ impl Pump {
                 // Whether a line is a sign of life, its reader says.
                 Happened::Read(Some(Read::Line(line))) => {
                     talk.silent_at = self.silent_at();
+                    talk.output.push(&line.bytes);
+                    talk.output.push(b"\n");
                     self.protocol.line(&line, &mut talk.reply);
                     if let Some(stdout) = &mut pipes.stdout {
                         stdout.reuse(line);
@@ -506,8 +513,9 @@ impl Pump {
         let said = talk.reply.finished.take();
         match talk.exit.take() {
             Some(Ok(exit)) => said.unwrap_or_else(|| {
-                self.protocol
-                    .end(&Ended::new(exit, talk.complaints.end(1000)))
+                let ended = Ended::new(exit, talk.complaints.end(SHOWN_END));
+                let output = talk.output.end(SHOWN_END);
+                self.protocol.end(&ended.with_output(output))
             }),
             Some(Err(error)) => TurnOutcome::Crashed {
                 detail: format!("it could not be waited for: {error}"),

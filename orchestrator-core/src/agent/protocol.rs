@@ -3,9 +3,9 @@
 use std::{collections::VecDeque, fmt::Debug};
 
 use crate::{
-    model::{Finding, SessionRef, TurnOutcome, Usage, clean},
+    model::{Finding, SessionRef, TurnOutcome, Usage, clean, start_of},
     port::{AgentError, TurnInput, Update},
-    process::{Exit, Line},
+    process::{Exit, Line, with_ends},
 };
 
 /// Reads what one agent's program writes, and answers it: all that differs between two agents that are programs.
@@ -61,8 +61,10 @@ pub trait Protocol: Debug + Send + 'static {
 pub struct Ended {
     /// How.
     pub exit: Exit,
-    /// The end of what it wrote to its standard error: at most 1,000 characters, control characters taken out.
+    /// The end of what it wrote to its standard error: at most 1,000 characters, cleaned, cut between lines.
     pub complaint: String,
+    /// The end of what it wrote to its standard output, in the same way.
+    pub output: String,
 }
 
 impl Ended {
@@ -72,18 +74,22 @@ impl Ended {
         Self {
             exit,
             complaint: complaint.into(),
+            output: String::new(),
         }
     }
 
-    /// What a person is told of a program that failed: exit status or signal, and its complaint.
+    /// And so much on its standard output.
+    #[must_use]
+    pub fn with_output(mut self, output: impl Into<String>) -> Self {
+        self.output = output.into();
+        self
+    }
+
+    /// What a person is told of a program that failed: exit status or signal, and the ends of both streams, each
+    /// after its name.
     #[must_use]
     pub fn detail(&self) -> String {
-        let Self { exit, complaint } = self;
-        if complaint.is_empty() {
-            exit.to_string()
-        } else {
-            format!("{exit}: {complaint}")
-        }
+        with_ends(&self.exit.to_string(), &self.output, &self.complaint)
     }
 }
 
@@ -208,9 +214,11 @@ impl Reply {
 
 /// The longest name of a tool, in characters.
 const NAME: usize = 200;
-/// The longest line for people, in bytes.
+/// The longest line for people, in characters.
 const ACTIVITY: usize = 4096;
 
 fn cut(text: &str) -> String {
-    clean(&text[..text.floor_char_boundary(ACTIVITY)])
+    // An agent may say megabytes at once.
+    let text = &text[..text.floor_char_boundary(16 * ACTIVITY)];
+    start_of(&clean(text), ACTIVITY)
 }

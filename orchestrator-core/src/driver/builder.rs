@@ -22,7 +22,7 @@ use super::{
 use crate::{
     agent::CommandAgent,
     gate::{GateCaches, visible_environment},
-    git::{Destination, Discard, Git, Trusted, UserRepository, Workspaces},
+    git::{Destination, Discard, Git, Trusted, UserRepository, Workspaces, absolute},
     machine::{State, check_task},
     model::{
         AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath,
@@ -248,7 +248,7 @@ impl OrchestratorBuilder {
         user.identity().await?;
         check_bring(&policy, &user).await?;
         let state_dir = match self.state_dir {
-            Some(path) => path,
+            Some(path) => absolute(&path),
             None => default_state_dir(user.git_dir())?,
         };
         user.keeps_out(&state_dir).await?;

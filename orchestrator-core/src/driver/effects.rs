@@ -17,6 +17,8 @@ use super::{
     error::RoadmapError,
     handle::Notice,
     leftovers::Sweeper,
+    progress::Progress,
+    step::LongStep,
     turn::{TurnJob, TurnWatch},
     views::{ChangeBetween, Tree},
 };
@@ -26,9 +28,9 @@ use crate::{
     machine::{Phase, State, check_roadmap},
     model::{
         AttemptId, BackendName, Candidate, Carried, CommitId, Contract, Effect, EffectId,
-        EventKind, Finding, FindingId, GateSpec, Item, Landing, LandingOutcome, MergeFailure,
-        MissingCommit, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity, Submission,
-        TreeId, only_history,
+        EventKind, Finding, FindingId, GateReport, GateSpec, Item, Landing, LandingOutcome,
+        MergeFailure, MissingCommit, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity,
+        Submission, TreeId, only_history,
     },
     port::{
         AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource,
@@ -330,16 +332,23 @@ impl World {
         notices: broadcast::Sender<Notice>,
     ) -> Result<EventKind, RunError> {
         Ok(match job {
-            Job::ReadRoadmap { tip } => EventKind::RoadmapRead {
-                effect,
-                reading: self.read_roadmap(tip).await?,
-            },
+            Job::ReadRoadmap { tip } => {
+                let progress = Progress::of(&notices, None);
+                let reading = progress.during(LongStep::Fetch, self.read_roadmap(tip));
+                EventKind::RoadmapRead {
+                    effect,
+                    reading: reading.await?,
+                }
+            }
             Job::CheckHistory { tip, commits } => EventKind::HistoryChecked {
                 effect,
                 missing: self.check_history(tip, commits).await?,
             },
             Job::Prepare { attempt, base } => {
-                let made = self.prepare(&self.workspaces.of(&attempt), base).await;
+                let progress = Progress::of(&notices, Some(attempt.clone()));
+                let workspace = self.workspaces.of(&attempt);
+                let made = self.prepare(&workspace, base, &progress);
+                let made = progress.during(LongStep::Prepare, made).await;
                 EventKind::Prepared {
                     effect,
                     failure: made.err(),
@@ -397,35 +406,56 @@ impl World {
                     carried,
                 }
             }
-            Job::Merge(job) => EventKind::Merged {
-                effect,
-                result: self.merge(*job).await,
-            },
+            Job::Merge(job) => {
+                let progress = Progress::of(&notices, Some(job.attempt.clone()));
+                let merged = self.merge(*job, &events);
+                EventKind::Merged {
+                    effect,
+                    result: progress.during(LongStep::Merge, merged).await,
+                }
+            }
             Job::Gate {
                 attempt,
                 tree,
                 gate,
             } => {
                 let span = tracing::info_span!("gate", name = %gate.name);
-                let report = self
+                let progress = Progress::of(&notices, Some(attempt.clone()));
+                let step = LongStep::Gate {
+                    gate: gate.name.clone(),
+                    tree,
+                };
+                let run = self
                     .run_gate(effect, CacheOf::Attempt(attempt), tree, gate)
-                    .instrument(span)
-                    .await?;
+                    .instrument(span);
+                let report = progress.during_with(step, run, has_passed, || None).await?;
                 EventKind::GateRan { effect, report }
             }
             Job::CheckTip { tip, gate } => {
                 let span = tracing::info_span!("gate", name = %gate.name, tip = %tip.short());
                 let tree = self.trusted.tree_of(tip)?;
-                let report = self
+                let progress = Progress::of(&notices, None);
+                let step = LongStep::TipGate {
+                    gate: gate.name.clone(),
+                    tip,
+                };
+                let run = self
                     .run_gate(effect, CacheOf::Lane, tree, gate)
-                    .instrument(span)
-                    .await?;
+                    .instrument(span);
+                let report = progress.during_with(step, run, has_passed, || None).await?;
                 EventKind::TipChecked { effect, report }
             }
-            Job::Land { landing } => EventKind::LandingTried {
-                effect,
-                outcome: self.land(&landing).await?,
-            },
+            Job::Land { landing } => {
+                let progress = Progress::of(&notices, Some(landing.attempt.clone()));
+                let landed = self.land(&landing, &events);
+                let waits_for = || self.trusted.user().waits_for();
+                let step = LongStep::Land;
+                let landed = progress.during_with(step, landed, |_| None, waits_for);
+                EventKind::LandingTried {
+                    effect,
+                    outcome: landed.await?,
+                }
+            }
             Job::CleanUp {
                 attempt,
                 tip,
@@ -439,7 +469,9 @@ impl World {
                 settled.unwrap_or_else(
                     |error| tracing::warn!(%attempt, %error, "a gate's cache could not be settled"),
                 );
-                let fate = self.clean_up(&attempt, tip, carried).await;
+                let progress = Progress::of(&notices, Some(attempt.clone()));
+                let cleaned = self.clean_up(&attempt, tip, carried);
+                let fate = progress.during(LongStep::CleanUp, cleaned).await;
                 self.sweeper.begin();
                 EventKind::CleanedUp { effect, fate }
             }
@@ -460,6 +492,8 @@ impl World {
             None => match self.trusted.fetch_target().await {
                 Ok(tip) => tip,
                 Err(GitError::Unreachable { why, .. }) => return Ok(Reading::Unreachable { why }),
+                // What runs goes on, and nothing new starts: a branch that was renamed may be named back.
+                Err(error @ GitError::NoTarget { .. }) => return self.no_target(error),
                 Err(error) => return Err(error.into()),
             },
         };
@@ -474,6 +508,14 @@ impl World {
                 why: error.to_string(),
             },
         })
+    }
+
+    fn no_target(&self, error: GitError) -> Result<Reading, RunError> {
+        let Some(tip) = self.trusted.tip()? else {
+            return Err(error.into());
+        };
+        let why = error.to_string();
+        Ok(Reading::Refused { tip, why })
     }
 
     /// The roadmap as it is at this commit, checked.
@@ -608,7 +650,11 @@ impl World {
         Ok(missing)
     }
 
-    async fn merge(&self, job: MergeJob) -> Result<Candidate, MergeFailure> {
+    async fn merge(
+        &self,
+        job: MergeJob,
+        events: &mpsc::Sender<EventKind>,
+    ) -> Result<Candidate, MergeFailure> {
         let MergeJob {
             attempt,
             contract,
@@ -616,14 +662,16 @@ impl World {
             head,
             waived,
         } = job;
-        let tip = self
-            .trusted
-            .fetch_target()
-            .await
-            .map_err(|error| match error {
-                GitError::Unreachable { why, .. } => MergeFailure::Unreachable { reason: why },
-                error => impossible(&error),
-            })?;
+        let tip = match self.trusted.fetch_target().await {
+            Ok(tip) => tip,
+            Err(GitError::Unreachable { why, .. }) => {
+                return Err(MergeFailure::Unreachable { reason: why });
+            }
+            Err(error) => {
+                tell_target_gone(&error, events).await;
+                return Err(impossible(&error));
+            }
+        };
         if head == base {
             // A person has said that nothing has to be done: only the landing edits land.
             let tree = self
@@ -749,7 +797,11 @@ impl World {
         });
     }
 
-    async fn land(&self, landing: &Landing) -> Result<LandingOutcome, RunError> {
+    async fn land(
+        &self,
+        landing: &Landing,
+        events: &mpsc::Sender<EventKind>,
+    ) -> Result<LandingOutcome, RunError> {
         let record = serde_json::to_vec(&landing.acceptance)
             .expect("our own data has string keys and serialises");
         self.evidence.put(&mut &record[..], u64::MAX).await?;
@@ -757,13 +809,28 @@ impl World {
         if self.landed.fetch_add(1, Ordering::Relaxed) % COLLECTED == COLLECTED - 1 {
             self.pack_objects();
         }
-        Ok(landed.unwrap_or_else(|error| match error {
-            GitError::Unreachable { why, .. } => LandingOutcome::Unreachable { reason: why },
-            error => LandingOutcome::Refused {
-                reason: with_source(&error),
-            },
-        }))
+        Ok(match landed {
+            Ok(outcome) => outcome,
+            Err(GitError::Unreachable { why, .. }) => LandingOutcome::Unreachable { reason: why },
+            Err(error) => {
+                tell_target_gone(&error, events).await;
+                LandingOutcome::Refused(self.trusted.refusal(&error))
+            }
+        })
     }
+}
+
+/// Tells the loop at once that the remote no longer has the target, so that nothing is started which could not land.
+async fn tell_target_gone(error: &GitError, events: &mpsc::Sender<EventKind>) {
+    if let GitError::NoTarget { .. } = error {
+        let why = error.to_string();
+        // The loop is gone only when the run is.
+        drop(events.send(EventKind::TargetGone { why }).await);
+    }
+}
+
+fn has_passed(report: &Result<GateReport, RunError>) -> Option<bool> {
+    report.as_ref().ok().map(GateReport::passed)
 }
 
 /// A candidate could not be built.

@@ -10,8 +10,11 @@ use crate::{
     failpoint::reach,
     gate::{CacheOf, GateCaches, run_gate},
     model::{ContentHash, EffectId, GateOutcome, GateReport, GateSpec, Span, TreeId},
-    process::Captured,
+    process::{Captured, labelled_ends},
 };
+
+/// Of what a gate printed, so many characters go into findings and questions; all of it is in the evidence.
+const TAIL: usize = 2000;
 
 impl World {
     /// Does something with the caches beside the loop.
@@ -89,12 +92,7 @@ impl World {
                 let run = run_gate(&gate, &directory, &self.environment, &mark).await;
                 reach("after gate");
                 cached(true).await;
-                let complained = run.stderr.end(1000);
-                let tail = if complained.is_empty() {
-                    run.stdout.end(2000)
-                } else {
-                    format!("{}\n{complained}", run.stdout.end(1000))
-                };
+                let tail = tail(&run.stdout, &run.stderr);
                 (
                     run.outcome,
                     joined(run.stdout, run.stderr),
@@ -122,6 +120,19 @@ impl World {
             before: Vec::new(),
         })
     }
+}
+
+/// The end of what a gate printed: of one stream alone, or of both, each after its name.
+fn tail(stdout: &Captured, stderr: &Captured) -> String {
+    let complained = stderr.end(TAIL / 2);
+    if complained.is_empty() {
+        return stdout.end(TAIL);
+    }
+    let printed = stdout.end(TAIL / 2);
+    if printed.is_empty() {
+        return stderr.end(TAIL);
+    }
+    labelled_ends(&printed, &complained)
 }
 
 fn joined(stdout: Captured, stderr: Captured) -> Vec<u8> {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::{Command, Observation};
+use super::{
+    Command, Observation,
+    step::{LongStep, Stage},
+};
 use crate::{
     git::Look,
     model::{Answer, AttemptId, RepoPath, RunMode, Timestamp},
@@ -53,6 +56,15 @@ pub enum Notice {
         towards: AttemptId,
         /// What.
         paths: Vec<RepoPath>,
+    },
+    /// How far something is that we do ourselves, such as a gate.
+    Progress {
+        /// For which attempt, if it is for one.
+        attempt: Option<AttemptId>,
+        /// What.
+        step: LongStep,
+        /// How far.
+        stage: Stage,
     },
     /// Something that a person should know, and that stops nothing.
     Warning(String),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     failpoint::reach,
+    git::absolute,
     model::{Answer, ContentHash, KeptArtifact, RepoPath, RunMode},
     port::EvidenceStore as _,
     store::FileEvidence,
@@ -50,7 +51,7 @@ impl Inbox {
     #[must_use]
     pub fn of(state_dir: &Path) -> Self {
         Self {
-            dir: state_dir.join("inbox"),
+            dir: absolute(state_dir).join("inbox"),
         }
     }
 

@@ -67,6 +67,10 @@ impl World {
             match trusted.fetch_target().await {
                 Ok(tip) => facts.push(EventKind::TipSeen(tip)),
                 Err(GitError::Unreachable { why, .. }) => facts.push(EventKind::RemoteAway { why }),
+                Err(error @ GitError::NoTarget { .. }) => {
+                    let why = error.to_string();
+                    facts.push(EventKind::TargetGone { why });
+                }
                 // In the person's own repository it is asked again; landing says so if it matters.
                 Err(_) => {}
             }

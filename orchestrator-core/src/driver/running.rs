@@ -23,6 +23,8 @@ use super::{
     handle::Request,
     looking::{Checked, Question},
     notify::Message,
+    progress::Progress,
+    step::LongStep,
     turn::TurnWatch,
 };
 use crate::{
@@ -380,7 +382,10 @@ impl Running {
             Command::Mode(mode) => self.tell(EventKind::ModeAsked(mode)).map(drop),
             Command::Answer(answer) => self.tell(EventKind::Answered(answer)).map(drop),
             Command::Stop => {
-                self.stop_everything().await;
+                let progress = Progress::of(&self.core.notices, None);
+                progress
+                    .during(LongStep::Stop, self.stop_everything())
+                    .await;
                 self.tell(EventKind::StopAsked).map(drop)
             }
         }

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::effects::{World, agents_environment, with_source};
+use super::{
+    effects::{World, agents_environment, with_source},
+    progress::Progress,
+    step::LongStep,
+};
 use crate::{
     git::Workspace,
     model::CommitId,
-    process::{Exit, OutputLimits, Spawn, run_to_end},
+    process::{Exit, OutputLimits, Spawn, run_to_end, with_ends},
     untrusted::{copy, place_beneath},
 };
 
@@ -16,6 +20,9 @@ const KEPT: OutputLimits = OutputLimits {
     tail: 8192,
 };
 
+/// Of each stream, so many characters are shown.
+const SHOWN: usize = 1000;
+
 impl World {
     /// Makes the workspace, brings along what git ignores, runs the set-up commands, and checks that git sees none of it.
     /// One that is whole is left as it is.
@@ -23,6 +30,7 @@ impl World {
         &self,
         workspace: &Workspace,
         base: CommitId,
+        progress: &Progress,
     ) -> Result<(), String> {
         if workspace.is_ready() {
             return Ok(());
@@ -35,7 +43,12 @@ impl World {
             .map_err(|error| with_source(&error))?;
         self.bring(workspace).await?;
         for command in &setup.run.0 {
-            self.run_setup(workspace, command).await?;
+            let step = LongStep::SetUp {
+                command: command.join(" "),
+            };
+            let run = self.run_setup(workspace, command);
+            let passed = |ran: &Result<(), String>| Some(ran.is_ok());
+            progress.during_with(step, run, passed, || None).await?;
         }
         if !(setup.bring.is_empty() && setup.run.0.is_empty()) {
             let seen = workspace
@@ -87,18 +100,13 @@ impl World {
         let timeout = self.policy.setup.timeout;
         let finished = run_to_end(spawn, &[], timeout.to_std(), KEPT).await;
         let finished = finished.map_err(|error| named(format!("could not be started: {error}")))?;
-        let complained = finished.stderr.end(1000);
-        let said = if complained.is_empty() {
-            finished.stdout.end(1000)
-        } else {
-            complained
-        };
+        let stdout = finished.stdout.end(SHOWN);
+        let stderr = finished.stderr.end(SHOWN);
+        let failed = |how: String| Err(named(with_ends(&how, &stdout, &stderr)));
         match finished.exit {
             Some(Exit::Code(0)) => Ok(()),
-            Some(exit) => Err(named(format!("failed ({exit}): {said}"))),
-            None => Err(named(format!(
-                "did not end within {timeout}, and was stopped: {said}"
-            ))),
+            Some(exit) => failed(format!("failed ({exit})")),
+            None => failed(format!("did not end within {timeout}, and was stopped")),
         }
     }
 }

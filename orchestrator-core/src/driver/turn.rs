@@ -19,7 +19,7 @@ use crate::{
     git::Workspace,
     model::{
         Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Handoff, Predecessor,
-        SessionRef, Span, TurnOutcome, Usage,
+        SessionRef, Span, TurnOutcome, Usage, clean, end_of,
     },
     port::{AgentError, ErrorClass, Silence, TurnControl, TurnRequest, Update},
     prompt::{PromptContext, prompt},
@@ -214,6 +214,8 @@ impl World {
                 Update::Alive => watch.touch(|_| {}),
                 Update::Activity { text } => {
                     watch.touch(|_| {});
+                    // Backends of others may not have cleaned it.
+                    let text = clean(&text);
                     self.heard(&job.attempt, &text);
                     drop(notices.send(Notice::Activity {
                         attempt: job.attempt.clone(),
@@ -269,7 +271,7 @@ impl World {
             .last_words
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let said: String = crate::model::clean(text).chars().take(MOST_SAID).collect();
+        let said: String = end_of(text, MOST_SAID);
         if !said.trim().is_empty() {
             words.insert(attempt.clone(), said);
         }

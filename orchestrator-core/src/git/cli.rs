@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     failpoint::reach,
-    model::{Finding, Limits, Policy},
+    model::{Finding, Limits, MissingTarget, Policy},
     process::{
         Exit, Finished, GivenUp, OutputLimits, Patience, Spawn, can_run, run_to_end,
         run_while_moving,
@@ -102,6 +102,14 @@ pub enum GitError {
         remote: String,
         /// In git's words.
         why: String,
+    },
+    /// The remote answers, and does not have the branch that work lands on.
+    #[error("the remote `{remote}`: {missing}: {}", .missing.fix())]
+    NoTarget {
+        /// Its name.
+        remote: String,
+        /// What it has instead.
+        missing: Box<MissingTarget>,
     },
     /// It said something that we do not understand.
     #[error("`git {verb}` gave what was not expected: {what}")]
@@ -267,6 +275,8 @@ impl Git {
 
     /// A call with this git directory and no other.
     pub(super) fn with_dir(&self, git_dir: &Path) -> Call<'_> {
+        // A relative one would be looked for in itself, where the call runs.
+        let git_dir = &absolute(git_dir);
         let mut git_dir_argument = OsString::from("--git-dir=");
         git_dir_argument.push(git_dir);
         self.call(git_dir).args([git_dir_argument]).args([
@@ -278,10 +288,16 @@ impl Git {
     }
 }
 
+/// A path from the root, by the directory that we are in now; links are not followed. What is given by a user may be
+/// relative, and git runs in other directories.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// A program's whole path, if it is found, so that nobody has to look for it at each call.
 fn located(program: PathBuf, path: Option<&OsStr>) -> PathBuf {
     if program.as_os_str().as_encoded_bytes().contains(&b'/') {
-        return program;
+        return absolute(&program);
     }
     let places = path
         .into_iter()

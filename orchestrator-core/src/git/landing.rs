@@ -2,9 +2,12 @@
 
 use std::sync::PoisonError;
 
-use super::{BranchCommit, GitError, Trusted, history::commits, user::Destination};
+use super::{
+    BranchCommit, GitError, Trusted, history::commits, push_refusal::PushRefusal,
+    trouble::RemoteTrouble, user::Destination,
+};
 use crate::{
-    model::{CommitId, Landing, LandingOutcome},
+    model::{CommitId, Landing, LandingOutcome, RefusalCause},
     process::Exit,
 };
 
@@ -47,7 +50,10 @@ impl Trusted {
         {
             return Ok(outcome);
         }
-        let commit = self.commit(landing).await?;
+        let commit = match self.commit(landing).await {
+            Ok(commit) => commit,
+            Err(error) => return self.not_committed(error),
+        };
         self.set_ref(kept, commit).await?;
         // Before the target names them: whoever clones it then finds all of them.
         if let Some(outcome) = self.publish_lfs(commit, landing.tip).await? {
@@ -143,33 +149,48 @@ impl Trusted {
             url.to_owned(),
             format!("{commit}:{target}"),
         ]);
-        let (answered, reason) = match call.reaches_out().answer().await {
+        let (refused, reason) = match call.reaches_out().answer().await {
             Ok(answer) if answer.exit == Exit::Code(0) => {
                 return Ok(LandingOutcome::Landed { commit });
             }
-            Ok(answer) => (is_refusal(&answer.stdout), answer.stderr),
+            Ok(answer) => (PushRefusal::of(&answer.stdout), answer.stderr),
             Err(
                 error @ (GitError::TimedOut { .. }
                 | GitError::Silent { .. }
                 | GitError::Output { .. }),
-            ) => (false, error.to_string()),
+            ) => (None, error.to_string()),
             Err(error) => return Err(error),
         };
-        let unknown = match self.settled(landing).await {
-            Ok(Some(outcome)) => return Ok(outcome),
-            Ok(None) if answered => return Ok(LandingOutcome::Refused { reason }),
-            Ok(None) => reason,
+        let unknown = match (self.settled(landing).await, refused) {
+            (Ok(Some(outcome)), _) => return Ok(outcome),
+            (Ok(None), Some(refused)) => {
+                let words = format!("{}\n{reason}", refused.reason);
+                return Ok(self.refused(refused.cause(), &words));
+            }
+            (Ok(None), None)
+                if RemoteTrouble::of(&reason).is_some_and(RemoteTrouble::needs_person) =>
+            {
+                return Ok(self.refused(RefusalCause::Denied, &reason));
+            }
+            (Ok(None), None) => reason,
             // There is nobody to ask, or nothing that it could have landed in.
-            Err(error @ (GitError::Unreachable { .. } | GitError::Repository { .. })) => {
+            (
+                Err(
+                    error @ (GitError::Unreachable { .. }
+                    | GitError::NoTarget { .. }
+                    | GitError::Repository { .. }),
+                ),
+                _,
+            ) => {
                 return Err(error);
             }
-            Err(error) => format!("{reason}; and what became of it could not be read: {error}"),
+            (Err(error), _) => {
+                format!("{reason}; and what became of it could not be read: {error}")
+            }
         };
         if self.is_answered_no_more(landing) {
-            let reason = format!(
-                "{unknown} (tried {UNANSWERED} times; the remote answers otherwise, and its branch has not moved)"
-            );
-            return Ok(LandingOutcome::Refused { reason });
+            let tries = UNANSWERED;
+            return Ok(self.refused(RefusalCause::Unanswered { tries }, &unknown));
         }
         Ok(LandingOutcome::Unreachable { reason: unknown })
     }
@@ -200,20 +221,4 @@ impl Trusted {
             LandingOutcome::Landed { commit }
         })))
     }
-}
-
-/// Whether a push was answered with no: the porcelain format of git-push(1) has a line for each ref, which begins with `!` and says
-/// `[rejected]` or `[remote rejected]`, in these words in every language. Without such a line, or with `[remote failure]`, nobody
-/// knows what the remote has done.
-fn is_refusal(porcelain: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(porcelain);
-    let refused = |line: &str| {
-        let summary = line
-            .strip_prefix("!\t")
-            .and_then(|rest| rest.split('\t').nth(1));
-        summary.is_some_and(|summary| {
-            summary.starts_with("[rejected]") || summary.starts_with("[remote rejected]")
-        })
-    };
-    text.lines().any(refused)
 }

@@ -4,12 +4,11 @@
 //! by the files, not by what git says of them.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use crate::model::BranchName;
+use crate::model::{BranchName, RefusalCause};
 
 /// The first pause before a lock is looked at again; doubled each time.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -77,30 +76,24 @@ fn is_there(file: &Path) -> bool {
     file.symlink_metadata().is_ok()
 }
 
-/// A lock that another git holds. Its text says how old it is, and what to do with one that nobody holds any more.
+/// A lock that another git holds.
 #[derive(Debug)]
 pub(super) struct HeldLock(PathBuf);
 
-impl fmt::Display for HeldLock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.0.display();
-        let made = self
-            .0
-            .symlink_metadata()
-            .and_then(|meta| meta.modified())
-            .ok();
-        match made.and_then(|made| made.elapsed().ok()) {
-            Some(age) => write!(
-                f,
-                "another git holds the lock `{file}`, which was made {} s ago",
-                age.as_secs()
-            )?,
-            None => write!(f, "other gits took the lock `{file}` again and again")?,
+impl HeldLock {
+    /// As the cause of a refusal: with its file and, if it is still there, its age.
+    pub(super) fn cause(&self) -> RefusalCause {
+        let made = self.0.symlink_metadata().and_then(|meta| meta.modified());
+        let age = made.ok().and_then(|made| made.elapsed().ok());
+        RefusalCause::Locked {
+            file: self.0.display().to_string(),
+            age: age.map(|age| age.as_secs()),
         }
-        write!(
-            f,
-            ": let it finish; if no git runs there any more, remove the file"
-        )
+    }
+
+    /// Its file.
+    pub(super) fn file(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -118,17 +111,17 @@ mod tests {
         let gone = locks
             .in_the_way(&format!("'{}': Datei existiert", packed.display()))
             .expect("was named");
-        assert!(
-            gone.to_string().starts_with("other gits took the lock"),
-            "{gone}"
-        );
+        assert!(matches!(
+            gone.cause(),
+            RefusalCause::Locked { age: None, .. }
+        ));
         std::fs::write(&packed, "").expect("writes");
         assert!(locks.held().is_none(), "a branch is advanced without it");
-        let held = locks.in_the_way("").expect("is there").to_string();
-        assert!(
-            held.contains("packed-refs.lock`, which was made 0 s ago")
-                && held.contains("remove the file"),
-            "{held}"
-        );
+        let held = locks.in_the_way("").expect("is there");
+        assert!(held.file().ends_with("packed-refs.lock"));
+        assert!(matches!(
+            held.cause(),
+            RefusalCause::Locked { age: Some(0), .. }
+        ));
     }
 }

@@ -35,19 +35,25 @@ mod lfs;
 mod locks;
 mod lookout;
 mod loose;
+mod missing_target;
 mod objects;
 mod one_commit;
 mod past;
 mod plain;
+mod push_refusal;
 mod refs;
+mod refusal;
 mod rescue;
 mod rewritten;
 mod trees;
+mod trouble;
 mod trusted;
+mod unfinished;
 mod upkeep;
 mod user;
 mod workspace;
 
+pub(crate) use cli::absolute;
 pub use cli::{Git, GitError, GitVersion, MINIMUM_VERSION};
 pub use config::Identity;
 #[cfg(feature = "driver")]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError},
 };
@@ -10,12 +11,13 @@ use tokio::sync::Mutex;
 
 use super::{
     Git, GitError, Identity, Objects, UserRepository,
-    cli::{Call, io_error},
+    cli::{Call, absolute, io_error},
     config::{self, Filters},
     followed::Followed,
     history::{commits, may_claim_to_be_a_landing},
     lfs::Lfs,
     rewritten::Ancestry,
+    trouble::why_unreachable,
     user::Destination,
 };
 use crate::{
@@ -32,9 +34,6 @@ pub const TARGET: &str = "refs/orchestrator/target";
 const FETCHED: &str = "refs/orchestrator/fetched";
 /// What the person's repository had, for as long as the target is fetched for the first time.
 pub(super) const SEED: &str = "refs/orchestrator/seed";
-
-/// What `git ls-remote --exit-code` ends with when the remote answers, and has no such ref.
-const NO_SUCH_REF: Exit = Exit::Code(2);
 
 /// What merging two commits gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +78,7 @@ impl Trusted {
         destination: Destination,
         filters: &BTreeMap<String, Filter>,
     ) -> Result<Self, GitError> {
+        let dir = absolute(&dir);
         let identity = user.identity().await?;
         let filters = Filters::of(&git, &user, filters).await?;
         if !dir.join("HEAD").exists() {
@@ -196,24 +196,28 @@ impl Trusted {
     pub async fn fetch_target(&self) -> Result<CommitId, GitError> {
         let _alone = self.target_ref.lock().await;
         let before = self.tip()?;
-        let user = self.user.git_dir().to_string_lossy().into_owned();
+        let user = self.user.git_dir().as_os_str();
         match &self.destination {
             Destination::Remote {
                 name, fetch_url, ..
             } => {
                 if before.is_none() {
                     // Most of what the remote has is in the person's repository already.
-                    drop(self.fetching(&user, SEED).transfers_any().run().await);
+                    drop(self.fetching(user, SEED).transfers_any().run().await);
                 }
-                let fetched = self.fetching(fetch_url, FETCHED).reaches_out().run().await;
+                let fetched = self
+                    .fetching(fetch_url.as_ref(), FETCHED)
+                    .reaches_out()
+                    .run()
+                    .await;
                 if before.is_none() {
                     self.forget(SEED).await?;
                 }
                 if let Err(error) = fetched {
-                    return Err(self.no_target(name, fetch_url, error).await);
+                    return Err(self.not_fetched(name, fetch_url, error).await);
                 }
             }
-            Destination::Local => self.fetching(&user, FETCHED).transfers_any().run().await?,
+            Destination::Local => self.fetching(user, FETCHED).transfers_any().run().await?,
         }
         let none = || GitError::Output {
             verb: "fetch".to_owned(),
@@ -241,7 +245,7 @@ impl Trusted {
     }
 
     /// Fetching the target to a ref, for which the caller holds `target_ref`.
-    fn fetching(&self, from: &str, to: &str) -> Call<'_> {
+    fn fetching(&self, from: &OsStr, to: &str) -> Call<'_> {
         // History that is the person's own is taken as it is; only what workers bring is checked.
         let call = self.call().args([
             "-c",
@@ -262,7 +266,7 @@ impl Trusted {
     }
 
     /// Why the target could not be fetched from this remote: it does not answer, or has no such branch.
-    async fn no_target(&self, name: &str, url: &str, error: GitError) -> GitError {
+    async fn not_fetched(&self, name: &str, url: &str, error: GitError) -> GitError {
         let why = match error {
             GitError::Failed { stderr, .. } => stderr,
             // Who does not answer one question does not answer the next.
@@ -273,29 +277,15 @@ impl Trusted {
                 };
             }
         };
-        let asked = self
-            .call()
-            .args(["ls-remote", "--exit-code", "--quiet", "--end-of-options"])
-            .args([url.to_owned()]);
-        let asked = asked
-            .args([self.target.full()])
-            .reaches_out()
-            .answer()
-            .await;
-        if asked.is_ok_and(|answer| answer.exit == NO_SUCH_REF) {
-            // Its address may hold a password.
-            let why = format!(
-                "it has no branch `{}`: push it first, or name another `target`",
-                self.target
-            );
-            return GitError::Repository {
-                path: format!("the remote `{name}`"),
-                why,
+        if let Some(missing) = self.missing_target(url).await {
+            return GitError::NoTarget {
+                remote: name.to_owned(),
+                missing: Box::new(missing),
             };
         }
         GitError::Unreachable {
             remote: name.to_owned(),
-            why,
+            why: why_unreachable(name, &why),
         }
     }
 

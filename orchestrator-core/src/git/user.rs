@@ -2,13 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use super::{
     Git, GitError, Identity,
-    cli::{Answer, Call},
+    cli::{Answer, Call, absolute},
     locks::{FIRST_PAUSE, HeldLock, LONGEST_PAUSE, Locks},
+    refusal::Moved,
     trusted::{Trusted, split_nul},
 };
 use crate::{
@@ -19,11 +21,13 @@ use crate::{
 /// The repository that the roadmap is in.
 #[derive(Debug, Clone)]
 pub struct UserRepository {
-    git: Git,
+    pub(super) git: Git,
     /// Its common git directory.
     git_dir: PathBuf,
     /// The checkout that it was opened from; `None` for a bare one.
     root: Option<PathBuf>,
+    /// What a landing waits for just now.
+    waits_for: Arc<Mutex<Option<String>>>,
 }
 
 /// Where accepted work goes. Read from the person's configuration once, before any worker exists, and kept.
@@ -81,25 +85,27 @@ impl UserRepository {
             };
             return Err(fail(&why));
         }
-        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-        let mut lines = text.lines();
-        let git_dir = PathBuf::from(lines.next().unwrap_or_default());
+        let mut lines = answer.stdout.split(|byte| *byte == b'\n');
+        let git_dir = path_of(lines.next().unwrap_or_default());
         let _bare = lines.next();
-        if lines.next() != Some("sha1") {
+        if lines.next() != Some(b"sha1") {
             return Err(fail(
                 "it uses SHA-256 object ids, which are not supported yet",
             ));
         }
         let root = match lines.next() {
-            Some("true") => Some(PathBuf::from(
-                git.call(&path)
-                    .args(["rev-parse", "--show-toplevel"])
-                    .text()
-                    .await?,
-            )),
+            Some(b"true") => {
+                let call = git.call(&path).args(["rev-parse", "--show-toplevel"]);
+                Some(path_of(call.bytes().await?.trim_ascii_end()))
+            }
             _ => None,
         };
-        Ok(Self { git, git_dir, root })
+        Ok(Self {
+            git,
+            git_dir,
+            root,
+            waits_for: Arc::default(),
+        })
     }
 
     /// Its common git directory: the same for all of its worktrees.
@@ -251,6 +257,7 @@ impl UserRepository {
     /// # Errors
     /// [`GitError::Repository`] when it is in the checkout and git does not ignore it.
     pub async fn keeps_out(&self, directory: &Path) -> Result<(), GitError> {
+        let directory = &absolute(directory);
         let there = directory.ancestors().find_map(|known| {
             let rest = directory.strip_prefix(known).ok()?;
             known.canonicalize().ok().map(|known| known.join(rest))
@@ -322,8 +329,10 @@ impl UserRepository {
     }
 
     /// The worktree in which a branch is checked out.
-    async fn checkout_of(&self, branch: &BranchName) -> Result<Option<PathBuf>, GitError> {
-        use std::os::unix::ffi::OsStrExt as _;
+    pub(super) async fn checkout_of(
+        &self,
+        branch: &BranchName,
+    ) -> Result<Option<PathBuf>, GitError> {
         let listed = self
             .call()
             .args(["worktree", "list", "--porcelain", "-z"])
@@ -332,7 +341,7 @@ impl UserRepository {
         let (mut path, wanted) = (None, format!("branch {}", branch.full()));
         for line in split_nul(&listed) {
             if let Some(worktree) = line.strip_prefix(b"worktree ") {
-                path = Some(PathBuf::from(std::ffi::OsStr::from_bytes(worktree)));
+                path = Some(path_of(worktree));
             } else if line == wanted.as_bytes() {
                 return Ok(path);
             }
@@ -399,14 +408,29 @@ impl UserRepository {
             };
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(LandingOutcome::Refused {
-                    reason: lock.to_string(),
-                });
+                return Ok(self.refused(lock.cause(), ""));
             }
-            tracing::debug!(%lock, "waits for another git");
+            tracing::debug!(lock = %lock.file().display(), "waits for another git");
+            self.wait_for(Some(format!("the lock `{}`", lock.file().display())));
             tokio::time::sleep(pause.min(left)).await;
+            self.wait_for(None);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// What a landing waits for just now, such as a lock that another git holds.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<String> {
+        let waits_for = self.waits_for.lock();
+        waits_for.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn wait_for(&self, what: Option<String>) {
+        let mut waits_for = self
+            .waits_for
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *waits_for = what;
     }
 
     async fn try_to_advance(
@@ -421,19 +445,19 @@ impl UserRepository {
         if self.tip(target).await? != tip {
             return Ok(Tried::Done(LandingOutcome::TipMoved));
         }
-        let Some(checkout) = self.checkout_of(target).await? else {
+        let checkout = self.checkout_of(target).await?;
+        if let Some(refusal) = self.in_the_way(target, checkout.as_deref()) {
+            return Ok(Tried::Done(refusal));
+        }
+        let Some(checkout) = checkout else {
             let locks = Locks::of(&self.git_dir, None, target);
             let complaint = self
                 .fetch(trusted, &format!("{kept}:{}", target.full()))
                 .await?;
-            return self.tried(target, commit, tip, &locks, complaint).await;
+            let moved = Moved::new(target, commit, tip, None);
+            return self.tried(moved, &locks, complaint).await;
         };
-        let git_dir = self
-            .git
-            .call(&checkout)
-            .args(["rev-parse", "--absolute-git-dir"])
-            .text()
-            .await?;
+        let git_dir = self.git_dir_of(&checkout).await?;
         let locks = Locks::of(&self.git_dir, Some(Path::new(&git_dir)), target);
         // Git checks the files out before it asks for the ref's lock, and leaves them where it does not get that.
         if let Some(lock) = locks.held() {
@@ -444,9 +468,8 @@ impl UserRepository {
             return Ok(Tried::Done(LandingOutcome::CheckoutDirty { paths }));
         }
         if let Some(complaint) = self.fetch(trusted, kept).await? {
-            return self
-                .tried(target, commit, tip, &locks, Some(complaint))
-                .await;
+            let moved = Moved::new(target, commit, tip, None);
+            return self.tried(moved, &locks, Some(complaint)).await;
         }
         let patience = until.saturating_duration_since(Instant::now()).as_millis();
         let patience = ["core.filesRefLockTimeout", "core.packedRefsTimeout"]
@@ -458,34 +481,39 @@ impl UserRepository {
             });
         let merge = merge
             .args(["merge", "--ff-only", "--quiet", "--no-autostash"])
+            // Files that git ignores are the person's as well.
+            .args(["--no-overwrite-ignore"])
             .args([commit.to_string()]);
         let complaint = complaint(merge.persons().answer().await)?;
-        self.tried(target, commit, tip, &locks, complaint).await
+        let moved = Moved::new(target, commit, tip, Some(&checkout));
+        self.tried(moved, &locks, complaint).await
     }
 
     /// What became of the target, whatever git said of it.
     async fn tried(
         &self,
-        target: &BranchName,
-        commit: CommitId,
-        tip: CommitId,
+        moved: Moved<'_>,
         locks: &Locks,
         complaint: Option<String>,
     ) -> Result<Tried, GitError> {
-        let now = self.tip(target).await?;
-        if now == commit {
+        let now = self.tip(moved.target).await?;
+        if now == moved.commit {
+            let commit = moved.commit;
             return Ok(Tried::Done(LandingOutcome::Landed { commit }));
         }
-        if now != tip {
+        if now != moved.tip {
             return Ok(Tried::Done(LandingOutcome::TipMoved));
         }
-        let reason =
-            complaint.unwrap_or_else(|| "git says that it was done, and it was not".to_owned());
-        let lock = locks.in_the_way(&reason);
-        Ok(lock.map_or(
-            Tried::Done(LandingOutcome::Refused { reason }),
-            Tried::Locked,
-        ))
+        let complaint = complaint.unwrap_or_default();
+        // Git may have checked the files out before it failed.
+        if let Some(checkout) = moved.checkout {
+            self.put_back(checkout, moved.commit, moved.tip).await;
+        }
+        if let Some(lock) = locks.in_the_way(&complaint) {
+            return Ok(Tried::Locked(lock));
+        }
+        let cause = self.cause_of(&moved, &complaint).await;
+        Ok(Tried::Done(self.refused(cause, &complaint)))
     }
 
     /// Fetches one ref of ours; what git complained, if it failed. Nobody but us writes `trusted.git`. Hooks of the person's may run.
@@ -527,6 +555,12 @@ fn complaint(answer: Result<Answer, GitError>) -> Result<Option<String>, GitErro
         }
         Err(error) => Err(error),
     }
+}
+
+/// A path as git prints it.
+pub(super) fn path_of(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
 }
 
 /// Whether git would take a directory for a repository, or for the top of a worktree, whatever it then thinks of it.
@@ -606,19 +640,17 @@ mod tests {
             .advance(&trusted, "refs/orchestrator/kept", commit, tip)
             .await
             .expect("can be tried");
-        let LandingOutcome::Refused { reason } = outcome else {
+        let LandingOutcome::Refused(refusal) = outcome else {
             panic!("{outcome:?}")
         };
-        assert!(
-            reason.contains(&format!(
-                "holds the lock `{}`, which was made 0 s ago",
-                lock.display()
-            )),
-            "{reason}"
+        let file = lock.display();
+        assert_eq!(
+            refusal.to_string(),
+            format!("another git holds the lock `{file}`, which was made 0 s ago")
         );
-        assert!(
-            reason.ends_with("if no git runs there any more, remove the file"),
-            "{reason}"
+        assert_eq!(
+            refusal.fix(),
+            "let it finish; if no git runs there any more, remove the file"
         );
         std::fs::remove_file(&lock).expect("removes");
         let outcome = user

@@ -22,7 +22,7 @@ use std::{
 use super::{
     GitError, Objects, Trusted,
     checkout::Checkout,
-    cli::io_error,
+    cli::{absolute, io_error},
     config,
     discard::Discard,
     files::Expected,
@@ -60,8 +60,8 @@ impl Workspaces {
     #[must_use]
     pub fn beneath(state_dir: &Path) -> Self {
         Self {
-            root: state_dir.join("attempts"),
-            discard: Discard::beneath(state_dir),
+            root: absolute(state_dir).join("attempts"),
+            discard: Discard::beneath(&absolute(state_dir)),
         }
     }
 
@@ -211,28 +211,41 @@ impl Workspace {
             .iter()
             .map(|path| format!("/{}\n", Pattern::exactly(path)))
             .collect();
+        let objects = trusted.dir().join("objects");
         let files = [
-            (repository.join("HEAD"), format!("ref: {}\n", target.full())),
+            (
+                repository.join("HEAD"),
+                format!("ref: {}\n", target.full()).into_bytes(),
+            ),
             (
                 repository.join("config"),
-                config::workspace(&trusted.identity, &trusted.filters),
+                config::workspace(&trusted.identity, &trusted.filters).into_bytes(),
             ),
             (
                 repository.join("objects/info/alternates"),
-                format!("{}\n", trusted.dir().join("objects").display()),
+                line_of("", &objects),
             ),
-            (repository.join("info/exclude"), excludes.clone()),
-            (repository.join(branch.full()), format!("{base}\n")),
-            (repository.join(target.full()), format!("{base}\n")),
-            (linked.join("HEAD"), format!("ref: {}\n", branch.full())),
-            (linked.join("commondir"), "../..\n".to_owned()),
             (
-                linked.join("gitdir"),
-                format!("{}\n", tree.join(".git").display()),
+                repository.join("info/exclude"),
+                excludes.clone().into_bytes(),
             ),
-            (self.excludes(), excludes),
+            (
+                repository.join(branch.full()),
+                format!("{base}\n").into_bytes(),
+            ),
+            (
+                repository.join(target.full()),
+                format!("{base}\n").into_bytes(),
+            ),
+            (
+                linked.join("HEAD"),
+                format!("ref: {}\n", branch.full()).into_bytes(),
+            ),
+            (linked.join("commondir"), b"../..\n".to_vec()),
+            (linked.join("gitdir"), line_of("", &tree.join(".git"))),
+            (self.excludes(), excludes.into_bytes()),
         ];
-        let write = |path: PathBuf, text: String| {
+        let write = |path: PathBuf, text: Vec<u8>| {
             let directory = path.parent().unwrap_or(&self.root);
             std::fs::create_dir_all(directory)
                 .and_then(|()| write_new(&path, text))
@@ -249,8 +262,8 @@ impl Workspace {
         checkout
             .lay_out(trusted, &linked, &base.to_string())
             .await?;
-        write(at_of(&self.index()), base.to_string())?;
-        write(tree.join(".git"), format!("gitdir: {}\n", linked.display()))?;
+        write(at_of(&self.index()), base.to_string().into_bytes())?;
+        write(tree.join(".git"), line_of("gitdir: ", &linked))?;
         let theirs = linked.join("index");
         copy(&self.index(), &theirs).map_err(io_error(&theirs))
     }
@@ -636,6 +649,12 @@ pub(super) fn branch_head(repository: &Path, branch: &BranchName) -> Option<Comm
             .parse()
             .ok()
     })
+}
+
+/// A line that names a path, as git reads it: byte by byte.
+fn line_of(before: &str, path: &Path) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt as _;
+    [before.as_bytes(), path.as_os_str().as_bytes(), b"\n"].concat()
 }
 
 #[cfg(test)]

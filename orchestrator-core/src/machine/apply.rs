@@ -146,6 +146,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 .open
                 .remove(effect)
                 .ok_or_else(|| misfit("no open effect", effect))?;
+            state.asked_at.remove(effect);
             if let Effect::ReadRoadmap { .. } = &what {
                 state.roadmap.reading = None;
             } else if let Effect::CheckHistory { .. } = &what {
@@ -845,6 +846,7 @@ fn request(
 ) -> Result<(), Misfit> {
     state.last_effect = effect.0;
     state.open.insert(effect, what.clone());
+    state.asked_at.insert(effect, at);
     let open = Asked::Open(effect);
     match what {
         Effect::ReadRoadmap { .. } => state.roadmap.reading = Some(effect),
@@ -985,7 +987,7 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
         | HoldReason::Repeated { .. }
         | HoldReason::Exhausted { .. }
         | HoldReason::CheckoutDirty { .. }
-        | HoldReason::LandingRefused { .. }
+        | HoldReason::LandingRefused(_)
         | HoldReason::MergeImpossible { .. }
         | HoldReason::TipRed { .. }
         | HoldReason::PastReview { .. }

@@ -74,6 +74,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             .then(|| cx.away(why))
             .into_iter()
             .collect()),
+        EventKind::TargetGone { why } => Ok(cx.target_gone(why)),
         EventKind::CheckoutSeen(checkout) => {
             if state.checkout.as_ref() == Some(&checkout) {
                 return Ok(Vec::new());

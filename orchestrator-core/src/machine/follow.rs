@@ -389,16 +389,10 @@ impl Context<'_> {
             LandingOutcome::Landed { commit } => vec![Record::Landed { attempt, commit }],
             LandingOutcome::TipMoved => vec![Record::Queued { attempt }],
             LandingOutcome::Unreachable { reason } => vec![self.away(reason)],
-            LandingOutcome::Refused { reason } => {
-                let question = format!("the landing was refused: {reason}");
-                self.hold_due(
-                    active,
-                    Question::new(
-                        HoldReason::LandingRefused { reason },
-                        question,
-                        &[HoldOption::Retry],
-                    ),
-                )
+            LandingOutcome::Refused(refusal) => {
+                let text = format!("the landing was refused: {refusal}");
+                let about = HoldReason::LandingRefused(refusal);
+                self.hold_due(active, Question::new(about, text, &[HoldOption::Retry]))
             }
             LandingOutcome::CheckoutDirty { paths } => {
                 let seen = Record::CheckoutSeen(Checkout::Dirty {
@@ -427,6 +421,16 @@ impl Context<'_> {
             at: self.at,
             until,
         }
+    }
+
+    /// The remote no longer has the target: nothing new starts until it is there again, or another is named.
+    pub(super) fn target_gone(&self, why: String) -> Vec<Record> {
+        let refused = self.state.roadmap.refused.as_ref();
+        let is_known =
+            refused.is_some_and(|(tip, known)| Some(*tip) == self.state.tip && *known == why);
+        let said = self.state.tip.filter(|_| !is_known);
+        let said = said.map(|tip| Record::RoadmapRefused { tip, why });
+        self.reached().into_iter().chain(said).collect()
     }
 
     /// The remote answered: said once.

@@ -164,7 +164,10 @@ impl<'a> Plan<'a> {
 
     /// Whether the roadmap is known as it is at the tip.
     fn knows_roadmap(&self) -> bool {
-        self.cx.state.tip.is_some() && self.cx.state.roadmap.read_at == self.cx.state.tip
+        let state = self.cx.state;
+        // A target that is gone makes what was read at its last tip useless.
+        let refused = state.roadmap.refused.as_ref().map(|(tip, _)| *tip);
+        state.tip.is_some() && state.roadmap.read_at == state.tip && refused != state.tip
     }
 
     /// Reads the roadmap at the beginning of a run, and whenever the target has moved.

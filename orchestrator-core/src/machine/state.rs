@@ -34,6 +34,8 @@ pub struct State {
     pub(super) package: Option<Option<PackageName>>,
     pub(super) tasks: Tasks,
     pub(super) open: BTreeMap<EffectId, Effect>,
+    /// When each of them was asked for.
+    pub(super) asked_at: BTreeMap<EffectId, Timestamp>,
     pub(super) last_effect: u64,
     pub(super) last_hold: u32,
     /// Agents of which something is known that keeps them, or may keep them, from working.
@@ -353,6 +355,12 @@ impl State {
     #[must_use]
     pub fn open_effects(&self) -> &BTreeMap<EffectId, Effect> {
         &self.open
+    }
+
+    /// When an open effect was asked for.
+    #[must_use]
+    pub fn asked_at(&self, effect: EffectId) -> Option<Timestamp> {
+        self.asked_at.get(&effect).copied()
     }
 
     /// All questions that wait for a person.

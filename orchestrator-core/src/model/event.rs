@@ -51,6 +51,11 @@ pub enum EventKind {
         /// In git's words.
         why: String,
     },
+    /// The remote was asked for the target's tip, and no longer has the target.
+    TargetGone {
+        /// What it has instead, and how to fix it.
+        why: String,
+    },
     /// The person's checkout was seen.
     CheckoutSeen(Checkout),
     /// Time has passed, or something was applied: whatever is due is asked for now.

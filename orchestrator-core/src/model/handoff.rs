@@ -209,7 +209,7 @@ mod tests {
         let good = br#"{"version":1,"task":"R1","attempt":1,"status":"done","self_review":"fine\u001b[31m"}"#;
         assert_eq!(
             Handoff::parse(good).map(|h| h.self_review),
-            Ok(Some("fine[31m".to_owned()))
+            Ok(Some("fine".to_owned()))
         );
         let twice = br#"{"version":1,"task":"R1","attempt":1,"status":"failed","status":"done"}"#;
         assert!(

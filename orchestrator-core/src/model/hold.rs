@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Approval, BackendName, Claim, CommitId, Finding, FindingId, GateName, HoldId, KeptArtifact,
-    RepoPath, TaskId, Timestamp, Trouble, TurnEnd,
+    Refusal, RepoPath, TaskId, Timestamp, Trouble, TurnEnd,
 };
 
 /// A question to a person, with all that is needed to answer it.
@@ -137,10 +137,7 @@ pub enum HoldReason {
         paths: Vec<RepoPath>,
     },
     /// The remote, or the repository, did not take the landing.
-    LandingRefused {
-        /// In its words.
-        reason: String,
-    },
+    LandingRefused(Refusal),
     /// A gate is red on the target's tip itself, so that nothing behind it can be judged. Ends by itself when the tip moves.
     TipRed {
         /// The tip.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AttemptId, Change, ClaimedEvidence, CommitId, Completion, ContentHash, Finding, GateReport,
-    KeptArtifact, Observation, RepoPath, Review, Timestamp, TreeId, TurnEnd, Waiver,
+    KeptArtifact, Observation, Refusal, RepoPath, Review, Timestamp, TreeId, TurnEnd, Waiver,
 };
 
 /// The head merged into the target's tip, landing edits included: the very tree that is gated and lands.
@@ -189,10 +189,7 @@ pub enum LandingOutcome {
     /// The target had moved meanwhile: a new candidate is due.
     TipMoved,
     /// The remote, or the repository, did not take it.
-    Refused {
-        /// In its words.
-        reason: String,
-    },
+    Refused(Refusal),
     /// The person's checkout of the target has uncommitted changes.
     CheckoutDirty {
         /// Some of them.

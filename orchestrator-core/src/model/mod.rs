@@ -6,6 +6,7 @@
 mod agents;
 mod authority;
 mod contract;
+mod cut;
 mod effect;
 mod event;
 mod evidence;
@@ -15,11 +16,14 @@ mod handoff;
 mod hold;
 mod id;
 mod landing;
+mod missing_target;
 mod name;
+mod operation;
 mod opinion;
 mod path;
 mod policy;
 mod record;
+mod refusal;
 mod review;
 mod settings;
 mod text;
@@ -31,6 +35,8 @@ pub use agents::{
 };
 pub use authority::Authority;
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
+pub(crate) use cut::end_after;
+pub use cut::{end_of, shortened, start_of};
 pub use effect::Effect;
 pub use event::{
     Collected, Event, EventKind, MissingCommit, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate,
@@ -54,16 +60,19 @@ pub use landing::{
     Acceptance, Candidate, Carried, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle,
     Predecessor,
 };
+pub use missing_target::MissingTarget;
 pub use name::{
     BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId,
     Surface, TaskId,
 };
+pub use operation::Operation;
 pub use opinion::{
     AgentFinding, AgentOpinion, AgentSays, MAX_OPINION, OPINION_VERSION, OpinionError,
 };
 pub use path::{InvalidPath, RepoPath};
 pub use policy::{Policy, PolicyError, Push};
 pub use record::Record;
+pub use refusal::{LandingPlace, Refusal, RefusalCause};
 pub use review::{
     AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, History, KeptArtifact, Mode,
     Opinion, PastChange, Review, Severity, Submission, TreeShape, Verdict, only_history,
@@ -72,7 +81,7 @@ pub use settings::{
     Commands, Environment, Filter, GateRule, Limits, Notify, Reviewers, Setup, WhenExhausted,
     WhenUnavailable,
 };
-pub use text::clean;
 pub(crate) use text::fenced;
+pub use text::{clean, clean_line, escaped_json};
 pub use trouble::Trouble;
 pub use turn::{Ask, Completion, Pulse, StopReason, TurnEnd, TurnOutcome, TurnSight, Usage};

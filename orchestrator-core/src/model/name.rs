@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use super::text::is_hidden;
+
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{value}` is no valid {what}: {why}")]
@@ -26,9 +28,13 @@ fn invalid(what: &'static str, value: &str, why: &'static str) -> InvalidName {
     let value = value
         .chars()
         .take(80)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if is_unfit(c) { '\u{fffd}' } else { c })
         .collect();
     InvalidName { what, value, why }
+}
+
+fn is_unfit(c: char) -> bool {
+    c.is_control() || is_hidden(c)
 }
 
 /// May stand as one component of a ref and of a file name.
@@ -57,11 +63,11 @@ fn check_line(what: &'static str, text: &str) -> Result<(), InvalidName> {
     if text.trim().is_empty() || text.len() > 128 {
         return Err(invalid(what, text, "it must have 1 to 128 characters"));
     }
-    if text.trim() != text || text.chars().any(char::is_control) {
+    if text.trim() != text || text.chars().any(is_unfit) {
         return Err(invalid(
             what,
             text,
-            "it may not begin or end with space, or hold control characters",
+            "it may not begin or end with space, or hold control or invisible characters",
         ));
     }
     Ok(())
@@ -186,11 +192,13 @@ impl BranchName {
         }
         if short
             .chars()
-            .any(|c| c.is_control() || " ~^:?*[\\".contains(c))
+            .any(|c| is_unfit(c) || " ~^:?*[\\".contains(c))
             || short.contains("@{")
             || short == "@"
         {
-            return fail("git allows no space, control character, `~^:?*[\\` or `@{` in it");
+            return fail(
+                "no space, control or invisible character, `~^:?*[\\` or `@{` is allowed in it",
+            );
         }
         if short
             .split('/')

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{BackendName, Finding, RepoPath, Severity, clean};
+use super::{BackendName, Finding, RepoPath, Severity, clean, start_of};
 
 /// The version that this crate writes and reads.
 pub const OPINION_VERSION: u32 = 1;
@@ -94,7 +94,7 @@ impl AgentOpinion {
         if opinion.version != OPINION_VERSION {
             return Err(OpinionError::Version(opinion.version));
         }
-        opinion.summary = clean(&opinion.summary).chars().take(MAX_MESSAGE).collect();
+        opinion.summary = start_of(&clean(&opinion.summary), MAX_MESSAGE);
         Ok(opinion)
     }
 
@@ -120,7 +120,7 @@ impl AgentFinding {
         } else {
             area
         };
-        let message: String = clean(&self.message).chars().take(MAX_MESSAGE).collect();
+        let message = start_of(&clean(&self.message), MAX_MESSAGE);
         let path = self
             .path
             .as_deref()
@@ -180,7 +180,7 @@ mod tests {
         );
         assert_eq!(
             (first.rule.as_str(), again.message.as_str()),
-            ("agent/second/rounding-up", "still[31m lost")
+            ("agent/second/rounding-up", "still lost")
         );
         assert_eq!(first.id(), again.id());
         let elsewhere = of(

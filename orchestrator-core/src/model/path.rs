@@ -4,11 +4,11 @@ use std::{fmt, path::Path, str::FromStr};
 
 use thiserror::Error;
 
-use super::text::text_form;
+use super::text::{is_hidden, text_form};
 
 /// A path inside a repository, relative to its root, `/` between components. Bytes, because git's paths are bytes.
 ///
-/// Text form: UTF-8 as it is; a backslash is doubled and any other byte, control characters included, is `\xNN`, so
+/// Text form: UTF-8 as it is; a backslash is doubled and any other byte, control and invisible characters included, is `\xNN`, so
 /// that the form is printable and reversible.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepoPath(Box<[u8]>);
@@ -69,7 +69,7 @@ impl fmt::Display for RepoPath {
             for c in chunk.valid().chars() {
                 match c {
                     '\\' => f.write_str("\\\\")?,
-                    c if c.is_control() => {
+                    c if c.is_control() || is_hidden(c) => {
                         c.encode_utf8(&mut [0; 4])
                             .bytes()
                             .try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;

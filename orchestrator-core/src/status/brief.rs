@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::snapshot::labelled;
 use crate::{
     machine::{Active, Held, TaskEntry, Then},
-    model::{Approval, HandoffReport, HoldOption, HoldReason, Item, Submission, Trouble},
+    model::{Approval, HandoffReport, HoldOption, HoldReason, Item, Submission, Trouble, end_of},
 };
 
 /// Of changed files, so many are named.
@@ -65,8 +65,7 @@ impl Brief {
                 };
                 return format!("gate `{name}`: green, on tree {tree}{flaky}");
             }
-            let skip = report.tail.chars().count().saturating_sub(MAX_TAIL);
-            let tail: String = report.tail.chars().skip(skip).collect();
+            let tail = end_of(&report.tail, MAX_TAIL);
             format!("gate `{name}`: {}, on tree {tree}\n{tail}", report.outcome)
                 .trim_end()
                 .to_owned()
@@ -102,7 +101,7 @@ impl Brief {
             evidence: gates.chain(direct.iter().map(say)).collect(),
             missing: missing.chain(in_the_way(about)).collect(),
             options: held.hold.options.iter().map(choice).collect(),
-            recommendation: recommendation(about).to_owned(),
+            recommendation: recommendation(about),
             work: fate(entry, active),
         }
     }
@@ -161,7 +160,8 @@ fn why_now(about: &HoldReason) -> String {
         HoldReason::Approval(Approval::Landing) => "it is reviewed and gated, and its contract asks for approval before it lands",
         HoldReason::Unproven { .. } => "it is reviewed and gated, and no gate here observes what these claims speak of",
         HoldReason::CheckoutDirty { .. } => "landing would have to touch a checkout with uncommitted changes",
-        HoldReason::LandingRefused { .. } => "it was accepted, and the push was refused",
+        HoldReason::LandingRefused(refusal) if refusal.is_of_a_push() => "it was accepted, and could not be pushed",
+        HoldReason::LandingRefused(_) => "it was accepted, and could not be made the target's tip",
         HoldReason::TipRed { .. } => "its candidate failed, and so does the target without it: it cannot be judged",
         HoldReason::Authority { .. } => "it is reviewed and gated, and it touches files by which other tools are told what to do",
         HoldReason::PastReview { .. } => "it is reviewed, and its commit is in the target without a landing of ours",
@@ -183,7 +183,7 @@ fn why_now(about: &HoldReason) -> String {
 fn in_the_way(about: &HoldReason) -> Vec<String> {
     match about {
         HoldReason::CheckoutDirty { paths } => vec![format!("a clean checkout: {}", joined(paths))],
-        HoldReason::LandingRefused { reason } => vec![format!("the remote's consent: {reason}")],
+        HoldReason::LandingRefused(refusal) => vec![refusal.to_string()],
         HoldReason::TipRed { tip, gates } => vec![format!(
             "{} on the target's tip {}",
             joined(gates),
@@ -250,7 +250,8 @@ fn then(about: &HoldReason, option: HoldOption, goes_on: bool) -> String {
         (HoldOption::Done, _) => "the task is ticked, if its gates pass on the target as it is",
         (HoldOption::Retry, HoldReason::NothingToDo { .. }) => "another attempt begins, and reads your note: say what is missing",
         (HoldOption::Approve, _) => "it lands, if the target has not moved in a way that speaks against it",
-        (HoldOption::Retry, HoldReason::LandingRefused { .. }) => "it is merged, gated and pushed again",
+        (HoldOption::Retry, HoldReason::LandingRefused(refusal)) if refusal.is_of_a_push() => "it is merged, gated and pushed again",
+        (HoldOption::Retry, HoldReason::LandingRefused(_)) => "it is merged and gated again, and made the target's tip",
         (HoldOption::Retry, HoldReason::TipRed { .. }) => "the gates run again, on the candidate and, if need be, on the tip",
         (HoldOption::Retry, HoldReason::Review) => "the reviewers are asked again",
         (HoldOption::Retry, _) if goes_on => "the same work is tried again",
@@ -260,8 +261,8 @@ fn then(about: &HoldReason, option: HoldOption, goes_on: bool) -> String {
     .to_owned()
 }
 
-fn recommendation(about: &HoldReason) -> &'static str {
-    match about {
+fn recommendation(about: &HoldReason) -> String {
+    let would = match about {
         HoldReason::Approval(_) => "read it and say; nothing that we saw speaks against it",
         HoldReason::Unproven { .. } => {
             "try it where the claim is to be seen, and answer `observed` with what you saw; approve what may land unproven"
@@ -269,7 +270,7 @@ fn recommendation(about: &HoldReason) -> &'static str {
         HoldReason::CheckoutDirty { .. } => {
             "commit or stash what is there; the run then goes on by itself"
         }
-        HoldReason::LandingRefused { .. } => "mend what refused it, then retry",
+        HoldReason::LandingRefused(refusal) => return format!("{}; then retry", refusal.fix()),
         HoldReason::TipRed { .. } => {
             "mend the target, or let a task of this roadmap do it: when the tip moves, this ends by itself"
         }
@@ -308,7 +309,8 @@ fn recommendation(about: &HoldReason) -> &'static str {
         HoldReason::Exhausted { .. } => {
             "read how the attempts ended; retry only with a note that changes something"
         }
-    }
+    };
+    would.to_owned()
 }
 
 fn fate(entry: &TaskEntry, active: Option<&Active>) -> String {

@@ -1,6 +1,8 @@
 //! One snapshot of the state, and every view rendered from that one: so no two views can disagree.
 
 mod brief;
+mod cleaned;
+mod doing;
 #[cfg(feature = "driver")]
 mod report;
 mod snapshot;
@@ -8,6 +10,7 @@ mod story;
 mod table;
 
 pub use brief::{Brief, Choice};
+pub use doing::Doing;
 #[cfg(feature = "driver")]
 pub use report::{Figures, Report, RunEvent};
 pub use snapshot::{EvidenceView, HoldView, Snapshot, TaskState, TaskView};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Brief;
+use super::{Brief, Doing};
 use crate::{
     machine::{Active, Asked, Attempt, Held, Phase, State, Step, TaskEntry, Then},
     model::{
@@ -50,6 +50,9 @@ pub struct TaskView {
     pub reason: Option<String>,
     /// How the last turn of its work ended, and who says that the work is complete.
     pub last_turn: Option<String>,
+    /// What we do for it ourselves just now, such as a gate that runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doing: Option<Doing>,
     /// What the last verdict found wrong.
     pub findings: Vec<String>,
     /// What was observed about its claims.
@@ -151,7 +154,7 @@ impl Snapshot {
             tasks: state
                 .tasks()
                 .iter()
-                .map(|entry| view(state, entry))
+                .map(|entry| view(state, entry).cleaned())
                 .collect(),
         }
     }
@@ -215,6 +218,7 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
         landed_commit,
         last_turn: last_turn(entry),
         reason: (!reason.is_empty()).then(|| reason.join("; ")),
+        doing: entry.active().and_then(|active| Doing::of(state, active)),
         findings: entry.findings.iter().map(ToString::to_string).collect(),
         evidence: evidence(entry),
         hold,

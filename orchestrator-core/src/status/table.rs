@@ -3,6 +3,10 @@
 use std::fmt::Write as _;
 
 use super::Snapshot;
+use crate::model::clean;
+
+/// The longest reason, in characters.
+const WIDTH: usize = 100;
 
 /// One line for each task: id, state, attempts, why, evidence. Plain text, no colours; the widths follow the content.
 #[must_use]
@@ -16,7 +20,8 @@ pub fn table(snapshot: &Snapshot) -> String {
                 .hold
                 .as_ref()
                 .map(|hold| format!("{}: {}", hold.id, hold.question))
-                .or_else(|| task.reason.clone());
+                .or_else(|| task.reason.clone())
+                .or_else(|| task.doing.as_ref().map(ToString::to_string));
             let why = why
                 .or_else(|| {
                     task.landed_commit
@@ -57,10 +62,23 @@ pub fn table(snapshot: &Snapshot) -> String {
     text
 }
 
-/// The first line, at most 100 characters of it.
+/// The first line, at most 100 characters of it, cut between words.
 fn shorten(text: &str) -> String {
+    let text = clean(text);
     let line = text.lines().next().unwrap_or_default();
-    let more = line.chars().count() > 100 || text.lines().nth(1).is_some();
-    let kept: String = line.chars().take(100).collect();
-    if more { format!("{kept} …") } else { kept }
+    let more = text.lines().nth(1).is_some();
+    if line.chars().count() <= WIDTH {
+        return if more {
+            format!("{line} …")
+        } else {
+            line.to_owned()
+        };
+    }
+    let kept: String = line.chars().take(WIDTH).collect();
+    let is_whole = line[kept.len()..].starts_with(' ');
+    let kept = match kept.rsplit_once(' ') {
+        Some((words, part)) if !is_whole && part.len() < WIDTH / 2 => words,
+        _ => &kept,
+    };
+    format!("{kept} …")
 }

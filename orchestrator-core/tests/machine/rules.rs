@@ -721,6 +721,27 @@ fn a_roadmap_that_was_refused_is_read_again_when_the_target_moves_and_not_before
 }
 
 #[test]
+fn target_that_is_gone_starts_nothing_new_until_it_moves() {
+    let held = "allow = [\"a\"]\napprove = [\"dispatch\"]";
+    let mut world = patient(vec![task("A", held)]);
+    let gone = || EventKind::TargetGone {
+        why: "it has no branch `main` any more".to_owned(),
+    };
+    let dispatched = |world: &World| {
+        let is_one = |record: &&Record| matches!(record, Record::Dispatched { .. });
+        world.ledger.iter().filter(is_one).count()
+    };
+    world.tell(gone());
+    let recorded = world.ledger.len();
+    world.tell(gone());
+    assert_eq!(world.ledger.len(), recorded, "it is said once");
+    let approve = Answer::new(HoldId(1), HoldOption::Approve);
+    world.tell(EventKind::Answered(approve));
+    world.tick();
+    assert_eq!(dispatched(&world), 0);
+}
+
+#[test]
 fn a_task_that_is_parked_before_any_attempt_is_reported_to_nobody() {
     let mut world = patient(vec![task("A", "approve = [\"dispatch\"]")]);
     world.tell(EventKind::Answered(Answer::new(

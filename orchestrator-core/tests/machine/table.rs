@@ -7,8 +7,9 @@ use orchestrator_core::{
     model::{
         Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind,
         Finding, GateReport, GateSpec, HandoffReport, HoldId, HoldOption, LandingOutcome,
-        MergeFailure, MissingCommit, Opened, Reading, RunId, RunMode, SessionRef, Severity, Shift,
-        Span, Submission, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
+        LandingPlace, MergeFailure, MissingCommit, Opened, Reading, Refusal, RefusalCause, RunId,
+        RunMode, SessionRef, Severity, Shift, Span, Submission, Timestamp, TurnOutcome, TurnSight,
+        Usage, WorkspaceFate,
     },
 };
 
@@ -488,9 +489,13 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
             "landing, refused",
             EventKind::LandingTried {
                 effect,
-                outcome: LandingOutcome::Refused {
-                    reason: "hook".into(),
-                },
+                outcome: LandingOutcome::Refused(
+                    Refusal::new(
+                        RefusalCause::Declined,
+                        LandingPlace::Remote("origin".into()),
+                    )
+                    .with_words("hook"),
+                ),
             },
         ),
         (
@@ -563,6 +568,12 @@ fn run_events() -> Vec<(&'static str, EventKind)> {
             },
         ),
         (
+            "target gone",
+            EventKind::TargetGone {
+                why: "renamed".into(),
+            },
+        ),
+        (
             "checkout dirty",
             EventKind::CheckoutSeen(Checkout::Dirty {
                 paths: vec!["a".parse().expect("a path")],
@@ -609,6 +620,7 @@ fn kind_index(kind: &EventKind) -> usize {
         EventKind::Noticed { .. } => 24,
         EventKind::HistoryChecked { .. } => 25,
         EventKind::ClockJumped { .. } => 26,
+        EventKind::TargetGone { .. } => 27,
     }
 }
 
@@ -669,7 +681,7 @@ fn the_whole_table() {
         }
         text.push('\n');
     }
-    assert_eq!(kinds.len(), 27, "every kind of event is in the table");
+    assert_eq!(kinds.len(), 28, "every kind of event is in the table");
     insta::assert_snapshot!(text);
 }
 

@@ -2,7 +2,8 @@
 
 use orchestrator_core::model::{
     Answer, Collected, Effect, EffectId, EventKind, Finding, HandoffReport, HoldId, HoldOption,
-    LandingOutcome, MergeFailure, RunMode, Severity, Submission, TurnOutcome, Usage, WorkspaceFate,
+    LandingOutcome, LandingPlace, MergeFailure, Refusal, RefusalCause, RunMode, Severity,
+    Submission, TurnOutcome, Usage, WorkspaceFate,
 };
 use proptest::prelude::*;
 
@@ -99,7 +100,13 @@ fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> Eve
         },
         (Effect::Land { .. }, 1) => EventKind::LandingTried {
             effect,
-            outcome: LandingOutcome::Refused { reason: "x".into() },
+            outcome: LandingOutcome::Refused(
+                Refusal::new(
+                    RefusalCause::Declined,
+                    LandingPlace::Remote("origin".into()),
+                )
+                .with_words("x"),
+            ),
         },
         (Effect::Land { .. }, 2) => EventKind::Interrupted { effect },
         (Effect::CleanUp { .. }, 0) => EventKind::CleanedUp {

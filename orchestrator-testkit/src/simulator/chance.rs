@@ -6,8 +6,9 @@ use orchestrator_core::{
     machine::Phase,
     model::{
         Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, EventKind, Finding,
-        HandoffReport, HoldOption, LandingOutcome, MergeFailure, Reading, RunMode, Severity, Span,
-        Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
+        HandoffReport, HoldOption, LandingOutcome, LandingPlace, MergeFailure, Reading, Refusal,
+        RefusalCause, RunMode, Severity, Span, Submission, Task, Timestamp, TurnOutcome, TurnSight,
+        Usage, WorkspaceFate,
     },
 };
 
@@ -159,7 +160,10 @@ pub(super) fn ending(
         Effect::Land { .. } => {
             let outcomes = [
                 LandingOutcome::TipMoved,
-                LandingOutcome::Refused { reason: words() },
+                LandingOutcome::Refused(Refusal::new(
+                    RefusalCause::Declined,
+                    LandingPlace::Remote(words()),
+                )),
                 LandingOutcome::CheckoutDirty { paths: Vec::new() },
                 LandingOutcome::Unreachable { reason: words() },
             ];

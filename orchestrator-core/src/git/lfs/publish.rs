@@ -10,7 +10,7 @@ use super::{
 use crate::{
     failpoint::reach,
     git::{GitError, Objects, Trusted, cli::io_error, user::Destination},
-    model::{CommitId, LandingOutcome},
+    model::{CommitId, LandingOutcome, RefusalCause},
 };
 
 /// Words with which programs in Go, and HTTP servers, say that nobody answered, or not now.
@@ -42,18 +42,13 @@ impl Trusted {
     ) -> Result<Option<LandingOutcome>, GitError> {
         match self.publish(commit, tip).await {
             Ok(()) => Ok(None),
-            Err(
-                error @ GitError::Lfs {
-                    problem: LfsError::NotStored { transient, .. },
-                },
-            ) => {
-                let reason = error.to_string();
-                Ok(Some(if transient {
-                    LandingOutcome::Unreachable { reason }
-                } else {
-                    LandingOutcome::Refused { reason }
-                }))
-            }
+            Err(GitError::Lfs {
+                problem: LfsError::NotStored { why, transient },
+            }) => Ok(Some(if transient {
+                LandingOutcome::Unreachable { reason: why }
+            } else {
+                self.refused(RefusalCause::LargeObjects, &why)
+            })),
             Err(error) => Err(error),
         }
     }

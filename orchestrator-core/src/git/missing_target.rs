@@ -1,0 +1,56 @@
+//! A target that its remote does not have.
+
+use super::{Trusted, user::Destination};
+use crate::{model::MissingTarget, process::Exit};
+
+impl Trusted {
+    /// What the remote at `url` has in the place of the target; `None` when it has the target, or does not answer.
+    pub(super) async fn missing_target(&self, url: &str) -> Option<MissingTarget> {
+        let target = self.target().full();
+        let call = self
+            .call()
+            .args(["ls-remote", "--symref", "--quiet", "--end-of-options"]);
+        let call = call.args([url.to_owned(), "HEAD".to_owned(), target.clone()]);
+        let call = call.args([format!("{target}/*")]);
+        let answer = call.reaches_out().answer().await.ok()?;
+        if answer.exit != Exit::Code(0) {
+            return None;
+        }
+        let listed = String::from_utf8_lossy(&answer.stdout);
+        let existed = self.tip().ok().flatten().is_some() || self.user_has_followed().await;
+        let mut missing = MissingTarget::new(self.target().clone(), existed);
+        for line in listed.lines() {
+            let (what, name) = line.split_once('\t')?;
+            if name == target {
+                return None;
+            }
+            let head = what
+                .strip_prefix("ref: refs/heads/")
+                .filter(|_| name == "HEAD");
+            let under = name
+                .strip_prefix("refs/heads/")
+                .filter(|_| name.starts_with(&format!("{target}/")));
+            if let Some(head) = head {
+                missing.default = head.parse().ok().filter(|head| head != self.target());
+            } else if let Some(under) = under {
+                missing.taken_by = missing.taken_by.or_else(|| under.parse().ok());
+            }
+        }
+        Some(missing)
+    }
+
+    /// Whether the person's repository has fetched the target from the remote before.
+    async fn user_has_followed(&self) -> bool {
+        let Destination::Remote { name, .. } = &self.destination else {
+            return false;
+        };
+        let call = self
+            .user
+            .call()
+            .args(["rev-parse", "--verify", "--quiet", "--end-of-options"]);
+        let call = call.args([format!("refs/remotes/{name}/{}", self.target())]);
+        call.answer()
+            .await
+            .is_ok_and(|answer| answer.exit == Exit::Code(0))
+    }
+}
