@@ -376,7 +376,7 @@ impl Protocol for Conversation {
             Some(id) => self.requested(id, method, &message["params"], reply),
             // While a session is loaded, what was said in it before is said once more.
             None if method == "session/update" && self.asked == Asked::Prompt => {
-                self.updated(&message["params"]["update"], reply)
+                self.updated(&message["params"]["update"], reply);
             }
             None => reply.alive(),
         }

@@ -78,7 +78,7 @@ async fn told(name: &str) -> String {
             Update::Activity { text } if text == STOP => {
                 let control = std::sync::Arc::clone(&control);
                 stop = Some(tokio::spawn(async move {
-                    control.stop(Duration::from_secs(20)).await
+                    control.stop(Duration::from_secs(20)).await;
                 }));
             }
             Update::Activity { text } => told += &format!("  {text}\n"),

@@ -730,7 +730,7 @@ fn compared(found: &Verification) -> String {
         match what {
             CommitKind::Foreign => line(&mut text, format_args!("-       {id}  {subject}")),
             CommitKind::Landing { faults, .. } if faults.is_empty() => {
-                line(&mut text, format_args!("whole   {id}  {subject}"))
+                line(&mut text, format_args!("whole   {id}  {subject}"));
             }
             CommitKind::Landing { faults, .. } => {
                 line(&mut text, format_args!("FAULTY  {id}  {subject}"));

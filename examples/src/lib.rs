@@ -38,7 +38,7 @@ pub async fn show(mut notices: Receiver<Notice>) {
             }
             Ok(Notice::Activity { attempt, text }) => view.activity(&attempt, &text),
             Ok(Notice::Observed { attempt, what }) => {
-                view.print(&format!("warning: {attempt}: {what}"))
+                view.print(&format!("warning: {attempt}: {what}"));
             }
             Ok(Notice::Gap { missed, .. }) => view.print(&format!(
                 "warning: {missed} heartbeats were missed, for a cause unknown"
@@ -62,7 +62,7 @@ pub async fn show(mut notices: Receiver<Notice>) {
             Ok(Notice::Warning(warning)) => view.print(&format!("warning: {warning}")),
             Ok(_) => {}
             Err(RecvError::Lagged(missed)) => {
-                view.print(&format!("({missed} lines were too fast to be shown)"))
+                view.print(&format!("({missed} lines were too fast to be shown)"));
             }
             Err(RecvError::Closed) => break,
         }

@@ -154,7 +154,7 @@ async fn history_that_is_too_large_lands_as_one_commit_without_another_turn() {
         policy.limits.objects = 100;
         let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
         assert_eq!(
-            (outcome.report.ended.clone(), turns(&outcome)),
+            (outcome.report.ended, turns(&outcome)),
             (EndReason::Complete, 1),
             "{rule}: {:#?}",
             outcome.report.snapshot

@@ -828,7 +828,7 @@ fn a_gates_cache_that_cannot_be_lent_is_thrown_away_and_the_next_that_lands_is_w
                 match leaves {
                     "closed" => {
                         fs::set_permissions(target.join("sub"), fs::Permissions::from_mode(0o000))
-                            .expect("is closed")
+                            .expect("is closed");
                     }
                     "closed top" => fs::set_permissions(&target, fs::Permissions::from_mode(0o000))
                         .expect("is closed"),

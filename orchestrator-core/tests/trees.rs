@@ -102,7 +102,7 @@ fn write_secretly(file: &Path, content: &str) {
 const DEEDS: [Deed; 19] = [
     ("nothing", |_, _| {}),
     ("other content", |tree, _| {
-        fs::write(tree.join("d.txt"), "other\n").expect("writes")
+        fs::write(tree.join("d.txt"), "other\n").expect("writes");
     }),
     (
         "other content of the same size, at the same time",
@@ -114,10 +114,10 @@ const DEEDS: [Deed; 19] = [
             .expect("writes");
     }),
     ("a file that is gone", |tree, _| {
-        fs::remove_file(tree.join("dir/b.txt")).expect("is removed")
+        fs::remove_file(tree.join("dir/b.txt")).expect("is removed");
     }),
     ("a directory that is gone", |tree, _| {
-        fs::remove_dir_all(tree.join("dir")).expect("is removed")
+        fs::remove_dir_all(tree.join("dir")).expect("is removed");
     }),
     ("a file that can be run", |tree, _| {
         fs::set_permissions(tree.join("d.txt"), fs::Permissions::from_mode(0o777))
@@ -128,10 +128,10 @@ const DEEDS: [Deed; 19] = [
             .expect("sets the mode");
     }),
     ("a new file", |tree, _| {
-        fs::write(tree.join("dir/new.txt"), "new").expect("writes")
+        fs::write(tree.join("dir/new.txt"), "new").expect("writes");
     }),
     ("a file that is ignored", |tree, _| {
-        fs::write(tree.join("dir/new.log"), "new").expect("writes")
+        fs::write(tree.join("dir/new.log"), "new").expect("writes");
     }),
     ("a directory of new files", |tree, _| {
         fs::create_dir_all(tree.join("x/y"))
@@ -160,7 +160,7 @@ const DEEDS: [Deed; 19] = [
             .expect("links");
     }),
     ("a second name for a file", |tree, outside| {
-        fs::hard_link(tree.join("d.txt"), outside.join("d.txt")).expect("links")
+        fs::hard_link(tree.join("d.txt"), outside.join("d.txt")).expect("links");
     }),
     ("a repository within", |tree, _| {
         fs::create_dir_all(tree.join("dir/sub/.git/hooks")).expect("makes");

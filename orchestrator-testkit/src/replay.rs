@@ -59,7 +59,7 @@ impl Replay {
             };
             match entry["dir"].as_str().ok_or_else(|| wrong("no `dir`"))? {
                 dir if dir.starts_with("host") || dir.starts_with("client") => {
-                    replay.steps.push((None, Step::Hear))
+                    replay.steps.push((None, Step::Hear));
                 }
                 dir if dir.starts_with("cli") || dir.starts_with("agent") => {
                     let line = sent
@@ -71,7 +71,7 @@ impl Replay {
                     replay.exit = sent["code"]
                         .as_i64()
                         .and_then(|code| i32::try_from(code).ok())
-                        .unwrap_or(1)
+                        .unwrap_or(1);
                 }
                 _ => {}
             }

@@ -144,7 +144,7 @@ fn look_at_all(stage: &Stage, files: usize) {
                     .expect("looks")
                     .iter()
                     .all(|look| !look.changed)
-            )
+            );
         })
     };
     let trees: Vec<_> = stage.all.iter().map(Workspace::tree).collect();
@@ -169,7 +169,7 @@ fn look_at_all(stage: &Stage, files: usize) {
                     .filter(|path| path.symlink_metadata().is_ok())
                     .count()
                     >= count
-            )
+            );
         })
     };
     let (ours, rival) = side_by_side(sized(101, 3), &mut unchanged, stats);
@@ -257,7 +257,7 @@ fn full_look(runtime: &Runtime, stage: &Stage, files: usize) {
             paths
                 .iter()
                 .all(|path| tree.join(path.to_path()).symlink_metadata().is_ok())
-        )
+        );
     };
     let (took, rival) = side_by_side(sized(7, 1), ours, || {
         time(|| two_at_a_time(&trees, |tree: &PathBuf| stats(tree)))

@@ -365,7 +365,7 @@ fn bare(files: usize, tasks: usize) -> Duration {
                 .expect("sh can be run")
                 .success(),
             "the script ran"
-        )
+        );
     });
     assert_eq!(
         sandbox.remote_file("ROADMAP.md").matches("[x]").count(),

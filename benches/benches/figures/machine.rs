@@ -258,7 +258,7 @@ pub(crate) fn ledger(runtime: &Runtime) {
         time(|| {
             next = runtime
                 .block_on(ledger.append(open.epoch, next, at, &record))
-                .expect("appends")
+                .expect("appends");
         })
     };
     let bytes = vec![b'x'; 200];

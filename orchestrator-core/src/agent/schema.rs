@@ -71,7 +71,7 @@ mod tests {
             words.insert(word.clone());
             match (word.as_str(), value) {
                 ("properties" | "$defs", Value::Object(named)) => {
-                    named.values().for_each(|schema| look(schema, words))
+                    named.values().for_each(|schema| look(schema, words));
                 }
                 ("items", schema) => look(schema, words),
                 ("anyOf", Value::Array(ways)) => ways.iter().for_each(|way| look(way, words)),

@@ -569,7 +569,7 @@ impl Running {
         match tokio::time::timeout(BRIEFLY, self.record()).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "what was decided while the run was stopped could not be recorded")
+                tracing::warn!(%error, "what was decided while the run was stopped could not be recorded");
             }
             Err(_) => self.abandon("the ledger, which did not take what was decided last"),
         }

@@ -251,7 +251,7 @@ impl<V: Visit> Walk<'_, V> {
                 Some(slash) => match names.get_mut(&rest[..slash]) {
                     Some(Wanted::Directory(range)) => range.end = at + 1,
                     Some(Wanted::File(_)) | None => {
-                        drop(names.insert(rest[..slash].to_vec(), Wanted::Directory(at..at + 1)))
+                        names.insert(rest[..slash].to_vec(), Wanted::Directory(at..at + 1));
                     }
                 },
             }

@@ -220,7 +220,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             }
         }
         Record::SessionSeen { attempt, session } => {
-            active_mut(state, attempt)?.attempt.session = Some(session.clone())
+            active_mut(state, attempt)?.attempt.session = Some(session.clone());
         }
         Record::PulseSeen { attempt, pulse } => {
             let Step::Working(working) = &mut active_mut(state, attempt)?.step else {
@@ -233,7 +233,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             .noticed
             .push(finding.clone()),
         Record::HeadSeen { attempt, head } => {
-            active_mut(state, attempt)?.attempt.head = Some(*head)
+            active_mut(state, attempt)?.attempt.head = Some(*head);
         }
         Record::TurnEnded {
             attempt,
@@ -265,7 +265,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 .extend(files.iter().cloned());
         }
         Record::Rescued { attempt, commit } => {
-            active_mut(state, attempt)?.attempt.rescued = Some(*commit)
+            active_mut(state, attempt)?.attempt.rescued = Some(*commit);
         }
         Record::NothingDone { attempt } => active_mut(state, attempt)?.attempt.idle = true,
         Record::NothingToDo {
@@ -687,10 +687,10 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry.cleanups.remove(&attempt.number);
             match fate {
                 WorkspaceFate::Kept { reason } => {
-                    drop(entry.leftovers.insert(attempt.number, reason.clone()))
+                    drop(entry.leftovers.insert(attempt.number, reason.clone()));
                 }
                 WorkspaceFate::Removed { kept: Some(kept) } => {
-                    drop(entry.kept_refs.insert(attempt.number, kept.clone()))
+                    drop(entry.kept_refs.insert(attempt.number, kept.clone()));
                 }
                 WorkspaceFate::Removed { kept: None } => {}
             }

@@ -71,7 +71,7 @@ impl Fence {
                 posts.push(Post {
                     at,
                     pattern: pattern.clone(),
-                })
+                });
             });
         }
         for resource in &contract.resources {

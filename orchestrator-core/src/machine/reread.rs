@@ -118,7 +118,7 @@ impl TaskEntry {
             Phase::Held(held) if done && was_done && matches!(held.then, Then::Landed(_)) => {}
             Phase::Active(_) | Phase::Held(_) if done => self.withdrawn = Some(Withdrawal::Ticked),
             Phase::Parked { hold: None, .. } if withdrawn.is_some() => {
-                self.phase = Phase::Waiting(Waiting::default())
+                self.phase = Phase::Waiting(Waiting::default());
             }
             Phase::Waiting(_)
             | Phase::Active(_)

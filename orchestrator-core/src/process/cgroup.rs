@@ -172,7 +172,7 @@ fn remove_tree(group: &Path) {
     }
     match fs::remove_dir(group) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::debug!(%error, ?group, "a cgroup stays")
+            tracing::debug!(%error, ?group, "a cgroup stays");
         }
         Ok(()) | Err(_) => {}
     }

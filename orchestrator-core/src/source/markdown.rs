@@ -259,7 +259,7 @@ fn parse(text: &str) -> Result<Vec<Item>, Fault> {
     for (event, range) in Parser::new_ext(text, Options::ENABLE_TASKLISTS).into_offset_iter() {
         match event {
             Event::Start(Tag::Heading { level, .. }) if lists == 0 => {
-                heading = Some((level, range.start, String::new()))
+                heading = Some((level, range.start, String::new()));
             }
             Event::End(TagEnd::Heading(_)) if heading.is_some() => {
                 let (level, at, title) =

@@ -226,7 +226,7 @@ mod tests {
                 "link" => symlink(victim, path).expect("links"),
                 "broken link" => symlink(victim.with_extension("gone"), path).expect("links"),
                 "fifo" => {
-                    mknodat(CWD, path, FileType::Fifo, 0o600.into(), 0).expect("makes a fifo")
+                    mknodat(CWD, path, FileType::Fifo, 0o600.into(), 0).expect("makes a fifo");
                 }
                 "directory" => fs::create_dir_all(path.join("a/b")).expect("makes"),
                 _ => {}

@@ -124,10 +124,10 @@ impl TaskSource for BentSource {
             Fault::CountsItsRevisions => snapshot.revision = self.count().to_string(),
             Fault::DoublesATask => snapshot.tasks.extend(snapshot.tasks.first().cloned()),
             Fault::CountsReports => {
-                snapshot.revision = self.count.load(Ordering::Relaxed).to_string()
+                snapshot.revision = self.count.load(Ordering::Relaxed).to_string();
             }
             Fault::RemembersWhatWasDropped => {
-                snapshot.revision = self.count.load(Ordering::Relaxed).to_string()
+                snapshot.revision = self.count.load(Ordering::Relaxed).to_string();
             }
             _ => {}
         }
