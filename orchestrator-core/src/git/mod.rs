@@ -25,6 +25,7 @@ mod environment;
 mod files;
 mod followed;
 mod history;
+mod identity;
 mod incoming;
 mod ingress;
 mod landing;
@@ -38,6 +39,7 @@ mod plain;
 mod refs;
 mod rescue;
 mod rewritten;
+mod settings;
 mod trees;
 mod trusted;
 mod upkeep;
@@ -45,7 +47,7 @@ mod user;
 mod workspace;
 
 pub use cli::{Git, GitError, GitVersion, MINIMUM_VERSION};
-pub use config::Identity;
+pub use config::{Identity, Person};
 #[cfg(feature = "driver")]
 pub(crate) use discard::Discard;
 pub use history::{BranchCommit, first_parents};

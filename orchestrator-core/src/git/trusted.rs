@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError},
 };
@@ -15,6 +16,7 @@ use super::{
     followed::Followed,
     history::{commits, may_claim_to_be_a_landing},
     rewritten::Ancestry,
+    settings::Settings,
     user::Destination,
 };
 use crate::{
@@ -51,6 +53,7 @@ pub struct Trusted {
     pub(super) user: UserRepository,
     pub(super) destination: Destination,
     pub(super) identity: Identity,
+    pub(super) settings: Settings,
     pub(super) filters: Filters,
     dir: PathBuf,
     target: BranchName,
@@ -100,12 +103,14 @@ impl Trusted {
         }
         let config = dir.join("config");
         std::fs::write(&config, config::trusted(&identity, &filters)).map_err(io_error(&config))?;
+        let settings = Settings::fix(&user, &destination, dir.join("settings")).await?;
         let objects = Objects::open(&dir)?;
         Ok(Self {
             git,
             user,
             destination,
             identity,
+            settings,
             filters,
             dir,
             target,
@@ -200,9 +205,10 @@ impl Trusted {
             } => {
                 if before.is_none() {
                     // Most of what the remote has is in the person's repository already.
-                    drop(self.fetching(&user, SEED).transfers_any().run().await);
+                    drop(self.fetching(&user, SEED, None).transfers_any().run().await);
                 }
-                let fetched = self.fetching(fetch_url, FETCHED).reaches_out().run().await;
+                let fetch = self.fetching(fetch_url, FETCHED, self.settings.upload_pack());
+                let fetched = self.settings.govern(fetch).reaches_out().run().await;
                 if before.is_none() {
                     self.forget(SEED).await?;
                 }
@@ -210,7 +216,12 @@ impl Trusted {
                     return Err(self.no_target(name, fetch_url, error).await);
                 }
             }
-            Destination::Local => self.fetching(&user, FETCHED).transfers_any().run().await?,
+            Destination::Local => {
+                self.fetching(&user, FETCHED, None)
+                    .transfers_any()
+                    .run()
+                    .await?
+            }
         }
         let none = || GitError::Output {
             verb: "fetch".to_owned(),
@@ -238,7 +249,7 @@ impl Trusted {
     }
 
     /// Fetching the target to a ref, for which the caller holds `target_ref`.
-    fn fetching(&self, from: &str, to: &str) -> Call<'_> {
+    fn fetching(&self, from: &str, to: &str, program: Option<OsString>) -> Call<'_> {
         // History that is the person's own is taken as it is; only what workers bring is checked.
         let call = self.call().args([
             "-c",
@@ -249,12 +260,9 @@ impl Trusted {
             "--no-write-fetch-head",
         ]);
         let call = call
-            .args([
-                "--no-recurse-submodules",
-                "--no-auto-maintenance",
-                "--end-of-options",
-            ])
-            .args([from]);
+            .args(["--no-recurse-submodules", "--no-auto-maintenance"])
+            .args(program)
+            .args(["--end-of-options", from]);
         call.args([format!("+{}:{to}", self.target.full())])
     }
 
@@ -270,15 +278,16 @@ impl Trusted {
                 };
             }
         };
-        let asked = self
+        let ask = self
             .call()
-            .args(["ls-remote", "--exit-code", "--quiet", "--end-of-options"])
-            .args([url.to_owned()]);
-        let asked = asked
-            .args([self.target.full()])
-            .reaches_out()
-            .answer()
-            .await;
+            .args(["ls-remote", "--exit-code", "--quiet"])
+            .args(self.settings.upload_pack())
+            .args([
+                "--end-of-options".to_owned(),
+                url.to_owned(),
+                self.target.full(),
+            ]);
+        let asked = self.settings.govern(ask).reaches_out().answer().await;
         if asked.is_ok_and(|answer| answer.exit == NO_SUCH_REF) {
             // Its address may hold a password.
             let why = format!(
