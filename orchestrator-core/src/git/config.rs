@@ -101,6 +101,14 @@ impl Filters {
         Ok(Self(settings))
     }
 
+    /// The lines that the filter of this name runs.
+    pub(super) fn lines(&self, name: &str) -> Vec<&str> {
+        let of_it = self.0.iter().filter(|((known, key), _)| {
+            known == name && ["clean", "smudge", "process"].contains(&&**key)
+        });
+        of_it.map(|(_, line)| &**line).collect()
+    }
+
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -121,6 +121,10 @@ impl UserRepository {
         self.root.as_deref().unwrap_or(&self.git_dir)
     }
 
+    pub(super) fn git(&self) -> &Git {
+        &self.git
+    }
+
     pub(super) fn call(&self) -> Call<'_> {
         self.git.call(self.base())
     }

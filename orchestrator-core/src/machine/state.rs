@@ -300,6 +300,12 @@ impl State {
         self.tip
     }
 
+    /// What gates said of the tip's own tree.
+    #[must_use]
+    pub fn tip_reports(&self) -> &[GateReport] {
+        &self.tip_reports
+    }
+
     /// How far the target's history is known.
     #[must_use]
     pub fn history(&self) -> &History {
