@@ -5,6 +5,7 @@
 // What panics where nobody reads.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod checks;
 mod output;
 
 use std::{
@@ -21,6 +22,7 @@ use orchestrator_core::{
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+pub use checks::print_checks;
 pub use output::{NOBODY_READS, complain, print};
 
 /// Shows a run on standard error until it ends.

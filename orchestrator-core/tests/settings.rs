@@ -247,6 +247,37 @@ async fn identity_is_what_git_would_take() {
 }
 
 #[tokio::test]
+async fn logins_are_asked_for_and_not_changed_where_it_is_only_looked() {
+    let sandbox = sandbox(&[]);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("has one"));
+    let repo = sandbox.repo();
+    let log = sandbox.path().join("helper.log");
+    let helper = format!(
+        "!f() {{ echo $1 >> '{}'; cat > /dev/null; echo username=me; echo password=pass; }}; f",
+        log.display()
+    );
+    git(&repo, &["config", "credential.helper", &helper]);
+    git(&repo, &["config", "http.proxy", &address]);
+    git(
+        &repo,
+        &[
+            "remote",
+            "set-url",
+            "origin",
+            "http://host.invalid/project.git",
+        ],
+    );
+    let served = thread::spawn(move || proxy(listener));
+    let trusted = opened(&repo, sandbox.path().join("trusted.git")).await;
+    let trusted = trusted.leaving_logins().await.expect("writes");
+    // The login serves, so that git would have it kept.
+    trusted.fetch_target().await.expect_err("there is none");
+    served.join().expect("served");
+    assert_eq!(fs::read_to_string(log).expect("was asked"), "get\n");
+}
+
+#[tokio::test]
 async fn settings_are_kept_for_their_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let sandbox = sandbox(&[]);

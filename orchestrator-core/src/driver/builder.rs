@@ -199,7 +199,8 @@ impl OrchestratorBuilder {
     /// As [`build`](Self::build).
     pub async fn plan(self) -> Result<Vec<PlannedTask>, BuildError> {
         let wait = self.wait;
-        let (ground, state_dir) = self.ground().await?;
+        let (mut ground, state_dir) = self.ground().await?;
+        ground.only_looks = true;
         let mut found = Found::strict();
         ground.look_here(&state_dir, &mut found).await?;
         let state = match &ground.ledger {
@@ -278,6 +279,7 @@ impl OrchestratorBuilder {
                 user,
                 target,
                 destination,
+                only_looks: false,
             },
             state_dir,
         ))
@@ -296,6 +298,8 @@ pub(super) struct Ground {
     pub(super) user: UserRepository,
     pub(super) target: BranchName,
     pub(super) destination: Destination,
+    /// Whether it is only looked, so that nothing of the person's may change.
+    pub(super) only_looks: bool,
 }
 
 impl Ground {
@@ -337,7 +341,10 @@ impl Ground {
             &self.policy.filters,
         )
         .await?;
-        let trusted = trusted.marked(gits);
+        let mut trusted = trusted.marked(gits);
+        if self.only_looks {
+            trusted = trusted.leaving_logins().await?;
+        }
         trusted.tidy().await?;
         let environment = visible_environment(&self.policy.environment);
         let panel = panel(

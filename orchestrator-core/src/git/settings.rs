@@ -45,6 +45,15 @@ const KEYS: [&str; 9] = [
 /// What git obeys only where the system or the person says it, for all repositories: a remote that is a directory is under it as well.
 const PROTECTED: [&str; 4] = ["receive", "safe", "transfer", "uploadpack"];
 
+/// What git may do with the logins that the person's helpers keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Logins {
+    /// As it does for the person: those that served are kept, those that did not are forgotten.
+    Kept,
+    /// Ask for them, and change none.
+    Left,
+}
+
 /// One value of a setting, as `git config --list` gives it: section and variable in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Setting {
@@ -69,6 +78,7 @@ impl Settings {
         user: &UserRepository,
         destination: &Destination,
         file: PathBuf,
+        logins: Logins,
     ) -> Result<Self, GitError> {
         let listed = user
             .call()
@@ -102,6 +112,9 @@ impl Settings {
                     [fetch_url, push_url].map(|url| of_url(url, variable, value))
                 }));
             }
+        }
+        if logins == Logins::Left {
+            kept.iter_mut().for_each(only_ask);
         }
         write(&settings.file, &text(&kept))?;
         Ok(settings)
@@ -143,6 +156,29 @@ fn parse(listed: &[u8]) -> Vec<(Vec<u8>, Setting)> {
         all.push((scope.to_vec(), Setting { key, value }));
     }
     all
+}
+
+/// Makes a credential helper one that is only asked: git tells each what served, and what did not, to be kept or erased.
+fn only_ask(setting: &mut Setting) {
+    let is_helper = setting.key.starts_with(b"credential.") && setting.key.ends_with(b".helper");
+    let helper = match &setting.value {
+        Some(helper) if is_helper && !helper.is_empty() => helper,
+        Some(_) | None => return,
+    };
+    // In git's own way to make a command of it.
+    let command = match helper.as_slice() {
+        [b'!', command @ ..] => command.to_vec(),
+        [b'/', ..] => helper.clone(),
+        name => [b"git credential-", name].concat(),
+    };
+    setting.value = Some(
+        [
+            b"!only_ask() { [ \"$1\" = get ] || { cat > /dev/null; return; }; ",
+            &*command,
+            b" \"$1\"\n}; only_ask",
+        ]
+        .concat(),
+    );
 }
 
 /// Whether a setting has to do with remotes or signatures.

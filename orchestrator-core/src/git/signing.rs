@@ -1,6 +1,10 @@
 //! Whether commits can be signed, seen before work is paid for.
 
-use super::{Destination, GitError, UserRepository, cli::io_error, settings::Settings};
+use super::{
+    Destination, GitError, UserRepository,
+    cli::io_error,
+    settings::{Logins, Settings},
+};
 use crate::process::Exit;
 
 /// What came of signing a commit that nobody keeps.
@@ -34,7 +38,13 @@ impl UserRepository {
         init.args(["--template=", "--object-format=sha1", "."])
             .run()
             .await?;
-        let settings = Settings::fix(self, &Destination::Local, dir.join("settings")).await?;
+        let settings = Settings::fix(
+            self,
+            &Destination::Local,
+            dir.join("settings"),
+            Logins::Left,
+        )
+        .await?;
         let tree: String = self
             .git()
             .with_dir(dir)

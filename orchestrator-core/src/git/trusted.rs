@@ -16,7 +16,7 @@ use super::{
     followed::Followed,
     history::{commits, may_claim_to_be_a_landing},
     rewritten::Ancestry,
-    settings::Settings,
+    settings::{Logins, Settings},
     user::Destination,
 };
 use crate::{
@@ -103,7 +103,8 @@ impl Trusted {
         }
         let config = dir.join("config");
         std::fs::write(&config, config::trusted(&identity, &filters)).map_err(io_error(&config))?;
-        let settings = Settings::fix(&user, &destination, dir.join("settings")).await?;
+        let settings =
+            Settings::fix(&user, &destination, dir.join("settings"), Logins::Kept).await?;
         let objects = Objects::open(&dir)?;
         Ok(Self {
             git,
@@ -127,6 +128,16 @@ impl Trusted {
     pub fn marked(mut self, mark: impl Into<String>) -> Self {
         self.mark = Some(mark.into());
         self
+    }
+
+    /// Lets git ask the person's credential helpers for a login, and tell them nothing: for whoever only looks.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn leaving_logins(mut self) -> Result<Self, GitError> {
+        let file = self.dir.join("settings");
+        self.settings = Settings::fix(&self.user, &self.destination, file, Logins::Left).await?;
+        Ok(self)
     }
 
     /// Its directory.

@@ -91,10 +91,16 @@ impl Ground {
         self.user.keeps_out(path).await?;
         let there = path.ancestors().find(|path| path.exists());
         let there = there.unwrap_or(Path::new("/"));
-        let writable = there.is_dir() && access(there, Access::WRITE_OK).is_ok();
-        if !writable {
+        let obstacle = if !there.is_dir() {
+            Some("is no directory")
+        } else if access(there, Access::WRITE_OK).is_err() {
+            Some("cannot be written")
+        } else {
+            None
+        };
+        if let Some(obstacle) = obstacle {
             let why = format!(
-                "it cannot be made: {} cannot be written: give another --state-dir",
+                "it cannot be made: {} {obstacle}: give another --state-dir",
                 there.display()
             );
             let path = path.to_owned();

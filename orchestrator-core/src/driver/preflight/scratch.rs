@@ -25,7 +25,8 @@ pub(in crate::driver) fn preflight(builder: OrchestratorBuilder) -> Preflight {
 }
 
 async fn look(builder: OrchestratorBuilder, found: &mut Found) -> Result<(), BuildError> {
-    let (ground, state_dir) = builder.ground().await?;
+    let (mut ground, state_dir) = builder.ground().await?;
+    ground.only_looks = true;
     let inputs = "the policy and the agents that it names can be used";
     found
         .add("input", Ok(Check::passed("input", inputs)))
