@@ -465,6 +465,9 @@ fn summary(report: &RunReport) -> String {
         }
         text += &examples::holds(&report.snapshot);
     }
+    for remark in &report.snapshot.remarks {
+        line(&mut text, format_args!("Remark: {remark}"));
+    }
     for what in &report.abandoned {
         line(&mut text, format_args!("No longer waited for: {what}"));
     }
@@ -789,8 +792,13 @@ async fn status(place: &Place, json: bool) -> Result<ExitCode, Failure> {
             .ended
             .map_or("goes on".to_owned(), |reason| format!("ended: {reason}"));
         let (table, holds) = (table(&snapshot), examples::holds(&snapshot));
+        let remarks: String = snapshot
+            .remarks
+            .iter()
+            .map(|remark| format!("Remark: {remark}\n"))
+            .collect();
         print(&format!(
-            "mode: {}; the run {ended}\n\n{table}\n{holds}",
+            "mode: {}; the run {ended}\n\n{table}\n{remarks}{holds}",
             snapshot.mode
         ))?;
     }

@@ -260,6 +260,15 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
                 format!("gate {} on the target's own tip: {how}", report.gate.name),
             )
         }
+        Record::BaselineReported { tip, report } => (
+            None,
+            format!(
+                "gate {} on the target at {}: {}",
+                report.gate.name,
+                tip.short(),
+                report.outcome
+            ),
+        ),
         Record::RoadmapRefused { tip, why } => (
             None,
             format!(

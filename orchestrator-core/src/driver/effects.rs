@@ -119,6 +119,10 @@ pub(super) enum Job {
         tip: CommitId,
         gate: GateSpec,
     },
+    CheckBaseline {
+        tip: CommitId,
+        gate: GateSpec,
+    },
     Land {
         landing: Arc<Landing>,
     },
@@ -233,6 +237,10 @@ impl World {
                 gate: gate.clone(),
             },
             Effect::CheckTip { tip, gate, .. } => Job::CheckTip {
+                tip: *tip,
+                gate: gate.clone(),
+            },
+            Effect::CheckBaseline { tip, gate } => Job::CheckBaseline {
                 tip: *tip,
                 gate: gate.clone(),
             },
@@ -413,15 +421,14 @@ impl World {
                     .await?;
                 EventKind::GateRan { effect, report }
             }
-            Job::CheckTip { tip, gate } => {
-                let span = tracing::info_span!("gate", name = %gate.name, tip = %tip.short());
-                let tree = self.trusted.tree_of(tip)?;
-                let report = self
-                    .run_gate(effect, CacheOf::Lane, tree, gate)
-                    .instrument(span)
-                    .await?;
-                EventKind::TipChecked { effect, report }
-            }
+            Job::CheckTip { tip, gate } => EventKind::TipChecked {
+                effect,
+                report: self.run_gate_on_tip(effect, tip, gate).await?,
+            },
+            Job::CheckBaseline { tip, gate } => EventKind::BaselineChecked {
+                effect,
+                report: self.run_gate_on_tip(effect, tip, gate).await?,
+            },
             Job::Land { landing } => EventKind::LandingTried {
                 effect,
                 outcome: self.land(&landing).await?,

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, PoisonError};
 
+use tracing::Instrument as _;
+
 use super::{
     RunError,
     effects::{World, with_source},
@@ -9,7 +11,7 @@ use super::{
 use crate::{
     failpoint::reach,
     gate::{CacheOf, GateCaches, run_gate},
-    model::{ContentHash, EffectId, GateOutcome, GateReport, GateSpec, Span, TreeId},
+    model::{CommitId, ContentHash, EffectId, GateOutcome, GateReport, GateSpec, Span, TreeId},
     process::Captured,
 };
 
@@ -25,6 +27,20 @@ impl World {
         });
         done.await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+
+    /// Runs a gate on a tip of the target.
+    pub(super) async fn run_gate_on_tip(
+        &self,
+        effect: EffectId,
+        tip: CommitId,
+        gate: GateSpec,
+    ) -> Result<GateReport, RunError> {
+        let span = tracing::info_span!("gate", name = %gate.name, tip = %tip.short());
+        let tree = self.trusted.tree_of(tip)?;
+        self.run_gate(effect, CacheOf::Lane, tree, gate)
+            .instrument(span)
+            .await
     }
 
     /// Runs a gate, and again as often as it may be while it is red.

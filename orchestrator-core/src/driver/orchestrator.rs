@@ -227,6 +227,7 @@ impl World {
             seed: random(),
             backends: backends.collect(),
             wait,
+            baseline: true,
         })
     }
 

@@ -28,6 +28,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod apply;
+mod baseline;
 mod decide;
 mod dispatch;
 mod fence;
@@ -45,6 +46,7 @@ mod tasks;
 mod verdict;
 
 pub use apply::{Misfit, apply};
+pub use baseline::Baseline;
 pub use decide::{IllegalEvent, decide};
 #[cfg(feature = "driver")]
 pub(crate) use freeze::check_task;

@@ -29,6 +29,8 @@ pub struct World {
     /// Commits that the target has dropped.
     pub dropped: BTreeSet<CommitId>,
     commits: u64,
+    /// Whether its runs look at the default gates on the target itself.
+    baseline: bool,
 }
 
 /// A task's id.
@@ -98,6 +100,7 @@ impl World {
             tasks: Vec::new(),
             dropped: BTreeSet::new(),
             commits: 100,
+            baseline: false,
         }
     }
 
@@ -105,14 +108,27 @@ impl World {
     #[must_use]
     pub fn with_tasks(policy: Policy, tasks: Vec<Task>) -> Self {
         let mut world = Self::new(policy);
-        world.open(false);
-        world.answer(&Effect::ReadRoadmap { tip: None }, move |effect| {
+        world.begin(tasks);
+        world
+    }
+
+    /// The same, of which the first workers work beside the default gates on the target itself.
+    #[must_use]
+    pub fn with_baseline(policy: Policy, tasks: Vec<Task>) -> Self {
+        let mut world = Self::new(policy);
+        world.baseline = true;
+        world.begin(tasks);
+        world
+    }
+
+    fn begin(&mut self, tasks: Vec<Task>) {
+        self.open(false);
+        self.answer(&Effect::ReadRoadmap { tip: None }, move |effect| {
             EventKind::RoadmapRead {
                 effect,
                 reading: Reading::Read(roadmap(tasks)),
             }
         });
-        world
     }
 
     /// A run begins; with `wait`, it goes on while people are asked.
@@ -128,6 +144,7 @@ impl World {
             seed: 7,
             backends: vec![(agent, true)],
             wait,
+            baseline: self.baseline,
         }));
         self.tick();
     }
@@ -354,6 +371,10 @@ impl World {
                 report: report(gate.clone(), *tree, 0),
             },
             Effect::CheckTip { gate, .. } => EventKind::TipChecked {
+                effect,
+                report: report(gate.clone(), tree(8), 0),
+            },
+            Effect::CheckBaseline { gate, .. } => EventKind::BaselineChecked {
                 effect,
                 report: report(gate.clone(), tree(8), 0),
             },

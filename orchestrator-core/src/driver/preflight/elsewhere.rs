@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::Check;
+use super::{Check, CheckOutcome};
 use crate::{
     driver::{BuildError, effects::World},
     git::{Destination, UserRepository},
@@ -46,7 +46,26 @@ impl TreeView for Theirs<'_> {
     }
 }
 
+/// What is no part of the run, and a person may take for one.
+const NOT_PART: [&str; 2] = ["unpushed commits", "unpushed tasks"];
+
+/// The remarks among these checks.
+pub(in crate::driver) fn remarks_of(checks: &[Check]) -> Vec<String> {
+    let remarks = checks
+        .iter()
+        .filter(|check| check.outcome == CheckOutcome::Warning && NOT_PART.contains(&&*check.name));
+    remarks.map(|check| check.what.clone()).collect()
+}
+
 impl World {
+    /// What a person has now that is no part of the run, whose target is at this tip; `None` where that cannot be told.
+    pub(in crate::driver) async fn remarks(&self, tip: CommitId) -> Option<Vec<String>> {
+        let roadmap = self.load_roadmap(tip).await.ok()?;
+        let commits = self.unpushed(tip).await.ok()?;
+        let tasks = self.tasks_elsewhere(&roadmap).await.ok()?;
+        Some(remarks_of(&[commits, tasks]))
+    }
+
     /// Tasks of the roadmap that are new or written otherwise where a run does not look.
     pub(super) async fn tasks_elsewhere(&self, roadmap: &Roadmap) -> Result<Check, BuildError> {
         let user = self.trusted.user();

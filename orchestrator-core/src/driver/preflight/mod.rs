@@ -21,4 +21,5 @@ mod scratch;
 pub use check::{Check, CheckOutcome, Preflight};
 
 pub(super) use check::Found;
+pub(super) use elsewhere::remarks_of;
 pub(super) use scratch::preflight;
