@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::example;
-use orchestrator_testkit::{Sandbox, git};
+use orchestrator_testkit::{Sandbox, git, shell_worker};
 
 const ROADMAP: &str = "- [ ] **A** First\n  ```toml\n  allow = [\"A.txt\"]\n  ```\n";
 
@@ -148,5 +148,30 @@ fn check_as_json_is_one_line_for_each() {
     assert_eq!(
         (&gates["name"], &gates["outcome"]),
         (&"gates".into(), &"skipped".into())
+    );
+}
+
+#[test]
+fn run_says_complete_and_what_was_no_part_of_it() {
+    let sandbox = sandbox("push = \"origin\"\n[limits]\nbackoff = \"1ms\"\n");
+    let repo = sandbox.repo();
+    git(&repo, &["commit", "-q", "--allow-empty", "-m", "mine"]);
+    let script = "echo x > A.txt; commit work; handoff done";
+    let worker = shell_worker(sandbox.path(), "worker", script).join(" ");
+    let output = Command::new(example("supervise"))
+        .args(["run", "--repo", "repo", "--state-dir", "state"])
+        .args(["--roadmap", "ROADMAP.md", "--policy", "policy.toml"])
+        .args(["--agent-command", &worker])
+        .current_dir(sandbox.path())
+        .output()
+        .expect("supervise was built");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}{warned}");
+    let remark = "main is 1 ahead of";
+    assert!(said.contains(&format!("Remark: {remark}")), "{said}");
+    assert!(
+        warned.contains(&format!("warning: unpushed commits: {remark}")),
+        "{warned}"
     );
 }

@@ -5,8 +5,11 @@ mod common;
 use std::{fs, path::Path};
 
 use common::{WORK, builder, program, sandbox};
-use orchestrator_core::driver::{BuildError, Check, CheckOutcome, OrchestratorBuilder};
-use orchestrator_testkit::{Sandbox, git};
+use orchestrator_core::{
+    driver::{BuildError, Check, CheckOutcome, OrchestratorBuilder},
+    model::{EndReason, Record},
+};
+use orchestrator_testkit::{Sandbox, git, run_checked};
 
 fn set_up(sandbox: &Sandbox, builder: OrchestratorBuilder) -> OrchestratorBuilder {
     builder
@@ -294,6 +297,64 @@ async fn default_gates_run_on_the_target_last_and_fail_no_run() {
         "{found:#?}"
     );
     assert!(!sandbox.state().exists());
+}
+
+#[tokio::test]
+async fn an_end_says_what_was_no_part_of_the_run() {
+    let sandbox = sandbox(&[("A", "")]);
+    append(
+        &sandbox.repo().join("ROADMAP.md"),
+        &common::roadmap(&[("R7", "")]),
+    );
+    let outcome = run_checked(&sandbox, builder(&sandbox, WORK, "")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete);
+    let remark =
+        "R7 is in your working copy of ROADMAP.md, not on origin/main: not part of this run";
+    assert_eq!(outcome.report.snapshot.remarks, [remark]);
+}
+
+#[tokio::test]
+async fn an_end_does_not_say_what_was_pushed_meanwhile() {
+    let sandbox = sandbox(&[("A", "")]);
+    let repo = sandbox.repo();
+    append(&repo.join("ROADMAP.md"), &common::roadmap(&[("R7", "")]));
+    git(&repo, &["commit", "-qam", "one more task"]);
+    let push = format!("git -C '{}' push -q origin main; {WORK}", repo.display());
+    let outcome = run_checked(&sandbox, builder(&sandbox, &push, "max_sessions = 1\n")).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete);
+    assert_eq!(outcome.report.snapshot.remarks, [""; 0]);
+    let remarked = |record: &&Record| matches!(record, Record::Remarked(said) if !said.is_empty());
+    assert_eq!(
+        outcome.records().filter(remarked).count(),
+        1,
+        "it was said at the start"
+    );
+}
+
+#[tokio::test]
+async fn a_gate_that_fails_on_the_target_is_known_before_the_first_candidate() {
+    let sandbox = sandbox(&[("A", "")]);
+    let log = sandbox.path().join("gate.log");
+    // The worker waits until the target was looked at, and leaves what the gate wants.
+    let gate = format!("echo ran >> '{}'; test -f A.txt", log.display());
+    let policy = format!("[gates.unit]\nrun = [\"/bin/sh\", \"-c\", {gate:?}]\ndefault = true\n");
+    let work = format!(
+        "until [ -s '{}' ]; do sleep 0.05; done; {WORK}",
+        log.display()
+    );
+    let outcome = run_checked(&sandbox, builder(&sandbox, &work, &policy)).await;
+    assert_eq!(outcome.report.ended, EndReason::Complete);
+    let said = outcome.records().find_map(|record| match record {
+        Record::BaselineReported { report, .. } => Some(report.passed()),
+        _ => None,
+    });
+    assert_eq!(said, Some(false));
+    let ran = fs::read_to_string(log).expect("ran").lines().count();
+    assert_eq!(ran, 2, "on the target, and on the candidate");
+    assert_eq!(
+        outcome.report.snapshot.remarks, [""; 0],
+        "the target has it now"
+    );
 }
 
 #[tokio::test]
