@@ -328,7 +328,7 @@ impl Call<'_> {
     }
 
     /// It runs in this directory, whatever repository it was given.
-    pub(super) fn from_directory(mut self, directory: &Path) -> Self {
+    pub(super) fn in_directory(mut self, directory: &Path) -> Self {
         self.directory = directory.into();
         self
     }

@@ -122,7 +122,7 @@ impl Settings {
 
     /// Puts a call under them.
     pub(super) fn govern<'a>(&self, call: Call<'a>) -> Call<'a> {
-        call.from_directory(&self.base)
+        call.in_directory(&self.base)
             .var("GIT_CONFIG_GLOBAL", &self.file)
             .var("GIT_CONFIG_SYSTEM", "/dev/null")
             .var("GIT_CONFIG_NOSYSTEM", "1")
@@ -183,22 +183,33 @@ fn only_ask(setting: &mut Setting) {
 
 /// Whether a setting has to do with remotes or signatures.
 fn counts(scope: &[u8], key: &[u8]) -> bool {
-    let Some((section, _, _)) = split(key) else {
+    let Some(Key { section, .. }) = Key::of(key) else {
         return false;
     };
     let is = |name: &&str| name.as_bytes() == section;
     let protected = matches!(scope, b"system" | b"global");
-    SECTIONS.iter().any(|name| is(&name))
+    SECTIONS.iter().any(is)
         || KEYS.iter().any(|name| name.as_bytes() == key)
-        || (protected && PROTECTED.iter().any(|name| is(&name)))
+        || (protected && PROTECTED.iter().any(is))
 }
 
-/// A key's section, subsection and variable.
-fn split(key: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
-    let first = key.iter().position(|byte| *byte == b'.')?;
-    let last = key.iter().rposition(|byte| *byte == b'.')?;
-    let subsection = (first < last).then(|| &key[first + 1..last]);
-    Some((&key[..first], subsection, &key[last + 1..]))
+/// The parts of a key.
+struct Key<'a> {
+    section: &'a [u8],
+    subsection: Option<&'a [u8]>,
+    variable: &'a [u8],
+}
+
+impl<'a> Key<'a> {
+    fn of(key: &'a [u8]) -> Option<Self> {
+        let first = key.iter().position(|byte| *byte == b'.')?;
+        let last = key.iter().rposition(|byte| *byte == b'.')?;
+        Some(Self {
+            section: &key[..first],
+            subsection: (first < last).then(|| &key[first + 1..last]),
+            variable: &key[last + 1..],
+        })
+    }
 }
 
 /// The value that counts where one counts.
@@ -221,7 +232,12 @@ fn of_url(url: &str, variable: &str, value: &[u8]) -> Setting {
 fn text(settings: &[Setting]) -> Vec<u8> {
     let mut text = b"# Written anew at every start: changes here are lost.\n".to_vec();
     for Setting { key, value } in settings {
-        let Some((section, subsection, variable)) = split(key) else {
+        let Some(Key {
+            section,
+            subsection,
+            variable,
+        }) = Key::of(key)
+        else {
             continue;
         };
         text.push(b'[');

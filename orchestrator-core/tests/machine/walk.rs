@@ -135,7 +135,7 @@ proptest! {
         ];
         let all = tasks.clone();
         let rules = policy("max_sessions = 2\n[limits]\nbackoff = \"2ms\"");
-        let mut world = if tasks.len() % 2 == 0 {
+        let mut world = if tasks.len().is_multiple_of(2) {
             World::with_tasks(rules, tasks)
         } else {
             World::with_baseline(rules, tasks)

@@ -34,7 +34,7 @@ pub use world::{
 #[must_use]
 pub fn simulate(seed: u64, policy: Policy, tasks: &[Task]) -> World {
     let mut dice = Dice::new(seed);
-    let mut world = if seed % 2 == 0 {
+    let mut world = if seed.is_multiple_of(2) {
         World::with_tasks(policy, tasks.to_vec())
     } else {
         World::with_baseline(policy, tasks.to_vec())
