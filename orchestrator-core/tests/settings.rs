@@ -152,7 +152,7 @@ fn request(stream: &TcpStream) -> Vec<String> {
 }
 
 /// A proxy that asks for a login once, and then says that there is nothing; gives what the second request said.
-fn proxy(listener: TcpListener) -> Vec<String> {
+fn proxy(listener: &TcpListener) -> Vec<String> {
     let (mut first, _) = listener.accept().expect("is asked");
     request(&first);
     first
@@ -191,7 +191,7 @@ async fn http_settings_hold_once_from_wherever_they_come() {
     git(&repo, &["config", "http.extraHeader", "X-Here: yes"]);
     git(&repo, &["config", "remote.origin.proxy", &address]);
     git(&repo, &["remote", "set-url", "origin", "short:project.git"]);
-    let served = thread::spawn(move || proxy(listener));
+    let served = thread::spawn(move || proxy(&listener));
     let global = sandbox.path().join("gitconfig").display().to_string();
     as_child(
         "http_settings_hold_once_from_wherever_they_come",
@@ -268,7 +268,7 @@ async fn logins_are_asked_for_and_not_changed_where_it_is_only_looked() {
             "http://host.invalid/project.git",
         ],
     );
-    let served = thread::spawn(move || proxy(listener));
+    let served = thread::spawn(move || proxy(&listener));
     let trusted = opened(&repo, sandbox.path().join("trusted.git")).await;
     let trusted = trusted.leaving_logins().await.expect("writes");
     // The login serves, so that git would have it kept.
