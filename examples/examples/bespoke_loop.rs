@@ -158,6 +158,7 @@ impl Bespoke {
             seed: 7,
             backends,
             wait: false,
+            baseline: false,
         }))?;
         while self.state.ended().is_none() {
             if self.due.is_empty() {
@@ -351,6 +352,13 @@ impl Bespoke {
             Effect::CheckTip { tip, gate, .. } => {
                 let tree = self.trusted.tree_of(*tip)?;
                 EventKind::TipChecked {
+                    effect,
+                    report: self.gate(tree, gate).await?,
+                }
+            }
+            Effect::CheckBaseline { tip, gate } => {
+                let tree = self.trusted.tree_of(*tip)?;
+                EventKind::BaselineChecked {
                     effect,
                     report: self.gate(tree, gate).await?,
                 }

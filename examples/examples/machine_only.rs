@@ -79,6 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // An agent, and that its sessions can be gone on with.
         backends: vec![("agent".parse()?, true)],
         wait: false,
+        baseline: false,
     };
     driver.tell_and_settle(EventKind::Opened(opened))?;
     while driver.state.ended().is_none() {
@@ -186,7 +187,9 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
                 changes: Vec::new(),
             }),
         },
-        Effect::RunGate { gate, .. } | Effect::CheckTip { gate, .. } => {
+        Effect::RunGate { gate, .. }
+        | Effect::CheckTip { gate, .. }
+        | Effect::CheckBaseline { gate, .. } => {
             let nothing = ContentHash::of(b"");
             let report = GateReport {
                 gate: gate.clone(),
@@ -198,7 +201,11 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
                 before: Vec::new(),
                 took: Span::secs(1),
             };
-            EventKind::GateRan { effect, report }
+            match what {
+                Effect::CheckTip { .. } => EventKind::TipChecked { effect, report },
+                Effect::CheckBaseline { .. } => EventKind::BaselineChecked { effect, report },
+                _ => EventKind::GateRan { effect, report },
+            }
         }
         Effect::Land { .. } => EventKind::LandingTried {
             effect,

@@ -58,6 +58,15 @@ struct Cli {
 enum Verb {
     /// Work on the roadmap until there is a reason to end.
     Run(Run),
+    /// Say what stands in the way of a run, before money is spent: each line when it is known. Starts nothing and changes nothing;
+    /// works beside a running one. Exit status 2 if something failed.
+    Check {
+        #[command(flatten)]
+        inputs: Inputs,
+        /// Each check as one line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show how everything stands; works beside a running one.
     Status {
         #[command(flatten)]
@@ -139,8 +148,9 @@ struct Place {
     state_dir: Option<PathBuf>,
 }
 
+/// What a run works from.
 #[derive(Args)]
-struct Run {
+struct Inputs {
     #[command(flatten)]
     place: Place,
     /// The roadmap, in the repository and committed.
@@ -162,6 +172,12 @@ struct Run {
     /// How many agents may run at once.
     #[arg(long, value_name = "N")]
     max_sessions: Option<u32>,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    inputs: Inputs,
     /// Write the snapshot here whenever something changes.
     #[arg(long, value_name = "FILE")]
     status_json: Option<PathBuf>,
@@ -241,6 +257,7 @@ fn main() -> ExitCode {
 async fn obey(verb: Verb) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Run(run) => supervise(run).await,
+        Verb::Check { inputs, json } => preflight(&inputs, json).await,
         Verb::Status { place, json } => status(&place, json).await,
         Verb::Answer {
             place,
@@ -297,27 +314,39 @@ impl Failure {
     }
 }
 
-async fn supervise(run: Run) -> Result<ExitCode, Failure> {
-    let policy = read_policy(&run)?;
+async fn preflight(inputs: &Inputs, json: bool) -> Result<ExitCode, Failure> {
+    let checks = prepared(inputs).await?.preflight();
+    let is_ready = examples::print_checks(checks, json).await?;
+    Ok(ExitCode::from(if is_ready { 0 } else { 2 }))
+}
+
+/// A builder with all that was given.
+async fn prepared(inputs: &Inputs) -> Result<OrchestratorBuilder, Failure> {
+    let policy = read_policy(inputs)?;
     let git = Git::find().await.map_err(input)?;
-    let repository = UserRepository::open(git, &run.place.repo)
+    let place = &inputs.place;
+    let repository = UserRepository::open(git, &place.repo)
         .await
         .map_err(input)?;
-    let root = std::fs::canonicalize(&run.place.repo)
-        .map_err(|error| input(format!("{}: {error}", run.place.repo.display())))?;
+    let root = std::fs::canonicalize(&place.repo)
+        .map_err(|error| input(format!("{}: {error}", place.repo.display())))?;
     let top = repository.root().map_or(root.clone(), Path::to_path_buf);
     let builder = with_backends(Orchestrator::builder(), &policy)?;
     let mut builder = builder
         .repository(&root)
         .policy(policy)
-        .roadmap(inside(&top, &run.roadmap)?)
-        .wait(run.wait);
-    if let Some(Ok(path)) = run.policy.as_deref().map(|path| inside(&top, path)) {
+        .roadmap(inside(&top, &inputs.roadmap)?);
+    if let Some(Ok(path)) = inputs.policy.as_deref().map(|path| inside(&top, path)) {
         builder = builder.forbid(path);
     }
-    if let Some(path) = &run.place.state_dir {
+    if let Some(path) = &place.state_dir {
         builder = builder.state_dir(path);
     }
+    Ok(builder)
+}
+
+async fn supervise(run: Run) -> Result<ExitCode, Failure> {
+    let builder = prepared(&run.inputs).await?.wait(run.wait);
     let cannot_begin = |error| match error {
         error @ (BuildError::Ledger(_) | BuildError::Replay(_)) => failed(error),
         BuildError::NoAgent => input(
@@ -439,13 +468,16 @@ fn summary(report: &RunReport) -> String {
         }
         text += &examples::holds(&report.snapshot);
     }
+    for remark in &report.snapshot.remarks {
+        line(&mut text, format_args!("Remark: {remark}"));
+    }
     for what in &report.abandoned {
         line(&mut text, format_args!("No longer waited for: {what}"));
     }
     text
 }
 
-fn read_policy(run: &Run) -> Result<Policy, Failure> {
+fn read_policy(run: &Inputs) -> Result<Policy, Failure> {
     let mut policy = match &run.policy {
         None => Policy::default(),
         Some(path) => {
@@ -768,8 +800,13 @@ async fn status(place: &Place, json: bool) -> Result<ExitCode, Failure> {
             .ended
             .map_or("goes on".to_owned(), |reason| format!("ended: {reason}"));
         let (table, holds) = (table(&snapshot), examples::holds(&snapshot));
+        let remarks: String = snapshot
+            .remarks
+            .iter()
+            .map(|remark| format!("Remark: {remark}\n"))
+            .collect();
         print(&format!(
-            "mode: {}; the run {ended}\n\n{table}\n{holds}",
+            "mode: {}; the run {ended}\n\n{table}\n{remarks}{holds}",
             snapshot.mode
         ))?;
     }

@@ -5,6 +5,7 @@
 // What panics where nobody reads.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod checks;
 mod output;
 
 use std::{
@@ -21,6 +22,7 @@ use orchestrator_core::{
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+pub use checks::print_checks;
 pub use output::{NOBODY_READS, complain, print};
 
 /// Shows a run on standard error until it ends.
@@ -322,6 +324,15 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
                 format!("gate {gate} on the target's own tip: {how} after {took}"),
             )
         }
+        Record::BaselineReported { tip, report } => (
+            None,
+            format!(
+                "gate {} on the target at {}: {}",
+                report.gate.name,
+                tip.short(),
+                report.outcome
+            ),
+        ),
         Record::RoadmapRefused { tip, why } => (
             None,
             format!(

@@ -2,6 +2,7 @@
 
 use orchestrator_core::{
     Handoff, Policy, Snapshot,
+    driver::Check,
     model::{AgentOpinion, Contract, ContractKeys},
 };
 use schemars::{JsonSchema, schema_for};
@@ -38,4 +39,9 @@ fn what_a_reviewing_agent_answers() {
 #[test]
 fn the_snapshot() {
     insta::assert_snapshot!(schema::<Snapshot>());
+}
+
+#[test]
+fn a_check() {
+    insta::assert_snapshot!(schema::<Check>());
 }

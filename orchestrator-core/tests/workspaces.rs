@@ -101,8 +101,8 @@ async fn each_failure_of_set_up_is_named_and_none_hangs() {
             "failed (exit status 7); stderr: no such package",
         ),
         (
-            "run = [[\"no-such-program\"]]",
-            "set-up `no-such-program` could not be started",
+            "run = [[\"./no-such-program\"]]",
+            "set-up `./no-such-program` could not be started",
         ),
         (
             "run = [\"sleep\", \"1000\"]\ntimeout = \"100ms\"",
@@ -162,10 +162,10 @@ async fn gates_find_their_caches_warm_and_no_attempt_sees_what_another_left() {
         }
         _ => None,
     });
-    // B begins with what A's landed tree left, and keeps its own; since its red tree had been in it, C does not get it.
+    // The first run is on the target itself. B begins with what A's landed tree left, and keeps its own; since its red tree had been in it, C does not get it.
     assert_eq!(
         runs.collect::<Vec<_>>(),
-        ["A#1 1", "B#1 2", "B#1 3", "C#1 2"]
+        ["A#1 2", "B#1 3", "B#1 4", "C#1 3"]
     );
     assert!(!sandbox.state().join("lane").exists() && !sandbox.state().join("caches/A-1").exists());
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsStr,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::{
@@ -12,18 +11,19 @@ use std::{
 };
 
 use super::{
-    BuildError, Inbox, Orchestrator, PlannedTask,
+    BuildError, Inbox, Orchestrator, PlannedTask, Preflight,
     effects::{World, agents_environment},
     fold::{Folding, fold_ledger},
     leftovers::{self, Sweeper},
     orchestrator::planned,
+    preflight::{self, Found},
     running::SURVIVORS,
 };
 use crate::{
     agent::CommandAgent,
     gate::{GateCaches, visible_environment},
     git::{Destination, Discard, Git, Trusted, UserRepository, Workspaces, absolute},
-    machine::{State, check_task},
+    machine::State,
     model::{
         AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath,
         Roadmap, RunId,
@@ -145,6 +145,8 @@ impl OrchestratorBuilder {
     pub async fn build(self) -> Result<Orchestrator, BuildError> {
         let wait = self.wait;
         let (ground, state_dir) = self.ground().await?;
+        let mut found = Found::strict();
+        ground.look_here(&state_dir, &mut found).await?;
         let repository = lock_repository(ground.user.git_dir())?;
         let (state_dir, lock) = take_over(&state_dir)?;
         let ledger = ground
@@ -162,7 +164,7 @@ impl OrchestratorBuilder {
         let Folding {
             state, at: last, ..
         } = folding;
-        let (world, roadmap) = ground.world(&state_dir, &state).await?;
+        let (world, roadmap) = ground.world(&state_dir, &state, &mut found).await?;
         let tree = world.trusted.tree_of(roadmap.tip)?;
         world.trusted.gather_lfs(tree).await?;
         let died = last.filter(|_| state.run().is_some() && state.ended().is_none());
@@ -175,7 +177,21 @@ impl OrchestratorBuilder {
             wait,
             [repository, lock],
         );
-        Ok(orchestrator.silent_since(died).written(last))
+        Ok(orchestrator
+            .silent_since(died)
+            .written(last)
+            .warned(found.into_warnings()))
+    }
+
+    /// Looks at all that can be known before money is spent, and gives each check as soon as it is known: first what is here, then what
+    /// the remote says, then the default gates on the target. It works beside a running orchestrator, and changes neither the repository
+    /// nor the remote nor the state directory; what it needs for itself lies in a temporary directory. A program of the person's that it
+    /// has to start, such as a gate or one that signs, does what it does.
+    ///
+    /// It goes on in a task of its own: call it within a tokio runtime.
+    #[must_use]
+    pub fn preflight(self) -> Preflight {
+        preflight::preflight(self)
     }
 
     /// What a run would do first. Makes the same checks, starts nothing, leaves no trace, and works beside a running
@@ -185,7 +201,10 @@ impl OrchestratorBuilder {
     /// As [`build`](Self::build).
     pub async fn plan(self) -> Result<Vec<PlannedTask>, BuildError> {
         let wait = self.wait;
-        let (ground, state_dir) = self.ground().await?;
+        let (mut ground, state_dir) = self.ground().await?;
+        ground.only_looks = true;
+        let mut found = Found::strict();
+        ground.look_here(&state_dir, &mut found).await?;
         let state = match &ground.ledger {
             Some(ledger) => fold_ledger(&**ledger).await?.0,
             None => {
@@ -199,12 +218,12 @@ impl OrchestratorBuilder {
             why: error.to_string(),
         };
         let scratch = tempfile::tempdir().map_err(fail)?;
-        let (world, roadmap) = ground.world(scratch.path(), &state).await?;
+        let (world, roadmap) = ground.world(scratch.path(), &state, &mut found).await?;
         planned(&world, state, roadmap, wait).await
     }
 
-    /// Checks what was given and what it stands on, without writing anything.
-    async fn ground(mut self) -> Result<(Ground, PathBuf), BuildError> {
+    /// Checks what was given, without writing anything.
+    pub(super) async fn ground(mut self) -> Result<(Ground, PathBuf), BuildError> {
         if std::env::var_os("ORCHESTRATOR_TASK").is_some() {
             return Err(BuildError::Nested {
                 variable: "ORCHESTRATOR_TASK",
@@ -241,17 +260,10 @@ impl OrchestratorBuilder {
             None => user.head_branch().await?,
         };
         let destination = user.destination(&policy.push).await?;
-        if destination == Destination::Local {
-            user.tip(&target).await?;
-            user.complete().await?;
-        }
-        user.identity().await?;
-        check_bring(&policy, &user).await?;
         let state_dir = match self.state_dir {
             Some(path) => absolute(&path),
             None => default_state_dir(user.git_dir())?,
         };
-        user.keeps_out(&state_dir).await?;
         let (reviewers, backends) = (
             self.reviewers.unwrap_or_else(review::standard),
             self.backends,
@@ -269,29 +281,45 @@ impl OrchestratorBuilder {
                 user,
                 target,
                 destination,
+                only_looks: false,
             },
             state_dir,
         ))
     }
 }
 
-/// What an orchestrator stands on, checked as far as it can be without a state directory.
-struct Ground {
-    policy: Policy,
-    source: Arc<dyn TaskSource>,
+/// What an orchestrator stands on, before a state directory is used.
+pub(super) struct Ground {
+    pub(super) policy: Policy,
+    pub(super) source: Arc<dyn TaskSource>,
     reviewers: Vec<Arc<dyn Reviewer>>,
     backends: BTreeMap<BackendName, Arc<dyn AgentBackend>>,
-    ledger: Option<Arc<dyn Ledger>>,
+    pub(super) ledger: Option<Arc<dyn Ledger>>,
     evidence: Option<Arc<dyn EvidenceStore>>,
-    git: Git,
-    user: UserRepository,
-    target: BranchName,
-    destination: Destination,
+    pub(super) git: Git,
+    pub(super) user: UserRepository,
+    pub(super) target: BranchName,
+    pub(super) destination: Destination,
+    /// Whether it is only looked, so that nothing of the person's may change.
+    pub(super) only_looks: bool,
 }
 
 impl Ground {
     /// All that effects work with, in this state directory, and the roadmap as it is now.
-    async fn world(self, state_dir: &Path, state: &State) -> Result<(World, Roadmap), BuildError> {
+    async fn world(
+        self,
+        state_dir: &Path,
+        state: &State,
+        found: &mut Found,
+    ) -> Result<(World, Roadmap), BuildError> {
+        let world = self.open(state_dir, state).await?;
+        let roadmap = world.look_beyond(found).await?;
+        let roadmap = roadmap.ok_or(BuildError::Missing("a roadmap"))?;
+        Ok((world, roadmap))
+    }
+
+    /// All that effects work with, in this state directory.
+    pub(super) async fn open(self, state_dir: &Path, state: &State) -> Result<World, BuildError> {
         let mark = format!(
             "{}.",
             &ContentHash::of(state_dir.as_os_str().as_encoded_bytes()).to_string()[..16]
@@ -315,7 +343,10 @@ impl Ground {
             &self.policy.filters,
         )
         .await?;
-        let trusted = trusted.marked(gits);
+        let mut trusted = trusted.marked(gits);
+        if self.only_looks {
+            trusted = trusted.leaving_logins().await?;
+        }
         trusted.tidy().await?;
         let environment = visible_environment(&self.policy.environment);
         let panel = panel(
@@ -329,7 +360,7 @@ impl Ground {
             .run()
             .filter(|_| state.ended().is_none())
             .map(|run| run.id.clone());
-        let world = World {
+        Ok(World {
             run: going_on.unwrap_or_else(new_run_id),
             state_dir: state_dir.to_owned(),
             mark,
@@ -353,31 +384,7 @@ impl Ground {
             turns: Mutex::default(),
             last_words: Mutex::default(),
             told_to_stop: Mutex::default(),
-        };
-        let roadmap = world
-            .load_roadmap(world.trusted.fetch_target().await?)
-            .await?;
-        let filters = &world.policy.filters;
-        world.trusted.check_filters(roadmap.tip, filters).await?;
-        let workers_path = world.environment.get("PATH").map(OsStr::new);
-        world.trusted.check_lfs(roadmap.tip, workers_path).await?;
-        let open = roadmap.tasks.iter().filter(|task| !task.done);
-        let agents: Vec<_> = world.backends.keys().collect();
-        let needed = open.filter_map(|task| check_task(task, &world.policy, &agents).ok());
-        let needed = needed.chain(&world.policy.reviewers.agents);
-        for name in needed.collect::<std::collections::BTreeSet<_>>() {
-            if let Some(backend) = world.backends.get(name) {
-                let probe = backend.probe().await.map_err(|error| BuildError::Agent {
-                    name: name.clone(),
-                    error,
-                })?;
-                probe
-                    .warnings
-                    .iter()
-                    .for_each(|warning| tracing::warn!(agent = %name, warning));
-            }
-        }
-        Ok((world, roadmap))
+        })
     }
 }
 
@@ -406,7 +413,7 @@ fn panel(
 }
 
 /// What the policy brings along must be there, and must not be what git keeps.
-async fn check_bring(policy: &Policy, user: &UserRepository) -> Result<(), BuildError> {
+pub(super) async fn check_bring(policy: &Policy, user: &UserRepository) -> Result<(), BuildError> {
     let wrong = |path: &RepoPath, why: &str| PolicyError::Value {
         key: "setup.bring".to_owned(),
         why: format!("`{path}` {why}"),

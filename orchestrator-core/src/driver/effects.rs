@@ -121,6 +121,10 @@ pub(super) enum Job {
         tip: CommitId,
         gate: GateSpec,
     },
+    CheckBaseline {
+        tip: CommitId,
+        gate: GateSpec,
+    },
     Land {
         landing: Arc<Landing>,
     },
@@ -235,6 +239,10 @@ impl World {
                 gate: gate.clone(),
             },
             Effect::CheckTip { tip, gate, .. } => Job::CheckTip {
+                tip: *tip,
+                gate: gate.clone(),
+            },
+            Effect::CheckBaseline { tip, gate } => Job::CheckBaseline {
                 tip: *tip,
                 gate: gate.clone(),
             },
@@ -431,20 +439,14 @@ impl World {
                 let report = progress.during_with(step, run, has_passed, || None).await?;
                 EventKind::GateRan { effect, report }
             }
-            Job::CheckTip { tip, gate } => {
-                let span = tracing::info_span!("gate", name = %gate.name, tip = %tip.short());
-                let tree = self.trusted.tree_of(tip)?;
-                let progress = Progress::of(&notices, None);
-                let step = LongStep::TipGate {
-                    gate: gate.name.clone(),
-                    tip,
-                };
-                let run = self
-                    .run_gate(effect, CacheOf::Lane, tree, gate)
-                    .instrument(span);
-                let report = progress.during_with(step, run, has_passed, || None).await?;
-                EventKind::TipChecked { effect, report }
-            }
+            Job::CheckTip { tip, gate } => EventKind::TipChecked {
+                effect,
+                report: self.gate_on_tip(effect, tip, gate, &notices).await?,
+            },
+            Job::CheckBaseline { tip, gate } => EventKind::BaselineChecked {
+                effect,
+                report: self.gate_on_tip(effect, tip, gate, &notices).await?,
+            },
             Job::Land { landing } => {
                 let progress = Progress::of(&notices, Some(landing.attempt.clone()));
                 let landed = self.land(&landing, &events);
@@ -829,7 +831,7 @@ async fn tell_target_gone(error: &GitError, events: &mpsc::Sender<EventKind>) {
     }
 }
 
-fn has_passed(report: &Result<GateReport, RunError>) -> Option<bool> {
+pub(super) fn has_passed(report: &Result<GateReport, RunError>) -> Option<bool> {
     report.as_ref().ok().map(GateReport::passed)
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::Check;
 use crate::{
     git::GitError,
     machine::{IllegalEvent, Misfit, ReplayError, RoadmapFault},
@@ -63,6 +64,9 @@ pub enum BuildError {
         #[source]
         error: AgentError,
     },
+    /// Something that can be known before money is spent speaks against it.
+    #[error("{0}")]
+    Preflight(Check),
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -2,14 +2,18 @@
 
 use std::sync::{Arc, PoisonError};
 
+use tokio::sync::broadcast;
+use tracing::Instrument as _;
+
 use super::{
-    RunError,
-    effects::{World, with_source},
+    LongStep, Notice, RunError,
+    effects::{World, has_passed, with_source},
+    progress::Progress,
 };
 use crate::{
     failpoint::reach,
     gate::{CacheOf, GateCaches, run_gate},
-    model::{ContentHash, EffectId, GateOutcome, GateReport, GateSpec, Span, TreeId},
+    model::{CommitId, ContentHash, EffectId, GateOutcome, GateReport, GateSpec, Span, TreeId},
     process::{Captured, labelled_ends},
 };
 
@@ -28,6 +32,37 @@ impl World {
         });
         done.await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+
+    /// Runs a gate on a tip of the target, and tells how that goes.
+    pub(super) async fn gate_on_tip(
+        &self,
+        effect: EffectId,
+        tip: CommitId,
+        gate: GateSpec,
+        notices: &broadcast::Sender<Notice>,
+    ) -> Result<GateReport, RunError> {
+        let step = LongStep::TipGate {
+            gate: gate.name.clone(),
+            tip,
+        };
+        let run = self.run_gate_on_tip(effect, tip, gate);
+        let progress = Progress::of(notices, None);
+        progress.during_with(step, run, has_passed, || None).await
+    }
+
+    /// Runs a gate on a tip of the target.
+    pub(super) async fn run_gate_on_tip(
+        &self,
+        effect: EffectId,
+        tip: CommitId,
+        gate: GateSpec,
+    ) -> Result<GateReport, RunError> {
+        let span = tracing::info_span!("gate", name = %gate.name, tip = %tip.short());
+        let tree = self.trusted.tree_of(tip)?;
+        self.run_gate(effect, CacheOf::Lane, tree, gate)
+            .instrument(span)
+            .await
     }
 
     /// Runs a gate, and again as often as it may be while it is red.

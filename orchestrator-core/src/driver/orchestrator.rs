@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::Instrument as _;
 
 use super::{
-    BuildError, Handle, Inbox, Leftovers, Notice, OrchestratorBuilder, RunError,
+    BuildError, Check, Handle, Inbox, Leftovers, Notice, OrchestratorBuilder, RunError,
     clock::now,
     effects::World,
     handle::Request,
@@ -45,6 +45,8 @@ pub struct Orchestrator {
     pub(super) silent_since: Option<Timestamp>,
     /// When the ledger was last written.
     pub(super) written: Option<Timestamp>,
+    /// What a person should know before it runs.
+    pub(super) warnings: Vec<Check>,
     /// The repository's and the state directory's, held for as long as we live.
     pub(super) locks: [File; 2],
 }
@@ -112,8 +114,20 @@ impl Orchestrator {
             requests,
             silent_since,
             written,
+            warnings: Vec::new(),
             locks,
         }
+    }
+
+    pub(super) fn warned(mut self, warnings: Vec<Check>) -> Self {
+        self.warnings = warnings;
+        self
+    }
+
+    /// What was found before it runs that a person should know of. Subscribers hear the same as [`Notice::Warning`] when it runs.
+    #[must_use]
+    pub fn warnings(&self) -> &[Check] {
+        &self.warnings
     }
 
     pub(super) fn silent_since(mut self, last: Option<Timestamp>) -> Self {
@@ -188,6 +202,9 @@ impl Running {
             );
             drop(core.notices.send(Notice::Warning(warning)));
         }
+        for check in &core.warnings {
+            drop(core.notices.send(Notice::Warning(check.to_string())));
+        }
         core.world.panel.iter().for_each(AgentReviewer::clear);
         core.world.sweeper.begin();
         core.world.pack_objects();
@@ -210,6 +227,7 @@ impl World {
             seed: random(),
             backends: backends.collect(),
             wait,
+            baseline: true,
         })
     }
 

@@ -23,6 +23,7 @@ use super::{
     handle::Request,
     looking::{Checked, Question},
     notify::Message,
+    preflight::remarks_of,
     progress::Progress,
     step::LongStep,
     turn::TurnWatch,
@@ -157,6 +158,8 @@ impl Running {
         self.tell(first)?;
         self.tell_setback()?;
         self.tell(EventKind::CheckoutSeen(checkout))?;
+        let remarks = remarks_of(&self.core.warnings);
+        self.tell(EventKind::RemarksSeen(remarks))?;
         // What was answered while nobody ran counts before it is decided that only a person can bring the run on.
         self.read_inbox().await?;
         self.settle().await?;
@@ -174,6 +177,7 @@ impl Running {
         let (mut heartbeat, mut inbox) = (every(period.to_std()), every(INBOX));
         loop {
             if let Some(reason) = self.core.state.ended() {
+                self.remark_anew().await?;
                 // Each has a deadline of its own.
                 let told = async { while self.telling.join_next().await.is_some() {} };
                 if tokio::time::timeout(TELLING, told).await.is_err() {
@@ -204,6 +208,18 @@ impl Running {
             }
             self.settle().await?;
         }
+    }
+
+    /// Whoever hears how it ended hears as well what a person has by now that was no part of it.
+    async fn remark_anew(&mut self) -> Result<(), RunError> {
+        let Some(tip) = self.core.state.tip() else {
+            return Ok(());
+        };
+        let world = Arc::clone(&self.core.world);
+        if let Some(remarks) = world.remarks(tip).await {
+            self.tell(EventKind::RemarksSeen(remarks))?;
+        }
+        self.perform().await
     }
 
     /// Tells the machine. What it decides is applied at once, so that what follows from that can be decided as well; but nobody hears of
@@ -361,6 +377,15 @@ impl Running {
         {
             let warning =
                 format!("the source of the roadmap could not be told how a task ended: {why}");
+            drop(self.core.notices.send(Notice::Warning(warning)));
+        }
+        if let EventKind::BaselineChecked { report, .. } = &event
+            && !report.passed()
+        {
+            let warning = format!(
+                "gate {} fails on the target by itself ({}): nothing lands until it passes there",
+                report.gate.name, report.outcome
+            );
             drop(self.core.notices.send(Notice::Warning(warning)));
         }
         self.tell(event).map(drop)

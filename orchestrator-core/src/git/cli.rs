@@ -374,6 +374,12 @@ impl Call<'_> {
         self
     }
 
+    /// It runs in this directory, whatever repository it was given.
+    pub(super) fn in_directory(mut self, directory: &Path) -> Self {
+        self.directory = directory.into();
+        self
+    }
+
     pub(super) fn var(mut self, key: &str, value: impl Into<OsString>) -> Self {
         self.variables.push((key.into(), value.into()));
         self
@@ -412,6 +418,12 @@ impl Call<'_> {
     pub(super) fn persons(mut self) -> Self {
         self.sees = Sees::Persons;
         self.transfers()
+    }
+
+    /// It tells who the person is.
+    pub(super) fn identifies(mut self) -> Self {
+        self.variables.extend(self.git.environments.identity());
+        self
     }
 
     /// It reads or writes a tree's files, through these filters where there are any.

@@ -6,22 +6,40 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 use super::{Git, GitError, UserRepository, lfs};
 use crate::{model, process::Exit};
 
-/// Who commits.
+/// A name and an address, as commits bear them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct Person {
     /// As in `user.name`.
     pub name: String,
     /// As in `user.email`.
     pub email: String,
-    /// Whether commits are signed; with which key and program is the person's global configuration's business.
+}
+
+/// Who commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The committer.
+    pub committer: Person,
+    /// The author, where that is somebody else.
+    pub author: Option<Person>,
+    /// Whether commits are signed; with which key and program, the person's configuration says.
     pub sign: bool,
 }
 
 impl Identity {
-    /// As a section of a configuration file.
-    fn section(&self) -> String {
+    /// As sections of a configuration file.
+    fn sections(&self) -> String {
+        let user = self.committer.section("user");
+        let author = self.author.as_ref().map(|author| author.section("author"));
+        user + &author.unwrap_or_default()
+    }
+}
+
+impl Person {
+    fn section(&self, name: &str) -> String {
         format!(
-            "[user]\n\tname = {}\n\temail = {}\n",
+            "[{name}]\n\tname = {}\n\temail = {}\n",
             quoted(&self.name),
             quoted(&self.email)
         )
@@ -166,8 +184,9 @@ pub(super) fn trusted(identity: &Identity, filters: &Filters) -> String {
     format!(
         "# Written anew at every start: changes here are lost.\n\
          [core]\n\trepositoryformatversion = 0\n\tbare = true\n\thooksPath = /dev/null\n\tfsync = committed,loose-object,reference\n\
-         [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[receive]\n\tautogc = false\n{}{}",
-        identity.section(),
+         [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[receive]\n\tautogc = false\n\
+         [i18n]\n\tcommitEncoding = UTF-8\n{}{}",
+        identity.sections(),
         filters.sections()
     )
 }
@@ -177,7 +196,7 @@ pub(super) fn workspace(identity: &Identity, filters: &Filters) -> String {
     format!(
         "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tlogAllRefUpdates = true\n[gc]\n\tauto = 0\n\
          [maintenance]\n\tauto = false\n[commit]\n\tgpgSign = false\n{}{}",
-        identity.section(),
+        identity.sections(),
         filters.sections()
     )
 }

@@ -56,6 +56,14 @@ const TRANSPORT: [&str; 11] = [
     "GIT_SSL_VERSION",
 ];
 
+/// Who the person is, where the environment says so.
+const IDENTITY: [&str; 4] = [
+    "GIT_AUTHOR_EMAIL",
+    "GIT_AUTHOR_NAME",
+    "GIT_COMMITTER_EMAIL",
+    "GIT_COMMITTER_NAME",
+];
+
 /// Variables that pay for a model, whether a policy names them or not: an agent may have been given by the program.
 const MODELS: [&str; 3] = [
     "ANTHROPIC_AUTH_TOKEN",
@@ -132,6 +140,14 @@ impl Environments {
         }
     }
 
+    /// Who the person is, where the environment says so.
+    pub(super) fn identity(&self) -> Variables {
+        let names = IDENTITY.iter().chain(["EMAIL"].iter()).map(OsStr::new);
+        let set = names.filter_map(|name| self.persons.get_key_value(name));
+        set.map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
     /// Where programs are looked for.
     pub(super) fn path(&self) -> Option<&OsStr> {
         self.neutral
@@ -147,8 +163,8 @@ fn may_be_seen(name: &OsStr) -> bool {
     };
     let ours =
         name.starts_with("ORCHESTRATOR_") || name.ends_with("_API_KEY") || MODELS.contains(&name);
-    let misleading =
-        name.starts_with("GIT_") && !NEUTRAL.contains(&name) && !TRANSPORT.contains(&name);
+    let known = [&NEUTRAL[..], &TRANSPORT, &IDENTITY].concat();
+    let misleading = name.starts_with("GIT_") && !known.contains(&name);
     !ours && !misleading
 }
 

@@ -98,7 +98,7 @@ impl Trusted {
             .input(message);
         // Who signs may be asked for a passphrase.
         if self.identity.sign {
-            call.persons()
+            self.settings.govern(call).persons()
         } else {
             call
         }
@@ -143,13 +143,15 @@ impl Trusted {
             "--no-follow-tags",
             "--recurse-submodules=no",
         ]);
-        let call = call.args([format!("--force-with-lease={target}:{}", landing.tip)]);
+        let call = call
+            .args([format!("--force-with-lease={target}:{}", landing.tip)])
+            .args(self.settings.receive_pack());
         let call = call.args([
             "--end-of-options".to_owned(),
             url.to_owned(),
             format!("{commit}:{target}"),
         ]);
-        let (refused, reason) = match call.reaches_out().answer().await {
+        let (refused, reason) = match self.settings.govern(call).reaches_out().answer().await {
             Ok(answer) if answer.exit == Exit::Code(0) => {
                 return Ok(LandingOutcome::Landed { commit });
             }

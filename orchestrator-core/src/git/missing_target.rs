@@ -9,10 +9,13 @@ impl Trusted {
         let target = self.target().full();
         let call = self
             .call()
-            .args(["ls-remote", "--symref", "--quiet", "--end-of-options"]);
+            .args(["ls-remote", "--symref", "--quiet"])
+            .args(self.settings.upload_pack())
+            .args(["--end-of-options"]);
         let call = call.args([url.to_owned(), "HEAD".to_owned(), target.clone()]);
         let call = call.args([format!("{target}/*")]);
-        let answer = call.reaches_out().answer().await.ok()?;
+        let answer = self.settings.govern(call).reaches_out().answer();
+        let answer = answer.await.ok()?;
         if answer.exit != Exit::Code(0) {
             return None;
         }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
+    ffi::OsString,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError},
 };
@@ -17,6 +18,7 @@ use super::{
     history::{commits, may_claim_to_be_a_landing},
     lfs::Lfs,
     rewritten::Ancestry,
+    settings::{Logins, Settings},
     trouble::why_unreachable,
     user::Destination,
 };
@@ -51,6 +53,7 @@ pub struct Trusted {
     pub(super) user: UserRepository,
     pub(super) destination: Destination,
     pub(super) identity: Identity,
+    pub(super) settings: Settings,
     pub(super) filters: Filters,
     pub(super) lfs: Arc<Lfs>,
     dir: PathBuf,
@@ -102,6 +105,8 @@ impl Trusted {
         }
         let config = dir.join("config");
         std::fs::write(&config, config::trusted(&identity, &filters)).map_err(io_error(&config))?;
+        let settings =
+            Settings::fix(&user, &destination, dir.join("settings"), Logins::Kept).await?;
         let objects = Objects::open(&dir)?;
         Ok(Self {
             lfs: Arc::new(Lfs::of(&dir)),
@@ -109,6 +114,7 @@ impl Trusted {
             user,
             destination,
             identity,
+            settings,
             filters,
             dir,
             target,
@@ -125,6 +131,16 @@ impl Trusted {
     pub fn marked(mut self, mark: impl Into<String>) -> Self {
         self.mark = Some(mark.into());
         self
+    }
+
+    /// Lets git ask the person's credential helpers for a login, and tell them nothing: for whoever only looks.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn leaving_logins(mut self) -> Result<Self, GitError> {
+        let file = self.dir.join("settings");
+        self.settings = Settings::fix(&self.user, &self.destination, file, Logins::Left).await?;
+        Ok(self)
     }
 
     /// Its directory.
@@ -203,13 +219,10 @@ impl Trusted {
             } => {
                 if before.is_none() {
                     // Most of what the remote has is in the person's repository already.
-                    drop(self.fetching(user, SEED).transfers_any().run().await);
+                    drop(self.fetching(user, SEED, None).transfers_any().run().await);
                 }
-                let fetched = self
-                    .fetching(fetch_url.as_ref(), FETCHED)
-                    .reaches_out()
-                    .run()
-                    .await;
+                let fetch = self.fetching(fetch_url.as_ref(), FETCHED, self.settings.upload_pack());
+                let fetched = self.settings.govern(fetch).reaches_out().run().await;
                 if before.is_none() {
                     self.forget(SEED).await?;
                 }
@@ -217,7 +230,12 @@ impl Trusted {
                     return Err(self.not_fetched(name, fetch_url, error).await);
                 }
             }
-            Destination::Local => self.fetching(user, FETCHED).transfers_any().run().await?,
+            Destination::Local => {
+                self.fetching(user, FETCHED, None)
+                    .transfers_any()
+                    .run()
+                    .await?
+            }
         }
         let none = || GitError::Output {
             verb: "fetch".to_owned(),
@@ -245,7 +263,7 @@ impl Trusted {
     }
 
     /// Fetching the target to a ref, for which the caller holds `target_ref`.
-    fn fetching(&self, from: &OsStr, to: &str) -> Call<'_> {
+    fn fetching(&self, from: &OsStr, to: &str, program: Option<OsString>) -> Call<'_> {
         // History that is the person's own is taken as it is; only what workers bring is checked.
         let call = self.call().args([
             "-c",
@@ -256,11 +274,9 @@ impl Trusted {
             "--no-write-fetch-head",
         ]);
         let call = call
-            .args([
-                "--no-recurse-submodules",
-                "--no-auto-maintenance",
-                "--end-of-options",
-            ])
+            .args(["--no-recurse-submodules", "--no-auto-maintenance"])
+            .args(program)
+            .args(["--end-of-options"])
             .args([from]);
         call.args([format!("+{}:{to}", self.target.full())])
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Git, GitError, Identity,
+    Git, GitError,
     cli::{Answer, Call, absolute},
     locks::{FIRST_PAUSE, HeldLock, LONGEST_PAUSE, Locks},
     refusal::Moved,
@@ -120,13 +120,15 @@ impl UserRepository {
         self.root.as_deref()
     }
 
-    /// Where relative paths of its configuration begin.
-    pub(super) fn directory(&self) -> &Path {
+    /// Where git works for the person: the top of the checkout, or the git directory of a bare repository. Relative paths in their
+    /// configuration are meant from here.
+    #[must_use]
+    pub fn base(&self) -> &Path {
         self.root.as_deref().unwrap_or(&self.git_dir)
     }
 
-    pub(super) fn call(&self) -> Call<'_> {
-        self.git.call(self.directory())
+    pub(super) fn git(&self) -> &Git {
+        &self.git
     }
 
     pub(super) async fn config(&self, key: &str) -> Result<Option<String>, GitError> {
@@ -141,27 +143,8 @@ impl UserRepository {
         }
     }
 
-    /// Who commits here, by the person's configuration.
-    ///
-    /// # Errors
-    /// [`GitError::Repository`] when git does not know, with the mend.
-    pub async fn identity(&self) -> Result<Identity, GitError> {
-        let (name, email) = (
-            self.config("user.name").await?,
-            self.config("user.email").await?,
-        );
-        let sign = self
-            .call()
-            .args(["config", "--get", "--type=bool", "commit.gpgSign"])
-            .answer()
-            .await?;
-        match (name, email) {
-            (Some(name), Some(email)) => Ok(Identity { name, email, sign: sign.stdout.starts_with(b"true") }),
-            (_, _) => Err(GitError::Repository {
-                path: self.git_dir.display().to_string(),
-                why: "git does not know who you are: set `git config --global user.name` and `user.email`".to_owned(),
-            }),
-        }
+    pub(super) fn call(&self) -> Call<'_> {
+        self.git.call(self.base())
     }
 
     /// The branch that HEAD names.
@@ -312,11 +295,10 @@ impl UserRepository {
                 .trim_end_matches('\n')
                 .to_owned();
             // A relative path is meant from the person's repository, and we shall not be there.
-            let base = self.root.as_deref().unwrap_or(&self.git_dir);
             let local =
                 !url.contains("://") && !url.split('/').next().unwrap_or_default().contains(':');
             Ok(if local {
-                base.join(&url).to_string_lossy().into_owned()
+                self.base().join(&url).to_string_lossy().into_owned()
             } else {
                 url
             })

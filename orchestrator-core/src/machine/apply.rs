@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::{
     agents::Troubled,
+    baseline::{Baseline, remember},
     reread::{change_roadmap, read_roadmap},
     state::{
         Active, Asked, Attempt, Away, Grant, Held, LandedTask, Phase, RoadmapState, RunInfo, State,
@@ -65,6 +66,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 policy: opened.policy,
                 seed: opened.seed,
                 wait: opened.wait,
+                baseline: opened.baseline,
                 backends: opened.backends.iter().cloned().collect(),
                 began: before.as_ref().map_or(*at, |run| run.began),
                 attempts: before.as_ref().map_or(0, |run| run.attempts),
@@ -76,6 +78,8 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             if !resumed {
                 // What a person may have mended is tried again; a limit ends when it ends.
                 state.agents.retain(|_, known| known.keep_for_next_run(*at));
+                state.baseline = Baseline::default();
+                state.remarks.clear();
                 state.mode = crate::model::RunMode::Active;
                 state.package = None;
                 state.tasks.all_mut().iter_mut().for_each(begin_anew);
@@ -151,6 +155,8 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 state.roadmap.reading = None;
             } else if let Effect::CheckHistory { .. } = &what {
                 state.history.checking = None;
+            } else if let Effect::CheckBaseline { gate, .. } = &what {
+                state.baseline.end(gate, *interrupted);
             }
             if *interrupted {
                 reopen(state, *effect, &what)?;
@@ -158,6 +164,8 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 entry_mut(state, task)?.report = None;
             }
         }
+        Record::BaselineReported { tip, report } => remember(state, *tip, report),
+        Record::Remarked(remarks) => state.remarks.clone_from(remarks),
         Record::Stale { .. } | Record::AnswerRefused { .. } => {}
         Record::Reminded { hold, at } => {
             let Phase::Held(held) = &mut held_mut(state, *hold)?.phase else {
@@ -851,6 +859,7 @@ fn request(
     match what {
         Effect::ReadRoadmap { .. } => state.roadmap.reading = Some(effect),
         Effect::CheckHistory { .. } => state.history.checking = Some(effect),
+        Effect::CheckBaseline { gate, .. } => state.baseline.begin(effect, gate),
         Effect::RunTurn { attempt, turn, .. } => {
             active_mut(state, attempt)?.step = Step::Working(Working::begin(effect, *turn, at));
         }
@@ -930,6 +939,7 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
         }
         Effect::ReadRoadmap { .. }
         | Effect::CheckHistory { .. }
+        | Effect::CheckBaseline { .. }
         | Effect::Nudge { .. }
         | Effect::StopTurn { .. } => {}
         Effect::Prepare { attempt, .. }

@@ -96,6 +96,10 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
                 .chain(freed)
                 .collect())
         }
+        EventKind::RemarksSeen(remarks) => Ok((state.remarks != remarks)
+            .then_some(Record::Remarked(remarks))
+            .into_iter()
+            .collect()),
         EventKind::Tick => Ok(plan::tick(state, at, policy)),
         EventKind::ClockJumped { by } => Ok((by.0 != 0)
             .then_some(Record::ClockJumped { by, at })
@@ -253,6 +257,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
                 cx.tip_checked(entry, active, looked_at?, report)
             })
         }
+        EventKind::BaselineChecked { effect, report } => cx.baseline_checked(effect, report),
         EventKind::LandingTried { effect, outcome } => cx.landing_tried(effect, outcome),
         EventKind::CleanedUp { effect, fate } => cx.closing(effect, |what| {
             let Effect::CleanUp { attempt, .. } = what else {

@@ -29,6 +29,7 @@
 
 mod agents;
 mod apply;
+mod baseline;
 mod decide;
 mod dispatch;
 mod fence;
@@ -48,6 +49,7 @@ mod verdict;
 
 pub use agents::{AgentState, Troubled};
 pub use apply::{Misfit, apply};
+pub use baseline::Baseline;
 pub use decide::{IllegalEvent, decide};
 #[cfg(feature = "driver")]
 pub(crate) use freeze::check_task;

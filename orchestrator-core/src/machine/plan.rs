@@ -33,6 +33,7 @@ pub(super) fn tick(state: &State, at: Timestamp, policy: &Policy) -> Vec<Record>
         plan.steps();
         if plan.knows_roadmap() && plan.knows_history() {
             plan.dispatch();
+            plan.baseline();
         }
     }
     plan.end();
@@ -111,7 +112,9 @@ pub(super) fn stop_reason(
 /// The attempt that an effect belongs to.
 pub(super) fn attempt_of(what: &Effect) -> Option<&AttemptId> {
     match what {
-        Effect::ReadRoadmap { .. } | Effect::CheckHistory { .. } => None,
+        Effect::ReadRoadmap { .. } | Effect::CheckHistory { .. } | Effect::CheckBaseline { .. } => {
+            None
+        }
         Effect::Prepare { attempt, .. }
         | Effect::RunTurn { attempt, .. }
         | Effect::Nudge { attempt, .. }
@@ -341,7 +344,8 @@ impl<'a> Plan<'a> {
     /// Who is let into the landing lane: the first that waits for it and can be judged on this tip.
     fn next_in_lane(&self) -> Option<usize> {
         let tasks = &self.cx.state.tasks;
-        if tasks.count(List::InLane) > 0 || !self.may_ask_remote() || !self.knows_history() {
+        let taken = tasks.count(List::InLane) > 0 || self.cx.state.baseline.running.is_some();
+        if taken || !self.may_ask_remote() || !self.knows_history() {
             return None;
         }
         tasks.places(List::Queued).find(|at| {

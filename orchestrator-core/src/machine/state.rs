@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     agents::AgentState,
+    baseline::Baseline,
     step::Step,
     tasks::{List, Tasks},
 };
@@ -28,6 +29,9 @@ pub struct State {
     pub(super) history: History,
     /// What gates said of the tip's own tree.
     pub(super) tip_reports: Vec<GateReport>,
+    pub(super) baseline: Baseline,
+    /// What a person has that is no part of the run, as last told.
+    pub(super) remarks: Vec<String>,
     pub(super) away: Option<Away>,
     pub(super) checkout: Option<Checkout>,
     /// `None` before the first dispatch; then the package, which may be "none".
@@ -53,6 +57,8 @@ pub struct RunInfo {
     pub seed: u64,
     /// Whether it goes on while only a person can bring it on.
     pub wait: bool,
+    /// Whether gates that apply by default are run on the target itself beside the first workers.
+    pub baseline: bool,
     /// The agents, and whether each can resume a session.
     pub backends: BTreeMap<BackendName, bool>,
     /// When it began; a jump of the clock moves it, so that its wall time is counted in time awake.
@@ -313,6 +319,18 @@ impl State {
     #[must_use]
     pub fn tip(&self) -> Option<CommitId> {
         self.tip
+    }
+
+    /// What gates said of the tip's own tree.
+    #[must_use]
+    pub fn tip_reports(&self) -> &[GateReport] {
+        &self.tip_reports
+    }
+
+    /// What a person has that is no part of the run, such as commits that are not pushed.
+    #[must_use]
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// How far the target's history is known.

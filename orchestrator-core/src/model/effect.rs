@@ -102,6 +102,13 @@ pub enum Effect {
         /// The gate.
         gate: GateSpec,
     },
+    /// Run a gate that applies by default on the target's tip, for no attempt: at the start of a run, beside the first workers.
+    CheckBaseline {
+        /// The tip.
+        tip: CommitId,
+        /// The gate.
+        gate: GateSpec,
+    },
     /// Commit the candidate and make it the target's tip.
     Land {
         /// The intent.

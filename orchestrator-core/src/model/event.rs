@@ -58,6 +58,8 @@ pub enum EventKind {
     },
     /// The person's checkout was seen.
     CheckoutSeen(Checkout),
+    /// What a person has that is no part of the run was looked for, such as commits that are not pushed: a sentence for each.
+    RemarksSeen(Vec<String>),
     /// Time has passed, or something was applied: whatever is due is asked for now.
     Tick,
     /// The clock shows that much more, or less, than has passed of the time awake: the machine slept, or the clock was set. The
@@ -166,6 +168,13 @@ pub enum EventKind {
         /// What the gate did on the tip's own tree.
         report: GateReport,
     },
+    /// Closes [`Effect::CheckBaseline`](super::Effect::CheckBaseline).
+    BaselineChecked {
+        /// The effect that this closes.
+        effect: EffectId,
+        /// What the gate did on the tip's own tree.
+        report: GateReport,
+    },
     /// Closes [`Effect::Land`](super::Effect::Land).
     LandingTried {
         /// The effect that this closes.
@@ -207,6 +216,9 @@ pub struct Opened {
     pub backends: Vec<(BackendName, bool)>,
     /// Whether the run goes on while only a person can bring it on, or its mode is paused.
     pub wait: bool,
+    /// Whether gates that apply by default are run on the target itself beside the first workers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub baseline: bool,
 }
 
 /// A roadmap as it was read.

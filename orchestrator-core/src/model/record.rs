@@ -95,6 +95,8 @@ pub enum Record {
     },
     /// The person's checkout, as seen.
     CheckoutSeen(Checkout),
+    /// What a person has that is no part of the run, as it counts from now on: a sentence for each.
+    Remarked(Vec<String>),
     /// The package that work is taken from, and why it changed.
     PackageEntered {
         /// The package; `None` for tasks outside any.
@@ -297,6 +299,13 @@ pub enum Record {
     TipReported {
         /// For which attempt.
         attempt: AttemptId,
+        /// What it said.
+        report: Box<GateReport>,
+    },
+    /// A gate that applies by default ran on the tip itself, for no attempt.
+    BaselineReported {
+        /// The tip.
+        tip: CommitId,
         /// What it said.
         report: Box<GateReport>,
     },

@@ -65,6 +65,7 @@ fn in_words(what: &Effect) -> Option<String> {
         | Effect::StopTurn { .. }
         | Effect::ReadRoadmap { .. }
         | Effect::CheckHistory { .. }
+        | Effect::CheckBaseline { .. }
         | Effect::Report { .. } => return None,
     })
 }

@@ -25,6 +25,9 @@ pub struct Snapshot {
     pub mode: RunMode,
     /// Why the run ended; `null` while it goes on.
     pub ended: Option<EndReason>,
+    /// What a person should know beside the tasks: what is not pushed and so no part of the run, and gates that fail on the target.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// All tasks, in the roadmap's order.
     pub tasks: Vec<TaskView>,
 }
@@ -151,6 +154,7 @@ impl Snapshot {
             run: state.run().map(|run| run.id.clone()),
             mode: state.mode(),
             ended: state.ended(),
+            remarks: remarks(state),
             tasks: state
                 .tasks()
                 .iter()
@@ -166,6 +170,18 @@ impl Snapshot {
             .iter()
             .all(|task| task.state == TaskState::Landed)
     }
+}
+
+/// What was told, and what gates say of the target as it is.
+fn remarks(state: &State) -> Vec<String> {
+    let failing = state.tip_reports().iter().filter(|report| !report.passed());
+    let failing = failing.map(|report| {
+        format!(
+            "gate {} fails on the target: {}",
+            report.gate.name, report.outcome
+        )
+    });
+    state.remarks().iter().cloned().chain(failing).collect()
 }
 
 fn view(state: &State, entry: &TaskEntry) -> TaskView {

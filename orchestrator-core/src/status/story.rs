@@ -448,6 +448,8 @@ impl Fold {
             | Record::CandidateBuilt { .. }
             | Record::TipSuspected { .. }
             | Record::TipReported { .. }
+            | Record::BaselineReported { .. }
+            | Record::Remarked(_)
             | Record::TipRed { .. }
             | Record::Waiting { .. }
             | Record::AnswerRefused { .. }

@@ -1,5 +1,6 @@
 //! The machine alone: every state against every event, the run's rules, and random worlds.
 
+mod baseline;
 mod clock;
 mod person;
 mod rewritten;

@@ -59,6 +59,7 @@ fn states() -> Vec<(&'static str, World)> {
         report: red(),
     });
     checking_tip.tick();
+    let baseline = World::with_baseline(policy(""), vec![task("T1", "")]);
     let mut tip_red = checking_tip.clone();
     tip_red.tell(EventKind::TipChecked {
         effect: last(&checking_tip),
@@ -148,6 +149,7 @@ fn states() -> Vec<(&'static str, World)> {
         ("merging", merging),
         ("gating", gating),
         ("checking the tip", checking_tip),
+        ("preparing, beside a gate on the tip", baseline),
         ("held, since the tip is red", tip_red),
         ("waiting for a remote that is away", away),
         ("working on a task that was removed", withdrawn),
@@ -465,6 +467,13 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
             },
         ),
         (
+            "baseline checked, red",
+            EventKind::BaselineChecked {
+                effect,
+                report: report(gate.clone(), tree, 1),
+            },
+        ),
+        (
             "tip checked, red",
             EventKind::TipChecked {
                 effect,
@@ -551,6 +560,7 @@ fn run_events() -> Vec<(&'static str, EventKind)> {
         seed: 1,
         backends: vec![("agent".parse().expect("a name"), true)],
         wait: false,
+        baseline: false,
     };
     let answer = |hold, option| EventKind::Answered(Answer::new(HoldId(hold), option));
     vec![
@@ -578,6 +588,10 @@ fn run_events() -> Vec<(&'static str, EventKind)> {
             EventKind::CheckoutSeen(Checkout::Dirty {
                 paths: vec!["a".parse().expect("a path")],
             }),
+        ),
+        (
+            "remarks",
+            EventKind::RemarksSeen(vec!["main is 1 ahead".to_owned()]),
         ),
         ("tick", EventKind::Tick),
         ("stop asked", EventKind::StopAsked),
@@ -621,6 +635,8 @@ fn kind_index(kind: &EventKind) -> usize {
         EventKind::HistoryChecked { .. } => 25,
         EventKind::ClockJumped { .. } => 26,
         EventKind::TargetGone { .. } => 27,
+        EventKind::BaselineChecked { .. } => 28,
+        EventKind::RemarksSeen(_) => 29,
     }
 }
 
@@ -681,13 +697,13 @@ fn the_whole_table() {
         }
         text.push('\n');
     }
-    assert_eq!(kinds.len(), 28, "every kind of event is in the table");
+    assert_eq!(kinds.len(), 30, "every kind of event is in the table");
     insta::assert_snapshot!(text);
 }
 
 #[test]
 fn an_effect_is_closed_by_its_own_kind_of_event_only() {
-    let closers: [(&str, &[usize]); 14] = [
+    let closers: [(&str, &[usize]); 15] = [
         ("ReadRoadmap", &[1]),
         ("CheckHistory", &[25]),
         ("Prepare", &[8]),
@@ -699,6 +715,7 @@ fn an_effect_is_closed_by_its_own_kind_of_event_only() {
         ("Merge", &[15]),
         ("RunGate", &[16]),
         ("CheckTip", &[22]),
+        ("CheckBaseline", &[27]),
         ("Land", &[17]),
         ("CleanUp", &[18]),
         ("Report", &[19]),

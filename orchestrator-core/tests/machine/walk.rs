@@ -86,6 +86,15 @@ fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> Eve
             ),
         },
         (Effect::CheckTip { .. }, 3) => EventKind::Interrupted { effect },
+        (Effect::CheckBaseline { gate, .. }, 0..=2) => EventKind::BaselineChecked {
+            effect,
+            report: report(
+                gate.clone(),
+                format!("{:040x}", 8).parse().expect("an id"),
+                1,
+            ),
+        },
+        (Effect::CheckBaseline { .. }, 3) => EventKind::Interrupted { effect },
         (Effect::Land { .. }, 3) => EventKind::LandingTried {
             effect,
             outcome: LandingOutcome::Unreachable { reason: "x".into() },
@@ -132,7 +141,12 @@ proptest! {
             task("D", "allow = [\"etc/**\"]\nafter = [\"C\"]").in_package("late".parse().expect("a name")),
         ];
         let all = tasks.clone();
-        let mut world = World::with_tasks(policy("max_sessions = 2\n[limits]\nbackoff = \"2ms\""), tasks);
+        let rules = policy("max_sessions = 2\n[limits]\nbackoff = \"2ms\"");
+        let mut world = if tasks.len().is_multiple_of(2) {
+            World::with_tasks(rules, tasks)
+        } else {
+            World::with_baseline(rules, tasks)
+        };
         for (pick, choice) in choices {
             let open = world.open_effects();
             if world.state.ended().is_some() {

@@ -7,8 +7,8 @@ use orchestrator_core::{
     model::{
         Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, EventKind, Finding,
         HandoffReport, HoldOption, LandingOutcome, LandingPlace, MergeFailure, Reading, Refusal,
-        RefusalCause, RunMode, Severity, Span, Submission, Task, Timestamp, TurnOutcome, TurnSight,
-        Usage, WorkspaceFate,
+        RefusalCause, RunMode, Severity, Span, Submission, Task, Timestamp, TreeId, TurnOutcome,
+        TurnSight, Usage, WorkspaceFate,
     },
 };
 
@@ -150,13 +150,14 @@ pub(super) fn ending(
             effect,
             report: report(gate.clone(), *tree, 1),
         },
-        Effect::CheckTip { gate, .. } => {
-            let tree = format!("{:040x}", 8).parse().expect("an id");
-            EventKind::TipChecked {
-                effect,
-                report: report(gate.clone(), tree, 1),
-            }
-        }
+        Effect::CheckTip { gate, .. } => EventKind::TipChecked {
+            effect,
+            report: report(gate.clone(), tree_of_tip(), 1),
+        },
+        Effect::CheckBaseline { gate, .. } => EventKind::BaselineChecked {
+            effect,
+            report: report(gate.clone(), tree_of_tip(), 1),
+        },
         Effect::Land { .. } => {
             let outcomes = [
                 LandingOutcome::TipMoved,
@@ -302,4 +303,9 @@ pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Opt
             EventKind::Tick
         }
     })
+}
+
+/// The tree of any tip, which no rule looks at.
+fn tree_of_tip() -> TreeId {
+    format!("{:040x}", 8).parse().expect("an id")
 }

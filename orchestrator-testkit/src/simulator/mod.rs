@@ -34,7 +34,11 @@ pub use world::{
 #[must_use]
 pub fn simulate(seed: u64, policy: Policy, tasks: &[Task]) -> World {
     let mut dice = Dice::new(seed);
-    let mut world = World::with_tasks(policy, tasks.to_vec());
+    let mut world = if seed.is_multiple_of(2) {
+        World::with_tasks(policy, tasks.to_vec())
+    } else {
+        World::with_baseline(policy, tasks.to_vec())
+    };
     let mut laws = Laws::default();
     for _ in 0..40 + dice.below(120) {
         laws.hold(&world);

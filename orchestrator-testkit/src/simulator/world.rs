@@ -30,6 +30,8 @@ pub struct World {
     /// Commits that the target has dropped.
     pub dropped: BTreeSet<CommitId>,
     commits: u64,
+    /// Whether its runs look at the default gates on the target itself.
+    baseline: bool,
 }
 
 /// A task's id.
@@ -99,6 +101,7 @@ impl World {
             tasks: Vec::new(),
             dropped: BTreeSet::new(),
             commits: 100,
+            baseline: false,
         }
     }
 
@@ -106,14 +109,27 @@ impl World {
     #[must_use]
     pub fn with_tasks(policy: Policy, tasks: Vec<Task>) -> Self {
         let mut world = Self::new(policy);
-        world.open(false);
-        world.answer(&Effect::ReadRoadmap { tip: None }, move |effect| {
+        world.begin(tasks);
+        world
+    }
+
+    /// The same, of which the first workers work beside the default gates on the target itself.
+    #[must_use]
+    pub fn with_baseline(policy: Policy, tasks: Vec<Task>) -> Self {
+        let mut world = Self::new(policy);
+        world.baseline = true;
+        world.begin(tasks);
+        world
+    }
+
+    fn begin(&mut self, tasks: Vec<Task>) {
+        self.open(false);
+        self.answer(&Effect::ReadRoadmap { tip: None }, move |effect| {
             EventKind::RoadmapRead {
                 effect,
                 reading: Reading::Read(roadmap(tasks)),
             }
         });
-        world
     }
 
     /// The same with these agents, each with whether it can resume a session.
@@ -148,6 +164,7 @@ impl World {
             seed: 7,
             backends: backends.collect(),
             wait,
+            baseline: self.baseline,
         }));
         self.tick();
     }
@@ -380,6 +397,10 @@ impl World {
                 report: report(gate.clone(), *tree, 0),
             },
             Effect::CheckTip { gate, .. } => EventKind::TipChecked {
+                effect,
+                report: report(gate.clone(), tree(8), 0),
+            },
+            Effect::CheckBaseline { gate, .. } => EventKind::BaselineChecked {
                 effect,
                 report: report(gate.clone(), tree(8), 0),
             },

@@ -54,7 +54,7 @@ impl Trusted {
     ) -> Result<Exchange<'_>, GitError> {
         let listed = self.user().call().args(["config", "--list", "--null"]);
         let mut settings = Settings::parse(&listed.bytes().await?);
-        settings.resolve(self.user().directory());
+        settings.resolve(self.user().base());
         let config = self.lfsconfig(lfsconfig).await?;
         let remote = match self.destination() {
             Destination::Remote { name, .. } => Some(name.clone()),

@@ -1,0 +1,131 @@
+//! What the remote says, and what the target holds.
+
+use std::{collections::BTreeSet, ffi::OsStr};
+
+use super::{Check, Found, hooks::hooks_of};
+use crate::{
+    driver::{BuildError, effects::World},
+    git::{Destination, Overview},
+    machine::check_task,
+    model::{BackendName, CommitId, Roadmap},
+};
+
+impl World {
+    /// Looks at all that is known when the remote has been asked; the roadmap, if it can be worked on.
+    pub(in crate::driver) async fn look_beyond(
+        &self,
+        found: &mut Found,
+    ) -> Result<Option<Roadmap>, BuildError> {
+        let tip = match self.trusted.fetch_target().await {
+            Ok(tip) => tip,
+            Err(error) => {
+                found.add("target", Err(error.into())).await?;
+                return Ok(None);
+            }
+        };
+        found.add("target", Ok(self.target_at(tip))).await?;
+        let roadmap = match self.load_roadmap(tip).await {
+            Ok(roadmap) => roadmap,
+            Err(error) => {
+                found.add("roadmap", Err(error.into())).await?;
+                return Ok(None);
+            }
+        };
+        let open = roadmap.tasks.iter().filter(|task| !task.done).count();
+        let what = format!("{} tasks, {open} of them open", roadmap.tasks.len());
+        found
+            .add("roadmap", Ok(Check::passed("roadmap", what)))
+            .await?;
+        for name in self.needed_agents(&roadmap) {
+            let label = format!("agent {name}");
+            found.add(&label, self.agent(&label, &name).await).await?;
+        }
+        found
+            .add("unpushed commits", self.unpushed(tip).await)
+            .await?;
+        let elsewhere = self.tasks_elsewhere(&roadmap).await;
+        found.add("unpushed tasks", elsewhere).await?;
+        let tree = self.trusted.tree_of(tip)?;
+        let overview = self.trusted.overview(tree).await?;
+        let filtered = self.filtered_files(tip, &overview).await;
+        found.add("lfs", filtered).await?;
+        found.add("submodules", Ok(submodules(&overview))).await?;
+        found
+            .add("installed hooks", Ok(hooks_of(&overview)))
+            .await?;
+        for check in self.programs_in(tree)? {
+            found.add("programs", Ok(check)).await?;
+        }
+        found.add("push", self.pushing(tip).await).await?;
+        Ok(Some(roadmap))
+    }
+
+    fn target_at(&self, tip: CommitId) -> Check {
+        let target = self.trusted.target();
+        let where_ = match self.trusted.destination() {
+            Destination::Remote { name, .. } => format!("{name}/{target}"),
+            Destination::Local => target.to_string(),
+        };
+        Check::passed("target", format!("{where_} is at {}", tip.short()))
+    }
+
+    /// The agents that open tasks and reviews need.
+    fn needed_agents(&self, roadmap: &Roadmap) -> BTreeSet<BackendName> {
+        let agents: Vec<_> = self.backends.keys().collect();
+        let open = roadmap.tasks.iter().filter(|task| !task.done);
+        let needed = open.filter_map(|task| check_task(task, &self.policy, &agents).ok());
+        let reviewers = &self.policy.reviewers.agents;
+        needed.chain(reviewers).cloned().collect()
+    }
+
+    async fn agent(&self, label: &str, name: &BackendName) -> Result<Check, BuildError> {
+        let Some(backend) = self.backends.get(name) else {
+            return Ok(Check::skipped(label, "nobody gave it"));
+        };
+        let probe = backend.probe().await.map_err(|error| BuildError::Agent {
+            name: name.clone(),
+            error,
+        })?;
+        for warning in &probe.warnings {
+            tracing::warn!(agent = %name, warning);
+        }
+        if !probe.warnings.is_empty() {
+            let what = probe.warnings.join("; ");
+            return Ok(Check::warning(label, what, "see what the agent says of it"));
+        }
+        let version = probe.version.as_deref().unwrap_or("it can be used");
+        Ok(Check::passed(label, version))
+    }
+
+    /// Whether files of Git LFS, and of other filters, can be read and written here.
+    async fn filtered_files(
+        &self,
+        tip: CommitId,
+        overview: &Overview,
+    ) -> Result<Check, BuildError> {
+        let filters = &self.policy.filters;
+        self.trusted.check_filters(tip, filters).await?;
+        let workers_path = self.environment.get("PATH").map(OsStr::new);
+        self.trusted.check_lfs(tip, workers_path).await?;
+        Ok(match overview.lfs.first() {
+            None => Check::passed("lfs", "the target has no such files"),
+            Some(attributes) => {
+                let what = format!("git-lfs is here, for the files that `{attributes}` names");
+                Check::passed("lfs", what)
+            }
+        })
+    }
+}
+
+/// Submodules are not checked out for workers and gates.
+fn submodules(overview: &Overview) -> Check {
+    let Some(first) = overview.submodules.first() else {
+        return Check::passed("submodules", "the target has none");
+    };
+    let what = match overview.submodules.len() {
+        1 => format!("the target has the submodule `{first}`, which stays empty"),
+        count => format!("the target has {count} submodules, such as `{first}`, which stay empty"),
+    };
+    let fix = "do without them, or fetch what is needed in `[setup] run`";
+    Check::warning("submodules", what, fix)
+}

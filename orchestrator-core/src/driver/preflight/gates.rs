@@ -1,0 +1,74 @@
+//! The default gates on the target as it is.
+
+use super::{Check, Found};
+use crate::{
+    driver::{BuildError, effects::World, effects::with_source},
+    gate::CacheOf,
+    machine::State,
+    model::{EffectId, GateReport, GateSpec, TreeId},
+};
+
+/// A preflight is no effect of the machine's: no effect has this number.
+const NONE: EffectId = EffectId(0);
+
+impl World {
+    /// Runs each gate that applies by default, unless the ledger knows what it does on this very tree.
+    pub(super) async fn default_gates(
+        &self,
+        state: &State,
+        found: &mut Found,
+    ) -> Result<(), BuildError> {
+        let tree = match self.trusted.tip()? {
+            Some(tip) => self.trusted.tree_of(tip)?,
+            None => return Ok(()),
+        };
+        let rules = self.policy.gates.iter().filter(|(_, rule)| rule.default);
+        let gates: Vec<_> = rules.map(|(name, rule)| rule.named(name)).collect();
+        if gates.is_empty() {
+            let why = "the policy has no gate that applies by default";
+            found.add("gates", Ok(Check::skipped("gates", why))).await?;
+        }
+        for gate in gates {
+            let label = format!("gate {}", gate.name);
+            let known = state
+                .tip_reports()
+                .iter()
+                .find(|known| known.gate == gate && known.tree == tree);
+            let check = match known {
+                Some(report) => said(&label, report, "as the ledger has it"),
+                None => self.default_gate(&label, gate, tree).await,
+            };
+            found.add(&label, Ok(check)).await?;
+        }
+        Ok(())
+    }
+
+    async fn default_gate(&self, label: &str, gate: GateSpec, tree: TreeId) -> Check {
+        match self.run_gate(NONE, CacheOf::Lane, tree, gate).await {
+            Ok(report) => {
+                let took = format!("took {} s", report.took.0.div_ceil(1000));
+                said(label, &report, &took)
+            }
+            Err(error) => Check::failed(label, with_source(&error), None),
+        }
+    }
+}
+
+/// What a gate said of the target. One that fails there starts no task over: a task may be what sets it right.
+fn said(label: &str, report: &GateReport, how: &str) -> Check {
+    if report.passed() {
+        return Check::passed(label, format!("passed on the target ({how})"));
+    }
+    let last = report.tail.lines().rfind(|line| !line.trim().is_empty());
+    let last = last.map(|line| format!(": {}", line.trim()));
+    let what = format!(
+        "fails on the target: {} ({how}){}; nothing lands until it passes there",
+        report.outcome,
+        last.unwrap_or_default()
+    );
+    Check::warning(
+        label,
+        what,
+        "set it right on the target, or let a task do so",
+    )
+}
