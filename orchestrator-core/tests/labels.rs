@@ -1,7 +1,7 @@
 //! A label follows from what was observed where. That nothing else makes one is shown in `labels`, a package of its own.
 
 use orchestrator_core::model::{
-    Claim, ContentHash, Evidence, GateOutcome, GateReport, GateSpec, Span, Surface,
+    Claim, ContentHash, Evidence, GateOutcome, GateReport, GateSpec, Lacking, Span, Surface,
 };
 
 fn report(surface: &str, code: i32) -> GateReport {
@@ -13,6 +13,8 @@ fn report(surface: &str, code: i32) -> GateReport {
             surface: surface.parse().expect("a surface"),
             timeout: Span::secs(1),
             cache: Vec::new(),
+            setup: None,
+            repository: false,
         },
         tree: "0123456789abcdef0123456789abcdef01234567"
             .parse()
@@ -22,6 +24,7 @@ fn report(surface: &str, code: i32) -> GateReport {
         output: ContentHash::of(b""),
         tail: String::new(),
         before: Vec::new(),
+        lacked: Lacking::default(),
         took: Span(1),
     }
 }

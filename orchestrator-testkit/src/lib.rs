@@ -19,6 +19,8 @@ mod recording;
 mod replay;
 mod repository;
 pub mod simulator;
+#[cfg(feature = "real")]
+mod tools;
 mod turn;
 mod views;
 mod worker;
@@ -33,6 +35,8 @@ pub use real_stage::{RealStage, land, wait_for_marked};
 pub use recording::{Recording, Recordings, Told};
 pub use replay::Replay;
 pub use repository::{Sandbox, git, git_binaries};
+#[cfg(feature = "real")]
+pub use tools::{ToolTest, tool_main};
 pub use turn::{Ran, block_on_within, ran};
 pub use views::{MemoryTree, ProposedChange};
 pub use worker::{ScriptedAgent, shell_worker};

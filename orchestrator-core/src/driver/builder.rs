@@ -14,8 +14,10 @@ use super::{
     BuildError, Inbox, Orchestrator, PlannedTask,
     effects::{World, agents_environment},
     fold::{Folding, fold_ledger},
+    gate_place::Kept,
     leftovers::{self, Sweeper},
     orchestrator::planned,
+    ports::PortRanges,
     running::SURVIVORS,
 };
 use crate::{
@@ -331,7 +333,6 @@ impl Ground {
             state_dir: state_dir.to_owned(),
             mark,
             trusted: Arc::new(trusted),
-            workspaces,
             sweeper: Sweeper::of(Discard::beneath(state_dir)),
             landed: AtomicU32::new(0),
             source: self.source,
@@ -342,8 +343,11 @@ impl Ground {
                 .evidence
                 .unwrap_or_else(|| Arc::new(FileEvidence::new(state_dir.join("evidence")))),
             environment,
-            policy: self.policy,
             lane: state_dir.join("lane"),
+            kept: Kept::default(),
+            ports: PortRanges::of(self.policy.environment.ports, state_dir, &workspaces),
+            workspaces,
+            policy: self.policy,
             caches: Arc::new(Mutex::new(GateCaches::beneath(state_dir))),
             swept: AtomicBool::new(false),
             begun: Mutex::default(),

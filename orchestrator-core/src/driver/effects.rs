@@ -15,8 +15,11 @@ use tracing::Instrument as _;
 use super::{
     RunError,
     error::RoadmapError,
+    gate_place::Kept,
+    gating::GateJob,
     handle::Notice,
     leftovers::Sweeper,
+    ports::PortRanges,
     turn::{TurnJob, TurnWatch},
     views::{ChangeBetween, Tree},
 };
@@ -28,7 +31,7 @@ use crate::{
         AttemptId, BackendName, Candidate, Carried, CommitId, Contract, Effect, EffectId,
         EventKind, Finding, FindingId, GateSpec, Item, Landing, LandingOutcome, MergeFailure,
         MissingCommit, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity, Submission,
-        TreeId, only_history,
+        TreeId, WorkspaceFate, only_history,
     },
     port::{
         AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource,
@@ -57,6 +60,10 @@ pub(super) struct World {
     pub(super) policy: Policy,
     /// Where gates run, one at a time: always the same place, since build tools remember paths.
     pub(super) lane: PathBuf,
+    /// What is kept of their directories.
+    pub(super) kept: Kept,
+    /// Which ports workspaces and gates have.
+    pub(super) ports: PortRanges,
     pub(super) sweeper: Sweeper,
     /// How often it has landed.
     pub(super) landed: AtomicU32,
@@ -407,19 +414,25 @@ impl World {
                 gate,
             } => {
                 let span = tracing::info_span!("gate", name = %gate.name);
-                let report = self
-                    .run_gate(effect, CacheOf::Attempt(attempt), tree, gate)
-                    .instrument(span)
-                    .await?;
+                let job = GateJob {
+                    effect,
+                    whose: CacheOf::Attempt(attempt),
+                    tree,
+                    gate,
+                };
+                let report = self.run_gate(job).instrument(span).await?;
                 EventKind::GateRan { effect, report }
             }
             Job::CheckTip { tip, gate } => {
                 let span = tracing::info_span!("gate", name = %gate.name, tip = %tip.short());
                 let tree = self.trusted.tree_of(tip)?;
-                let report = self
-                    .run_gate(effect, CacheOf::Lane, tree, gate)
-                    .instrument(span)
-                    .await?;
+                let job = GateJob {
+                    effect,
+                    whose: CacheOf::Lane,
+                    tree,
+                    gate,
+                };
+                let report = self.run_gate(job).instrument(span).await?;
                 EventKind::TipChecked { effect, report }
             }
             Job::Land { landing } => EventKind::LandingTried {
@@ -440,6 +453,9 @@ impl World {
                     |error| tracing::warn!(%attempt, %error, "a gate's cache could not be settled"),
                 );
                 let fate = self.clean_up(&attempt, tip, carried).await;
+                if matches!(fate, WorkspaceFate::Removed { .. }) {
+                    self.ports.release(&attempt);
+                }
                 self.sweeper.begin();
                 EventKind::CleanedUp { effect, fate }
             }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`formats`] | writes a roadmap, a policy, a handoff, or an agent that is a plain command |
 //! | [`choosing_a_policy`] | begins with a repository |
+//! | [`recipes`] | has a project of one of these kinds |
 //! | [`the_day_as_it_goes`] | wants to know what follows from what |
 //! | [`who_looks_and_who_decides`] | reviews, waives, observes |
 //! | [`writing_a_backend`], [`writing_a_source`], [`writing_a_reviewer`], [`writing_a_store`] | adds something behind a port |
@@ -15,6 +16,18 @@ pub mod formats {}
 
 #[doc = include_str!("policy.md")]
 pub mod choosing_a_policy {}
+
+/// Policies for kinds of projects. Each is run in a test as it stands here: a roadmap of six tasks lands with it, without a person.
+pub mod recipes {
+    #[doc = include_str!("recipes/javascript.md")]
+    pub mod javascript {}
+
+    #[doc = include_str!("recipes/python.md")]
+    pub mod python {}
+
+    #[doc = include_str!("recipes/rust.md")]
+    pub mod rust {}
+}
 
 #[cfg(feature = "driver")]
 #[doc = include_str!("day.md")]

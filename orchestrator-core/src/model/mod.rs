@@ -14,11 +14,13 @@ mod glob;
 mod handoff;
 mod hold;
 mod id;
+mod lacking;
 mod landing;
 mod name;
 mod opinion;
 mod path;
 mod policy;
+mod ports;
 mod record;
 mod review;
 mod settings;
@@ -47,6 +49,7 @@ pub use id::{
     InvalidHold, InvalidOid, InvalidSize, InvalidSpan, Oid, SessionRef, Shift, Size, Span,
     Timestamp, TreeId,
 };
+pub use lacking::Lacking;
 pub use landing::{
     Acceptance, Candidate, Carried, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle,
     Predecessor,
@@ -60,6 +63,7 @@ pub use opinion::{
 };
 pub use path::{InvalidPath, RepoPath};
 pub use policy::{Policy, PolicyError, Push};
+pub use ports::Ports;
 pub use record::Record;
 pub use review::{
     AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, History, KeptArtifact, Mode,

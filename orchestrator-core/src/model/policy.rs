@@ -187,6 +187,7 @@ impl Policy {
             return value((*key).to_owned(), "must be greater than zero".to_owned());
         }
         self.reviewers.check()?;
+        self.environment.ports.check(self.max_sessions)?;
         for (name, filter) in &self.filters {
             let lines = [&filter.clean, &filter.smudge, &filter.process];
             let plain = |name: &str| {
@@ -222,6 +223,16 @@ impl Policy {
                 return value(
                     format!("gates.{name}.rerun"),
                     "at most 5: a gate that needs more is no gate".to_owned(),
+                );
+            }
+            if let Some(path) = gate
+                .cache
+                .iter()
+                .find(|path| gate.setup && self.setup.brings(path))
+            {
+                return value(
+                    format!("gates.{name}.cache"),
+                    format!("`{path}` is brought by `[setup]` as well: take it out of one of them"),
                 );
             }
             if gate.timeout.0 == 0 {

@@ -7,7 +7,7 @@ use orchestrator_core::{
     model::{
         AgentReview, Answer, Candidate, Checkout, Collected, Effect, EndReason, EventKind, Finding,
         Handoff, HandoffReport, HandoffStatus, HoldId, HoldItem, HoldOption, HoldReason, Item,
-        LandingOutcome, Observation, Opinion, Reading, Record, Review, Severity, StopReason,
+        LandingOutcome, Observation, Opinion, Reading, Record, Review, Setup, Severity, StopReason,
         Submission, Task, Timestamp, TurnOutcome, TurnSight, Usage, Verdict, Waiver,
     },
     status::Snapshot,
@@ -224,7 +224,7 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
                 .gates
                 .iter()
                 .next()
-                .map(|(name, rule)| rule.named(name))
+                .map(|(name, rule)| rule.named(name, &Setup::default()))
                 .expect("one"),
         );
         let reports = [report(

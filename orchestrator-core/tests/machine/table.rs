@@ -7,8 +7,8 @@ use orchestrator_core::{
     model::{
         Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind,
         Finding, GateReport, GateSpec, HandoffReport, HoldId, HoldOption, LandingOutcome,
-        MergeFailure, MissingCommit, Opened, Reading, RunId, RunMode, SessionRef, Severity, Shift,
-        Span, Submission, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
+        MergeFailure, MissingCommit, Opened, Reading, RunId, RunMode, SessionRef, Setup, Severity,
+        Shift, Span, Submission, Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
     },
 };
 
@@ -210,7 +210,7 @@ fn gate_spec() -> GateSpec {
         .gates
         .iter()
         .next()
-        .map(|(name, rule)| rule.named(name))
+        .map(|(name, rule)| rule.named(name, &Setup::default()))
         .expect("a gate")
 }
 

@@ -7,8 +7,8 @@ use orchestrator_core::{
     model::{
         BlobId, Candidate, Change, ChangeKind, Collected, CommitId, ContentHash, ContractKeys,
         Effect, EffectId, Entry, Event, EventKind, Finding, GateOutcome, GateReport, GateSpec,
-        Handoff, HandoffReport, HandoffStatus, LandingOutcome, MissingCommit, Mode, Opened,
-        Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Shift, Span,
+        Handoff, HandoffReport, HandoffStatus, Lacking, LandingOutcome, MissingCommit, Mode,
+        Opened, Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Shift, Span,
         Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage, WorkspaceFate,
     },
 };
@@ -490,6 +490,7 @@ pub fn report(gate: GateSpec, tree: TreeId, code: i32) -> GateReport {
         output: hash,
         tail: String::new(),
         before: Vec::new(),
+        lacked: Lacking::default(),
         took: Span(1),
     }
 }

@@ -1,0 +1,170 @@
+//! The directory in which gates run: a tree, and whatever of a checkout the policy gives it besides.
+//!
+//! ```text
+//! lane/tree       the exported tree; what a gate does to it is gone before the next one
+//! lane/brought    what `[setup] bring` names, between two gates: what a gate did to it is undone
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{
+    effects::{World, with_source},
+    gating::GateJob,
+    ports::PORT_BASE,
+    setup::{SetupPlace, not_brought, place_of, run_commands},
+};
+use crate::{
+    model::{GateOutcome, Lacking, RepoPath, Setup},
+    untrusted::{Mirror, place_beneath, remove},
+};
+
+/// What is kept of gates' directories from one gate to the next.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    mirrors: Arc<Mutex<BTreeMap<RepoPath, Mirror>>>,
+}
+
+/// A directory that is ready for its gate.
+pub(super) struct GatePlace {
+    pub(super) directory: PathBuf,
+    /// What a gate sees in this place alone, and no report tells.
+    pub(super) variables: BTreeMap<String, String>,
+}
+
+impl World {
+    /// Makes the directory ready for a gate.
+    ///
+    /// # Errors
+    /// With the outcome that says why it is not.
+    pub(super) async fn make_gate_place(&self, job: &GateJob) -> Result<GatePlace, GateOutcome> {
+        let directory = self.lane.join("tree");
+        let not_started = |reason: String| GateOutcome::NotStarted { reason };
+        let base = self.ports.of_gates().map_err(not_started)?;
+        self.put_away().await;
+        let exported = self.trusted.export(job.tree, &directory).await;
+        exported.map_err(|error| not_started(with_source(&error)))?;
+        let place = GatePlace {
+            directory,
+            variables: BTreeMap::from([(PORT_BASE.to_owned(), base.to_string())]),
+        };
+        if let Some(setup) = &job.gate.setup {
+            let brought = self.bring_to_gate(setup, &place.directory).await;
+            brought.map_err(|reason| GateOutcome::NotSetUp { reason })?;
+        }
+        Ok(place)
+    }
+
+    /// Runs the commands of the set-up that the gate asks for.
+    ///
+    /// # Errors
+    /// With the outcome that says why it is not set up.
+    pub(super) async fn set_up_gate(
+        &self,
+        job: &GateJob,
+        place: &GatePlace,
+        mark: &str,
+    ) -> Result<(), GateOutcome> {
+        let Some(setup) = &job.gate.setup else {
+            return Ok(());
+        };
+        let mut environment = self.environment.clone();
+        environment.extend(place.variables.clone());
+        let ceiling = self.lane.to_string_lossy().into_owned();
+        environment.insert("GIT_CEILING_DIRECTORIES".to_owned(), ceiling);
+        let at = SetupPlace {
+            directory: &place.directory,
+            environment,
+            mark,
+        };
+        let ran = run_commands(setup, &at).await;
+        ran.map_err(|reason| GateOutcome::NotSetUp { reason })
+    }
+
+    /// What a gate does without.
+    pub(super) fn lacking(&self, job: &GateJob) -> Lacking {
+        let mut lacking = Lacking::default();
+        lacking.repository = !job.gate.repository;
+        if job.gate.setup.is_none() {
+            lacking.brought.clone_from(&self.policy.setup.bring);
+            lacking.commands = !self.policy.setup.run.0.is_empty();
+        }
+        lacking
+    }
+
+    /// Takes what was brought out of the directory again, before it is made another tree: it may serve once more.
+    async fn put_away(&self) {
+        let (lane, kept) = (self.lane.clone(), self.kept.clone());
+        let moved = tokio::task::spawn_blocking(move || kept.take_out(&lane)).await;
+        let moved = moved.unwrap_or_else(|error| Err(io::Error::other(error)));
+        // What stays where it is, is removed with all that does not belong to the tree.
+        moved.unwrap_or_else(
+            |error| tracing::warn!(%error, "what was brought to a gate cannot be kept"),
+        );
+    }
+
+    async fn bring_to_gate(&self, setup: &Setup, directory: &Path) -> Result<(), String> {
+        let Some(root) = self.trusted.user().root().map(PathBuf::from) else {
+            return Ok(());
+        };
+        for path in &setup.bring {
+            let (root, lane, within) = (root.clone(), self.lane.clone(), path.clone());
+            let (kept, directory) = (self.kept.clone(), directory.to_owned());
+            let brought =
+                tokio::task::spawn_blocking(move || kept.put_in(&root, &lane, &within, &directory));
+            let brought = brought
+                .await
+                .unwrap_or_else(|error| Err(io::Error::other(error)));
+            brought.map_err(|error| not_brought(path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// Moves what was brought for the last gate out of its directory.
+    fn take_out(&self, lane: &Path) -> io::Result<()> {
+        let mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in mirrors.keys() {
+            let Some(from) = place_beneath(&lane.join("tree"), path, false)? else {
+                continue;
+            };
+            if from.symlink_metadata().is_ok() {
+                let to = put_away_at(lane, path);
+                remove(&to)?;
+                fs::rename(from, to)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings something to a gate: what was put away, after what was done to it is undone.
+    fn put_in(
+        &self,
+        root: &Path,
+        lane: &Path,
+        path: &RepoPath,
+        directory: &Path,
+    ) -> io::Result<()> {
+        let mut mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mirror = mirrors
+            .entry(path.clone())
+            .or_insert_with(|| Mirror::of(root, root.join(path.to_path())));
+        let away = put_away_at(lane, path);
+        fs::create_dir_all(lane.join(BROUGHT))?;
+        mirror.refresh(&away)?;
+        fs::rename(away, place_of(directory, path)?)
+    }
+}
+
+/// Where things are between two gates.
+const BROUGHT: &str = "brought";
+
+fn put_away_at(lane: &Path, path: &RepoPath) -> PathBuf {
+    let name = crate::model::ContentHash::of(path.as_bytes()).to_string();
+    lane.join(BROUGHT).join(&name[..16])
+}
