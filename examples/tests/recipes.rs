@@ -104,7 +104,10 @@ impl Stage {
     fn records(&self) -> Vec<Record> {
         block_on_within(std::time::Duration::from_secs(60), async {
             let ledger = FileLedger::new(self.sandbox.state().join("ledger"));
-            let entries = ledger.read(Sequence(0), usize::MAX).await.expect("can be read");
+            let entries = ledger
+                .read(Sequence(0), usize::MAX)
+                .await
+                .expect("can be read");
             entries.into_iter().map(|entry| entry.record).collect()
         })
         .expect("is quick")

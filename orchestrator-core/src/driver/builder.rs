@@ -358,6 +358,10 @@ impl Ground {
         let roadmap = world
             .load_roadmap(world.trusted.fetch_target().await?)
             .await?;
+        let empty = world.empty_submodules(roadmap.tip).await?;
+        if let Some(fact) = empty {
+            tracing::warn!(fix = fact.fix, "{}", fact.what);
+        }
         let open = roadmap.tasks.iter().filter(|task| !task.done);
         let agents: Vec<_> = world.backends.keys().collect();
         let needed = open.filter_map(|task| check_task(task, &world.policy, &agents).ok());

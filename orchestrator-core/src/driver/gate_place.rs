@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lane/tree       the exported tree; what a gate does to it is gone before the next one
-//! lane/brought    what `[setup] bring` names, between two gates: what a gate did to it is undone
+//! lane/brought    submodules, and what `[setup] bring` names, between two gates: what a gate did to them is undone
 //! ```
 
 use std::{
@@ -27,6 +27,8 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
     mirrors: Arc<Mutex<BTreeMap<RepoPath, Mirror>>>,
+    /// Submodules that are in the directory, each after the one that it lies in.
+    modules: Arc<Mutex<Vec<RepoPath>>>,
 }
 
 /// A directory that is ready for its gate.
@@ -48,6 +50,10 @@ impl World {
         self.put_away().await;
         let exported = self.trusted.export(job.tree, &directory).await;
         exported.map_err(|error| not_started(with_source(&error)))?;
+        if self.policy.setup.submodules {
+            let placed = self.place_modules(job, &directory).await;
+            placed.map_err(|reason| GateOutcome::NotSetUp { reason })?;
+        }
         let place = GatePlace {
             directory,
             variables: BTreeMap::from([(PORT_BASE.to_owned(), base.to_string())]),
@@ -86,8 +92,12 @@ impl World {
     }
 
     /// What a gate does without.
-    pub(super) fn lacking(&self, job: &GateJob) -> Lacking {
+    pub(super) async fn lacking(&self, job: &GateJob) -> Lacking {
         let mut lacking = Lacking::default();
+        if !self.policy.setup.submodules {
+            let links = self.trusted.gitlinks(job.tree).await.unwrap_or_default();
+            lacking.submodules = links.into_iter().map(|(path, _)| path).collect();
+        }
         lacking.repository = !job.gate.repository;
         if job.gate.setup.is_none() {
             lacking.brought.clone_from(&self.policy.setup.bring);
@@ -105,6 +115,29 @@ impl World {
         moved.unwrap_or_else(
             |error| tracing::warn!(%error, "what was brought to a gate cannot be kept"),
         );
+    }
+
+    /// Checks out the submodules of a gate's tree.
+    async fn place_modules(&self, job: &GateJob, directory: &Path) -> Result<(), String> {
+        let modules = self.trusted.modules(job.tree).await;
+        for module in modules.map_err(|error| with_source(&error))? {
+            let away = put_away_at(&self.lane, &module.path);
+            let wrong = |error: io::Error| format!("submodule `{}`: {error}", module.path);
+            fs::create_dir_all(self.lane.join(BROUGHT)).map_err(wrong)?;
+            let exported = self.trusted.export_module(&module, &away).await;
+            exported.map_err(|error| with_source(&error))?;
+            let place = place_of(directory, &module.path).map_err(wrong)?;
+            // Git has made it an empty directory.
+            remove(&place).map_err(wrong)?;
+            fs::rename(away, place).map_err(wrong)?;
+            let mut placed = self
+                .kept
+                .modules
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            placed.push(module.path);
+        }
+        Ok(())
     }
 
     async fn bring_to_gate(&self, setup: &Setup, directory: &Path) -> Result<(), String> {
@@ -129,7 +162,10 @@ impl Kept {
     /// Moves what was brought for the last gate out of its directory.
     fn take_out(&self, lane: &Path) -> io::Result<()> {
         let mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
-        for path in mirrors.keys() {
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        // What lies in another comes out first.
+        let modules: Vec<_> = modules.drain(..).rev().collect();
+        for path in mirrors.keys().chain(&modules) {
             let Some(from) = place_beneath(&lane.join("tree"), path, false)? else {
                 continue;
             };

@@ -82,7 +82,7 @@ impl World {
             tail,
             took: Span(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)),
             before: Vec::new(),
-            lacked: self.lacking(job),
+            lacked: self.lacking(job).await,
         })
     }
 

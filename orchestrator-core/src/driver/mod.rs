@@ -35,6 +35,7 @@ mod orchestrator;
 mod ports;
 mod running;
 mod setup;
+mod submodules;
 mod turn;
 mod verify;
 mod views;

@@ -46,6 +46,10 @@ impl World {
             .create(&self.trusted, base, &setup.bring)
             .await
             .map_err(|error| with_source(&error))?;
+        if setup.submodules {
+            let placed = workspace.place_modules(&self.trusted, base).await;
+            placed.map_err(|error| with_source(&error))?;
+        }
         self.bring(workspace).await?;
         let mark = format!("{}{}.setup", self.mark, workspace.attempt.slug());
         let place = SetupPlace {
@@ -54,7 +58,7 @@ impl World {
             mark: &mark,
         };
         run_commands(setup, &place).await?;
-        if !(setup.bring.is_empty() && setup.run.0.is_empty()) {
+        if setup.submodules || !(setup.bring.is_empty() && setup.run.0.is_empty()) {
             let seen = workspace
                 .uncommitted(&self.trusted, base, 5)
                 .await

@@ -114,11 +114,15 @@ impl UserRepository {
         self.root.as_deref()
     }
 
+    pub(super) fn git(&self) -> &Git {
+        &self.git
+    }
+
     fn call(&self) -> Call<'_> {
         self.git.call(self.root.as_deref().unwrap_or(&self.git_dir))
     }
 
-    async fn config(&self, key: &str) -> Result<Option<String>, GitError> {
+    pub(super) async fn config(&self, key: &str) -> Result<Option<String>, GitError> {
         let answer = self.call().args(["config", "--get", key]).answer().await?;
         match answer.exit {
             Exit::Code(0) => Ok(Some(

@@ -295,7 +295,30 @@ impl Workspace {
         if self.is_just(trusted, head, &index).await {
             return Ok(Vec::new());
         }
-        self.differs(trusted, head, limit, &index, WHOLE).await
+        let look = self.full_look(trusted, head, index, WHOLE)?;
+        let mut paths = self.differs(trusted, &look, limit).await?;
+        let left = limit.saturating_sub(paths.len());
+        paths.extend(self.changed_in_modules(trusted, left, false, WHOLE).await?);
+        paths.dedup();
+        Ok(paths)
+    }
+
+    /// A look at all files of the tree.
+    fn full_look(
+        &self,
+        trusted: &Trusted,
+        from: CommitId,
+        index: PathBuf,
+        deadline: Duration,
+    ) -> Result<FullLook, GitError> {
+        Ok(FullLook {
+            git_dir: trusted.dir().to_owned(),
+            tree: self.tree(),
+            index,
+            from,
+            excludes: Some(self.readable_excludes()?),
+            deadline,
+        })
     }
 
     /// The same beside a worker that works: what it has touched since `base`, committed or not. Keeps an index of its own, so
@@ -325,19 +348,25 @@ impl Workspace {
                 paths.truncate(limit);
                 Ok(paths)
             }
-            None => self.differs(trusted, base, limit, &index, BESIDE).await,
+            None => {
+                let look = self.full_look(trusted, base, index, BESIDE)?;
+                let mut paths = self.differs(trusted, &look, limit).await?;
+                let left = limit.saturating_sub(paths.len());
+                paths.extend(self.changed_in_modules(trusted, left, true, BESIDE).await?);
+                paths.dedup();
+                Ok(paths)
+            }
         }
     }
 
-    async fn differs(
+    /// Asks git what differs.
+    pub(super) async fn differs(
         &self,
         trusted: &Trusted,
-        from: CommitId,
+        look: &FullLook,
         limit: usize,
-        index: &Path,
-        deadline: Duration,
     ) -> Result<Vec<RepoPath>, GitError> {
-        let tree = self.tree();
+        let (tree, index, from) = (&look.tree, look.index.as_path(), look.from);
         if !tree.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             return Err(self.unreadable("the workspace's directory is gone".to_owned()));
         }
@@ -345,9 +374,10 @@ impl Workspace {
         trusted.look(move |_| check_tree(&walked)).await?;
         tidy_index(index).map_err(io_error(index))?;
         let with_index = || {
-            let call = trusted.call().args(["-c", "core.bare=false"]);
-            call.var("GIT_INDEX_FILE", index)
-                .var("GIT_WORK_TREE", &tree)
+            let call = trusted
+                .call_in(&look.git_dir)
+                .args(["-c", "core.bare=false"]);
+            call.var("GIT_INDEX_FILE", index).var("GIT_WORK_TREE", tree)
         };
         // Brought to the same commit again, it needs no process.
         let at = &at_of(index);
@@ -360,8 +390,11 @@ impl Workspace {
                 .await?;
             write_new(at, from.to_string()).map_err(io_error(at))?;
         }
-        let mut excludes = OsString::from("--exclude-from=");
-        excludes.push(self.readable_excludes()?);
+        let excludes = look.excludes.as_ref().map(|file| {
+            let mut excludes = OsString::from("--exclude-from=");
+            excludes.push(file);
+            excludes
+        });
         let call = with_index().args([
             "ls-files",
             "-z",
@@ -371,11 +404,11 @@ impl Workspace {
             "--full-name",
         ]);
         let call = call
-            .args([excludes])
+            .args(excludes)
             .args(["--"])
-            .args([&tree])
+            .args([tree])
             .filters(&trusted.filters)
-            .within(deadline);
+            .within(look.deadline);
         let answer = call.answer().await?;
         if answer.exit != Exit::Code(0) {
             return Err(answer.failed("ls-files"));
@@ -526,6 +559,18 @@ impl Workspace {
     fn spares(&self) -> std::io::Result<Vec<PathBuf>> {
         named_like(self.root.parent().unwrap_or(&self.root), SPARE)
     }
+}
+
+/// What is held against what: files, and a commit that a repository of ours has.
+pub(super) struct FullLook {
+    pub(super) git_dir: PathBuf,
+    pub(super) tree: PathBuf,
+    /// An index of ours, which is brought to the commit.
+    pub(super) index: PathBuf,
+    pub(super) from: CommitId,
+    /// What does not count, besides what git ignores.
+    pub(super) excludes: Option<PathBuf>,
+    pub(super) deadline: Duration,
 }
 
 fn stands_at(index: &Path) -> Option<CommitId> {
