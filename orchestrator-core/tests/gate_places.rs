@@ -8,7 +8,7 @@ use orchestrator_core::{
     model::{EndReason, GateReport, HoldReason, Record},
     status::TaskState,
 };
-use orchestrator_testkit::{RunOutcome, Sandbox, run_checked, shell_worker};
+use orchestrator_testkit::{RunOutcome, Sandbox, git, run_checked, shell_worker};
 
 /// A sandbox whose target needs what git ignores: a directory with a link in it, and what a command makes.
 fn needy(tasks: &[(&str, &str)]) -> Sandbox {
@@ -265,4 +265,78 @@ async fn a_roadmap_without_set_up_is_as_it_was() {
         "{:#?}",
         outcome.report.snapshot
     );
+}
+
+/// A sandbox with tags: on the target, and beside it.
+fn tagged(tasks: &[(&str, &str)]) -> Sandbox {
+    let sandbox = sandbox(tasks);
+    let repo = sandbox.repo();
+    git(&repo, &["tag", "-a", "v1.2.0", "-m", "one two"]);
+    git(&repo, &["checkout", "--quiet", "-b", "side"]);
+    sandbox.commit(&[("side.txt", "x")], "beside the target");
+    git(&repo, &["tag", "v9.9.9"]);
+    git(&repo, &["checkout", "--quiet", "main"]);
+    git(&repo, &["push", "--quiet", "origin", "v1.2.0", "v9.9.9"]);
+    sandbox.publish(&[(".gitignore", "/made\n/deps/\n.env\n")], "after the tag");
+    sandbox
+}
+
+#[tokio::test]
+async fn gates_with_a_repository_ask_git_what_a_build_asks() {
+    for push in ["", "push = false\n"] {
+        let sandbox = tagged(&[("A", ""), ("B", "after = [\"A\"]")]);
+        sandbox.write(&[(".env", "KEY=dummy\n"), ("deps/lib/a.txt", "a")]);
+        std::os::unix::fs::symlink("lib/a.txt", sandbox.repo().join("deps/link")).expect("links");
+        let script = "git describe && test -z \"$(git status --porcelain)\" && git ls-files --error-unmatch A.txt \
+                      && test \"$(git rev-parse HEAD^{tree})\" = \"$(git write-tree)\" && test \"$(git tag)\" = v1.2.0 \
+                      && test \"$(git branch --show-current)\" = main && git log -1 --format=%s HEAD^1 \
+                      && test \"$(git diff --name-only origin/main | sort | tail -1)\" != README.md \
+                      && echo x > x && git add x && git -c gc.auto=1 commit -q -m own && git tag -d v1.2.0 && git gc -q --prune=now";
+        let more = format!(
+            "{push}{SETUP}{}",
+            gate(script, "setup = true\nrepository = true")
+        );
+        let outcome = run_checked(&sandbox, builder(&sandbox, WORK, &more)).await;
+        assert_eq!(
+            outcome.report.ended,
+            EndReason::Complete,
+            "{:#?}",
+            outcome.report.snapshot
+        );
+        let reports = reports(&outcome);
+        assert!(
+            reports
+                .iter()
+                .all(|report| report.tail.starts_with("v1.2.0-")),
+            "{reports:#?}"
+        );
+        assert!(
+            reports.iter().all(|report| report.lacked.is_nothing()),
+            "{reports:#?}"
+        );
+        // Nothing that gates did is left.
+        let trusted = sandbox.state().join("trusted.git");
+        git(&trusted, &["fsck", "--connectivity-only"]);
+        let subjects = git(&trusted, &["log", "--all", "--format=%s"]);
+        assert!(
+            !subjects
+                .lines()
+                .any(|subject| subject == "own" || subject.starts_with("Candidate")),
+            "{subjects}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_repository_of_a_gate_on_the_target_is_at_the_target() {
+    let sandbox = tagged(&[("A", "")]);
+    sandbox.publish(&[("bad.txt", "x")], "bad");
+    let tip = git(&sandbox.remote(), &["rev-parse", "main"]);
+    let more = gate("git rev-parse HEAD; test ! -e bad.txt", "repository = true");
+    let outcome = run_checked(&sandbox, builder(&sandbox, WORK, &more)).await;
+    let on_tip = outcome.records().find_map(|record| match record {
+        Record::TipReported { report, .. } => Some(report.tail.trim().to_owned()),
+        _ => None,
+    });
+    assert_eq!(on_tip, Some(tip));
 }

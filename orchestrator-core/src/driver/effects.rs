@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{
     gate::{CacheOf, GateCaches},
-    git::{Ancestry, GitError, Merge, Start, Trusted, Workspaces},
-    machine::{Phase, State, check_roadmap},
+    git::{Ancestry, GateHead, GitError, Merge, Start, Trusted, Workspaces},
+    machine::{Phase, State, Step, check_roadmap},
     model::{
         AttemptId, BackendName, Candidate, Carried, CommitId, Contract, Effect, EffectId,
         EventKind, Finding, FindingId, GateSpec, Item, Landing, LandingOutcome, MergeFailure,
@@ -121,6 +121,7 @@ pub(super) enum Job {
         attempt: AttemptId,
         tree: TreeId,
         gate: GateSpec,
+        head: GateHead,
     },
     CheckTip {
         tip: CommitId,
@@ -200,7 +201,7 @@ impl World {
             }
             Effect::Review { attempt, .. } => {
                 let active = active(attempt)?;
-                let crate::machine::Step::Review { work, .. } = &active.step else {
+                let Step::Review { work, .. } = &active.step else {
                     return None;
                 };
                 let before = &state.task(&attempt.task)?.findings;
@@ -234,11 +235,18 @@ impl World {
                 attempt,
                 tree,
                 gate,
-            } => Job::Gate {
-                attempt: attempt.clone(),
-                tree: *tree,
-                gate: gate.clone(),
-            },
+            } => {
+                let Step::Gate { checked, .. } = &active(attempt)?.step else {
+                    return None;
+                };
+                let Candidate { tip, head, .. } = checked.candidate;
+                Job::Gate {
+                    attempt: attempt.clone(),
+                    tree: *tree,
+                    gate: gate.clone(),
+                    head: GateHead::Merge { tip, head },
+                }
+            }
             Effect::CheckTip { tip, gate, .. } => Job::CheckTip {
                 tip: *tip,
                 gate: gate.clone(),
@@ -412,6 +420,7 @@ impl World {
                 attempt,
                 tree,
                 gate,
+                head,
             } => {
                 let span = tracing::info_span!("gate", name = %gate.name);
                 let job = GateJob {
@@ -419,6 +428,7 @@ impl World {
                     whose: CacheOf::Attempt(attempt),
                     tree,
                     gate,
+                    head,
                 };
                 let report = self.run_gate(job).instrument(span).await?;
                 EventKind::GateRan { effect, report }
@@ -431,6 +441,7 @@ impl World {
                     whose: CacheOf::Lane,
                     tree,
                     gate,
+                    head: GateHead::Tip(tip),
                 };
                 let report = self.run_gate(job).instrument(span).await?;
                 EventKind::TipChecked { effect, report }

@@ -19,7 +19,8 @@ use super::{
     setup::{SetupPlace, not_brought, place_of, run_commands},
 };
 use crate::{
-    model::{GateOutcome, Lacking, RepoPath, Setup},
+    git::{GitError, Module},
+    model::{CommitId, GateOutcome, Lacking, RepoPath, Setup},
     untrusted::{Mirror, place_beneath, remove},
 };
 
@@ -29,6 +30,8 @@ pub(super) struct Kept {
     mirrors: Arc<Mutex<BTreeMap<RepoPath, Mirror>>>,
     /// Submodules that are in the directory, each after the one that it lies in.
     modules: Arc<Mutex<Vec<RepoPath>>>,
+    /// The target's tip for which tags were fetched last.
+    tags: Arc<Mutex<Option<CommitId>>>,
 }
 
 /// A directory that is ready for its gate.
@@ -50,8 +53,8 @@ impl World {
         self.put_away().await;
         let exported = self.trusted.export(job.tree, &directory).await;
         exported.map_err(|error| not_started(with_source(&error)))?;
-        if self.policy.setup.submodules {
-            let placed = self.place_modules(job, &directory).await;
+        if self.policy.setup.submodules || job.gate.repository {
+            let placed = self.place_repositories(job, &directory).await;
             placed.map_err(|reason| GateOutcome::NotSetUp { reason })?;
         }
         let place = GatePlace {
@@ -117,27 +120,76 @@ impl World {
         );
     }
 
+    /// Gives a gate's directory its submodules, and repositories, as far as it is to have them.
+    async fn place_repositories(&self, job: &GateJob, directory: &Path) -> Result<(), String> {
+        let said = |error: GitError| with_source(&error);
+        let modules = if self.policy.setup.submodules {
+            self.place_modules(job, directory).await?
+        } else {
+            Vec::new()
+        };
+        if !job.gate.repository {
+            return Ok(());
+        }
+        self.fetch_tags(job).await;
+        let setup = job.gate.setup.iter();
+        let brought = setup.flat_map(|setup| setup.bring.iter().cloned());
+        let ignored: Vec<_> = brought.chain(job.gate.cache.iter().cloned()).collect();
+        let made = self
+            .trusted
+            .write_gate_repository(directory, job.tree, job.head, &ignored);
+        made.await.map_err(said)?;
+        for module in &modules {
+            let laid_out = put_away_at(&self.lane, &module.path);
+            let made = self.trusted.write_gate_module(directory, module, &laid_out);
+            made.map_err(said)?;
+        }
+        Ok(())
+    }
+
+    /// Fetches tags, once for each tip. What was known before is better than no gate.
+    async fn fetch_tags(&self, job: &GateJob) {
+        let tip = job.head.tip();
+        let known = *self
+            .kept
+            .tags
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if known == Some(tip) {
+            return;
+        }
+        match self.trusted.fetch_tags().await {
+            Ok(()) => {
+                let mut known = self
+                    .kept
+                    .tags
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                *known = Some(tip);
+            }
+            Err(error) => tracing::warn!(error = with_source(&error), "tags cannot be fetched"),
+        }
+    }
+
     /// Checks out the submodules of a gate's tree.
-    async fn place_modules(&self, job: &GateJob, directory: &Path) -> Result<(), String> {
+    async fn place_modules(&self, job: &GateJob, directory: &Path) -> Result<Vec<Module>, String> {
         let modules = self.trusted.modules(job.tree).await;
-        for module in modules.map_err(|error| with_source(&error))? {
+        let modules = modules.map_err(|error| with_source(&error))?;
+        for module in &modules {
             let away = put_away_at(&self.lane, &module.path);
             let wrong = |error: io::Error| format!("submodule `{}`: {error}", module.path);
             fs::create_dir_all(self.lane.join(BROUGHT)).map_err(wrong)?;
-            let exported = self.trusted.export_module(&module, &away).await;
+            let exported = self.trusted.export_module(module, &away).await;
             exported.map_err(|error| with_source(&error))?;
             let place = place_of(directory, &module.path).map_err(wrong)?;
             // Git has made it an empty directory.
             remove(&place).map_err(wrong)?;
             fs::rename(away, place).map_err(wrong)?;
-            let mut placed = self
-                .kept
-                .modules
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            placed.push(module.path);
+            let placed = self.kept.modules.lock();
+            let mut placed = placed.unwrap_or_else(PoisonError::into_inner);
+            placed.push(module.path.clone());
         }
-        Ok(())
+        Ok(modules)
     }
 
     async fn bring_to_gate(&self, setup: &Setup, directory: &Path) -> Result<(), String> {

@@ -10,6 +10,7 @@ use super::{RunError, effects::World, gate_place::GatePlace};
 use crate::{
     failpoint::reach,
     gate::{CacheOf, GateCaches, GateRun, run_gate},
+    git::GateHead,
     model::{EffectId, GateReport, GateSpec, Span, TreeId},
     process::Captured,
 };
@@ -21,6 +22,8 @@ pub(super) struct GateJob {
     pub(super) whose: CacheOf,
     pub(super) tree: TreeId,
     pub(super) gate: GateSpec,
+    /// Where its repository is to be, if it has one.
+    pub(super) head: GateHead,
 }
 
 /// Which way a cache is moved.

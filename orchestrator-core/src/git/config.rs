@@ -147,6 +147,26 @@ pub(super) fn module(
     )
 }
 
+/// Of the repository of a gate's directory.
+pub(super) fn gate(identity: &Identity, filters: &Filters) -> String {
+    format!(
+        "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tlogAllRefUpdates = true\n[gc]\n\tauto = 0\n\
+         [maintenance]\n\tauto = false\n[commit]\n\tgpgSign = false\n{}{}",
+        identity.section(),
+        filters.sections()
+    )
+}
+
+/// That a submodule is in use, for the configuration of the repository that it lies in.
+pub(super) fn active(name: &str, url: Option<&str>) -> String {
+    let url = url.map(|url| format!("\turl = {}\n", quoted(url)));
+    let name = quoted(name);
+    format!(
+        "[submodule {name}]\n\tactive = true\n{}",
+        url.unwrap_or_default()
+    )
+}
+
 /// A value as git-config(1) reads it back.
 fn quoted(text: &str) -> String {
     format!(

@@ -24,6 +24,7 @@ mod discard;
 mod environment;
 mod files;
 mod followed;
+mod gate_repository;
 mod history;
 mod incoming;
 mod ingress;
@@ -53,6 +54,7 @@ pub use cli::{Git, GitError, GitVersion, MINIMUM_VERSION};
 pub use config::Identity;
 #[cfg(feature = "driver")]
 pub(crate) use discard::Discard;
+pub use gate_repository::GateHead;
 pub use history::{BranchCommit, first_parents};
 pub use ingress::IngressLimits;
 pub use lookout::{Dirtiness, Look, Lookout};

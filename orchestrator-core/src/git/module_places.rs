@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GitError, Module, Objects, Trusted, Workspace, checkout::Checkout, cli::io_error, config,
+    GitError, Module, Objects, Trusted, Workspace,
+    checkout::{Checkout, index_of},
+    cli::io_error,
+    config,
 };
 use crate::{
     model::{CommitId, RepoPath},
@@ -92,6 +95,13 @@ impl Workspace {
         trusted.write_module_repository(module, &placed.repository, &directory)?;
         let theirs = placed.repository.join("index");
         copy(&placed.index, &theirs).map_err(io_error(&theirs))?;
+        // The repository that it lies in must know that it is in use, or `git submodule` passes over it.
+        let outer = match module.outer_place() {
+            Some(outer) => linked.join(outer),
+            None => self.repository(),
+        };
+        let url = module.source.url.as_deref();
+        append(&outer.join("config"), &config::active(&module.name, url))?;
         Ok(placed)
     }
 }
@@ -145,15 +155,20 @@ impl Trusted {
     /// As [`export`](Self::export), and when its commit cannot be had.
     pub async fn export_module(&self, module: &Module, into: &Path) -> Result<(), GitError> {
         self.have(module).await?;
-        let mut index = std::ffi::OsString::from(into);
-        index.push(".index");
         let checkout = Checkout {
             directory: into.to_owned(),
-            index: index.into(),
+            index: index_of(into),
         };
         let commit = module.commit.to_string();
         checkout.lay_out(self, &module.source.dir, &commit).await
     }
+}
+
+/// Adds to a file that nobody else has been able to write yet.
+fn append(path: &Path, text: &str) -> Result<(), GitError> {
+    let whole = read_small(path).map_err(io_error(path))?;
+    let whole = [whole.as_slice(), text.as_bytes()].concat();
+    write_new(path, whole).map_err(io_error(path))
 }
 
 /// The place of a submodule in a tree: a directory that git has made empty, and no link is on the way (CVE-2024-32002).

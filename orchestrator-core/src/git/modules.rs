@@ -35,6 +35,8 @@ pub struct Module {
     pub path: RepoPath,
     /// The commit that the tree names.
     pub commit: CommitId,
+    /// Its name in the repository that it lies in.
+    pub(super) name: String,
     /// The names from the outermost to this one, as directories of a git directory: `modules/NAME/modules/NAME`.
     pub(super) place: PathBuf,
     pub(super) source: Source,
@@ -67,6 +69,16 @@ struct Within<'a> {
     tree: TreeId,
     /// `None` for the target itself.
     outer: Option<&'a Module>,
+}
+
+impl Module {
+    /// The git directory of the one that it lies in, as [`place`](Self::place) is given; `None` for one of the tree itself.
+    pub(super) fn outer_place(&self) -> Option<&Path> {
+        let own = Path::new("modules").join(&self.name);
+        let depth = own.components().count();
+        let outer = self.place.ancestors().nth(depth)?;
+        (!outer.as_os_str().is_empty()).then_some(outer)
+    }
 }
 
 impl Trusted {
@@ -218,6 +230,7 @@ impl Trusted {
         Ok(Module {
             path,
             commit,
+            name,
             place,
             source,
             is_of_target,
