@@ -246,6 +246,9 @@ impl OrchestratorBuilder {
         }
         user.identity().await?;
         check_bring(&policy, &user).await?;
+        if policy.setup.sparse {
+            user.sparse().await?;
+        }
         let state_dir = match self.state_dir {
             Some(path) => path,
             None => default_state_dir(user.git_dir())?,

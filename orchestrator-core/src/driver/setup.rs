@@ -10,7 +10,7 @@ use super::{
     ports::PORT_BASE,
 };
 use crate::{
-    git::Workspace,
+    git::{GitError, Workspace},
     model::{CommitId, RepoPath, Setup},
     process::{Exit, OutputLimits, Spawn, run_to_end},
     untrusted::{Mirror, place_beneath},
@@ -42,10 +42,14 @@ impl World {
         }
         self.begin(&workspace.attempt);
         let setup = &self.policy.setup;
-        workspace
-            .create(&self.trusted, base, &setup.bring)
-            .await
-            .map_err(|error| with_source(&error))?;
+        let said = |error: GitError| with_source(&error);
+        let sparse = if setup.sparse {
+            self.trusted.user().sparse().await.map_err(said)?
+        } else {
+            None
+        };
+        let created = workspace.create_sparse(&self.trusted, base, &setup.bring, sparse.as_ref());
+        created.await.map_err(said)?;
         if setup.submodules {
             let placed = workspace.place_modules(&self.trusted, base).await;
             placed.map_err(|error| with_source(&error))?;

@@ -99,6 +99,7 @@ impl Workspace {
                 index,
                 from: head,
                 excludes: None,
+                sparse: None,
                 deadline,
             };
             let paths = self.differs(trusted, &look, limit - changed.len()).await?;

@@ -8,6 +8,9 @@
 //!   given      the contract; the worker's to read
 //!   index      our own index of the tree, from before the worker came: it cannot lie to it; and at which commit it stands
 //!   excludes   what was brought into the tree, and is no work of anybody's
+//!   sparse     the patterns of a sparse workspace
+//!   modules    our own indexes of submodules, and which were placed where
+//!   ports      the first of its ports
 //!   streams    what agents wrote, byte by byte
 //!   ready      there once it was set up
 //! ```
@@ -28,6 +31,7 @@ use super::{
     files::Expected,
     lent::{Lent, check_tree},
     objects::unreadable,
+    sparse::Sparse,
     trees::compared,
     trusted::split_nul,
 };
@@ -176,6 +180,11 @@ impl Workspace {
         self.root.join("ready").exists()
     }
 
+    /// The patterns of a sparse workspace; not there for one that is whole.
+    fn sparse(&self) -> PathBuf {
+        self.root.join("sparse")
+    }
+
     fn excludes(&self) -> PathBuf {
         self.root.join("excludes")
     }
@@ -191,6 +200,20 @@ impl Workspace {
         trusted: &Trusted,
         base: CommitId,
         brought: &[RepoPath],
+    ) -> Result<(), GitError> {
+        self.create_sparse(trusted, base, brought, None).await
+    }
+
+    /// The same, with a part of the files.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub async fn create_sparse(
+        &self,
+        trusted: &Trusted,
+        base: CommitId,
+        brought: &[RepoPath],
+        sparse: Option<&Sparse>,
     ) -> Result<(), GitError> {
         if self.is_ready() {
             return Ok(());
@@ -209,12 +232,13 @@ impl Workspace {
             .iter()
             .map(|path| format!("/{}\n", Pattern::exactly(path)))
             .collect();
+        let mut configuration = config::workspace(&trusted.identity, &trusted.filters);
+        if let Some(sparse) = sparse {
+            configuration.push_str(&sparse.section());
+        }
         let files = [
             (repository.join("HEAD"), format!("ref: {}\n", target.full())),
-            (
-                repository.join("config"),
-                config::workspace(&trusted.identity, &trusted.filters),
-            ),
+            (repository.join("config"), configuration),
             (
                 repository.join("objects/info/alternates"),
                 format!("{}\n", trusted.dir().join("objects").display()),
@@ -230,7 +254,7 @@ impl Workspace {
             ),
             (self.excludes(), excludes),
         ];
-        let write = |path: PathBuf, text: String| {
+        let write = |path: PathBuf, text: Vec<u8>| {
             let directory = path.parent().unwrap_or(&self.root);
             std::fs::create_dir_all(directory)
                 .and_then(|()| write_new(&path, text))
@@ -238,7 +262,11 @@ impl Workspace {
         };
         files
             .into_iter()
-            .try_for_each(|(path, text)| write(path, text))?;
+            .try_for_each(|(path, text)| write(path, text.into_bytes()))?;
+        if let Some(sparse) = sparse {
+            write(linked.join("info/sparse-checkout"), sparse.patterns.clone())?;
+            write(self.sparse(), sparse.patterns.clone())?;
+        }
         reach("workspace, configured");
         let checkout = Checkout {
             directory: tree.clone(),
@@ -247,8 +275,9 @@ impl Workspace {
         checkout
             .lay_out(trusted, &linked, &base.to_string())
             .await?;
-        write(at_of(&self.index()), base.to_string())?;
-        write(tree.join(".git"), format!("gitdir: {}\n", linked.display()))?;
+        write(at_of(&self.index()), base.to_string().into_bytes())?;
+        let link = format!("gitdir: {}\n", linked.display());
+        write(tree.join(".git"), link.into_bytes())?;
         let theirs = linked.join("index");
         copy(&self.index(), &theirs).map_err(io_error(&theirs))
     }
@@ -317,6 +346,7 @@ impl Workspace {
             index,
             from,
             excludes: Some(self.readable_excludes()?),
+            sparse: Some(self.sparse()).filter(|sparse| sparse.exists()),
             deadline,
         })
     }
@@ -377,6 +407,9 @@ impl Workspace {
             let call = trusted
                 .call_in(&look.git_dir)
                 .args(["-c", "core.bare=false"]);
+            // Something that is there though it is left out is looked at all the same.
+            let sparse = look.sparse.iter();
+            let call = call.args(sparse.flat_map(|_| ["-c", "core.sparseCheckout=true"]));
             call.var("GIT_INDEX_FILE", index).var("GIT_WORK_TREE", tree)
         };
         // Brought to the same commit again, it needs no process.
@@ -421,6 +454,9 @@ impl Workspace {
             .filter_map(|path| RepoPath::from_bytes(path.strip_suffix(b"/").unwrap_or(path)).ok())
             .collect();
         paths.dedup();
+        if let Some(patterns) = &look.sparse {
+            paths = without_left_out(trusted, patterns, tree, paths).await?;
+        }
         paths.truncate(limit);
         Ok(paths)
     }
@@ -570,7 +606,26 @@ pub(super) struct FullLook {
     pub(super) from: CommitId,
     /// What does not count, besides what git ignores.
     pub(super) excludes: Option<PathBuf>,
+    /// The patterns of a sparse workspace.
+    pub(super) sparse: Option<PathBuf>,
     pub(super) deadline: Duration,
+}
+
+/// These paths without those that are missing since a sparse workspace leaves them out.
+async fn without_left_out(
+    trusted: &Trusted,
+    patterns: &Path,
+    tree: &Path,
+    paths: Vec<RepoPath>,
+) -> Result<Vec<RepoPath>, GitError> {
+    let is_missing = |path: &&RepoPath| tree.join(path.to_path()).symlink_metadata().is_err();
+    let missing: Vec<_> = paths.iter().filter(is_missing).cloned().collect();
+    if missing.is_empty() {
+        return Ok(paths);
+    }
+    let left_out = trusted.left_out(patterns, &missing).await?;
+    let counts = |path: &RepoPath| !left_out.contains(path);
+    Ok(paths.into_iter().filter(counts).collect())
 }
 
 fn stands_at(index: &Path) -> Option<CommitId> {
