@@ -14,7 +14,7 @@ use orchestrator_core::{
     port::{Ledger as _, Sequence},
     store::FileLedger,
 };
-use orchestrator_testkit::{Sandbox, block_on_within, shell_worker, tool_main};
+use orchestrator_testkit::{Sandbox, block_on_within, git, shell_worker, tool_main};
 
 const TASKS: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
 
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         ("javascript_lands", &["node", "npm"], javascript_lands),
         ("python_lands", &["python3"], python_lands),
         ("rust_lands", &["cargo"], rust_lands),
+        ("submodules_land", &["git"], submodules_land),
     ])
 }
 
@@ -267,4 +268,59 @@ fn rust_lands() {
         .iter()
         .filter(|report| report.tail.contains("Compiling base"));
     assert_eq!(builds.count(), 1, "what no task touches is built once");
+}
+
+fn submodules_land() {
+    let stage = Stage::new();
+    let top = stage.sandbox.path();
+    git(
+        top,
+        &[
+            "init",
+            "--quiet",
+            "--bare",
+            "--initial-branch=main",
+            "lib.git",
+        ],
+    );
+    git(top, &["clone", "--quiet", "lib.git", "lib"]);
+    let lib = top.join("lib");
+    let release = |word: &str| {
+        fs::write(lib.join("word.txt"), word).expect("writes");
+        git(&lib, &["add", "--all"]);
+        git(&lib, &["commit", "--quiet", "--message", word]);
+        git(&lib, &["push", "--quiet", "origin", "HEAD:main"]);
+        git(&lib, &["rev-parse", "HEAD"])
+    };
+    release("one\n");
+    let repo = stage.sandbox.repo();
+    let url = format!("file://{}", top.join("lib.git").display());
+    let add = [
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "--quiet",
+        "add",
+        &url,
+        "vendor/lib",
+    ];
+    git(&repo, &add);
+    let second = release("two\n");
+    let test = "set -eu\nfor file in tests/*.txt; do cmp -s $file vendor/lib/word.txt || grep -q . vendor/lib/word.txt; done\n";
+    let files = [("tests/run.sh", test), ("tests/base.txt", "one\n")];
+    stage.publish(&files, &["tests/{}.txt", "vendor/lib"]);
+    // The third moves the submodule; whoever comes after it finds it moved.
+    stage.lands(
+        include_str!("../../orchestrator-core/src/guide/recipes/submodules.md"),
+        "t=$ORCHESTRATOR_TASK\ngit -C vendor/lib log --oneline | grep -q one\n\
+         if [ $t = three ]; then git -C vendor/lib fetch -q; git -C vendor/lib checkout -q origin/main; fi\n\
+         cp vendor/lib/word.txt tests/$t.txt\nsh tests/run.sh\ncommit $t\nhandoff done",
+    );
+    let remote = stage.sandbox.remote();
+    assert_eq!(git(&remote, &["rev-parse", "main:vendor/lib"]), second);
+    let states =
+        ["three", "four"].map(|task| stage.sandbox.remote_file(&format!("tests/{task}.txt")));
+    assert_eq!(states, ["two", "two"]);
+    let kept = fs::read_dir(stage.sandbox.state().join("attempts")).expect("is there");
+    assert_eq!(kept.count(), 0, "no workspace had to stay");
 }

@@ -369,3 +369,15 @@ async fn a_target_that_fails_for_want_of_its_submodules_is_a_question_that_names
         "{asked}"
     );
 }
+
+#[tokio::test]
+async fn submodules_of_a_gate_with_a_repository_have_repositories() {
+    let library = Library::new(&[("A", ""), ("B", "after = [\"A\"]")]);
+    let script = "git submodule status --recursive | grep -v '^ ' && exit 1; test -z \"$(git status --porcelain)\" \
+                  && git -C vendor/lib log --oneline | grep -q word && git -C vendor/lib/inner/deep rev-parse HEAD";
+    let outcome = library
+        .run(PLAIN, &format!("{}repository = true\n", gate(script)))
+        .await;
+    ended(&outcome);
+    assert_eq!(turns(&outcome), 2);
+}

@@ -123,7 +123,9 @@ impl Trusted {
         let place = place_in(directory, &module.path)?;
         self.write_module_repository(module, &repository, &place)?;
         let index = repository.join("index");
-        copy(&index_of(laid_out), &index).map_err(io_error(&index))
+        copy(&index_of(laid_out), &index).map_err(io_error(&index))?;
+        let outer = module.outer_place().map(|outer| git_dir.join(outer));
+        module.say_active(&outer.unwrap_or(git_dir))
     }
 
     /// The tags that the history of a commit has, as a file of packed refs.

@@ -100,9 +100,19 @@ impl Workspace {
             Some(outer) => linked.join(outer),
             None => self.repository(),
         };
-        let url = module.source.url.as_deref();
-        append(&outer.join("config"), &config::active(&module.name, url))?;
+        module.say_active(&outer)?;
         Ok(placed)
+    }
+}
+
+impl Module {
+    /// Says in the repository that it lies in that it is in use. Nobody else has been able to write there yet.
+    pub(super) fn say_active(&self, outer: &Path) -> Result<(), GitError> {
+        let path = outer.join("config");
+        let text = config::active(&self.name, self.source.url.as_deref());
+        let whole = read_small(&path).map_err(io_error(&path))?;
+        let whole = [whole.as_slice(), text.as_bytes()].concat();
+        write_new(&path, whole).map_err(io_error(&path))
     }
 }
 
@@ -162,13 +172,6 @@ impl Trusted {
         let commit = module.commit.to_string();
         checkout.lay_out(self, &module.source.dir, &commit).await
     }
-}
-
-/// Adds to a file that nobody else has been able to write yet.
-fn append(path: &Path, text: &str) -> Result<(), GitError> {
-    let whole = read_small(path).map_err(io_error(path))?;
-    let whole = [whole.as_slice(), text.as_bytes()].concat();
-    write_new(path, whole).map_err(io_error(path))
 }
 
 /// The place of a submodule in a tree: a directory that git has made empty, and no link is on the way (CVE-2024-32002).

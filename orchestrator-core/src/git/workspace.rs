@@ -407,9 +407,13 @@ impl Workspace {
             let call = trusted
                 .call_in(&look.git_dir)
                 .args(["-c", "core.bare=false"]);
-            // Something that is there though it is left out is looked at all the same.
-            let sparse = look.sparse.iter();
-            let call = call.args(sparse.flat_map(|_| ["-c", "core.sparseCheckout=true"]));
+            // What is there though it is left out is looked at all the same. Git looks for it from where it is started.
+            let call = match &look.sparse {
+                Some(_) => call
+                    .args(["-c", "core.sparseCheckout=true", "-C"])
+                    .args([tree]),
+                None => call,
+            };
             call.var("GIT_INDEX_FILE", index).var("GIT_WORK_TREE", tree)
         };
         // Brought to the same commit again, it needs no process.

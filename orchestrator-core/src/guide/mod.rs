@@ -27,6 +27,9 @@ pub mod recipes {
 
     #[doc = include_str!("recipes/rust.md")]
     pub mod rust {}
+
+    #[doc = include_str!("recipes/submodules.md")]
+    pub mod submodules {}
 }
 
 #[cfg(feature = "driver")]
