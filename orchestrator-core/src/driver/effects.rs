@@ -15,8 +15,7 @@ use tracing::Instrument as _;
 use super::{
     RunError,
     error::RoadmapError,
-    gate_place::Kept,
-    gating::GateJob,
+    gate_place::{GateJob, Kept},
     handle::Notice,
     leftovers::Sweeper,
     ports::PortRanges,

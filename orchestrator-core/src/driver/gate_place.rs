@@ -14,13 +14,13 @@ use std::{
 
 use super::{
     effects::{World, with_source},
-    gating::GateJob,
     ports::PORT_BASE,
     setup::{SetupPlace, not_brought, place_of, run_commands},
 };
 use crate::{
-    git::{GitError, Module},
-    model::{CommitId, GateOutcome, Lacking, RepoPath, Setup},
+    gate::CacheOf,
+    git::{GateHead, GitError, Module},
+    model::{CommitId, EffectId, GateOutcome, GateSpec, Lacking, RepoPath, Setup, TreeId},
     untrusted::{Mirror, place_beneath, remove},
 };
 
@@ -32,6 +32,17 @@ pub(super) struct Kept {
     modules: Arc<Mutex<Vec<RepoPath>>>,
     /// The target's tip for which tags were fetched last.
     tags: Arc<Mutex<Option<CommitId>>>,
+}
+
+/// One gate on one tree.
+#[derive(Debug, Clone)]
+pub(super) struct GateJob {
+    pub(super) effect: EffectId,
+    pub(super) whose: CacheOf,
+    pub(super) tree: TreeId,
+    pub(super) gate: GateSpec,
+    /// Where its repository is to be, if it has one.
+    pub(super) head: GateHead,
 }
 
 /// A directory that is ready for its gate.

@@ -6,25 +6,17 @@ use std::{
     time::Instant,
 };
 
-use super::{RunError, effects::World, gate_place::GatePlace};
+use super::{
+    RunError,
+    effects::World,
+    gate_place::{GateJob, GatePlace},
+};
 use crate::{
     failpoint::reach,
-    gate::{CacheOf, GateCaches, GateRun, run_gate},
-    git::GateHead,
-    model::{EffectId, GateReport, GateSpec, Span, TreeId},
+    gate::{GateCaches, GateRun, run_gate},
+    model::{GateReport, Span},
     process::Captured,
 };
-
-/// One gate on one tree.
-#[derive(Debug, Clone)]
-pub(super) struct GateJob {
-    pub(super) effect: EffectId,
-    pub(super) whose: CacheOf,
-    pub(super) tree: TreeId,
-    pub(super) gate: GateSpec,
-    /// Where its repository is to be, if it has one.
-    pub(super) head: GateHead,
-}
 
 /// Which way a cache is moved.
 #[derive(Debug, Clone, Copy)]
