@@ -1,7 +1,5 @@
 //! Our own repositories of submodules.
 
-use std::path::Path;
-
 use super::{
     GitError, Module, Objects, Trusted,
     cli::{Call, io_error},
