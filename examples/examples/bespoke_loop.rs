@@ -18,9 +18,9 @@ use orchestrator_core::{
     machine::{State, TaskEntry, apply, decide},
     model::{
         BackendName, Candidate, Collected, ContentHash, Effect, EffectId, Event, EventKind,
-        GateReport, GateSpec, Handoff, HandoffReport, MergeFailure, MissingCommit, Opened, Opinion,
-        Reading, Record, Review, Roadmap, RunId, Span, Submission, Timestamp, TreeId, TurnOutcome,
-        Usage, WorkspaceFate,
+        GateReport, GateSpec, Handoff, HandoffReport, Lacking, MergeFailure, MissingCommit, Opened,
+        Opinion, Reading, Record, Review, Roadmap, RunId, Span, Submission, Timestamp, TreeId,
+        TurnOutcome, Usage, WorkspaceFate,
     },
     port::{ReviewRequest, TurnRequest, Update},
     prompt::{PromptContext, prompt},
@@ -451,6 +451,7 @@ impl Bespoke {
             gate,
             &self.lane,
             &environment,
+            &BTreeMap::new(),
             &format!("bespoke-{}-gate", std::process::id()),
         )
         .await;
@@ -467,6 +468,7 @@ impl Bespoke {
             tail,
             took: Span(0),
             before: Vec::new(),
+            lacked: Lacking::default(),
         })
     }
 }

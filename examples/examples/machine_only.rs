@@ -14,9 +14,9 @@ use orchestrator_core::{
     machine::{State, apply, decide, replay},
     model::{
         Candidate, Collected, CommitId, ContentHash, Effect, EffectId, Event, EventKind, Finding,
-        GateOutcome, GateReport, Handoff, HandoffReport, HandoffStatus, LandingOutcome, Opened,
-        Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Span, Submission, Task,
-        Timestamp, TurnOutcome, Usage, WorkspaceFate,
+        GateOutcome, GateReport, Handoff, HandoffReport, HandoffStatus, Lacking, LandingOutcome,
+        Opened, Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Span,
+        Submission, Task, Timestamp, TurnOutcome, Usage, WorkspaceFate,
     },
     status::{Snapshot, table},
 };
@@ -199,6 +199,7 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
                 output: nothing,
                 tail: String::new(),
                 before: Vec::new(),
+                lacked: Lacking::default(),
                 took: Span::secs(1),
             };
             match what {

@@ -10,29 +10,29 @@ use std::{
 };
 
 use common::example;
-use orchestrator_testkit::{Sandbox, program_main, shell_worker};
+use orchestrator_testkit::{Sandbox, shell_worker, tool_main};
 
 const TASKS: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
 
 fn main() -> ExitCode {
-    program_main(
-        "git-lfs",
-        "apt-get install git-lfs",
-        &[
-            (
-                "policy_of_the_guide_lands_six_tasks",
-                policy_of_the_guide_lands_six_tasks,
-            ),
-            (
-                "filter_that_the_policy_names_lands_six_tasks",
-                filter_that_the_policy_names_lands_six_tasks,
-            ),
-            (
-                "git_lfs_that_is_missing_is_named_at_the_start",
-                git_lfs_that_is_missing_is_named_at_the_start,
-            ),
-        ],
-    )
+    const TOOLS: &[&str] = &["git-lfs"];
+    tool_main(&[
+        (
+            "policy_of_the_guide_lands_six_tasks",
+            TOOLS,
+            policy_of_the_guide_lands_six_tasks,
+        ),
+        (
+            "filter_that_the_policy_names_lands_six_tasks",
+            TOOLS,
+            filter_that_the_policy_names_lands_six_tasks,
+        ),
+        (
+            "git_lfs_that_is_missing_is_named_at_the_start",
+            TOOLS,
+            git_lfs_that_is_missing_is_named_at_the_start,
+        ),
+    ])
 }
 
 /// A project with art, and a roadmap of which each task adds some and changes some.

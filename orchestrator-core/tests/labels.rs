@@ -2,7 +2,7 @@
 
 use orchestrator_core::model::{
     Claim, ClaimedEvidence, ClaimedLabel, ContentHash, Evidence, GateOutcome, GateReport, GateSpec,
-    Span, Surface,
+    Lacking, Span, Surface,
 };
 
 fn report(surface: &str, code: i32) -> GateReport {
@@ -14,6 +14,8 @@ fn report(surface: &str, code: i32) -> GateReport {
             surface: surface.parse().expect("a surface"),
             timeout: Span::secs(1),
             cache: Vec::new(),
+            setup: None,
+            repository: false,
         },
         tree: "0123456789abcdef0123456789abcdef01234567"
             .parse()
@@ -23,6 +25,7 @@ fn report(surface: &str, code: i32) -> GateReport {
         output: ContentHash::of(b""),
         tail: String::new(),
         before: Vec::new(),
+        lacked: Lacking::default(),
         took: Span(1),
     }
 }

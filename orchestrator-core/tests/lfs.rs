@@ -22,7 +22,7 @@ use orchestrator_core::{
     model::{AttemptId, EndReason, Policy, Push, Record, Size},
 };
 use orchestrator_testkit::{
-    RunOutcome, Sandbox, block_on_within, git, program_main, run_checked, shell_worker,
+    RunOutcome, Sandbox, block_on_within, git, run_checked, shell_worker, tool_main,
 };
 
 /// Names of tests, and the tests.
@@ -54,7 +54,8 @@ fn main() -> ExitCode {
         git_lfs_that_workers_do_not_find_is_named_at_the_start,
         damaged_object_of_ours_is_fetched_again,
     ];
-    program_main("git-lfs", "apt-get install git-lfs", &tests)
+    let tests = tests.map(|(name, test)| (name, &["git-lfs"][..], test));
+    tool_main(&tests)
 }
 
 const CONTENT: &str = "a large file, in a manner of speaking\n";

@@ -159,7 +159,7 @@ async fn names_modes_links_and_submodules_are_seen_as_git_sees_them() {
     assert_eq!(
         found,
         [
-            "paths/submodule: docs/sub: a submodule: add the files themselves, or ask for a contract that says otherwise",
+            "paths/submodule: docs/sub: a submodule: add the files themselves, or let a person add the submodule",
             "paths/contract: \u{fc}ber.txt: not among the allowed paths",
             "paths/symlink: docs/link: a symbolic link that points out of the repository",
         ]

@@ -30,7 +30,7 @@ pub use check::{RunOutcome, replayed, run_checked};
 pub use history::{Edit, Fork, HISTORIES, History};
 pub use play::{Play, Player, Step, arguments, handoff, play_if_asked};
 #[cfg(feature = "programs")]
-pub use program::{REQUIRED, program_main};
+pub use program::{REQUIRED, ToolTest, tool_main};
 #[cfg(feature = "real")]
 pub use real::{RealAgent, RealTest, private_agent_main, real_agent_main};
 #[cfg(feature = "real")]

@@ -3,7 +3,7 @@
 use std::{
     env,
     panic::{AssertUnwindSafe, catch_unwind},
-    process::{Command, ExitCode, Stdio},
+    process::ExitCode,
 };
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -12,34 +12,35 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// failure then.
 pub const REQUIRED: &str = "ORCHESTRATOR_TEST_REQUIRED";
 
-/// The `main` of a test with `harness = false`: runs these tests if the program answers
-/// `--version`. Otherwise each is reported as ignored, with how to get the program; never as
-/// passed.
+/// One test, with the programs that it needs on the `PATH`.
+pub type ToolTest = (&'static str, &'static [&'static str], fn());
+
+/// The `main` of a test with `harness = false`. Where a program is missing, the tests that need it are reported as ignored, with the
+/// reason; never as passed. With [`REQUIRED`] set they fail.
 #[must_use]
-pub fn program_main(program: &str, how: &str, tests: &[(&'static str, fn())]) -> ExitCode {
+pub fn tool_main(tests: &[ToolTest]) -> ExitCode {
     crate::play_if_asked();
-    let arguments = Arguments::from_args();
-    let is_there = Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
     let required = env::var_os(REQUIRED).is_some();
-    let trials = tests.iter().map(|(name, test)| {
-        let (name, test) = (*name, *test);
-        if is_there {
-            Trial::test(name, move || caught(test))
-        } else if required {
-            let why = format!("{REQUIRED} is set, and there is no `{program}`: {how}");
-            Trial::test(name, move || Err(Failed::from(why)))
-        } else {
-            Trial::test(name, || Ok(()))
-                .with_kind(format!("no `{program}`: {how}"))
-                .with_ignored_flag(true)
+    let trials = tests.iter().map(|(name, tools, test)| {
+        let missing = tools.iter().find(|tool| !is_on_path(tool));
+        let test = *test;
+        match missing {
+            None => Trial::test(*name, move || caught(test)),
+            Some(tool) if required => {
+                let why = format!("{REQUIRED} is set, and there is no `{tool}`");
+                Trial::test(*name, move || Err(Failed::from(why)))
+            }
+            Some(tool) => Trial::test(*name, || Ok(()))
+                .with_kind(format!("install `{tool}`"))
+                .with_ignored_flag(true),
         }
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+fn is_on_path(tool: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|directory| directory.join(tool).is_file())
 }
 
 /// Runs a test; what it panicked with is why it failed.

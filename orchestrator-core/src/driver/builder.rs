@@ -14,8 +14,10 @@ use super::{
     BuildError, Inbox, Orchestrator, PlannedTask, Preflight,
     effects::{World, agents_environment},
     fold::{Folding, fold_ledger},
+    gate_place::Kept,
     leftovers::{self, Sweeper},
     orchestrator::planned,
+    ports::PortRanges,
     preflight::{self, Found},
     running::SURVIVORS,
 };
@@ -260,6 +262,9 @@ impl OrchestratorBuilder {
             None => user.head_branch().await?,
         };
         let destination = user.destination(&policy.push).await?;
+        if policy.setup.sparse {
+            user.sparse().await?;
+        }
         let state_dir = match self.state_dir {
             Some(path) => absolute(&path),
             None => default_state_dir(user.git_dir())?,
@@ -365,7 +370,6 @@ impl Ground {
             state_dir: state_dir.to_owned(),
             mark,
             trusted: Arc::new(trusted),
-            workspaces,
             sweeper: Sweeper::of(Discard::beneath(state_dir)),
             landed: AtomicU32::new(0),
             source: self.source,
@@ -376,8 +380,11 @@ impl Ground {
                 .evidence
                 .unwrap_or_else(|| Arc::new(FileEvidence::new(state_dir.join("evidence")))),
             environment,
-            policy: self.policy,
             lane: state_dir.join("lane"),
+            kept: Kept::default(),
+            ports: PortRanges::of(self.policy.environment.ports, state_dir, &workspaces),
+            workspaces,
+            policy: self.policy,
             caches: Arc::new(Mutex::new(GateCaches::beneath(state_dir))),
             swept: AtomicBool::new(false),
             begun: Mutex::default(),

@@ -114,6 +114,12 @@ impl World {
         if !landed && keep.is_none() {
             return stays(format!("nothing keeps its head {}", head.short()));
         }
+        if let Some((path, commit)) = workspace.only_in_modules().first() {
+            return stays(format!(
+                "commit {} of submodule `{path}` is nowhere else",
+                commit.short()
+            ));
+        }
         // Where the directory itself is gone, by its worker's own hand, there is nothing left to keep.
         let gone = workspace
             .tree()

@@ -224,8 +224,14 @@ impl World {
         if head == base {
             return Ok(None);
         }
-        let left = workspace.uncommitted(trusted, head, MAX_UNCOMMITTED);
-        let (history, left) = tokio::join!(self.history(base, head), left);
+        let left = async || workspace.uncommitted(trusted, head, MAX_UNCOMMITTED).await;
+        let has_modules = !workspace.placed().is_empty();
+        let (history, left_beside) = if has_modules {
+            (self.history(base, head).await, None)
+        } else {
+            let (history, left) = tokio::join!(self.history(base, head), left());
+            (history, Some(left))
+        };
         let History {
             commits,
             changes,
@@ -237,6 +243,12 @@ impl World {
             .take_lfs(&repository, base, head, &changes, limits)
             .await?;
         findings.extend(left_out);
+        findings.extend(self.moved_submodules(&changes).await);
+        // What a submodule was moved to is fetched before it is compared with the files.
+        let left = match left_beside {
+            Some(left) => left,
+            None => left().await,
+        };
         if changes.is_empty() {
             findings.push(Finding::new(
                 Severity::Error,

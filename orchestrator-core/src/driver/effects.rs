@@ -15,8 +15,10 @@ use tracing::Instrument as _;
 use super::{
     RunError,
     error::RoadmapError,
+    gate_place::{GateJob, Kept},
     handle::Notice,
     leftovers::Sweeper,
+    ports::PortRanges,
     progress::Progress,
     step::LongStep,
     turn::{TurnJob, TurnWatch},
@@ -24,13 +26,13 @@ use super::{
 };
 use crate::{
     gate::{CacheOf, GateCaches},
-    git::{Ancestry, GitError, Merge, Start, Trusted, Workspaces},
-    machine::{Phase, State, check_roadmap},
+    git::{Ancestry, GateHead, GitError, Merge, Start, Trusted, Workspaces},
+    machine::{Phase, State, Step, check_roadmap},
     model::{
         AttemptId, BackendName, Candidate, Carried, CommitId, Contract, Effect, EffectId,
         EventKind, Finding, FindingId, GateReport, GateSpec, Item, Landing, LandingOutcome,
         MergeFailure, MissingCommit, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity,
-        Submission, TreeId, only_history,
+        Submission, TreeId, WorkspaceFate, only_history,
     },
     port::{
         AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource,
@@ -59,6 +61,10 @@ pub(super) struct World {
     pub(super) policy: Policy,
     /// Where gates run, one at a time: always the same place, since build tools remember paths.
     pub(super) lane: PathBuf,
+    /// What is kept of their directories.
+    pub(super) kept: Kept,
+    /// Which ports workspaces and gates have.
+    pub(super) ports: PortRanges,
     pub(super) sweeper: Sweeper,
     /// How often it has landed.
     pub(super) landed: AtomicU32,
@@ -116,6 +122,7 @@ pub(super) enum Job {
         attempt: AttemptId,
         tree: TreeId,
         gate: GateSpec,
+        head: GateHead,
     },
     CheckTip {
         tip: CommitId,
@@ -199,7 +206,7 @@ impl World {
             }
             Effect::Review { attempt, .. } => {
                 let active = active(attempt)?;
-                let crate::machine::Step::Review { work, .. } = &active.step else {
+                let Step::Review { work, .. } = &active.step else {
                     return None;
                 };
                 let before = &state.task(&attempt.task)?.findings;
@@ -233,11 +240,18 @@ impl World {
                 attempt,
                 tree,
                 gate,
-            } => Job::Gate {
-                attempt: attempt.clone(),
-                tree: *tree,
-                gate: gate.clone(),
-            },
+            } => {
+                let Step::Gate { checked, .. } = &active(attempt)?.step else {
+                    return None;
+                };
+                let Candidate { tip, head, .. } = checked.candidate;
+                Job::Gate {
+                    attempt: attempt.clone(),
+                    tree: *tree,
+                    gate: gate.clone(),
+                    head: GateHead::Merge { tip, head },
+                }
+            }
             Effect::CheckTip { tip, gate, .. } => Job::CheckTip {
                 tip: *tip,
                 gate: gate.clone(),
@@ -426,6 +440,7 @@ impl World {
                 attempt,
                 tree,
                 gate,
+                head,
             } => {
                 let span = tracing::info_span!("gate", name = %gate.name);
                 let progress = Progress::of(&notices, Some(attempt.clone()));
@@ -433,9 +448,14 @@ impl World {
                     gate: gate.name.clone(),
                     tree,
                 };
-                let run = self
-                    .run_gate(effect, CacheOf::Attempt(attempt), tree, gate)
-                    .instrument(span);
+                let job = GateJob {
+                    effect,
+                    whose: CacheOf::Attempt(attempt),
+                    tree,
+                    gate,
+                    head,
+                };
+                let run = self.run_gate(job).instrument(span);
                 let report = progress.during_with(step, run, has_passed, || None).await?;
                 EventKind::GateRan { effect, report }
             }
@@ -474,6 +494,9 @@ impl World {
                 let progress = Progress::of(&notices, Some(attempt.clone()));
                 let cleaned = self.clean_up(&attempt, tip, carried);
                 let fate = progress.during(LongStep::CleanUp, cleaned).await;
+                if matches!(fate, WorkspaceFate::Removed { .. }) {
+                    self.ports.release(&attempt);
+                }
                 self.sweeper.begin();
                 EventKind::CleanedUp { effect, fate }
             }

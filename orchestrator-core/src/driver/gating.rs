@@ -1,24 +1,37 @@
 //! Running gates on exact trees, in the landing lane.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
 
 use tokio::sync::broadcast;
 use tracing::Instrument as _;
 
 use super::{
     LongStep, Notice, RunError,
-    effects::{World, has_passed, with_source},
+    effects::{World, has_passed},
+    gate_place::{GateJob, GatePlace},
     progress::Progress,
 };
 use crate::{
     failpoint::reach,
-    gate::{CacheOf, GateCaches, run_gate},
-    model::{CommitId, ContentHash, EffectId, GateOutcome, GateReport, GateSpec, Span, TreeId},
+    gate::{CacheOf, GateCaches, GateRun, run_gate},
+    git::GateHead,
+    model::{CommitId, EffectId, GateReport, GateSpec, Span},
     process::{Captured, labelled_ends},
 };
 
 /// Of what a gate printed, so many characters go into findings and questions; all of it is in the evidence.
 const TAIL: usize = 2000;
+
+/// Which way a cache is moved.
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    ToTheGate,
+    Back,
+}
 
 impl World {
     /// Does something with the caches beside the loop.
@@ -59,26 +72,22 @@ impl World {
         gate: GateSpec,
     ) -> Result<GateReport, RunError> {
         let span = tracing::info_span!("gate", name = %gate.name, tip = %tip.short());
-        let tree = self.trusted.tree_of(tip)?;
-        self.run_gate(effect, CacheOf::Lane, tree, gate)
-            .instrument(span)
-            .await
+        let job = GateJob {
+            effect,
+            whose: CacheOf::Lane,
+            tree: self.trusted.tree_of(tip)?,
+            gate,
+            head: GateHead::Tip(tip),
+        };
+        self.run_gate(job).instrument(span).await
     }
 
     /// Runs a gate, and again as often as it may be while it is red.
-    pub(super) async fn run_gate(
-        &self,
-        effect: EffectId,
-        whose: CacheOf,
-        tree: TreeId,
-        gate: GateSpec,
-    ) -> Result<GateReport, RunError> {
+    pub(super) async fn run_gate(&self, job: GateJob) -> Result<GateReport, RunError> {
         let mut before = Vec::new();
         loop {
-            let report = self
-                .run_gate_once(effect, whose.clone(), tree, gate.clone())
-                .await?;
-            let again = !report.passed() && before.len() < gate.rerun as usize;
+            let report = self.run_gate_once(&job).await?;
+            let again = !report.passed() && before.len() < job.gate.rerun as usize;
             if !again {
                 return Ok(GateReport { before, ..report });
             }
@@ -86,92 +95,88 @@ impl World {
         }
     }
 
-    async fn run_gate_once(
-        &self,
-        effect: EffectId,
-        whose: CacheOf,
-        tree: TreeId,
-        gate: GateSpec,
-    ) -> Result<GateReport, RunError> {
-        let began = std::time::Instant::now();
-        let mark = format!("{}gate.{effect}", self.mark);
-        let directory = self.lane.join("tree");
-        // Whatever the last gate left there.
-        let exported = async {
-            self.trusted
-                .export(tree, &directory)
-                .await
-                .map_err(|error| with_source(&error))
-        };
-        let cached = async |back: bool| {
-            if gate.cache.is_empty() {
-                return;
+    async fn run_gate_once(&self, job: &GateJob) -> Result<GateReport, RunError> {
+        let began = Instant::now();
+        let run = match self.make_gate_place(job).await {
+            Ok(place) => {
+                self.move_caches(job, &place.directory, Move::ToTheGate)
+                    .await;
+                let run = self.run_gate_in(job, &place).await;
+                self.move_caches(job, &place.directory, Move::Back).await;
+                run
             }
-            let (whose, paths, directory) = (whose.clone(), gate.cache.clone(), directory.clone());
-            let moved = self.with_caches(move |caches| {
-                if back {
-                    caches.take_back(&whose, &paths, &directory)
-                } else {
-                    caches.lend(&whose, tree, &paths, &directory)
-                }
-            });
-            // Without its cache a gate is slow, and as right as with it.
-            moved.await.unwrap_or_else(
-                |error| tracing::warn!(%effect, %error, "a gate's cache could not be moved"),
-            );
+            Err(outcome) => GateRun::not_started(outcome, &self.environment),
         };
-        let (outcome, output, tail, environment) = match exported.await {
-            Ok(()) => {
-                cached(false).await;
-                reach("before gate");
-                let run = run_gate(&gate, &directory, &self.environment, &mark).await;
-                reach("after gate");
-                cached(true).await;
-                let tail = tail(&run.stdout, &run.stderr);
-                (
-                    run.outcome,
-                    joined(run.stdout, run.stderr),
-                    tail,
-                    run.environment,
-                )
-            }
-            Err(reason) => (
-                GateOutcome::NotStarted { reason },
-                Vec::new(),
-                String::new(),
-                ContentHash::of_json(&self.environment),
-            ),
-        };
+        let tail = tail_of(&run);
+        let (outcome, environment) = (run.outcome, run.environment);
+        let output = joined(run.stdout, run.stderr);
         let output = self.evidence.put(&mut &output[..], u64::MAX).await?.hash;
-        let took = Span(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
         Ok(GateReport {
-            gate,
-            tree,
+            gate: job.gate.clone(),
+            tree: job.tree,
             environment,
             outcome,
             output,
             tail,
-            took,
+            took: Span(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)),
             before: Vec::new(),
+            lacked: self.lacking(job).await,
         })
+    }
+
+    async fn run_gate_in(&self, job: &GateJob, place: &GatePlace) -> GateRun {
+        let mark = format!("{}gate.{}", self.mark, job.effect);
+        if let Err(outcome) = self.set_up_gate(job, place, &mark).await {
+            return GateRun::not_started(outcome, &self.environment);
+        }
+        reach("before gate");
+        let run = run_gate(
+            &job.gate,
+            &place.directory,
+            &self.environment,
+            &place.variables,
+            &mark,
+        );
+        let run = run.await;
+        reach("after gate");
+        run
+    }
+
+    /// Moves the gate's caches between where they are kept and its directory.
+    async fn move_caches(&self, job: &GateJob, directory: &Path, way: Move) {
+        if job.gate.cache.is_empty() {
+            return;
+        }
+        let (whose, tree) = (job.whose.clone(), job.tree);
+        let (paths, directory) = (job.gate.cache.clone(), directory.to_owned());
+        let moved = self.with_caches(move |caches| match way {
+            Move::ToTheGate => caches.lend(&whose, tree, &paths, &directory),
+            Move::Back => caches.take_back(&whose, &paths, &directory),
+        });
+        // Without its cache a gate is slow, and as right as with it.
+        let effect = job.effect;
+        moved.await.unwrap_or_else(
+            |error| tracing::warn!(%effect, %error, "a gate's cache could not be moved"),
+        );
     }
 }
 
 /// The end of what a gate printed: of one stream alone, or of both, each after its name.
-fn tail(stdout: &Captured, stderr: &Captured) -> String {
-    let complained = stderr.end(TAIL / 2);
+fn tail_of(run: &GateRun) -> String {
+    let complained = run.stderr.end(TAIL / 2);
     if complained.is_empty() {
-        return stdout.end(TAIL);
+        return run.stdout.end(TAIL);
     }
-    let printed = stdout.end(TAIL / 2);
+    let printed = run.stdout.end(TAIL / 2);
     if printed.is_empty() {
-        return stderr.end(TAIL);
+        return run.stderr.end(TAIL);
     }
     labelled_ends(&printed, &complained)
 }
 
 fn joined(stdout: Captured, stderr: Captured) -> Vec<u8> {
-    let (mut output, stderr) = (stdout.into_bytes(), stderr.into_bytes());
+    let mut output = stdout.into_bytes();
+    let stderr = stderr.into_bytes();
     if !stderr.is_empty() {
         output.extend_from_slice(b"\n--- stderr ---\n");
         output.extend(stderr);

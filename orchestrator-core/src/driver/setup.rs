@@ -1,17 +1,21 @@
-//! Making a workspace ready for its worker, as the policy says.
+//! Making a workspace ready for its worker, and a gate's directory for its gate, as the policy says.
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     effects::{World, agents_environment, with_source},
+    ports::PORT_BASE,
     progress::Progress,
     step::LongStep,
 };
 use crate::{
-    git::Workspace,
-    model::CommitId,
+    git::{GitError, Workspace},
+    model::{CommitId, RepoPath, Setup},
     process::{Exit, OutputLimits, Spawn, run_to_end, with_ends},
-    untrusted::{copy, place_beneath},
+    untrusted::{Mirror, place_beneath},
 };
 
 /// What is kept of what a set-up command prints, in bytes: its end says why it failed.
@@ -22,6 +26,13 @@ const KEPT: OutputLimits = OutputLimits {
 
 /// Of each stream, so many characters are shown.
 const SHOWN: usize = 1000;
+
+/// Where set-up commands run, and what they see.
+pub(super) struct SetupPlace<'a> {
+    pub(super) directory: &'a Path,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) mark: &'a str,
+}
 
 impl World {
     /// Makes the workspace, brings along what git ignores, runs the set-up commands, and checks that git sees none of it.
@@ -37,20 +48,27 @@ impl World {
         }
         self.begin(&workspace.attempt);
         let setup = &self.policy.setup;
-        workspace
-            .create(&self.trusted, base, &setup.bring)
-            .await
-            .map_err(|error| with_source(&error))?;
-        self.bring(workspace).await?;
-        for command in &setup.run.0 {
-            let step = LongStep::SetUp {
-                command: command.join(" "),
-            };
-            let run = self.run_setup(workspace, command);
-            let passed = |ran: &Result<(), String>| Some(ran.is_ok());
-            progress.during_with(step, run, passed, || None).await?;
+        let said = |error: GitError| with_source(&error);
+        let sparse = if setup.sparse {
+            self.trusted.user().sparse().await.map_err(said)?
+        } else {
+            None
+        };
+        let created = workspace.create_sparse(&self.trusted, base, &setup.bring, sparse.as_ref());
+        created.await.map_err(said)?;
+        if setup.submodules {
+            let placed = workspace.place_modules(&self.trusted, base).await;
+            placed.map_err(|error| with_source(&error))?;
         }
-        if !(setup.bring.is_empty() && setup.run.0.is_empty()) {
+        self.bring(workspace).await?;
+        let mark = format!("{}{}.setup", self.mark, workspace.attempt.slug());
+        let place = SetupPlace {
+            directory: &workspace.tree(),
+            environment: self.workers_environment(workspace)?,
+            mark: &mark,
+        };
+        run_commands(setup, &place, Some(progress)).await?;
+        if setup.submodules || !(setup.bring.is_empty() && setup.run.0.is_empty()) {
             let seen = workspace
                 .uncommitted(&self.trusted, base, 5)
                 .await
@@ -66,47 +84,95 @@ impl World {
         workspace.seal().map_err(|error| with_source(&error))
     }
 
+    /// What an attempt's worker sees, and so do its set-up commands.
+    ///
+    /// # Errors
+    /// In words, when there are no ports for it.
+    pub(super) fn workers_environment(
+        &self,
+        workspace: &Workspace,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let mut environment = agents_environment(&self.environment);
+        let base = self.ports.of_attempt(workspace)?;
+        environment.insert(PORT_BASE.to_owned(), base.to_string());
+        Ok(environment)
+    }
+
     async fn bring(&self, workspace: &Workspace) -> Result<(), String> {
         let Some(root) = self.trusted.user().root().map(PathBuf::from) else {
             return Ok(());
         };
         for path in &self.policy.setup.bring {
-            let (from, tree, within) = (root.join(path.to_path()), workspace.tree(), path.clone());
+            let (root, tree, within) = (root.clone(), workspace.tree(), path.clone());
             let copied = tokio::task::spawn_blocking(move || {
-                // The tree may have a link on the way.
-                let to = place_beneath(&tree, &within, true)?;
-                let to =
-                    to.ok_or_else(|| std::io::Error::other("a link or a file is in its way"))?;
-                copy(&from, &to)
+                let to = place_of(&tree, &within)?;
+                Mirror::of(&root, root.join(within.to_path())).refresh(&to)
             });
             let copied = copied
                 .await
                 .unwrap_or_else(|error| Err(std::io::Error::other(error)));
-            copied.map_err(|error| format!("`{path}` could not be brought along: {error}"))?;
+            copied.map_err(|error| not_brought(path, &error))?;
         }
         Ok(())
     }
+}
 
-    async fn run_setup(&self, workspace: &Workspace, command: &[String]) -> Result<(), String> {
-        let Some((program, arguments)) = command.split_first() else {
-            return Ok(());
+/// The place of something that is brought. The tree may have a link on the way.
+pub(super) fn place_of(tree: &Path, path: &RepoPath) -> std::io::Result<PathBuf> {
+    let place = place_beneath(tree, path, true)?;
+    place.ok_or_else(|| std::io::Error::other("a link or a file is in its way"))
+}
+
+pub(super) fn not_brought(path: &RepoPath, error: &std::io::Error) -> String {
+    format!("`{path}` could not be brought along: {error}")
+}
+
+/// Runs the commands of a set-up, one after another.
+///
+/// # Errors
+/// In words: which one failed, and how.
+pub(super) async fn run_commands(
+    setup: &Setup,
+    place: &SetupPlace<'_>,
+    progress: Option<&Progress>,
+) -> Result<(), String> {
+    for command in &setup.run.0 {
+        let run = run_command(setup, command, place);
+        let Some(progress) = progress else {
+            run.await?;
+            continue;
         };
-        let mark = format!("{}{}.setup", self.mark, workspace.attempt.slug());
-        let spawn = Spawn::new(program, workspace.tree())
-            .args(arguments)
-            .envs(agents_environment(&self.environment))
-            .marked(&mark);
-        let named = |why: String| format!("set-up `{}` {why}", command.join(" "));
-        let timeout = self.policy.setup.timeout;
-        let finished = run_to_end(spawn, &[], timeout.to_std(), KEPT).await;
-        let finished = finished.map_err(|error| named(format!("could not be started: {error}")))?;
-        let stdout = finished.stdout.end(SHOWN);
-        let stderr = finished.stderr.end(SHOWN);
-        let failed = |how: String| Err(named(with_ends(&how, &stdout, &stderr)));
-        match finished.exit {
-            Some(Exit::Code(0)) => Ok(()),
-            Some(exit) => failed(format!("failed ({exit})")),
-            None => failed(format!("did not end within {timeout}, and was stopped")),
-        }
+        let step = LongStep::SetUp {
+            command: command.join(" "),
+        };
+        let passed = |ran: &Result<(), String>| Some(ran.is_ok());
+        progress.during_with(step, run, passed, || None).await?;
+    }
+    Ok(())
+}
+
+async fn run_command(
+    setup: &Setup,
+    command: &[String],
+    place: &SetupPlace<'_>,
+) -> Result<(), String> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Ok(());
+    };
+    let spawn = Spawn::new(program, place.directory)
+        .args(arguments)
+        .envs(&place.environment)
+        .marked(place.mark);
+    let named = |why: String| format!("set-up `{}` {why}", command.join(" "));
+    let timeout = setup.timeout;
+    let finished = run_to_end(spawn, &[], timeout.to_std(), KEPT).await;
+    let finished = finished.map_err(|error| named(format!("could not be started: {error}")))?;
+    let stdout = finished.stdout.end(SHOWN);
+    let stderr = finished.stderr.end(SHOWN);
+    let failed = |how: String| Err(named(with_ends(&how, &stdout, &stderr)));
+    match finished.exit {
+        Some(Exit::Code(0)) => Ok(()),
+        Some(exit) => failed(format!("failed ({exit})")),
+        None => failed(format!("did not end within {timeout}, and was stopped")),
     }
 }

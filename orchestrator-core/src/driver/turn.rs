@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::{
     collect::{handoff_path, streams_dir, turn_name},
-    effects::{World, agents_environment},
+    effects::World,
     handle::Notice,
 };
 use crate::{
@@ -159,7 +159,10 @@ impl World {
             mark,
         )
         .with_turn(job.turn, job.resume)
-        .with_environment(agents_environment(&self.environment))
+        .with_environment(
+            self.workers_environment(&workspace)
+                .map_err(AgentError::Other)?,
+        )
         .with_places(workspace.repository(), contract)
         .with_streams(streams)
         .with_schema(schemars::schema_for!(Handoff).to_value());

@@ -26,6 +26,19 @@ pub struct GateRun {
     pub environment: ContentHash,
 }
 
+impl GateRun {
+    /// Of a gate that was not started.
+    #[must_use]
+    pub fn not_started(outcome: GateOutcome, environment: &BTreeMap<String, String>) -> Self {
+        Self {
+            outcome,
+            stdout: Captured::default(),
+            stderr: Captured::default(),
+            environment: ContentHash::of_json(environment),
+        }
+    }
+}
+
 /// The variables of this process that a policy lets workers and gates see.
 #[must_use]
 pub fn visible_environment(environment: &Environment) -> BTreeMap<String, String> {
@@ -36,31 +49,28 @@ pub fn visible_environment(environment: &Environment) -> BTreeMap<String, String
         .collect()
 }
 
-/// Runs one gate in a directory that holds the tree and nothing else. It sees `environment` and a marker; git commands in it
-/// find no repository above. Whatever it leaves running is killed.
+/// Runs one gate in a directory that holds the tree. It sees `environment`, a marker, and `variables`, which belong to the place and are
+/// not part of what its report says of the environment; git commands in it find no repository above. Whatever it leaves running is
+/// killed.
 pub async fn run_gate(
     gate: &GateSpec,
     directory: &Path,
     environment: &BTreeMap<String, String>,
+    variables: &BTreeMap<String, String>,
     mark: &str,
 ) -> GateRun {
-    let seen = ContentHash::of_json(environment);
     let (Some(program), arguments) = (gate.run.first(), gate.run.get(1..).unwrap_or_default())
     else {
         let outcome = GateOutcome::NotStarted {
             reason: "it names no program".to_owned(),
         };
-        return GateRun {
-            outcome,
-            stdout: Captured::default(),
-            stderr: Captured::default(),
-            environment: seen,
-        };
+        return GateRun::not_started(outcome, environment);
     };
     let ceiling = directory.parent().unwrap_or(directory);
     let spawn = Spawn::new(program, directory)
         .args(arguments)
         .envs(environment)
+        .envs(variables)
         .envs([("GIT_CEILING_DIRECTORIES", ceiling)])
         .marked(mark);
     match run_to_end(spawn, &[], gate.timeout.to_std(), KEPT).await {
@@ -74,19 +84,14 @@ pub async fn run_gate(
                 outcome,
                 stdout: finished.stdout,
                 stderr: finished.stderr,
-                environment: seen,
+                environment: ContentHash::of_json(environment),
             }
         }
         Err(error) => {
             let outcome = GateOutcome::NotStarted {
                 reason: format!("`{program}`: {error}"),
             };
-            GateRun {
-                outcome,
-                stdout: Captured::default(),
-                stderr: Captured::default(),
-                environment: seen,
-            }
+            GateRun::not_started(outcome, environment)
         }
     }
 }

@@ -99,13 +99,18 @@ impl Trusted {
     /// # Errors
     /// As `git read-tree`, and when something cannot be removed.
     pub async fn export(&self, tree: TreeId, into: &Path) -> Result<(), GitError> {
-        let mut index = OsString::from(into);
-        index.push(".index");
         let checkout = Checkout {
             directory: into.to_owned(),
-            index: index.into(),
+            index: index_of(into),
         };
         self.gather_lfs(tree).await?;
         checkout.lay_out(self, self.dir(), &tree.to_string()).await
     }
+}
+
+/// Where the index of what is laid out in a directory lies.
+pub(super) fn index_of(directory: &Path) -> PathBuf {
+    let mut index = OsString::from(directory);
+    index.push(".index");
+    index.into()
 }

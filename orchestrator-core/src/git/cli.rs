@@ -442,7 +442,7 @@ impl Call<'_> {
             .map(|argument| argument.to_string_lossy());
         while let Some(argument) = arguments.next() {
             match &*argument {
-                "-c" => drop(arguments.next()),
+                "-c" | "-C" => drop(arguments.next()),
                 option if option.starts_with('-') => {}
                 verb => return verb.to_owned(),
             }

@@ -201,6 +201,49 @@ pub(super) fn workspace(identity: &Identity, filters: &Filters) -> String {
     )
 }
 
+/// Of a submodule's repository in a workspace or a gate's directory, whose files are in this directory.
+pub(super) fn module(
+    identity: &Identity,
+    filters: &Filters,
+    directory: &Path,
+    url: Option<&str>,
+) -> String {
+    let remote = url.map(|url| {
+        let url = quoted(url);
+        format!(
+            "[remote \"origin\"]\n\turl = {url}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
+        )
+    });
+    format!(
+        "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tlogAllRefUpdates = true\n\tworktree = {}\n[gc]\n\tauto = 0\n\
+         [maintenance]\n\tauto = false\n[commit]\n\tgpgSign = false\n{}{}{}",
+        quoted(&directory.to_string_lossy()),
+        remote.unwrap_or_default(),
+        identity.sections(),
+        filters.sections()
+    )
+}
+
+/// Of the repository of a gate's directory.
+pub(super) fn gate(identity: &Identity, filters: &Filters) -> String {
+    format!(
+        "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tlogAllRefUpdates = true\n[gc]\n\tauto = 0\n\
+         [maintenance]\n\tauto = false\n[commit]\n\tgpgSign = false\n{}{}",
+        identity.sections(),
+        filters.sections()
+    )
+}
+
+/// That a submodule is in use, for the configuration of the repository that it lies in.
+pub(super) fn active(name: &str, url: Option<&str>) -> String {
+    let url = url.map(|url| format!("\turl = {}\n", quoted(url)));
+    let name = quoted(name);
+    format!(
+        "[submodule {name}]\n\tactive = true\n{}",
+        url.unwrap_or_default()
+    )
+}
+
 /// A value as git-config(1) reads it back.
 fn quoted(text: &str) -> String {
     format!(

@@ -319,10 +319,13 @@ impl Visit for Strays<'_> {
     fn file(&mut self, place: &Place<'_>, file: &Expectation) -> ControlFlow<()> {
         let stat = statat(place.directory, place.name, AtFlags::SYMLINK_NOFOLLOW);
         let same = stat.is_ok_and(|stat| {
-            // Of another name by which it could be changed, no time that git compares tells.
-            has_mode(&stat, file.mode)
-                && stat.st_nlink == 1
-                && file.seen.is_some_and(|seen| is_untouched(&stat, &seen))
+            // Of another name by which it could be changed, no time that git compares tells. Of one that was written just before the
+            // index was, the content tells: to write it anew would give it another time, and build tools compare times.
+            let is_same = || match file.seen {
+                Some(seen) => is_untouched(&stat, &seen),
+                None => has_content(place, &stat, file.id) == Some(true),
+            };
+            has_mode(&stat, file.mode) && stat.st_nlink == 1 && is_same()
         });
         if same {
             ControlFlow::Continue(())

@@ -56,6 +56,11 @@ impl Workspace {
         // What is kept is copied first, since the worker's files may change under our hands, and is then hashed in one go.
         let (mut gone, mut kept, mut copies) = (Vec::new(), Vec::new(), Vec::new());
         for path in paths {
+            // No tree holds files of a submodule.
+            if self.is_of_module(&path) {
+                left_out.push(path);
+                continue;
+            }
             match look(&self.tree(), &path, limits.file)
                 .map_err(io_error(&self.tree().join(path.to_path())))?
             {

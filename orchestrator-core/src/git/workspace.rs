@@ -8,6 +8,9 @@
 //!   given      the contract; the worker's to read
 //!   index      our own index of the tree, from before the worker came: it cannot lie to it; and at which commit it stands
 //!   excludes   what was brought into the tree, and is no work of anybody's
+//!   sparse     the patterns of a sparse workspace
+//!   modules    our own indexes of submodules, and which were placed where
+//!   ports      the first of its ports
 //!   streams    what agents wrote, byte by byte
 //!   ready      there once it was set up
 //! ```
@@ -29,6 +32,7 @@ use super::{
     lent::{Lent, check_tree},
     lfs::laying_out,
     objects::unreadable,
+    sparse::Sparse,
     trees::compared,
     trusted::split_nul,
 };
@@ -177,6 +181,11 @@ impl Workspace {
         self.root.join("ready").exists()
     }
 
+    /// The patterns of a sparse workspace; not there for one that is whole.
+    fn sparse(&self) -> PathBuf {
+        self.root.join("sparse")
+    }
+
     fn excludes(&self) -> PathBuf {
         self.root.join("excludes")
     }
@@ -192,6 +201,20 @@ impl Workspace {
         trusted: &Trusted,
         base: CommitId,
         brought: &[RepoPath],
+    ) -> Result<(), GitError> {
+        self.create_sparse(trusted, base, brought, None).await
+    }
+
+    /// The same, with a part of the files.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub async fn create_sparse(
+        &self,
+        trusted: &Trusted,
+        base: CommitId,
+        brought: &[RepoPath],
+        sparse: Option<&Sparse>,
     ) -> Result<(), GitError> {
         if self.is_ready() {
             return Ok(());
@@ -212,15 +235,16 @@ impl Workspace {
             .map(|path| format!("/{}\n", Pattern::exactly(path)))
             .collect();
         let objects = trusted.dir().join("objects");
+        let mut configuration = config::workspace(&trusted.identity, &trusted.filters);
+        if let Some(sparse) = sparse {
+            configuration.push_str(&sparse.section());
+        }
         let files = [
             (
                 repository.join("HEAD"),
                 format!("ref: {}\n", target.full()).into_bytes(),
             ),
-            (
-                repository.join("config"),
-                config::workspace(&trusted.identity, &trusted.filters).into_bytes(),
-            ),
+            (repository.join("config"), configuration.into_bytes()),
             (
                 repository.join("objects/info/alternates"),
                 line_of("", &objects),
@@ -254,6 +278,10 @@ impl Workspace {
         files
             .into_iter()
             .try_for_each(|(path, text)| write(path, text))?;
+        if let Some(sparse) = sparse {
+            write(linked.join("info/sparse-checkout"), sparse.patterns.clone())?;
+            write(self.sparse(), sparse.patterns.clone())?;
+        }
         reach("workspace, configured");
         let checkout = Checkout {
             directory: tree.clone(),
@@ -310,7 +338,31 @@ impl Workspace {
         if self.is_just(trusted, head, &index).await {
             return Ok(Vec::new());
         }
-        self.differs(trusted, head, limit, &index, WHOLE).await
+        let look = self.full_look(trusted, head, index, WHOLE)?;
+        let mut paths = self.differs(trusted, &look, limit).await?;
+        let left = limit.saturating_sub(paths.len());
+        paths.extend(self.changed_in_modules(trusted, left, false, WHOLE).await?);
+        paths.dedup();
+        Ok(paths)
+    }
+
+    /// A look at all files of the tree.
+    fn full_look(
+        &self,
+        trusted: &Trusted,
+        from: CommitId,
+        index: PathBuf,
+        deadline: Duration,
+    ) -> Result<FullLook, GitError> {
+        Ok(FullLook {
+            git_dir: trusted.dir().to_owned(),
+            tree: self.tree(),
+            index,
+            from,
+            excludes: Some(self.readable_excludes()?),
+            sparse: Some(self.sparse()).filter(|sparse| sparse.exists()),
+            deadline,
+        })
     }
 
     /// The same beside a worker that works: what it has touched since `base`, committed or not. Keeps an index of its own, so
@@ -340,19 +392,25 @@ impl Workspace {
                 paths.truncate(limit);
                 Ok(paths)
             }
-            None => self.differs(trusted, base, limit, &index, BESIDE).await,
+            None => {
+                let look = self.full_look(trusted, base, index, BESIDE)?;
+                let mut paths = self.differs(trusted, &look, limit).await?;
+                let left = limit.saturating_sub(paths.len());
+                paths.extend(self.changed_in_modules(trusted, left, true, BESIDE).await?);
+                paths.dedup();
+                Ok(paths)
+            }
         }
     }
 
-    async fn differs(
+    /// Asks git what differs.
+    pub(super) async fn differs(
         &self,
         trusted: &Trusted,
-        from: CommitId,
+        look: &FullLook,
         limit: usize,
-        index: &Path,
-        deadline: Duration,
     ) -> Result<Vec<RepoPath>, GitError> {
-        let tree = self.tree();
+        let (tree, index, from) = (&look.tree, look.index.as_path(), look.from);
         if !tree.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             return Err(self.unreadable("the workspace's directory is gone".to_owned()));
         }
@@ -360,9 +418,17 @@ impl Workspace {
         trusted.look(move |_| check_tree(&walked)).await?;
         tidy_index(index).map_err(io_error(index))?;
         let with_index = || {
-            let call = trusted.call().args(["-c", "core.bare=false"]);
-            call.var("GIT_INDEX_FILE", index)
-                .var("GIT_WORK_TREE", &tree)
+            let call = trusted
+                .call_in(&look.git_dir)
+                .args(["-c", "core.bare=false"]);
+            // What is there though it is left out is looked at all the same. Git looks for it from where it is started.
+            let call = match &look.sparse {
+                Some(_) => call
+                    .args(["-c", "core.sparseCheckout=true", "-C"])
+                    .args([tree]),
+                None => call,
+            };
+            call.var("GIT_INDEX_FILE", index).var("GIT_WORK_TREE", tree)
         };
         // Brought to the same commit again, it needs no process.
         let at = &at_of(index);
@@ -375,8 +441,11 @@ impl Workspace {
                 .await?;
             write_new(at, from.to_string()).map_err(io_error(at))?;
         }
-        let mut excludes = OsString::from("--exclude-from=");
-        excludes.push(self.readable_excludes()?);
+        let excludes = look.excludes.as_ref().map(|file| {
+            let mut excludes = OsString::from("--exclude-from=");
+            excludes.push(file);
+            excludes
+        });
         // What git-lfs reads it stores as well: in a place that goes when it was read.
         let scratch = tempfile::tempdir_in(trusted.dir()).map_err(io_error(trusted.dir()))?;
         let call = laying_out(with_index(), scratch.path()).args([
@@ -388,11 +457,11 @@ impl Workspace {
             "--full-name",
         ]);
         let call = call
-            .args([excludes])
+            .args(excludes)
             .args(["--"])
-            .args([&tree])
+            .args([tree])
             .filters(&trusted.filters)
-            .within(deadline);
+            .within(look.deadline);
         let answer = call.answer().await?;
         if answer.exit != Exit::Code(0) {
             return Err(answer.failed("ls-files"));
@@ -405,6 +474,9 @@ impl Workspace {
             .filter_map(|path| RepoPath::from_bytes(path.strip_suffix(b"/").unwrap_or(path)).ok())
             .collect();
         paths.dedup();
+        if let Some(patterns) = &look.sparse {
+            paths = without_left_out(trusted, patterns, tree, paths).await?;
+        }
         paths.truncate(limit);
         Ok(paths)
     }
@@ -543,6 +615,37 @@ impl Workspace {
     fn spares(&self) -> std::io::Result<Vec<PathBuf>> {
         named_like(self.root.parent().unwrap_or(&self.root), SPARE)
     }
+}
+
+/// What is held against what: files, and a commit that a repository of ours has.
+pub(super) struct FullLook {
+    pub(super) git_dir: PathBuf,
+    pub(super) tree: PathBuf,
+    /// An index of ours, which is brought to the commit.
+    pub(super) index: PathBuf,
+    pub(super) from: CommitId,
+    /// What does not count, besides what git ignores.
+    pub(super) excludes: Option<PathBuf>,
+    /// The patterns of a sparse workspace.
+    pub(super) sparse: Option<PathBuf>,
+    pub(super) deadline: Duration,
+}
+
+/// These paths without those that are missing since a sparse workspace leaves them out.
+async fn without_left_out(
+    trusted: &Trusted,
+    patterns: &Path,
+    tree: &Path,
+    paths: Vec<RepoPath>,
+) -> Result<Vec<RepoPath>, GitError> {
+    let is_missing = |path: &&RepoPath| tree.join(path.to_path()).symlink_metadata().is_err();
+    let missing: Vec<_> = paths.iter().filter(is_missing).cloned().collect();
+    if missing.is_empty() {
+        return Ok(paths);
+    }
+    let left_out = trusted.left_out(patterns, &missing).await?;
+    let counts = |path: &RepoPath| !left_out.contains(path);
+    Ok(paths.into_iter().filter(counts).collect())
 }
 
 fn stands_at(index: &Path) -> Option<CommitId> {

@@ -19,8 +19,20 @@ pub mod choosing_a_policy {}
 
 /// Policies for kinds of projects. Each is run in a test as it stands here: a roadmap of six tasks lands with it, without a person.
 pub mod recipes {
+    #[doc = include_str!("recipes/javascript.md")]
+    pub mod javascript {}
+
+    #[doc = include_str!("recipes/python.md")]
+    pub mod python {}
+
     #[doc = include_str!("recipes/lfs.md")]
     pub mod lfs {}
+
+    #[doc = include_str!("recipes/rust.md")]
+    pub mod rust {}
+
+    #[doc = include_str!("recipes/submodules.md")]
+    pub mod submodules {}
 }
 
 #[cfg(feature = "driver")]

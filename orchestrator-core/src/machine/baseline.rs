@@ -68,7 +68,7 @@ impl Plan<'_> {
         }
         let by_default = self.cx.policy.gates.iter().filter(|(_, rule)| rule.default);
         let due = by_default
-            .map(|(name, rule): (&GateName, &GateRule)| rule.named(name))
+            .map(|(name, rule): (&GateName, &GateRule)| rule.named(name, &self.cx.policy.setup))
             .find(|gate| is_due(state, gate));
         if let Some(gate) = due {
             self.request(Effect::CheckBaseline { tip, gate });

@@ -14,9 +14,10 @@ use super::{
 };
 use crate::model::{
     Acceptance, Answer, Candidate, Carried, Change, Checkout, CommitId, ContentHash, EffectId,
-    Finding, GateReport, GateSpec, HandoffReport, Hold, HoldId, HoldOption, HoldReason, Landing,
-    LandingOutcome, MergeFailure, Obstacle, Predecessor, Question, Record, RepoPath, Review,
-    Severity, Span, Submission, TaskId, Timestamp, Verdict, Waiver, WhenExhausted,
+    Finding, GateOutcome, GateReport, GateSpec, HandoffReport, Hold, HoldId, HoldOption,
+    HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Question, Record,
+    RepoPath, Review, Severity, Span, Submission, TaskId, Timestamp, Verdict, Waiver,
+    WhenExhausted,
 };
 
 impl Context<'_> {
@@ -256,6 +257,7 @@ impl Context<'_> {
     /// first; `known` is what gates said of it.
     ///
     /// - A gate that applies by default must be green on the target. If it is not, the lane is at fault, not the worker.
+    /// - A gate that cannot be set up on the target either is the lane's, whoever names it.
     /// - A gate that tasks name may be red until its task is done. If it is red on the tip too, the worker may mend that in its
     ///   workspace; when it cannot, a person is asked rather than another attempt made.
     /// - What is green on the tip, and red together with it, is the worker's to mend, unless its base is older than the tip.
@@ -282,7 +284,13 @@ impl Context<'_> {
                 .get(&gate.name)
                 .is_some_and(|rule| rule.default)
         };
-        if red().any(|report| red_there(&report.gate) && by_default(&report.gate)) {
+        // No worker can do anything about the set-up of the target.
+        let not_set_up = |gate: &GateSpec| {
+            of_tip(gate).is_some_and(|tip| matches!(tip.outcome, GateOutcome::NotSetUp { .. }))
+        };
+        let is_the_lanes =
+            |gate: &GateSpec| red_there(gate) && by_default(gate) || not_set_up(gate);
+        if red().any(|report| is_the_lanes(&report.gate)) {
             return vec![Record::TipRed { attempt, tip }];
         }
         if red().any(|report| of_tip(&report.gate).is_none()) {

@@ -104,7 +104,12 @@ pub fn freeze<'b>(
         // A gate that is named twice is run once.
         Some(names) => {
             let first = |(at, name): &(usize, &GateName)| !names[..*at].contains(name);
-            let rule = |name: &GateName| policy.gates.get(name).map(|rule| rule.named(name));
+            let rule = |name: &GateName| {
+                policy
+                    .gates
+                    .get(name)
+                    .map(|rule| rule.named(name, &policy.setup))
+            };
             names
                 .iter()
                 .enumerate()
@@ -116,7 +121,7 @@ pub fn freeze<'b>(
             .gates
             .iter()
             .filter(|(_, rule)| rule.default)
-            .map(|(name, rule)| rule.named(name))
+            .map(|(name, rule)| rule.named(name, &policy.setup))
             .collect(),
     };
     let forbid = defaults

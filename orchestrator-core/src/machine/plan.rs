@@ -373,11 +373,16 @@ impl<'a> Plan<'a> {
         let names: Vec<_> = red()
             .map(|report| format!("`{}` ({})", report.gate.name, report.outcome))
             .collect();
-        let question = format!(
+        let mut question = format!(
             "the target itself is red at {}: {}; nothing can be judged on it until it is mended there",
             tip.short(),
             names.join(", ")
         );
+        // A gate sees less than a checkout, in which a person has mostly seen it pass.
+        for report in red().filter(|report| !report.lacked.is_nothing()) {
+            let GateReport { gate, lacked, .. } = report;
+            question = format!("{question}; gate `{}`: {lacked}", gate.name);
+        }
         let about = HoldReason::TipRed {
             tip,
             gates: red().map(|report| report.gate.name.clone()).collect(),

@@ -302,12 +302,17 @@ fn ask(about: HoldReason, items: Vec<HoldItem>, options: &[HoldOption]) -> Verdi
 pub(super) fn red_findings(reports: &[GateReport]) -> Vec<Finding> {
     let red = reports.iter().filter(|report| !report.passed());
     red.map(|report| {
-        let message = format!(
+        let mut message = format!(
             "{}: `{}`\n{}",
             report.outcome,
             report.gate.run.join(" "),
             report.tail.trim_end()
         );
+        let lacked = report.lacked.suspected(&report.tail);
+        if !lacked.is_nothing() {
+            message.push_str("\nNote: unlike a command in the workspace, it ran ");
+            message.push_str(&lacked.named().join(", "));
+        }
         Finding::new(
             Severity::Error,
             format!("gate/{}", report.gate.name),

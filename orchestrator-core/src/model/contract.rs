@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BackendName, ClaimId, ContentHash, GateName, PackageName, Pattern, RepoPath, ResourceName,
-    Span, Surface, TaskId,
+    Setup, Span, Surface, TaskId,
 };
 
 /// One thing wanted from the roadmap, as its source tells it.
@@ -191,6 +191,12 @@ pub struct GateSpec {
     /// How often it is run again on the same tree when it is red.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rerun: u32,
+    /// What its directory is set up with; `None`: with nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup: Option<Box<Setup>>,
+    /// Whether its directory is a repository.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repository: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]

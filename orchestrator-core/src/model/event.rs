@@ -26,10 +26,6 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "events are handed on one at a time"
-)]
 pub enum EventKind {
     /// An orchestrator opened the ledger.
     Opened(Opened),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Claim, ClaimId, ClaimedEvidence, ClaimedLabel, CommitId, ContentHash, GateSpec, HoldId,
-    KeptArtifact, Span, Surface, Timestamp, TreeId,
+    KeptArtifact, Lacking, Span, Surface, Timestamp, TreeId,
 };
 
 /// What a gate did on one tree. An observation of ours.
@@ -37,6 +37,9 @@ pub struct GateReport {
     /// How it ended before on the same tree, where it was run again: a gate with something here that passed is flaky.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<GateOutcome>,
+    /// What its directory had not, and a person's checkout has.
+    #[serde(default, skip_serializing_if = "Lacking::is_nothing")]
+    pub lacked: Lacking,
 }
 
 impl GateReport {
@@ -74,6 +77,11 @@ pub enum GateOutcome {
         /// Why.
         reason: String,
     },
+    /// The program was not started, since its directory could not be set up as the policy says.
+    NotSetUp {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl std::fmt::Display for GateOutcome {
@@ -82,7 +90,9 @@ impl std::fmt::Display for GateOutcome {
             Self::Exited { code } => write!(f, "exit status {code}"),
             Self::Signalled { signal } => write!(f, "ended by signal {signal}"),
             Self::TimedOut => f.write_str("stopped after its timeout"),
-            Self::NotStarted { reason } => write!(f, "could not be started: {reason}"),
+            Self::NotStarted { reason } | Self::NotSetUp { reason } => {
+                write!(f, "could not be started: {reason}")
+            }
         }
     }
 }

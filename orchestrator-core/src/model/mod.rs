@@ -15,6 +15,7 @@ mod glob;
 mod handoff;
 mod hold;
 mod id;
+mod lacking;
 mod landing;
 mod missing_target;
 mod name;
@@ -22,6 +23,7 @@ mod operation;
 mod opinion;
 mod path;
 mod policy;
+mod ports;
 mod record;
 mod refusal;
 mod review;
@@ -56,6 +58,7 @@ pub use id::{
     InvalidHold, InvalidOid, InvalidSize, InvalidSpan, Oid, SessionRef, Shift, Size, Span,
     Timestamp, TreeId,
 };
+pub use lacking::Lacking;
 pub use landing::{
     Acceptance, Candidate, Carried, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle,
     Predecessor,
@@ -71,6 +74,7 @@ pub use opinion::{
 };
 pub use path::{InvalidPath, RepoPath};
 pub use policy::{Policy, PolicyError, Push};
+pub use ports::Ports;
 pub use record::Record;
 pub use refusal::{LandingPlace, Refusal, RefusalCause};
 pub use review::{

@@ -55,6 +55,19 @@ impl RepoPath {
         &self.0
     }
 
+    /// Whether it is this path, or lies in the directory of this path.
+    #[must_use]
+    pub fn is_at_or_beneath(&self, other: &Self) -> bool {
+        let rest = self.0.strip_prefix(other.as_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    }
+
+    /// A path that is given from this directory.
+    #[must_use]
+    pub fn join(&self, path: &Self) -> Self {
+        Self([self.as_bytes(), path.as_bytes()].join(&b'/').into())
+    }
+
     /// As a path of this system.
     #[must_use]
     pub fn to_path(&self) -> &Path {

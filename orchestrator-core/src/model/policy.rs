@@ -188,6 +188,7 @@ impl Policy {
             return value((*key).to_owned(), "must be greater than zero".to_owned());
         }
         self.reviewers.check()?;
+        self.environment.ports.check(self.max_sessions)?;
         for (name, filter) in &self.filters {
             let lines = [&filter.clean, &filter.smudge, &filter.process];
             let plain = |name: &str| {
@@ -223,6 +224,16 @@ impl Policy {
                 return value(
                     format!("gates.{name}.rerun"),
                     "at most 5: a gate that needs more is no gate".to_owned(),
+                );
+            }
+            if let Some(path) = gate
+                .cache
+                .iter()
+                .find(|path| gate.setup && self.setup.brings(path))
+            {
+                return value(
+                    format!("gates.{name}.cache"),
+                    format!("`{path}` is brought by `[setup]` as well: take it out of one of them"),
                 );
             }
             if gate.timeout.0 == 0 {
@@ -334,6 +345,16 @@ mod tests {
         assert!(error("\n\nmax_session = 3").starts_with("line 3: unknown field `max_session`"));
         assert!(error("push = true").contains("`push` takes the name of a remote"));
         assert!(error("[gates.unit]\nrun = []").starts_with("`gates.unit.run`: needs a program"));
+        let cached =
+            "[setup]\nbring = [\"deps/a\"]\n[gates.unit]\nrun = [\"x\"]\ncache = [\"deps\"]\n";
+        assert!(Policy::parse(cached).is_ok(), "the gate has none of it");
+        assert_eq!(
+            error(&format!("{cached}setup = true")),
+            "`gates.unit.cache`: `deps` is brought by `[setup]` as well: take it out of one of them"
+        );
+        let few =
+            "max_sessions = 3\n[environment]\nports = { first = 20000, last = 20029, each = 10 }";
+        assert!(error(few).starts_with("`environment.ports`: 20000 to 20029 are 3 ranges of 10"));
         assert!(error("[agents.x]\nkind = \"robot\"").contains("unknown variant `robot`"));
         assert!(
             error("default_agent = \"b\"\n[agents.a]\nkind = \"codex\"")

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendName, GateName, GateSpec, RepoPath, Size, Span, Surface};
+use super::{BackendName, GateName, GateSpec, Ports, RepoPath, Size, Span, Surface};
 
 /// A gate as the policy writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +30,14 @@ pub struct GateRule {
     /// as flaky in the record and in the report. Default: 0.
     #[serde(default)]
     pub rerun: u32,
+    /// Whether its directory is set up as a workspace is: what `[setup] bring` names is copied into it, and what `[setup] run`
+    /// names is run in it. Default: false.
+    #[serde(default)]
+    pub setup: bool,
+    /// Whether its directory is a repository: with `.git`, the target's history and its tags, and HEAD at a commit that has just the
+    /// gated tree. It is thrown away afterwards. Default: false.
+    #[serde(default)]
+    pub repository: bool,
 }
 
 fn ten_minutes() -> Span {
@@ -37,9 +45,9 @@ fn ten_minutes() -> Span {
 }
 
 impl GateRule {
-    /// The rule under its name, as a contract keeps it.
+    /// The rule under its name, as a contract keeps it, with the set-up that it asks for.
     #[must_use]
-    pub fn named(&self, name: &GateName) -> GateSpec {
+    pub fn named(&self, name: &GateName, setup: &Setup) -> GateSpec {
         let (name, run, surface, cache) = (
             name.clone(),
             self.run.clone(),
@@ -53,11 +61,13 @@ impl GateRule {
             timeout: self.timeout,
             cache,
             rerun: self.rerun,
+            setup: self.setup.then(|| Box::new(setup.clone())),
+            repository: self.repository,
         }
     }
 }
 
-/// What is done in a workspace before its worker comes.
+/// What is done in a workspace before its worker comes, and in the directory of a gate that asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -71,6 +81,20 @@ pub struct Setup {
     pub run: Commands,
     /// After this a command is stopped and has failed. Default: `10m`.
     pub timeout: Span,
+    /// Whether submodules are checked out, in workspaces and for every gate. Default: false, and their directories are empty.
+    pub submodules: bool,
+    /// Whether workspaces are as sparse as the person's checkout (`git sparse-checkout`). Gates see all files. Default: false.
+    pub sparse: bool,
+}
+
+impl Setup {
+    /// Whether this path is brought, or holds what is, or lies in what is.
+    #[must_use]
+    pub fn brings(&self, path: &RepoPath) -> bool {
+        self.bring
+            .iter()
+            .any(|brought| brought.is_at_or_beneath(path) || path.is_at_or_beneath(brought))
+    }
 }
 
 impl Default for Setup {
@@ -79,6 +103,8 @@ impl Default for Setup {
             bring: Vec::new(),
             run: Commands::default(),
             timeout: ten_minutes(),
+            submodules: false,
+            sparse: false,
         }
     }
 }
@@ -273,6 +299,8 @@ impl Default for Limits {
 pub struct Environment {
     /// Names of variables that are passed on where they are set. Everything else is kept from them.
     pub allow: BTreeSet<String>,
+    /// Ports that are handed out, a range to each workspace and one to the gates.
+    pub ports: Ports,
 }
 
 impl Default for Environment {
@@ -294,6 +322,7 @@ impl Default for Environment {
         ];
         Self {
             allow: allow.map(str::to_owned).into(),
+            ports: Ports::default(),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     tree::{link_finding, name_finding, needs_the_tree, tree_findings},
 };
 use crate::{
-    model::{Change, ChangeKind, Contract, Finding, Mode, Severity},
+    model::{Change, ChangeKind, Contract, Entry, Finding, Mode, Pattern, Severity},
     port::{ReviewError, ReviewRequest, Reviewer},
 };
 
@@ -48,9 +48,7 @@ fn change_findings(contract: &Contract, change: &Change) -> Vec<Finding> {
             findings.push(Finding::new(Severity::Error, "paths/contract", why).at(path.clone()));
         }
     }
-    if change.new.is_some_and(|new| new.mode == Mode::Submodule) {
-        let why =
-            "a submodule: add the files themselves, or ask for a contract that says otherwise";
+    if let Some(why) = submodule_is_wrong(contract, change) {
         findings
             .push(Finding::new(Severity::Error, "paths/submodule", why).at(change.path.clone()));
     }
@@ -58,6 +56,25 @@ fn change_findings(contract: &Contract, change: &Change) -> Vec<Finding> {
         findings.extend(name_finding(&change.path));
     }
     findings
+}
+
+/// Why a submodule may not become what it does. To move one is another repository's code at once, so the contract must name just it.
+fn submodule_is_wrong(contract: &Contract, change: &Change) -> Option<String> {
+    let is_submodule = |side: Option<Entry>| side.is_some_and(|side| side.mode == Mode::Submodule);
+    if !is_submodule(change.new) {
+        return None;
+    }
+    if !is_submodule(change.old) {
+        let why = "a submodule: add the files themselves, or let a person add the submodule";
+        return Some(why.to_owned());
+    }
+    let named = Pattern::exactly(&change.path);
+    if contract.allow.contains(&named) {
+        return None;
+    }
+    Some(format!(
+        "a submodule that is moved: only a contract may allow that which names it, as in `allow = [\"{named}\"]`"
+    ))
 }
 
 #[async_trait]

@@ -76,13 +76,21 @@ fn copy_one(from: &Path, to: PathBuf, left: &mut Vec<Left>) -> io::Result<()> {
         return Ok(());
     }
     if !meta.is_file() {
-        return Err(io::Error::other(
-            "it is neither a file, a directory nor a link",
-        ));
+        return Err(not_copied());
     }
+    copy_file(from, &to)
+}
+
+/// Why something is not copied that is a socket, a FIFO or a device.
+pub(super) fn not_copied() -> io::Error {
+    io::Error::other("it is neither a file, a directory nor a link")
+}
+
+/// Copies one file.
+pub(super) fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     let mut from = open_regular(CWD, from)?;
     let meta = from.metadata()?;
-    let mut to = create(&to)?;
+    let mut to = create(to)?;
     copy_content(&mut from, &mut to, &meta)?;
     to.set_permissions(meta.permissions())?;
     // Build tools compare times.

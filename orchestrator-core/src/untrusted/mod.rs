@@ -7,11 +7,13 @@
 //! [`directory`] and to go down from.
 
 mod copy;
+mod mirror;
 mod open;
 mod remove;
 mod write;
 
 pub(crate) use copy::copy;
+pub(crate) use mirror::Mirror;
 pub use open::read_small;
 pub(crate) use open::{DIRECTORY, directory, open_beneath, open_regular, read_beneath};
 pub(crate) use remove::{remove, remove_while};

@@ -8,8 +8,8 @@ use orchestrator_core::{
         AgentReview, Answer, Candidate, Checkout, ClaimedEvidence, ClaimedLabel, Collected,
         Completion, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport, HandoffStatus,
         HoldId, HoldItem, HoldOption, HoldReason, Item, LandingOutcome, Observation, Opinion,
-        Reading, Record, Review, Severity, StopReason, Submission, Task, Timestamp, TurnOutcome,
-        TurnSight, Usage, Verdict, Waiver,
+        Reading, Record, Review, Setup, Severity, StopReason, Submission, Task, Timestamp,
+        TurnOutcome, TurnSight, Usage, Verdict, Waiver,
     },
     status::Snapshot,
 };
@@ -228,7 +228,7 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
                 .gates
                 .iter()
                 .next()
-                .map(|(name, rule)| rule.named(name))
+                .map(|(name, rule)| rule.named(name, &Setup::default()))
                 .expect("one"),
         );
         let reports = [report(

@@ -8,8 +8,8 @@ use orchestrator_core::{
         Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind,
         Finding, GateReport, GateSpec, HandoffReport, HoldId, HoldOption, LandingOutcome,
         LandingPlace, MergeFailure, MissingCommit, Opened, Reading, Refusal, RefusalCause, RunId,
-        RunMode, SessionRef, Severity, Shift, Span, Submission, Timestamp, TurnOutcome, TurnSight,
-        Usage, WorkspaceFate,
+        RunMode, SessionRef, Setup, Severity, Shift, Span, Submission, Timestamp, TurnOutcome,
+        TurnSight, Usage, WorkspaceFate,
     },
 };
 
@@ -213,7 +213,7 @@ fn gate_spec() -> GateSpec {
         .gates
         .iter()
         .next()
-        .map(|(name, rule)| rule.named(name))
+        .map(|(name, rule)| rule.named(name, &Setup::default()))
         .expect("a gate")
 }
 

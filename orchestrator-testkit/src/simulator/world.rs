@@ -7,10 +7,10 @@ use orchestrator_core::{
     model::{
         BlobId, Candidate, Change, ChangeKind, Claim, ClaimedEvidence, ClaimedLabel, Collected,
         CommitId, ContentHash, ContractKeys, Effect, EffectId, Entry, Event, EventKind, Finding,
-        GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, LandingOutcome,
-        MissingCommit, Mode, Opened, Opinion, Policy, Reading, Record, Review, Roadmap, RunId,
-        Severity, Shift, Span, Submission, Task, TaskId, Timestamp, TreeId, TurnOutcome, Usage,
-        WorkspaceFate,
+        GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, Lacking,
+        LandingOutcome, MissingCommit, Mode, Opened, Opinion, Policy, Reading, Record, Review,
+        Roadmap, RunId, Severity, Shift, Span, Submission, Task, TaskId, Timestamp, TreeId,
+        TurnOutcome, Usage, WorkspaceFate,
     },
 };
 
@@ -554,6 +554,7 @@ pub fn report(gate: GateSpec, tree: TreeId, code: i32) -> GateReport {
         output: hash,
         tail: String::new(),
         before: Vec::new(),
+        lacked: Lacking::default(),
         took: Span(1),
     }
 }

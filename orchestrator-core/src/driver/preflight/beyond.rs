@@ -49,7 +49,8 @@ impl World {
         let overview = self.trusted.overview(tree).await?;
         let filtered = self.filtered_files(tip, &overview).await;
         found.add("lfs", filtered).await?;
-        found.add("submodules", Ok(submodules(&overview))).await?;
+        let submodules = self.submodules(tip, &overview).await;
+        found.add("submodules", submodules).await?;
         found
             .add("installed hooks", Ok(hooks_of(&overview)))
             .await?;
@@ -115,17 +116,16 @@ impl World {
             }
         })
     }
-}
 
-/// Submodules are not checked out for workers and gates.
-fn submodules(overview: &Overview) -> Check {
-    let Some(first) = overview.submodules.first() else {
-        return Check::passed("submodules", "the target has none");
-    };
-    let what = match overview.submodules.len() {
-        1 => format!("the target has the submodule `{first}`, which stays empty"),
-        count => format!("the target has {count} submodules, such as `{first}`, which stay empty"),
-    };
-    let fix = "do without them, or fetch what is needed in `[setup] run`";
-    Check::warning("submodules", what, fix)
+    /// Whether submodules are there for workers and gates.
+    async fn submodules(&self, tip: CommitId, overview: &Overview) -> Result<Check, BuildError> {
+        let label = "submodules";
+        if overview.submodules.is_empty() {
+            return Ok(Check::passed(label, "the target has none"));
+        }
+        Ok(match self.empty_submodules(tip).await? {
+            Some(fact) => Check::warning(label, fact.what, fact.fix),
+            None => Check::passed(label, "workspaces and gates have them"),
+        })
+    }
 }

@@ -2,10 +2,12 @@
 
 use super::{Check, Found};
 use crate::{
-    driver::{BuildError, effects::World, effects::with_source},
-    gate::CacheOf,
+    driver::{
+        BuildError,
+        effects::{World, with_source},
+    },
     machine::State,
-    model::{EffectId, GateReport, GateSpec, TreeId},
+    model::{CommitId, EffectId, GateReport, GateSpec},
 };
 
 /// A preflight is no effect of the machine's: no effect has this number.
@@ -18,12 +20,14 @@ impl World {
         state: &State,
         found: &mut Found,
     ) -> Result<(), BuildError> {
-        let tree = match self.trusted.tip()? {
-            Some(tip) => self.trusted.tree_of(tip)?,
-            None => return Ok(()),
+        let Some(tip) = self.trusted.tip()? else {
+            return Ok(());
         };
+        let tree = self.trusted.tree_of(tip)?;
         let rules = self.policy.gates.iter().filter(|(_, rule)| rule.default);
-        let gates: Vec<_> = rules.map(|(name, rule)| rule.named(name)).collect();
+        let gates: Vec<_> = rules
+            .map(|(name, rule)| rule.named(name, &self.policy.setup))
+            .collect();
         if gates.is_empty() {
             let why = "the policy has no gate that applies by default";
             found.add("gates", Ok(Check::skipped("gates", why))).await?;
@@ -36,15 +40,15 @@ impl World {
                 .find(|known| known.gate == gate && known.tree == tree);
             let check = match known {
                 Some(report) => said(&label, report, "as the ledger has it"),
-                None => self.default_gate(&label, gate, tree).await,
+                None => self.default_gate(&label, gate, tip).await,
             };
             found.add(&label, Ok(check)).await?;
         }
         Ok(())
     }
 
-    async fn default_gate(&self, label: &str, gate: GateSpec, tree: TreeId) -> Check {
-        match self.run_gate(NONE, CacheOf::Lane, tree, gate).await {
+    async fn default_gate(&self, label: &str, gate: GateSpec, tip: CommitId) -> Check {
+        match self.run_gate_on_tip(NONE, tip, gate).await {
             Ok(report) => {
                 let took = format!("took {} s", report.took.0.div_ceil(1000));
                 said(label, &report, &took)
