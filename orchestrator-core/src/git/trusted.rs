@@ -234,7 +234,7 @@ impl Trusted {
                 self.fetching(user, FETCHED, None)
                     .transfers_any()
                     .run()
-                    .await?
+                    .await?;
             }
         }
         let none = || GitError::Output {
