@@ -225,7 +225,7 @@ impl CodexBackend {
         seen.extend(
             request
                 .variables()
-                .map(|(name, value)| (name.to_owned(), value)),
+                .map(|(name, value)| (name.to_owned(), value.to_string_lossy().into_owned())),
         );
         seen.insert(MARK_VARIABLE.to_owned(), request.mark.clone());
         let seen: Vec<_> = seen

@@ -116,7 +116,9 @@ impl Stage {
 
     fn reports(&self) -> Vec<GateReport> {
         let report = |record: Record| match record {
-            Record::GateReported { report, .. } => Some(*report),
+            Record::GateReported { report, .. } | Record::BaselineReported { report, .. } => {
+                Some(*report)
+            }
             _ => None,
         };
         self.records().into_iter().filter_map(report).collect()

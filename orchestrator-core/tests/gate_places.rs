@@ -99,7 +99,7 @@ async fn set_up_that_fails_on_the_target_is_not_the_workers() {
         (
             "[setup]\nrun = [\"sh\", \"-c\", \"test -e .git || { echo no >&2; exit 7; }\"]\n",
             "could not be started: set-up `sh -c test -e .git || { echo no >&2; exit 7; }` failed \
-          (exit status 7): no",
+          (exit status 7); stderr: no",
         ),
         (
             "[setup]\nrun = [\"sh\", \"-c\", \"test -e .git || exec no-such-program\"]\n",
@@ -335,7 +335,9 @@ async fn the_repository_of_a_gate_on_the_target_is_at_the_target() {
     let more = gate("git rev-parse HEAD; test ! -e bad.txt", "repository = true");
     let outcome = run_checked(&sandbox, builder(&sandbox, WORK, &more)).await;
     let on_tip = outcome.records().find_map(|record| match record {
-        Record::TipReported { report, .. } => Some(report.tail.trim().to_owned()),
+        Record::BaselineReported { report, .. } | Record::TipReported { report, .. } => {
+            Some(report.tail.trim().to_owned())
+        }
         _ => None,
     });
     assert_eq!(on_tip, Some(tip));

@@ -11,11 +11,11 @@ use orchestrator_core::{
 
 #[tokio::test]
 async fn gate_that_runs_is_told_and_seen_with_its_time() {
-    let sandbox = sandbox(&[("A", "")]);
+    let sandbox = sandbox(&[("A", "gates = [\"unit\"]")]);
     let fifo = sandbox.path().join("fifo");
     make_fifo(&fifo);
     let policy = format!(
-        "[gates.unit]\ndefault = true\nrun = [\"sh\", \"-c\", \"read go < '{}'\"]",
+        "[gates.unit]\nrun = [\"sh\", \"-c\", \"read go < '{}'\"]",
         fifo.display()
     );
     let mut live = Live::start(&sandbox, builder(&sandbox, WORK, &policy)).await;

@@ -1,19 +1,10 @@
-//! What is said of submodules: those that a worker moved, and those that stay empty.
+//! What is said of submodules that a worker moved.
 
 use super::effects::{World, with_source};
 use crate::{
-    git::{GitError, Moved},
+    git::Moved,
     model::{Change, CommitId, Finding, Mode, Severity},
 };
-
-/// Something about a repository that a person is told before anything is started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fact {
-    /// What is so.
-    pub(super) what: String,
-    /// What changes it.
-    pub(super) fix: String,
-}
 
 impl World {
     /// What is wrong with the submodules that these changes move: nobody else gets a commit that their remote has not.
@@ -47,31 +38,5 @@ impl World {
             findings.push(finding.at(path.clone()));
         }
         findings
-    }
-
-    /// Submodules of the target that nobody will see filled, as a fact to be told at the start.
-    ///
-    /// # Errors
-    /// When the target's tree cannot be read.
-    pub(super) async fn empty_submodules(&self, tip: CommitId) -> Result<Option<Fact>, GitError> {
-        if self.policy.setup.submodules {
-            return Ok(None);
-        }
-        let links = self.trusted.gitlinks(self.trusted.tree_of(tip)?).await?;
-        let names: Vec<_> = links
-            .iter()
-            .take(5)
-            .map(|(path, _)| format!("`{path}`"))
-            .collect();
-        if names.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Fact {
-            what: format!(
-                "the target has submodules that stay empty in workspaces and gates: {}",
-                names.join(", ")
-            ),
-            fix: "set `submodules = true` in `[setup]` of the policy".to_owned(),
-        }))
     }
 }

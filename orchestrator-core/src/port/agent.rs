@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt::Debug,
     path::PathBuf,
     sync::Arc,
@@ -273,22 +274,19 @@ impl TurnRequest {
     /// The variables that tell the agent which turn this is: `ORCHESTRATOR_TASK`, `_ATTEMPT`, `_TURN`, `_CONTRACT` (path of a JSON file),
     /// `_HANDOFF` (path to write) and `_ACCESS` (`write` or `read`).
     #[must_use]
-    pub fn variables(&self) -> [(&'static str, String); 6] {
+    pub fn variables(&self) -> [(&'static str, OsString); 6] {
         [
-            ("ORCHESTRATOR_TASK", self.attempt.task.to_string()),
-            ("ORCHESTRATOR_ATTEMPT", self.attempt.number.to_string()),
-            ("ORCHESTRATOR_TURN", self.turn.to_string()),
+            ("ORCHESTRATOR_TASK", self.attempt.task.to_string().into()),
             (
-                "ORCHESTRATOR_CONTRACT",
-                self.contract.to_string_lossy().into_owned(),
+                "ORCHESTRATOR_ATTEMPT",
+                self.attempt.number.to_string().into(),
             ),
-            (
-                "ORCHESTRATOR_HANDOFF",
-                self.handoff.to_string_lossy().into_owned(),
-            ),
+            ("ORCHESTRATOR_TURN", self.turn.to_string().into()),
+            ("ORCHESTRATOR_CONTRACT", self.contract.clone().into()),
+            ("ORCHESTRATOR_HANDOFF", self.handoff.clone().into()),
             (
                 "ORCHESTRATOR_ACCESS",
-                if self.read_only { "read" } else { "write" }.to_owned(),
+                if self.read_only { "read" } else { "write" }.into(),
             ),
         ]
     }

@@ -715,7 +715,7 @@ fn an_effect_is_closed_by_its_own_kind_of_event_only() {
         ("Merge", &[15]),
         ("RunGate", &[16]),
         ("CheckTip", &[22]),
-        ("CheckBaseline", &[27]),
+        ("CheckBaseline", &[28]),
         ("Land", &[17]),
         ("CleanUp", &[18]),
         ("Report", &[19]),

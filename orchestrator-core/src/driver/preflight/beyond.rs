@@ -1,6 +1,6 @@
 //! What the remote says, and what the target holds.
 
-use std::{collections::BTreeSet, ffi::OsStr};
+use std::{collections::BTreeSet, ffi::OsStr, path::Path};
 
 use super::{Check, Found, hooks::hooks_of};
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
     git::{Destination, Overview},
     machine::check_task,
     model::{BackendName, CommitId, Roadmap},
+    process::can_run,
 };
 
 impl World {
@@ -49,8 +50,8 @@ impl World {
         let overview = self.trusted.overview(tree).await?;
         let filtered = self.filtered_files(tip, &overview).await;
         found.add("lfs", filtered).await?;
-        let submodules = self.submodules(tip, &overview).await;
-        found.add("submodules", submodules).await?;
+        let submodules = self.submodules(&overview);
+        found.add("submodules", Ok(submodules)).await?;
         found
             .add("installed hooks", Ok(hooks_of(&overview)))
             .await?;
@@ -106,6 +107,9 @@ impl World {
     ) -> Result<Check, BuildError> {
         let filters = &self.policy.filters;
         self.trusted.check_filters(tip, filters).await?;
+        if let Some(missing) = self.missing_filter(overview) {
+            return Ok(missing);
+        }
         let workers_path = self.environment.get("PATH").map(OsStr::new);
         self.trusted.check_lfs(tip, workers_path).await?;
         Ok(match overview.lfs.first() {
@@ -117,15 +121,36 @@ impl World {
         })
     }
 
+    /// That a program is not here that the policy names for files of Git LFS.
+    fn missing_filter(&self, overview: &Overview) -> Option<Check> {
+        let attributes = overview.lfs.first()?;
+        let filter = self.policy.filters.get("lfs")?;
+        let lines = [&filter.process, &filter.clean, &filter.smudge];
+        let line = lines.into_iter().flatten().next()?;
+        let program = line.split_whitespace().next()?;
+        let path = std::env::var_os("PATH");
+        can_run(program.as_ref(), Path::new("/"), path.as_deref()).err()?;
+        let what = format!("`{attributes}` names the filter `lfs`, and `{program}` is not here");
+        let fix = "install it, or correct `[filters.lfs]` in the policy".to_owned();
+        Some(Check::failed("lfs", what, Some(fix)))
+    }
+
     /// Whether submodules are there for workers and gates.
-    async fn submodules(&self, tip: CommitId, overview: &Overview) -> Result<Check, BuildError> {
+    fn submodules(&self, overview: &Overview) -> Check {
         let label = "submodules";
-        if overview.submodules.is_empty() {
-            return Ok(Check::passed(label, "the target has none"));
+        let Some(first) = overview.submodules.first() else {
+            return Check::passed(label, "the target has none");
+        };
+        if self.policy.setup.submodules {
+            return Check::passed(label, "workspaces and gates have them");
         }
-        Ok(match self.empty_submodules(tip).await? {
-            Some(fact) => Check::warning(label, fact.what, fact.fix),
-            None => Check::passed(label, "workspaces and gates have them"),
-        })
+        let what = match overview.submodules.len() {
+            1 => format!("the target has the submodule `{first}`, which stays empty"),
+            count => {
+                format!("the target has {count} submodules, such as `{first}`, which stay empty")
+            }
+        };
+        let fix = "set `submodules = true` in `[setup]` of the policy";
+        Check::warning(label, what, fix)
     }
 }
