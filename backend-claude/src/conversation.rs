@@ -14,7 +14,7 @@ use orchestrator_core::{
 };
 use serde_json::{Value, json};
 
-use crate::outcome::Failure;
+use crate::outcome::{Failure, cap_of};
 
 /// The tool by which it answers by the schema.
 const ANSWER: &str = "StructuredOutput";
@@ -344,6 +344,10 @@ impl Conversation {
             // Its work is what it is, and only the handoff is missing.
             reply.activity("it failed to answer by the schema, again and again");
             TurnOutcome::Completed
+        } else if let Some(cap) = cap_of(&event.subtype) {
+            TurnOutcome::CapReached {
+                cap: cap.to_owned(),
+            }
         } else if *event.subtype != *"success" || event.is_error.0.unwrap_or(true) {
             self.failed(&event)
         } else {

@@ -36,6 +36,8 @@ impl Failure<'_> {
             TurnOutcome::UsageLimited {
                 until: limited_until,
             }
+        } else if has(SETTINGS) {
+            TurnOutcome::Misconfigured { reason: reason() }
         } else if matches!(self.status, Some(401 | 403 | 404))
             || PERSON.contains(&self.kind)
             || has(LOGIN)
@@ -69,13 +71,25 @@ const PERSON: &[&str] = &[
     "verification_required",
     "model_not_found",
 ];
-const LOGIN: &[&str] = &[
-    "not logged in",
-    "run /login",
-    "invalid api key",
+const LOGIN: &[&str] = &["not logged in", "run /login", "invalid api key"];
+
+/// A flag or a setting that it does not take: every turn would end in the same way.
+const SETTINGS: &[&str] = &[
     "cannot be used with root",
     "settings file not found",
+    "error: option",
+    "error: unknown option",
+    "invalid mcp configuration",
 ];
+
+/// The cap of its own that a result of this kind names, and what raises it.
+pub(crate) fn cap_of(subtype: &str) -> Option<&'static str> {
+    match subtype {
+        "error_max_turns" => Some("`max_turns` steps were used up: raise it in `[agents.NAME]`"),
+        "error_max_budget_usd" => Some("`max_usd` was used up: raise it in `[agents.NAME]`"),
+        _ => None,
+    }
+}
 
 /// The service is away, slow or busy.
 const OVERLOADED: &[&str] = &["rate_limit", "overloaded", "server_error"];

@@ -35,6 +35,8 @@ pub(crate) fn of_message(message: &str) -> TurnOutcome {
         TurnOutcome::UsageLimited {
             until: reset(&lower),
         }
+    } else if has(SETTINGS) || (has(&["model provider"]) && has(&["not found"])) {
+        TurnOutcome::Misconfigured { reason: reason() }
     } else if has(PERSON) {
         TurnOutcome::Authentication { reason: reason() }
     } else if has(&[
@@ -52,7 +54,10 @@ pub(crate) fn of_message(message: &str) -> TurnOutcome {
     }
 }
 
-/// Nobody but a person can mend it: a login, a key, a model that there is not, Codex's own configuration.
+/// Codex's own configuration: every turn would end in the same way.
+const SETTINGS: &[&str] = &["error loading config", "error loading rules", "codex_home"];
+
+/// Nobody but a person can mend it: a login, a key, a model that there is not.
 const PERSON: &[&str] = &[
     "401 unauthorized",
     "403 forbidden",
@@ -63,8 +68,6 @@ const PERSON: &[&str] = &[
     "login",
     "model not found",
     "model_not_found",
-    "error loading config",
-    "error loading rules",
 ];
 
 /// The service is away, slow or busy, as far as its words go: measured, but for the last row.
