@@ -75,12 +75,13 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Answer a question that waits for a person.
+    /// Answer questions that wait for a person: one, or several alike.
     Answer {
         #[command(flatten)]
         place: Place,
-        /// The hold, such as H1.
-        hold: HoldId,
+        /// The hold, such as H1. Several may be answered at once with `retry` or `park`.
+        #[arg(required = true, num_args = 1.., value_name = "HOLD")]
+        holds: Vec<HoldId>,
         /// One of its options: approve, observed, done, retry or park.
         option: HoldOption,
         /// Why, or what was seen; kept in the ledger.
@@ -261,16 +262,22 @@ async fn obey(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Status { place, json } => status(&place, json).await,
         Verb::Answer {
             place,
-            hold,
+            holds,
             option,
             note,
             by,
             item,
             artifact,
         } => {
-            let mut said = Answer::new(hold, option).with_items(item);
-            (said.note, said.by) = (note, by.or_else(|| std::env::var("USER").ok()));
-            answer(&place, said, artifact.as_deref()).await
+            let by = by.or_else(|| std::env::var("USER").ok());
+            let say = |hold: HoldId| {
+                let mut said = Answer::new(hold, option).with_items(item.clone());
+                said.note.clone_from(&note);
+                said.by.clone_from(&by);
+                said
+            };
+            let answers: Vec<_> = holds.into_iter().map(say).collect();
+            answer(&place, answers, artifact.as_deref()).await
         }
         Verb::Report {
             place,
@@ -816,19 +823,34 @@ async fn status(place: &Place, json: bool) -> Result<ExitCode, Failure> {
 /// Says at once what an orchestrator would refuse later.
 async fn answer(
     place: &Place,
-    mut answer: Answer,
+    mut answers: Vec<Answer>,
     artifact: Option<&Path>,
 ) -> Result<ExitCode, Failure> {
-    known(place)
-        .await?
-        .accepts(&answer)
-        .map_err(|why| input(format!("{}: {why}", answer.hold)))?;
-    if let Some(path) = artifact {
-        let brought = Inbox::of(&known_state_dir(place).await?).bring(path).await;
-        answer.artifact =
-            Some(brought.map_err(|error| input(format!("{}: {error}", path.display())))?);
+    let alike = |answer: &Answer| matches!(answer.option, HoldOption::Retry | HoldOption::Park);
+    if answers.len() > 1 && !answers.iter().all(alike) {
+        let why = "what is approved or was observed is said of one question at a time; several are answered with `retry` or `park`";
+        return Err(input(why));
     }
-    tell(place, Command::Answer(answer)).await
+    let state = known(place).await?;
+    for answer in &answers {
+        state
+            .accepts(answer)
+            .map_err(|why| input(format!("{}: {why}", answer.hold)))?;
+    }
+    let state_dir = known_state_dir(place).await?;
+    let inbox = Inbox::of(&state_dir);
+    if let Some(path) = artifact {
+        let brought = inbox.bring(path).await;
+        let brought = brought.map_err(|error| input(format!("{}: {error}", path.display())))?;
+        for answer in &mut answers {
+            answer.artifact = Some(brought.clone());
+        }
+    }
+    for answer in answers {
+        inbox.post(&Command::Answer(answer)).map_err(failed)?;
+    }
+    print(&format!("left in the inbox of {}\n", state_dir.display()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn tell(place: &Place, command: Command) -> Result<ExitCode, Failure> {

@@ -343,7 +343,15 @@ fn a_question_is_shown_with_its_brief_and_answered_from_another_process() {
         )
     };
     assert!(call(&["status"]).1.contains("which tray?"));
-    let refused = [
+    let refused: [(&[&str], &str); 6] = [
+        (
+            &["answer", "H1", "H2", "approve"],
+            "is said of one question at a time",
+        ),
+        (
+            &["answer", "H1", "H2", "park"],
+            "supervise: H2: there is no such hold; open are: H1",
+        ),
         (
             &["answer", "H1", "approve"],
             "supervise: H1: `approve` is not among its options: retry, park",
