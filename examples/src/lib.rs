@@ -294,7 +294,10 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
             };
             (None, format!("agent {agent}: {trouble}; {then}"))
         }
-        Record::AgentRecovered { agent } => (None, format!("agent {agent} can be used again")),
+        Record::AgentRecovered {
+            agent,
+            from: Some(_),
+        } => (None, format!("agent {agent} can be used again")),
         Record::GateReported { attempt, report } => (
             Some(attempt),
             format!(

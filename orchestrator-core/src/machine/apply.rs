@@ -382,7 +382,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let known = state.agents.entry(agent.clone()).or_default();
             known.failed = Some((detail.clone(), tasks.clone()));
         }
-        Record::AgentRecovered { agent } => drop(state.agents.remove(agent)),
+        Record::AgentRecovered { agent, .. } => drop(state.agents.remove(agent)),
         Record::CarriedOver {
             attempt,
             submission,

@@ -155,7 +155,7 @@ impl Plan<'_> {
             format!("{} has landed", name(from))
         } else {
             format!(
-                "nothing of {} can go on: {} wait",
+                "nothing of {} can go on now; it has yet: {}",
                 name(from),
                 left.join(", ")
             )

@@ -475,10 +475,13 @@ impl Context<'_> {
             at: self.at,
         };
         if option == HoldOption::Retry
-            && let HoldReason::Agent { agent, .. } = &held.hold.about
+            && let HoldReason::Agent { agent, trouble } = &held.hold.about
         {
-            let agent = agent.clone();
-            return vec![said, Record::AgentRecovered { agent }];
+            let recovered = Record::AgentRecovered {
+                agent: agent.clone(),
+                from: Some(trouble.clone()),
+            };
+            return vec![said, recovered];
         }
         match (option, &held.then) {
             // The same session has been told twice: another begins, with what the person says.

@@ -426,12 +426,12 @@ impl Context<'_> {
             | TurnOutcome::Refused { .. }
             | TurnOutcome::ContextFull
             | TurnOutcome::CapReached { .. } => {
-                self.state
-                    .agents
-                    .contains_key(agent)
-                    .then(|| Record::AgentRecovered {
-                        agent: agent.clone(),
-                    })
+                let known = self.state.agents.get(agent)?;
+                let troubled = known.trouble.as_ref();
+                Some(Record::AgentRecovered {
+                    agent: agent.clone(),
+                    from: troubled.map(|troubled| troubled.trouble.clone()),
+                })
             }
             TurnOutcome::SessionLost
             | TurnOutcome::Crashed { .. }

@@ -386,10 +386,13 @@ pub enum Record {
         /// The tasks on which it failed so, one after another, this one included.
         tasks: Vec<TaskId>,
     },
-    /// An agent can be used again.
+    /// An agent works: how it failed before is no longer of interest.
     AgentRecovered {
         /// Which.
         agent: BackendName,
+        /// What had kept it from being used, if anything had.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Trouble>,
     },
     /// A person is asked.
     HoldOpened {
