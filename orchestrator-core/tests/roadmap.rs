@@ -197,6 +197,49 @@ async fn stopped_in_the_middle_it_goes_on_at_the_next_start() {
 }
 
 #[tokio::test]
+async fn stopped_before_its_work_was_done_its_session_goes_on_at_the_next_start() {
+    let sandbox = sandbox(&[("A", "")]);
+    let script = "case $ORCHESTRATOR_TURN in
+        1) echo half > A.txt; commit half; echo committed; sleep 1000 ;;
+        2) grep -q half A.txt; echo A > A.txt; commit whole; handoff done ;;
+    esac";
+    let one_attempt = || {
+        let worker = shell_worker(sandbox.path(), "worker", script);
+        let mut policy = common::policy(&worker, "");
+        policy.limits.attempts = 1;
+        Orchestrator::builder().policy(policy)
+    };
+    let mut live = Live::start(&sandbox, one_attempt()).await;
+    live.until(|notice| {
+        matches!(notice, Notice::Activity { text, .. } if text == "committed").then_some(())
+    })
+    .await;
+    assert!(live.handle.stop().await);
+    let stopped = live.end().await;
+    assert_eq!(stopped.report.ended, EndReason::Stopped);
+    let reason = stopped.task("A").reason.clone();
+    assert_eq!(
+        reason.as_deref(),
+        Some("stopped; continues at the next start")
+    );
+
+    let outcome = run_checked(&sandbox, one_attempt()).await;
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
+    assert_eq!(outcome.task("A").attempts, 1);
+    assert_eq!(sandbox.remote_file("A.txt"), "A");
+    let last_turn = outcome.task("A").last_turn.clone();
+    assert_eq!(
+        last_turn.as_deref(),
+        Some("completed; the handoff says done")
+    );
+}
+
+#[tokio::test]
 async fn tasks_agents_and_stores_may_come_from_code() {
     let sandbox = Sandbox::new();
     let agent = ScriptedAgent::default().turn(|request| {

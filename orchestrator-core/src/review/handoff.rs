@@ -54,12 +54,6 @@ fn compare(request: &ReviewRequest, handoff: &Handoff) -> Vec<Finding> {
         }
     };
     differs("task", "task", &handoff.task, request.attempt.task.as_str());
-    differs(
-        "attempt",
-        "attempt",
-        &handoff.attempt.to_string(),
-        &request.attempt.number.to_string(),
-    );
     if let Some(commit) = &handoff.commit {
         differs(
             "commit",
@@ -71,6 +65,14 @@ fn compare(request: &ReviewRequest, handoff: &Handoff) -> Vec<Finding> {
     if let Some(branch) = &handoff.branch {
         let short = branch.strip_prefix("refs/heads/").unwrap_or(branch);
         differs("branch", "branch", short, request.attempt.branch().short());
+    }
+    if handoff.attempt != request.attempt.number {
+        // It lies where only this attempt's worker writes, so that its attempt is known.
+        let message = format!(
+            "the handoff says attempt `{}`; it is taken for that of attempt `{}`",
+            handoff.attempt, request.attempt.number
+        );
+        findings.push(Finding::new(Severity::Note, "handoff/attempt", message));
     }
     if let Some(claimed) = &handoff.changed_files {
         findings.extend(compare_files(request, claimed));

@@ -9,8 +9,8 @@ use super::{Brief, Doing};
 use crate::{
     machine::{Active, Asked, Attempt, Held, Phase, State, Step, TaskEntry, Then},
     model::{
-        Ask, BackendName, ClaimId, CommitId, EndReason, Evidence, GateReport, HoldId, HoldOption,
-        Label, PackageName, Pulse, RunId, RunMode, Surface, TaskId, Timestamp,
+        BackendName, ClaimId, CommitId, EndReason, Evidence, GateReport, HoldId, HoldOption, Label,
+        PackageName, Pulse, RunId, RunMode, Surface, TaskId, Timestamp,
     },
 };
 
@@ -291,10 +291,16 @@ fn time_of_day(at: Timestamp) -> String {
 /// What keeps an attempt that is not worked on.
 fn why_active(state: &State, active: &Active) -> Option<String> {
     let step = &active.step;
-    if let Step::TurnDue { ask, .. } = step {
-        let stopped = matches!(ask, Ask::Continue { .. }) && state.ended().is_some();
-        let continues = || stopped.then(|| "stopped; continues at the next start".to_owned());
-        return trouble(state, &active.attempt.contract.agent).or_else(continues);
+    let stopped = || {
+        let is_stopped = state.ended() == Some(EndReason::Stopped);
+        is_stopped.then(|| "stopped; continues at the next start".to_owned())
+    };
+    match step {
+        Step::TurnDue { .. } => {
+            return trouble(state, &active.attempt.contract.agent).or_else(stopped);
+        }
+        Step::Working(_) if state.ended().is_some() => return stopped(),
+        _ => {}
     }
     let waits = matches!(
         step,
