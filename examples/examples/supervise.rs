@@ -322,8 +322,15 @@ impl Failure {
 }
 
 async fn preflight(inputs: &Inputs, json: bool) -> Result<ExitCode, Failure> {
-    let checks = prepared(inputs).await?.preflight();
-    let is_ready = examples::print_checks(checks, json).await?;
+    let mut signals = EndSignals::listen().map_err(failed)?;
+    let mut checks = prepared(inputs).await?.preflight();
+    let is_ready = tokio::select! {
+        printed = examples::print_checks(&mut checks, json) => printed?,
+        signal = signals.next() => {
+            checks.stop().await;
+            return Err(failed(format!("stopped by signal {}", signal.as_raw())));
+        }
+    };
     Ok(ExitCode::from(if is_ready { 0 } else { 2 }))
 }
 

@@ -10,7 +10,7 @@ use super::print;
 ///
 /// # Errors
 /// When it cannot be printed.
-pub async fn print_checks(mut preflight: Preflight, json: bool) -> io::Result<bool> {
+pub async fn print_checks(preflight: &mut Preflight, json: bool) -> io::Result<bool> {
     let mut is_ready = true;
     while let Some(check) = preflight.next().await {
         is_ready &= check.outcome != CheckOutcome::Failed;

@@ -7,7 +7,7 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use common::example;
@@ -28,19 +28,23 @@ fn sandbox(policy: &str) -> Sandbox {
 }
 
 fn check(sandbox: &Sandbox, more: &[&str]) -> Output {
+    let mut command = command(sandbox);
+    command.args(more).output().expect("supervise was built")
+}
+
+fn command(sandbox: &Sandbox) -> Command {
     let top = sandbox.path();
-    Command::new(example("supervise"))
+    let mut command = Command::new(example("supervise"));
+    command
         .args(["check", "--repo", "repo", "--state-dir", "state"])
         .args(["--roadmap", "ROADMAP.md", "--policy", "policy.toml"])
         .args(["--agent-command", "true"])
-        .args(more)
         .current_dir(top)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").expect("a path"))
         .env("HOME", top.join("home"))
-        .env("TMPDIR", top.join("tmp"))
-        .output()
-        .expect("supervise was built")
+        .env("TMPDIR", top.join("tmp"));
+    command
 }
 
 /// What a path is: its mode, its time of change in nanoseconds, and its content.
@@ -174,4 +178,32 @@ fn run_says_complete_and_what_was_no_part_of_it() {
         warned.contains(&format!("warning: unpushed commits: {remark}")),
         "{warned}"
     );
+}
+
+#[test]
+fn check_that_is_stopped_leaves_nothing() {
+    let sandbox = sandbox("");
+    let fifo = sandbox.path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.expect("starts").success());
+    let script = format!("echo $$ > '{}'; exec sleep 1000", fifo.display());
+    let policy = format!("[gates.unit]\ndefault = true\nrun = [\"sh\", \"-c\", \"{script}\"]\n");
+    fs::write(sandbox.path().join("policy.toml"), policy).expect("writes");
+
+    let started = command(&sandbox).stdout(Stdio::null()).spawn();
+    let mut started = started.expect("supervise was built");
+    // Until the gate runs.
+    let gate = fs::read_to_string(&fifo).expect("reads");
+    let interrupted = Command::new("kill")
+        .args(["-INT", &started.id().to_string()])
+        .status();
+    assert!(interrupted.expect("starts").success());
+    let ended = started.wait().expect("ends");
+    assert_eq!(ended.code(), Some(1));
+    let gate = Path::new("/proc").join(gate.trim());
+    assert!(!gate.exists(), "its gate lives: {}", gate.display());
+    let left: Vec<_> = fs::read_dir(sandbox.path().join("tmp"))
+        .expect("a directory")
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }

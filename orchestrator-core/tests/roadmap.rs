@@ -205,7 +205,7 @@ async fn stopped_before_its_work_was_done_its_session_goes_on_at_the_next_start(
     esac";
     let one_attempt = || {
         let worker = shell_worker(sandbox.path(), "worker", script);
-        let mut policy = common::policy(&worker, "");
+        let mut policy = policy(&worker, "");
         policy.limits.attempts = 1;
         Orchestrator::builder().policy(policy)
     };

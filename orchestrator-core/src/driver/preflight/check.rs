@@ -1,10 +1,13 @@
 //! One line of a preflight, and all of them in the order in which they are known.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
 
 use crate::driver::{BuildError, effects::with_source};
 
@@ -104,17 +107,35 @@ impl fmt::Display for Check {
     }
 }
 
-/// A preflight under way. Dropping it ends it.
+/// A preflight under way. Dropping it ends it; [`stop`](Self::stop) also waits until all that it started is gone.
 #[derive(Debug)]
 pub struct Preflight {
     checks: mpsc::Receiver<Check>,
     task: Option<JoinHandle<()>>,
+    stopped: Arc<Notify>,
 }
 
 impl Preflight {
-    pub(super) fn new(checks: mpsc::Receiver<Check>, task: JoinHandle<()>) -> Self {
-        let task = Some(task);
-        Self { checks, task }
+    pub(super) fn new(
+        checks: mpsc::Receiver<Check>,
+        task: JoinHandle<()>,
+        stopped: Arc<Notify>,
+    ) -> Self {
+        Self {
+            checks,
+            task: Some(task),
+            stopped,
+        }
+    }
+
+    /// Ends it, such as a gate that runs. When this returns, no process and no file of it is left.
+    pub async fn stop(mut self) {
+        self.stopped.notify_one();
+        // Nobody listens any more.
+        self.checks.close();
+        if let Some(task) = self.task.take() {
+            drop(task.await);
+        }
     }
 
     /// The next check, as soon as it is known; `None` when there is none any more. Cancel-safe.

@@ -1,12 +1,15 @@
 //! A preflight alone: everything of ours lies in a temporary directory.
 
-use std::{fs, fs::File, io, path::Path};
+use std::{fs, fs::File, io, path::Path, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::{Check, Found, Preflight};
 use crate::{
-    driver::{BuildError, OrchestratorBuilder, builder::Ground, fold::fold_ledger},
+    driver::{
+        BuildError, OrchestratorBuilder, builder::Ground, effects::World, fold::fold_ledger,
+        running::SURVIVORS,
+    },
     machine::State,
     process::sweep_marked,
     store::FileLedger,
@@ -15,16 +18,22 @@ use crate::{
 /// Begins one.
 pub(in crate::driver) fn preflight(builder: OrchestratorBuilder) -> Preflight {
     let (listener, checks) = mpsc::channel(64);
+    let stopped = Arc::new(Notify::new());
+    let stop = Arc::clone(&stopped);
     let task = tokio::spawn(async move {
         let mut found = Found::told_to(listener);
-        if let Err(error) = look(builder, &mut found).await {
+        if let Err(error) = look(builder, &mut found, &stop).await {
             drop(found.add(subject(&error), Err(error)).await);
         }
     });
-    Preflight::new(checks, task)
+    Preflight::new(checks, task, stopped)
 }
 
-async fn look(builder: OrchestratorBuilder, found: &mut Found) -> Result<(), BuildError> {
+async fn look(
+    builder: OrchestratorBuilder,
+    found: &mut Found,
+    stop: &Notify,
+) -> Result<(), BuildError> {
     let (mut ground, state_dir) = builder.ground().await?;
     ground.only_looks = true;
     let inputs = "the policy and the agents that it names can be used";
@@ -43,10 +52,19 @@ async fn look(builder: OrchestratorBuilder, found: &mut Found) -> Result<(), Bui
     let path = scratch.path().canonicalize().map_err(unusable)?;
     ground.borrow_objects(&path).await.map_err(unusable)?;
     let world = ground.open(&path, &state).await?;
+    let looked = tokio::select! {
+        looked = look_further(&world, &state, found) => looked,
+        () = stop.notified() => Ok(()),
+    };
+    sweep_marked(&world.mark, SURVIVORS).await;
+    looked
+}
+
+/// What takes longer: the remote, and the default gates.
+async fn look_further(world: &World, state: &State, found: &mut Found) -> Result<(), BuildError> {
     if world.look_beyond(found).await?.is_some() {
-        world.default_gates(&state, found).await?;
+        world.default_gates(state, found).await?;
     }
-    sweep_marked(&world.mark, crate::driver::running::SURVIVORS).await;
     Ok(())
 }
 
