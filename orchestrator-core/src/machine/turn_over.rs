@@ -6,6 +6,7 @@
 //! | the turn ended by | what follows |
 //! | --- | --- |
 //! | a limit, an outage, a lost login, a restart | the session goes on, as soon as the agent can be used |
+//! | a setting or a protocol that does not work; without a commit | the same |
 //! | the agent itself, a stall, a deadline; without a handoff | the session is asked for the handoff, once |
 //! | a crash, with a commit | the session goes on, once; then another attempt, with the commit |
 //! | a full context, a lost session | another attempt, with the commit |
@@ -353,6 +354,7 @@ impl Context<'_> {
             | TurnOutcome::Overloaded { .. }
             | TurnOutcome::Authentication { .. }
             | TurnOutcome::Misconfigured { .. }
+            | TurnOutcome::Drifted { .. }
             | TurnOutcome::Interrupted => self.cut_off(entry, active, ended),
             TurnOutcome::NeedsInput { question } => self.hold_ended(
                 active,
@@ -369,11 +371,6 @@ impl Context<'_> {
                 HoldReason::Question,
                 format!("the agent reached a cap of its own: {cap}"),
             ),
-            TurnOutcome::Drifted { detail } => {
-                let question =
-                    format!("the agent speaks a protocol that its backend does not know: {detail}");
-                self.hold_ended(active, HoldReason::Question, question)
-            }
         }
     }
 
@@ -421,6 +418,10 @@ impl Context<'_> {
                 let reason = reason.clone();
                 Some(self.troubled(agent, Trouble::Misconfigured { reason }, None))
             }
+            TurnOutcome::Drifted { detail } => {
+                let detail = detail.clone();
+                Some(self.troubled(agent, Trouble::Drifted { detail }, None))
+            }
             TurnOutcome::Completed
             | TurnOutcome::NeedsInput { .. }
             | TurnOutcome::Refused { .. }
@@ -435,7 +436,6 @@ impl Context<'_> {
             }
             TurnOutcome::SessionLost
             | TurnOutcome::Crashed { .. }
-            | TurnOutcome::Drifted { .. }
             | TurnOutcome::Stopped
             | TurnOutcome::Interrupted => None,
         }

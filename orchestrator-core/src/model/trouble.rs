@@ -25,6 +25,11 @@ pub enum Trouble {
         /// In its words.
         reason: String,
     },
+    /// It speaks a protocol that its backend does not know.
+    Drifted {
+        /// What was not understood.
+        detail: String,
+    },
     /// It failed in the same way on several tasks.
     Failing {
         /// How.
@@ -38,7 +43,10 @@ impl Trouble {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::UsageLimit | Self::Outage { .. } => true,
-            Self::Login { .. } | Self::Misconfigured { .. } | Self::Failing { .. } => false,
+            Self::Login { .. }
+            | Self::Misconfigured { .. }
+            | Self::Drifted { .. }
+            | Self::Failing { .. } => false,
         }
     }
 }
@@ -51,6 +59,12 @@ impl std::fmt::Display for Trouble {
             Self::Login { reason } => write!(f, "it cannot log in: {reason}"),
             Self::Misconfigured { reason } => {
                 write!(f, "it cannot work with its settings: {reason}")
+            }
+            Self::Drifted { detail } => {
+                write!(
+                    f,
+                    "it speaks a protocol that its backend does not know: {detail}"
+                )
             }
             Self::Failing { detail } => write!(f, "it fails on every task: {detail}"),
         }

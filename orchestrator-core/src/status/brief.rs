@@ -293,6 +293,9 @@ fn recommendation(about: &HoldReason) -> String {
         HoldReason::Agent { trouble, .. } => match trouble {
             Trouble::Login { .. } => "log the agent in, or replace its key, then retry",
             Trouble::Misconfigured { .. } => "correct the agent's settings, then retry",
+            Trouble::Drifted { .. } => {
+                "install a version of the agent that its backend knows, then retry"
+            }
             Trouble::Failing { .. } => "run the agent by hand to see why it fails, then retry",
             Trouble::UsageLimit | Trouble::Outage { .. } => {
                 "retry when the agent's service can be used again"
