@@ -767,10 +767,10 @@ fn each_failure_of_the_service_has_its_outcome(agent: &RealAgent) {
 fn steps_and_money_have_an_end(agent: &RealAgent) {
     for (what, bounded) in [
         (
-            "turns",
+            "max_turns",
             (|backend: ClaudeBackend| backend.max_turns(2)) as fn(ClaudeBackend) -> ClaudeBackend,
         ),
-        ("budget", |backend| backend.max_usd(0.0001)),
+        ("max_usd", |backend| backend.max_usd(0.0001)),
     ] {
         let ran = block_on(async {
             let mut stage = stage(agent, Script::new([shell("true")]))
@@ -779,10 +779,10 @@ fn steps_and_money_have_an_end(agent: &RealAgent) {
             stage.backend = bounded(stage.backend.clone());
             stage.run(stage.request(1, None)).await
         });
-        let TurnOutcome::Crashed { detail } = &ran.outcome else {
+        let TurnOutcome::CapReached { cap } = &ran.outcome else {
             panic!("{what}: {ran:?}")
         };
-        assert!(detail.contains(what), "{detail}");
+        assert!(cap.contains(what), "{cap}");
         assert!(ran.usage.usd > 0.0, "{ran:?}");
     }
 }
