@@ -73,7 +73,14 @@ impl Trusted {
         let version = self.git.call(Path::new("/")).args(["lfs", "version"]);
         let answer = version.answer().await?;
         if answer.exit != Exit::Code(0) {
-            return Err(LfsError::Broken { why: answer.stderr }.into());
+            // The system's configuration may name its filter where the program is gone.
+            let path = std::env::var_os("PATH");
+            let is_here = can_run(OsStr::new(PROGRAM), Path::new("/"), path.as_deref()).is_ok();
+            return Err(if is_here {
+                LfsError::Broken { why: answer.stderr }.into()
+            } else {
+                LfsError::NotInstalled.into()
+            });
         }
         can_run(OsStr::new(PROGRAM), Path::new("/"), workers_path)
             .map_err(|_| LfsError::NotForWorkers.into())
