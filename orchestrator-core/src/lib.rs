@@ -46,6 +46,7 @@
 //!     [agents.scripted]
 //!     kind = "command"
 //!     run = ["sh", "-c", "echo hello > hello.txt; git add .; git commit -qm hello"]
+//!     done = "exit"
 //!     [gates.greets]
 //!     run = ["grep", "-q", "hello", "hello.txt"]
 //!     default = true
