@@ -217,8 +217,8 @@ impl View {
 
 /// Such as `14:05 UTC`.
 fn moment(at: Timestamp) -> String {
-    let minutes = at.0 / 60_000 % (24 * 60);
-    format!("{:02}:{:02} UTC", minutes / 60, minutes % 60)
+    let [hours, minutes, _] = at.time_of_day();
+    format!("{hours:02}:{minutes:02} UTC")
 }
 
 /// What a record means to somebody who watches; `None` for what only the machine needs.

@@ -1,6 +1,8 @@
 //! The guide's recipe for files of Git LFS, as it stands there, with `supervise`.
 
 mod common;
+#[path = "common/recipe.rs"]
+mod recipe;
 
 use std::{
     fs,
@@ -11,8 +13,7 @@ use std::{
 
 use common::example;
 use orchestrator_testkit::{Sandbox, shell_worker, tool_main};
-
-const TASKS: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
+use recipe::{TASKS, policy_of};
 
 fn main() -> ExitCode {
     const TOOLS: &[&str] = &["git-lfs"];
@@ -58,12 +59,6 @@ fn stage() -> Sandbox {
     // A fresh clone of somebody who has looked at nothing yet.
     fs::remove_dir_all(sandbox.repo().join(".git/lfs")).expect("removes");
     sandbox
-}
-
-/// The policy that a page of the guide gives: its first block of TOML.
-fn policy_of(recipe: &str) -> &str {
-    let (_, rest) = recipe.split_once("```toml\n").expect("a policy");
-    rest.split_once("```").expect("ends").0
 }
 
 /// Each task reads the art, changes one file of it and adds another.

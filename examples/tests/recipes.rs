@@ -1,6 +1,8 @@
 //! The guide's recipes as they stand there: each lands a roadmap of six tasks with `supervise`, without a person.
 
 mod common;
+#[path = "common/recipe.rs"]
+mod recipe;
 
 use std::{
     fs,
@@ -15,8 +17,7 @@ use orchestrator_core::{
     store::FileLedger,
 };
 use orchestrator_testkit::{Sandbox, block_on_within, git, shell_worker, tool_main};
-
-const TASKS: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
+use recipe::{TASKS, policy_of};
 
 fn main() -> ExitCode {
     tool_main(&[
@@ -123,12 +124,6 @@ impl Stage {
         };
         self.records().into_iter().filter_map(report).collect()
     }
-}
-
-/// The policy that a page of the guide gives: its first block of TOML.
-fn policy_of(recipe: &str) -> &str {
-    let (_, rest) = recipe.split_once("```toml\n").expect("a policy");
-    rest.split_once("```").expect("ends").0
 }
 
 fn javascript_lands() {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// So much of a file of attributes is read, in bytes.
-const MAX_ATTRIBUTES: u64 = 1 << 20;
+pub(super) const MAX_ATTRIBUTES: u64 = 1 << 20;
 
 impl Trusted {
     /// Checks that no filter which this commit's attributes name stands in the person's own
@@ -104,7 +104,7 @@ fn first_named(
 }
 
 /// The filters that a file of attributes names (gitattributes(5)).
-fn named(attributes: &str) -> impl Iterator<Item = &str> {
+pub(super) fn named(attributes: &str) -> impl Iterator<Item = &str> {
     let lines = attributes
         .lines()
         .map(str::trim_start)

@@ -2,8 +2,13 @@
 
 use std::{fs, path::Path};
 
-use super::{Ancestry, GitError, IngressLimits, Trusted, cli::io_error, incoming::Incoming};
-use crate::model::{BranchName, CommitId, TreeId};
+use super::{
+    Ancestry, GitError, IngressLimits, Trusted,
+    cli::io_error,
+    incoming::Incoming,
+    rewritten::{commit_tree, date_of},
+};
+use crate::model::{BranchName, CommitId};
 
 impl Trusted {
     /// Takes the tree of a branch of an attempt's repository in as one commit on `base`, under the
@@ -36,7 +41,9 @@ impl Trusted {
             base.short(),
             worker_head.short(),
         );
-        let head = self.commit_in(&whole, base, &message).await?;
+        let date = date_of(self.git.with_dir(whole.dir()), worker_head).await?;
+        let call = self.git.with_dir(whole.dir());
+        let head = commit_tree(call, whole.tree()?, Some(base), &message, &date).await?;
         let reference = whole.dir().join(branch.full());
         let directory = reference.parent().unwrap_or(whole.dir());
         fs::create_dir_all(directory).map_err(io_error(directory))?;
@@ -98,30 +105,5 @@ impl Trusted {
             }
         }
         Ok(false)
-    }
-
-    /// Commits the tree of a head on its base, in the directory that it was fetched to.
-    async fn commit_in(
-        &self,
-        whole: &Incoming,
-        base: CommitId,
-        message: &str,
-    ) -> Result<CommitId, GitError> {
-        let head = whole.head().to_string();
-        let show = ["show", "--no-patch", "--format=@%ct +0000"];
-        let date = self.git.with_dir(whole.dir()).args(show);
-        let date = date.args([head]).text().await?;
-        let tree: TreeId = whole.tree()?;
-        let parent = ["-p".to_owned(), base.to_string()];
-        self.git
-            .with_dir(whole.dir())
-            .var("GIT_AUTHOR_DATE", &date)
-            .var("GIT_COMMITTER_DATE", &date)
-            .args(["commit-tree", "-F", "-"])
-            .input(message)
-            .args(parent)
-            .args([tree.to_string()])
-            .id()
-            .await
     }
 }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{GitError, Trusted, trusted::split_nul};
+use super::{
+    GitError, Trusted,
+    filters_used::{MAX_ATTRIBUTES, named},
+    trusted::split_nul,
+};
 use crate::model::{BlobId, RepoPath, TreeId};
 
 /// Files by which managers of hooks are configured, at the top of a tree, and who reads them.
@@ -17,9 +21,6 @@ const MANAGERS: [(&[u8], &str); 9] = [
     (b"lefthook.yaml", "lefthook"),
     (b"lefthook.yml", "lefthook"),
 ];
-
-/// The largest `.gitattributes` that is read, in bytes.
-const MAX_ATTRIBUTES: u64 = 1 << 20;
 
 /// What a tree holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,12 +66,8 @@ impl Trusted {
         let content = self.objects().blob(blob, MAX_ATTRIBUTES)?;
         let content = content.unwrap_or_default();
         let text = String::from_utf8_lossy(&content);
-        let names = |line: &str| {
-            line.split_whitespace()
-                .skip(1)
-                .any(|word| word == "filter=lfs")
-        };
-        Ok(text.lines().any(names))
+        let lfs = named(&text).any(|filter| filter == "lfs");
+        Ok(lfs)
     }
 }
 

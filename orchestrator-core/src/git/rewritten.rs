@@ -1,6 +1,6 @@
 //! A target that was rewritten (law 15): what it has dropped, and how work goes on without it.
 
-use super::{GitError, Merge, Trusted, history::commits};
+use super::{GitError, Merge, Trusted, cli::Call, history::commits};
 use crate::{
     model::{AttemptId, Carried, CommitId, RepoPath, TreeId},
     process::Exit,
@@ -148,10 +148,7 @@ impl Trusted {
         head: CommitId,
         onto: CommitId,
     ) -> Result<Result<Carried, Vec<RepoPath>>, GitError> {
-        let show = self
-            .call()
-            .args(["show", "--no-patch", "--format=@%ct +0000"]);
-        let date = show.args([head.to_string()]).text().await?;
+        let date = date_of(self.call(), head).await?;
 
         // `git merge-tree` takes no merge base before 2.40, so both sides get a parent in common.
         let common = self
@@ -195,16 +192,7 @@ impl Trusted {
         message: &str,
         date: &str,
     ) -> Result<CommitId, GitError> {
-        let call = self
-            .call()
-            .var("GIT_AUTHOR_DATE", date)
-            .var("GIT_COMMITTER_DATE", date);
-        let call = call.args(["commit-tree", "-F", "-"]).input(message);
-        let parent = parent.map(|parent| ["-p".to_owned(), parent.to_string()]);
-        call.args(parent.into_iter().flatten())
-            .args([tree.to_string()])
-            .id()
-            .await
+        commit_tree(self.call(), tree, parent, message, date).await
     }
 
     /// The commit of a rewritten target that is the same landing as one that it has dropped: it
@@ -289,4 +277,29 @@ impl Trusted {
             Exit::Code(_) | Exit::Signal(_) => Err(answer.failed("merge-base")),
         }
     }
+}
+
+/// When a commit was made, as a date of git's: what is made of it is the same each time.
+pub(super) async fn date_of(call: Call<'_>, commit: CommitId) -> Result<String, GitError> {
+    let show = call.args(["show", "--no-patch", "--format=@%ct +0000"]);
+    show.args([commit.to_string()]).text().await
+}
+
+/// Commits a tree, in the repository of the call.
+pub(super) async fn commit_tree(
+    call: Call<'_>,
+    tree: TreeId,
+    parent: Option<CommitId>,
+    message: &str,
+    date: &str,
+) -> Result<CommitId, GitError> {
+    let call = call
+        .var("GIT_AUTHOR_DATE", date)
+        .var("GIT_COMMITTER_DATE", date);
+    let call = call.args(["commit-tree", "-F", "-"]).input(message);
+    let parent = parent.map(|parent| ["-p".to_owned(), parent.to_string()]);
+    call.args(parent.into_iter().flatten())
+        .args([tree.to_string()])
+        .id()
+        .await
 }

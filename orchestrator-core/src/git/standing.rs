@@ -23,16 +23,6 @@ const HOOKS: [&str; 6] = [
     "prepare-commit-msg",
 ];
 
-/// What git leaves in a worktree's directory while something is under way, and what that is.
-const UNDER_WAY: [(&str, &str); 6] = [
-    ("rebase-merge", "a rebase"),
-    ("rebase-apply", "a rebase"),
-    ("MERGE_HEAD", "a merge"),
-    ("CHERRY_PICK_HEAD", "a cherry-pick"),
-    ("REVERT_HEAD", "a revert"),
-    ("BISECT_LOG", "a bisection"),
-];
-
 /// So many commits are named.
 const NAMED: &str = "-3";
 
@@ -129,19 +119,6 @@ impl UserRepository {
         let answer = call.answer().await?;
         let said = String::from_utf8_lossy(&answer.stdout);
         Ok(said.trim_end().parse().ok())
-    }
-
-    /// What is under way in the checkout that it was opened from, such as a rebase.
-    ///
-    /// # Errors
-    /// As `git rev-parse`.
-    pub async fn under_way(&self) -> Result<Option<&'static str>, GitError> {
-        let dir = self.call().args(["rev-parse", "--absolute-git-dir"]);
-        let dir = PathBuf::from(dir.text().await?);
-        let found = UNDER_WAY
-            .iter()
-            .find(|(file, _)| dir.join(file).symlink_metadata().is_ok());
-        Ok(found.map(|(_, what)| *what))
     }
 
     /// The hooks that run where a person commits or pushes here: where they are, and their names.

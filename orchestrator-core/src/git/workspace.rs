@@ -447,8 +447,17 @@ impl Workspace {
             excludes
         });
         // What git-lfs reads it stores as well: in a place that goes when it was read.
-        let scratch = tempfile::tempdir_in(trusted.dir()).map_err(io_error(trusted.dir()))?;
-        let call = laying_out(with_index(), scratch.path()).args([
+        let scratch = trusted
+            .filters
+            .has("lfs")
+            .then(|| tempfile::tempdir_in(trusted.dir()))
+            .transpose()
+            .map_err(io_error(trusted.dir()))?;
+        let call = match &scratch {
+            Some(store) => laying_out(with_index(), store.path()),
+            None => with_index(),
+        };
+        let call = call.args([
             "ls-files",
             "-z",
             "--modified",

@@ -318,6 +318,13 @@ pub struct SessionRef(pub String);
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// Hours, minutes and seconds of its day, in UTC.
+    #[must_use]
+    pub fn time_of_day(self) -> [u64; 3] {
+        let seconds = self.0 / 1000 % 86_400;
+        [seconds / 3600, seconds / 60 % 60, seconds % 60]
+    }
+
     /// This much later; the end of time if it would be later still.
     #[must_use]
     pub fn after(self, span: Span) -> Self {

@@ -1,5 +1,7 @@
 //! Operations of git that go over several commands.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// An operation of git that is begun and not finished.
@@ -45,5 +47,18 @@ impl Operation {
             Self::Bisect => "`git bisect reset`",
             Self::Am => "`git am --continue` or `git am --abort`",
         }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rebase => "a rebase",
+            Self::Merge => "a merge",
+            Self::CherryPick => "a cherry-pick",
+            Self::Revert => "a revert",
+            Self::Bisect => "a bisection",
+            Self::Am => "an application of patches",
+        })
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     machine::{Active, State},
-    model::Effect,
+    model::{Effect, Timestamp},
 };
 
 /// Something that we do for a task ourselves, while its agent does not work.
@@ -36,9 +36,7 @@ impl Doing {
 impl fmt::Display for Doing {
     /// With the time of day, in UTC.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.since / 1000 % 86_400;
-        let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-        let seconds = seconds % 60;
+        let [hours, minutes, seconds] = Timestamp(self.since).time_of_day();
         write!(
             f,
             "{} since {hours:02}:{minutes:02}:{seconds:02} UTC",

@@ -284,8 +284,8 @@ fn trouble(state: &State, agent: &BackendName) -> Option<String> {
 
 /// Such as `14:05 UTC`.
 fn time_of_day(at: Timestamp) -> String {
-    let minutes = at.0 / 60_000 % (24 * 60);
-    format!("{:02}:{:02} UTC", minutes / 60, minutes % 60)
+    let [hours, minutes, _] = at.time_of_day();
+    format!("{hours:02}:{minutes:02} UTC")
 }
 
 /// What keeps an attempt that is not worked on.

@@ -7,6 +7,7 @@ use orchestrator_core::model::{
     Task, Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
 };
 
+use crate::to_the_end;
 use crate::world::{Laws, World, collected, commit, nothing, policy, report, review, task};
 
 /// The tasks that were dispatched, in order, each as `T1#1`.
@@ -16,19 +17,6 @@ fn dispatched(world: &World) -> Vec<String> {
         _ => None,
     });
     attempts.collect()
-}
-
-fn to_the_end(world: &mut World) -> EndReason {
-    while world.state.ended().is_none() {
-        Laws::hold_and_replay(world);
-        if !world.step() {
-            // Nothing is open: time must pass.
-            world.now += 1000;
-            world.tick();
-        }
-    }
-    Laws::hold_and_replay(world);
-    world.state.ended().expect("it ended")
 }
 
 fn packaged(id: &str, package: &str, keys: &str) -> Task {

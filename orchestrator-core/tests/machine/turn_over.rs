@@ -6,7 +6,8 @@ use orchestrator_core::model::{
     TurnOutcome, Usage,
 };
 
-use crate::world::{Laws, World, collected, commit, nothing, policy, submission, task};
+use crate::to_the_end;
+use crate::world::{World, collected, commit, nothing, policy, submission, task};
 
 /// The first open effect of a kind.
 fn open(world: &World, of: fn(&Effect) -> bool) -> EffectId {
@@ -62,18 +63,6 @@ fn cut_off(world: &mut World, outcome: TurnOutcome) {
     until_turn(world);
     end_turn(world, outcome);
     collect(world, half(commit(50)));
-}
-
-fn to_the_end(world: &mut World) -> EndReason {
-    while world.state.ended().is_none() {
-        Laws::hold_and_replay(world);
-        if !world.step() {
-            world.now += 1000;
-            world.tick();
-        }
-    }
-    Laws::hold_and_replay(world);
-    world.state.ended().expect("it ended")
 }
 
 fn count(world: &World, of: fn(&Record) -> bool) -> usize {

@@ -14,6 +14,9 @@ use orchestrator_core::{
     },
 };
 
+/// The agent of worlds that name none; it can resume a session.
+const AGENT: (&str, bool) = ("agent", true);
+
 /// A machine with its ledger and a clock that moves by one with each event.
 #[derive(Debug, Clone)]
 pub struct World {
@@ -108,9 +111,7 @@ impl World {
     /// A run that is open and has read these tasks.
     #[must_use]
     pub fn with_tasks(policy: Policy, tasks: Vec<Task>) -> Self {
-        let mut world = Self::new(policy);
-        world.begin(tasks);
-        world
+        Self::with_agents(policy, tasks, &[AGENT])
     }
 
     /// The same, of which the first workers work beside the default gates on the target itself.
@@ -118,12 +119,12 @@ impl World {
     pub fn with_baseline(policy: Policy, tasks: Vec<Task>) -> Self {
         let mut world = Self::new(policy);
         world.baseline = true;
-        world.begin(tasks);
+        world.begin(tasks, &[AGENT]);
         world
     }
 
-    fn begin(&mut self, tasks: Vec<Task>) {
-        self.open(false);
+    fn begin(&mut self, tasks: Vec<Task>, agents: &[(&str, bool)]) {
+        self.open_for(agents, false);
         self.answer(&Effect::ReadRoadmap { tip: None }, move |effect| {
             EventKind::RoadmapRead {
                 effect,
@@ -136,13 +137,7 @@ impl World {
     #[must_use]
     pub fn with_agents(policy: Policy, tasks: Vec<Task>, agents: &[(&str, bool)]) -> Self {
         let mut world = Self::new(policy);
-        world.open_for(agents, false);
-        world.answer(&Effect::ReadRoadmap { tip: None }, move |effect| {
-            EventKind::RoadmapRead {
-                effect,
-                reading: Reading::Read(roadmap(tasks)),
-            }
-        });
+        world.begin(tasks, agents);
         world
     }
 
@@ -151,7 +146,7 @@ impl World {
     /// # Panics
     /// As [`tell`](Self::tell).
     pub fn open(&mut self, wait: bool) {
-        self.open_for(&[("agent", true)], wait);
+        self.open_for(&[AGENT], wait);
     }
 
     fn open_for(&mut self, agents: &[(&str, bool)], wait: bool) {

@@ -89,8 +89,7 @@ impl Ground {
 
     async fn state_directory(&self, path: &Path) -> Result<Check, BuildError> {
         self.user.keeps_out(path).await?;
-        let there = path.ancestors().find(|path| path.exists());
-        let there = there.unwrap_or(Path::new("/"));
+        let there = existing(path);
         let obstacle = if !there.is_dir() {
             Some("is no directory")
         } else if access(there, Access::WRITE_OK).is_err() {
@@ -117,11 +116,11 @@ impl Ground {
             return Ok(Check::passed("checkout", what));
         }
         let waits = "landings wait for it";
-        if self.user.root().is_some()
-            && let Some(what) = self.user.under_way().await?
-        {
-            let what = format!("{what} is under way in the checkout: {waits}");
-            return Ok(Check::warning("checkout", what, "finish or abort it"));
+        if let Some((operation, place)) = self.user.operation(&self.target).await? {
+            let place = place.display();
+            let what = format!("{operation} is under way in the checkout {place}: {waits}");
+            let fix = format!("end it there with {}", operation.ends_with());
+            return Ok(Check::warning("checkout", what, fix));
         }
         Ok(match self.user.checkout(&self.target).await? {
             Checkout::Dirty { paths } => {
@@ -157,10 +156,15 @@ impl Ground {
     }
 }
 
+/// The path itself, or what there is of it.
+fn existing(path: &Path) -> &Path {
+    let there = path.ancestors().find(|path| path.exists());
+    there.unwrap_or(Path::new("/"))
+}
+
 /// How much room there is where the state directory is, or will be.
 fn room(state_dir: &Path) -> Check {
-    let there = state_dir.ancestors().find(|path| path.exists());
-    let Ok(found) = statvfs(there.unwrap_or(Path::new("/"))) else {
+    let Ok(found) = statvfs(existing(state_dir)) else {
         return Check::skipped("room", "the file system does not say");
     };
     let free = found.f_bavail.saturating_mul(found.f_frsize);

@@ -74,9 +74,7 @@ impl Trusted {
         let answer = version.answer().await?;
         if answer.exit != Exit::Code(0) {
             // The system's configuration may name its filter where the program is gone.
-            let path = std::env::var_os("PATH");
-            let is_here = can_run(OsStr::new(PROGRAM), Path::new("/"), path.as_deref()).is_ok();
-            return Err(if is_here {
+            return Err(if is_installed(self.git.path()) {
                 LfsError::Broken { why: answer.stderr }.into()
             } else {
                 LfsError::NotInstalled.into()
