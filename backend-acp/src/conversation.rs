@@ -39,7 +39,9 @@ pub(crate) struct Conversation {
     last: String,
     /// What single answers of the model cost, where the agent tells that and no sum.
     pieces: Usage,
-    cost: f64,
+    cost: Option<f64>,
+    /// What of it is known from earlier turns, in dollars.
+    paid: f64,
     tools: BTreeSet<String>,
     stopping: bool,
 }
@@ -64,7 +66,8 @@ impl Conversation {
             words: String::new(),
             last: String::new(),
             pieces: Usage::default(),
-            cost: 0.0,
+            cost: None,
+            paid: request.used.known().total().usd.unwrap_or(0.0),
             tools: BTreeSet::new(),
             stopping: false,
         }
@@ -141,12 +144,7 @@ impl Conversation {
         let usage = usage_of(&result["usage"])
             .or_else(|| usage_of(&result["_meta"]["quota"]["token_count"]))
             .unwrap_or(self.pieces);
-        if usage.tokens() > 0 || self.cost > 0.0 {
-            reply.usage(Usage {
-                usd: self.cost,
-                ..usage
-            });
-        }
+        self.used(usage, reply);
         let outcome = match result["stopReason"].as_str() {
             Some("end_turn") => TurnOutcome::Completed,
             Some("max_tokens") => TurnOutcome::ContextFull,
@@ -284,6 +282,20 @@ impl Conversation {
         reply.write_json(&answer(json!({ "outcome": outcome })));
     }
 
+    /// What the turn has used; an agent that speaks of nothing has told nothing.
+    fn used(&self, tokens: Usage, reply: &mut Reply) {
+        // The protocol counts money over the session; an agent that forgets begins anew.
+        let cost = |cost: f64| (cost - self.paid).max(0.0);
+        let usd = match self.cost {
+            Some(all) if all < self.paid => Some(all),
+            all => all.map(cost),
+        };
+        let usage = Usage { usd, ..tokens };
+        if !usage.is_nothing() {
+            reply.usage(usage);
+        }
+    }
+
     /// A part of the turn.
     fn updated(&mut self, update: &Value, reply: &mut Reply) {
         let kind = update["sessionUpdate"].as_str().unwrap_or_default();
@@ -294,10 +306,7 @@ impl Conversation {
             "agent_message_chunk" => {
                 if let Some(usage) = usage_of(&update["_meta"]["usage"]) {
                     self.pieces = self.pieces.plus(usage);
-                    reply.usage(Usage {
-                        usd: self.cost,
-                        ..self.pieces
-                    });
+                    self.used(self.pieces, reply);
                 }
                 self.says(
                     update["content"]["text"].as_str().unwrap_or_default(),
@@ -319,7 +328,7 @@ impl Conversation {
                 }
             }
             "usage_update" => {
-                self.cost = update["cost"]["amount"].as_f64().unwrap_or(self.cost);
+                self.cost = update["cost"]["amount"].as_f64().or(self.cost);
                 reply.alive();
             }
             _ => reply.alive(),
@@ -413,9 +422,5 @@ fn usage_of(tokens: &Value) -> Option<Usage> {
     } else {
         input
     };
-    Some(Usage {
-        input_tokens: input,
-        output_tokens: output,
-        usd: 0.0,
-    })
+    Some(Usage::tokens_alone(input, output))
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use orchestrator_core::{
     agent::{
-        AgentProcess, Permissions, Protocol, Spent, is_installed, named_variables, strict_schema,
+        AgentProcess, Permissions, Protocol, is_installed, named_variables, strict_schema,
         told_version,
     },
     model::{ClaudePermissions, ClaudeSpec},
@@ -13,7 +13,7 @@ use orchestrator_core::{
 };
 use serde_json::{Value, json};
 
-use crate::conversation::Conversation;
+use crate::{conversation::Conversation, session::Sessions};
 
 /// The versions that were tried, first and last: `2.1.` and these.
 const TRIED: (u32, u32) = (197, 330);
@@ -59,7 +59,6 @@ pub struct ClaudeBackend {
     environment: BTreeMap<String, String>,
     silence: Duration,
     asking: Duration,
-    spent: Spent,
 }
 
 impl Default for ClaudeBackend {
@@ -88,7 +87,6 @@ impl ClaudeBackend {
                 .into(),
             silence: SILENCE,
             asking: ASKING,
-            spent: Spent::default(),
         }
     }
 
@@ -215,7 +213,7 @@ impl ClaudeBackend {
             .into_iter()
             .map(str::to_owned)
             .collect();
-        Conversation::new(request, tools, self.permissions.clone(), self.spent.clone())
+        Conversation::new(request, tools, self.permissions.clone())
     }
 
     /// The tools of a turn: one that only reads has those that look.
@@ -338,10 +336,16 @@ impl AgentBackend for ClaudeBackend {
         let process = AgentProcess::new(&self.program, &request)
             .args(self.arguments(&request))
             .envs(&self.environment);
+        let sessions = Sessions::of(|name| {
+            let own = self.environment.get(name);
+            own.or_else(|| request.environment.get(name)).cloned()
+        });
         // INT is what it ends its commands at; on TERM, some versions leave them.
         process
             .asking_after(self.asking)
             .dying_with_us("INT")
+            .counting_by(sessions, &request)
+            .await
             .start(conversation)
     }
 }

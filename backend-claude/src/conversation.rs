@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use orchestrator_core::{
     agent::{
-        Bounds, Ended, Permission, Permissions, Protocol, Reply, Spent, handoff_in,
-        lenient::{Flag, List, Number, Real, Text, of, read},
+        Bounds, Ended, Permission, Permissions, Protocol, Reply, handoff_in,
+        lenient::{Flag, List, Named, Number, Real, Text, of, read},
     },
     lenient,
-    model::{Finding, SessionRef, Severity, Timestamp, TurnOutcome, Usage},
+    model::{Finding, ModelUsage, SessionRef, Severity, Timestamp, TurnOutcome, Usage},
     port::{AgentError, TurnInput, TurnRequest},
     process::Line,
 };
@@ -46,7 +46,7 @@ lenient! {
         structured_output: Value = "structured_output",
         denials: List<Denial<'a>> = "permission_denials",
         usage: Tokens = "usage",
-        models: List<ModelTokens> = "modelUsage",
+        models: Named<'a, ModelTokens> = "modelUsage",
         usd: Real = "total_cost_usd",
     }
 }
@@ -68,8 +68,8 @@ lenient! {
 }
 
 lenient! {
-    /// What one message has cost.
-    struct Tokens {
+    /// What one message has used.
+    pub(crate) struct Tokens {
         input: Number = "input_tokens",
         cache_read: Number = "cache_read_input_tokens",
         cache_written: Number = "cache_creation_input_tokens",
@@ -78,12 +78,13 @@ lenient! {
 }
 
 lenient! {
-    /// What one model has cost in all.
+    /// What one model was used for in all.
     struct ModelTokens {
         input: Number = "inputTokens",
         cache_read: Number = "cacheReadInputTokens",
         cache_written: Number = "cacheCreationInputTokens",
         output: Number = "outputTokens",
+        usd: Real = "costUSD",
     }
 }
 
@@ -164,9 +165,10 @@ pub(crate) struct Conversation {
     limited_until: Option<Timestamp>,
     /// How the turn has gone, if nothing more comes.
     so_far: Option<TurnOutcome>,
-    spent: Spent,
-    /// What the session had cost before, and whether the program counts that in.
-    before: Option<(Usage, bool)>,
+    /// What it has said before of the session's earlier turns.
+    told: ModelUsage,
+    /// Whether it counts them in.
+    carried: Option<bool>,
 }
 
 impl Conversation {
@@ -174,7 +176,6 @@ impl Conversation {
         request: &TurnRequest,
         tools: BTreeSet<String>,
         permissions: Option<Permissions>,
-        spent: Spent,
     ) -> Self {
         Self {
             prompt: request.prompt.clone(),
@@ -194,8 +195,12 @@ impl Conversation {
             error: String::new(),
             limited_until: None,
             so_far: None,
-            spent,
-            before: None,
+            told: request
+                .resume
+                .as_ref()
+                .map(|_| request.used.told.clone())
+                .unwrap_or_default(),
+            carried: None,
         }
     }
 
@@ -368,33 +373,18 @@ impl Conversation {
         reply.finish(outcome);
     }
 
-    /// What the turn has cost. Of a session that is gone on with, 2.1.197 counts what this process has spent, and 2.1.330 all; what the last
-    /// message alone has cost tells which.
+    /// What the turn has used. Of a session that is gone on with, 2.1.197 counts what this process has
+    /// used. 2.1.330 counts what it has said of earlier turns as well: then there is at least so much
+    /// beside what the last message has used.
     fn usage(&mut self, event: &Event<'_>, reply: &mut Reply) {
-        let (all, last) = (event.counted(), event.usage.sum());
-        let (earlier, counted_in) = *self.before.get_or_insert_with(|| {
-            let earlier = self.spent.by(&self.session);
-            let carried = all.minus(last);
-            let counted_in = last.tokens() > 0 && carried.tokens() > 0;
-            (
-                if counted_in {
-                    Usage {
-                        usd: earlier.usd,
-                        ..carried
-                    }
-                } else {
-                    earlier
-                },
-                counted_in,
-            )
-        });
-        let (turn, whole) = if counted_in {
-            (all.minus(earlier), all)
-        } else {
-            (all, earlier.plus(all))
-        };
-        reply.usage(turn);
-        self.spent.keep(&self.session, whole);
+        let all = event.counted();
+        let beside = all.total().minus(event.usage.sum()).tokens();
+        let told = self.told.total().tokens();
+        let carried = *self.carried.get_or_insert(told > 0 && beside >= told);
+        let turn = if carried { all.minus(&self.told) } else { all };
+        if !turn.is_empty() {
+            reply.usage(turn);
+        }
     }
 
     fn failed(&self, event: &Event<'_>) -> TurnOutcome {
@@ -427,26 +417,34 @@ impl Event<'_> {
         self.terminal_reason.starts_with("aborted")
     }
 
-    /// What the program has counted, over all models.
-    fn counted(&self) -> Usage {
-        let sum = self.models.0.iter().map(
-            |ModelTokens {
-                 input,
-                 cache_read,
-                 cache_written,
-                 output,
-             }| { sum([*input, *cache_read, *cache_written], *output) },
-        );
+    /// What the program has counted; nothing where it was not used.
+    fn counted(&self) -> ModelUsage {
+        let models = self.models.0.iter();
+        let counted: ModelUsage = models.map(|(name, tokens)| (&**name, tokens.usage())).collect();
+        match counted.total().usd {
+            // Whatever it was, it has a price.
+            None if !counted.is_empty() => counted.plus(&ModelUsage::from(Usage {
+                usd: self.usd.0,
+                ..Usage::default()
+            })),
+            _ => counted.minus(&ModelUsage::default()),
+        }
+    }
+}
+
+impl ModelTokens {
+    fn usage(&self) -> Usage {
+        let read = [self.input, self.cache_read, self.cache_written];
         Usage {
-            usd: self.usd.0.unwrap_or(0.0),
-            ..sum.fold(Usage::default(), Usage::plus)
+            usd: self.usd.0,
+            ..sum(read, self.output)
         }
     }
 }
 
 impl Tokens {
     /// Nothing where a budget was used up.
-    fn sum(&self) -> Usage {
+    pub(crate) fn sum(&self) -> Usage {
         sum(
             [self.input, self.cache_read, self.cache_written],
             self.output,
@@ -460,11 +458,7 @@ fn sum(read: [Number; 3], written: Number) -> Usage {
         .into_iter()
         .map(|tokens| tokens.0.unwrap_or(0))
         .fold(0, u64::saturating_add);
-    Usage {
-        input_tokens,
-        output_tokens: written.0.unwrap_or(0),
-        usd: 0.0,
-    }
+    Usage::tokens_alone(input_tokens, written.0.unwrap_or(0))
 }
 
 impl Protocol for Conversation {
@@ -478,7 +472,10 @@ impl Protocol for Conversation {
             return reply.alive();
         };
         match (&*event.kind, &*event.subtype) {
-            ("assistant", _) => self.said(&event, reply),
+            ("assistant", _) => {
+                reply.uses_more();
+                self.said(&event, reply);
+            }
             ("user", _) => self.tools_ended(&event, reply),
             ("system", "init") => self.began(&event, reply),
             ("system", "api_retry") => {

@@ -32,6 +32,7 @@
 mod backend;
 mod conversation;
 mod outcome;
+mod session;
 
 pub use backend::ClaudeBackend;
 pub use orchestrator_core::agent::{Permission, Permissions};

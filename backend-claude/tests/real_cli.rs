@@ -12,8 +12,8 @@ use backend_claude::{ClaudeBackend, Permissions};
 use orchestrator_core::{
     AgentBackend, BackendName, EndReason, Orchestrator, Policy,
     model::{
-        AgentOpinion, AttemptId, Effect, Handoff, Record, SessionRef, StopReason, TaskId,
-        TurnOutcome,
+        AgentOpinion, AttemptId, Effect, Handoff, ModelUsage, Record, SessionRef, SessionUsage,
+        StopReason, TaskId, TurnOutcome, UsageSource,
     },
     port::{Turn, TurnInput, TurnRequest, Update},
     process::kill_marked,
@@ -86,6 +86,14 @@ fn main() -> ExitCode {
                 each_failure_of_the_service_has_its_outcome,
             ),
             ("steps_and_money_have_an_end", steps_and_money_have_an_end),
+            (
+                "usage_of_a_killed_turn_is_read_from_its_session",
+                usage_of_a_killed_turn_is_read_from_its_session,
+            ),
+            (
+                "usage_of_its_own_agents_is_counted",
+                usage_of_its_own_agents_is_counted,
+            ),
             (
                 "stopped_in_a_command_it_leaves_no_process",
                 stopped_in_a_command_it_leaves_no_process,
@@ -209,7 +217,7 @@ fn it_commits_and_answers_by_the_schema(agent: &RealAgent) {
     );
     assert_eq!(stage.handoff(1), r#"{"status":"done"}"#);
     assert_eq!((ran.usage.input_tokens, ran.usage.output_tokens), (160, 12));
-    assert!(ran.usage.usd > 0.0);
+    assert!(ran.usage.usd > Some(0.0));
     assert_eq!((ran.findings.len(), stage.alive()), (0, 0), "{ran:?}");
     let asked = stage.server.requests();
     assert_eq!(asked.len(), 2, "nothing else is asked of the model");
@@ -500,20 +508,26 @@ fn a_revision_goes_on_with_the_session(agent: &RealAgent) {
             .with_workspace()
             .await;
         let first = stage.run(stage.request(1, None)).await;
-        let second = stage.run(stage.request(2, first.session.clone())).await;
+        let mut used = SessionUsage::default();
+        used.add(&first.used);
+        let again = stage.request(2, first.session.clone());
+        let second = stage.run(again.with_used(used.clone())).await;
+        used.add(&second.used);
         assert_eq!(
             (&first.outcome, &second.outcome),
             (&TurnOutcome::Completed, &TurnOutcome::Completed)
         );
         assert_eq!(first.session, second.session);
-        let third = stage.run(stage.request(3, first.session.clone())).await;
+        let again = stage.request(3, first.session.clone());
+        let third = stage.run(again.with_used(used)).await;
         for turn in [&first, &second, &third] {
             assert_eq!(
                 turn.usage.tokens(),
                 120,
                 "each turn costs what it costs: {turn:?}"
             );
-            assert!((turn.usage.usd - first.usage.usd).abs() < 1e-9, "{turn:?}");
+            let usd = [turn, &first].map(|turn| turn.usage.usd.expect("it has a price"));
+            assert!((usd[0] - usd[1]).abs() < 1e-9, "{turn:?}");
         }
         let last = stage.server.requests().last().expect("it asked").text();
         assert!(
@@ -783,7 +797,7 @@ fn steps_and_money_have_an_end(agent: &RealAgent) {
             panic!("{what}: {ran:?}")
         };
         assert!(cap.contains(what), "{cap}");
-        assert!(ran.usage.usd > 0.0, "{ran:?}");
+        assert!(ran.usage.usd > Some(0.0), "{ran:?}");
     }
 }
 
@@ -801,6 +815,66 @@ async fn in_a_command(agent: &RealAgent) -> (Stage, ModelServer, Box<dyn Turn>) 
         .expect("starts");
     Stage::runs(fifo).await;
     (stage, server, turn)
+}
+
+fn usage_of_a_killed_turn_is_read_from_its_session(agent: &RealAgent) {
+    block_on(async {
+        let stage = stage(agent, Script::default()).with_workspace().await;
+        let fifo = stage.fifo();
+        let server = ModelServer::start(Script::new([
+            shell("true").costing(100, 10),
+            shell(&Stage::for_ever(&fifo)).costing(1000, 100),
+            done().costing(10_000, 1000),
+            done().costing(3, 1),
+        ]));
+        let backend = stage
+            .backend
+            .clone()
+            .env("ANTHROPIC_BASE_URL", server.url());
+        let turn = backend.start(stage.request(1, None)).await.expect("starts");
+        Stage::runs(fifo).await;
+        turn.control().stop(Duration::ZERO).await;
+        let killed = ran(turn).await;
+        assert_eq!(killed.used.source, UsageSource::SessionFile, "{killed:?}");
+        assert_eq!((killed.usage.tokens(), killed.usage.usd), (1210, None));
+        let mut used = SessionUsage::default();
+        used.add(&killed.used);
+        let again = stage.request(2, killed.session.clone());
+        let turn = backend.start(again.with_used(used)).await;
+        let second = ran(turn.expect("starts")).await;
+        assert_eq!(second.used.source, UsageSource::Protocol, "{second:?}");
+        assert_eq!(second.usage.tokens(), 11_000, "{second:?}");
+        // An orchestrator that died has not heard of the turns before.
+        let unheard = SessionUsage {
+            unknown: 2,
+            ..SessionUsage::default()
+        };
+        let again = stage.request(3, killed.session.clone());
+        let turn = backend.start(again.with_used(unheard)).await;
+        let third = ran(turn.expect("starts")).await.used;
+        let tokens = |part: Option<ModelUsage>| part.expect("it is known").total().tokens();
+        assert_eq!((tokens(third.turn), tokens(third.earlier)), (4, 12_210));
+    });
+}
+
+fn usage_of_its_own_agents_is_counted(agent: &RealAgent) {
+    let asked = json!({ "description": "d", "prompt": "p", "subagent_type": "general-purpose" });
+    block_on(async {
+        let server = ModelServer::start(Script::new([
+            Answer::call("Task", asked.clone()).costing(100, 10),
+            shell("true").costing(1000, 100),
+            Answer::say("That is all.").costing(2000, 200),
+            done().costing(300, 30),
+        ]));
+        let stage = stage(agent, Script::default()).with_workspace().await;
+        let backend = stage.backend.clone().tools(["Bash", "Task"]);
+        let backend = backend.env("ANTHROPIC_BASE_URL", server.url());
+        let turn = backend.start(stage.request(1, None)).await.expect("starts");
+        let first = ran(turn).await;
+        assert_eq!(server.requests().len(), 4, "its own agent asked as well");
+        assert_eq!(first.usage.tokens(), 3740);
+        assert!(first.usage.usd > Some(0.0), "{first:?}");
+    });
 }
 
 fn stopped_in_a_command_it_leaves_no_process(agent: &RealAgent) {

@@ -9,8 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, Protocol, Spent, named_variables, strict_schema, told_version},
-    model::{CodexSandbox, CodexSpec},
+    agent::{AgentProcess, Protocol, named_variables, strict_schema, told_version},
+    model::{CodexSandbox, CodexSpec, Usage},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
     process::MARK_VARIABLE,
 };
@@ -20,6 +20,7 @@ use crate::{
     conversation::Conversation,
     install::find,
     sandbox::{Places, flags, preflight, quoted},
+    session::Sessions,
 };
 
 /// The versions that were tried.
@@ -61,7 +62,6 @@ pub struct CodexBackend {
     settings: Vec<String>,
     environment: BTreeMap<String, String>,
     silence: Duration,
-    spent: Spent,
     /// What the preflight found, once for each configuration.
     tried: Arc<OnceCell<CodexSandbox>>,
 }
@@ -83,7 +83,6 @@ impl CodexBackend {
             settings: Vec::new(),
             environment: BTreeMap::new(),
             silence: SILENCE,
-            spent: Spent::default(),
             tried: Arc::default(),
         }
     }
@@ -168,12 +167,7 @@ impl CodexBackend {
     /// it here.
     #[must_use]
     pub fn protocol(&self, request: &TurnRequest) -> impl Protocol + use<> {
-        Conversation::new(
-            request.prompt.clone(),
-            request.resume.clone(),
-            self.spent.clone(),
-            None,
-        )
+        Conversation::new(request, self.model.as_deref(), None, None)
     }
 
     /// How commands are held back here, found out at the first turn.
@@ -194,6 +188,14 @@ impl CodexBackend {
             given => Ok(given),
         };
         self.tried.get_or_try_init(find_out).await.copied()
+    }
+
+    /// Where the sessions of a turn are kept.
+    fn sessions(&self, request: &TurnRequest) -> Sessions {
+        Sessions::of(|name| {
+            let own = self.environment.get(name);
+            own.or_else(|| request.environment.get(name)).cloned()
+        })
     }
 
     fn arguments(
@@ -311,16 +313,25 @@ impl AgentBackend for CodexBackend {
             &request,
             schema.as_ref().map(|(path, _)| path.as_path()),
         );
-        let conversation = Conversation::new(
-            request.prompt.clone(),
-            request.resume.clone(),
-            self.spent.clone(),
-            Some(files),
-        );
+        let sessions = self.sessions(&request);
+        let counted = counted(&sessions, &request).await;
+        let model = self.model.as_deref();
+        let conversation = Conversation::new(&request, model, counted, Some(files));
         // It tells times as a clock on the wall does: this is the wall.
         let process = AgentProcess::new(&found.program, &request)
             .args(arguments)
             .envs([("TZ", "UTC")]);
-        process.envs(&self.environment).start(conversation)
+        process
+            .envs(&self.environment)
+            .counting_by(sessions, &request)
+            .await
+            .start(conversation)
     }
+}
+
+/// What Codex has counted of the session that is gone on with.
+async fn counted(sessions: &Sessions, request: &TurnRequest) -> Option<Usage> {
+    let (sessions, session) = (sessions.clone(), request.resume.clone()?);
+    let read = tokio::task::spawn_blocking(move || sessions.counted(&session.0)).await;
+    read.ok().flatten()
 }

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 
 use orchestrator_core::{
     agent::{
-        Ended, Protocol, Reply, Spent, handoff_in,
-        lenient::{List, Number, Text, read},
+        Ended, Protocol, Reply, handoff_in,
+        lenient::{List, Text, read},
     },
     lenient,
-    model::{SessionRef, TurnOutcome, Usage},
+    model::{ModelUsage, SessionRef, TurnOutcome, Usage},
+    port::TurnRequest,
     process::{Exit, Line},
 };
 use tempfile::TempDir;
 
-use crate::outcome::of_message;
+use crate::{outcome::of_message, session::Tokens};
 
 lenient! {
     struct Event<'a> {
@@ -51,18 +52,14 @@ lenient! {
     }
 }
 
-lenient! {
-    struct Tokens {
-        input: Number = "input_tokens",
-        output: Number = "output_tokens",
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Conversation {
     prompt: String,
     resume: Option<SessionRef>,
-    spent: Spent,
+    /// The model, where we have named it.
+    model: String,
+    /// What Codex had counted of the thread when the turn began.
+    counted: Usage,
     /// Holds the schema's file for as long as the turn runs.
     _files: Option<TempDir>,
     thread: String,
@@ -74,21 +71,26 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
+    /// `counted` is what Codex has counted of the thread that is gone on with, where its files say so.
     pub(crate) fn new(
-        prompt: String,
-        resume: Option<SessionRef>,
-        spent: Spent,
+        request: &TurnRequest,
+        model: Option<&str>,
+        counted: Option<Usage>,
         files: Option<TempDir>,
     ) -> Self {
-        let (thread, last, tools) = (String::new(), String::new(), BTreeSet::new());
+        let known = || match request.resume {
+            Some(_) => request.used.told.total(),
+            None => Usage::default(),
+        };
         Self {
-            prompt,
-            resume,
-            spent,
+            prompt: request.prompt.clone(),
+            resume: request.resume.clone(),
+            model: model.unwrap_or_default().to_owned(),
+            counted: counted.unwrap_or_else(known),
             _files: files,
-            thread,
-            tools,
-            last,
+            thread: String::new(),
+            tools: BTreeSet::new(),
+            last: String::new(),
             completed: false,
             failed: None,
         }
@@ -132,15 +134,9 @@ impl Conversation {
     }
 
     fn usage(&self, usage: &Tokens, reply: &mut Reply) {
-        let [input_tokens, output_tokens] =
-            [usage.input, usage.output].map(|tokens| tokens.0.unwrap_or(0));
-        let all = Usage {
-            input_tokens,
-            output_tokens,
-            usd: 0.0,
-        };
         // It counts over the whole thread.
-        reply.usage(all.minus(self.spent.keep(&self.thread, all)));
+        let turn = usage.usage().minus(self.counted);
+        reply.usage(ModelUsage::from_iter([(self.model.as_str(), turn)]));
     }
 }
 

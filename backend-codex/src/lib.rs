@@ -26,6 +26,7 @@ mod conversation;
 mod install;
 mod outcome;
 mod sandbox;
+mod session;
 
 pub use backend::CodexBackend;
 pub use orchestrator_core::model::CodexSandbox;

@@ -290,9 +290,6 @@ fn usage(usage: &Value) -> Option<Usage> {
         .into_iter()
         .filter_map(number)
         .fold(input, u64::saturating_add);
-    Some(Usage {
-        input_tokens,
-        output_tokens: number(["outputTokens", "output_tokens"]).unwrap_or(0),
-        usd: 0.0,
-    })
+    let output_tokens = number(["outputTokens", "output_tokens"]).unwrap_or(0);
+    Some(Usage::tokens_alone(input_tokens, output_tokens))
 }

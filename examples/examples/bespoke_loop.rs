@@ -20,7 +20,7 @@ use orchestrator_core::{
         BackendName, Candidate, Collected, ContentHash, Effect, EffectId, Event, EventKind,
         GateReport, GateSpec, Handoff, HandoffReport, Lacking, MergeFailure, MissingCommit, Opened,
         Opinion, Reading, Record, Review, Roadmap, RunId, Span, Submission, Timestamp, TreeId,
-        TurnOutcome, Usage, WorkspaceFate,
+        TurnOutcome, TurnUsage, WorkspaceFate,
     },
     port::{ReviewRequest, TurnRequest, Update},
     prompt::{PromptContext, prompt},
@@ -427,7 +427,7 @@ impl Bespoke {
             .agent
             .start(request.with_turn(*turn, None).with_environment(environment))
             .await?;
-        let (mut outcome, mut usage) = (TurnOutcome::Stopped, Usage::default());
+        let (mut outcome, mut usage) = (TurnOutcome::Stopped, TurnUsage::default());
         while let Some(update) = running.next().await {
             match update {
                 Update::Activity { text } => println!("{attempt}, turn {turn}: {text}"),

@@ -16,7 +16,7 @@ use orchestrator_core::{
         Candidate, Collected, CommitId, ContentHash, Effect, EffectId, Event, EventKind, Finding,
         GateOutcome, GateReport, Handoff, HandoffReport, HandoffStatus, Lacking, LandingOutcome,
         Opened, Opinion, Policy, Reading, Record, Review, Roadmap, RunId, Severity, Span,
-        Submission, Task, Timestamp, TurnOutcome, Usage, WorkspaceFate,
+        Submission, Task, Timestamp, TurnOutcome, TurnUsage, WorkspaceFate,
     },
     status::{Snapshot, table},
 };
@@ -134,7 +134,7 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
         Effect::RunTurn { .. } => EventKind::TurnEnded {
             effect,
             outcome: TurnOutcome::Completed,
-            usage: Usage::default(),
+            usage: TurnUsage::default(),
         },
         Effect::Nudge { .. } => EventKind::Nudged {
             effect,

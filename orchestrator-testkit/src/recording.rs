@@ -159,8 +159,8 @@ impl Recording {
                     };
                 }
                 update => {
-                    if let Update::Usage(now) = update {
-                        usage = now;
+                    if let Update::Usage(now) = &update {
+                        usage = now.known();
                     }
                     updates.push(update);
                 }
@@ -259,8 +259,9 @@ impl Told {
         let Usage {
             input_tokens,
             output_tokens,
-            usd,
+            ..
         } = self.usage;
+        let usd = self.usage.usd.unwrap_or(0.0);
         let handoff = if self.handoff.is_some() {
             ", a handoff"
         } else {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use orchestrator_core::{
-    model::{Finding, SessionRef, TurnOutcome, Usage},
+    model::{Finding, SessionRef, TurnOutcome, TurnUsage, Usage},
     port::{Turn, Update},
 };
 
@@ -16,8 +16,10 @@ pub struct Ran {
     pub said: String,
     /// What its reviewers should know.
     pub findings: Vec<Finding>,
-    /// What it has cost, as it said last.
+    /// What it is known to have used, as was said last.
     pub usage: Usage,
+    /// The same, with what is not known.
+    pub used: TurnUsage,
     /// How it ended.
     pub outcome: TurnOutcome,
 }
@@ -27,20 +29,21 @@ pub struct Ran {
 /// # Panics
 /// When its updates run out before.
 pub async fn ran(mut turn: Box<dyn Turn>) -> Ran {
-    let (mut session, mut said, mut findings, mut usage) =
-        (None, String::new(), Vec::new(), Usage::default());
+    let (mut session, mut said, mut findings, mut used) =
+        (None, String::new(), Vec::new(), TurnUsage::default());
     loop {
         match turn.next().await.expect("an end comes first") {
             Update::Started { session: begun } => session = Some(begun),
             Update::Activity { text } => said += &format!("{text}\n"),
             Update::Finding(finding) => findings.push(finding),
-            Update::Usage(now) => usage = now,
+            Update::Usage(now) => used = now,
             Update::Ended { outcome } => {
                 return Ran {
                     session,
                     said,
                     findings,
-                    usage,
+                    usage: used.known(),
+                    used,
                     outcome,
                 };
             }

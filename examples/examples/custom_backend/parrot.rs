@@ -114,7 +114,7 @@ impl Protocol for Talk {
                 reply.usage(Usage {
                     input_tokens: number("read"),
                     output_tokens: number("written"),
-                    usd,
+                    usd: Some(usd),
                 });
             }
             "error" => reply.finish(match text("kind") {

@@ -96,6 +96,16 @@ impl<T> Default for List<T> {
     }
 }
 
+/// The values of an object with their names; empty where there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named<'a, T>(pub Vec<(Text<'a>, T)>);
+
+impl<T> Default for Named<'_, T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
 /// What comes of each kind of JSON, where its default stands: of those that do not fit, nothing.
 pub trait Lenient<'de>: Default {
     /// A string.
@@ -244,6 +254,19 @@ impl<'de, T: Lenient<'de>> Lenient<'de> for List<T> {
         while object.next_key::<IgnoredAny>()?.is_some() {
             object.next_value_seed(Into(&mut value))?;
             self.0.push(std::mem::take(&mut value));
+        }
+        Ok(())
+    }
+}
+
+impl<'de: 'a, 'a, T: Lenient<'de>> Lenient<'de> for Named<'a, T> {
+    fn object<A: MapAccess<'de>>(&mut self, mut object: A) -> Result<(), A::Error> {
+        let mut name = Text::default();
+        let mut value = T::default();
+        while object.next_key_seed(Into(&mut name))?.is_some() {
+            object.next_value_seed(Into(&mut value))?;
+            self.0
+                .push((std::mem::take(&mut name), std::mem::take(&mut value)));
         }
         Ok(())
     }

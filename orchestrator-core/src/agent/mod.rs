@@ -17,7 +17,7 @@ mod permission;
 mod process;
 mod protocol;
 mod schema;
-mod spent;
+mod session_files;
 
 pub use command::CommandAgent;
 pub use installed::{is_installed, named_variables, told_version};
@@ -26,6 +26,6 @@ pub use permission::{Bounds, Permission, Permissions};
 pub use process::AgentProcess;
 pub use protocol::{Ended, Protocol, Reply};
 pub use schema::strict_schema;
-pub use spent::Spent;
+pub use session_files::{SessionFiles, read_session_file};
 
 pub use crate::untrusted::{make_beneath, read_small, touch};

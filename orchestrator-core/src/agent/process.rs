@@ -30,7 +30,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::protocol::{Ended, Protocol, Reply};
+use super::{
+    protocol::{Ended, Protocol, Reply},
+    session_files::{SessionCount, SessionFiles},
+};
 use crate::{
     model::TurnOutcome,
     port::{AgentError, Turn, TurnControl, TurnInput, TurnRequest, Update},
@@ -61,6 +64,7 @@ pub struct AgentProcess {
     streams: Option<PathBuf>,
     handoff: PathBuf,
     asking: Option<Duration>,
+    count: SessionCount,
 }
 
 impl AgentProcess {
@@ -78,6 +82,7 @@ impl AgentProcess {
             streams: request.streams.clone(),
             handoff: request.handoff.clone(),
             asking: None,
+            count: SessionCount::new(request),
         }
     }
 
@@ -109,6 +114,17 @@ impl AgentProcess {
     #[must_use]
     pub fn asking_after(mut self, silence: Duration) -> Self {
         self.asking = Some(silence);
+        self
+    }
+
+    /// Counts what the turn uses by the files in which the agent keeps its sessions, where it does not
+    /// say that itself before it ends. Of a session that is gone on with they are read now.
+    pub async fn counting_by(
+        mut self,
+        files: impl SessionFiles,
+        request: &TurnRequest,
+    ) -> Self {
+        self.count = self.count.with_files(Arc::new(files), request).await;
         self
     }
 
@@ -146,6 +162,7 @@ impl AgentProcess {
             handoff: self.handoff,
             line: self.line,
             asking: self.asking,
+            count: self.count,
         };
         let pump = tokio::spawn(pump.run(child));
         Ok(Box::new(ProcessTurn {
@@ -251,6 +268,7 @@ struct Pump {
     handoff: PathBuf,
     line: usize,
     asking: Option<Duration>,
+    count: SessionCount,
 }
 
 /// The program's ends of the pipes; `None` for one that has ended.
@@ -352,7 +370,7 @@ impl Pump {
         mut pipes: Pipes,
     ) -> (VecDeque<Update>, TurnOutcome) {
         let mut talk = Talk {
-            reply: Reply::new(),
+            reply: Reply::counting(self.count.earlier()),
             complaints: Captured::new(0, KEPT_END),
             output: Captured::new(0, KEPT_END),
             exit: None,
@@ -415,6 +433,7 @@ impl Pump {
         if outcome == TurnOutcome::Completed {
             self.leave_handoff(&talk.reply);
         }
+        count_the_rest(&self.count, &mut talk.reply).await;
         (talk.reply.updates, outcome)
     }
 
@@ -532,6 +551,24 @@ impl Pump {
         if let Ok(mut file) = create_absent(&self.handoff) {
             drop(file.write_all(content));
         }
+    }
+}
+
+/// Asks the session's files what the turn has used, where the agent has not said all of it. They also
+/// decide where turns before are not known: the agent may count those in.
+async fn count_the_rest(count: &SessionCount, reply: &mut Reply) {
+    if reply.counted && !count.has_unknown() {
+        return;
+    }
+    let Some(session) = &reply.session else {
+        return;
+    };
+    let Some(usage) = count.read(session).await else {
+        return;
+    };
+    let says_more = usage.turn.as_ref().map(|turn| turn.total().tokens());
+    if !reply.counted || says_more.is_some_and(|tokens| tokens != reply.told.tokens()) {
+        reply.updates.push_back(Update::Usage(usage));
     }
 }
 

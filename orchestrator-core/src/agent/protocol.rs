@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, fmt::Debug};
 
 use crate::{
-    model::{Finding, SessionRef, TurnOutcome, Usage, clean, start_of},
+    model::{Finding, ModelUsage, SessionRef, TurnOutcome, TurnUsage, Usage, clean, start_of},
     port::{AgentError, TurnInput, Update},
     process::{Exit, Line, with_ends},
 };
@@ -96,6 +96,12 @@ impl Ended {
 /// What a [`Protocol`] wants done.
 #[derive(Debug, Default)]
 pub struct Reply {
+    pub(super) session: Option<String>,
+    /// What the agent has said of its use, and whether that is all up to now.
+    pub(super) told: Usage,
+    pub(super) counted: bool,
+    /// What earlier turns of the session have used beyond what was known of them.
+    pub(super) earlier: Option<ModelUsage>,
     pub(super) updates: VecDeque<Update>,
     pub(super) written: Vec<u8>,
     pub(super) closed: bool,
@@ -111,10 +117,20 @@ impl Reply {
         Self::default()
     }
 
+    /// Of a turn of a session whose earlier turns have used so much more than was known.
+    pub(super) fn counting(earlier: Option<ModelUsage>) -> Self {
+        Self {
+            earlier,
+            ..Self::default()
+        }
+    }
+
     /// Says that the session has begun, and by what it is resumed.
     pub fn started(&mut self, session: impl Into<String>) {
+        let session = session.into();
+        self.session = Some(session.clone());
         self.updates.push_back(Update::Started {
-            session: SessionRef(session.into()),
+            session: SessionRef(session),
         });
     }
 
@@ -147,9 +163,21 @@ impl Reply {
         self.updates.push_back(Update::ToolEnded { id: id.into() });
     }
 
-    /// Says what the turn has cost up to now.
-    pub fn usage(&mut self, usage: Usage) {
+    /// Says what the turn has used up to now; the last word counts.
+    pub fn usage(&mut self, usage: impl Into<TurnUsage>) {
+        let mut usage = usage.into();
+        if usage.earlier.is_none() {
+            usage.earlier.clone_from(&self.earlier);
+        }
+        self.told = usage.turn.iter().map(ModelUsage::total).fold(Usage::default(), Usage::plus);
+        self.counted = true;
         self.updates.push_back(Update::Usage(usage));
+    }
+
+    /// Says that the agent has used more than it has told so far: where it is cut off now, its
+    /// session's files are asked.
+    pub fn uses_more(&mut self) {
+        self.counted = false;
     }
 
     /// Says that the agent lives, where it has said nothing that a person would read.

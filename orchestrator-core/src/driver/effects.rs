@@ -177,6 +177,7 @@ impl World {
                 turn,
                 backend,
                 resume,
+                used,
                 ask,
             } => {
                 let known = &active(attempt)?.attempt;
@@ -190,6 +191,7 @@ impl World {
                     turn: *turn,
                     backend: backend.clone(),
                     resume: resume.clone(),
+                    used: used.clone(),
                     ask: ask.clone(),
                 }))
             }

@@ -575,7 +575,7 @@ impl Running {
                 silence: watched.silence,
                 alive: watch.control.is_alive(),
                 head: look.and_then(|look| look.head),
-                usage: watched.usage,
+                usage: watched.usage.known(),
             };
             // The turn may have ended while we looked.
             if self.core.state.open_effects().contains_key(&effect) {

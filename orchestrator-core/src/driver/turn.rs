@@ -19,7 +19,7 @@ use crate::{
     git::Workspace,
     model::{
         Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Handoff, Predecessor,
-        SessionRef, Span, TurnOutcome, Usage, clean, end_of,
+        SessionRef, SessionUsage, Span, TurnOutcome, TurnUsage, clean, end_of,
     },
     port::{AgentError, ErrorClass, Silence, TurnControl, TurnRequest, Update},
     prompt::{PromptContext, prompt},
@@ -42,7 +42,7 @@ pub(super) struct Watched {
     /// When there was a sign of life: no time of day, so that nobody can set it.
     pub(super) active: Instant,
     pub(super) tools: BTreeSet<String>,
-    pub(super) usage: Usage,
+    pub(super) usage: TurnUsage,
     /// The silence beyond which something is wrong, as the backend says.
     pub(super) silence: Option<Span>,
 }
@@ -82,6 +82,7 @@ pub(super) struct TurnJob {
     pub(super) turn: u32,
     pub(super) backend: BackendName,
     pub(super) resume: Option<SessionRef>,
+    pub(super) used: SessionUsage,
     pub(super) ask: Ask,
 }
 
@@ -110,7 +111,8 @@ impl World {
                         TurnOutcome::Crashed { detail: reason }
                     }
                 };
-                (outcome, Usage::default())
+                // Nothing was started.
+                (outcome, TurnUsage::nothing())
             }
         };
         EventKind::TurnEnded {
@@ -125,7 +127,7 @@ impl World {
         job: TurnJob,
         events: &mpsc::Sender<EventKind>,
         notices: &broadcast::Sender<Notice>,
-    ) -> Result<(TurnOutcome, Usage), AgentError> {
+    ) -> Result<(TurnOutcome, TurnUsage), AgentError> {
         let unknown = || AgentError::Other(format!("there is no agent `{}`", job.backend));
         let backend = self.backends.get(&job.backend).ok_or_else(unknown)?;
         let workspace = self.workspaces.of(&job.attempt);
@@ -159,6 +161,7 @@ impl World {
             mark,
         )
         .with_turn(job.turn, job.resume)
+        .with_used(job.used)
         .with_environment(
             self.workers_environment(&workspace)
                 .map_err(AgentError::Other)?,
@@ -179,7 +182,7 @@ impl World {
         let inner = Mutex::new(Watched {
             active: Instant::now(),
             tools: BTreeSet::new(),
-            usage: Usage::default(),
+            usage: TurnUsage::default(),
             silence,
         });
         let watch = Arc::new(TurnWatch {

@@ -549,7 +549,10 @@ pub(super) fn path_of(bytes: &[u8]) -> PathBuf {
 fn looks_like_a_repository(directory: &Path) -> bool {
     let bare =
         directory.join("HEAD").symlink_metadata().is_ok() && directory.join("objects").is_dir();
-    bare || directory.join(".git").symlink_metadata().is_ok()
+    let dotgit = directory.join(".git");
+    // Sandboxes leave an empty one where they were started.
+    let is_empty = std::fs::read_dir(&dotgit).is_ok_and(|mut entries| entries.next().is_none());
+    bare || (dotgit.symlink_metadata().is_ok() && !is_empty)
 }
 
 #[cfg(test)]
@@ -654,7 +657,15 @@ mod tests {
             none.contains("it is no git repository: run `git init` there"),
             "{none}"
         );
-        std::fs::write(directory.path().join(".git"), "gitdir: /nowhere\n").expect("writes");
+        let dotgit = directory.path().join(".git");
+        std::fs::create_dir(&dotgit).expect("makes");
+        let empty = UserRepository::open(git.clone(), directory.path())
+            .await
+            .expect_err("is none")
+            .to_string();
+        assert_eq!(empty, none);
+        std::fs::remove_dir(&dotgit).expect("removes");
+        std::fs::write(&dotgit, "gitdir: /nowhere\n").expect("writes");
         let broken = UserRepository::open(git, directory.path())
             .await
             .expect_err("is broken")

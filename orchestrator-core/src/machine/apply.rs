@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use thiserror::Error;
 
 use super::{
+    costs::spend,
     agents::Troubled,
     baseline::{Baseline, remember},
     reread::{change_roadmap, read_roadmap},
@@ -20,7 +21,7 @@ use super::{
 use crate::model::{
     Answer, Approval, Ask, AttemptId, CommitId, Completion, Effect, EffectId, Finding, Hold,
     HoldId, HoldItem, HoldOption, HoldReason, Item, Observation, Obstacle, Predecessor, Record,
-    Review, Severity, Shift, Span, Submission, TaskId, Timestamp, TurnEnd, TurnOutcome, Usage,
+    Severity, SessionUsage, Shift, Span, Spend, Submission, TaskId, Timestamp, TurnEnd, TurnOutcome, TurnUsage,
     Verdict, Waiver, Withdrawal, WorkspaceFate,
 };
 
@@ -58,7 +59,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             at,
         } => {
             let before = state.run.take().filter(|_| *resumed);
-            let spent = before.as_ref().map(|run| run.spent).unwrap_or_default();
+            let spent = before.as_ref().map(|run| run.spent.clone()).unwrap_or_default();
             state.run = Some(RunInfo {
                 id: before
                     .as_ref()
@@ -194,6 +195,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 base: *base,
                 began: *at,
                 session: None,
+                used: SessionUsage::default(),
                 head: None,
                 carried: None,
                 predecessor: entry.predecessor.clone(),
@@ -228,7 +230,11 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             }
         }
         Record::SessionSeen { attempt, session } => {
-            active_mut(state, attempt)?.attempt.session = Some(session.clone());
+            let attempt = &mut active_mut(state, attempt)?.attempt;
+            if attempt.session.as_ref() != Some(session) {
+                attempt.session = Some(session.clone());
+                attempt.used = SessionUsage::default();
+            }
         }
         Record::PulseSeen { attempt, pulse } => {
             let Step::Working(working) = &mut active_mut(state, attempt)?.step else {
@@ -247,12 +253,15 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             attempt,
             outcome,
             usage,
+            settled,
             took,
         } => {
             let active = active_mut(state, attempt)?;
             let Step::Working(working) = &active.step else {
                 return Err(misfit("no turn runs in", attempt));
             };
+            active.attempt.used.add(usage);
+            let agent = active.attempt.contract.agent.clone();
             active.step = Step::Collect {
                 asked: Asked::Due,
                 ended: TurnEnd {
@@ -263,7 +272,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             };
             let entry = entry_mut(state, &attempt.task)?;
             entry.wall.0 = entry.wall.0.saturating_add(took.0);
-            spend(state, &attempt.task, *usage)?;
+            spend(state, attempt, &agent, usage, *settled)?;
         }
         Record::Kept { attempt, files } => {
             entry_mut(state, &attempt.task)?
@@ -408,12 +417,10 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let Step::Review { turn, work, .. } = left(active) else {
                 return Err(misfit("nothing is reviewed in", attempt));
             };
-            let reviews = reviews.clone();
-            let cost = Review::cost(&reviews);
             let reviewed = Reviewed {
                 turn,
                 work,
-                reviews,
+                reviews: reviews.clone(),
                 reports: Vec::new(),
                 stuck_on: None,
             };
@@ -421,7 +428,9 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 asked: Asked::Due,
                 reviewed: Box::new(reviewed),
             };
-            spend(state, &attempt.task, cost)?;
+            for by in reviews.iter().filter_map(|review| review.by_agent.as_ref()) {
+                spend(state, attempt, &by.agent, &by.usage, 0)?;
+            }
         }
         Record::Queued { attempt } => {
             let active = active_mut(state, attempt)?;
@@ -671,7 +680,9 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 entry.rejections.clear();
             }
             if answer.is_some() && exhausted {
-                (entry.counted, entry.spent, entry.wall) = (0, Usage::default(), Span(0));
+                entry.counted = 0;
+                entry.spent = Spend::default();
+                entry.wall = Span(0);
             }
             let parked = answer
                 .as_ref()
@@ -839,7 +850,7 @@ fn begin_anew(entry: &mut TaskEntry) {
             .map(|number| (number, Asked::Due)),
     );
     entry.counted = u32::from(entry.active().is_some());
-    entry.spent = Usage::default();
+    entry.spent = Spend::default();
     entry.wall = Span(0);
     if let Phase::Parked { hold: None, .. } = entry.phase {
         entry.phase = Phase::Waiting(Waiting::default());
@@ -927,6 +938,7 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
             if let Step::Working(working) = &active.step
                 && working.effect == effect
             {
+                active.attempt.used.add(&TurnUsage::default());
                 active.step = Step::Collect {
                     asked: Asked::Due,
                     ended: TurnEnd {
@@ -935,6 +947,8 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
                         stopped: None,
                     },
                 };
+                let agent = active.attempt.contract.agent.clone();
+                spend(state, attempt, &agent, &TurnUsage::default(), 0)?;
             }
         }
         Effect::ReadRoadmap { .. }
@@ -1112,14 +1126,4 @@ fn observed(
         artifact: answer.artifact.clone(),
         at,
     })
-}
-
-/// A task has cost this much more.
-fn spend(state: &mut State, task: &TaskId, cost: Usage) -> Result<(), Misfit> {
-    let entry = entry_mut(state, task)?;
-    entry.spent = entry.spent.plus(cost);
-    if let Some(run) = &mut state.run {
-        run.spent = run.spent.plus(cost);
-    }
-    Ok(())
 }

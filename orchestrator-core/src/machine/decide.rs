@@ -181,10 +181,12 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             };
             let took = at.since(working.began);
             let seen = cx.agent_seen(active, &outcome);
+            let settles = usage.earlier.is_some();
             let ended = Record::TurnEnded {
                 attempt: active.attempt.id.clone(),
                 outcome,
                 usage,
+                settled: if settles { active.attempt.used.unknown } else { 0 },
                 took,
             };
             Some([ended].into_iter().chain(seen).collect())

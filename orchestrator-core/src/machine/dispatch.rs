@@ -204,13 +204,14 @@ impl Plan<'_> {
         if limits.run_attempts.is_some_and(|most| attempts >= most) {
             return Some("attempts");
         }
+        let spent = run.spent.total();
         if limits
             .run_tokens
-            .is_some_and(|most| run.spent.tokens() >= most)
+            .is_some_and(|most| spent.tokens() >= most)
         {
             return Some("tokens");
         }
-        if limits.run_usd.is_some_and(|most| run.spent.usd >= most) {
+        if limits.run_usd.is_some_and(|most| spent.usd.is_some_and(|usd| usd >= most)) {
             return Some("US dollars");
         }
         limits

@@ -792,14 +792,15 @@ impl Context<'_> {
     /// Which budget of the task is used up.
     pub(super) fn over_budget(&self, entry: &TaskEntry, active: &Active) -> Option<String> {
         let budget = active.attempt.contract.budget;
+        let spent = entry.spent.total();
         let wall = budget
             .wall
             .filter(|wall| entry.wall >= *wall)
             .map(|wall| format!("its wall time of {wall} is used up"));
         let tokens = budget
             .tokens
-            .filter(|tokens| entry.spent.tokens() >= *tokens);
-        let usd = budget.usd.filter(|usd| entry.spent.usd >= *usd);
+            .filter(|tokens| spent.tokens() >= *tokens);
+        let usd = budget.usd.filter(|usd| spent.usd.is_some_and(|spent| spent >= *usd));
         wall.or_else(|| tokens.map(|tokens| format!("its {tokens} tokens are used up")))
             .or_else(|| usd.map(|usd| format!("its {usd} US dollars are used up")))
     }

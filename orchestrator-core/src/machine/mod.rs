@@ -30,6 +30,7 @@
 mod agents;
 mod apply;
 mod baseline;
+mod costs;
 mod decide;
 mod dispatch;
 mod fence;
@@ -50,6 +51,7 @@ mod verdict;
 pub use agents::{AgentState, Troubled};
 pub use apply::{Misfit, apply};
 pub use baseline::Baseline;
+pub use costs::TaskCosts;
 pub use decide::{IllegalEvent, decide};
 #[cfg(feature = "driver")]
 pub(crate) use freeze::check_task;

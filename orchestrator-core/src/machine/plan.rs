@@ -96,10 +96,12 @@ pub(super) fn stop_reason(
     if working.stopping.is_some() {
         return None;
     }
-    let spent = entry.spent.plus(usage);
+    let spent = entry.spent.total().plus(usage);
     let budget = active.attempt.contract.budget;
     if budget.tokens.is_some_and(|most| spent.tokens() >= most)
-        || budget.usd.is_some_and(|most| spent.usd >= most)
+        || budget
+            .usd
+            .is_some_and(|most| spent.usd.is_some_and(|usd| usd >= most))
     {
         return Some(StopReason::Budget);
     }
@@ -416,6 +418,7 @@ impl<'a> Plan<'a> {
                     turn: *turn,
                     backend,
                     resume,
+                    used: active.attempt.used.clone(),
                     ask: ask.clone(),
                 });
             }

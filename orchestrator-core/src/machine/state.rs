@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     agents::AgentState,
+    costs::TaskCosts,
     baseline::Baseline,
     step::Step,
     tasks::{List, Tasks},
@@ -15,7 +16,7 @@ use crate::model::{
     Answer, AttemptId, BackendName, Checkout, ClaimedEvidence, CommitId, Completion, ContentHash,
     Contract, Effect, EffectId, EndReason, Finding, FindingId, GateReport, Hold, HoldId,
     HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RepoPath,
-    RunId, RunMode, SessionRef, Span, Task, TaskId, Timestamp, TurnEnd, Usage, Waiver, Withdrawal,
+    RunId, RunMode, SessionRef, SessionUsage, Span, Spend, Task, TaskId, Timestamp, TurnEnd, Waiver, Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -65,8 +66,8 @@ pub struct RunInfo {
     pub began: Timestamp,
     /// Attempts dispatched in it.
     pub attempts: u32,
-    /// What its turns have cost.
-    pub spent: Usage,
+    /// What its turns have used.
+    pub spent: Spend,
 }
 
 /// How far the roadmap is known.
@@ -125,8 +126,10 @@ pub struct TaskEntry {
     pub last_attempt: u32,
     /// Attempts of this run that count against the limit.
     pub counted: u32,
-    /// What its turns have cost in this run.
-    pub spent: Usage,
+    /// What its turns have used in this run.
+    pub spent: Spend,
+    /// What its attempts have used.
+    pub costs: TaskCosts,
     /// The wall time of its turns in this run.
     pub wall: Span,
     /// The findings of the last verdict.
@@ -260,6 +263,8 @@ pub struct Attempt {
     pub began: Timestamp,
     /// The session of its turns, once the agent has named it.
     pub session: Option<SessionRef>,
+    /// What is known of the use of that session.
+    pub used: SessionUsage,
     /// Its head, as last seen in its own repository, or as we committed it anew.
     pub head: Option<CommitId>,
     /// The worker's head, where we committed its work anew.
@@ -492,7 +497,8 @@ impl TaskEntry {
             phase,
             last_attempt: 0,
             counted: 0,
-            spent: Usage::default(),
+            spent: Spend::default(),
+            costs: TaskCosts::new(),
             wall: Span(0),
             findings: Vec::new(),
             authority: BTreeMap::new(),

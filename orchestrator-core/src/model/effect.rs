@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ask, AttemptId, BackendName, CommitId, EffectId, GateSpec, Landing, SessionRef, StopReason,
+    Ask, AttemptId, BackendName, CommitId, EffectId, GateSpec, Landing, SessionRef, SessionUsage, StopReason,
     TaskId, TreeId,
 };
 
@@ -42,6 +42,9 @@ pub enum Effect {
         backend: BackendName,
         /// The session to resume.
         resume: Option<SessionRef>,
+        /// What is known of that session's use so far.
+        #[serde(default)]
+        used: SessionUsage,
         /// What it is asked.
         ask: Ask,
     },

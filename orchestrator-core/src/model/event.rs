@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Answer, BackendName, Candidate, Carried, Checkout, CommitId, ContentHash, EffectId, Finding,
     GateReport, HandoffReport, KeptArtifact, LandingOutcome, MergeFailure, Review, RunId, RunMode,
-    SessionRef, Shift, Submission, Task, Timestamp, TreeId, TurnOutcome, TurnSight, Usage,
+    SessionRef, Shift, Submission, Task, Timestamp, TreeId, TurnOutcome, TurnSight, TurnUsage,
 };
 
 /// Something that happened, and when.
@@ -109,8 +109,8 @@ pub enum EventKind {
         effect: EffectId,
         /// How it ended.
         outcome: TurnOutcome,
-        /// What it cost.
-        usage: Usage,
+        /// What it used.
+        usage: TurnUsage,
     },
     /// The agent was reminded to go on, or cannot be spoken to: closes [`Effect::Nudge`](super::Effect::Nudge).
     Nudged {

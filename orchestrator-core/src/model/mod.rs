@@ -31,6 +31,7 @@ mod settings;
 mod text;
 mod trouble;
 mod turn;
+mod usage;
 
 pub use agents::{
     AgentSpec, ClaudePermissions, ClaudeSpec, CodexSandbox, CodexSpec, CursorSpec, DoneBy,
@@ -88,4 +89,5 @@ pub use settings::{
 pub(crate) use text::fenced;
 pub use text::{clean, clean_line, escaped_json};
 pub use trouble::Trouble;
-pub use turn::{Ask, Completion, Pulse, StopReason, TurnEnd, TurnOutcome, TurnSight, Usage};
+pub use turn::{Ask, Completion, Pulse, StopReason, TurnEnd, TurnOutcome, TurnSight};
+pub use usage::{ModelUsage, SessionUsage, Spend, TurnUsage, Usage, UsageSource, dollars};

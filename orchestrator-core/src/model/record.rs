@@ -8,7 +8,7 @@ use super::{
     Answer, AttemptId, BackendName, Candidate, Checkout, ClaimedEvidence, CommitId, Completion,
     Contract, Effect, EffectId, EndReason, Finding, GateReport, Hold, HoldId, KeptArtifact,
     Landing, Opened, PackageName, Predecessor, Pulse, Review, Roadmap, RunMode, SessionRef, Shift,
-    Span, Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome, Usage, Verdict, Withdrawal,
+    Span, Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome, TurnUsage, Verdict, Withdrawal,
     WorkspaceFate,
 };
 
@@ -175,8 +175,11 @@ pub enum Record {
         attempt: AttemptId,
         /// How.
         outcome: TurnOutcome,
-        /// What it cost.
-        usage: Usage,
+        /// What it used.
+        usage: TurnUsage,
+        /// How many turns of its session, whose use was not known, are counted in with that.
+        #[serde(default)]
+        settled: u32,
         /// How long it took.
         took: Span,
     },

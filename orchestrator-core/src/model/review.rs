@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BackendName, BlobId, Carried, CommitId, ContentHash, FindingId, Handoff, Question, RepoPath,
-    TreeId, Usage,
+    TreeId, TurnUsage,
 };
 
 /// How much a finding weighs.
@@ -137,8 +137,8 @@ pub struct Review {
 pub struct AgentReview {
     /// Which agent.
     pub agent: BackendName,
-    /// What its turn has cost.
-    pub usage: Usage,
+    /// What its turn has used.
+    pub usage: TurnUsage,
     /// Whether it says that the change is all that the task wants; `None` where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<bool>,
@@ -154,16 +154,6 @@ impl Review {
             opinion,
             by_agent: None,
         }
-    }
-
-    /// What agents among these have cost.
-    #[must_use]
-    pub fn cost(reviews: &[Self]) -> Usage {
-        let costs = reviews
-            .iter()
-            .filter_map(|review| review.by_agent.as_ref())
-            .map(|by| by.usage);
-        costs.fold(Usage::default(), Usage::plus)
     }
 
     /// What was found; nothing where it could not look.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CommitId, Finding, HoldId, Span, Timestamp};
+use super::{CommitId, Finding, HoldId, Span, Timestamp, Usage};
 
 /// What a turn is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,46 +198,6 @@ impl std::fmt::Display for TurnOutcome {
     }
 }
 
-/// What a turn has cost so far, where the agent tells.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Usage {
-    /// Tokens read, cached ones included.
-    pub input_tokens: u64,
-    /// Tokens written.
-    pub output_tokens: u64,
-    /// US dollars.
-    pub usd: f64,
-}
-
-impl Usage {
-    /// Both kinds of tokens.
-    #[must_use]
-    pub fn tokens(&self) -> u64 {
-        self.input_tokens.saturating_add(self.output_tokens)
-    }
-
-    /// This without that; never less than nothing.
-    #[must_use]
-    pub fn minus(self, other: Self) -> Self {
-        Self {
-            input_tokens: self.input_tokens.saturating_sub(other.input_tokens),
-            output_tokens: self.output_tokens.saturating_sub(other.output_tokens),
-            usd: (self.usd - other.usd).max(0.0),
-        }
-    }
-
-    /// This and that together.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
-            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
-            usd: self.usd + other.usd,
-        }
-    }
-}
-
 /// What a heartbeat sees of a running turn.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TurnSight {
@@ -251,7 +211,7 @@ pub struct TurnSight {
     pub alive: Option<bool>,
     /// The attempt's head, read from its repository.
     pub head: Option<CommitId>,
-    /// What the turn has cost so far.
+    /// What is known to be used by the turn so far, and by earlier ones of its session that were not counted.
     pub usage: Usage,
 }
 

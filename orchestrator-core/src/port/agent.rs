@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use super::ErrorClass;
-use crate::model::{AttemptId, Finding, SessionRef, TurnOutcome, Usage};
+use crate::model::{AttemptId, Finding, SessionRef, SessionUsage, TurnOutcome, TurnUsage};
 
 /// A kind of agent: starts turns, and knows what it can do.
 ///
@@ -233,6 +233,8 @@ pub struct TurnRequest {
     pub mark: String,
     /// The session to go on with.
     pub resume: Option<SessionRef>,
+    /// What is known of that session's use: for agents that count over a whole session, and not over a turn.
+    pub used: SessionUsage,
     /// The JSON schema of what is to be at `handoff`, for agents that can be made to answer by one:
     /// [`strict_schema`](crate::agent::strict_schema) makes it one that they take. Whatever comes is checked again.
     pub schema: Option<serde_json::Value>,
@@ -266,6 +268,7 @@ impl TurnRequest {
             environment: BTreeMap::new(),
             mark,
             resume: None,
+            used: SessionUsage::default(),
             schema: None,
             read_only: false,
         }
@@ -326,6 +329,13 @@ impl TurnRequest {
         self
     }
 
+    /// Says what is known of the use of the session that is gone on with.
+    #[must_use]
+    pub fn with_used(mut self, used: SessionUsage) -> Self {
+        self.used = used;
+        self
+    }
+
     /// Sets where repository and contract are.
     #[must_use]
     pub fn with_places(mut self, repository: PathBuf, contract: PathBuf) -> Self {
@@ -362,8 +372,8 @@ pub enum Update {
         /// The same id.
         id: String,
     },
-    /// What the turn has cost up to now.
-    Usage(Usage),
+    /// What the turn has used up to now; the last word counts.
+    Usage(TurnUsage),
     /// It waits for an answer, by [`TurnControl::send`].
     NeedsInput {
         /// Its question.

@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use crate::{
     model::{
         AgentOpinion, AgentReview, AgentSays, BackendName, Finding, MAX_OPINION, Opinion, RepoPath,
-        Review, TurnOutcome, Usage,
+        Review, TurnOutcome, TurnUsage,
     },
-    port::{AgentBackend, AgentError, ReviewError, ReviewRequest, Reviewer, TurnRequest, Update},
+    port::{AgentBackend, AgentError, ReviewError, ReviewRequest, Reviewer, Turn, TurnRequest, Update},
     prompt::{ReviewContext, review_prompt},
     untrusted::{open_beneath, remove},
 };
@@ -85,7 +85,7 @@ impl AgentReviewer {
 
     /// Looks, and says what it cost; all that goes wrong is an opinion.
     pub async fn look(&self, request: &ReviewRequest) -> Review {
-        let mut usage = Usage::default();
+        let mut usage = TurnUsage::nothing();
         let (opinion, complete) = match self.try_look(request, &mut usage).await {
             Ok(said) => {
                 let findings = said.findings(&self.name);
@@ -112,7 +112,7 @@ impl AgentReviewer {
     async fn try_look(
         &self,
         request: &ReviewRequest,
-        usage: &mut Usage,
+        usage: &mut TurnUsage,
     ) -> Result<AgentOpinion, ReviewError> {
         let directory = self
             .room
@@ -146,7 +146,7 @@ impl AgentReviewer {
         &self,
         request: &ReviewRequest,
         directory: &Path,
-        usage: &mut Usage,
+        usage: &mut TurnUsage,
     ) -> Result<Vec<u8>, ReviewError> {
         let (tree, out) = (directory.join("tree"), directory.join("out"));
         for directory in [&tree, &out] {
@@ -209,7 +209,7 @@ impl AgentReviewer {
     async fn turn(
         &self,
         request: TurnRequest,
-        usage: &mut Usage,
+        usage: &mut TurnUsage,
     ) -> Result<TurnOutcome, AgentError> {
         let deadline = tokio::time::Instant::now() + self.timeout;
         let late = || {
@@ -220,17 +220,21 @@ impl AgentReviewer {
         };
         let begun = tokio::time::timeout_at(deadline, self.backend.start(request)).await;
         let mut turn = begun.map_err(|_| late())??;
+        // From now on it may use something.
+        *usage = TurnUsage::default();
         let mut outcome = None;
         loop {
             match tokio::time::timeout_at(deadline, turn.next()).await {
                 Err(_) => {
                     turn.control().stop(self.grace).await;
+                    last_usage(&mut *turn, usage).await;
                     return Err(late());
                 }
                 Ok(None) => break,
                 Ok(Some(Update::Usage(so_far))) => *usage = so_far,
                 Ok(Some(Update::NeedsInput { question })) => {
                     turn.control().stop(self.grace).await;
+                    last_usage(&mut *turn, usage).await;
                     return Ok(TurnOutcome::NeedsInput { question });
                 }
                 Ok(Some(Update::Ended { outcome: ended })) => outcome = Some(ended),
@@ -245,6 +249,15 @@ impl AgentReviewer {
     }
 }
 
+/// What a turn that was stopped has used: it is said at its end.
+async fn last_usage(turn: &mut dyn Turn, usage: &mut TurnUsage) {
+    while let Some(update) = turn.next().await {
+        if let Update::Usage(so_far) = update {
+            *usage = so_far;
+        }
+    }
+}
+
 #[async_trait]
 impl Reviewer for AgentReviewer {
     fn name(&self) -> &str {
@@ -252,7 +265,7 @@ impl Reviewer for AgentReviewer {
     }
 
     async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
-        let said = self.try_look(request, &mut Usage::default()).await?;
+        let said = self.try_look(request, &mut TurnUsage::default()).await?;
         Ok(said.findings(&self.name))
     }
 }

@@ -2,6 +2,7 @@
 
 mod brief;
 mod cleaned;
+mod costs;
 mod doing;
 #[cfg(feature = "driver")]
 mod report;

@@ -10,7 +10,7 @@ use crate::{
     machine::{Active, Asked, Attempt, Held, Phase, State, Step, TaskEntry, Then},
     model::{
         BackendName, ClaimId, CommitId, EndReason, Evidence, GateReport, HoldId, HoldOption, Label,
-        PackageName, Pulse, RunId, RunMode, Surface, TaskId, Timestamp,
+        PackageName, Pulse, RunId, RunMode, Spend, Surface, TaskId, Timestamp,
     },
 };
 
@@ -28,6 +28,9 @@ pub struct Snapshot {
     /// What a person should know beside the tasks: what is not pushed and so no part of the run, and gates that fail on the target.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+    /// What each agent has used over all runs, for the tasks that are in the roadmap.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub used: BTreeMap<BackendName, Spend>,
     /// All tasks, in the roadmap's order.
     pub tasks: Vec<TaskView>,
 }
@@ -60,6 +63,10 @@ pub struct TaskView {
     pub findings: Vec<String>,
     /// What was observed about its claims.
     pub evidence: Vec<EvidenceView>,
+    /// What its attempts have used over all runs: by the attempt's number, then by agent. Agents that
+    /// reviewed its work are among them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub used: BTreeMap<u32, BTreeMap<BackendName, Spend>>,
     /// The question that waits for a person.
     pub hold: Option<HoldView>,
     /// Where the work of attempts that did not land is, by their numbers: a ref in `trusted.git` of the state directory, or a
@@ -155,6 +162,7 @@ impl Snapshot {
             mode: state.mode(),
             ended: state.ended(),
             remarks: remarks(state),
+            used: state.costs(),
             tasks: state
                 .tasks()
                 .iter()
@@ -237,6 +245,7 @@ fn view(state: &State, entry: &TaskEntry) -> TaskView {
         doing: entry.active().and_then(|active| Doing::of(state, active)),
         findings: entry.findings.iter().map(ToString::to_string).collect(),
         evidence: evidence(entry),
+        used: entry.costs.clone(),
         hold,
         kept: kept(entry),
     }

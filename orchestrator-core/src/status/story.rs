@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::snapshot::EvidenceView;
+use super::{costs, snapshot::EvidenceView};
 use crate::model::{
     Answer, Approval, AttemptId, BackendName, CommitId, ContentHash, Contract, Effect, EffectId,
     Evidence, Finding, GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Landing,
-    PackageName, Record, Review, TaskId, Timestamp, TurnEnd, Usage, Verdict,
+    PackageName, Record, Review, Spend, TaskId, Timestamp, TurnEnd, TurnUsage, Verdict,
 };
 
 /// One task with all that happened to it, over all runs.
@@ -25,6 +25,14 @@ pub struct TaskStory {
     pub attempts: Vec<AttemptStory>,
     /// What a person was asked about it, in order.
     pub holds: Vec<HoldStory>,
+}
+
+impl TaskStory {
+    /// What its attempts have used, over all agents.
+    #[must_use]
+    pub fn spend(&self) -> Spend {
+        costs::sum(self.attempts.iter().flat_map(|attempt| attempt.used.values()))
+    }
 }
 
 /// One attempt.
@@ -48,8 +56,8 @@ pub struct AttemptStory {
     pub end: AttemptEnd,
     /// What it did when, without gaps between one thing and the next.
     pub phases: Vec<Phase>,
-    /// What its turns have cost.
-    pub usage: Usage,
+    /// What its turns have used, by agent; agents that reviewed its work are among them.
+    pub used: BTreeMap<BackendName, Spend>,
     /// Its head, as it was reviewed last.
     pub head: Option<CommitId>,
     /// How often it was sent back.
@@ -68,6 +76,25 @@ pub struct AttemptStory {
     pub kept: Vec<KeptArtifact>,
     /// What it rests on, if it was accepted.
     pub landing: Option<Landing>,
+}
+
+impl AttemptStory {
+    /// What it has used, over all agents.
+    #[must_use]
+    pub fn spend(&self) -> Spend {
+        costs::sum(self.used.values())
+    }
+
+    /// Its worker had a turn.
+    fn works(&mut self, usage: &TurnUsage, settled: u32) {
+        let agent = self.agent.clone();
+        self.uses(&agent, usage, settled);
+    }
+
+    fn uses(&mut self, agent: &BackendName, usage: &TurnUsage, settled: u32) {
+        let known = self.used.entry(agent.clone()).or_default();
+        known.add(usage, settled);
+    }
 }
 
 /// What came of an attempt.
@@ -280,7 +307,7 @@ impl Fold {
                         from: *at,
                         to: None,
                     }],
-                    usage: Usage::default(),
+                    used: BTreeMap::new(),
                     head: None,
                     revisions: 0,
                     continued: Vec::new(),
@@ -308,12 +335,20 @@ impl Fold {
             } => {
                 if let Some(attempt) = self.turns.get(effect).cloned() {
                     self.enter(&attempt, PhaseKind::Reviewing, at);
+                    if let Some(story) = self.attempt(&attempt) {
+                        story.works(&TurnUsage::default(), 0);
+                    }
                 }
             }
-            Record::TurnEnded { attempt, usage, .. } => {
+            Record::TurnEnded {
+                attempt,
+                usage,
+                settled,
+                ..
+            } => {
                 self.enter(attempt, PhaseKind::Reviewing, at);
                 if let Some(story) = self.attempt(attempt) {
-                    story.usage = story.usage.plus(*usage);
+                    story.works(usage, *settled);
                 }
             }
             Record::Continued { attempt, ended, .. } => {
@@ -348,7 +383,9 @@ impl Fold {
             Record::Reviewed { attempt, reviews } => {
                 self.enter(attempt, PhaseKind::Landing, at);
                 if let Some(story) = self.attempt(attempt) {
-                    story.usage = story.usage.plus(Review::cost(reviews));
+                    for by in reviews.iter().filter_map(|review| review.by_agent.as_ref()) {
+                        story.uses(&by.agent, &by.usage, 0);
+                    }
                     story.reviews.clone_from(reviews);
                 }
             }

@@ -1,18 +1,19 @@
 //! The snapshot as a table, for a terminal or a log.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::Snapshot;
+use super::{Snapshot, TaskView, costs};
 use crate::model::clean;
 
 /// The longest reason, in characters.
 const WIDTH: usize = 100;
 
-/// One line for each task: id, state, attempts, why, evidence. Plain text, no colours; the widths follow the content.
+/// One line for each task: id, state, attempts, what they have used, why, evidence; below them what
+/// each agent has used. Plain text, no colours; the widths follow the content.
 #[must_use]
 pub fn table(snapshot: &Snapshot) -> String {
-    let head = ["task", "state", "attempts", "why", "evidence"].map(str::to_owned);
-    let rows: Vec<[String; 5]> = snapshot
+    let head = ["task", "state", "attempts", "used", "why", "evidence"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = snapshot
         .tasks
         .iter()
         .map(|task| {
@@ -37,6 +38,7 @@ pub fn table(snapshot: &Snapshot) -> String {
                 task.id.to_string(),
                 task.state.to_string(),
                 task.attempts.to_string(),
+                used(task),
                 shorten(&why),
                 evidence.join(", "),
             ]
@@ -59,7 +61,20 @@ pub fn table(snapshot: &Snapshot) -> String {
             .collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
+    for line in costs::lines(&snapshot.used) {
+        let _ = writeln!(text, "used by {line}");
+    }
     text
+}
+
+/// What the attempts of a task have used; nothing for one that was not begun.
+fn used(task: &TaskView) -> String {
+    let spend = costs::sum(task.used.values().flat_map(BTreeMap::values));
+    match (spend.tokens_text(), spend.money_text()) {
+        _ if task.used.is_empty() => String::new(),
+        (tokens, money) if money == "unknown" => tokens,
+        (tokens, money) => format!("{tokens}, {money}"),
+    }
 }
 
 /// The first line, at most 100 characters of it, cut between words.

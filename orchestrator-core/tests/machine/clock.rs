@@ -4,7 +4,7 @@ use orchestrator_core::{
     machine::wake_at,
     model::{
         Effect, EffectId, EndReason, EventKind, HandoffReport, HoldId, MergeFailure, Policy, Pulse,
-        Reading, Record, Span, StopReason, Timestamp, TurnOutcome, TurnSight, Usage,
+        Reading, Record, Span, StopReason, Timestamp, TurnOutcome, TurnSight, TurnUsage, Usage,
     },
 };
 
@@ -64,7 +64,7 @@ fn end_in_vain(world: &mut World, outcome: TurnOutcome) {
     world.tell(EventKind::TurnEnded {
         effect,
         outcome,
-        usage: Usage::default(),
+        usage: TurnUsage::default(),
     });
     world.tick();
     let nothing = nothing(HandoffReport::Missing, false);
@@ -126,7 +126,7 @@ fn a_turn_that_ends_after_a_jump_took_what_it_took_awake() {
         world.tell(EventKind::TurnEnded {
             effect,
             outcome: TurnOutcome::Completed,
-            usage: Usage::default(),
+            usage: TurnUsage::default(),
         });
         let took = world.ledger.iter().find_map(|record| match record {
             Record::TurnEnded { took, .. } => Some(*took),

@@ -5,7 +5,7 @@ use orchestrator_core::{
     model::{
         Acceptance, AgentReview, Answer, Ask, Candidate, Collected, Effect, EventKind, Finding,
         HoldId, HoldOption, HoldReason, Item, LandingOutcome, MergeFailure, Opinion, Policy,
-        Reading, Record, Review, Severity, Task, Timestamp, Usage,
+        Reading, Record, Review, Severity, Task, Timestamp, TurnUsage, Usage,
     },
 };
 
@@ -459,10 +459,10 @@ fn half_reviewed(findings: &[Finding]) -> World {
     let by_agent = Some(AgentReview {
         complete: None,
         agent: "a".parse().expect("a name"),
-        usage: Usage {
-            usd: 2.0,
+        usage: TurnUsage::told(Usage {
+            usd: Some(2.0),
             ..Usage::default()
-        },
+        }),
     });
     let away = Opinion::Unavailable {
         reason: "no route".to_owned(),
@@ -490,7 +490,7 @@ fn half_reviewed(findings: &[Finding]) -> World {
     });
     assert_eq!(about(&world), Some(&HoldReason::Review));
     assert!(
-        world.state.tasks()[0].spent.usd >= 2.0,
+        world.state.tasks()[0].spent.total().usd >= Some(2.0),
         "what the agent did was paid for"
     );
     world

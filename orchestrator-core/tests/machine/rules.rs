@@ -9,7 +9,7 @@ use orchestrator_core::{
         Completion, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport, HandoffStatus,
         HoldId, HoldItem, HoldOption, HoldReason, Item, LandingOutcome, Observation, Opinion,
         Reading, Record, Review, Setup, Severity, StopReason, Submission, Task, Timestamp,
-        TurnOutcome, TurnSight, Usage, Verdict, Waiver,
+        TurnOutcome, TurnSight, TurnUsage, Usage, Verdict, Waiver,
     },
     status::Snapshot,
 };
@@ -139,7 +139,7 @@ fn what_agents_say_counts_as_far_as_the_policy_lets_it() {
             by_agent: Some(AgentReview {
                 complete: None,
                 agent,
-                usage: Usage::default(),
+                usage: TurnUsage::default(),
             }),
             ..Review::new(name, commit(1), opinion)
         }
@@ -453,7 +453,7 @@ fn money_and_tokens_are_counted_while_they_are_spent_and_when_they_were() {
         world.tell(EventKind::TurnEnded {
             effect: turn,
             outcome: TurnOutcome::Completed,
-            usage,
+            usage: usage.into(),
         });
         world.tick();
         let nothing = nothing(HandoffReport::Missing, false);
@@ -467,7 +467,7 @@ fn money_and_tokens_are_counted_while_they_are_spent_and_when_they_were() {
         (stopped, exhausted(&world).contains(used_up))
     };
     let usd = |usd| Usage {
-        usd,
+        usd: Some(usd),
         ..Usage::default()
     };
     assert_eq!(
@@ -478,7 +478,7 @@ fn money_and_tokens_are_counted_while_they_are_spent_and_when_they_were() {
     let tokens = |input_tokens| Usage {
         input_tokens,
         output_tokens: 10,
-        usd: 0.0,
+        usd: None,
     };
     assert_eq!(
         spends("tokens = 30", tokens(20), "its 30 tokens are used up"),
@@ -503,7 +503,7 @@ fn what_is_noticed_while_a_turn_runs_is_among_the_findings_of_what_it_submits_on
     world.tell(EventKind::TurnEnded {
         effect: turn,
         outcome: TurnOutcome::Completed,
-        usage: Usage::default(),
+        usage: TurnUsage::default(),
     });
     world.tick();
     let work = Collected::Work(submission(commit(50)));
@@ -775,7 +775,7 @@ fn wall_time_is_used_up_when_it_is_and_not_before() {
         world.tell(EventKind::TurnEnded {
             effect: turn,
             outcome: TurnOutcome::Completed,
-            usage: Usage::default(),
+            usage: TurnUsage::default(),
         });
         world.tick();
         let nothing = nothing(HandoffReport::Missing, false);

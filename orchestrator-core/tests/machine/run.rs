@@ -4,7 +4,7 @@ use orchestrator_core::machine::{Step, wake_at};
 use orchestrator_core::model::{
     Answer, Effect, EffectId, EndReason, EventKind, Finding, HandoffReport, HoldId, HoldOption,
     LandingOutcome, MergeFailure, Pulse, Reading, Record, RunMode, Severity, Span, StopReason,
-    Task, Timestamp, TurnOutcome, TurnSight, Usage, Verdict,
+    Task, Timestamp, TurnOutcome, TurnSight, TurnUsage, Usage, Verdict,
 };
 
 use crate::to_the_end;
@@ -194,11 +194,7 @@ fn a_tasks_own_budget_parks_it() {
     world.answer(&run_turn(&world), |effect| EventKind::TurnEnded {
         effect,
         outcome: TurnOutcome::Completed,
-        usage: Usage {
-            input_tokens: 20,
-            output_tokens: 0,
-            usd: 0.0,
-        },
+        usage: Usage::tokens_alone(20, 0).into(),
     });
     world.answer(&collect(&world), |effect| {
         collected(effect, nothing(HandoffReport::Missing, false))
@@ -301,7 +297,7 @@ fn a_usage_limit_waits_for_its_reset_and_spends_no_attempt() {
     world.answer(&run_turn(&world), |effect| EventKind::TurnEnded {
         effect,
         outcome: TurnOutcome::UsageLimited { until: Some(until) },
-        usage: Usage::default(),
+        usage: TurnUsage::default(),
     });
     world.answer(&collect(&world), |effect| {
         collected(effect, nothing(HandoffReport::Missing, false))

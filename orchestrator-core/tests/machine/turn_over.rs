@@ -3,7 +3,7 @@
 use orchestrator_core::model::{
     Answer, Collected, CommitId, Completion, Effect, EffectId, EndReason, EventKind, HandoffReport,
     Hold, HoldOption, HoldReason, Obstacle, Record, SessionRef, Submission, Timestamp, Trouble,
-    TurnOutcome, Usage,
+    TurnOutcome, TurnUsage,
 };
 
 use crate::to_the_end;
@@ -35,7 +35,7 @@ fn end_turn(world: &mut World, outcome: TurnOutcome) {
     let effect = open(world, is_turn);
     let session = SessionRef("s".to_owned());
     world.tell(EventKind::SessionSeen { effect, session });
-    let usage = Usage::default();
+    let usage = TurnUsage::default();
     world.tell(EventKind::TurnEnded {
         effect,
         outcome,

@@ -3,7 +3,7 @@
 use orchestrator_core::model::{
     Answer, Collected, Effect, EffectId, EventKind, Finding, HandoffReport, HoldId, HoldOption,
     LandingOutcome, LandingPlace, MergeFailure, Refusal, RefusalCause, RunMode, Severity,
-    Submission, TurnOutcome, Usage, WorkspaceFate,
+    Submission, TurnOutcome, TurnUsage, WorkspaceFate,
 };
 use proptest::prelude::*;
 
@@ -22,17 +22,17 @@ fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> Eve
         (Effect::RunTurn { .. }, 0) => EventKind::TurnEnded {
             effect,
             outcome: TurnOutcome::Crashed { detail: "x".into() },
-            usage: Usage::default(),
+            usage: TurnUsage::default(),
         },
         (Effect::RunTurn { .. }, 1) => EventKind::TurnEnded {
             effect,
             outcome: TurnOutcome::UsageLimited { until: None },
-            usage: Usage::default(),
+            usage: TurnUsage::default(),
         },
         (Effect::RunTurn { .. }, 2) => EventKind::TurnEnded {
             effect,
             outcome: TurnOutcome::Authentication { reason: "x".into() },
-            usage: Usage::default(),
+            usage: TurnUsage::default(),
         },
         (Effect::RunTurn { .. }, 3) => EventKind::Interrupted { effect },
         (Effect::Collect { .. }, 0) => collected(effect, nothing(HandoffReport::Missing, true)),

@@ -8,7 +8,7 @@ use orchestrator_core::{
         Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, EventKind, Finding,
         HandoffReport, HoldOption, LandingOutcome, LandingPlace, MergeFailure, Reading, Refusal,
         RefusalCause, RunMode, Severity, Span, Submission, Task, Timestamp, TreeId, TurnOutcome,
-        TurnSight, Usage, WorkspaceFate,
+        TurnSight, TurnUsage, Usage, WorkspaceFate,
     },
 };
 
@@ -57,10 +57,15 @@ pub(super) fn ending(
     }
     let words = || "so it is".to_owned();
     let error = || vec![Finding::new(Severity::Error, "rule", "wrong")];
-    let usage = Usage {
+    let tokens = Usage {
         input_tokens: 100,
         output_tokens: 10,
-        usd: 0.1,
+        usd: dice.chance(2).then_some(0.1),
+    };
+    let usage = TurnUsage {
+        turn: dice.chance(2).then(|| tokens.into()),
+        earlier: dice.chance(2).then(|| tokens.into()),
+        ..TurnUsage::default()
     };
     match what {
         Effect::ReadRoadmap { tip } => {

@@ -10,7 +10,7 @@ use orchestrator_core::{
         GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, Lacking,
         LandingOutcome, MissingCommit, Mode, Opened, Opinion, Policy, Reading, Record, Review,
         Roadmap, RunId, Severity, Shift, Span, Submission, Task, TaskId, Timestamp, TreeId,
-        TurnOutcome, Usage, WorkspaceFate,
+        TurnOutcome, TurnUsage, Usage, WorkspaceFate,
     },
 };
 
@@ -352,11 +352,11 @@ impl World {
             Effect::RunTurn { .. } => EventKind::TurnEnded {
                 effect,
                 outcome: TurnOutcome::Completed,
-                usage: Usage {
+                usage: TurnUsage::told(Usage {
                     input_tokens: 10,
                     output_tokens: 5,
-                    usd: 0.5,
-                },
+                    usd: Some(0.5),
+                }),
             },
             Effect::Nudge { .. } => EventKind::Nudged {
                 effect,

@@ -1,14 +1,16 @@
 //! What was done, in numbers: accepted change, and what it has cost.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{
-    model::{Span, Usage},
-    status::{AttemptEnd, PhaseKind, TaskStory},
+    model::{BackendName, Span, Spend},
+    status::{AttemptEnd, PhaseKind, TaskStory, costs},
 };
 
 /// Attempts by what came of them, and what an accepted change has cost. How many workers there were is no figure.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Figures {
     /// Attempts that landed.
     pub accepted: u32,
@@ -30,16 +32,14 @@ pub struct Figures {
     pub attempts_per_accepted: Option<f64>,
     /// Time of agents at work for each accepted change, likewise.
     pub work_per_accepted: Option<Span>,
-    /// Tokens for each accepted change, likewise; 0 where the agents do not tell.
-    pub tokens_per_accepted: Option<u64>,
-    /// US dollars for each accepted change, likewise.
-    pub usd_per_accepted: Option<f64>,
+    /// What all attempts have used, by agent; agents that reviewed their work are among them.
+    pub used: BTreeMap<BackendName, Spend>,
 }
 
 impl Figures {
     pub(super) fn of(tasks: &[TaskStory]) -> Self {
         let mut figures = Self::default();
-        let (mut usage, mut work) = (Usage::default(), 0_u64);
+        let mut work = 0_u64;
         for attempt in tasks.iter().flat_map(|task| &task.attempts) {
             match attempt.end {
                 AttemptEnd::UnderWay => {}
@@ -49,7 +49,10 @@ impl Figures {
                 AttemptEnd::Abandoned { .. } => figures.abandoned += 1,
             }
             figures.revised += attempt.revisions;
-            usage = usage.plus(attempt.usage);
+            for (agent, spend) in &attempt.used {
+                let known = figures.used.entry(agent.clone()).or_default();
+                *known = std::mem::take(known).plus(spend);
+            }
             let worked = attempt
                 .phases
                 .iter()
@@ -68,8 +71,6 @@ impl Figures {
         figures.attempts_per_accepted = rate(f64::from(over), figures.accepted);
         let accepted = u64::from(figures.accepted);
         figures.work_per_accepted = work.checked_div(accepted).map(Span);
-        figures.tokens_per_accepted = usage.tokens().checked_div(accepted);
-        figures.usd_per_accepted = rate(usage.usd, figures.accepted);
         figures
     }
 
@@ -78,14 +79,8 @@ impl Figures {
         let number = |value: Option<f64>| {
             value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"))
         };
-        let tokens = self
-            .tokens_per_accepted
-            .filter(|tokens| *tokens > 0)
-            .map_or_else(|| "not told".to_owned(), |n| n.to_string());
-        let usd = self
-            .usd_per_accepted
-            .filter(|usd| *usd > 0.0)
-            .map_or_else(|| "not told".to_owned(), |usd| format!("{usd:.2} USD"));
+        let used = costs::sum(self.used.values());
+        let each = used.for_each(self.accepted);
         let rate = self
             .accepted_change_rate
             .map_or_else(|| "–".to_owned(), |rate| format!("{:.0} %", rate * 100.0));
@@ -109,8 +104,10 @@ impl Figures {
                 self.work_per_accepted
                     .map_or_else(|| "–".to_owned(), super::page::roughly),
             ),
-            ("tokens for each", tokens),
-            ("money for each", usd),
+            ("tokens for each", each.tokens_text()),
+            ("money for each", each.money_text()),
+            ("tokens in all", used.tokens_text()),
+            ("money in all", used.money_text()),
         ]
         .map(|(name, value)| [name.to_owned(), value])
         .into()

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     model::{Opinion, Review, Severity, Span, Timestamp},
-    status::{AttemptEnd, AttemptStory, EvidenceView, HoldView, TaskState, TaskStory, TaskView},
+    status::{costs, AttemptEnd, AttemptStory, EvidenceView, HoldView, TaskState, TaskStory, TaskView},
 };
 
 /// Of changed or named things, so many are listed.
@@ -45,7 +45,17 @@ pub(super) fn of(report: &Report) -> Vec<Block> {
     ));
     page.push(Block::Section("In numbers"));
     page.push(Block::Facts(report.figures.rows()));
+    used(report, &mut page);
     page
+}
+
+/// What was used, by agent and model, and for each task.
+fn used(report: &Report, page: &mut Vec<Block>) {
+    page.push(Block::Section("What was used"));
+    page.push(Block::List(costs::lines(&report.figures.used)));
+    let begun = report.tasks.iter().filter(|task| !task.attempts.is_empty());
+    let each = begun.map(|task| format!("{}: {}", task.id, task.spend()));
+    page.push(Block::List(each.collect()));
 }
 
 /// One task, with the contract of its last attempt.
@@ -195,6 +205,9 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
             attempt.agent, attempt.id.number
         ),
     );
+    for line in costs::lines(&attempt.used) {
+        fact("used", line);
+    }
     for ended in &attempt.continued {
         fact("went on", format!("after turn {}: {ended}", ended.turn));
     }
@@ -427,7 +440,9 @@ fn remains(attempt: &AttemptStory, view: Option<&TaskView>) -> Vec<String> {
         .iter()
         .filter(|kept| kept.size > 0)
         .map(|kept| format!("{}: {} bytes, sha256:{}", kept.name, kept.size, kept.hash));
-    found
+    let used = costs::lines(&attempt.used);
+    let used = used.into_iter().map(|line| format!("used by {line}"));
+    used.chain(found)
         .chain(silent)
         .chain(noticed)
         .chain(work)
