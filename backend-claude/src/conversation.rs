@@ -420,7 +420,9 @@ impl Event<'_> {
     /// What the program has counted; nothing where it was not used.
     fn counted(&self) -> ModelUsage {
         let models = self.models.0.iter();
-        let counted: ModelUsage = models.map(|(name, tokens)| (&**name, tokens.usage())).collect();
+        let counted: ModelUsage = models
+            .map(|(name, tokens)| (&**name, tokens.usage()))
+            .collect();
         match counted.total().usd {
             // Whatever it was, it has a price.
             None if !counted.is_empty() => counted.plus(&ModelUsage::from(Usage {

@@ -68,7 +68,9 @@ impl Sessions {
 impl SessionFiles for Sessions {
     fn used(&self, session: &str) -> Option<ModelUsage> {
         // A name that nobody gave could lead elsewhere.
-        let is_name = session.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let is_name = session
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let (file, own) = self.places(session).filter(|_| is_name)?;
         let mut messages = Messages::new();
         read_messages(&file, &mut messages)?;
@@ -85,7 +87,8 @@ impl SessionFiles for Sessions {
 /// Adds the messages of one file.
 fn read_messages(file: &Path, messages: &mut Messages) -> Option<()> {
     read_session_file(file, |line| {
-        let Some(entry) = read::<Entry<'_>>(line).filter(|entry| *entry.kind == *"assistant") else {
+        let Some(entry) = read::<Entry<'_>>(line).filter(|entry| *entry.kind == *"assistant")
+        else {
             return;
         };
         let usage = entry.message.usage.sum();

@@ -5,7 +5,10 @@ use std::{fs, process::ExitCode, sync::Arc, time::Duration};
 use backend_codex::{CodexBackend, CodexSandbox};
 use orchestrator_core::{
     AgentBackend, BackendName, EndReason, Orchestrator, Policy,
-    model::{Effect, Handoff, Record, SessionRef, StopReason, TurnOutcome},
+    model::{
+        Effect, Handoff, ModelUsage, Record, SessionRef, SessionUsage, StopReason, TurnOutcome,
+        UsageSource,
+    },
     port::Update,
     process::kill_marked,
 };
@@ -47,6 +50,10 @@ fn main() -> ExitCode {
             (
                 "a_revision_goes_on_with_the_thread_and_counts_its_own_tokens",
                 a_revision_goes_on_with_the_thread_and_counts_its_own_tokens,
+            ),
+            (
+                "usage_of_a_killed_turn_is_read_from_its_session",
+                usage_of_a_killed_turn_is_read_from_its_session,
             ),
             (
                 "a_thread_that_it_does_not_know_is_lost",
@@ -269,7 +276,10 @@ fn a_revision_goes_on_with_the_thread_and_counts_its_own_tokens(agent: &RealAgen
             .with_workspace()
             .await;
         let first = stage.run(stage.request(1, None)).await;
-        let second = stage.run(stage.request(2, first.session.clone())).await;
+        let mut used = SessionUsage::default();
+        used.add(&first.used);
+        let again = stage.request(2, first.session.clone());
+        let second = stage.run(again.with_used(used)).await;
         assert_eq!(
             (first.outcome, second.outcome),
             (TurnOutcome::Completed, TurnOutcome::Completed)
@@ -281,6 +291,44 @@ fn a_revision_goes_on_with_the_thread_and_counts_its_own_tokens(agent: &RealAgen
             last.contains("This is turn 1.") && last.contains("This is turn 2."),
             "{last}"
         );
+    });
+}
+
+fn usage_of_a_killed_turn_is_read_from_its_session(agent: &RealAgent) {
+    let for_ever = "echo here > here.txt; while :; do sleep 1; done";
+    let script = Script::new([
+        shell("true").costing(100, 10),
+        shell(for_ever).costing(1000, 100),
+        handoff().costing(10_000, 1000),
+        handoff().costing(3, 1),
+    ]);
+    block_on(async {
+        let stage = stage(agent, script).with_workspace().await;
+        let turn = stage.backend.start(stage.request(1, None)).await;
+        let turn = turn.expect("starts");
+        while stage.left("here.txt").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        turn.control().stop(Duration::ZERO).await;
+        let killed = ran(turn).await;
+        assert_eq!(killed.used.source, UsageSource::SessionFile, "{killed:?}");
+        assert_eq!((killed.usage.tokens(), killed.usage.usd), (1210, None));
+        let mut used = SessionUsage::default();
+        used.add(&killed.used);
+        // Its own count lacks the last answer of the turn that was killed.
+        let again = stage.request(2, killed.session.clone());
+        let second = stage.run(again.with_used(used)).await;
+        assert_eq!(second.used.source, UsageSource::Protocol, "{second:?}");
+        assert_eq!(second.usage.tokens(), 11_000, "{second:?}");
+        // An orchestrator that died has not heard of the turns before.
+        let unheard = SessionUsage {
+            unknown: 2,
+            ..SessionUsage::default()
+        };
+        let again = stage.request(3, killed.session.clone());
+        let third = stage.run(again.with_used(unheard)).await.used;
+        let tokens = |part: Option<ModelUsage>| part.expect("it is known").total().tokens();
+        assert_eq!((tokens(third.turn), tokens(third.earlier)), (4, 12_210));
     });
 }
 

@@ -119,11 +119,7 @@ impl AgentProcess {
 
     /// Counts what the turn uses by the files in which the agent keeps its sessions, where it does not
     /// say that itself before it ends. Of a session that is gone on with they are read now.
-    pub async fn counting_by(
-        mut self,
-        files: impl SessionFiles,
-        request: &TurnRequest,
-    ) -> Self {
+    pub async fn counting_by(mut self, files: impl SessionFiles, request: &TurnRequest) -> Self {
         self.count = self.count.with_files(Arc::new(files), request).await;
         self
     }

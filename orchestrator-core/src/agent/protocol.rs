@@ -169,7 +169,11 @@ impl Reply {
         if usage.earlier.is_none() {
             usage.earlier.clone_from(&self.earlier);
         }
-        self.told = usage.turn.iter().map(ModelUsage::total).fold(Usage::default(), Usage::plus);
+        self.told = usage
+            .turn
+            .iter()
+            .map(ModelUsage::total)
+            .fold(Usage::default(), Usage::plus);
         self.counted = true;
         self.updates.push_back(Update::Usage(usage));
     }

@@ -47,6 +47,8 @@ pub fn read_session_file(path: &Path, mut each: impl FnMut(&[u8])) -> Option<()>
 #[derive(Debug, Default)]
 pub(super) struct SessionCount {
     files: Option<Arc<dyn SessionFiles>>,
+    /// Whether there were earlier turns.
+    resumed: bool,
     /// What is known of the session's earlier turns.
     known: SessionUsage,
     /// What its files said before the turn began; nothing for a new session.
@@ -59,6 +61,7 @@ impl SessionCount {
         let resumed = request.resume.is_some();
         Self {
             files: None,
+            resumed,
             known: resumed.then(|| request.used.clone()).unwrap_or_default(),
             before: (!resumed).then(ModelUsage::default),
         }
@@ -79,7 +82,7 @@ impl SessionCount {
 
     /// What earlier turns have used beyond what was known of them, if that can be said.
     pub(super) fn earlier(&self) -> Option<ModelUsage> {
-        let before = self.before.clone()?;
+        let before = self.before.clone().filter(|_| self.resumed)?;
         Some(before.minus(&self.known.known()))
     }
 

@@ -8,9 +8,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use thiserror::Error;
 
 use super::{
-    costs::spend,
     agents::Troubled,
     baseline::{Baseline, remember},
+    costs::spend,
     reread::{change_roadmap, read_roadmap},
     state::{
         Active, Asked, Attempt, Away, Grant, Held, LandedTask, Phase, RoadmapState, RunInfo, State,
@@ -21,8 +21,8 @@ use super::{
 use crate::model::{
     Answer, Approval, Ask, AttemptId, CommitId, Completion, Effect, EffectId, Finding, Hold,
     HoldId, HoldItem, HoldOption, HoldReason, Item, Observation, Obstacle, Predecessor, Record,
-    Severity, SessionUsage, Shift, Span, Spend, Submission, TaskId, Timestamp, TurnEnd, TurnOutcome, TurnUsage,
-    Verdict, Waiver, Withdrawal, WorkspaceFate,
+    SessionUsage, Severity, Shift, Span, Spend, Submission, TaskId, Timestamp, TurnEnd,
+    TurnOutcome, TurnUsage, Verdict, Waiver, Withdrawal, WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -59,7 +59,10 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             at,
         } => {
             let before = state.run.take().filter(|_| *resumed);
-            let spent = before.as_ref().map(|run| run.spent.clone()).unwrap_or_default();
+            let spent = before
+                .as_ref()
+                .map(|run| run.spent.clone())
+                .unwrap_or_default();
             state.run = Some(RunInfo {
                 id: before
                     .as_ref()

@@ -24,7 +24,10 @@ pub(super) fn spend(
     let entry = entry_mut(state, &attempt.task)?;
     entry.spent.add(usage, settled);
     let by_agent = entry.costs.entry(attempt.number).or_default();
-    by_agent.entry(agent.clone()).or_default().add(usage, settled);
+    by_agent
+        .entry(agent.clone())
+        .or_default()
+        .add(usage, settled);
     if let Some(run) = &mut state.run {
         run.spent.add(usage, settled);
     }

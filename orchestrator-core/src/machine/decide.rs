@@ -186,7 +186,11 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
                 attempt: active.attempt.id.clone(),
                 outcome,
                 usage,
-                settled: if settles { active.attempt.used.unknown } else { 0 },
+                settled: if settles {
+                    active.attempt.used.unknown
+                } else {
+                    0
+                },
                 took,
             };
             Some([ended].into_iter().chain(seen).collect())

@@ -205,13 +205,13 @@ impl Plan<'_> {
             return Some("attempts");
         }
         let spent = run.spent.total();
-        if limits
-            .run_tokens
-            .is_some_and(|most| spent.tokens() >= most)
-        {
+        if limits.run_tokens.is_some_and(|most| spent.tokens() >= most) {
             return Some("tokens");
         }
-        if limits.run_usd.is_some_and(|most| spent.usd.is_some_and(|usd| usd >= most)) {
+        if limits
+            .run_usd
+            .is_some_and(|most| spent.usd.is_some_and(|usd| usd >= most))
+        {
             return Some("US dollars");
         }
         limits

@@ -797,10 +797,10 @@ impl Context<'_> {
             .wall
             .filter(|wall| entry.wall >= *wall)
             .map(|wall| format!("its wall time of {wall} is used up"));
-        let tokens = budget
-            .tokens
-            .filter(|tokens| spent.tokens() >= *tokens);
-        let usd = budget.usd.filter(|usd| spent.usd.is_some_and(|spent| spent >= *usd));
+        let tokens = budget.tokens.filter(|tokens| spent.tokens() >= *tokens);
+        let usd = budget
+            .usd
+            .filter(|usd| spent.usd.is_some_and(|spent| spent >= *usd));
         wall.or_else(|| tokens.map(|tokens| format!("its {tokens} tokens are used up")))
             .or_else(|| usd.map(|usd| format!("its {usd} US dollars are used up")))
     }

@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     agents::AgentState,
-    costs::TaskCosts,
     baseline::Baseline,
+    costs::TaskCosts,
     step::Step,
     tasks::{List, Tasks},
 };
@@ -16,7 +16,8 @@ use crate::model::{
     Answer, AttemptId, BackendName, Checkout, ClaimedEvidence, CommitId, Completion, ContentHash,
     Contract, Effect, EffectId, EndReason, Finding, FindingId, GateReport, Hold, HoldId,
     HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RepoPath,
-    RunId, RunMode, SessionRef, SessionUsage, Span, Spend, Task, TaskId, Timestamp, TurnEnd, Waiver, Withdrawal,
+    RunId, RunMode, SessionRef, SessionUsage, Span, Spend, Task, TaskId, Timestamp, TurnEnd,
+    Waiver, Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ask, AttemptId, BackendName, CommitId, EffectId, GateSpec, Landing, SessionRef, SessionUsage, StopReason,
-    TaskId, TreeId,
+    Ask, AttemptId, BackendName, CommitId, EffectId, GateSpec, Landing, SessionRef, SessionUsage,
+    StopReason, TaskId, TreeId,
 };
 
 /// What the machine wants done. Each has an id and gets exactly one closing event.

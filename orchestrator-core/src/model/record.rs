@@ -8,8 +8,8 @@ use super::{
     Answer, AttemptId, BackendName, Candidate, Checkout, ClaimedEvidence, CommitId, Completion,
     Contract, Effect, EffectId, EndReason, Finding, GateReport, Hold, HoldId, KeptArtifact,
     Landing, Opened, PackageName, Predecessor, Pulse, Review, Roadmap, RunMode, SessionRef, Shift,
-    Span, Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome, TurnUsage, Verdict, Withdrawal,
-    WorkspaceFate,
+    Span, Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome, TurnUsage, Verdict,
+    Withdrawal, WorkspaceFate,
 };
 
 /// What the machine decided: the only thing that state is folded from.

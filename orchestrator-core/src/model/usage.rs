@@ -64,7 +64,10 @@ impl Usage {
         Self {
             input_tokens: self.input_tokens.checked_div(parts.into()).unwrap_or(0),
             output_tokens: self.output_tokens.checked_div(parts.into()).unwrap_or(0),
-            usd: self.usd.filter(|_| parts > 0).map(|usd| usd / f64::from(parts)),
+            usd: self
+                .usd
+                .filter(|_| parts > 0)
+                .map(|usd| usd / f64::from(parts)),
         }
     }
 
@@ -102,11 +105,23 @@ impl ModelUsage {
         self
     }
 
-    /// This without that, model by model; never less than nothing. Models of which nothing is left are gone.
+    /// This without that; never less than nothing. What that has of models which are not here is taken
+    /// from the others: the same use may be known with and without the name of its model. Models of
+    /// which nothing is left are gone.
     #[must_use]
     pub fn minus(mut self, other: &Self) -> Self {
-        for (model, usage) in &mut self.0 {
-            *usage = usage.minus(other.0.get(model).copied().unwrap_or_default());
+        let mut rest = Usage::default();
+        for (model, usage) in &other.0 {
+            let of_model = self.0.get(model).copied().unwrap_or_default();
+            rest = rest.plus(usage.minus(of_model));
+            if let Some(left) = self.0.get_mut(model) {
+                *left = of_model.minus(*usage);
+            }
+        }
+        for left in self.0.values_mut() {
+            let before = *left;
+            *left = before.minus(rest);
+            rest = rest.minus(before);
         }
         self.0.retain(|_, usage| !usage.is_nothing());
         self
@@ -353,7 +368,9 @@ impl Spend {
 impl std::fmt::Display for Spend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.tokens_text(), self.money_text()) {
-            (tokens, money) if tokens == money => f.write_str("its tokens and money are unknown")?,
+            (tokens, money) if tokens == money => {
+                f.write_str("its tokens and money are unknown")?
+            }
             (tokens, money) if money == "unknown" => write!(f, "{tokens}, money unknown")?,
             (tokens, money) if tokens == "unknown" => write!(f, "tokens unknown, {money}")?,
             (tokens, money) => write!(f, "{tokens}, {money}")?,
@@ -371,11 +388,11 @@ pub fn dollars(usd: f64) -> String {
     if usd >= 1.0 || usd <= 0.0 {
         return format!("{:.2} USD", usd.max(0.0));
     }
-    let mut decimals = 2;
+    let mut decimals = 3;
     while decimals < 12 && usd * 10_f64.powi(decimals) < 99.5 {
         decimals += 1;
     }
-    let decimals = usize::try_from(decimals).unwrap_or(2);
+    let decimals = usize::try_from(decimals).unwrap_or(3);
     let digits = format!("{usd:.decimals$}");
     let shortest = digits.trim_end_matches('0');
     let shortest = &digits[..shortest.len().max("0.00".len())];
@@ -409,9 +426,11 @@ mod tests {
 
     #[test]
     fn dollars_keep_small_amounts() {
-        let said: Vec<_> = [0.0, 0.00000123, 0.00225, 0.0255, 0.5, 0.999, 1.0, 2.255, 1234.5]
-            .map(dollars)
-            .into();
+        let said: Vec<_> = [
+            0.0, 0.00000123, 0.00225, 0.0255, 0.5, 0.999, 1.0, 2.254, 1234.5,
+        ]
+        .map(dollars)
+        .into();
         let expected = [
             "0.00 USD",
             "0.00000123 USD",
@@ -445,6 +464,22 @@ mod tests {
             sum(&[&paid, &unknown]),
             "at least 12 tokens, at least 0.0042 USD"
         );
+    }
+
+    #[test]
+    fn minus_takes_use_without_a_name_from_any_model() {
+        let usage = |models: &[(&str, u64)]| {
+            let models = models.iter();
+            models
+                .map(|(model, tokens)| (*model, Usage::tokens_alone(*tokens, 0)))
+                .collect::<ModelUsage>()
+        };
+        let all = usage(&[("big", 100), ("small", 20)]);
+        let minus = |other: &[(&str, u64)]| all.clone().minus(&usage(other));
+        assert_eq!(minus(&[("", 100)]), usage(&[("small", 20)]));
+        assert_eq!(minus(&[("big", 70), ("", 40)]), usage(&[("small", 10)]));
+        assert_eq!(minus(&[("small", 30)]), usage(&[("big", 90)]));
+        assert_eq!(minus(&[("other", 500)]), usage(&[]));
     }
 
     #[test]

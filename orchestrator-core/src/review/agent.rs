@@ -15,7 +15,9 @@ use crate::{
         AgentOpinion, AgentReview, AgentSays, BackendName, Finding, MAX_OPINION, Opinion, RepoPath,
         Review, TurnOutcome, TurnUsage,
     },
-    port::{AgentBackend, AgentError, ReviewError, ReviewRequest, Reviewer, Turn, TurnRequest, Update},
+    port::{
+        AgentBackend, AgentError, ReviewError, ReviewRequest, Reviewer, Turn, TurnRequest, Update,
+    },
     prompt::{ReviewContext, review_prompt},
     untrusted::{open_beneath, remove},
 };

@@ -15,7 +15,11 @@ pub(super) fn sum<'a>(parts: impl IntoIterator<Item = &'a Spend>) -> Spend {
 pub(super) fn lines(by_agent: &BTreeMap<BackendName, Spend>) -> Vec<String> {
     let mut lines = Vec::new();
     for (agent, spend) in by_agent {
-        let models: Vec<_> = spend.models.iter().filter(|(name, _)| !name.is_empty()).collect();
+        let models: Vec<_> = spend
+            .models
+            .iter()
+            .filter(|(name, _)| !name.is_empty())
+            .collect();
         match &models[..] {
             [] => lines.push(format!("{agent}: {spend}")),
             [(model, _)] if spend.models.iter().count() == 1 => {

@@ -31,7 +31,11 @@ impl TaskStory {
     /// What its attempts have used, over all agents.
     #[must_use]
     pub fn spend(&self) -> Spend {
-        costs::sum(self.attempts.iter().flat_map(|attempt| attempt.used.values()))
+        costs::sum(
+            self.attempts
+                .iter()
+                .flat_map(|attempt| attempt.used.values()),
+        )
     }
 }
 

@@ -354,7 +354,7 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
             EventKind::TurnEnded {
                 effect,
                 outcome: TurnOutcome::Completed,
-                usage,
+                usage: usage.into(),
             },
         ),
         ("stop sent", EventKind::StopSent { effect }),

@@ -6,7 +6,9 @@ use super::{
 };
 use crate::{
     model::{Opinion, Review, Severity, Span, Timestamp},
-    status::{costs, AttemptEnd, AttemptStory, EvidenceView, HoldView, TaskState, TaskStory, TaskView},
+    status::{
+        AttemptEnd, AttemptStory, EvidenceView, HoldView, TaskState, TaskStory, TaskView, costs,
+    },
 };
 
 /// Of changed or named things, so many are listed.
