@@ -62,7 +62,11 @@ impl SessionCount {
         Self {
             files: None,
             resumed,
-            known: resumed.then(|| request.used.clone()).unwrap_or_default(),
+            known: if resumed {
+                request.used.clone()
+            } else {
+                SessionUsage::default()
+            },
             before: (!resumed).then(ModelUsage::default),
         }
     }

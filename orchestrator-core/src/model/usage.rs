@@ -369,7 +369,7 @@ impl std::fmt::Display for Spend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.tokens_text(), self.money_text()) {
             (tokens, money) if tokens == money => {
-                f.write_str("its tokens and money are unknown")?
+                f.write_str("its tokens and money are unknown")?;
             }
             (tokens, money) if money == "unknown" => write!(f, "{tokens}, money unknown")?,
             (tokens, money) if tokens == "unknown" => write!(f, "tokens unknown, {money}")?,

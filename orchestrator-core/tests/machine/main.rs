@@ -2,6 +2,7 @@
 
 mod baseline;
 mod clock;
+mod costs;
 mod person;
 mod rewritten;
 mod rules;
