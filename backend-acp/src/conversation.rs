@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use orchestrator_core::{
     agent::{Bounds, Ended, Permission, Permissions, Protocol, Reply, handoff_in},
-    model::{SessionRef, TurnOutcome, Usage},
+    model::{SessionRef, TurnOutcome, TurnUsage, Usage},
     port::TurnRequest,
     process::Line,
 };
@@ -42,6 +42,10 @@ pub(crate) struct Conversation {
     cost: Option<f64>,
     /// What of it is known from earlier turns, in dollars.
     paid: f64,
+    /// How many tokens its context holds, as it said last.
+    context: u64,
+    /// Whether it has called a tool, and so asked its model more than once.
+    called: bool,
     tools: BTreeSet<String>,
     stopping: bool,
 }
@@ -68,6 +72,8 @@ impl Conversation {
             pieces: Usage::default(),
             cost: None,
             paid: request.used.known().total().usd.unwrap_or(0.0),
+            context: 0,
+            called: false,
             tools: BTreeSet::new(),
             stopping: false,
         }
@@ -291,8 +297,14 @@ impl Conversation {
             all => all.map(cost),
         };
         let usage = Usage { usd, ..tokens };
+        // Some tell what the last answer of the model has used alone: then it is no more than the context.
+        let last = self.context.saturating_add(tokens.output_tokens);
+        let incomplete = self.called && tokens.tokens() <= last;
         if !usage.is_nothing() {
-            reply.usage(usage);
+            reply.usage(TurnUsage {
+                incomplete,
+                ..TurnUsage::told(usage)
+            });
         }
     }
 
@@ -315,6 +327,7 @@ impl Conversation {
             }
             "tool_call" | "tool_call_update" => {
                 self.last.clear();
+                self.called = true;
                 let Some(id) = update["toolCallId"].as_str() else {
                     return reply.alive();
                 };
@@ -328,6 +341,7 @@ impl Conversation {
                 }
             }
             "usage_update" => {
+                self.context = update["used"].as_u64().unwrap_or(self.context);
                 self.cost = update["cost"]["amount"].as_f64().or(self.cost);
                 reply.alive();
             }

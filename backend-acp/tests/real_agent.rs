@@ -58,6 +58,10 @@ fn main() -> ExitCode {
                 "a_stream_that_breaks_off_once_is_no_failure",
                 a_stream_that_breaks_off_once_is_no_failure,
             ),
+            (
+                "usage_of_its_own_agents_is_not_taken_for_all",
+                usage_of_its_own_agents_is_not_taken_for_all,
+            ),
             ("two_of_them_land_a_roadmap", two_of_them_land_a_roadmap),
         ],
     )
@@ -393,6 +397,27 @@ fn a_stream_that_breaks_off_once_is_no_failure(agent: &RealAgent) {
         .await
     });
     assert_eq!(outcome, TurnOutcome::Completed, "{said}");
+}
+
+fn usage_of_its_own_agents_is_not_taken_for_all(agent: &RealAgent) {
+    let asked = json!({ "description": "d", "prompt": "p", "subagent_type": "general" });
+    let script = Script::new([
+        Answer::call("task", asked).costing(100, 10),
+        Answer::say("That is all.").costing(2000, 200),
+        handoff().costing(300, 30),
+    ]);
+    let stage = Stage::new(agent, script);
+    let ran = block_on(async {
+        ran(stage
+            .backend
+            .start(stage.request(1, None))
+            .await
+            .expect("starts"))
+        .await
+    });
+    // It tells what its last answer has used.
+    assert_eq!(ran.usage.tokens(), 330, "{ran:?}");
+    assert!(ran.used.incomplete, "{ran:?}");
 }
 
 fn two_of_them_land_a_roadmap(agent: &RealAgent) {

@@ -492,8 +492,10 @@ mod tests {
             earlier: Some(Usage::tokens_alone(5, 0).into()),
             ..TurnUsage::told(Usage::tokens_alone(100, 10))
         };
-        let mut spend = Spend::default();
-        spend.unknown = 1;
+        let mut spend = Spend {
+            unknown: 1,
+            ..Spend::default()
+        };
         spend.add(&later, session.unknown);
         session.add(&later);
         assert_eq!((session.unknown, spend.unknown), (0, 0));
