@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use orchestrator_core::{
     agent::{AgentProcess, Permissions, is_installed, told_version},
-    port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
+    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
 };
 
 use crate::conversation::Conversation;
@@ -105,7 +105,7 @@ impl AgentBackend for AcpBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let least = Capabilities::least();
+        let least = Capabilities::least().with_counting(Counting::Varies);
         let known = if self.resumes {
             least.with_resume()
         } else {

@@ -9,7 +9,7 @@ use orchestrator_core::{
         told_version,
     },
     model::{ClaudePermissions, ClaudeSpec},
-    port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
+    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
 };
 use serde_json::{Value, json};
 
@@ -300,6 +300,7 @@ impl AgentBackend for ClaudeBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities::least()
             .with_resume()
+            .with_counting(Counting::TokensAndMoney)
             .with_input()
             .with_silence(Silence::Beyond(self.silence))
     }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use orchestrator_core::{
     agent::{AgentProcess, Protocol, named_variables, strict_schema, told_version},
     model::{CodexSandbox, CodexSpec, Usage},
-    port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
+    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
     process::MARK_VARIABLE,
 };
 use tokio::sync::OnceCell;
@@ -259,6 +259,7 @@ impl AgentBackend for CodexBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities::least()
             .with_resume()
+            .with_counting(Counting::Tokens)
             .with_silence(Silence::Beyond(self.silence))
     }
 

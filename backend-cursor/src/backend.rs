@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use orchestrator_core::{
     agent::{AgentProcess, is_installed, named_variables, told_version},
     model::CursorSpec,
-    port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
+    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
 };
 
 use crate::{conversation::Conversation, guard};
@@ -187,6 +187,7 @@ impl AgentBackend for CursorBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities::least()
             .with_resume()
+            .with_counting(Counting::Tokens)
             .with_silence(Silence::Beyond(self.silence))
     }
 

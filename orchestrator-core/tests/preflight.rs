@@ -221,6 +221,23 @@ async fn hooks_and_submodules_are_named() {
 }
 
 #[tokio::test]
+async fn budgets_that_an_agent_does_not_count_are_named() {
+    let sandbox = sandbox(&[("A", "budget = { tokens = 1000, usd = 2.0 }")]);
+    let with = checks(&sandbox, "").await;
+    let (outcome, what) = said(&with, "budgets");
+    assert_eq!(outcome, CheckOutcome::Warning);
+    assert!(
+        what.contains("does not say how many tokens it uses"),
+        "{what}"
+    );
+    assert!(what.contains("does not say what it costs"), "{what}");
+    let sandbox = common::sandbox(&[("A", "budget = { wall = \"5m\" }")]);
+    let without = checks(&sandbox, "").await;
+    let (outcome, _) = said(&without, "budgets");
+    assert_eq!(outcome, CheckOutcome::Passed);
+}
+
+#[tokio::test]
 async fn large_files_without_their_filter_stop_a_run() {
     let sandbox = sandbox(&[("A", "")]);
     sandbox.publish(&[(".gitattributes", "*.png filter=lfs -text\n")], "assets");

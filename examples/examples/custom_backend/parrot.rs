@@ -17,7 +17,10 @@ use async_trait::async_trait;
 use orchestrator_core::{
     agent::{AgentProcess, Ended, Protocol, Reply, told_version},
     model::{Timestamp, TurnOutcome, Usage},
-    port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnInput, TurnRequest},
+    port::{
+        AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnInput,
+        TurnRequest,
+    },
     process::Line,
 };
 use serde_json::{Value, json};
@@ -48,6 +51,7 @@ impl AgentBackend for Parrot {
         Capabilities::least()
             .with_resume()
             .with_input()
+            .with_counting(Counting::TokensAndMoney)
             .with_silence(Silence::Beyond(Duration::from_secs(120)))
     }
 

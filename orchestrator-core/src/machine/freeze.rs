@@ -240,7 +240,8 @@ fn claims<'a>(task: &'a Task, policy: &'a Policy) -> &'a [Claim] {
         .map_or(&[], Vec::as_slice)
 }
 
-fn budget(task: &Task, policy: &Policy) -> Budget {
+/// What a task may use: its own words, then the policy's.
+pub(crate) fn budget(task: &Task, policy: &Policy) -> Budget {
     let own = task.keys.budget.unwrap_or_default();
     let fallback = policy.defaults.budget.unwrap_or_default();
     Budget {

@@ -53,9 +53,9 @@ pub use apply::{Misfit, apply};
 pub use baseline::Baseline;
 pub use costs::TaskCosts;
 pub use decide::{IllegalEvent, decide};
-#[cfg(feature = "driver")]
-pub(crate) use freeze::check_task;
 pub use freeze::{FreezeError, Inconsistency, RoadmapFault, check_roadmap, freeze};
+#[cfg(feature = "driver")]
+pub(crate) use freeze::{budget, check_task};
 pub use plan::wake_at;
 pub use ready::{NotReady, readiness};
 pub use replay::{ReplayError, replay};

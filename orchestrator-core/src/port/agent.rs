@@ -388,6 +388,19 @@ pub enum Update {
     },
 }
 
+/// What an agent says of its use, so that budgets can be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counting {
+    /// Nothing: budgets of tokens and money are not kept.
+    Nothing,
+    /// Tokens, and no price.
+    Tokens,
+    /// Both.
+    TokensAndMoney,
+    /// One backend serves several agents, some of which say something.
+    Varies,
+}
+
 /// What an agent can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -398,6 +411,8 @@ pub struct Capabilities {
     pub input: bool,
     /// How its silence is to be read.
     pub silence: Silence,
+    /// What it says of its use.
+    pub counting: Counting,
 }
 
 impl Capabilities {
@@ -408,6 +423,7 @@ impl Capabilities {
             resume: false,
             input: false,
             silence: Silence::MeansNothing,
+            counting: Counting::Nothing,
         }
     }
 
@@ -422,6 +438,13 @@ impl Capabilities {
     #[must_use]
     pub const fn with_input(mut self) -> Self {
         self.input = true;
+        self
+    }
+
+    /// Says what it says of its use.
+    #[must_use]
+    pub const fn with_counting(mut self, counting: Counting) -> Self {
+        self.counting = counting;
         self
     }
 

@@ -18,7 +18,7 @@ mod reviewer;
 mod source;
 
 pub use agent::{
-    AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnControl, TurnInput,
+    AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnControl, TurnInput,
     TurnRequest, Update,
 };
 pub use evidence::{EvidenceError, EvidenceStore, Stored};

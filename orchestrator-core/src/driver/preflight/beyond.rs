@@ -41,6 +41,7 @@ impl World {
             let label = format!("agent {name}");
             found.add(&label, self.agent(&label, &name).await).await?;
         }
+        found.add("budgets", Ok(self.budgets(&roadmap))).await?;
         found
             .add("unpushed commits", self.unpushed(tip).await)
             .await?;

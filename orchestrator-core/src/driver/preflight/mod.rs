@@ -9,6 +9,7 @@
 //! workers.
 
 mod beyond;
+mod budgets;
 mod check;
 mod elsewhere;
 mod gates;
