@@ -10,40 +10,22 @@ use std::{
 use async_trait::async_trait;
 use orchestrator_core::{
     agent::{AgentProcess, Protocol, Spent, named_variables, strict_schema, told_version},
-    model::{CodexSandbox, CodexSpec},
+    model::{CodexProtocol, CodexSandbox, CodexSpec},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
-    process::MARK_VARIABLE,
 };
 use tokio::sync::OnceCell;
 
 use crate::{
+    app_server::{self, AppServer, Begin, Held},
+    arguments,
+    choice::{Home, KNOWN, chosen, is_known},
     conversation::Conversation,
     install::find,
     sandbox::{Places, flags, preflight, quoted},
 };
 
-/// The versions that were tried.
-const TRIED: &str = "0.169.";
 /// Beyond so much silence with no tool in flight something is wrong: its own limit for a silent stream is five minutes.
 const SILENCE: Duration = Duration::from_secs(600);
-
-/// What every worker is told: no agents of its own, no network, nothing of the user's own set-up, nothing sent elsewhere. Each by `-c`, since
-/// an unknown name is a warning there.
-const SETTINGS: &[&str] = &[
-    "approval_policy=\"never\"",
-    "agents.enabled=false",
-    "web_search=\"disabled\"",
-    "shell_environment_policy.inherit=\"core\"",
-    "allow_login_shell=false",
-    "features.unbounded_connection_retries=false",
-    "features.plugins=false",
-    "features.apps=false",
-    "features.hooks=false",
-    "features.goals=false",
-    "features.shell_snapshot=false",
-    "analytics.enabled=false",
-    "check_for_update_on_startup=false",
-];
 
 /// OpenAI Codex.
 ///
@@ -58,12 +40,15 @@ pub struct CodexBackend {
     program: PathBuf,
     model: Option<String>,
     sandbox: CodexSandbox,
+    protocol: Option<CodexProtocol>,
     settings: Vec<String>,
     environment: BTreeMap<String, String>,
     silence: Duration,
     spent: Spent,
     /// What the preflight found, once for each configuration.
     tried: Arc<OnceCell<CodexSandbox>>,
+    /// What the program says of itself.
+    version: Arc<OnceCell<String>>,
 }
 
 impl Default for CodexBackend {
@@ -80,11 +65,13 @@ impl CodexBackend {
             program: "codex".into(),
             model: None,
             sandbox: CodexSandbox::default(),
+            protocol: None,
             settings: Vec::new(),
             environment: BTreeMap::new(),
             silence: SILENCE,
             spent: Spent::default(),
             tried: Arc::default(),
+            version: Arc::default(),
         }
     }
 
@@ -96,6 +83,7 @@ impl CodexBackend {
         let mut backend = Self::new().sandbox(spec.sandbox);
         backend.program = spec.program.as_ref().map_or(backend.program, PathBuf::from);
         backend.model.clone_from(&spec.model);
+        backend.protocol = spec.protocol;
         backend.settings.clone_from(&spec.config);
         backend.environment.extend(named_variables(&spec.env)?);
         Ok(backend)
@@ -105,6 +93,7 @@ impl CodexBackend {
     #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = program.into();
+        self.version = Arc::default();
         self
     }
 
@@ -120,6 +109,14 @@ impl CodexBackend {
     pub fn sandbox(mut self, sandbox: CodexSandbox) -> Self {
         self.sandbox = sandbox;
         self.tried = Arc::default();
+        self
+    }
+
+    /// Sets how it is spoken to; where nothing is set, by version and configuration: [`app-server`](CodexProtocol::AppServer) for versions that
+    /// were tried, with a home that has no `config.toml`, and [`exec`](CodexProtocol::Exec) otherwise.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: CodexProtocol) -> Self {
+        self.protocol = Some(protocol);
         self
     }
 
@@ -164,7 +161,7 @@ impl CodexBackend {
         self
     }
 
-    /// What reads the events of one turn, for who runs the program by other means, such as in a container; [`start`](AgentBackend::start) runs
+    /// What reads the events of one turn of `codex exec`, for who runs the program by other means, such as in a container; [`start`](AgentBackend::start) runs
     /// it here.
     #[must_use]
     pub fn protocol(&self, request: &TurnRequest) -> impl Protocol + use<> {
@@ -196,55 +193,74 @@ impl CodexBackend {
         self.tried.get_or_try_init(find_out).await.copied()
     }
 
-    fn arguments(
+    /// The protocol of the next turn.
+    ///
+    /// # Errors
+    /// Where `app-server` is set, and cannot be used.
+    async fn chosen(
         &self,
-        held_back: Vec<String>,
+        program: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<CodexProtocol, AgentError> {
+        let home = Home::of(&[environment, &self.environment]);
+        match self.protocol {
+            Some(CodexProtocol::Exec) => Ok(CodexProtocol::Exec),
+            Some(CodexProtocol::AppServer) => match home.hinders() {
+                None => Ok(CodexProtocol::AppServer),
+                Some(reason) => Err(AgentError::Misconfigured { reason }),
+            },
+            None => Ok(chosen(&self.version(program).await?, &home)),
+        }
+    }
+
+    /// The program's version, found out once.
+    async fn version(&self, program: &Path) -> Result<String, AgentError> {
+        let find_out = async || {
+            let told = told_version(program, &["--version"], &self.environment).await?;
+            Ok(told.trim_start_matches("codex-cli ").to_owned())
+        };
+        self.version.get_or_try_init(find_out).await.cloned()
+    }
+
+    /// One `codex exec`.
+    fn start_exec(
+        &self,
+        process: AgentProcess,
         request: &TurnRequest,
-        schema: Option<&Path>,
-    ) -> Vec<String> {
-        let mut arguments: Vec<String> = [
-            "exec",
-            "--json",
-            "--ignore-user-config",
-            "--color",
-            "never",
-            "--skip-git-repo-check",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
-        option("-C", request.workspace.to_string_lossy().into_owned());
-        if let Some(schema) = schema {
-            option("--output-schema", schema.to_string_lossy().into_owned());
+        held_back: Vec<String>,
+    ) -> Result<Box<dyn Turn>, AgentError> {
+        let files = tempfile::tempdir().map_err(AgentError::Spawn)?;
+        let schema = request
+            .schema
+            .as_ref()
+            .map(|schema| (files.path().join("schema.json"), strict_schema(schema)));
+        if let Some((path, schema)) = &schema {
+            std::fs::write(path, schema.to_string()).map_err(AgentError::Spawn)?;
         }
-        if let Some(model) = &self.model {
-            option("-m", model.clone());
-        }
-        // Commands see what the policy allows, and our marker; what Codex itself was given stays with it.
-        let mut seen = request.environment.clone();
-        seen.extend(
-            request
-                .variables()
-                .map(|(name, value)| (name.to_owned(), value.to_string_lossy().into_owned())),
+        let schema = schema.as_ref().map(|(path, _)| path.as_path());
+        let model = self.model.as_deref();
+        let arguments = arguments::exec(request, schema, model, &self.settings, held_back);
+        let conversation = Conversation::new(
+            request.prompt.clone(),
+            request.resume.clone(),
+            self.spent.clone(),
+            Some(files),
         );
-        seen.insert(MARK_VARIABLE.to_owned(), request.mark.clone());
-        let seen: Vec<_> = seen
-            .iter()
-            .map(|(name, value)| format!("{}={}", quoted(name), quoted(value)))
-            .collect();
-        let settings = SETTINGS.iter().map(ToString::to_string);
-        let settings = settings
-            .chain([format!(
-                "shell_environment_policy.set={{{}}}",
-                seen.join(",")
-            )])
-            .chain(self.settings.iter().cloned());
-        settings.for_each(|setting| option("-c", setting));
-        arguments.extend(held_back);
-        if let Some(session) = &request.resume {
-            arguments.extend(["resume".to_owned(), session.0.clone(), "-".to_owned()]);
-        }
-        arguments
+        process.args(arguments).start(conversation)
+    }
+
+    /// One `codex app-server`.
+    fn start_app_server(
+        &self,
+        process: AgentProcess,
+        request: &TurnRequest,
+        held: Held,
+        places: &Places<'_>,
+    ) -> Result<Box<dyn Turn>, AgentError> {
+        let held_back = app_server::settings(held, places);
+        let arguments = arguments::app_server(request, &self.settings, &held_back);
+        let begin = Begin::new(request, self.model.clone(), held);
+        process.args(arguments).start(AppServer::new(begin))
     }
 }
 
@@ -254,20 +270,28 @@ impl AgentBackend for CodexBackend {
         "codex"
     }
 
+    /// Where no protocol is set, a turn may be one that listens.
     fn capabilities(&self) -> Capabilities {
-        Capabilities::least()
+        let capabilities = Capabilities::least()
             .with_resume()
-            .with_silence(Silence::Beyond(self.silence))
+            .with_silence(Silence::Beyond(self.silence));
+        match self.protocol {
+            Some(CodexProtocol::Exec) => capabilities,
+            Some(CodexProtocol::AppServer) | None => capabilities.with_input(),
+        }
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
         let found = find(&self.program)?;
-        let told = told_version(&found.program, &["--version"], &self.environment).await?;
-        let version = told.trim_start_matches("codex-cli ").to_owned();
+        let version = self.version(&found.program).await?;
+        // What the policy lets an agent see is not known here: a home that is named there is looked at again when a turn starts.
+        let protocol = self.chosen(&found.program, &BTreeMap::new()).await?;
         let mut probe = Probe::found(Some(version.clone()));
-        if !version.starts_with(TRIED) {
+        if !is_known(&version) {
             probe.warnings.push(format!(
-                "version {version} of codex was never tried with this backend; {TRIED}x was"
+                "version {version} of codex was never tried with this backend; {}x were. It is spoken to by `{}`",
+                KNOWN.join("x and "),
+                name(protocol),
             ));
         }
         probe.warnings.extend(
@@ -281,46 +305,43 @@ impl AgentBackend for CodexBackend {
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         let found = find(&self.program)?;
+        let protocol = self.chosen(&found.program, &request.environment).await?;
         let sandbox = if request.read_only {
             self.sandbox
         } else {
             self.tried_sandbox(&found.program, &request.environment)
                 .await?
         };
-        let files = tempfile::tempdir().map_err(AgentError::Spawn)?;
-        let schema = request
-            .schema
-            .as_ref()
-            .map(|schema| (files.path().join("schema.json"), strict_schema(schema)));
-        if let Some((path, schema)) = &schema {
-            std::fs::write(path, schema.to_string()).map_err(AgentError::Spawn)?;
-        }
-        let out = request.handoff.parent().unwrap_or(&request.workspace);
         let places = Places {
             workspace: &request.workspace,
             repository: &request.repository,
-            out,
+            out: request.handoff.parent().unwrap_or(&request.workspace),
             attempt: &request.attempt,
         };
         if !request.read_only && sandbox != CodexSandbox::Off {
             places.make().map_err(AgentError::Spawn)?;
         }
-        let held_back = flags(sandbox, &places, request.read_only);
-        let arguments = self.arguments(
-            held_back,
-            &request,
-            schema.as_ref().map(|(path, _)| path.as_path()),
-        );
-        let conversation = Conversation::new(
-            request.prompt.clone(),
-            request.resume.clone(),
-            self.spent.clone(),
-            Some(files),
-        );
         // It tells times as a clock on the wall does: this is the wall.
         let process = AgentProcess::new(&found.program, &request)
-            .args(arguments)
-            .envs([("TZ", "UTC")]);
-        process.envs(&self.environment).start(conversation)
+            .envs([("TZ", "UTC")])
+            .envs(&self.environment);
+        match protocol {
+            CodexProtocol::Exec => {
+                let held_back = flags(sandbox, &places, request.read_only);
+                self.start_exec(process, &request, held_back)
+            }
+            CodexProtocol::AppServer => {
+                let held = Held::of(sandbox, request.read_only);
+                self.start_app_server(process, &request, held, &places)
+            }
+        }
+    }
+}
+
+/// As a policy has it.
+fn name(protocol: CodexProtocol) -> &'static str {
+    match protocol {
+        CodexProtocol::Exec => "exec",
+        CodexProtocol::AppServer => "app-server",
     }
 }

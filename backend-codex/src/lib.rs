@@ -21,11 +21,14 @@
 //! - A command that is refused, or fails at once, may not be told at all: what was done is read from git, never from what Codex says.
 //! - What earlier turns of a thread have cost is known as long as this process lives; after that, a further turn counts the whole thread.
 
+mod app_server;
+mod arguments;
 mod backend;
+mod choice;
 mod conversation;
 mod install;
 mod outcome;
 mod sandbox;
 
 pub use backend::CodexBackend;
-pub use orchestrator_core::model::CodexSandbox;
+pub use orchestrator_core::model::{CodexProtocol, CodexSandbox};
