@@ -100,11 +100,17 @@ impl World {
                 let reason = match (&error, std::error::Error::source(&error)) {
                     // That the agent failed is said by the outcome.
                     (AgentError::Other(why), _) => why.clone(),
+                    (AgentError::Misconfigured { reason }, _) => reason.clone(),
                     (_, Some(source)) => format!("{error}: {source}"),
                     (_, None) => error.to_string(),
                 };
                 let outcome = match error.class() {
                     ErrorClass::Transient => TurnOutcome::Overloaded { reason },
+                    ErrorClass::NeedsPerson
+                        if matches!(error, AgentError::Misconfigured { .. }) =>
+                    {
+                        TurnOutcome::Misconfigured { reason }
+                    }
                     ErrorClass::NeedsPerson => TurnOutcome::Authentication { reason },
                     ErrorClass::Permanent | ErrorClass::Bug => {
                         TurnOutcome::Crashed { detail: reason }
