@@ -29,6 +29,7 @@ mod conversation;
 mod install;
 mod outcome;
 mod sandbox;
+mod turns;
 
 pub use backend::CodexBackend;
 pub use orchestrator_core::model::{CodexProtocol, CodexSandbox};

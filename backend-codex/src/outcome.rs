@@ -134,7 +134,7 @@ const OVERLOADED: &[&str] = &[
 
 /// When a limit is said to be reset: `try again at 6:51 AM`, today or tomorrow, or `try again at Nov 26th, 2026 6:51 AM` (0.169.0, measured). It is
 /// UTC, since Codex is told to be there.
-fn reset(message: &str) -> Option<Timestamp> {
+pub(crate) fn reset(message: &str) -> Option<Timestamp> {
     let now = jiff::Timestamp::try_from(SystemTime::now())
         .ok()?
         .to_zoned(TimeZone::UTC)

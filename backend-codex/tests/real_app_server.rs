@@ -15,6 +15,7 @@ use orchestrator_testkit::{
 };
 use serde_json::json;
 
+mod schema;
 #[path = "real_cli.rs"]
 mod turns;
 use turns::{Stage, block_on, handoff, shell, stage, turn};
@@ -40,6 +41,10 @@ const OWN: &[RealTest] = &[
     (
         "threads_pass_between_the_protocols",
         threads_pass_between_the_protocols,
+    ),
+    (
+        "schema_is_the_one_that_is_kept",
+        schema::schema_is_the_one_that_is_kept,
     ),
     (
         "home_with_a_configuration_is_refused",

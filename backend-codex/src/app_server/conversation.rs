@@ -1,18 +1,18 @@
 //! One turn's conversation, as a state machine over lines.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use orchestrator_core::{
-    agent::{Bounds, Ended, Protocol, Reply, handoff_in, lenient::read, strict_schema},
+    agent::{Ended, Protocol, Reply, handoff_in, lenient::read},
     model::{SessionRef, TurnOutcome},
-    port::{AgentError, TurnInput, TurnRequest},
+    port::{AgentError, TurnInput},
     process::Line,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
+    begin::{Begin, text},
     failure,
-    held::Held,
     items::Items,
     limits::Reached,
     requests,
@@ -25,54 +25,6 @@ use crate::outcome::{of_end, of_message};
 const INITIALIZE: u64 = 1;
 const THREAD: u64 = 2;
 const TURN: u64 = 3;
-
-/// What a turn begins with.
-#[derive(Debug)]
-pub(crate) struct Begin {
-    prompt: String,
-    resume: Option<SessionRef>,
-    schema: Option<Value>,
-    model: Option<String>,
-    held: Held,
-    /// The workspace, by the names that it may be called.
-    workspace: [PathBuf; 2],
-    bounds: Bounds,
-}
-
-impl Begin {
-    /// Looks at the workspace and the contract.
-    pub(crate) fn new(request: &TurnRequest, model: Option<String>, held: Held) -> Self {
-        let named = request.workspace.clone();
-        let real = fs::canonicalize(&named).unwrap_or_else(|_| named.clone());
-        Self {
-            prompt: request.prompt.clone(),
-            resume: request.resume.clone(),
-            schema: request.schema.as_ref().map(strict_schema),
-            model,
-            held,
-            workspace: [named, real],
-            bounds: Bounds::of(request),
-        }
-    }
-
-    /// Parameters of `thread/start` and `thread/resume`. There is no `cwd` among them: with one, the server writes into its configuration
-    /// that the workspace is trusted, and then runs what the workspace's own `.codex` names, outside of any sandbox (0.169.0 and 0.171.0,
-    /// measured). Without, it works where its process does.
-    fn thread(&self) -> Value {
-        let mut parameters = Map::new();
-        parameters.insert("approvalPolicy".to_owned(), json!("never"));
-        let (name, sandbox) = self.held.parameter();
-        parameters.insert(name.to_owned(), sandbox);
-        if let Some(model) = &self.model {
-            parameters.insert("model".to_owned(), json!(model));
-        }
-        if let Some(session) = &self.resume {
-            parameters.insert("threadId".to_owned(), json!(session.0));
-            parameters.insert("excludeTurns".to_owned(), json!(true));
-        }
-        Value::Object(parameters)
-    }
-}
 
 /// A turn, from `initialize` to `turn/completed`.
 #[derive(Debug)]
@@ -319,9 +271,4 @@ impl Protocol for AppServer {
     fn end(&mut self, ended: &Ended) -> TurnOutcome {
         of_end(ended)
     }
-}
-
-/// The input of a turn: one text.
-fn text(text: &str) -> Value {
-    json!([{ "type": "text", "text": text }])
 }

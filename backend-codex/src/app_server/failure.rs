@@ -4,7 +4,7 @@ use orchestrator_core::model::TurnOutcome;
 use serde_json::Value;
 
 use super::{limits::Reached, wire::Failure};
-use crate::outcome::of_message;
+use crate::outcome::{of_message, reset};
 
 /// The outcome of a turn that failed. Where the error has no type, its words count, as with `codex exec`.
 pub(super) fn outcome(failure: &Failure<'_>, limits: &Reached) -> TurnOutcome {
@@ -13,15 +13,9 @@ pub(super) fn outcome(failure: &Failure<'_>, limits: &Reached) -> TurnOutcome {
     let by_words = of_message(message);
     match name(&failure.info) {
         "contextWindowExceeded" => TurnOutcome::ContextFull,
-        "usageLimitExceeded" => {
-            let told = match by_words {
-                TurnOutcome::UsageLimited { until } => until,
-                _ => None,
-            };
-            TurnOutcome::UsageLimited {
-                until: limits.reset().or(told),
-            }
-        }
+        "usageLimitExceeded" => TurnOutcome::UsageLimited {
+            until: limits.reset().or_else(|| reset(message)),
+        },
         "sessionBudgetExceeded" => TurnOutcome::CapReached { cap: reason() },
         "unauthorized" => TurnOutcome::Authentication { reason: reason() },
         "modelNotFound" | "sandboxError" => TurnOutcome::Misconfigured { reason: reason() },

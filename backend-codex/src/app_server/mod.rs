@@ -6,14 +6,22 @@
 //!                                                            turn/steer, turn/interrupt ┘
 //! ```
 
+mod begin;
 mod conversation;
+#[cfg(test)]
+mod conversation_tests;
 mod failure;
 mod held;
 mod items;
 mod limits;
 mod requests;
+#[cfg(test)]
+mod talk;
+#[cfg(test)]
+mod update_tests;
 mod usage;
 mod wire;
 
-pub(crate) use conversation::{AppServer, Begin};
+pub(crate) use begin::Begin;
+pub(crate) use conversation::AppServer;
 pub(crate) use held::{Held, settings};
