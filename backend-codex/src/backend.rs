@@ -1,50 +1,18 @@
 //! The backend: which Codex, with what.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, Protocol, named_variables, strict_schema, told_version},
-    model::{CodexSandbox, CodexSpec, Usage},
-    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
-    process::MARK_VARIABLE,
+    agent::{Protocol, named_variables},
+    model::{CodexProtocol, CodexSandbox, CodexSpec},
+    port::TurnRequest,
 };
 use tokio::sync::OnceCell;
 
-use crate::{
-    conversation::Conversation,
-    install::find,
-    sandbox::{Places, flags, preflight, quoted},
-    session::Sessions,
-};
+use crate::{conversation::Conversation, sandbox::quoted};
 
-/// The versions that were tried.
-const TRIED: &str = "0.169.";
 /// Beyond so much silence with no tool in flight something is wrong: its own limit for a silent stream is five minutes.
 const SILENCE: Duration = Duration::from_secs(600);
-
-/// What every worker is told: no agents of its own, no network, nothing of the user's own set-up, nothing sent elsewhere. Each by `-c`, since
-/// an unknown name is a warning there.
-const SETTINGS: &[&str] = &[
-    "approval_policy=\"never\"",
-    "agents.enabled=false",
-    "web_search=\"disabled\"",
-    "shell_environment_policy.inherit=\"core\"",
-    "allow_login_shell=false",
-    "features.unbounded_connection_retries=false",
-    "features.plugins=false",
-    "features.apps=false",
-    "features.hooks=false",
-    "features.goals=false",
-    "features.shell_snapshot=false",
-    "analytics.enabled=false",
-    "check_for_update_on_startup=false",
-];
 
 /// OpenAI Codex.
 ///
@@ -56,14 +24,17 @@ const SETTINGS: &[&str] = &[
 /// ```
 #[derive(Debug, Clone)]
 pub struct CodexBackend {
-    program: PathBuf,
-    model: Option<String>,
-    sandbox: CodexSandbox,
-    settings: Vec<String>,
-    environment: BTreeMap<String, String>,
-    silence: Duration,
+    pub(crate) program: PathBuf,
+    pub(crate) model: Option<String>,
+    pub(crate) sandbox: CodexSandbox,
+    pub(crate) protocol: Option<CodexProtocol>,
+    pub(crate) settings: Vec<String>,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) silence: Duration,
     /// What the preflight found, once for each configuration.
-    tried: Arc<OnceCell<CodexSandbox>>,
+    pub(crate) tried: Arc<OnceCell<CodexSandbox>>,
+    /// What the program says of itself.
+    pub(crate) version: Arc<OnceCell<String>>,
 }
 
 impl Default for CodexBackend {
@@ -80,10 +51,12 @@ impl CodexBackend {
             program: "codex".into(),
             model: None,
             sandbox: CodexSandbox::default(),
+            protocol: None,
             settings: Vec::new(),
             environment: BTreeMap::new(),
             silence: SILENCE,
             tried: Arc::default(),
+            version: Arc::default(),
         }
     }
 
@@ -95,6 +68,7 @@ impl CodexBackend {
         let mut backend = Self::new().sandbox(spec.sandbox);
         backend.program = spec.program.as_ref().map_or(backend.program, PathBuf::from);
         backend.model.clone_from(&spec.model);
+        backend.protocol = spec.protocol;
         backend.settings.clone_from(&spec.config);
         backend.environment.extend(named_variables(&spec.env)?);
         Ok(backend)
@@ -104,6 +78,7 @@ impl CodexBackend {
     #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = program.into();
+        self.version = Arc::default();
         self
     }
 
@@ -119,6 +94,14 @@ impl CodexBackend {
     pub fn sandbox(mut self, sandbox: CodexSandbox) -> Self {
         self.sandbox = sandbox;
         self.tried = Arc::default();
+        self
+    }
+
+    /// Sets how it is spoken to; where nothing is set, by version and configuration: [`app-server`](CodexProtocol::AppServer) for versions that
+    /// were tried, with a home that has no `config.toml`, and [`exec`](CodexProtocol::Exec) otherwise.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: CodexProtocol) -> Self {
+        self.protocol = Some(protocol);
         self
     }
 
@@ -163,176 +146,10 @@ impl CodexBackend {
         self
     }
 
-    /// What reads the events of one turn, for who runs the program by other means, such as in a container; [`start`](AgentBackend::start) runs
+    /// What reads the events of one turn of `codex exec`, for who runs the program by other means, such as in a container; [`start`](orchestrator_core::port::AgentBackend::start) runs
     /// it here.
     #[must_use]
     pub fn protocol(&self, request: &TurnRequest) -> impl Protocol + use<> {
         Conversation::new(request, self.model.as_deref(), None, None)
     }
-
-    /// How commands are held back here, found out at the first turn.
-    async fn tried_sandbox(
-        &self,
-        program: &Path,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<CodexSandbox, AgentError> {
-        let find_out = async || match self.sandbox {
-            CodexSandbox::Profile => {
-                let together = environment
-                    .iter()
-                    .chain(&self.environment)
-                    .map(|(name, value)| (name.clone(), value.clone()))
-                    .collect();
-                preflight(program, &together).await
-            }
-            given => Ok(given),
-        };
-        self.tried.get_or_try_init(find_out).await.copied()
-    }
-
-    /// Where the sessions of a turn are kept.
-    fn sessions(&self, request: &TurnRequest) -> Sessions {
-        Sessions::of(|name| {
-            let own = self.environment.get(name);
-            own.or_else(|| request.environment.get(name)).cloned()
-        })
-    }
-
-    fn arguments(
-        &self,
-        held_back: Vec<String>,
-        request: &TurnRequest,
-        schema: Option<&Path>,
-    ) -> Vec<String> {
-        let mut arguments: Vec<String> = [
-            "exec",
-            "--json",
-            "--ignore-user-config",
-            "--color",
-            "never",
-            "--skip-git-repo-check",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
-        option("-C", request.workspace.to_string_lossy().into_owned());
-        if let Some(schema) = schema {
-            option("--output-schema", schema.to_string_lossy().into_owned());
-        }
-        if let Some(model) = &self.model {
-            option("-m", model.clone());
-        }
-        // Commands see what the policy allows, and our marker; what Codex itself was given stays with it.
-        let mut seen = request.environment.clone();
-        seen.extend(
-            request
-                .variables()
-                .map(|(name, value)| (name.to_owned(), value.to_string_lossy().into_owned())),
-        );
-        seen.insert(MARK_VARIABLE.to_owned(), request.mark.clone());
-        let seen: Vec<_> = seen
-            .iter()
-            .map(|(name, value)| format!("{}={}", quoted(name), quoted(value)))
-            .collect();
-        let settings = SETTINGS.iter().map(ToString::to_string);
-        let settings = settings
-            .chain([format!(
-                "shell_environment_policy.set={{{}}}",
-                seen.join(",")
-            )])
-            .chain(self.settings.iter().cloned());
-        settings.for_each(|setting| option("-c", setting));
-        arguments.extend(held_back);
-        if let Some(session) = &request.resume {
-            arguments.extend(["resume".to_owned(), session.0.clone(), "-".to_owned()]);
-        }
-        arguments
-    }
-}
-
-#[async_trait]
-impl AgentBackend for CodexBackend {
-    fn name(&self) -> &str {
-        "codex"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::least()
-            .with_resume()
-            .with_counting(Counting::Tokens)
-            .with_silence(Silence::Beyond(self.silence))
-    }
-
-    async fn probe(&self) -> Result<Probe, AgentError> {
-        let found = find(&self.program)?;
-        let told = told_version(&found.program, &["--version"], &self.environment).await?;
-        let version = told.trim_start_matches("codex-cli ").to_owned();
-        let mut probe = Probe::found(Some(version.clone()));
-        if !version.starts_with(TRIED) {
-            probe.warnings.push(format!(
-                "version {version} of codex was never tried with this backend; {TRIED}x was"
-            ));
-        }
-        probe.warnings.extend(
-            found
-                .missing
-                .iter()
-                .map(|file| format!("{file} is not there: commands will fail")),
-        );
-        Ok(probe)
-    }
-
-    async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
-        let found = find(&self.program)?;
-        let sandbox = if request.read_only {
-            self.sandbox
-        } else {
-            self.tried_sandbox(&found.program, &request.environment)
-                .await?
-        };
-        let files = tempfile::tempdir().map_err(AgentError::Spawn)?;
-        let schema = request
-            .schema
-            .as_ref()
-            .map(|schema| (files.path().join("schema.json"), strict_schema(schema)));
-        if let Some((path, schema)) = &schema {
-            std::fs::write(path, schema.to_string()).map_err(AgentError::Spawn)?;
-        }
-        let out = request.handoff.parent().unwrap_or(&request.workspace);
-        let places = Places {
-            workspace: &request.workspace,
-            repository: &request.repository,
-            out,
-            attempt: &request.attempt,
-        };
-        if !request.read_only && sandbox != CodexSandbox::Off {
-            places.make().map_err(AgentError::Spawn)?;
-        }
-        let held_back = flags(sandbox, &places, request.read_only);
-        let arguments = self.arguments(
-            held_back,
-            &request,
-            schema.as_ref().map(|(path, _)| path.as_path()),
-        );
-        let sessions = self.sessions(&request);
-        let counted = counted(&sessions, &request).await;
-        let model = self.model.as_deref();
-        let conversation = Conversation::new(&request, model, counted, Some(files));
-        // It tells times as a clock on the wall does: this is the wall.
-        let process = AgentProcess::new(&found.program, &request)
-            .args(arguments)
-            .envs([("TZ", "UTC")]);
-        process
-            .envs(&self.environment)
-            .counting_by(sessions, &request)
-            .await
-            .start(conversation)
-    }
-}
-
-/// What Codex has counted of the session that is gone on with.
-async fn counted(sessions: &Sessions, request: &TurnRequest) -> Option<Usage> {
-    let (sessions, session) = (sessions.clone(), request.resume.clone()?);
-    let read = tokio::task::spawn_blocking(move || sessions.counted(&session.0)).await;
-    read.ok().flatten()
 }

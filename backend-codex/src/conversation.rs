@@ -14,7 +14,10 @@ use orchestrator_core::{
 };
 use tempfile::TempDir;
 
-use crate::{outcome::of_message, session::Tokens};
+use crate::{
+    outcome::{crashed, of_end, of_message},
+    session::Tokens,
+};
 
 lenient! {
     struct Event<'a> {
@@ -186,27 +189,11 @@ impl Protocol for Conversation {
     }
 
     fn end(&mut self, ended: &Ended) -> TurnOutcome {
-        // What it says of every prompt that comes by a pipe, and of a home beneath `/tmp`.
-        let usual = ["Reading additional input", "Reading prompt", "WARNING: "];
-        let said = ended
-            .complaint
-            .lines()
-            .filter(|line| !usual.iter().any(|usual| line.starts_with(usual)));
-        let complaint = said.collect::<Vec<_>>().join("\n");
-        let detail = Ended::new(ended.exit, complaint.clone())
-            .with_output(ended.output.clone())
-            .detail();
         match (&self.failed, self.completed, ended.exit) {
             (Some(message), ..) => of_message(message),
             (None, true, Exit::Code(0)) => TurnOutcome::Completed,
-            // It does not know a flag that we gave it.
-            (None, false, Exit::Code(2)) => TurnOutcome::Drifted { detail: complaint },
-            // What kept it from beginning is on standard error; a signal explains itself.
-            (None, false, Exit::Code(1)) => match of_message(&complaint) {
-                TurnOutcome::Crashed { .. } => TurnOutcome::Crashed { detail },
-                known => known,
-            },
-            (None, ..) => TurnOutcome::Crashed { detail },
+            (None, true, _) => crashed(ended),
+            (None, false, _) => of_end(ended),
         }
     }
 }

@@ -7,7 +7,11 @@ use jiff::{
     civil::{Date, DateTime, Time},
     tz::TimeZone,
 };
-use orchestrator_core::model::{Timestamp, TurnOutcome};
+use orchestrator_core::{
+    agent::Ended,
+    model::{Timestamp, TurnOutcome},
+    process::Exit,
+};
 
 /// The outcome that a message of `turn.failed`, or the end of standard error, stands for.
 pub(crate) fn of_message(message: &str) -> TurnOutcome {
@@ -54,10 +58,51 @@ pub(crate) fn of_message(message: &str) -> TurnOutcome {
     }
 }
 
-/// Codex's own configuration: every turn would end in the same way.
-const SETTINGS: &[&str] = &["error loading config", "error loading rules", "codex_home"];
+/// The outcome of a program that ended before it had said how its turn went.
+pub(crate) fn of_end(ended: &Ended) -> TurnOutcome {
+    let complaint = complaint(ended);
+    match ended.exit {
+        // It does not know a flag that we gave it.
+        Exit::Code(2) => TurnOutcome::Drifted { detail: complaint },
+        // What kept it from beginning is on standard error; a signal explains itself.
+        Exit::Code(1) => match of_message(&complaint) {
+            TurnOutcome::Crashed { .. } => crashed(ended),
+            known => known,
+        },
+        _ => crashed(ended),
+    }
+}
 
-/// Nobody but a person can mend it: a login, a key, a model that there is not.
+/// How a program ended, with what it said last.
+pub(crate) fn crashed(ended: &Ended) -> TurnOutcome {
+    let detail = Ended::new(ended.exit, complaint(ended))
+        .with_output(ended.output.clone())
+        .detail();
+    TurnOutcome::Crashed { detail }
+}
+
+/// The end of its standard error, without what it says of every turn.
+fn complaint(ended: &Ended) -> String {
+    let said = ended
+        .complaint
+        .lines()
+        .filter(|line| !USUAL.iter().any(|usual| line.starts_with(usual)));
+    said.collect::<Vec<_>>().join("\n")
+}
+
+/// What it says of every prompt that comes by a pipe, and of a home under `/tmp`.
+const USUAL: &[&str] = &["Reading additional input", "Reading prompt", "WARNING: "];
+
+/// Codex's own configuration: every turn would end in the same way.
+const SETTINGS: &[&str] = &[
+    "error loading config",
+    "error loading rules",
+    "codex_home",
+    "model not found",
+    "model_not_found",
+];
+
+/// Nobody but a person can mend it: a login, a key.
 const PERSON: &[&str] = &[
     "401 unauthorized",
     "403 forbidden",
@@ -66,8 +111,6 @@ const PERSON: &[&str] = &[
     "not logged in",
     "log in",
     "login",
-    "model not found",
-    "model_not_found",
 ];
 
 /// The service is away, slow or busy, as far as its words go: measured, but for the last row.
@@ -91,7 +134,7 @@ const OVERLOADED: &[&str] = &[
 
 /// When a limit is said to be reset: `try again at 6:51 AM`, today or tomorrow, or `try again at Nov 26th, 2026 6:51 AM` (0.169.0, measured). It is
 /// UTC, since Codex is told to be there.
-fn reset(message: &str) -> Option<Timestamp> {
+pub(crate) fn reset(message: &str) -> Option<Timestamp> {
     let now = jiff::Timestamp::try_from(SystemTime::now())
         .ok()?
         .to_zoned(TimeZone::UTC)

@@ -1,6 +1,12 @@
 //! What a worker's commands may write, in Codex's own sandbox, and whether that works here.
 
-use std::{collections::BTreeMap, fs, io, path::Path, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use orchestrator_core::{
     agent::{make_beneath, read_small, touch},
@@ -39,6 +45,16 @@ impl Places<'_> {
             .map_or_else(|| "tree".to_owned(), |(_, name)| name.to_owned())
     }
 
+    /// What can be written besides the workspace, where no profile says it.
+    pub(crate) fn writable(&self) -> Vec<PathBuf> {
+        let worktree = format!("worktrees/{}", self.worktree());
+        ["objects", "refs", "logs", &worktree]
+            .map(|path| self.repository.join(path))
+            .into_iter()
+            .chain([self.out.to_owned()])
+            .collect()
+    }
+
     /// Makes what the profile names: a rule about a path that is not there means nothing.
     pub(crate) fn make(&self) -> io::Result<()> {
         let branch = self.branch_directory();
@@ -52,6 +68,9 @@ impl Places<'_> {
     }
 }
 
+/// The name of our permission profile.
+pub(crate) const PROFILE: &str = "worker";
+
 /// As TOML writes a string; JSON's escapes are among its own.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
@@ -59,14 +78,12 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// The arguments of `codex exec`.
 pub(crate) fn flags(sandbox: CodexSandbox, places: &Places<'_>, read_only: bool) -> Vec<String> {
-    let repository = |path: &str| places.repository.join(path).to_string_lossy().into_owned();
-    let worktree = format!("worktrees/{}", places.worktree());
     match sandbox {
         _ if read_only => vec!["--sandbox".to_owned(), "read-only".to_owned()],
         CodexSandbox::Profile => {
             vec![
                 "-c".to_owned(),
-                "default_permissions=\"worker\"".to_owned(),
+                format!("default_permissions={}", quoted(PROFILE)),
                 "-c".to_owned(),
                 profile(places),
             ]
@@ -82,11 +99,10 @@ pub(crate) fn flags(sandbox: CodexSandbox, places: &Places<'_>, read_only: bool)
                     format!("sandbox_workspace_write.{setting}"),
                 ]
             });
-            let out = places.out.to_string_lossy().into_owned();
-            let added = ["objects", "refs", "logs", &worktree]
-                .map(repository)
+            let added = places
+                .writable()
                 .into_iter()
-                .chain([out]);
+                .map(|path| path.to_string_lossy().into_owned());
             mode.chain(settings)
                 .chain(added.flat_map(|path| ["--add-dir".to_owned(), path]))
                 .collect()
@@ -96,7 +112,7 @@ pub(crate) fn flags(sandbox: CodexSandbox, places: &Places<'_>, read_only: bool)
 }
 
 /// What can be written: the workspace (by what it extends), what the worker leaves, the objects, and one branch with its log.
-fn profile(places: &Places<'_>) -> String {
+pub(crate) fn profile(places: &Places<'_>) -> String {
     let (branch, worktree) = (
         places.branch_directory(),
         format!("worktrees/{}", places.worktree()),
@@ -135,7 +151,7 @@ fn profile(places: &Places<'_>) -> String {
     .chain(rules)
     .collect();
     format!(
-        "permissions.worker={{extends=\":workspace\",filesystem={{{}}}}}",
+        "permissions.{PROFILE}={{extends=\":workspace\",filesystem={{{}}}}}",
         rules.join(",")
     )
 }
@@ -220,7 +236,7 @@ pub(crate) async fn preflight(
         "-c".to_owned(),
         profile(&places),
         "-P".to_owned(),
-        "worker".to_owned(),
+        PROFILE.to_owned(),
     ];
     let narrow = vec![
         "-c".to_owned(),

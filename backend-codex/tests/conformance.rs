@@ -1,11 +1,11 @@
-//! The backend keeps the contract of its port, with a program in Codex's place.
+//! The backend keeps the contract of its port by `codex exec`, with a program in Codex's place.
 
 use std::{path::Path, sync::Arc};
 
-use backend_codex::{CodexBackend, CodexSandbox};
+use backend_codex::{CodexBackend, CodexProtocol, CodexSandbox};
 use orchestrator_core::AgentBackend;
 use orchestrator_testkit::{
-    Play, Player, Step, agent_conformance,
+    Player, Step, agent_conformance,
     conformance::agent::{AgentFixture, Phrase},
     scripted_worker,
 };
@@ -36,6 +36,7 @@ impl AgentFixture for Codex {
         Arc::new(
             CodexBackend::new()
                 .program(program)
+                .with_protocol(CodexProtocol::Exec)
                 .sandbox(CodexSandbox::Off),
         )
     }
@@ -87,23 +88,3 @@ impl AgentFixture for Codex {
 }
 
 agent_conformance!(Codex);
-
-#[tokio::test]
-async fn a_version_that_was_never_tried_is_a_warning() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let program = Play::default()
-        .answering("--version", "codex-cli 9.9.9")
-        .install(player(), directory.path(), "codex");
-    let probe = CodexBackend::new()
-        .program(&program)
-        .probe()
-        .await
-        .expect("it is there");
-    assert_eq!(probe.version.as_deref(), Some("9.9.9"));
-    let warned = probe.warnings.join("\n");
-    assert!(
-        warned.contains("version 9.9.9 of codex was never tried")
-            && warned.contains("codex-code-mode-host is not there"),
-        "{warned}"
-    );
-}

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use backend_codex::{CodexBackend, CodexSandbox};
+use backend_codex::{CodexBackend, CodexProtocol, CodexSandbox};
 use orchestrator_testkit::{Recordings, scripted_worker};
 
 scripted_worker!();
@@ -13,6 +13,7 @@ fn recordings() -> Recordings<CodexBackend> {
     Recordings::new(&fixtures, player(), false, |program| {
         CodexBackend::new()
             .program(program)
+            .with_protocol(CodexProtocol::Exec)
             .sandbox(CodexSandbox::Off)
     })
 }

@@ -305,7 +305,7 @@ impl<'de> Lenient<'de> for Value {
     }
 }
 
-/// Defines a type that is read from an object, field by field: `name: Type = "key"`. Each type has a [`Default`], which stands for what is
+/// Defines a type that is read from an object, field by field: `name: Type = "key"`, with `pub` or the like in front where it is wanted. Each type has a [`Default`], which stands for what is
 /// not there.
 ///
 /// ```
@@ -329,11 +329,11 @@ impl<'de> Lenient<'de> for Value {
 /// ```
 #[macro_export]
 macro_rules! lenient {
-    ($(#[$doc:meta])* $visible:vis struct $name:ident $(<$lifetime:lifetime>)? { $($field:ident: $kind:ty = $key:literal),* $(,)? }) => {
+    ($(#[$doc:meta])* $visible:vis struct $name:ident $(<$lifetime:lifetime>)? { $($seen:vis $field:ident: $kind:ty = $key:literal),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Default)]
         $visible struct $name $(<$lifetime>)? {
-            $($field: $kind,)*
+            $($seen $field: $kind,)*
         }
 
         impl<'de $(: $lifetime, $lifetime)?> $crate::agent::lenient::Lenient<'de> for $name $(<$lifetime>)? {

@@ -30,6 +30,7 @@ mod handle;
 mod inbox;
 mod leftovers;
 mod looking;
+mod not_started;
 mod notify;
 mod orchestrator;
 mod ports;

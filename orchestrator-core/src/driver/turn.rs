@@ -13,6 +13,7 @@ use super::{
     collect::{handoff_path, streams_dir, turn_name},
     effects::World,
     handle::Notice,
+    not_started::not_started,
 };
 use crate::{
     failpoint::reach,
@@ -21,7 +22,7 @@ use crate::{
         Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Handoff, Predecessor,
         SessionRef, SessionUsage, Span, TurnOutcome, TurnUsage, clean, end_of,
     },
-    port::{AgentError, ErrorClass, Silence, TurnControl, TurnRequest, Update},
+    port::{AgentError, Silence, TurnControl, TurnRequest, Update},
     prompt::{PromptContext, prompt},
     untrusted::{fresh_directory, give},
 };
@@ -97,23 +98,7 @@ impl World {
         let effect = job.effect;
         let (outcome, usage) = match self.try_turn(job, &events, &notices).await {
             Ok(ended) => ended,
-            Err(error) => {
-                let reason = match (&error, std::error::Error::source(&error)) {
-                    // That the agent failed is said by the outcome.
-                    (AgentError::Other(why), _) => why.clone(),
-                    (_, Some(source)) => format!("{error}: {source}"),
-                    (_, None) => error.to_string(),
-                };
-                let outcome = match error.class() {
-                    ErrorClass::Transient => TurnOutcome::Overloaded { reason },
-                    ErrorClass::NeedsPerson => TurnOutcome::Authentication { reason },
-                    ErrorClass::Permanent | ErrorClass::Bug => {
-                        TurnOutcome::Crashed { detail: reason }
-                    }
-                };
-                // Nothing was started.
-                (outcome, TurnUsage::nothing())
-            }
+            Err(error) => (not_started(&error), TurnUsage::nothing()),
         };
         EventKind::TurnEnded {
             effect,

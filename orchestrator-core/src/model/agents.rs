@@ -70,12 +70,25 @@ pub struct CodexSpec {
     pub model: Option<String>,
     /// How its commands are held back.
     pub sandbox: CodexSandbox,
+    /// How it is spoken to. Where nothing is set, the backend chooses by version and configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<CodexProtocol>,
     /// Settings of Codex's configuration, `key=value` with the value as TOML.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub config: Vec<String>,
     /// Variables of our own environment that Codex sees and its commands do not, such as `CODEX_API_KEY`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+}
+
+/// How Codex is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CodexProtocol {
+    /// `codex exec --json`: it listens to nothing while it works.
+    Exec,
+    /// `codex app-server`: it listens while it works, and says more. It needs a home without a `config.toml`.
+    AppServer,
 }
 
 /// How Codex's commands are held back.

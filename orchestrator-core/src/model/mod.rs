@@ -34,7 +34,8 @@ mod turn;
 mod usage;
 
 pub use agents::{
-    AgentSpec, ClaudePermissions, ClaudeSpec, CodexSandbox, CodexSpec, CursorSpec, DoneBy,
+    AgentSpec, ClaudePermissions, ClaudeSpec, CodexProtocol, CodexSandbox, CodexSpec, CursorSpec,
+    DoneBy,
 };
 pub use authority::Authority;
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};

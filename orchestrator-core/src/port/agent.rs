@@ -407,7 +407,7 @@ pub enum Counting {
 pub struct Capabilities {
     /// Whether a later turn can go on with an earlier session.
     pub resume: bool,
-    /// Whether [`TurnControl::send`] works.
+    /// Whether [`TurnControl::send`] works; of an agent that is spoken to in several ways, whether it may.
     pub input: bool,
     /// How its silence is to be read.
     pub silence: Silence,
@@ -510,6 +510,12 @@ pub enum AgentError {
         /// When it may be.
         retry_at: Option<SystemTime>,
     },
+    /// Not as it is set up: every turn would end in the same way.
+    #[error("the agent cannot work with its settings: {reason}")]
+    Misconfigured {
+        /// What is wrong, and how to fix it.
+        reason: String,
+    },
     /// Its process could not be started.
     #[error("the agent's process could not be started")]
     Spawn(#[source] std::io::Error),
@@ -523,7 +529,7 @@ impl AgentError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::NotInstalled { .. } => ErrorClass::NeedsPerson,
+            Self::NotInstalled { .. } | Self::Misconfigured { .. } => ErrorClass::NeedsPerson,
             Self::Unsupported(_) => ErrorClass::Permanent,
             // A program that is not there, or may not be run, will not be there the next time either.
             Self::Spawn(error)

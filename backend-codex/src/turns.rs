@@ -1,0 +1,209 @@
+//! Finding Codex, and starting its turns.
+
+use std::{collections::BTreeMap, path::Path};
+
+use async_trait::async_trait;
+use orchestrator_core::{
+    agent::{AgentProcess, strict_schema, told_version},
+    model::{CodexProtocol, CodexSandbox, Usage},
+    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
+};
+
+use crate::{
+    CodexBackend,
+    app_server::{self, AppServer, Begin, Held},
+    arguments,
+    choice::{Home, KNOWN, chosen, is_known},
+    conversation::Conversation,
+    install::find,
+    sandbox::{Places, flags, preflight},
+    session::Sessions,
+};
+
+impl CodexBackend {
+    /// How commands are held back here, found out at the first turn.
+    async fn tried_sandbox(
+        &self,
+        program: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<CodexSandbox, AgentError> {
+        let find_out = async || match self.sandbox {
+            CodexSandbox::Profile => {
+                let together = environment
+                    .iter()
+                    .chain(&self.environment)
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect();
+                preflight(program, &together).await
+            }
+            given => Ok(given),
+        };
+        self.tried.get_or_try_init(find_out).await.copied()
+    }
+
+    /// The protocol of the next turn.
+    ///
+    /// # Errors
+    /// Where `app-server` is set, and cannot be used.
+    async fn chosen(
+        &self,
+        program: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<CodexProtocol, AgentError> {
+        let home = Home::of(&[environment, &self.environment]);
+        match self.protocol {
+            Some(CodexProtocol::Exec) => Ok(CodexProtocol::Exec),
+            Some(CodexProtocol::AppServer) => match home.hinders() {
+                None => Ok(CodexProtocol::AppServer),
+                Some(reason) => Err(AgentError::Misconfigured { reason }),
+            },
+            None => Ok(chosen(&self.version(program).await?, &home)),
+        }
+    }
+
+    /// The program's version, found out once.
+    async fn version(&self, program: &Path) -> Result<String, AgentError> {
+        let find_out = async || {
+            let told = told_version(program, &["--version"], &self.environment).await?;
+            Ok(told.trim_start_matches("codex-cli ").to_owned())
+        };
+        self.version.get_or_try_init(find_out).await.cloned()
+    }
+
+    /// Where the sessions of a turn are kept.
+    fn sessions(&self, request: &TurnRequest) -> Sessions {
+        Sessions::of(|name| {
+            let own = self.environment.get(name);
+            own.or_else(|| request.environment.get(name)).cloned()
+        })
+    }
+
+    /// One `codex exec`.
+    async fn start_exec(
+        &self,
+        process: AgentProcess,
+        request: &TurnRequest,
+        held_back: Vec<String>,
+    ) -> Result<Box<dyn Turn>, AgentError> {
+        let files = tempfile::tempdir().map_err(AgentError::Spawn)?;
+        let schema = request
+            .schema
+            .as_ref()
+            .map(|schema| (files.path().join("schema.json"), strict_schema(schema)));
+        if let Some((path, schema)) = &schema {
+            std::fs::write(path, schema.to_string()).map_err(AgentError::Spawn)?;
+        }
+        let schema = schema.as_ref().map(|(path, _)| path.as_path());
+        let model = self.model.as_deref();
+        let arguments = arguments::exec(request, schema, model, &self.settings, held_back);
+        let counted = counted(&self.sessions(request), request).await;
+        let conversation = Conversation::new(request, model, counted, Some(files));
+        process.args(arguments).start(conversation)
+    }
+
+    /// One `codex app-server`.
+    fn start_app_server(
+        &self,
+        process: AgentProcess,
+        request: &TurnRequest,
+        held: Held,
+        places: &Places<'_>,
+    ) -> Result<Box<dyn Turn>, AgentError> {
+        let held_back = app_server::settings(held, places);
+        let arguments = arguments::app_server(request, &self.settings, &held_back);
+        let begin = Begin::new(request, self.model.clone(), held);
+        process.args(arguments).start(AppServer::new(begin))
+    }
+}
+
+#[async_trait]
+impl AgentBackend for CodexBackend {
+    fn name(&self) -> &str {
+        "codex"
+    }
+
+    /// Where no protocol is set, a turn may be one that listens.
+    fn capabilities(&self) -> Capabilities {
+        let capabilities = Capabilities::least()
+            .with_resume()
+            .with_counting(Counting::Tokens)
+            .with_silence(Silence::Beyond(self.silence));
+        match self.protocol {
+            Some(CodexProtocol::Exec) => capabilities,
+            Some(CodexProtocol::AppServer) | None => capabilities.with_input(),
+        }
+    }
+
+    async fn probe(&self) -> Result<Probe, AgentError> {
+        let found = find(&self.program)?;
+        let version = self.version(&found.program).await?;
+        // What the policy lets an agent see is not known here: a home that is named there is looked at again when a turn starts.
+        let protocol = self.chosen(&found.program, &BTreeMap::new()).await?;
+        let mut probe = Probe::found(Some(version.clone()));
+        if !is_known(&version) {
+            probe.warnings.push(format!(
+                "version {version} of codex was never tried with this backend; {}x were. It is spoken to by `{}`",
+                KNOWN.join("x and "),
+                name(protocol),
+            ));
+        }
+        probe.warnings.extend(
+            found
+                .missing
+                .iter()
+                .map(|file| format!("{file} is not there: commands will fail")),
+        );
+        Ok(probe)
+    }
+
+    async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
+        let found = find(&self.program)?;
+        let protocol = self.chosen(&found.program, &request.environment).await?;
+        let sandbox = if request.read_only {
+            self.sandbox
+        } else {
+            self.tried_sandbox(&found.program, &request.environment)
+                .await?
+        };
+        let places = Places {
+            workspace: &request.workspace,
+            repository: &request.repository,
+            out: request.handoff.parent().unwrap_or(&request.workspace),
+            attempt: &request.attempt,
+        };
+        if !request.read_only && sandbox != CodexSandbox::Off {
+            places.make().map_err(AgentError::Spawn)?;
+        }
+        // It tells times as a clock on the wall does: this is the wall.
+        let process = AgentProcess::new(&found.program, &request)
+            .envs([("TZ", "UTC")])
+            .envs(&self.environment)
+            .counting_by(self.sessions(&request), &request)
+            .await;
+        match protocol {
+            CodexProtocol::Exec => {
+                let held_back = flags(sandbox, &places, request.read_only);
+                self.start_exec(process, &request, held_back).await
+            }
+            CodexProtocol::AppServer => {
+                let held = Held::of(sandbox, request.read_only);
+                self.start_app_server(process, &request, held, &places)
+            }
+        }
+    }
+}
+
+/// What Codex has counted of the session that is gone on with.
+async fn counted(sessions: &Sessions, request: &TurnRequest) -> Option<Usage> {
+    let (sessions, session) = (sessions.clone(), request.resume.clone()?);
+    let read = tokio::task::spawn_blocking(move || sessions.counted(&session.0)).await;
+    read.ok().flatten()
+}
+
+/// As a policy has it.
+fn name(protocol: CodexProtocol) -> &'static str {
+    match protocol {
+        CodexProtocol::Exec => "exec",
+        CodexProtocol::AppServer => "app-server",
+    }
+}

@@ -1,0 +1,59 @@
+//! What a turn that could not be started stands for.
+
+use std::error::Error as _;
+
+use crate::{
+    model::TurnOutcome,
+    port::{AgentError, ErrorClass},
+};
+
+/// The outcome of a turn that did not start.
+pub(super) fn not_started(error: &AgentError) -> TurnOutcome {
+    let reason = match (error, error.source()) {
+        // That the agent failed, or what its settings are to it, is said by the outcome.
+        (AgentError::Other(why), _) => why.clone(),
+        (AgentError::Misconfigured { reason }, _) => {
+            return TurnOutcome::Misconfigured {
+                reason: reason.clone(),
+            };
+        }
+        (_, Some(source)) => format!("{error}: {source}"),
+        (_, None) => error.to_string(),
+    };
+    match error.class() {
+        ErrorClass::Transient => TurnOutcome::Overloaded { reason },
+        ErrorClass::NeedsPerson => TurnOutcome::Authentication { reason },
+        ErrorClass::Permanent | ErrorClass::Bug => TurnOutcome::Crashed { detail: reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcome_follows_the_error() {
+        let reason = || "set it".to_owned();
+        let wrong = AgentError::Misconfigured { reason: reason() };
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let away = AgentError::Unavailable {
+            reason: reason(),
+            retry_at: None,
+        };
+        assert_eq!(
+            not_started(&wrong),
+            TurnOutcome::Misconfigured { reason: reason() }
+        );
+        assert!(matches!(
+            not_started(&AgentError::Spawn(missing)),
+            TurnOutcome::Authentication { .. }
+        ));
+        assert!(matches!(not_started(&away), TurnOutcome::Overloaded { .. }));
+        assert_eq!(
+            not_started(&AgentError::Other("no".to_owned())),
+            TurnOutcome::Crashed {
+                detail: "no".to_owned()
+            }
+        );
+    }
+}
