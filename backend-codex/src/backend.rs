@@ -3,27 +3,26 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use orchestrator_core::{
     agent::{AgentProcess, Protocol, Spent, named_variables, strict_schema, told_version},
-    model::{CodexSandbox, CodexSpec},
+    model::{AgentWarning, CodexSandbox, CodexSpec},
     port::{AgentBackend, AgentError, Capabilities, Probe, Silence, Turn, TurnRequest},
     process::MARK_VARIABLE,
 };
-use tokio::sync::OnceCell;
 
 use crate::{
     conversation::Conversation,
     install::find,
-    sandbox::{Places, flags, preflight, quoted},
+    preflight::{Tried, try_reader, try_worker},
+    sandbox::{Places, flags, quoted},
 };
 
 /// The versions that were tried.
-const TRIED: &str = "0.169.";
+const TRIED: [&str; 2] = ["0.169.", "0.171."];
 /// Beyond so much silence with no tool in flight something is wrong: its own limit for a silent stream is five minutes.
 const SILENCE: Duration = Duration::from_secs(600);
 
@@ -62,8 +61,6 @@ pub struct CodexBackend {
     environment: BTreeMap<String, String>,
     silence: Duration,
     spent: Spent,
-    /// What the preflight found, once for each configuration.
-    tried: Arc<OnceCell<CodexSandbox>>,
 }
 
 impl Default for CodexBackend {
@@ -84,7 +81,6 @@ impl CodexBackend {
             environment: BTreeMap::new(),
             silence: SILENCE,
             spent: Spent::default(),
-            tried: Arc::default(),
         }
     }
 
@@ -119,7 +115,6 @@ impl CodexBackend {
     #[must_use]
     pub fn sandbox(mut self, sandbox: CodexSandbox) -> Self {
         self.sandbox = sandbox;
-        self.tried = Arc::default();
         self
     }
 
@@ -153,7 +148,6 @@ impl CodexBackend {
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.environment.insert(name.into(), value.into());
-        self.tried = Arc::default();
         self
     }
 
@@ -176,24 +170,20 @@ impl CodexBackend {
         )
     }
 
-    /// How commands are held back here, found out at the first turn.
+    /// How the commands of a turn are held back here.
     async fn tried_sandbox(
         &self,
         program: &Path,
         environment: &BTreeMap<String, String>,
-    ) -> Result<CodexSandbox, AgentError> {
-        let find_out = async || match self.sandbox {
-            CodexSandbox::Profile => {
-                let together = environment
-                    .iter()
-                    .chain(&self.environment)
-                    .map(|(name, value)| (name.clone(), value.clone()))
-                    .collect();
-                preflight(program, &together).await
-            }
-            given => Ok(given),
-        };
-        self.tried.get_or_try_init(find_out).await.copied()
+        read_only: bool,
+    ) -> Result<Tried, AgentError> {
+        let mut together = environment.clone();
+        together.extend(self.environment.clone());
+        if read_only {
+            try_reader(program, self.sandbox, &together).await
+        } else {
+            try_worker(program, self.sandbox, &together).await
+        }
     }
 
     fn arguments(
@@ -232,12 +222,16 @@ impl CodexBackend {
             .iter()
             .map(|(name, value)| format!("{}={}", quoted(name), quoted(value)))
             .collect();
+        // A developer's message is said anew when the conversation was compacted; a long prompt is cut then.
+        let rules = Some(&request.rules).filter(|rules| !rules.is_empty());
+        let rules = rules.map(|rules| format!("developer_instructions={}", quoted(rules)));
         let settings = SETTINGS.iter().map(ToString::to_string);
         let settings = settings
             .chain([format!(
                 "shell_environment_policy.set={{{}}}",
                 seen.join(",")
             )])
+            .chain(rules)
             .chain(self.settings.iter().cloned());
         settings.for_each(|setting| option("-c", setting));
         arguments.extend(held_back);
@@ -261,32 +255,46 @@ impl AgentBackend for CodexBackend {
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
+        self.probe_in(&of_ours()).await
+    }
+
+    async fn probe_in(
+        &self,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Probe, AgentError> {
         let found = find(&self.program)?;
         let told = told_version(&found.program, &["--version"], &self.environment).await?;
         let version = told.trim_start_matches("codex-cli ").to_owned();
         let mut probe = Probe::found(Some(version.clone()));
-        if !version.starts_with(TRIED) {
-            probe.warnings.push(format!(
-                "version {version} of codex was never tried with this backend; {TRIED}x was"
-            ));
+        if !TRIED.iter().any(|tried| version.starts_with(tried)) {
+            probe.warnings.push(AgentWarning::UntriedVersion {
+                program: "codex".to_owned(),
+                version,
+                tried: TRIED.map(|tried| format!("{tried}x")).join(", "),
+            });
         }
-        probe.warnings.extend(
-            found
-                .missing
-                .iter()
-                .map(|file| format!("{file} is not there: commands will fail")),
-        );
+        let missing = found.missing.into_iter();
+        probe
+            .warnings
+            .extend(missing.map(|file| AgentWarning::MissingFile { file }));
+        let tried = self
+            .tried_sandbox(&found.program, environment, false)
+            .await?;
+        if let Some(why) = tried.instead_since {
+            let used = "narrow".to_owned();
+            probe
+                .warnings
+                .push(AgentWarning::WeakerSandbox { used, why });
+        }
         Ok(probe)
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         let found = find(&self.program)?;
-        let sandbox = if request.read_only {
-            self.sandbox
-        } else {
-            self.tried_sandbox(&found.program, &request.environment)
-                .await?
-        };
+        let tried = self
+            .tried_sandbox(&found.program, &request.environment, request.read_only)
+            .await?;
+        let sandbox = tried.sandbox;
         let files = tempfile::tempdir().map_err(AgentError::Spawn)?;
         let schema = request
             .schema
@@ -323,4 +331,13 @@ impl AgentBackend for CodexBackend {
             .envs([("TZ", "UTC")]);
         process.envs(&self.environment).start(conversation)
     }
+}
+
+/// What Codex sees of our environment where nobody says otherwise.
+fn of_ours() -> BTreeMap<String, String> {
+    let named = ["PATH", "HOME", "TMPDIR"];
+    let set = named
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    set.collect()
 }

@@ -13,7 +13,7 @@ use orchestrator_core::{
 };
 use tempfile::TempDir;
 
-use crate::outcome::of_message;
+use crate::{broken_sandbox::BrokenSandbox, outcome::of_message};
 
 lenient! {
     struct Event<'a> {
@@ -36,6 +36,8 @@ lenient! {
         tool: Text<'a> = "tool",
         query: Text<'a> = "query",
         changes: List<Changed<'a>> = "changes",
+        output: Text<'a> = "aggregated_output",
+        exit_code: Number = "exit_code",
     }
 }
 
@@ -70,7 +72,10 @@ pub(crate) struct Conversation {
     /// The last message: the handoff.
     last: String,
     completed: bool,
+    /// Whether the model has said or done anything.
+    began_work: bool,
     failed: Option<String>,
+    sandbox: BrokenSandbox,
 }
 
 impl Conversation {
@@ -90,11 +95,15 @@ impl Conversation {
             tools,
             last,
             completed: false,
+            began_work: false,
             failed: None,
+            sandbox: BrokenSandbox::default(),
         }
     }
 
     fn item(&mut self, item: &Item<'_>, over: bool, reply: &mut Reply) {
+        // Its own warnings are items as well.
+        self.began_work |= *item.kind != *"error";
         match &*item.kind {
             "agent_message" => {
                 // A stream that broke off is told again: only the last word counts.
@@ -112,6 +121,9 @@ impl Conversation {
                 reply.activity(&format!("changed {}", paths.join(", ")));
             }
             "command_execution" | "mcp_tool_call" | "web_search" | "collab_tool_call" => {
+                if over && item.exit_code.0.is_some() {
+                    self.sandbox.ran(item.exit_code.0 == Some(0), &item.output);
+                }
                 let name = [&item.command, &item.tool, &item.query, &item.kind]
                     .into_iter()
                     .find_map(Text::some);
@@ -128,6 +140,20 @@ impl Conversation {
                 }
             }
             _ => reply.alive(),
+        }
+    }
+
+    /// What a failure's words stand for. Where a fresh session has said and done nothing before its context is full, the prompt alone
+    /// has filled it.
+    fn of_message(&self, message: &str) -> TurnOutcome {
+        let is_fresh = self.resume.is_none() && !self.began_work;
+        // An answer may be too long for the model as well.
+        let is_input = !message.contains("max_output_tokens");
+        match of_message(message) {
+            TurnOutcome::ContextFull if is_fresh && is_input => TurnOutcome::PromptTooLong {
+                detail: message.trim().to_owned(),
+            },
+            other => other,
         }
     }
 
@@ -174,7 +200,10 @@ impl Protocol for Conversation {
             "turn.completed" => {
                 self.completed = true;
                 self.usage(&event.usage, reply);
-                if let Some(handoff) = handoff_in(&self.last) {
+                // A worker without commands has nothing to hand over.
+                if self.sandbox.fault().is_none()
+                    && let Some(handoff) = handoff_in(&self.last)
+                {
                     reply.handoff(handoff);
                 }
             }
@@ -201,12 +230,15 @@ impl Protocol for Conversation {
             .with_output(ended.output.clone())
             .detail();
         match (&self.failed, self.completed, ended.exit) {
-            (Some(message), ..) => of_message(message),
-            (None, true, Exit::Code(0)) => TurnOutcome::Completed,
+            (Some(message), ..) => self.of_message(message),
+            (None, true, Exit::Code(0)) => match self.sandbox.fault() {
+                Some(reason) => TurnOutcome::Misconfigured { reason },
+                None => TurnOutcome::Completed,
+            },
             // It does not know a flag that we gave it.
             (None, false, Exit::Code(2)) => TurnOutcome::Drifted { detail: complaint },
             // What kept it from beginning is on standard error; a signal explains itself.
-            (None, false, Exit::Code(1)) => match of_message(&complaint) {
+            (None, false, Exit::Code(1)) => match self.of_message(&complaint) {
                 TurnOutcome::Crashed { .. } => TurnOutcome::Crashed { detail },
                 known => known,
             },

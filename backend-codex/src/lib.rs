@@ -22,9 +22,11 @@
 //! - What earlier turns of a thread have cost is known as long as this process lives; after that, a further turn counts the whole thread.
 
 mod backend;
+mod broken_sandbox;
 mod conversation;
 mod install;
 mod outcome;
+mod preflight;
 mod sandbox;
 
 pub use backend::CodexBackend;

@@ -7,13 +7,21 @@ use jiff::{
     civil::{Date, DateTime, Time},
     tz::TimeZone,
 };
-use orchestrator_core::model::{Timestamp, TurnOutcome};
+use orchestrator_core::{
+    agent::BubblewrapFault,
+    model::{Timestamp, TurnOutcome},
+};
+
+use crate::preflight::cause_of;
 
 /// The outcome that a message of `turn.failed`, or the end of standard error, stands for.
 pub(crate) fn of_message(message: &str) -> TurnOutcome {
     let lower = message.to_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
     let reason = || message.trim().to_owned();
+    if let Some(outcome) = never_begun(message, &lower) {
+        return outcome;
+    }
     if has(&["no rollout found", "no conversation found"]) {
         TurnOutcome::SessionLost
     } else if has(&[
@@ -21,7 +29,6 @@ pub(crate) fn of_message(message: &str) -> TurnOutcome {
         "context_length_exceeded",
         "maximum context length",
         "max_output_tokens",
-        "input_too_large",
     ]) {
         TurnOutcome::ContextFull
     } else if has(&[
@@ -53,6 +60,23 @@ pub(crate) fn of_message(message: &str) -> TurnOutcome {
         TurnOutcome::Crashed { detail: reason() }
     }
 }
+
+/// What keeps every turn from beginning in the same way: a prompt that is more than Codex takes, or a sandbox that cannot work.
+fn never_begun(message: &str, lower: &str) -> Option<TurnOutcome> {
+    let words = message.trim().to_owned();
+    if lower.contains("input_too_large") || lower.contains("input exceeds the maximum length") {
+        return Some(TurnOutcome::PromptTooLong { detail: words });
+    }
+    let is_sandbox = BubblewrapFault::of(message).is_some() || lower.contains(HELPER);
+    is_sandbox.then(|| {
+        let (cause, fix) = cause_of(message);
+        let reason = format!("its sandbox cannot work here: {cause}: {words}; fix: {fix}");
+        TurnOutcome::Misconfigured { reason }
+    })
+}
+
+/// Codex's own helper, which a sandbox of its runs.
+const HELPER: &str = "codex-linux-sandbox";
 
 /// Codex's own configuration: every turn would end in the same way.
 const SETTINGS: &[&str] = &["error loading config", "error loading rules", "codex_home"];

@@ -96,11 +96,13 @@ async fn a_version_that_was_never_tried_is_a_warning() {
         .install(player(), directory.path(), "codex");
     let probe = CodexBackend::new()
         .program(&program)
+        .sandbox(CodexSandbox::Off)
         .probe()
         .await
         .expect("it is there");
     assert_eq!(probe.version.as_deref(), Some("9.9.9"));
-    let warned = probe.warnings.join("\n");
+    let warned: Vec<_> = probe.warnings.iter().map(ToString::to_string).collect();
+    let warned = warned.join("\n");
     assert!(
         warned.contains("version 9.9.9 of codex was never tried")
             && warned.contains("codex-code-mode-host is not there"),

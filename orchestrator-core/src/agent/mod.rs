@@ -9,6 +9,7 @@
 //!
 //! [The guide](crate::guide::writing_a_backend) builds a backend of this.
 
+mod bubblewrap;
 mod command;
 mod installed;
 mod last_word;
@@ -19,6 +20,7 @@ mod protocol;
 mod schema;
 mod spent;
 
+pub use bubblewrap::{BubblewrapFault, try_bubblewrap};
 pub use command::CommandAgent;
 pub use installed::{is_installed, named_variables, told_version};
 pub use last_word::handoff_in;

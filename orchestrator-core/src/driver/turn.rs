@@ -22,7 +22,7 @@ use crate::{
         SessionRef, Span, TurnOutcome, Usage, clean, end_of,
     },
     port::{AgentError, ErrorClass, Silence, TurnControl, TurnRequest, Update},
-    prompt::{PromptContext, prompt},
+    prompt::{PromptContext, prompt, standing_rules},
     untrusted::{fresh_directory, give},
 };
 
@@ -97,20 +97,7 @@ impl World {
         let (outcome, usage) = match self.try_turn(job, &events, &notices).await {
             Ok(ended) => ended,
             Err(error) => {
-                let reason = match (&error, std::error::Error::source(&error)) {
-                    // That the agent failed is said by the outcome.
-                    (AgentError::Other(why), _) => why.clone(),
-                    (_, Some(source)) => format!("{error}: {source}"),
-                    (_, None) => error.to_string(),
-                };
-                let outcome = match error.class() {
-                    ErrorClass::Transient => TurnOutcome::Overloaded { reason },
-                    ErrorClass::NeedsPerson => TurnOutcome::Authentication { reason },
-                    ErrorClass::Permanent | ErrorClass::Bug => {
-                        TurnOutcome::Crashed { detail: reason }
-                    }
-                };
-                (outcome, Usage::default())
+                (not_started(&error), Usage::default())
             }
         };
         EventKind::TurnEnded {
@@ -165,7 +152,8 @@ impl World {
         )
         .with_places(workspace.repository(), contract)
         .with_streams(streams)
-        .with_schema(schemars::schema_for!(Handoff).to_value());
+        .with_schema(schemars::schema_for!(Handoff).to_value())
+        .with_rules(standing_rules(&job.contract));
         self.begin(&job.attempt);
         reach("before turn");
         let mut turn = backend.start(request).await?;
@@ -278,6 +266,22 @@ impl World {
         if !said.trim().is_empty() {
             words.insert(attempt.clone(), said);
         }
+    }
+}
+
+/// The outcome of a turn that could not be started.
+fn not_started(error: &AgentError) -> TurnOutcome {
+    let reason = match (error, std::error::Error::source(error)) {
+        // That the agent failed is said by the outcome.
+        (AgentError::Other(why), _) => why.clone(),
+        (_, Some(source)) => format!("{error}: {source}"),
+        (_, None) => error.to_string(),
+    };
+    match (error, error.class()) {
+        (AgentError::Misconfigured { .. }, _) => TurnOutcome::Misconfigured { reason },
+        (_, ErrorClass::Transient) => TurnOutcome::Overloaded { reason },
+        (_, ErrorClass::NeedsPerson) => TurnOutcome::Authentication { reason },
+        (_, ErrorClass::Permanent | ErrorClass::Bug) => TurnOutcome::Crashed { detail: reason },
     }
 }
 
