@@ -258,10 +258,7 @@ impl AgentBackend for CodexBackend {
         self.probe_in(&of_ours()).await
     }
 
-    async fn probe_in(
-        &self,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<Probe, AgentError> {
+    async fn probe_in(&self, environment: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
         let found = find(&self.program)?;
         let told = told_version(&found.program, &["--version"], &self.environment).await?;
         let version = told.trim_start_matches("codex-cli ").to_owned();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use orchestrator_core::{
     agent::{
-        Ended, Protocol, Reply, Spent, handoff_in,
+        Ended, Protocol, Reply, SandboxWatch, Spent, handoff_in,
         lenient::{List, Number, Text, read},
     },
     lenient,
@@ -13,7 +13,7 @@ use orchestrator_core::{
 };
 use tempfile::TempDir;
 
-use crate::{broken_sandbox::BrokenSandbox, outcome::of_message};
+use crate::{outcome::of_message, preflight::unusable_words};
 
 lenient! {
     struct Event<'a> {
@@ -75,7 +75,7 @@ pub(crate) struct Conversation {
     /// Whether the model has said or done anything.
     began_work: bool,
     failed: Option<String>,
-    sandbox: BrokenSandbox,
+    sandbox: SandboxWatch,
 }
 
 impl Conversation {
@@ -97,7 +97,7 @@ impl Conversation {
             completed: false,
             began_work: false,
             failed: None,
-            sandbox: BrokenSandbox::default(),
+            sandbox: SandboxWatch::default(),
         }
     }
 
@@ -201,7 +201,7 @@ impl Protocol for Conversation {
                 self.completed = true;
                 self.usage(&event.usage, reply);
                 // A worker without commands has nothing to hand over.
-                if self.sandbox.fault().is_none()
+                if self.sandbox.broken().is_none()
                     && let Some(handoff) = handoff_in(&self.last)
                 {
                     reply.handoff(handoff);
@@ -231,8 +231,10 @@ impl Protocol for Conversation {
             .detail();
         match (&self.failed, self.completed, ended.exit) {
             (Some(message), ..) => self.of_message(message),
-            (None, true, Exit::Code(0)) => match self.sandbox.fault() {
-                Some(reason) => TurnOutcome::Misconfigured { reason },
+            (None, true, Exit::Code(0)) => match self.sandbox.broken() {
+                Some(words) => TurnOutcome::Misconfigured {
+                    reason: unusable_words(words),
+                },
                 None => TurnOutcome::Completed,
             },
             // It does not know a flag that we gave it.

@@ -22,7 +22,6 @@
 //! - What earlier turns of a thread have cost is known as long as this process lives; after that, a further turn counts the whole thread.
 
 mod backend;
-mod broken_sandbox;
 mod conversation;
 mod install;
 mod outcome;

@@ -12,7 +12,7 @@ use orchestrator_core::{
     model::{Timestamp, TurnOutcome},
 };
 
-use crate::preflight::cause_of;
+use crate::preflight::unusable_words;
 
 /// The outcome that a message of `turn.failed`, or the end of standard error, stands for.
 pub(crate) fn of_message(message: &str) -> TurnOutcome {
@@ -68,10 +68,8 @@ fn never_begun(message: &str, lower: &str) -> Option<TurnOutcome> {
         return Some(TurnOutcome::PromptTooLong { detail: words });
     }
     let is_sandbox = BubblewrapFault::of(message).is_some() || lower.contains(HELPER);
-    is_sandbox.then(|| {
-        let (cause, fix) = cause_of(message);
-        let reason = format!("its sandbox cannot work here: {cause}: {words}; fix: {fix}");
-        TurnOutcome::Misconfigured { reason }
+    is_sandbox.then(|| TurnOutcome::Misconfigured {
+        reason: unusable_words(&words),
     })
 }
 

@@ -87,13 +87,21 @@ fn tried(sandbox: CodexSandbox, instead_since: Option<String>) -> Tried {
 fn unusable(words: &str) -> AgentError {
     let (cause, fix) = cause_of(words);
     AgentError::Misconfigured {
-        what: format!("Codex's sandbox cannot work here: {cause}: {}", words.trim()),
+        what: format!(
+            "Codex's sandbox cannot work here: {cause}: {}",
+            words.trim()
+        ),
         fix,
     }
 }
 
+/// The same in words.
+pub(crate) fn unusable_words(words: &str) -> String {
+    unusable(words).to_string()
+}
+
 /// The cause of a sandbox that does not work, by the words of whoever failed, and how to set it right.
-pub(crate) fn cause_of(words: &str) -> (String, String) {
+fn cause_of(words: &str) -> (String, String) {
     if words.contains("execvp codex-linux-sandbox") {
         let cause = "a bubblewrap is on the PATH, and Codex makes no helper for it, since `CODEX_HOME` lies in a temporary directory";
         let fix = "set `CODEX_HOME` to a directory elsewhere, such as `~/.codex`, or take that bubblewrap off the PATH";
@@ -264,7 +272,8 @@ mod tests {
         let (cause, fix) = cause_of("bwrap: execvp codex-linux-sandbox: No such file or directory");
         assert!(cause.contains("CODEX_HOME"), "{cause}");
         assert!(fix.contains("elsewhere"), "{fix}");
-        let (cause, fix) = cause_of("bwrap: No permissions to create new namespace, likely because");
+        let (cause, fix) =
+            cause_of("bwrap: No permissions to create new namespace, likely because");
         assert!(cause.contains("user namespaces are refused"), "{cause}");
         assert!(fix.contains("userns"), "{fix}");
         let (cause, _) =

@@ -87,7 +87,11 @@ pub(crate) fn flags(sandbox: CodexSandbox, places: &Places<'_>, read_only: bool)
 
 /// The arguments of `codex sandbox` by which a command runs as one of a turn with those [`flags`] does. The workspace is the directory
 /// in which it is run: without a profile, none can be named.
-pub(crate) fn trial_flags(sandbox: CodexSandbox, places: &Places<'_>, read_only: bool) -> Vec<String> {
+pub(crate) fn trial_flags(
+    sandbox: CodexSandbox,
+    places: &Places<'_>,
+    read_only: bool,
+) -> Vec<String> {
     let setting = |setting: String| ["-c".to_owned(), setting];
     if read_only {
         return setting("sandbox_mode=\"read-only\"".to_owned()).to_vec();

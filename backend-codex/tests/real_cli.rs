@@ -473,13 +473,20 @@ fn prompt_of_more_than_a_million_characters_is_too_long(agent: &RealAgent) {
 /// Of a prompt, Codex keeps twenty thousand tokens when it compacts.
 fn rules_are_there_whole_after_a_compaction(agent: &RealAgent) {
     let first = shell("echo one").costing(300_000, 20);
-    let script = [first, Answer::say("a summary"), shell("echo two"), handoff()];
+    let script = [
+        first,
+        Answer::say("a summary"),
+        shell("echo two"),
+        handoff(),
+    ];
     let mut stage = block_on(stage(agent, Script::new(script)).with_workspace());
     stage.backend = stage
         .backend
         .clone()
         .config("model_auto_compact_token_limit=1000");
-    let mut request = stage.request(1, None).with_rules("Never touch \"a.txt\".\n");
+    let mut request = stage
+        .request(1, None)
+        .with_rules("Never touch \"a.txt\".\n");
     let words = "word ".repeat(30_000);
     request.prompt = format!("{words} the-middle {words}");
     let ran = block_on(stage.run(request));

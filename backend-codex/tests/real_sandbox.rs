@@ -154,8 +154,8 @@ fn misconfigured(error: AgentError) -> (String, String) {
 }
 
 fn bubblewrap_on_the_path_and_a_home_in_tmp_are_named(agent: &RealAgent) {
-    // As Debian's 0.8.0, which does not know this option.
-    let directory = tempfile::tempdir().expect("a directory");
+    // As Debian's 0.8.0, which does not know this option. Codex takes none that lies in a temporary directory.
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let real = bundled(agent);
     let script = format!(
         "[ \"$*\" = --help ] && {{ '{real}' --help | grep -v argv0; exit 0; }}\nexec '{real}' \"$@\"",
@@ -176,9 +176,8 @@ fn bubblewrap_on_the_path_and_a_home_in_tmp_are_named(agent: &RealAgent) {
 fn refused_namespaces_are_named_before_anything_starts(agent: &RealAgent) {
     let directory = tempfile::tempdir().expect("a directory");
     broken_bubblewrap(agent, directory.path(), "false", NO_NAMESPACES);
-    let stage = block_on(
-        stage(agent, Script::default(), &[directory.path()], false).with_workspace(),
-    );
+    let stage =
+        block_on(stage(agent, Script::default(), &[directory.path()], false).with_workspace());
     let error = block_on(stage.backend.probe()).expect_err("it cannot work");
     let (what, fix) = misconfigured(error);
     assert!(what.contains("user namespaces are refused"), "{what}");
@@ -214,7 +213,9 @@ fn sandbox_that_breaks_while_work_runs_is_asked_about_once(agent: &RealAgent) {
     let roadmap = ["T1", "T2", "T3"]
         .map(|id| format!("- [ ] **{id}** Say hello\n  ```toml\n  allow = [\"{id}.txt\"]\n  ```\n"))
         .concat();
-    stage.sandbox.publish(&[("ROADMAP.md", &roadmap)], "roadmap");
+    stage
+        .sandbox
+        .publish(&[("ROADMAP.md", &roadmap)], "roadmap");
     let text = "push = \"origin\"\nmax_sessions = 1\n[agents.codex]\nkind = \"codex\"\n[limits]\nbackoff = \"1ms\"\n";
     let backend = Arc::new(stage.backend.clone());
     let builder = Orchestrator::builder().policy(Policy::parse(text).expect("a policy"));
@@ -228,7 +229,13 @@ fn sandbox_that_breaks_while_work_runs_is_asked_about_once(agent: &RealAgent) {
             _ => None,
         })
         .collect();
-    let [HoldReason::Agent { trouble: Trouble::Misconfigured { reason }, .. }] = asked[..] else {
+    let [
+        HoldReason::Agent {
+            trouble: Trouble::Misconfigured { reason },
+            ..
+        },
+    ] = asked[..]
+    else {
         panic!("one question: {asked:?}")
     };
     assert!(reason.contains("user namespaces are refused"), "{reason}");
@@ -246,7 +253,13 @@ fn profile_that_is_not_known_gives_way_to_the_older_flags(agent: &RealAgent) {
     let old = program(directory.path(), "codex", &script);
     let commit = shell("git commit -q --allow-empty -m narrow; echo x > ../repo.git/hooks/planted");
     let mut stage = block_on(
-        stage(agent, Script::new([commit, Answer::say(HANDOFF)]), &[], false).with_workspace(),
+        stage(
+            agent,
+            Script::new([commit, Answer::say(HANDOFF)]),
+            &[],
+            false,
+        )
+        .with_workspace(),
     );
     stage.backend = stage.backend.clone().program(old);
     let probe = block_on(stage.backend.probe()).expect("the older flags work");

@@ -17,6 +17,7 @@ pub mod lenient;
 mod permission;
 mod process;
 mod protocol;
+mod sandbox_watch;
 mod schema;
 mod spent;
 
@@ -27,6 +28,7 @@ pub use last_word::handoff_in;
 pub use permission::{Bounds, Permission, Permissions};
 pub use process::AgentProcess;
 pub use protocol::{Ended, Protocol, Reply};
+pub use sandbox_watch::SandboxWatch;
 pub use schema::strict_schema;
 pub use spent::Spent;
 

@@ -96,9 +96,7 @@ impl World {
         let effect = job.effect;
         let (outcome, usage) = match self.try_turn(job, &events, &notices).await {
             Ok(ended) => ended,
-            Err(error) => {
-                (not_started(&error), Usage::default())
-            }
+            Err(error) => (not_started(&error), Usage::default()),
         };
         EventKind::TurnEnded {
             effect,

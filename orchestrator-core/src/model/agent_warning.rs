@@ -89,11 +89,17 @@ impl fmt::Display for AgentWarning {
             ),
             Self::MissingFile { file } => write!(f, "{file} is not there: commands will fail"),
             Self::WeakerSandbox { used, why } => {
-                write!(f, "its sandbox works only as `{used}`, which leaves more open: {why}")
+                write!(
+                    f,
+                    "its sandbox works only as `{used}`, which leaves more open: {why}"
+                )
             }
             Self::NoSandbox { why, .. } => write!(f, "it works without a sandbox: {why}"),
             Self::LeftOut { setting, version } => {
-                write!(f, "version {version} does not know `{setting}`, which is left out")
+                write!(
+                    f,
+                    "version {version} does not know `{setting}`, which is left out"
+                )
             }
             Self::Other { what, .. } => f.write_str(what),
         }

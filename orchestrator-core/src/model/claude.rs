@@ -70,7 +70,10 @@ impl ClaudeSpec {
         if let Some(fallback) = &self.fallback_model {
             let mut models = fallback.split(',').map(str::trim);
             if models.clone().any(str::is_empty) {
-                return wrong("fallback_model", "must name a model, or several separated by commas");
+                return wrong(
+                    "fallback_model",
+                    "must name a model, or several separated by commas",
+                );
             }
             if models.any(|model| self.model.as_deref() == Some(model)) {
                 return wrong("fallback_model", "must be another model than `model`");
@@ -172,13 +175,20 @@ mod tests {
         let fallback = |models: &str| wrong(|spec| spec.fallback_model = Some(models.to_owned()));
         assert_eq!(fallback("b, c"), None);
         for models in ["", "b,", "a", "b,a"] {
-            assert_eq!(fallback(models).as_deref(), Some("fallback_model"), "{models}");
+            assert_eq!(
+                fallback(models).as_deref(),
+                Some("fallback_model"),
+                "{models}"
+            );
         }
         let server = |name: &str, server: Value| {
             wrong(|spec| drop(spec.mcp_servers.insert(name.to_owned(), server)))
         };
         assert_eq!(server("docs", json!({ "command": "x" })), None);
-        assert_eq!(server("docs", json!({ "type": "http", "url": "http://x" })), None);
+        assert_eq!(
+            server("docs", json!({ "type": "http", "url": "http://x" })),
+            None
+        );
         for (name, given) in [
             ("a b", json!({ "command": "x" })),
             ("docs", json!("x")),

@@ -109,10 +109,7 @@ pub trait AgentBackend: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// When it cannot be used, with the fix.
-    async fn probe_in(
-        &self,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<Probe, AgentError> {
+    async fn probe_in(&self, environment: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
         let _ = environment;
         self.probe().await
     }
