@@ -1,6 +1,6 @@
 //! The command line of one turn, and the files that it names.
 
-use std::{fs, io, path::PathBuf};
+use std::{fmt::Display, fs, io, path::PathBuf};
 
 use orchestrator_core::{agent::strict_schema, port::TurnRequest};
 use serde_json::{Value, json};
@@ -89,12 +89,12 @@ pub(crate) fn arguments(
     let mut line = Line(FIXED.map(str::to_owned).to_vec());
     line.option("tools", backend.tools_of(request).join(","));
     line.option("allowedTools", beforehand(backend, request).join(","));
-    line.option("settings", settings(backend, request, setup).to_string());
+    line.option("settings", settings(backend, request, setup));
     let asks = judged || request.read_only;
     let mode = if asks { "default" } else { "acceptEdits" };
-    line.option("permission-mode", mode.to_owned());
+    line.option("permission-mode", mode);
     if judged {
-        line.option("permission-prompt-tool", "stdio".to_owned());
+        line.option("permission-prompt-tool", "stdio");
     }
     if request.read_only {
         read_only(&mut line, request, setup.features);
@@ -104,19 +104,19 @@ pub(crate) fn arguments(
         rules_option(&mut line, rules, setup.features);
     }
     if let Some(servers) = setup.file(SERVERS) {
-        line.option("mcp-config", servers.to_string_lossy().into_owned());
+        line.option("mcp-config", servers.display());
     }
     if let Some(schema) = &request.schema {
-        line.option("json-schema", strict_schema(schema).to_string());
+        line.option("json-schema", strict_schema(schema));
     }
     if let Some(turns) = backend.max_turns {
-        line.option("max-turns", turns.to_string());
+        line.option("max-turns", turns);
     }
     if let Some(usd) = backend.max_usd {
-        line.option("max-budget-usd", usd.to_string());
+        line.option("max-budget-usd", usd);
     }
     if let Some(session) = &request.resume {
-        line.option("resume", session.0.clone());
+        line.option("resume", &session.0);
     }
     line.0
 }
@@ -125,7 +125,7 @@ struct Line(Vec<String>);
 
 impl Line {
     /// With a sign between, so that nothing is taken for an option or for one more of a list.
-    fn option(&mut self, name: &str, value: String) {
+    fn option(&mut self, name: &str, value: impl Display) {
         self.0.push(format!("--{name}={value}"));
     }
 }
@@ -162,39 +162,38 @@ fn read_only(line: &mut Line, request: &TurnRequest, features: Features) {
     if features.restricted {
         line.0.push("--restricted".to_owned());
         if let Some(beside) = request.contract.parent() {
-            line.option("add-dir", beside.to_string_lossy().into_owned());
+            line.option("add-dir", beside.display());
         }
     }
     if features.permission_prompts {
-        line.option("permission-prompts", "none".to_owned());
+        line.option("permission-prompts", "none");
     }
 }
 
 fn models(line: &mut Line, backend: &ClaudeBackend, features: Features) {
     if let Some(model) = &backend.model {
-        line.option("model", model.clone());
+        line.option("model", model);
     }
     if let Some(model) = backend
         .fallback_model
         .as_ref()
         .filter(|_| features.fallback_model)
     {
-        line.option("fallback-model", model.clone());
+        line.option("fallback-model", model);
     }
     if let Some(effort) = backend.effort.filter(|_| features.effort) {
-        line.option("effort", effort.as_str().to_owned());
+        line.option("effort", effort.as_str());
     }
 }
 
 /// Where no file can be named, the text itself is, as far as a command line holds it.
 fn rules_option(line: &mut Line, file: PathBuf, features: Features) {
     if features.rules_file {
-        let file = file.to_string_lossy().into_owned();
-        return line.option("append-system-prompt-file", file);
+        return line.option("append-system-prompt-file", file.display());
     }
     let text = fs::read_to_string(file).unwrap_or_default();
     let end = text.floor_char_boundary(MOST_ON_A_LINE);
-    line.option("append-system-prompt", text[..end].to_owned());
+    line.option("append-system-prompt", &text[..end]);
 }
 
 /// The kernel takes 128 KiB for one argument.

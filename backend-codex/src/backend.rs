@@ -26,6 +26,9 @@ const TRIED: [&str; 2] = ["0.169.", "0.171."];
 /// Beyond so much silence with no tool in flight something is wrong: its own limit for a silent stream is five minutes.
 const SILENCE: Duration = Duration::from_secs(600);
 
+/// So much of the rules fits into one argument, of which the kernel takes 128 KiB, quoted as it is; in bytes.
+const MOST_ON_A_LINE: usize = 50 << 10;
+
 /// What every worker is told: no agents of its own, no network, nothing of the user's own set-up, nothing sent elsewhere. Each by `-c`, since
 /// an unknown name is a warning there.
 const SETTINGS: &[&str] = &[
@@ -223,7 +226,8 @@ impl CodexBackend {
             .map(|(name, value)| format!("{}={}", quoted(name), quoted(value)))
             .collect();
         // A developer's message is said anew when the conversation was compacted; a long prompt is cut then.
-        let rules = Some(&request.rules).filter(|rules| !rules.is_empty());
+        let end = request.rules.floor_char_boundary(MOST_ON_A_LINE);
+        let rules = Some(&request.rules[..end]).filter(|rules| !rules.is_empty());
         let rules = rules.map(|rules| format!("developer_instructions={}", quoted(rules)));
         let settings = SETTINGS.iter().map(ToString::to_string);
         let settings = settings

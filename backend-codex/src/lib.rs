@@ -7,13 +7,14 @@
 //!                            can be written; hooks, configuration and other refs cannot, and there is no network
 //! ```
 //!
-//! Written to what was measured of `@openai/codex` 0.169.0, against a scripted model on loopback; `tests/real_cli.rs` measures it again.
+//! Written to what was measured of `@openai/codex` 0.169.0 and 0.171.0, against a scripted model on loopback; `tests/real_cli.rs` measures it again.
 //!
 //! # What it needs
 //!
 //! A `codex` that is logged in, or a key in the environment given to [`CodexBackend::env`], and a `CODEX_HOME` in which it keeps its sessions: further
 //! turns of an attempt go on with them. Sixteen workers at once on one `CODEX_HOME` were measured to be fine. Where Codex's sandbox cannot be had
-//! (no user namespaces), a preflight at the first turn says so, before any money is spent.
+//! (no user namespaces; a bubblewrap on the `PATH` and a `CODEX_HOME` in a temporary directory), the probe says so, and so does each turn, before any
+//! money is spent.
 //!
 //! # What it cannot promise
 //!
