@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use orchestrator_core::{
     agent::{AgentProcess, Permissions, is_installed, told_version},
+    model::AgentWarning,
     port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
 };
 
@@ -129,7 +130,10 @@ impl AgentBackend for AcpBackend {
                 Ok(version) => Probe::found(Some(version)),
                 Err(error) => {
                     let mut probe = Probe::found(None);
-                    probe.warnings.push(error.to_string());
+                    probe.warnings.push(AgentWarning::Other {
+                        what: error.to_string(),
+                        fix: None,
+                    });
                     probe
                 }
             },

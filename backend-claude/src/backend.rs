@@ -1,32 +1,32 @@
 //! The backend: which Claude Code, with what.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{
-        AgentProcess, Permissions, Protocol, is_installed, named_variables, strict_schema,
-        told_version,
-    },
-    model::{ClaudePermissions, ClaudeSpec},
+    agent::{AgentProcess, Permissions, Protocol, is_installed, named_variables, told_version},
+    model::{AgentWarning, ClaudeEffort, ClaudePermissions, ClaudeSandbox, ClaudeSpec},
     port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
 };
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
-use crate::{conversation::Conversation, session::Sessions};
+use crate::{
+    arguments::{LOOKING, Setup, arguments},
+    conversation::{Conversation, Given},
+    features::Features,
+    sandbox::try_sandbox,
+    session::Sessions,
+};
 
 /// The versions that were tried, first and last: `2.1.` and these.
-const TRIED: (u32, u32) = (197, 330);
+const TRIED: (u32, u32) = (197, 332);
 /// Beyond so much silence with no tool in flight something is wrong: its own limit for a silent stream is five minutes.
 const SILENCE: Duration = Duration::from_secs(600);
 /// After so much silence it is asked whether it lives.
 const ASKING: Duration = Duration::from_secs(30);
 
 const TOOLS: [&str; 6] = ["Bash", "Edit", "Glob", "Grep", "Read", "Write"];
-/// Tools that only look.
-const LOOKING: [&str; 3] = ["Glob", "Grep", "Read"];
-/// Tools that write files: these are never allowed beforehand, so that where they write is always judged.
-const WRITING: [&str; 3] = ["Edit", "NotebookEdit", "Write"];
 
 /// Nothing is sent elsewhere, nothing goes on behind our back, and a service that is away is not waited for by the hour.
 const ENVIRONMENT: [(&str, &str); 7] = [
@@ -50,15 +50,21 @@ const ENVIRONMENT: [(&str, &str); 7] = [
 #[derive(Debug, Clone)]
 pub struct ClaudeBackend {
     program: PathBuf,
-    model: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) fallback_model: Option<String>,
+    pub(crate) effort: Option<ClaudeEffort>,
     tools: Vec<String>,
+    servers: BTreeMap<String, Value>,
     permissions: Option<Permissions>,
-    max_turns: Option<u32>,
-    max_usd: Option<f64>,
-    settings: Value,
+    sandbox: ClaudeSandbox,
+    pub(crate) max_turns: Option<u32>,
+    pub(crate) max_usd: Option<f64>,
+    pub(crate) settings: Value,
     environment: BTreeMap<String, String>,
     silence: Duration,
     asking: Duration,
+    /// What this program knows, once it was asked.
+    features: Arc<OnceCell<Features>>,
 }
 
 impl Default for ClaudeBackend {
@@ -74,6 +80,11 @@ impl ClaudeBackend {
         Self {
             program: "claude".into(),
             model: None,
+            fallback_model: None,
+            effort: None,
+            servers: BTreeMap::new(),
+            sandbox: ClaudeSandbox::default(),
+            features: Arc::default(),
             tools: TOOLS.map(str::to_owned).to_vec(),
             permissions: None,
             max_turns: None,
@@ -99,6 +110,10 @@ impl ClaudeBackend {
             Self::new().settings(Value::Object(spec.settings.clone().into_iter().collect()));
         backend.program = spec.program.as_ref().map_or(backend.program, PathBuf::from);
         backend.model.clone_from(&spec.model);
+        backend.fallback_model.clone_from(&spec.fallback_model);
+        backend.effort = spec.effort;
+        backend.servers.clone_from(&spec.mcp_servers);
+        backend.sandbox = spec.sandbox;
         (backend.max_turns, backend.max_usd) = (spec.max_turns, spec.max_usd);
         if !spec.tools.is_empty() {
             backend.tools.clone_from(&spec.tools);
@@ -117,6 +132,7 @@ impl ClaudeBackend {
     #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = program.into();
+        self.features = Arc::default();
         self
     }
 
@@ -124,6 +140,34 @@ impl ClaudeBackend {
     #[must_use]
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.model = Some(model.into());
+        self
+    }
+
+    /// Sets the model that is used while the other is overloaded; several, in their order, separated by commas.
+    #[must_use]
+    pub fn fallback_model(mut self, model: impl Into<String>) -> Self {
+        self.fallback_model = Some(model.into());
+        self
+    }
+
+    /// Sets how much its model thinks; Claude Code's own choice where nothing is set.
+    #[must_use]
+    pub fn effort(mut self, effort: ClaudeEffort) -> Self {
+        self.effort = Some(effort);
+        self
+    }
+
+    /// Adds an MCP server, as Claude Code's `mcpServers` has it. No others are started, and a turn that only reads has none.
+    #[must_use]
+    pub fn mcp_server(mut self, name: impl Into<String>, server: Value) -> Self {
+        self.servers.insert(name.into(), server);
+        self
+    }
+
+    /// Sets whether commands run in its own sandbox.
+    #[must_use]
+    pub fn sandbox(mut self, sandbox: ClaudeSandbox) -> Self {
+        self.sandbox = sandbox;
         self
     }
 
@@ -208,78 +252,117 @@ impl ClaudeBackend {
     /// [`start`](AgentBackend::start) runs it here.
     #[must_use]
     pub fn protocol(&self, request: &TurnRequest) -> impl Protocol + use<> {
-        let tools = self
-            .tools_of(request)
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        Conversation::new(request, tools, self.permissions.clone())
+        self.conversation(request, None)
+    }
+
+    fn conversation(&self, request: &TurnRequest, setup: Option<Setup>) -> Conversation {
+        let tools = self.tools_of(request).into_iter();
+        let given = Given {
+            tools: tools.map(str::to_owned).collect(),
+            servers: self.servers_of(request).keys().cloned().collect(),
+            permissions: self.permissions.clone(),
+            sandboxed: setup.as_ref().is_some_and(|setup| setup.sandboxed),
+            _files: setup.and_then(|setup| setup.files),
+        };
+        Conversation::new(request, given)
     }
 
     /// The tools of a turn: one that only reads has those that look.
-    fn tools_of(&self, request: &TurnRequest) -> Vec<&str> {
+    pub(crate) fn tools_of(&self, request: &TurnRequest) -> Vec<&str> {
         let tools = self.tools.iter().map(String::as_str);
         tools
             .filter(|tool| !request.read_only || LOOKING.contains(tool))
             .collect()
     }
 
-    fn arguments(&self, request: &TurnRequest) -> Vec<String> {
-        let judged = self.permissions.is_some() && !request.read_only;
-        let tools = self.tools_of(request);
-        let beforehand = tools.iter().copied().filter(|tool| {
-            if judged {
-                LOOKING.contains(tool)
-            } else {
-                !WRITING.contains(tool)
-            }
-        });
-        let beforehand: Vec<_> = beforehand.collect();
-        let fixed = [
-            "-p",
-            "--output-format=stream-json",
-            "--input-format=stream-json",
-            "--verbose",
-            "--setting-sources=",
-            "--strict-mcp-config",
-            "--disable-slash-commands",
-        ];
-        let mut arguments: Vec<String> = fixed.map(str::to_owned).to_vec();
-        // With a sign between, so that nothing is taken for an option or for one more of a list.
-        let mut option = |name: &str, value: String| arguments.push(format!("--{name}={value}"));
-        let mode = if judged || request.read_only {
-            "default"
+    /// The MCP servers of a turn: one that only reads has none, since what their tools do is not known.
+    pub(crate) fn servers_of(&self, request: &TurnRequest) -> &BTreeMap<String, Value> {
+        static NONE: BTreeMap<String, Value> = BTreeMap::new();
+        if request.read_only {
+            &NONE
         } else {
-            "acceptEdits"
+            &self.servers
+        }
+    }
+
+    /// Whether each call that does more than look is judged.
+    pub(crate) fn judges(&self, request: &TurnRequest) -> bool {
+        self.permissions.is_some() && !request.read_only
+    }
+
+    /// The sandbox that is wanted: also one that its own settings switch on.
+    fn wanted_sandbox(&self) -> ClaudeSandbox {
+        let by_settings = self.settings["sandbox"]["enabled"] == true;
+        match self.sandbox {
+            ClaudeSandbox::Off if by_settings => ClaudeSandbox::Required,
+            wanted => wanted,
+        }
+    }
+
+    /// What turns with this environment see.
+    fn together(&self, environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut together = environment.clone();
+        together.extend(self.environment.clone());
+        together
+    }
+
+    /// What this program knows.
+    async fn known(&self, environment: &BTreeMap<String, String>) -> Result<Features, AgentError> {
+        let ask = || Features::of(&self.program, environment);
+        self.features.get_or_try_init(ask).await.copied()
+    }
+
+    /// How a turn is started here. A version is asked what it knows only where that makes a difference.
+    async fn setup(&self, request: &TurnRequest) -> Result<Setup, AgentError> {
+        let environment = self.together(&request.environment);
+        let sandboxed = if request.read_only {
+            false
+        } else {
+            let tried = try_sandbox(self.wanted_sandbox(), &environment).await?;
+            tried.unwrap_or(false)
         };
-        option("permission-mode", mode.to_owned());
-        option("tools", tools.join(","));
-        option("allowedTools", beforehand.join(","));
-        option("settings", self.settings.to_string());
-        if judged {
-            option("permission-prompt-tool", "stdio".to_owned());
-        }
-        if let Some(model) = &self.model {
-            option("model", model.clone());
-        }
-        if let Some(schema) = &request.schema {
-            option("json-schema", strict_schema(schema).to_string());
-        }
-        if let Some(turns) = self.max_turns {
-            option("max-turns", turns.to_string());
-        }
-        if let Some(usd) = self.max_usd {
-            option("max-budget-usd", usd.to_string());
-        }
-        if let Some(session) = &request.resume {
-            option("resume", session.0.clone());
-        }
-        arguments
+        let matters = request.read_only
+            || sandboxed
+            || !request.rules.is_empty()
+            || self.effort.is_some()
+            || self.fallback_model.is_some();
+        let features = if matters {
+            self.known(&environment).await?
+        } else {
+            Features::default()
+        };
+        let mut setup = Setup {
+            features,
+            sandboxed,
+            files: None,
+        };
+        setup
+            .write_files(self, request)
+            .map_err(AgentError::Spawn)?;
+        Ok(setup)
+    }
+
+    /// What was asked for and this version does not know.
+    fn left_out(&self, features: Features, version: &str) -> Vec<AgentWarning> {
+        let wanted = [
+            ("effort", self.effort.is_some() && !features.effort),
+            (
+                "fallback_model",
+                self.fallback_model.is_some() && !features.fallback_model,
+            ),
+        ];
+        let unknown = wanted.into_iter().filter(|(_, unknown)| *unknown);
+        unknown
+            .map(|(setting, _)| AgentWarning::LeftOut {
+                setting: setting.to_owned(),
+                version: version.to_owned(),
+            })
+            .collect()
     }
 }
 
 /// What is there stays, unless it is said anew.
-fn merge(into: &mut Value, from: Value) {
+pub(crate) fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
@@ -306,6 +389,12 @@ impl AgentBackend for ClaudeBackend {
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let environment = BTreeMap::from([("PATH".to_owned(), path)]);
+        self.probe_in(&environment).await
+    }
+
+    async fn probe_in(&self, environment: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
         if !is_installed(
             &self.program,
             "npm install -g @anthropic-ai/claude-code, or give the path of the program",
@@ -313,29 +402,34 @@ impl AgentBackend for ClaudeBackend {
             return Ok(Probe::found(None));
         }
         let told = told_version(&self.program, &["--version"], &self.environment).await?;
-        let version = told
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let version = told.split_whitespace().next().unwrap_or_default();
+        let mut probe = Probe::found(Some(version.to_owned()));
         let patch = version
             .strip_prefix("2.1.")
             .and_then(|patch| patch.parse::<u32>().ok());
-        let mut probe = Probe::found(Some(version.clone()));
         if !patch.is_some_and(|patch| (TRIED.0..=TRIED.1).contains(&patch)) {
             let (first, last) = TRIED;
-            let warning = format!(
-                "version {version} of claude was never tried with this backend; 2.1.{first} and 2.1.{last} were"
-            );
-            probe.warnings.push(warning);
+            probe.warnings.push(AgentWarning::UntriedVersion {
+                program: "claude".to_owned(),
+                version: version.to_owned(),
+                tried: format!("2.1.{first} to 2.1.{last}"),
+            });
+        }
+        let together = self.together(environment);
+        if self.effort.is_some() || self.fallback_model.is_some() {
+            let features = self.known(&together).await?;
+            probe.warnings.extend(self.left_out(features, version));
+        }
+        if let Err((why, fix)) = try_sandbox(self.wanted_sandbox(), &together).await? {
+            probe.warnings.push(AgentWarning::NoSandbox { why, fix });
         }
         Ok(probe)
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
-        let conversation = self.protocol(&request);
+        let setup = self.setup(&request).await?;
         let process = AgentProcess::new(&self.program, &request)
-            .args(self.arguments(&request))
+            .args(arguments(self, &request, &setup))
             .envs(&self.environment);
         let sessions = Sessions::of(|name| {
             let own = self.environment.get(name);
@@ -347,7 +441,7 @@ impl AgentBackend for ClaudeBackend {
             .dying_with_us("INT")
             .counting_by(sessions, &request)
             .await
-            .start(conversation)
+            .start(self.conversation(&request, Some(setup)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use orchestrator_core::{
     agent::{
-        Bounds, Ended, Permission, Permissions, Protocol, Reply, handoff_in,
+        Bounds, Ended, Permission, Permissions, Protocol, Reply, SandboxWatch, handoff_in,
         lenient::{Flag, List, Named, Number, Real, Text, of, read},
     },
     lenient,
@@ -13,8 +13,12 @@ use orchestrator_core::{
     process::Line,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::outcome::{Failure, cap_of};
+use crate::{
+    outcome::{Failure, cap_of},
+    sandbox::{NOT_INITIALIZED, broken_words},
+};
 
 /// The tool by which it answers by the schema.
 const ANSWER: &str = "StructuredOutput";
@@ -31,6 +35,7 @@ lenient! {
         subtype: Text<'a> = "subtype",
         session: Text<'a> = "session_id",
         tools: List<Text<'a>> = "tools",
+        servers: List<Server<'a>> = "mcp_servers",
         error: Text<'a> = "error",
         error_status: Number = "error_status",
         message: Message<'a> = "message",
@@ -48,6 +53,35 @@ lenient! {
         usage: Tokens = "usage",
         models: Named<'a, ModelTokens> = "modelUsage",
         usd: Real = "total_cost_usd",
+    }
+}
+
+lenient! {
+    /// An MCP server, and whether it is there.
+    struct Server<'a> {
+        name: Text<'a> = "name",
+        status: Text<'a> = "status",
+    }
+}
+
+lenient! {
+    /// Of what tools have said, what tells whether commands work: read only where there is a sandbox that may break.
+    struct Results<'a> {
+        message: ResultsOf<'a> = "message",
+    }
+}
+
+lenient! {
+    struct ResultsOf<'a> {
+        content: List<Told<'a>> = "content",
+    }
+}
+
+lenient! {
+    struct Told<'a> {
+        tool_use_id: Text<'a> = "tool_use_id",
+        content: Text<'a> = "content",
+        is_error: Flag = "is_error",
     }
 }
 
@@ -115,6 +149,13 @@ lenient! {
     }
 }
 
+impl Server<'_> {
+    /// Whether it is there in name only. One that is still starting may come.
+    fn is_gone(&self) -> bool {
+        !matches!(&*self.status, "connected" | "pending")
+    }
+}
+
 impl Input<'_> {
     fn file(&self) -> Option<&str> {
         self.file_path.some().or(self.notebook_path.some())
@@ -139,14 +180,37 @@ impl Input<'_> {
     }
 }
 
+/// What the agent was given for the turn.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) tools: BTreeSet<String>,
+    /// MCP servers, by name.
+    pub(crate) servers: BTreeSet<String>,
+    pub(crate) permissions: Option<Permissions>,
+    /// Whether its commands run in its own sandbox.
+    pub(crate) sandboxed: bool,
+    /// Holds the files that the command line names for as long as the turn runs.
+    pub(crate) _files: Option<TempDir>,
+}
+
+impl Given {
+    /// Whether the model was to have this tool.
+    fn has(&self, tool: &str) -> bool {
+        let of_server = |tool: &str| {
+            let (server, _) = tool.strip_prefix("mcp__")?.split_once("__")?;
+            Some(self.servers.contains(server))
+        };
+        tool == ANSWER || self.tools.contains(tool) || of_server(tool).unwrap_or(false)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Conversation {
     prompt: String,
     resume: Option<SessionRef>,
     /// Whether an answer by a schema is asked for.
     schema: bool,
-    tools: BTreeSet<String>,
-    permissions: Option<Permissions>,
+    given: Given,
     bounds: Bounds,
     session: String,
     in_flight: BTreeSet<String>,
@@ -169,20 +233,20 @@ pub(crate) struct Conversation {
     told: ModelUsage,
     /// Whether it counts them in.
     carried: Option<bool>,
+    /// Whether the model has said or done anything.
+    began_work: bool,
+    /// Calls that run a command in the sandbox.
+    commands: BTreeSet<String>,
+    sandbox: SandboxWatch,
 }
 
 impl Conversation {
-    pub(crate) fn new(
-        request: &TurnRequest,
-        tools: BTreeSet<String>,
-        permissions: Option<Permissions>,
-    ) -> Self {
+    pub(crate) fn new(request: &TurnRequest, given: Given) -> Self {
         Self {
             prompt: request.prompt.clone(),
             resume: request.resume.clone(),
             schema: request.schema.is_some(),
-            tools,
-            permissions,
+            given,
             bounds: Bounds::of(request),
             session: String::new(),
             in_flight: BTreeSet::new(),
@@ -201,6 +265,9 @@ impl Conversation {
                 .map(|_| request.used.told.clone())
                 .unwrap_or_default(),
             carried: None,
+            began_work: false,
+            commands: BTreeSet::new(),
+            sandbox: SandboxWatch::knowing(NOT_INITIALIZED),
         }
     }
 
@@ -244,10 +311,8 @@ impl Conversation {
             return reply.finish(outcome);
         }
         reply.started(session);
-        let more = tools
-            .iter()
-            .map(|tool| &**tool)
-            .filter(|tool| *tool != ANSWER && !self.tools.contains(*tool));
+        let more = tools.iter().map(|tool| &**tool);
+        let more = more.filter(|tool| !self.given.has(tool));
         let mut more: Vec<_> = more.collect();
         more.sort_unstable();
         if !more.is_empty() {
@@ -257,16 +322,24 @@ impl Conversation {
             );
             reply.finding(Finding::new(Severity::Warning, "tool/unlisted", message));
         }
+        for server in event.servers.0.iter().filter(|server| server.is_gone()) {
+            let message = format!("MCP server `{}`: {}", &*server.name, &*server.status);
+            reply.finding(Finding::new(Severity::Warning, "tool/missing", message));
+        }
     }
 
     /// A message of the model: one block of it in each event.
     fn said(&mut self, event: &Event<'_>, reply: &mut Reply) {
         // Of one that was got over, nothing is said any more.
         (*event.error).clone_into(&mut self.error);
+        self.began_work |= event.error.is_empty();
         for block in &event.message.content.0 {
             match &*block.kind {
                 "text" if !block.text.is_empty() => reply.activity(&block.text),
                 "tool_use" if self.in_flight.insert(block.id.to_string()) => {
+                    if self.given.sandboxed && block.input.command.some().is_some() {
+                        self.commands.insert(block.id.to_string());
+                    }
                     reply.tool_began(&*block.id, &block.input.title(&block.name));
                 }
                 _ => reply.alive(),
@@ -281,6 +354,22 @@ impl Conversation {
             if self.in_flight.remove(&*block.tool_use_id) {
                 reply.tool_ended(&*block.tool_use_id);
             }
+        }
+    }
+
+    /// Commands have ended: whether the sandbox let them run.
+    fn commands_ended(&mut self, line: &[u8]) {
+        let results = read::<Results<'_>>(line).unwrap_or_default();
+        for told in results.message.content.0 {
+            if !self.commands.remove(&*told.tool_use_id) {
+                continue;
+            }
+            let failed = told.is_error.0.unwrap_or(false);
+            // Its own first line is the exit status.
+            let output = told.content.strip_prefix("Exit code ");
+            let output = output.and_then(|rest| rest.split_once('\n'));
+            let output = output.map_or(&*told.content, |(_, output)| output);
+            self.sandbox.ran(!failed, output);
         }
     }
 
@@ -305,6 +394,7 @@ impl Conversation {
             .writing(&writes);
         // Without permissions of ours, nobody is to be asked.
         let permissions = self
+            .given
             .permissions
             .clone()
             .unwrap_or_else(|| Permissions::decide(|_| Err("it is not allowed".to_owned())));
@@ -355,6 +445,11 @@ impl Conversation {
             }
         } else if *event.subtype != *"success" || event.is_error.0.unwrap_or(true) {
             self.failed(&event)
+        } else if let Some(words) = self.sandbox.broken() {
+            // A worker without commands has nothing to hand over.
+            TurnOutcome::Misconfigured {
+                reason: broken_words(words),
+            }
         } else {
             match (event.structured_output, self.schema) {
                 (answer @ Value::Object(_), true) => reply.handoff(answer.to_string()),
@@ -407,7 +502,13 @@ impl Conversation {
             limited_until: self.limited_until,
             words: &words,
         };
-        failure.outcome()
+        match failure.outcome() {
+            // In a fresh session that has said and done nothing, only the prompt can have filled the context.
+            TurnOutcome::ContextFull if self.resume.is_none() && !self.began_work => {
+                TurnOutcome::PromptTooLong { detail: words }
+            }
+            other => other,
+        }
     }
 }
 
@@ -478,7 +579,12 @@ impl Protocol for Conversation {
                 reply.uses_more();
                 self.said(&event, reply);
             }
-            ("user", _) => self.tools_ended(&event, reply),
+            ("user", _) => {
+                if !self.commands.is_empty() {
+                    self.commands_ended(&line.bytes);
+                }
+                self.tools_ended(&event, reply);
+            }
             ("system", "init") => self.began(&event, reply),
             ("system", "api_retry") => {
                 let status = event

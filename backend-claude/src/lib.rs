@@ -14,13 +14,13 @@
 //! [`Permissions`] in Rust, which judge each call at the moment at which it is tried. Nothing of the user's own set-up counts: no settings,
 //! hooks, memory, skills or servers, neither the user's nor the project's, and no `CLAUDE.md`; the prompt says what is to be known.
 //!
-//! What was measured, with which versions (2.1.197 and 2.1.330), is in the tests beside this file; `tests/fixtures` are recordings of it.
+//! What was measured, with which versions (2.1.197, 2.1.330 and 2.1.332), is in the tests beside this file; `tests/fixtures` are recordings of it.
 //!
 //! # What it does not do
 //!
 //! - Nothing keeps its commands from writing elsewhere as this user, or from the network. A worker has nothing with which it could push, and
-//!   what it changes is checked by git; for more, give it Claude Code's own sandbox by [`ClaudeBackend::settings`] (it needs `bwrap` and
-//!   `socat`, and `git add --all` fails in it), or run all of this in a container.
+//!   what it changes is checked by git; for more, give it Claude Code's own sandbox by [`ClaudeBackend::sandbox`] (it needs `bwrap` and
+//!   `socat`, and `git add --all` fails in it, which a worker is told), or run all of this in a container.
 //! - A key in its environment is seen by its commands.
 //! - A session is gone on with in the workspace of its own attempt. From another one's, 2.1.197 does not find it, and the turn ends as
 //!   [`SessionLost`](orchestrator_core::model::TurnOutcome::SessionLost); 2.1.330 does, and works in the workspace that it was given.
@@ -29,10 +29,16 @@
 //! - That it answers when it is asked whether it lives counts as life while a tool runs. A model that is silent is not heard better for it, so
 //!   [`ClaudeBackend::silent_for_at_most`] bounds that.
 
+mod arguments;
 mod backend;
 mod conversation;
+mod features;
 mod outcome;
+mod sandbox;
 mod session;
 
 pub use backend::ClaudeBackend;
-pub use orchestrator_core::agent::{Permission, Permissions};
+pub use orchestrator_core::{
+    agent::{Permission, Permissions},
+    model::{ClaudeEffort, ClaudeSandbox},
+};

@@ -80,6 +80,7 @@ const SETTINGS: &[&str] = &[
     "error: option",
     "error: unknown option",
     "invalid mcp configuration",
+    "sandbox required but unavailable",
 ];
 
 /// The cap of its own that a result of this kind names, and what raises it.

@@ -2,7 +2,7 @@
 
 use std::{path::Path, path::PathBuf, sync::Arc, time::Duration};
 
-use backend_claude::{ClaudeBackend, Permissions};
+use backend_claude::{ClaudeBackend, ClaudeSandbox, Permissions};
 use orchestrator_core::{
     AgentBackend,
     model::{AttemptId, TaskId, TurnOutcome},
@@ -158,7 +158,7 @@ async fn a_version_that_was_never_tried_is_a_warning() {
         ("2.1.330", false),
         ("2.1.197", false),
         ("2.1.196", true),
-        ("2.1.331", true),
+        ("2.1.333", true),
         ("3.0.0", true),
     ] {
         let told = format!("{version} (Claude Code)");
@@ -339,4 +339,49 @@ async fn it_listens_while_it_works() {
         .await
         .expect("it listens");
     assert_eq!(ran(turn).await.said, "heard\n");
+}
+
+/// As 2.1.197 and 2.1.332 tell a command that bubblewrap does not run.
+#[tokio::test]
+async fn sandbox_that_fails_each_command_is_a_fault_of_the_machine() {
+    let call =
+        json!({ "type": "tool_use", "id": "t1", "name": "Bash", "input": { "command": "make" } });
+    let told = "Exit code 1\nbwrap: No permissions to create new namespace, likely because the kernel does not allow it";
+    let failed =
+        json!({ "type": "tool_result", "tool_use_id": "t1", "content": told, "is_error": true });
+    let event = |kind: &str, block: &Value| {
+        said(&json!({ "type": kind, "message": { "content": [block] } }))
+    };
+    let stage = Stage::new([
+        Step::Hear,
+        init("s", &WITH_ANSWER),
+        event("assistant", &call),
+        event("user", &failed),
+        result(&json!({ "structured_output": { "status": "blocked" } })),
+        Step::HearAll,
+    ]);
+    let programs = stage.directory.path().join("programs");
+    std::fs::create_dir(&programs).expect("makes it");
+    for name in ["bwrap", "socat"] {
+        let program = programs.join(name);
+        std::fs::write(&program, "#!/bin/sh\nexit 0\n").expect("writes");
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, executable).expect("can be run");
+    }
+    let path = format!(
+        "{}:{}",
+        programs.display(),
+        std::env::var("PATH").expect("a path")
+    );
+    let backend = stage
+        .backend
+        .clone()
+        .sandbox(ClaudeSandbox::Required)
+        .env("PATH", path);
+    let ran = ran(backend.start(stage.request()).await.expect("starts")).await;
+    let TurnOutcome::Misconfigured { reason } = &ran.outcome else {
+        panic!("{ran:?}")
+    };
+    assert!(reason.contains("user namespaces are refused"), "{reason}");
+    assert_eq!(stage.handoff(), None);
 }

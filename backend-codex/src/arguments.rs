@@ -24,6 +24,9 @@ const SETTINGS: &[&str] = &[
     "check_for_update_on_startup=false",
 ];
 
+/// So much of the rules fits into one argument, of which the kernel takes 128 KiB, quoted as it is; in bytes.
+const MOST_ON_A_LINE: usize = 50 << 10;
+
 /// The arguments of `codex exec`.
 pub(crate) fn exec(
     request: &TurnRequest,
@@ -78,9 +81,18 @@ pub(crate) fn app_server(
 fn configured(request: &TurnRequest, settings: &[String]) -> Vec<String> {
     let ours = SETTINGS.iter().map(ToString::to_string);
     ours.chain([seen_by_commands(request)])
+        .chain(rules(request))
         .chain(settings.iter().cloned())
         .flat_map(|setting| ["-c".to_owned(), setting])
         .collect()
+}
+
+/// What holds for the whole session. A developer's message is said anew when the conversation was
+/// compacted; a long prompt is cut then.
+fn rules(request: &TurnRequest) -> Option<String> {
+    let end = request.rules.floor_char_boundary(MOST_ON_A_LINE);
+    let rules = Some(&request.rules[..end]).filter(|rules| !rules.is_empty())?;
+    Some(format!("developer_instructions={}", quoted(rules)))
 }
 
 /// Commands see what the policy allows, and our marker; what Codex itself was given stays with it.

@@ -7,6 +7,7 @@ use orchestrator_core::{
     model::{CodexProtocol, CodexSandbox, CodexSpec},
     port::TurnRequest,
 };
+
 use tokio::sync::OnceCell;
 
 use crate::{conversation::Conversation, sandbox::quoted};
@@ -31,8 +32,6 @@ pub struct CodexBackend {
     pub(crate) settings: Vec<String>,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) silence: Duration,
-    /// What the preflight found, once for each configuration.
-    pub(crate) tried: Arc<OnceCell<CodexSandbox>>,
     /// What the program says of itself.
     pub(crate) version: Arc<OnceCell<String>>,
 }
@@ -55,7 +54,6 @@ impl CodexBackend {
             settings: Vec::new(),
             environment: BTreeMap::new(),
             silence: SILENCE,
-            tried: Arc::default(),
             version: Arc::default(),
         }
     }
@@ -93,7 +91,6 @@ impl CodexBackend {
     #[must_use]
     pub fn sandbox(mut self, sandbox: CodexSandbox) -> Self {
         self.sandbox = sandbox;
-        self.tried = Arc::default();
         self
     }
 
@@ -135,7 +132,6 @@ impl CodexBackend {
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.environment.insert(name.into(), value.into());
-        self.tried = Arc::default();
         self
     }
 

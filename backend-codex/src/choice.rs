@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestrator_core::model::CodexProtocol;
+use orchestrator_core::{model::CodexProtocol, port::AgentError};
 
 /// The versions that both protocols were measured with.
 pub(crate) const KNOWN: [&str; 2] = ["0.169.", "0.171."];
@@ -63,20 +63,25 @@ impl Home {
     }
 
     /// Why `app-server` cannot be used with it; `None` where it can.
-    pub(crate) fn hinders(&self) -> Option<String> {
-        match self {
-            Self::Plain => None,
-            Self::Configured(file) => Some(format!(
-                "protocol `app-server` would give workers all of {}, and cannot be kept from it: give them a CODEX_HOME without a \
-                 config.toml, by `env`, or set `protocol = \"exec\"`",
-                file.display()
-            )),
-            Self::Unknown => Some(
-                "protocol `app-server` needs a CODEX_HOME without a config.toml, and it is not known where CODEX_HOME is: set it, by \
-                 `env`, or set `protocol = \"exec\"`"
-                    .to_owned(),
+    pub(crate) fn hinders(&self) -> Option<AgentError> {
+        let (what, fix) = match self {
+            Self::Plain => return None,
+            Self::Configured(file) => (
+                format!(
+                    "protocol `app-server` would give workers all of {}, and cannot be kept from it",
+                    file.display()
+                ),
+                "give them a CODEX_HOME without a config.toml, by `env`, or set `protocol = \"exec\"`",
             ),
-        }
+            Self::Unknown => (
+                "protocol `app-server` needs a CODEX_HOME without a config.toml, and it is not known where \
+                 CODEX_HOME is"
+                    .to_owned(),
+                "set it, by `env`, or set `protocol = \"exec\"`",
+            ),
+        };
+        let fix = fix.to_owned();
+        Some(AgentError::Misconfigured { what, fix })
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use orchestrator_core::{
     agent::{
-        Ended, Protocol, Reply, handoff_in,
-        lenient::{List, Text, read},
+        Ended, Protocol, Reply, SandboxWatch, handoff_in,
+        lenient::{List, Number, Text, read},
     },
     lenient,
     model::{ModelUsage, SessionRef, TurnOutcome, Usage},
@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     outcome::{crashed, of_end, of_message},
+    preflight::unusable_words,
     session::Tokens,
 };
 
@@ -40,6 +41,8 @@ lenient! {
         tool: Text<'a> = "tool",
         query: Text<'a> = "query",
         changes: List<Changed<'a>> = "changes",
+        output: Text<'a> = "aggregated_output",
+        exit_code: Number = "exit_code",
     }
 }
 
@@ -70,7 +73,10 @@ pub(crate) struct Conversation {
     /// The last message: the handoff.
     last: String,
     completed: bool,
+    /// Whether the model has said or done anything.
+    began_work: bool,
     failed: Option<String>,
+    sandbox: SandboxWatch,
 }
 
 impl Conversation {
@@ -95,11 +101,15 @@ impl Conversation {
             tools: BTreeSet::new(),
             last: String::new(),
             completed: false,
+            began_work: false,
             failed: None,
+            sandbox: SandboxWatch::default(),
         }
     }
 
     fn item(&mut self, item: &Item<'_>, over: bool, reply: &mut Reply) {
+        // Its own warnings are items as well.
+        self.began_work |= *item.kind != *"error";
         match &*item.kind {
             "agent_message" => {
                 // A stream that broke off is told again: only the last word counts.
@@ -117,6 +127,9 @@ impl Conversation {
                 reply.activity(&format!("changed {}", paths.join(", ")));
             }
             "command_execution" | "mcp_tool_call" | "web_search" | "collab_tool_call" => {
+                if over && item.exit_code.0.is_some() {
+                    self.sandbox.ran(item.exit_code.0 == Some(0), &item.output);
+                }
                 let name = [&item.command, &item.tool, &item.query, &item.kind]
                     .into_iter()
                     .find_map(Text::some);
@@ -133,6 +146,20 @@ impl Conversation {
                 }
             }
             _ => reply.alive(),
+        }
+    }
+
+    /// What a failure's words stand for. Where a fresh session has said and done nothing before its context is full, the prompt alone
+    /// has filled it.
+    fn of_message(&self, message: &str) -> TurnOutcome {
+        let is_fresh = self.resume.is_none() && !self.began_work;
+        // An answer may be too long for the model as well.
+        let is_input = !message.contains("max_output_tokens");
+        match of_message(message) {
+            TurnOutcome::ContextFull if is_fresh && is_input => TurnOutcome::PromptTooLong {
+                detail: message.trim().to_owned(),
+            },
+            other => other,
         }
     }
 
@@ -173,7 +200,10 @@ impl Protocol for Conversation {
             "turn.completed" => {
                 self.completed = true;
                 self.usage(&event.usage, reply);
-                if let Some(handoff) = handoff_in(&self.last) {
+                // A worker without commands has nothing to hand over.
+                if self.sandbox.broken().is_none()
+                    && let Some(handoff) = handoff_in(&self.last)
+                {
                     reply.handoff(handoff);
                 }
             }
@@ -190,10 +220,18 @@ impl Protocol for Conversation {
 
     fn end(&mut self, ended: &Ended) -> TurnOutcome {
         match (&self.failed, self.completed, ended.exit) {
-            (Some(message), ..) => of_message(message),
-            (None, true, Exit::Code(0)) => TurnOutcome::Completed,
+            (Some(message), ..) => self.of_message(message),
+            (None, true, Exit::Code(0)) => match self.sandbox.broken() {
+                Some(words) => TurnOutcome::Misconfigured {
+                    reason: unusable_words(words),
+                },
+                None => TurnOutcome::Completed,
+            },
             (None, true, _) => crashed(ended),
-            (None, false, _) => of_end(ended),
+            (None, false, _) => match of_end(ended) {
+                TurnOutcome::ContextFull => self.of_message(&ended.complaint),
+                other => other,
+            },
         }
     }
 }

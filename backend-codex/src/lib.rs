@@ -48,7 +48,8 @@
 //!
 //! A `codex` that is logged in, or a key in the environment given to [`CodexBackend::env`], and a `CODEX_HOME` in which it keeps its sessions: further
 //! turns of an attempt go on with them. Sixteen workers at once on one `CODEX_HOME` were measured to be fine. Where Codex's sandbox cannot be had
-//! (no user namespaces), a preflight at the first turn says so, before any money is spent.
+//! (no user namespaces; a bubblewrap on the `PATH` and a `CODEX_HOME` in a temporary directory), the probe says so, and so does each turn, before any
+//! money is spent.
 //!
 //! # What it cannot promise
 //!
@@ -64,6 +65,7 @@ mod choice;
 mod conversation;
 mod install;
 mod outcome;
+mod preflight;
 mod sandbox;
 mod session;
 mod turns;

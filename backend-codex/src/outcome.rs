@@ -8,16 +8,21 @@ use jiff::{
     tz::TimeZone,
 };
 use orchestrator_core::{
-    agent::Ended,
+    agent::{BubblewrapFault, Ended},
     model::{Timestamp, TurnOutcome},
     process::Exit,
 };
+
+use crate::preflight::unusable_words;
 
 /// The outcome that a message of `turn.failed`, or the end of standard error, stands for.
 pub(crate) fn of_message(message: &str) -> TurnOutcome {
     let lower = message.to_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
     let reason = || message.trim().to_owned();
+    if let Some(outcome) = never_begun(message, &lower) {
+        return outcome;
+    }
     if has(&["no rollout found", "no conversation found"]) {
         TurnOutcome::SessionLost
     } else if has(&[
@@ -25,7 +30,6 @@ pub(crate) fn of_message(message: &str) -> TurnOutcome {
         "context_length_exceeded",
         "maximum context length",
         "max_output_tokens",
-        "input_too_large",
     ]) {
         TurnOutcome::ContextFull
     } else if has(&[
@@ -72,6 +76,21 @@ pub(crate) fn of_end(ended: &Ended) -> TurnOutcome {
         _ => crashed(ended),
     }
 }
+
+/// What keeps every turn from beginning in the same way: a prompt that is more than Codex takes, or a sandbox that cannot work.
+fn never_begun(message: &str, lower: &str) -> Option<TurnOutcome> {
+    let words = message.trim().to_owned();
+    if lower.contains("input_too_large") || lower.contains("input exceeds the maximum length") {
+        return Some(TurnOutcome::PromptTooLong { detail: words });
+    }
+    let is_sandbox = BubblewrapFault::of(message).is_some() || lower.contains(HELPER);
+    is_sandbox.then(|| TurnOutcome::Misconfigured {
+        reason: unusable_words(&words),
+    })
+}
+
+/// Codex's own helper, which a sandbox of its runs.
+const HELPER: &str = "codex-linux-sandbox";
 
 /// How a program ended, with what it said last.
 pub(crate) fn crashed(ended: &Ended) -> TurnOutcome {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use async_trait::async_trait;
 use orchestrator_core::{
     agent::{AgentProcess, strict_schema, told_version},
-    model::{CodexProtocol, CodexSandbox, Usage},
+    model::{AgentWarning, CodexProtocol, CodexSandbox, Usage},
     port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
 };
 
@@ -16,29 +16,26 @@ use crate::{
     choice::{Home, KNOWN, chosen, is_known},
     conversation::Conversation,
     install::find,
-    sandbox::{Places, flags, preflight},
+    preflight::{Tried, try_reader, try_worker},
+    sandbox::{Places, flags},
     session::Sessions,
 };
 
 impl CodexBackend {
-    /// How commands are held back here, found out at the first turn.
+    /// How the commands of a turn are held back here.
     async fn tried_sandbox(
         &self,
         program: &Path,
         environment: &BTreeMap<String, String>,
-    ) -> Result<CodexSandbox, AgentError> {
-        let find_out = async || match self.sandbox {
-            CodexSandbox::Profile => {
-                let together = environment
-                    .iter()
-                    .chain(&self.environment)
-                    .map(|(name, value)| (name.clone(), value.clone()))
-                    .collect();
-                preflight(program, &together).await
-            }
-            given => Ok(given),
-        };
-        self.tried.get_or_try_init(find_out).await.copied()
+        read_only: bool,
+    ) -> Result<Tried, AgentError> {
+        let mut together = environment.clone();
+        together.extend(self.environment.clone());
+        if read_only {
+            try_reader(program, self.sandbox, &together).await
+        } else {
+            try_worker(program, self.sandbox, &together).await
+        }
     }
 
     /// The protocol of the next turn.
@@ -55,7 +52,7 @@ impl CodexBackend {
             Some(CodexProtocol::Exec) => Ok(CodexProtocol::Exec),
             Some(CodexProtocol::AppServer) => match home.hinders() {
                 None => Ok(CodexProtocol::AppServer),
-                Some(reason) => Err(AgentError::Misconfigured { reason }),
+                Some(hindrance) => Err(hindrance),
             },
             None => Ok(chosen(&self.version(program).await?, &home)),
         }
@@ -135,36 +132,44 @@ impl AgentBackend for CodexBackend {
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
+        self.probe_in(&of_ours()).await
+    }
+
+    async fn probe_in(&self, environment: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
         let found = find(&self.program)?;
         let version = self.version(&found.program).await?;
-        // What the policy lets an agent see is not known here: a home that is named there is looked at again when a turn starts.
-        let protocol = self.chosen(&found.program, &BTreeMap::new()).await?;
+        self.chosen(&found.program, environment).await?;
         let mut probe = Probe::found(Some(version.clone()));
         if !is_known(&version) {
-            probe.warnings.push(format!(
-                "version {version} of codex was never tried with this backend; {}x were. It is spoken to by `{}`",
-                KNOWN.join("x and "),
-                name(protocol),
-            ));
+            probe.warnings.push(AgentWarning::UntriedVersion {
+                program: "codex".to_owned(),
+                version,
+                tried: KNOWN.map(|tried| format!("{tried}x")).join(", "),
+            });
         }
-        probe.warnings.extend(
-            found
-                .missing
-                .iter()
-                .map(|file| format!("{file} is not there: commands will fail")),
-        );
+        let missing = found.missing.into_iter();
+        probe
+            .warnings
+            .extend(missing.map(|file| AgentWarning::MissingFile { file }));
+        let tried = self
+            .tried_sandbox(&found.program, environment, false)
+            .await?;
+        if let Some(why) = tried.instead_since {
+            let used = "narrow".to_owned();
+            probe
+                .warnings
+                .push(AgentWarning::WeakerSandbox { used, why });
+        }
         Ok(probe)
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         let found = find(&self.program)?;
         let protocol = self.chosen(&found.program, &request.environment).await?;
-        let sandbox = if request.read_only {
-            self.sandbox
-        } else {
-            self.tried_sandbox(&found.program, &request.environment)
-                .await?
-        };
+        let tried = self
+            .tried_sandbox(&found.program, &request.environment, request.read_only)
+            .await?;
+        let sandbox = tried.sandbox;
         let places = Places {
             workspace: &request.workspace,
             repository: &request.repository,
@@ -200,10 +205,11 @@ async fn counted(sessions: &Sessions, request: &TurnRequest) -> Option<Usage> {
     read.ok().flatten()
 }
 
-/// As a policy has it.
-fn name(protocol: CodexProtocol) -> &'static str {
-    match protocol {
-        CodexProtocol::Exec => "exec",
-        CodexProtocol::AppServer => "app-server",
-    }
+/// What a probe sees of our own environment where none is given.
+fn of_ours() -> BTreeMap<String, String> {
+    let named = ["PATH", "HOME", "TMPDIR"];
+    let set = named
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    set.collect()
 }

@@ -3,11 +3,15 @@
 use std::{path::Path, sync::Arc};
 
 use backend_codex::{CodexBackend, CodexProtocol, CodexSandbox};
-use orchestrator_core::AgentBackend;
+use orchestrator_core::{
+    AgentBackend,
+    model::{AttemptId, TurnOutcome},
+    port::TurnRequest,
+};
 use orchestrator_testkit::{
-    Player, Step, agent_conformance,
+    Play, Player, Step, agent_conformance,
     conformance::agent::{AgentFixture, Phrase},
-    scripted_worker,
+    ran, scripted_worker,
 };
 use serde_json::{Value, json};
 
@@ -88,3 +92,43 @@ impl AgentFixture for Codex {
 }
 
 agent_conformance!(Codex);
+
+/// Recorded of 0.169.0; where a command fails at once, later versions say nothing of it.
+#[tokio::test]
+async fn sandbox_that_fails_each_command_is_a_fault_of_the_machine() {
+    let failed = json!({
+        "id": "item_0", "type": "command_execution", "command": "/bin/bash -lc 'echo hi'", "exit_code": 1, "status": "failed",
+        "aggregated_output": "bwrap: execvp codex-linux-sandbox: No such file or directory\n",
+    });
+    let usage = json!({ "input_tokens": 10, "output_tokens": 2 });
+    let steps = [
+        Step::HearAll,
+        said(&json!({ "type": "thread.started", "thread_id": "t" })),
+        said(&json!({ "type": "item.completed", "item": failed })),
+        message(r#"{"version":1,"task":"T1","attempt":1,"status":"blocked","reason":"no shell"}"#),
+        said(&json!({ "type": "turn.completed", "usage": usage })),
+        Step::Exit(0),
+    ];
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = Play::new(steps).install(player(), directory.path(), "codex");
+    let attempt = AttemptId {
+        task: "T1".parse().expect("an id"),
+        number: 1,
+    };
+    let handoff = directory.path().join("handoff.json");
+    let place = directory.path().to_owned();
+    let request = TurnRequest::new(attempt, "Go.", place, handoff.clone(), "a-mark-of-our-own");
+    let backend = CodexBackend::new()
+        .program(&program)
+        .with_protocol(CodexProtocol::Exec)
+        .sandbox(CodexSandbox::Off);
+    let ran = ran(backend.start(request).await.expect("starts")).await;
+    let TurnOutcome::Misconfigured { reason } = &ran.outcome else {
+        panic!("{ran:?}")
+    };
+    assert!(reason.contains("fix: set `CODEX_HOME`"), "{reason}");
+    assert!(
+        !handoff.exists(),
+        "a worker without commands hands nothing over"
+    );
+}

@@ -31,20 +31,19 @@ fn initialized() -> Vec<Step> {
     vec![Step::Hear, result(1, &initialized), Step::Hear, Step::Hear]
 }
 
-/// The answer to `thread/start`, with the directory and the access of the turn.
+/// The answer to `thread/start`, with the directory of the turn.
 fn thread(session: &str) -> Step {
     let answer = json!({
         "id": 2,
         "result": {
             "thread": { "id": session },
             "cwd": "@CWD@",
-            "sandbox": { "type": "@KIND@" },
+            "sandbox": { "type": "dangerFullAccess" },
         },
     });
     let line = answer.to_string();
     Step::Shell(format!(
-        "case $ORCHESTRATOR_ACCESS in read) kind=readOnly;; *) kind=dangerFullAccess;; esac\n\
-         printf '%s\\n' '{line}' | sed \"s|@CWD@|$PWD|; s|@KIND@|$kind|\" > /dev/fd/3"
+        "printf '%s\\n' '{line}' | sed \"s|@CWD@|$PWD|\" > /dev/fd/3"
     ))
 }
 

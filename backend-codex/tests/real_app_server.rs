@@ -5,7 +5,7 @@ use std::{fs, process::ExitCode};
 use backend_codex::{CodexProtocol, CodexSandbox};
 use orchestrator_core::{
     AgentBackend,
-    model::{SessionRef, TurnOutcome, Usage},
+    model::{SessionRef, SessionUsage, TurnOutcome, Usage},
     port::{AgentError, Turn, TurnInput, Update},
 };
 use orchestrator_testkit::{
@@ -158,10 +158,10 @@ fn usage_counts_the_turn_alone(agent: &RealAgent) {
             .backend
             .clone()
             .with_protocol(CodexProtocol::AppServer);
-        let second = fresh
-            .start(stage.request(2, first.session.clone()))
-            .await
-            .expect("starts");
+        let mut used = SessionUsage::default();
+        used.add(&first.used);
+        let again = stage.request(2, first.session.clone());
+        let second = fresh.start(again.with_used(used)).await.expect("starts");
         let second = ran(second).await;
         assert_eq!(second.outcome, TurnOutcome::Completed, "{second:?}");
         assert_eq!(
@@ -294,7 +294,7 @@ fn home_with_a_configuration_is_refused(agent: &RealAgent) {
         fs::write(home.join("config.toml"), "").expect("writes");
         let refused = stage.backend.start(stage.request(1, None)).await;
         assert!(
-            matches!(&refused, Err(AgentError::Misconfigured { reason }) if reason.contains("config.toml")),
+            matches!(&refused, Err(AgentError::Misconfigured { what, .. }) if what.contains("config.toml")),
             "{refused:?}"
         );
         assert!(stage.backend.probe().await.is_err());

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use orchestrator_core::{
     agent::{AgentProcess, is_installed, named_variables, told_version},
-    model::CursorSpec,
+    model::{AgentWarning, CursorSpec},
     port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
 };
 
@@ -201,12 +201,16 @@ impl AgentBackend for CursorBackend {
         let variables = self.variables();
         let version = told_version(&self.program, &["--version"], &variables).await?;
         let mut probe = Probe::found(Some(version.clone()));
-        probe.warnings.push(format!(
-            "cursor-agent {version} was never run with this backend, as no version was: it is built to recordings of others (2026.01 and 2026.07)"
-        ));
+        probe.warnings.push(AgentWarning::Other {
+            what: format!(
+                "cursor-agent {version} was never run with this backend, as no version was: it is built to recordings of others (2026.01 and 2026.07)"
+            ),
+            fix: None,
+        });
+        let login = self.not_logged_in(&self.program, &variables).await;
         probe
             .warnings
-            .extend(self.not_logged_in(&self.program, &variables).await);
+            .extend(login.map(|what| AgentWarning::Other { what, fix: None }));
         Ok(probe)
     }
 

@@ -173,6 +173,9 @@ async fn a_login_that_is_missing_is_a_warning_unless_there_is_a_key() {
             .await
             .expect("it is there")
             .warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
             .join("\n")
     };
     let plain = warned(backend.clone()).await;

@@ -79,7 +79,9 @@ fn stage(tasks: &[(&str, &str)]) -> (Sandbox, ModelServer) {
         &[("ROADMAP.md", &tasks.iter().map(item).collect::<String>())],
         "roadmap",
     );
-    std::fs::create_dir_all(sandbox.path().join("home/.codex")).expect("makes the home");
+    for directory in ["home/.codex", "home/tmp"] {
+        std::fs::create_dir_all(sandbox.path().join(directory)).expect("makes the home");
+    }
     let script = tasks.iter().fold(Script::default(), |script, (id, agent)| {
         script.when(format!("Task {id}."), answers(id, agent))
     });
@@ -115,6 +117,8 @@ fn supervise(
     supervise
         .env("ANTHROPIC_BASE_URL", server.url())
         .env("CODEX_HOME", home.join(".codex"))
+        // A home in a temporary directory is one in which Codex works only where no bubblewrap is installed.
+        .env("TMPDIR", home.join("tmp"))
         .env("HOME", home);
     supervise
         .stdin(Stdio::null())

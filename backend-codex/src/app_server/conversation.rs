@@ -19,7 +19,10 @@ use super::{
     usage::Before,
     wire::{Answer, Failure, Message, Params, TurnInfo},
 };
-use crate::outcome::{of_end, of_message};
+use crate::{
+    outcome::{of_end, of_message},
+    preflight::unusable_words,
+};
 
 /// The numbers of the requests that are waited for. What is said in the turn has greater ones.
 const INITIALIZE: u64 = 1;
@@ -188,7 +191,9 @@ impl AppServer {
             }
             "thread/tokenUsage/updated" if *params.turn_id == *self.turn => {
                 let usage = self.before.since(&params.usage);
-                reply.usage(ModelUsage::from_iter([(self.model.as_str(), usage)]));
+                if usage.tokens() > 0 {
+                    reply.usage(ModelUsage::from_iter([(self.model.as_str(), usage)]));
+                }
             }
             "thread/tokenUsage/updated" => self.before.keep(&params.usage),
             // It tries again, and says so; the end is told otherwise.
@@ -197,11 +202,27 @@ impl AppServer {
         }
     }
 
+    /// Where a fresh session has done nothing before its context is full, the prompt alone has filled it.
+    fn too_long(&self, outcome: TurnOutcome, error: &Failure<'_>) -> TurnOutcome {
+        let is_fresh = self.begin.resume.is_none() && !self.items.began_work;
+        match outcome {
+            TurnOutcome::ContextFull if is_fresh => TurnOutcome::PromptTooLong {
+                detail: error.message.trim().to_owned(),
+            },
+            other => other,
+        }
+    }
+
     fn ended(&mut self, turn: &TurnInfo<'_>, reply: &mut Reply) {
         self.items.end(reply);
         let outcome = match &*turn.status {
-            "completed" => TurnOutcome::Completed,
-            "failed" => failure::outcome(&turn.error, &self.limits),
+            "completed" => match self.items.sandbox.broken() {
+                Some(words) => TurnOutcome::Misconfigured {
+                    reason: unusable_words(words),
+                },
+                None => TurnOutcome::Completed,
+            },
+            "failed" => self.too_long(failure::outcome(&turn.error, &self.limits), &turn.error),
             "interrupted" if self.stopping => TurnOutcome::Stopped,
             "interrupted" => TurnOutcome::Crashed {
                 detail: "it says that it was interrupted, and nobody did".to_owned(),

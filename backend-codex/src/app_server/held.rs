@@ -1,12 +1,10 @@
 //! How commands are held back, as `app-server` is asked for it, and whether it says that it does.
 
-use std::path::Path;
-
 use orchestrator_core::model::CodexSandbox;
 use serde_json::{Value, json};
 
 use super::wire::Answer;
-use crate::sandbox::{PROFILE, Places, profile, quoted};
+use crate::sandbox::{PROFILE, Places, narrow_settings, profile, quoted};
 
 /// The sandbox of one turn, by Codex's own names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +20,10 @@ pub(crate) enum Held {
 impl Held {
     pub(crate) fn of(sandbox: CodexSandbox, read_only: bool) -> Self {
         match sandbox {
+            CodexSandbox::Off => Self::Off,
             _ if read_only => Self::ReadOnly,
             CodexSandbox::Profile => Self::Profile,
             CodexSandbox::Narrow => Self::WorkspaceWrite,
-            CodexSandbox::Off => Self::Off,
         }
     }
 
@@ -77,25 +75,8 @@ pub(crate) fn settings(held: Held, places: &Places<'_>) -> Vec<String> {
             format!("default_permissions={}", quoted(PROFILE)),
             profile(places),
         ],
-        Held::WorkspaceWrite => vec![
-            "sandbox_mode=\"workspace-write\"".to_owned(),
-            "sandbox_workspace_write.network_access=false".to_owned(),
-            "sandbox_workspace_write.exclude_slash_tmp=true".to_owned(),
-            writable(places),
-        ],
+        Held::WorkspaceWrite => narrow_settings(places).into(),
         Held::ReadOnly => vec!["sandbox_mode=\"read-only\"".to_owned()],
         Held::Off => vec!["sandbox_mode=\"danger-full-access\"".to_owned()],
     }
-}
-
-fn writable(places: &Places<'_>) -> String {
-    let roots: Vec<_> = places
-        .writable()
-        .iter()
-        .map(|root| quoted(&Path::to_string_lossy(root)))
-        .collect();
-    format!(
-        "sandbox_workspace_write.writable_roots=[{}]",
-        roots.join(",")
-    )
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orchestrator_core::agent::{Reply, lenient::Text};
+use orchestrator_core::agent::{Reply, SandboxWatch, lenient::Text};
 
 use super::wire::{Change, Item};
 
@@ -17,6 +17,10 @@ pub(super) struct Items {
     /// Tools in flight, with the lines that each may still tell.
     tools: BTreeMap<String, usize>,
     last: String,
+    /// Whether the model has said or done anything.
+    pub(super) began_work: bool,
+    /// Whether the sandbox lets commands run.
+    pub(super) sandbox: SandboxWatch,
 }
 
 impl Items {
@@ -26,6 +30,7 @@ impl Items {
     }
 
     pub(super) fn began(&mut self, item: &Item<'_>, reply: &mut Reply) {
+        self.began_work |= *item.kind != *"userMessage";
         if !is_tool(&item.kind) || self.tools.contains_key(&*item.id) {
             return reply.alive();
         }
@@ -37,6 +42,9 @@ impl Items {
     }
 
     pub(super) fn ended(&mut self, item: &Item<'_>, reply: &mut Reply) {
+        if let Some(status) = item.exit_code.0 {
+            self.sandbox.ran(status == 0, &item.output);
+        }
         if self.tools.remove(&*item.id).is_some() {
             return reply.tool_ended(&*item.id);
         }

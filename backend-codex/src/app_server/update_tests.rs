@@ -12,7 +12,7 @@ use super::talk::Talk;
 fn errors_by_type_have_their_outcome() {
     let http = |name: &str, status: Value| json!({ name: { "httpStatusCode": status } });
     for (info, expected) in [
-        (json!("contextWindowExceeded"), "ContextFull"),
+        (json!("contextWindowExceeded"), "PromptTooLong"),
         (json!("usageLimitExceeded"), "UsageLimited"),
         (json!("sessionBudgetExceeded"), "CapReached"),
         (json!("unauthorized"), "Authentication"),

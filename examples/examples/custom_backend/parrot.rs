@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use async_trait::async_trait;
 use orchestrator_core::{
     agent::{AgentProcess, Ended, Protocol, Reply, told_version},
-    model::{Timestamp, TurnOutcome, Usage},
+    model::{AgentWarning, Timestamp, TurnOutcome, Usage},
     port::{
         AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnInput,
         TurnRequest,
@@ -69,9 +69,10 @@ impl AgentBackend for Parrot {
             .as_ref()
             .is_some_and(|version| !version.starts_with("1."))
         {
-            probe
-                .warnings
-                .push("only versions 1.x were tried".to_owned());
+            probe.warnings.push(AgentWarning::Other {
+                what: "only versions 1.x were tried".to_owned(),
+                fix: None,
+            });
         }
         Ok(probe)
     }

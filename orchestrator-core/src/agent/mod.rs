@@ -9,6 +9,7 @@
 //!
 //! [The guide](crate::guide::writing_a_backend) builds a backend of this.
 
+mod bubblewrap;
 mod command;
 mod installed;
 mod last_word;
@@ -16,15 +17,18 @@ pub mod lenient;
 mod permission;
 mod process;
 mod protocol;
+mod sandbox_watch;
 mod schema;
 mod session_files;
 
+pub use bubblewrap::{BubblewrapFault, try_bubblewrap};
 pub use command::CommandAgent;
 pub use installed::{is_installed, named_variables, told_version};
 pub use last_word::handoff_in;
 pub use permission::{Bounds, Permission, Permissions};
 pub use process::AgentProcess;
 pub use protocol::{Ended, Protocol, Reply};
+pub use sandbox_watch::SandboxWatch;
 pub use schema::strict_schema;
 pub use session_files::{SessionFiles, read_session_file};
 

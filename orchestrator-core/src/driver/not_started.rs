@@ -10,20 +10,16 @@ use crate::{
 /// The outcome of a turn that did not start.
 pub(super) fn not_started(error: &AgentError) -> TurnOutcome {
     let reason = match (error, error.source()) {
-        // That the agent failed, or what its settings are to it, is said by the outcome.
+        // That the agent failed is said by the outcome.
         (AgentError::Other(why), _) => why.clone(),
-        (AgentError::Misconfigured { reason }, _) => {
-            return TurnOutcome::Misconfigured {
-                reason: reason.clone(),
-            };
-        }
         (_, Some(source)) => format!("{error}: {source}"),
         (_, None) => error.to_string(),
     };
-    match error.class() {
-        ErrorClass::Transient => TurnOutcome::Overloaded { reason },
-        ErrorClass::NeedsPerson => TurnOutcome::Authentication { reason },
-        ErrorClass::Permanent | ErrorClass::Bug => TurnOutcome::Crashed { detail: reason },
+    match (error, error.class()) {
+        (AgentError::Misconfigured { .. }, _) => TurnOutcome::Misconfigured { reason },
+        (_, ErrorClass::Transient) => TurnOutcome::Overloaded { reason },
+        (_, ErrorClass::NeedsPerson) => TurnOutcome::Authentication { reason },
+        (_, ErrorClass::Permanent | ErrorClass::Bug) => TurnOutcome::Crashed { detail: reason },
     }
 }
 
@@ -34,7 +30,10 @@ mod tests {
     #[test]
     fn outcome_follows_the_error() {
         let reason = || "set it".to_owned();
-        let wrong = AgentError::Misconfigured { reason: reason() };
+        let wrong = AgentError::Misconfigured {
+            what: "it is wrong".to_owned(),
+            fix: reason(),
+        };
         let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
         let away = AgentError::Unavailable {
             reason: reason(),
@@ -42,7 +41,9 @@ mod tests {
         };
         assert_eq!(
             not_started(&wrong),
-            TurnOutcome::Misconfigured { reason: reason() }
+            TurnOutcome::Misconfigured {
+                reason: "it is wrong; fix: set it".to_owned()
+            }
         );
         assert!(matches!(
             not_started(&AgentError::Spawn(missing)),

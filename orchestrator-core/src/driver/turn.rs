@@ -23,7 +23,7 @@ use crate::{
         SessionRef, SessionUsage, Span, TurnOutcome, TurnUsage, clean, end_of,
     },
     port::{AgentError, Silence, TurnControl, TurnRequest, Update},
-    prompt::{PromptContext, prompt},
+    prompt::{PromptContext, prompt, standing_rules},
     untrusted::{fresh_directory, give},
 };
 
@@ -153,7 +153,8 @@ impl World {
         )
         .with_places(workspace.repository(), contract)
         .with_streams(streams)
-        .with_schema(schemars::schema_for!(Handoff).to_value());
+        .with_schema(schemars::schema_for!(Handoff).to_value())
+        .with_rules(standing_rules(&job.contract));
         self.begin(&job.attempt);
         reach("before turn");
         let mut turn = backend.start(request).await?;

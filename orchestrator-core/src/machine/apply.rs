@@ -287,6 +287,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::Rescued { attempt, commit } => {
             active_mut(state, attempt)?.attempt.rescued = Some(*commit);
         }
+        Record::ContextFilled { attempt, row } => entry_mut(state, &attempt.task)?.filled = *row,
         Record::NothingDone { attempt } => active_mut(state, attempt)?.attempt.idle = true,
         Record::NothingToDo {
             attempt,
@@ -609,6 +610,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry.predecessor = left.or_else(|| entry.predecessor.take());
             entry.counted = entry.counted.saturating_sub(u32::from(!counts));
             entry.last_failure = Some(reason.clone());
+            entry.filled = 0;
             entry.cleanups.insert(attempt.number, Asked::Due);
             entry.phase = Phase::Waiting(Waiting {
                 grants,

@@ -45,6 +45,7 @@ mod reread;
 mod state;
 mod step;
 mod tasks;
+mod too_long;
 mod turn_over;
 mod verdict;
 

@@ -141,6 +141,8 @@ pub struct TaskEntry {
     pub rejections: BTreeMap<FindingId, u32>,
     /// Why the last attempt ended without a landing.
     pub last_failure: Option<String>,
+    /// How many attempts in a row have filled their context and committed nothing.
+    pub filled: u32,
     /// Workspaces of attempts that are over and have yet to be settled.
     pub cleanups: BTreeMap<u32, Asked>,
     /// Workspaces that stayed, by attempt, and why.
@@ -505,6 +507,7 @@ impl TaskEntry {
             authority: BTreeMap::new(),
             rejections: BTreeMap::new(),
             last_failure: None,
+            filled: 0,
             cleanups: BTreeMap::new(),
             leftovers: BTreeMap::new(),
             kept_refs: BTreeMap::new(),

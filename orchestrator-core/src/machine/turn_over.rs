@@ -10,6 +10,8 @@
 //! | the agent itself, a stall, a deadline; without a handoff | the session is asked for the handoff, once |
 //! | a crash, with a commit | the session goes on, once; then another attempt, with the commit |
 //! | a full context, a lost session | another attempt, with the commit |
+//! | a full context without a commit, in two attempts in a row | a person is asked |
+//! | a prompt that alone is too long | a person is asked at once |
 //! | a budget, a cap, a refusal, a question, an unknown protocol | the work is reviewed, and a person is asked |
 
 use std::sync::Arc;
@@ -218,6 +220,7 @@ impl Context<'_> {
                 TurnOutcome::NeedsInput { .. }
                 | TurnOutcome::Refused { .. }
                 | TurnOutcome::CapReached { .. }
+                | TurnOutcome::PromptTooLong { .. }
                 | TurnOutcome::Drifted { .. },
                 _,
             ) => Unfinished::Review,
@@ -337,9 +340,8 @@ impl Context<'_> {
                 let follows = self.try_again(entry, active, &format!("the agent failed: {detail}"));
                 failed.into_iter().chain(follows).collect()
             }
-            TurnOutcome::ContextFull => {
-                self.try_again(entry, active, "the agent's context was full")
-            }
+            TurnOutcome::ContextFull => self.context_filled(entry, active),
+            TurnOutcome::PromptTooLong { detail } => self.prompt_too_long(active, detail),
             TurnOutcome::SessionLost => {
                 self.try_again(entry, active, "the agent did not find its session again")
             }
@@ -426,6 +428,7 @@ impl Context<'_> {
             | TurnOutcome::NeedsInput { .. }
             | TurnOutcome::Refused { .. }
             | TurnOutcome::ContextFull
+            | TurnOutcome::PromptTooLong { .. }
             | TurnOutcome::CapReached { .. } => {
                 let known = self.state.agents.get(agent)?;
                 let troubled = known.trouble.as_ref();

@@ -1,9 +1,9 @@
 //! The agents of a policy.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::claude::ClaudeSpec;
 
 /// An agent as the policy names it. What each kind needs is checked by whoever builds the backend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +46,14 @@ pub enum DoneBy {
 }
 
 impl AgentSpec {
+    /// What cannot be meant: the key within `[agents.NAME]`, and why.
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        match self {
+            Self::Claude(spec) => spec.check(),
+            Self::Command { .. } | Self::Acp { .. } | Self::Codex(_) | Self::Cursor(_) => Ok(()),
+        }
+    }
+
     /// What says that the agent's work is complete.
     #[must_use]
     pub fn done_by(&self) -> DoneBy {
@@ -122,50 +130,4 @@ pub struct CursorSpec {
     /// Variables of our own environment that it sees, such as `CURSOR_API_KEY`. The commands that it runs see them too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
-}
-
-/// What a policy may say of Claude Code; all of it may be left out.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ClaudeSpec {
-    /// The program, where it is not the `claude` on the `PATH`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub program: Option<String>,
-    /// The model, where it is not Claude Code's own choice, which differs from version to version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// The tools that it has, by its own names; where none are given, `Bash`, `Edit`, `Glob`, `Grep`, `Read` and `Write`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tools: Vec<String>,
-    /// What is refused at the moment at which it is tried.
-    pub permissions: ClaudePermissions,
-    /// The most steps of its model in one turn.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_turns: Option<u32>,
-    /// The most US dollars that one turn may cost, by its own count.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_usd: Option<f64>,
-    /// Settings of Claude Code's own, as its settings file has them, such as `{ sandbox = { enabled = true } }`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub settings: BTreeMap<String, serde_json::Value>,
-    /// Where its sessions and its login are, where that is not `~/.claude`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config_dir: Option<String>,
-    /// Variables of our own environment that Claude Code sees, such as `ANTHROPIC_API_KEY`. The commands that it runs see them too.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
-}
-
-/// `max_usd` is a finite number that a person wrote, so equality is what it seems.
-impl Eq for ClaudeSpec {}
-
-/// What Claude Code is refused at the moment at which it tries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ClaudePermissions {
-    /// What its own rules refuse: its file tools change nothing outside of the workspace.
-    #[default]
-    Own,
-    /// Also what the contract forbids: its file tools change no other paths, and it does not push.
-    Contract,
 }

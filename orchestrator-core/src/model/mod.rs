@@ -3,8 +3,10 @@
 //! Nothing here does anything. Whatever crosses a border (roadmap, policy, handoff, snapshot, ledger) is defined here once,
 //! parsed into types that cannot hold a wrong value, and has a JSON schema where people or other programs meet it.
 
+mod agent_warning;
 mod agents;
 mod authority;
+mod claude;
 mod contract;
 mod cut;
 mod effect;
@@ -33,11 +35,10 @@ mod trouble;
 mod turn;
 mod usage;
 
-pub use agents::{
-    AgentSpec, ClaudePermissions, ClaudeSpec, CodexProtocol, CodexSandbox, CodexSpec, CursorSpec,
-    DoneBy,
-};
+pub use agent_warning::AgentWarning;
+pub use agents::{AgentSpec, CodexProtocol, CodexSandbox, CodexSpec, CursorSpec, DoneBy};
 pub use authority::Authority;
+pub use claude::{ClaudeEffort, ClaudePermissions, ClaudeSandbox, ClaudeSpec};
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
 pub(crate) use cut::end_after;
 pub use cut::{end_of, shortened, start_of};

@@ -188,6 +188,11 @@ impl Policy {
             return value((*key).to_owned(), "must be greater than zero".to_owned());
         }
         self.reviewers.check()?;
+        for (name, agent) in &self.agents {
+            if let Err((key, why)) = agent.check() {
+                return value(format!("agents.{name}.{key}"), why);
+            }
+        }
         self.environment.ports.check(self.max_sessions)?;
         for (name, filter) in &self.filters {
             let lines = [&filter.clean, &filter.smudge, &filter.process];

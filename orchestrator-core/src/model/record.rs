@@ -202,6 +202,13 @@ pub enum Record {
         /// Which attempt.
         attempt: AttemptId,
     },
+    /// The attempt's context was full before anything was committed.
+    ContextFilled {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How many attempts of the task ended so in a row, this one included.
+        row: u32,
+    },
     /// Nothing has to be done, as the agent says: the attempt is what a person may let count. Its
     /// head is its base.
     NothingToDo {

@@ -140,6 +140,11 @@ pub enum TurnOutcome {
     },
     /// The conversation has grown beyond what the model takes.
     ContextFull,
+    /// The prompt alone is more than the model takes: every session would end in the same way.
+    PromptTooLong {
+        /// In the agent's words.
+        detail: String,
+    },
     /// A cap of the agent's own was reached, such as its `max_usd` or `max_turns`: the next turn would
     /// end in the same way.
     CapReached {
@@ -182,6 +187,7 @@ impl std::fmt::Display for TurnOutcome {
                 "it cannot be used until a person has seen to it: {reason}"
             ),
             Self::ContextFull => f.write_str("its context was full"),
+            Self::PromptTooLong { detail } => write!(f, "its prompt alone is too long: {detail}"),
             Self::CapReached { cap } => write!(f, "a cap of its own was reached: {cap}"),
             Self::Misconfigured { reason } => {
                 write!(f, "it cannot work with its settings: {reason}")

@@ -13,7 +13,9 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use super::ErrorClass;
-use crate::model::{AttemptId, Finding, SessionRef, SessionUsage, TurnOutcome, TurnUsage};
+use crate::model::{
+    AgentWarning, AttemptId, Finding, SessionRef, SessionUsage, TurnOutcome, TurnUsage,
+};
 
 /// A kind of agent: starts turns, and knows what it can do.
 ///
@@ -103,6 +105,16 @@ pub trait AgentBackend: Debug + Send + Sync + 'static {
     /// # Errors
     /// When it cannot be used, with the mend.
     async fn probe(&self) -> Result<Probe, AgentError>;
+
+    /// The same for agents that see this environment, as turns give it to them. What can only be found out in it, such as whether
+    /// the agent's sandbox works, is tried here, with the settings of a turn. The loop calls this before anything starts.
+    ///
+    /// # Errors
+    /// When it cannot be used, with the fix.
+    async fn probe_in(&self, environment: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
+        let _ = environment;
+        self.probe().await
+    }
 
     /// Starts one turn.
     ///
@@ -238,6 +250,9 @@ pub struct TurnRequest {
     /// The JSON schema of what is to be at `handoff`, for agents that can be made to answer by one:
     /// [`strict_schema`](crate::agent::strict_schema) makes it one that they take. Whatever comes is checked again.
     pub schema: Option<serde_json::Value>,
+    /// What holds for the whole session, in words for the agent: it is in the prompt as well, and a conversation that is compacted may
+    /// lose that. A backend puts it where compaction does not reach. Empty where there is nothing.
+    pub rules: String,
     /// Whether the agent is to read and say, and to change nothing but the file at `handoff`, which is then its answer. Where it
     /// cannot write there, the backend writes its last word. The workspace is thrown away afterwards, so that a backend
     /// which cannot hold its agent back loses nothing.
@@ -270,8 +285,16 @@ impl TurnRequest {
             resume: None,
             used: SessionUsage::default(),
             schema: None,
+            rules: String::new(),
             read_only: false,
         }
+    }
+
+    /// Sets what must survive the compaction of the conversation.
+    #[must_use]
+    pub fn with_rules(mut self, rules: impl Into<String>) -> Self {
+        self.rules = rules.into();
+        self
     }
 
     /// The variables that tell the agent which turn this is: `ORCHESTRATOR_TASK`, `_ATTEMPT`, `_TURN`, `_CONTRACT` (path of a JSON file),
@@ -472,8 +495,8 @@ pub enum Silence {
 pub struct Probe {
     /// Its version, in its own words.
     pub version: Option<String>,
-    /// What a person should know, such as a version that was never tested.
-    pub warnings: Vec<String>,
+    /// What a person should know, such as a version that was never tried.
+    pub warnings: Vec<AgentWarning>,
 }
 
 impl Probe {
@@ -499,6 +522,14 @@ pub enum AgentError {
         /// How to get it.
         mend: String,
     },
+    /// It cannot work with its settings, or on this machine: every turn would end in the same way.
+    #[error("{what}; fix: {fix}")]
+    Misconfigured {
+        /// What does not work, with the cause.
+        what: String,
+        /// How to set it right.
+        fix: String,
+    },
     /// It cannot do that.
     #[error("this agent cannot {0}")]
     Unsupported(&'static str),
@@ -509,12 +540,6 @@ pub enum AgentError {
         reason: String,
         /// When it may be.
         retry_at: Option<SystemTime>,
-    },
-    /// Not as it is set up: every turn would end in the same way.
-    #[error("the agent cannot work with its settings: {reason}")]
-    Misconfigured {
-        /// What is wrong, and how to fix it.
-        reason: String,
     },
     /// Its process could not be started.
     #[error("the agent's process could not be started")]

@@ -4,7 +4,7 @@
 
 mod review;
 
-pub use review::{ReviewContext, review_prompt};
+pub use review::{ReviewContext, review_prompt, standing_review_rules};
 
 use std::{fmt::Write as _, path::Path};
 
@@ -69,6 +69,18 @@ fn begin(context: &PromptContext<'_>) -> String {
     }
     rules(&mut text, contract);
     handoff(&mut text, context);
+    text
+}
+
+/// What holds for the whole session of a worker, also when its conversation was compacted: the contract's rules.
+#[must_use]
+pub fn standing_rules(contract: &Contract) -> String {
+    let mut text = format!(
+        "You work on task {} ({}). What follows holds until the end, whatever else is said.\n\n",
+        contract.task,
+        one_line(&contract.title)
+    );
+    rules(&mut text, contract);
     text
 }
 

@@ -18,7 +18,7 @@ use crate::{
     port::{
         AgentBackend, AgentError, ReviewError, ReviewRequest, Reviewer, Turn, TurnRequest, Update,
     },
-    prompt::{ReviewContext, review_prompt},
+    prompt::{ReviewContext, review_prompt, standing_review_rules},
     untrusted::{open_beneath, remove},
 };
 
@@ -194,6 +194,7 @@ impl AgentReviewer {
             .with_environment(self.environment.clone())
             .with_places(tree, contract)
             .with_schema(schema)
+            .with_rules(standing_review_rules(&request.contract))
             .reading_only();
         match self.turn(turn, usage).await.map_err(cannot)? {
             TurnOutcome::Completed => {}

@@ -478,6 +478,7 @@ impl Fold {
             | Record::PulseSeen { .. }
             | Record::HeadSeen { .. }
             | Record::Rescued { .. }
+            | Record::ContextFilled { .. }
             | Record::NothingDone { .. }
             | Record::NothingToDo { .. }
             | Record::RepairAsked { .. }

@@ -379,3 +379,59 @@ fn agent_that_stays_away_becomes_a_persons_question() {
     assert_eq!(world.state.ended(), Some(EndReason::WaitingForAPerson));
     assert_eq!((dispatched(&world), turns(&world)), (1, 21));
 }
+
+/// Ends the next turn so, with nothing committed.
+fn ends_with_nothing(world: &mut World, outcome: TurnOutcome) {
+    until_turn(world);
+    end_turn(world, outcome);
+    collect(world, nothing(HandoffReport::Missing, false));
+}
+
+#[test]
+fn prompt_that_is_too_long_is_asked_about_at_once() {
+    let mut world = World::with_tasks(policy(""), vec![task("A", "")]);
+    let detail = "250000 tokens > 200000 maximum".to_owned();
+    ends_with_nothing(&mut world, TurnOutcome::PromptTooLong { detail });
+    assert_eq!(to_the_end(&mut world), EndReason::WaitingForAPerson);
+    let [hold] = &holds(&world)[..] else {
+        panic!("one question: {:?}", holds(&world))
+    };
+    assert!(
+        hold.question.contains("too long") && hold.question.contains("200000 maximum"),
+        "{}",
+        hold.question
+    );
+    assert_eq!((dispatched(&world), turns(&world)), (1, 1));
+}
+
+#[test]
+fn context_that_is_full_before_a_commit_is_asked_about_the_second_time_in_a_row() {
+    let rules = || policy("[limits]\nattempts = 9\nbackoff = \"1ms\"\n");
+    let mut world = World::with_tasks(rules(), vec![task("A", "")]);
+    ends_with_nothing(&mut world, TurnOutcome::ContextFull);
+    ends_with_nothing(&mut world, TurnOutcome::ContextFull);
+    assert_eq!(to_the_end(&mut world), EndReason::WaitingForAPerson);
+    let [hold] = &holds(&world)[..] else {
+        panic!("one question: {:?}", holds(&world))
+    };
+    assert!(
+        hold.question.contains("split the task"),
+        "{}",
+        hold.question
+    );
+    assert_eq!(dispatched(&world), 2);
+
+    // A person who says "again" gets two more.
+    let id = hold.id;
+    world.open(true);
+    world.tell(EventKind::Answered(Answer::new(id, HoldOption::Retry)));
+    ends_with_nothing(&mut world, TurnOutcome::ContextFull);
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+
+    // An attempt that ends otherwise is between them.
+    let mut world = World::with_tasks(rules(), vec![task("A", "")]);
+    ends_with_nothing(&mut world, TurnOutcome::ContextFull);
+    ends_with_nothing(&mut world, TurnOutcome::Crashed { detail: words() });
+    ends_with_nothing(&mut world, TurnOutcome::ContextFull);
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+}

@@ -90,6 +90,7 @@ pub(super) fn ending(
                 TurnOutcome::Crashed { detail: words() },
                 TurnOutcome::Stopped,
                 TurnOutcome::ContextFull,
+                TurnOutcome::PromptTooLong { detail: words() },
                 TurnOutcome::SessionLost,
                 TurnOutcome::UsageLimited {
                     until: Some(Timestamp(world.now + 5000)),

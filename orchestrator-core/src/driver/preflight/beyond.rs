@@ -4,10 +4,13 @@ use std::{collections::BTreeSet, ffi::OsStr, path::Path};
 
 use super::{Check, Found, hooks::hooks_of};
 use crate::{
-    driver::{BuildError, effects::World},
+    driver::{
+        BuildError,
+        effects::{World, agents_environment},
+    },
     git::{Destination, Overview},
     machine::check_task,
-    model::{BackendName, CommitId, Roadmap},
+    model::{AgentWarning, BackendName, CommitId, Roadmap},
     process::can_run,
 };
 
@@ -85,16 +88,17 @@ impl World {
         let Some(backend) = self.backends.get(name) else {
             return Ok(Check::skipped(label, "nobody gave it"));
         };
-        let probe = backend.probe().await.map_err(|error| BuildError::Agent {
+        let environment = agents_environment(&self.environment);
+        let probed = backend.probe_in(&environment).await;
+        let probe = probed.map_err(|error| BuildError::Agent {
             name: name.clone(),
             error,
         })?;
         for warning in &probe.warnings {
-            tracing::warn!(agent = %name, warning);
+            tracing::warn!(agent = %name, %warning);
         }
         if !probe.warnings.is_empty() {
-            let what = probe.warnings.join("; ");
-            return Ok(Check::warning(label, what, "see what the agent says of it"));
+            return Ok(warned(label, &probe.warnings));
         }
         let version = probe.version.as_deref().unwrap_or("it can be used");
         Ok(Check::passed(label, version))
@@ -154,4 +158,16 @@ impl World {
         let fix = "set `submodules = true` in `[setup]` of the policy";
         Check::warning(label, what, fix)
     }
+}
+
+/// What an agent's probe warns of, as one check.
+fn warned(label: &str, warnings: &[AgentWarning]) -> Check {
+    let what: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    let fixes: Vec<_> = warnings.iter().filter_map(AgentWarning::fix).collect();
+    let fix = if fixes.is_empty() {
+        "see what the agent says of it".to_owned()
+    } else {
+        fixes.join("; ")
+    };
+    Check::warning(label, what.join("; "), fix)
 }
