@@ -90,7 +90,7 @@ const OVERLOADED: &[&str] = &[
 ];
 
 /// When a limit is said to be reset: `try again at 6:51 AM`, today or tomorrow, or `try again at Nov 26th, 2026 6:51 AM` (0.169.0, measured). It is
-/// UTC, since Codex is told to be there.
+/// UTC, since Codex is told to be there. Codex leaves the seconds out, so it is the end of that minute.
 fn reset(message: &str) -> Option<Timestamp> {
     let now = jiff::Timestamp::try_from(SystemTime::now())
         .ok()?
@@ -100,6 +100,8 @@ fn reset(message: &str) -> Option<Timestamp> {
         .to_zoned(TimeZone::UTC)
         .ok()?
         .timestamp()
+        .checked_add(59.seconds())
+        .ok()?
         .as_millisecond();
     u64::try_from(at).ok().map(Timestamp)
 }

@@ -34,6 +34,8 @@ pub struct Troubled {
     pub trouble: Trouble,
     /// Since when.
     pub since: Timestamp,
+    /// When this was found last.
+    pub found: Timestamp,
     /// When it is tried again; `None`: when a person has answered.
     pub until: Option<Timestamp>,
     /// Whether that is a time of day that the agent named.
@@ -61,6 +63,7 @@ impl Troubled {
 
     /// The clock was moved: a pause keeps its length.
     pub(super) fn moved(&mut self, by: Shift) {
+        self.found = self.found.moved(by);
         if !self.named {
             self.until = self.until.map(|until| until.moved(by));
         }
@@ -134,6 +137,9 @@ impl Context<'_> {
             Some(known) => known.tries,
             None => 1,
         };
+        // A time that has come already says nothing: it was told without its seconds, or the limit
+        // is reached again.
+        let named = named.filter(|until| *until > self.at);
         let pause = || {
             let pause = self.agent_pause(agent, tries);
             // What is known already is not made shorter.

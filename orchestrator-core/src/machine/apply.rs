@@ -368,6 +368,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             known.trouble = Some(Troubled {
                 trouble: trouble.clone(),
                 since: before.map_or(*at, |before| before.since),
+                found: *at,
                 until: *until,
                 named: *named,
                 tries: *tries,
