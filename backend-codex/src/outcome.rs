@@ -156,6 +156,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn reset_without_seconds_is_the_end_of_its_minute() {
+        let named = reset("try again at dec 1st, 2036 1:02 pm.").expect("is read");
+        let end: jiff::Timestamp = "2036-12-01T13:02:59Z".parse().expect("a time");
+        let end = u64::try_from(end.as_millisecond()).expect("is after 1970");
+        assert_eq!(named, Timestamp(end));
+    }
+
+    #[test]
     fn the_reset_of_a_limit_is_read() {
         let now: DateTime = "2026-11-23T04:51:30".parse().expect("a time");
         let read = |said: &str| {

@@ -178,6 +178,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             contract,
             base,
             at,
+            failover,
         } => {
             let entry = entry_mut(state, &attempt.task)?;
             let Phase::Waiting(waiting) = &mut entry.phase else {
@@ -193,6 +194,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 contract: Arc::clone(contract),
                 base: *base,
                 began: *at,
+                failover: failover.clone(),
                 session: None,
                 head: None,
                 carried: None,
@@ -574,6 +576,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             reason,
             counts,
             left,
+            to,
         } => {
             let entry = entry_mut(state, &attempt.task)?;
             let active = entry
@@ -597,6 +600,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let left = left.clone().or_else(|| ended.rescued.map(unfinished));
             entry.predecessor = left.or_else(|| entry.predecessor.take());
             entry.counted = entry.counted.saturating_sub(u32::from(!counts));
+            entry.passed_on += u32::from(to.is_some());
             entry.last_failure = Some(reason.clone());
             entry.cleanups.insert(attempt.number, Asked::Due);
             entry.phase = Phase::Waiting(Waiting {
@@ -840,6 +844,7 @@ fn begin_anew(entry: &mut TaskEntry) {
             .map(|number| (number, Asked::Due)),
     );
     entry.counted = u32::from(entry.active().is_some());
+    entry.passed_on = 0;
     entry.spent = Usage::default();
     entry.wall = Span(0);
     if let Phase::Parked { hold: None, .. } = entry.phase {

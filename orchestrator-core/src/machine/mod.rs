@@ -32,6 +32,7 @@ mod apply;
 mod baseline;
 mod decide;
 mod dispatch;
+mod failover;
 mod fence;
 mod follow;
 mod freeze;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::model::{
     Answer, AttemptId, BackendName, Checkout, ClaimedEvidence, CommitId, Completion, ContentHash,
-    Contract, Effect, EffectId, EndReason, Finding, FindingId, GateReport, Hold, HoldId,
+    Contract, Effect, EffectId, EndReason, Failover, Finding, FindingId, GateReport, Hold, HoldId,
     HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RepoPath,
     RunId, RunMode, SessionRef, Span, Task, TaskId, Timestamp, TurnEnd, Usage, Waiver, Withdrawal,
 };
@@ -137,6 +137,8 @@ pub struct TaskEntry {
     pub rejections: BTreeMap<FindingId, u32>,
     /// Why the last attempt ended without a landing.
     pub last_failure: Option<String>,
+    /// How often in this run another agent took it over in the middle of an attempt.
+    pub passed_on: u32,
     /// Workspaces of attempts that are over and have yet to be settled.
     pub cleanups: BTreeMap<u32, Asked>,
     /// Workspaces that stayed, by attempt, and why.
@@ -258,6 +260,8 @@ pub struct Attempt {
     pub base: CommitId,
     /// When it began.
     pub began: Timestamp,
+    /// In place of which agent its contract's agent works, and why; `None` for the task's own.
+    pub failover: Option<Failover>,
     /// The session of its turns, once the agent has named it.
     pub session: Option<SessionRef>,
     /// Its head, as last seen in its own repository, or as we committed it anew.
@@ -498,6 +502,7 @@ impl TaskEntry {
             authority: BTreeMap::new(),
             rejections: BTreeMap::new(),
             last_failure: None,
+            passed_on: 0,
             cleanups: BTreeMap::new(),
             leftovers: BTreeMap::new(),
             kept_refs: BTreeMap::new(),

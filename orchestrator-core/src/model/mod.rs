@@ -10,6 +10,7 @@ mod cut;
 mod effect;
 mod event;
 mod evidence;
+mod failover;
 mod fold;
 mod glob;
 mod handoff;
@@ -44,6 +45,7 @@ pub use event::{
     Collected, Event, EventKind, MissingCommit, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate,
 };
 pub use evidence::{Evidence, GateOutcome, GateReport, Label, Observation};
+pub use failover::Failover;
 pub(crate) use fold::{folded, is_dotgit};
 pub use glob::{InvalidPattern, Pattern};
 pub use handoff::{

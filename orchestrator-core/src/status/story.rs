@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::snapshot::EvidenceView;
 use crate::model::{
     Answer, Approval, AttemptId, BackendName, CommitId, ContentHash, Contract, Effect, EffectId,
-    Evidence, Finding, GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Landing,
-    PackageName, Record, Review, TaskId, Timestamp, TurnEnd, Usage, Verdict,
+    Evidence, Failover, Finding, GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact,
+    Landing, PackageName, Record, Review, TaskId, Timestamp, TurnEnd, Usage, Verdict,
 };
 
 /// One task with all that happened to it, over all runs.
@@ -34,6 +34,9 @@ pub struct AttemptStory {
     pub id: AttemptId,
     /// By which agent.
     pub agent: BackendName,
+    /// In place of which agent, and why; `None` for the task's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failover: Option<Failover>,
     /// From which commit.
     pub base: CommitId,
     /// Under which contract.
@@ -265,10 +268,12 @@ impl Fold {
                 contract,
                 base,
                 at,
+                failover,
             } => {
                 let story = AttemptStory {
                     id: attempt.clone(),
                     agent: contract.agent.clone(),
+                    failover: failover.clone(),
                     base: *base,
                     contract: (**contract).clone(),
                     contract_hash: contract.hash(),

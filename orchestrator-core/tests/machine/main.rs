@@ -2,6 +2,7 @@
 
 mod baseline;
 mod clock;
+mod failover;
 mod person;
 mod rewritten;
 mod rules;

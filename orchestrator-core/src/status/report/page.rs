@@ -195,6 +195,9 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
             attempt.agent, attempt.id.number
         ),
     );
+    if let Some(failover) = &attempt.failover {
+        fact("failover", failover.to_string());
+    }
     for ended in &attempt.continued {
         fact("went on", format!("after turn {}: {ended}", ended.turn));
     }
