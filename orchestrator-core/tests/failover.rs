@@ -79,7 +79,7 @@ async fn agent_that_may_take_over_and_is_not_there_is_named_before_the_start() {
         .repository(sandbox.repo())
         .state_dir(sandbox.state())
         .roadmap("ROADMAP.md".parse::<RepoPath>().expect("a path"));
-    let error = builder.build().await.err().expect("it does not begin");
+    let error = builder.build().await.expect_err("it does not begin");
     let BuildError::Agent { name, .. } = &error else {
         panic!("{error:?}")
     };

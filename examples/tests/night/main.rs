@@ -26,7 +26,7 @@ use crate::{
 
 /// A night that takes longer hangs. It takes half a minute on two idle cores, and up to a minute
 /// more for the reset of Codex's limit, which Codex tells to the minute.
-const DEADLINE: Duration = Duration::from_secs(240);
+const DEADLINE: Duration = Duration::from_secs(360);
 
 fn main() -> ExitCode {
     real_agent_main(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use orchestrator_core::model::{
-    BackendName, Effect, Failover, Policy, Record, Shift, Timestamp, Trouble,
+    AgentSpec, BackendName, Effect, Failover, Policy, Record, Shift, Timestamp, Trouble,
 };
 
 use super::World;
@@ -127,7 +127,7 @@ impl AgentLaws {
 }
 
 fn leads(policy: &Policy, from: &BackendName, to: &BackendName) -> bool {
-    let list = policy.agents.get(from).map(|spec| spec.failover());
+    let list = policy.agents.get(from).map(AgentSpec::failover);
     let mut list = list.unwrap_or_default().iter();
     list.any(|name| name == to || leads(policy, name, to))
 }
