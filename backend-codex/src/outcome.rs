@@ -152,7 +152,7 @@ const OVERLOADED: &[&str] = &[
 ];
 
 /// When a limit is said to be reset: `try again at 6:51 AM`, today or tomorrow, or `try again at Nov 26th, 2026 6:51 AM` (0.169.0, measured). It is
-/// UTC, since Codex is told to be there.
+/// UTC, since Codex is told to be there. Codex leaves the seconds out, so it is the end of that minute.
 pub(crate) fn reset(message: &str) -> Option<Timestamp> {
     let now = jiff::Timestamp::try_from(SystemTime::now())
         .ok()?
@@ -162,6 +162,8 @@ pub(crate) fn reset(message: &str) -> Option<Timestamp> {
         .to_zoned(TimeZone::UTC)
         .ok()?
         .timestamp()
+        .checked_add(59.seconds())
+        .ok()?
         .as_millisecond();
     u64::try_from(at).ok().map(Timestamp)
 }
@@ -214,6 +216,14 @@ const MONTHS: [&str; 12] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reset_without_seconds_is_the_end_of_its_minute() {
+        let named = reset("try again at dec 1st, 2036 1:02 pm.").expect("is read");
+        let end: jiff::Timestamp = "2036-12-01T13:02:59Z".parse().expect("a time");
+        let end = u64::try_from(end.as_millisecond()).expect("is after 1970");
+        assert_eq!(named, Timestamp(end));
+    }
 
     #[test]
     fn the_reset_of_a_limit_is_read() {

@@ -31,19 +31,20 @@ fn initialized() -> Vec<Step> {
     vec![Step::Hear, result(1, &initialized), Step::Hear, Step::Hear]
 }
 
-/// The answer to `thread/start`, with the directory of the turn.
+/// The answer to `thread/start`, with the directory and the access of the turn.
 fn thread(session: &str) -> Step {
     let answer = json!({
         "id": 2,
         "result": {
             "thread": { "id": session },
             "cwd": "@CWD@",
-            "sandbox": { "type": "dangerFullAccess" },
+            "sandbox": { "type": "@KIND@" },
         },
     });
     let line = answer.to_string();
     Step::Shell(format!(
-        "printf '%s\\n' '{line}' | sed \"s|@CWD@|$PWD|\" > /dev/fd/3"
+        "case $ORCHESTRATOR_ACCESS in read) kind=readOnly;; *) kind=dangerFullAccess;; esac\n\
+         printf '%s\\n' '{line}' | sed \"s|@CWD@|$PWD|; s|@KIND@|$kind|\" > /dev/fd/3"
     ))
 }
 
@@ -79,7 +80,10 @@ impl AgentFixture for AppServer {
     }
 
     fn answers(&self) -> Vec<(String, String)> {
-        vec![("--version".to_owned(), "codex-cli 0.169.0".to_owned())]
+        // A reader's sandbox is tried, and works.
+        let answers = [("--version", "codex-cli 0.169.0"), ("sandbox", "")];
+        let owned = |(argument, answer): (&str, &str)| (argument.to_owned(), answer.to_owned());
+        answers.map(owned).into()
     }
 
     fn phrase(&self, phrase: Phrase<'_>) -> Option<Vec<Step>> {

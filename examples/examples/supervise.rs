@@ -521,9 +521,12 @@ fn read_policy(run: &Inputs) -> Result<Policy, Failure> {
         } else {
             DoneBy::Handoff
         };
-        policy
-            .agents
-            .insert(name.clone(), AgentSpec::Command { run: words, done });
+        let spec = AgentSpec::Command {
+            run: words,
+            done,
+            failover: Vec::new(),
+        };
+        policy.agents.insert(name.clone(), spec);
         policy.default_agent = Some(name);
     }
     if let Some(agent) = &run.agent {
@@ -557,7 +560,7 @@ fn with_backends(
         .try_fold(builder, |builder, (name, spec)| {
             let missing = |variable| input(format!("agents.{name}.env: `{variable}` is not set"));
             let backend: Arc<dyn AgentBackend> = match spec {
-                AgentSpec::Acp { run, mode } => {
+                AgentSpec::Acp { run, mode, .. } => {
                     let empty = || input(format!("agents.{name}.run: it names no program"));
                     let (program, arguments) = run.split_first().ok_or_else(empty)?;
                     let backend = AcpBackend::new(name.as_str(), program).args(arguments);

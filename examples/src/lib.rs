@@ -247,16 +247,17 @@ fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> {
             attempt,
             base,
             contract,
+            failover,
             ..
-        } => (
-            Some(attempt),
-            format!(
-                "dispatched to {} from {}: {}",
-                contract.agent,
-                base.short(),
-                contract.title
-            ),
-        ),
+        } => {
+            let agent = match failover {
+                Some(failover) => format!("{} {failover};", contract.agent),
+                None => contract.agent.to_string(),
+            };
+            let (base, title) = (base.short(), &contract.title);
+            let line = format!("dispatched to {agent} from {base}: {title}");
+            (Some(attempt), line)
+        }
         Record::Requested { what, .. } => return requested(what),
         Record::Submitted {
             attempt,

@@ -412,6 +412,7 @@ async fn commit_of_a_simple_command_lands_by_its_exit_status() {
             *agent = AgentSpec::Command {
                 run: worker.clone(),
                 done,
+                failover: Vec::new(),
             };
         }
         policy.limits.attempts = 1;

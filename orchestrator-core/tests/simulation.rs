@@ -4,11 +4,13 @@
 //! `SIM_SEEDS=100000 cargo test -p orchestrator-core --test simulation` runs more; `SIM_SEED=7` runs just that one and prints its
 //! trace.
 
-use orchestrator_core::model::Task;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use orchestrator_core::model::{Record, Task};
 use orchestrator_testkit::simulator::{Dice, World, policy, simulate, task};
 
 /// A roadmap of two to eight tasks, with paths, resources, dependencies, packages and approvals as they fall.
-fn tasks(dice: &mut Dice) -> Vec<Task> {
+fn tasks(dice: &mut Dice, several: bool) -> Vec<Task> {
     (0..2 + dice.below(7))
         .map(|number| {
             let mut keys = format!(
@@ -27,6 +29,9 @@ fn tasks(dice: &mut Dice) -> Vec<Task> {
             if dice.chance(6) {
                 keys += "claims = [{ id = \"c\", text = \"t\", surface = \"device\" }]\n";
             }
+            if several && dice.chance(2) {
+                keys += ["agent = \"two\"\n", "agent = \"three\"\n"][dice.below(2)];
+            }
             let task = task(&format!("T{number}"), &keys);
             if dice.chance(3) {
                 task.in_package(["one", "two"][dice.below(2)].parse().expect("a name"))
@@ -37,13 +42,31 @@ fn tasks(dice: &mut Dice) -> Vec<Task> {
         .collect()
 }
 
+/// Three agents, with the lists of those that take over as they fall.
+fn agents(dice: &mut Dice) -> String {
+    let of_one = ["", "\"two\"", "\"three\"", "\"two\", \"three\""][dice.below(4)];
+    let of_two = ["", "\"three\""][dice.below(2)];
+    let agent = |(name, list): (&str, &str)| {
+        format!("[agents.{name}]\nkind = \"codex\"\nfailover = [{list}]\n")
+    };
+    let all = [("one", of_one), ("two", of_two), ("three", "")].map(agent);
+    format!("default_agent = \"one\"\n{}", all.concat())
+}
+
 /// One run; its trace is the ledger.
 fn run(seed: u64) -> World {
     let mut dice = Dice::new(seed);
-    let tasks = tasks(&mut dice);
+    // One agent, or three of which each but the last may have others that take over.
+    let several = dice.chance(2);
+    let tasks = tasks(&mut dice, several);
     let sessions = 1 + dice.below(3);
+    let agents = if several {
+        agents(&mut dice)
+    } else {
+        String::new()
+    };
     let policy = policy(&format!(
-        "max_sessions = {sessions}\n[limits]\nbackoff = \"1s\"\nattempts = 2"
+        "max_sessions = {sessions}\n{agents}[limits]\nbackoff = \"1s\"\nattempts = 2"
     ));
     simulate(dice.roll(), policy, &tasks)
 }
@@ -65,12 +88,16 @@ fn whatever_happens_the_laws_hold() {
     }
     let seeds = number("SIM_SEEDS").unwrap_or(10_000);
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get) as u64;
+    let taken_over = AtomicUsize::new(0);
     let failed: Vec<u64> = std::thread::scope(|scope| {
         let share = |worker: u64| {
+            let taken_over = &taken_over;
             move || {
                 let failing = |seed: &u64| {
                     let survived = std::panic::catch_unwind(|| {
                         let world = run(*seed);
+                        let dispatched = world.ledger.iter().filter(|record| is_taken_over(record));
+                        taken_over.fetch_add(dispatched.count(), Ordering::Relaxed);
                         // One in a hundred is run twice: a seed must say it all.
                         assert!(
                             !seed.is_multiple_of(100) || run(*seed).ledger == world.ledger,
@@ -99,4 +126,19 @@ fn whatever_happens_the_laws_hold() {
         failed.len(),
         failed[0]
     );
+    let taken_over = taken_over.into_inner();
+    assert!(
+        seeds < 1000 || taken_over > 0,
+        "agents take over from others"
+    );
+}
+
+fn is_taken_over(record: &Record) -> bool {
+    matches!(
+        record,
+        Record::Dispatched {
+            failover: Some(_),
+            ..
+        }
+    )
 }

@@ -262,8 +262,14 @@ pub(super) async fn planned(
     let first = |id: &TaskId| {
         records.iter().find_map(|record| match record {
             Record::Dispatched {
-                attempt, contract, ..
-            } if attempt.task == *id => Some(format!("starts now, with {}", contract.agent)),
+                attempt,
+                contract,
+                failover,
+                ..
+            } if attempt.task == *id => Some(match failover {
+                Some(failover) => format!("starts now, with {} {failover}", contract.agent),
+                None => format!("starts now, with {}", contract.agent),
+            }),
             Record::HoldOpened { hold } if hold.task == *id => {
                 Some(format!("asks a person: {}", hold.question))
             }

@@ -5,6 +5,7 @@
 
 use super::{
     decide::Context,
+    failover::Outlook,
     plan::{Plan, blocked},
     state::{Asked, Phase, State, TaskEntry},
     step::Step,
@@ -34,6 +35,8 @@ pub struct Troubled {
     pub trouble: Trouble,
     /// Since when.
     pub since: Timestamp,
+    /// When this was found last.
+    pub found: Timestamp,
     /// When it is tried again; `None`: when a person has answered.
     pub until: Option<Timestamp>,
     /// Whether that is a time of day that the agent named.
@@ -61,6 +64,7 @@ impl Troubled {
 
     /// The clock was moved: a pause keeps its length.
     pub(super) fn moved(&mut self, by: Shift) {
+        self.found = self.found.moved(by);
         if !self.named {
             self.until = self.until.map(|until| until.moved(by));
         }
@@ -100,9 +104,18 @@ pub(super) fn agent_of<'a>(
     entry: &'a TaskEntry,
     policy: &'a Policy,
 ) -> Option<&'a BackendName> {
-    if let Some(active) = entry.active() {
-        return Some(&active.attempt.contract.agent);
+    match entry.active() {
+        Some(active) => Some(&active.attempt.contract.agent),
+        None => own_agent(state, entry, policy),
     }
+}
+
+/// The agent that a task names, or the policy for it.
+pub(super) fn own_agent<'a>(
+    state: &'a State,
+    entry: &'a TaskEntry,
+    policy: &'a Policy,
+) -> Option<&'a BackendName> {
     let named = entry.task.keys.agent.as_ref();
     let backends = state.run().map(|run| &run.backends);
     let only = || {
@@ -134,6 +147,9 @@ impl Context<'_> {
             Some(known) => known.tries,
             None => 1,
         };
+        // A time that has come already says nothing: it was told without its seconds, or the limit
+        // is reached again.
+        let named = named.filter(|until| *until > self.at);
         let pause = || {
             let pause = self.agent_pause(agent, tries);
             // What is known already is not made shorter.
@@ -179,7 +195,7 @@ impl Plan<'_> {
             if troubled.until.is_some() || troubled.asked {
                 continue;
             }
-            let Some(entry) = self.who_waits_for(agent) else {
+            let Some(entry) = self.who_needs(agent) else {
                 continue;
             };
             let text = format!("agent `{agent}`: {}", troubled.trouble);
@@ -197,27 +213,34 @@ impl Plan<'_> {
     /// Whether something waits for an agent that comes back by itself.
     pub(super) fn agent_comes_back(&self) -> bool {
         let state = self.cx.state;
-        let mut away = state
-            .troubled_agents(self.cx.at)
-            .filter(|(_, troubled)| troubled.until.is_some());
-        away.any(|(agent, _)| self.who_waits_for(agent).is_some())
+        let mut away = state.troubled_agents(self.cx.at);
+        away.any(|(agent, _)| {
+            let mut waiting = self.who_waits_for(agent);
+            waiting.any(|entry| self.outlook(entry) == Outlook::ComesBack)
+        })
     }
 
-    /// The first task that only waits for this agent.
-    fn who_waits_for(&self, agent: &BackendName) -> Option<&TaskEntry> {
+    /// The first task that does not come on without this agent.
+    fn who_needs(&self, agent: &BackendName) -> Option<&TaskEntry> {
+        let mut waiting = self.who_waits_for(agent);
+        waiting.find(|entry| self.outlook(entry) == Outlook::NeedsPerson)
+    }
+
+    /// The tasks that only wait for this agent.
+    fn who_waits_for(&self, agent: &BackendName) -> impl Iterator<Item = &TaskEntry> {
         let state = self.cx.state;
-        let waits = |entry: &&TaskEntry| match &entry.phase {
+        let waits = move |entry: &&TaskEntry| match &entry.phase {
             Phase::Waiting(_) => !blocked(state, entry),
             Phase::Active(active) => {
                 matches!(active.step, Step::TurnDue { .. }) && active.step.asked() == Asked::Due
             }
             Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => false,
         };
-        let by_it = |entry: &&TaskEntry| agent_of(state, entry, self.cx.policy) == Some(agent);
+        let by_it = move |entry: &&TaskEntry| agent_of(state, entry, self.cx.policy) == Some(agent);
         let wanted = state
             .tasks()
             .iter()
             .filter(|entry| entry.withdrawn.is_none());
-        wanted.filter(waits).find(by_it)
+        wanted.filter(waits).filter(by_it)
     }
 }

@@ -182,6 +182,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             contract,
             base,
             at,
+            failover,
         } => {
             let entry = entry_mut(state, &attempt.task)?;
             let Phase::Waiting(waiting) = &mut entry.phase else {
@@ -197,6 +198,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 contract: Arc::clone(contract),
                 base: *base,
                 began: *at,
+                failover: failover.clone(),
                 session: None,
                 used: SessionUsage::default(),
                 head: None,
@@ -381,6 +383,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             known.trouble = Some(Troubled {
                 trouble: trouble.clone(),
                 since: before.map_or(*at, |before| before.since),
+                found: *at,
                 until: *until,
                 named: *named,
                 tries: *tries,
@@ -586,6 +589,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             reason,
             counts,
             left,
+            to,
         } => {
             let entry = entry_mut(state, &attempt.task)?;
             let active = entry
@@ -609,6 +613,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let left = left.clone().or_else(|| ended.rescued.map(unfinished));
             entry.predecessor = left.or_else(|| entry.predecessor.take());
             entry.counted = entry.counted.saturating_sub(u32::from(!counts));
+            entry.passed_on += u32::from(to.is_some());
             entry.last_failure = Some(reason.clone());
             entry.filled = 0;
             entry.cleanups.insert(attempt.number, Asked::Due);
@@ -855,6 +860,7 @@ fn begin_anew(entry: &mut TaskEntry) {
             .map(|number| (number, Asked::Due)),
     );
     entry.counted = u32::from(entry.active().is_some());
+    entry.passed_on = 0;
     entry.spent = Spend::default();
     entry.wall = Span(0);
     if let Phase::Parked { hold: None, .. } = entry.phase {

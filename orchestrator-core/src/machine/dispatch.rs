@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     agents::agent_of,
+    failover::Outlook,
     fence::Fence,
     freeze::freeze,
     plan::{Plan, dirty_question, stuck},
@@ -76,7 +77,11 @@ impl Plan<'_> {
                 package = Some(entry.task.package.clone());
             }
             match freeze(&entry.task, policy, agents()) {
-                Ok(contract) => {
+                Ok(mut contract) => {
+                    let failover = self.failover(entry).map(|(agent, failover)| {
+                        contract.agent = agent;
+                        failover
+                    });
                     let contract = Arc::new(contract);
                     if slots > 1 {
                         taken.get_or_insert_default().add(at, &contract);
@@ -90,6 +95,7 @@ impl Plan<'_> {
                         contract,
                         base: tip,
                         at: self.cx.at,
+                        failover,
                     });
                 }
                 Err(error) => {
@@ -127,7 +133,7 @@ impl Plan<'_> {
         let state = self.cx.state;
         match waits(state, (place, entry), self.cx.policy, self.cx.at) {
             None | Some(Wait::Until(_)) => true,
-            Some(Wait::Agent { troubled, .. }) => troubled.until.is_some(),
+            Some(Wait::Agent { .. }) => self.outlook(entry) != Outlook::NeedsPerson,
             Some(Wait::After(_)) => false,
             Some(Wait::Behind(obstacle)) => {
                 matches!(state.tasks()[obstacle.at].phase, Phase::Active(_))

@@ -213,6 +213,7 @@ impl Context<'_> {
                     tree: candidate.tree,
                     reviews: reviewed.reviews.clone(),
                     gates: reports.to_vec(),
+                    failover: attempt.failover.clone(),
                     ended: attempt.ended.clone(),
                     completion: attempt.completion.clone(),
                     claimed: attempt.claimed.clone(),
@@ -711,6 +712,7 @@ impl Context<'_> {
             reason: reason.to_owned(),
             counts,
             left,
+            to: None,
         }
     }
 

@@ -33,6 +33,7 @@ mod baseline;
 mod costs;
 mod decide;
 mod dispatch;
+mod failover;
 mod fence;
 mod follow;
 mod freeze;

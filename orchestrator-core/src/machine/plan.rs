@@ -405,7 +405,10 @@ impl<'a> Plan<'a> {
                 attempt: attempt(),
                 base: active.attempt.base,
             }),
-            Step::TurnDue { .. } if paused || !self.can_use(active) => {}
+            Step::TurnDue { .. } if paused => {}
+            Step::TurnDue { .. } if !self.can_use(active) => {
+                self.records.extend(self.passed_on(entry, active));
+            }
             Step::TurnDue { .. } if self.sessions >= self.cx.policy.max_sessions => {}
             Step::TurnDue { turn, ask } => {
                 self.sessions += 1;

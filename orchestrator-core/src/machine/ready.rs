@@ -2,6 +2,7 @@
 
 use super::{
     agents::{Troubled, agent_of},
+    failover::stand_in,
     fence::{Fence, Met, Obstacle},
     freeze::{after, allowed, resources},
     state::{Phase, State, TaskEntry, Waiting},
@@ -137,7 +138,7 @@ pub(super) fn waits<'a>(
         .or_else(behind)
 }
 
-/// The agent of a task, if it cannot be used.
+/// The agent of a waiting task, if it cannot be used, and none in place of it.
 pub(super) fn away<'a>(
     state: &'a State,
     entry: &'a TaskEntry,
@@ -149,6 +150,9 @@ pub(super) fn away<'a>(
     }
     let agent = agent_of(state, entry, policy)?;
     let troubled = state.trouble_of(agent, at)?;
+    if stand_in(state, policy, agent, at).is_some() {
+        return None;
+    }
     Some(Wait::Agent { agent, troubled })
 }
 

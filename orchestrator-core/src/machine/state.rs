@@ -14,7 +14,7 @@ use super::{
 };
 use crate::model::{
     Answer, AttemptId, BackendName, Checkout, ClaimedEvidence, CommitId, Completion, ContentHash,
-    Contract, Effect, EffectId, EndReason, Finding, FindingId, GateReport, Hold, HoldId,
+    Contract, Effect, EffectId, EndReason, Failover, Finding, FindingId, GateReport, Hold, HoldId,
     HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RepoPath,
     RunId, RunMode, SessionRef, SessionUsage, Span, Spend, Task, TaskId, Timestamp, TurnEnd,
     Waiver, Withdrawal,
@@ -143,6 +143,8 @@ pub struct TaskEntry {
     pub last_failure: Option<String>,
     /// How many attempts in a row have filled their context and committed nothing.
     pub filled: u32,
+    /// How often in this run another agent took it over in the middle of an attempt.
+    pub passed_on: u32,
     /// Workspaces of attempts that are over and have yet to be settled.
     pub cleanups: BTreeMap<u32, Asked>,
     /// Workspaces that stayed, by attempt, and why.
@@ -264,6 +266,8 @@ pub struct Attempt {
     pub base: CommitId,
     /// When it began.
     pub began: Timestamp,
+    /// In place of which agent its contract's agent works, and why; `None` for the task's own.
+    pub failover: Option<Failover>,
     /// The session of its turns, once the agent has named it.
     pub session: Option<SessionRef>,
     /// What is known of the use of that session.
@@ -508,6 +512,7 @@ impl TaskEntry {
             rejections: BTreeMap::new(),
             last_failure: None,
             filled: 0,
+            passed_on: 0,
             cleanups: BTreeMap::new(),
             leftovers: BTreeMap::new(),
             kept_refs: BTreeMap::new(),

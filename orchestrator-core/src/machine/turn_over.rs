@@ -432,6 +432,11 @@ impl Context<'_> {
             | TurnOutcome::CapReached { .. } => {
                 let known = self.state.agents.get(agent)?;
                 let troubled = known.trouble.as_ref();
+                // A turn that had begun before the trouble was found says nothing of its end.
+                let began = active.step.working()?.began;
+                if troubled.is_some_and(|troubled| began <= troubled.found) {
+                    return None;
+                }
                 Some(Record::AgentRecovered {
                     agent: agent.clone(),
                     from: troubled.map(|troubled| troubled.trouble.clone()),

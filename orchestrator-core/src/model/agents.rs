@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::claude::ClaudeSpec;
+use super::{BackendName, claude::ClaudeSpec};
 
 /// An agent as the policy names it. What each kind needs is checked by whoever builds the backend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,9 @@ pub enum AgentSpec {
         /// What says that its work is complete.
         #[serde(default)]
         done: DoneBy,
+        /// Agents of the policy that take over while this one cannot be used: the first that can be.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        failover: Vec<BackendName>,
     },
     /// Any program that speaks the Agent Client Protocol.
     Acp {
@@ -25,6 +28,9 @@ pub enum AgentSpec {
         /// The agent's own id of the mode in which it is to work.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mode: Option<String>,
+        /// Agents of the policy that take over while this one cannot be used: the first that can be.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        failover: Vec<BackendName>,
     },
     /// OpenAI Codex.
     Codex(CodexSpec),
@@ -64,6 +70,17 @@ impl AgentSpec {
             }
         }
     }
+
+    /// The agents that take over while this one cannot be used, in the order in which they are asked.
+    #[must_use]
+    pub fn failover(&self) -> &[BackendName] {
+        match self {
+            Self::Command { failover, .. } | Self::Acp { failover, .. } => failover,
+            Self::Codex(spec) => &spec.failover,
+            Self::Claude(spec) => &spec.failover,
+            Self::Cursor(spec) => &spec.failover,
+        }
+    }
 }
 
 /// What a policy may say of OpenAI Codex; all of it may be left out.
@@ -87,6 +104,9 @@ pub struct CodexSpec {
     /// Variables of our own environment that Codex sees and its commands do not, such as `CODEX_API_KEY`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// Agents of the policy that take over while this one cannot be used: the first that can be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failover: Vec<BackendName>,
 }
 
 /// How Codex is spoken to.
@@ -130,4 +150,7 @@ pub struct CursorSpec {
     /// Variables of our own environment that it sees, such as `CURSOR_API_KEY`. The commands that it runs see them too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// Agents of the policy that take over while this one cannot be used: the first that can be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failover: Vec<BackendName>,
 }

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::BackendName;
+
 /// What a policy may say of Claude Code; all of it may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -49,6 +51,9 @@ pub struct ClaudeSpec {
     /// Variables of our own environment that Claude Code sees, such as `ANTHROPIC_API_KEY`. The commands that it runs see them too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// Agents of the policy that take over while this one cannot be used: the first that can be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failover: Vec<BackendName>,
 }
 
 /// `max_usd` is a finite number that a person wrote, so equality is what it seems.

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttemptId, Change, ClaimedEvidence, CommitId, Completion, ContentHash, Finding, GateReport,
-    KeptArtifact, Observation, Refusal, RepoPath, Review, Timestamp, TreeId, TurnEnd, Waiver,
+    AttemptId, Change, ClaimedEvidence, CommitId, Completion, ContentHash, Failover, Finding,
+    GateReport, KeptArtifact, Observation, Refusal, RepoPath, Review, Timestamp, TreeId, TurnEnd,
+    Waiver,
 };
 
 /// The head merged into the target's tip, landing edits included: the very tree that is gated and lands.
@@ -121,6 +122,9 @@ pub struct Acceptance {
     pub reviews: Vec<Review>,
     /// What gates said of the tree.
     pub gates: Vec<GateReport>,
+    /// In place of which agent its contract's agent worked, and why; `None` for the task's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover: Option<Failover>,
     /// How the last turn ended; `None` where a person let the task count without one.
     pub ended: Option<TurnEnd>,
     /// By whom the work was confirmed to be complete.

@@ -12,6 +12,7 @@ mod cut;
 mod effect;
 mod event;
 mod evidence;
+mod failover;
 mod fold;
 mod glob;
 mod handoff;
@@ -47,6 +48,7 @@ pub use event::{
     Collected, Event, EventKind, MissingCommit, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate,
 };
 pub use evidence::{Evidence, GateOutcome, GateReport, Label, Observation};
+pub use failover::Failover;
 pub(crate) use fold::{folded, is_dotgit};
 pub use glob::{InvalidPattern, Pattern};
 pub use handoff::{

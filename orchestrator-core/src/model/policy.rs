@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::{
     AgentSpec, Authority, BackendName, BranchName, ContentHash, ContractKeys, Environment, Filter,
-    GateName, GateRule, Limits, Notify, Pattern, Reviewers, Setup,
+    GateName, GateRule, Limits, Notify, Pattern, Reviewers, Setup, failover::check_failover,
 };
 
 /// The rules of a run.
@@ -270,6 +270,10 @@ impl Policy {
                 );
             }
         }
+        check_failover(&self.agents).map_err(|(name, error)| PolicyError::Value {
+            key: format!("agents.{name}.failover"),
+            why: error.to_string(),
+        })?;
         if let Some(name) = &self.default_agent
             && !self.agents.is_empty()
             && !self.agents.contains_key(name)

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, AttemptId, BackendName, Candidate, Checkout, ClaimedEvidence, CommitId, Completion,
-    Contract, Effect, EffectId, EndReason, Finding, GateReport, Hold, HoldId, KeptArtifact,
-    Landing, Opened, PackageName, Predecessor, Pulse, Review, Roadmap, RunMode, SessionRef, Shift,
-    Span, Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome, TurnUsage, Verdict,
-    Withdrawal, WorkspaceFate,
+    Contract, Effect, EffectId, EndReason, Failover, Finding, GateReport, Hold, HoldId,
+    KeptArtifact, Landing, Opened, PackageName, Predecessor, Pulse, Review, Roadmap, RunMode,
+    SessionRef, Shift, Span, Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome,
+    TurnUsage, Verdict, Withdrawal, WorkspaceFate,
 };
 
 /// What the machine decided: the only thing that state is folded from.
@@ -135,6 +135,9 @@ pub enum Record {
         base: CommitId,
         /// When.
         at: Timestamp,
+        /// In place of which agent its contract's agent works, and why; `None` for the task's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failover: Option<Failover>,
     },
     /// The attempt's repository and workspace are ready.
     WorkspaceReady {
@@ -358,6 +361,9 @@ pub enum Record {
         /// What it leaves to the next, if the target had moved away from it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left: Option<Predecessor>,
+        /// The agent that goes on with the task, where this one's cannot be used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<BackendName>,
     },
     /// The task waits for its next attempt.
     Waiting {

@@ -306,7 +306,10 @@ fn why_active(state: &State, active: &Active) -> Option<String> {
     };
     match step {
         Step::TurnDue { .. } => {
-            return trouble(state, &active.attempt.contract.agent).or_else(stopped);
+            let trouble = trouble(state, &active.attempt.contract.agent).or_else(stopped);
+            if trouble.is_some() {
+                return trouble;
+            }
         }
         Step::Working(_) if state.ended().is_some() => return stopped(),
         _ => {}
@@ -330,8 +333,11 @@ fn why_active(state: &State, active: &Active) -> Option<String> {
     {
         return Some("silent for too long: it was reminded to go on".to_owned());
     }
-    step.is_stuck_on(state.tip())
-        .then(|| "the target itself is red: a person was asked".to_owned())
+    if step.is_stuck_on(state.tip()) {
+        return Some("the target itself is red: a person was asked".to_owned());
+    }
+    let failover = active.attempt.failover.as_ref();
+    failover.map(|failover| format!("by `{}` {failover}", active.attempt.contract.agent))
 }
 
 fn why_waiting(state: &State, entry: &TaskEntry) -> Option<String> {

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::{costs, snapshot::EvidenceView};
 use crate::model::{
     Answer, Approval, AttemptId, BackendName, CommitId, ContentHash, Contract, Effect, EffectId,
-    Evidence, Finding, GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Landing,
-    PackageName, Record, Review, Spend, TaskId, Timestamp, TurnEnd, TurnUsage, Verdict,
+    Evidence, Failover, Finding, GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact,
+    Landing, PackageName, Record, Review, Spend, TaskId, Timestamp, TurnEnd, TurnUsage, Verdict,
 };
 
 /// One task with all that happened to it, over all runs.
@@ -46,6 +46,9 @@ pub struct AttemptStory {
     pub id: AttemptId,
     /// By which agent.
     pub agent: BackendName,
+    /// In place of which agent, and why; `None` for the task's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failover: Option<Failover>,
     /// From which commit.
     pub base: CommitId,
     /// Under which contract.
@@ -296,10 +299,12 @@ impl Fold {
                 contract,
                 base,
                 at,
+                failover,
             } => {
                 let story = AttemptStory {
                     id: attempt.clone(),
                     agent: contract.agent.clone(),
+                    failover: failover.clone(),
                     base: *base,
                     contract: (**contract).clone(),
                     contract_hash: contract.hash(),

@@ -40,6 +40,7 @@ pub(crate) async fn trusted(sandbox: &Sandbox) -> Trusted {
 pub(crate) fn landing(head: CommitId, tip: CommitId, tree: TreeId) -> Landing {
     let attempt: AttemptId = "A#1".parse().expect("an id");
     let acceptance = Acceptance {
+        failover: None,
         version: 1,
         attempt: attempt.clone(),
         contract: ContentHash::of(b""),

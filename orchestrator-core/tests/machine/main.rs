@@ -3,6 +3,7 @@
 mod baseline;
 mod clock;
 mod costs;
+mod failover;
 mod person;
 mod rewritten;
 mod rules;

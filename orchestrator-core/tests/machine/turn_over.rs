@@ -435,3 +435,44 @@ fn context_that_is_full_before_a_commit_is_asked_about_the_second_time_in_a_row(
     ends_with_nothing(&mut world, TurnOutcome::ContextFull);
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
 }
+
+/// Two tasks of one agent work at once.
+fn two_at_work() -> World {
+    let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]")];
+    let mut world = World::with_tasks(policy("max_sessions = 2"), tasks);
+    while world
+        .open_effects()
+        .iter()
+        .filter(|(_, what)| is_turn(what))
+        .count()
+        < 2
+    {
+        assert!(world.step(), "both come to a turn");
+    }
+    world
+}
+
+#[test]
+fn agent_that_is_limited_is_not_well_because_an_older_turn_completes() {
+    let mut world = two_at_work();
+    let until = Timestamp(world.now + 60_000);
+    end_turn(&mut world, TurnOutcome::UsageLimited { until: Some(until) });
+    end_turn(&mut world, TurnOutcome::Completed);
+    let agent = "agent".parse().expect("a name");
+    let troubled = world.state.trouble_of(&agent, Timestamp(world.now));
+    assert_eq!(troubled.and_then(|troubled| troubled.until), Some(until));
+    assert_eq!(to_the_end(&mut world), EndReason::Complete);
+    assert_eq!(dispatched(&world), 2);
+}
+
+#[test]
+fn agent_whose_reset_has_passed_when_it_is_told_pauses_all_the_same() {
+    let mut world = World::with_tasks(policy(""), vec![task("A", "")]);
+    until_turn(&mut world);
+    let until = Some(Timestamp(world.now - 500));
+    end_turn(&mut world, TurnOutcome::UsageLimited { until });
+    let agent = "agent".parse().expect("a name");
+    let troubled = world.state.trouble_of(&agent, Timestamp(world.now));
+    let troubled = troubled.expect("it is not asked again at once");
+    assert!(!troubled.named && troubled.until > Some(Timestamp(world.now + 1000)));
+}

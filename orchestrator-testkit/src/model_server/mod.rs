@@ -14,8 +14,10 @@ mod answer;
 mod chat;
 mod messages;
 mod responses;
+mod script;
 
 pub use answer::{Answer, Part};
+pub use script::Script;
 
 use std::{
     collections::VecDeque,
@@ -85,67 +87,25 @@ impl ModelRequest {
     }
 }
 
-/// What the model says to each request in turn.
-#[derive(Debug, Clone, Default)]
-pub struct Script {
-    threads: Vec<(String, VecDeque<Answer>)>,
-    rest: VecDeque<Answer>,
-    aside: Option<Answer>,
-}
-
-impl Script {
-    /// These answers, one for each request that brings tools along; the last one again and again.
-    #[must_use]
-    pub fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        Self {
-            rest: answers.into_iter().collect(),
-            ..Self::default()
-        }
-    }
-
-    /// Other answers for requests whose body contains this text, such as a task's id. The first that matches counts.
-    #[must_use]
-    pub fn when(
-        mut self,
-        text: impl Into<String>,
-        answers: impl IntoIterator<Item = Answer>,
-    ) -> Self {
-        self.threads
-            .push((text.into(), answers.into_iter().collect()));
-        self
-    }
-
-    /// What is said to requests that bring no tools; `ok` where nothing is set.
-    #[must_use]
-    pub fn aside(mut self, answer: Answer) -> Self {
-        self.aside = Some(answer);
-        self
-    }
-
-    fn next(&mut self, request: &ModelRequest) -> Answer {
-        if !request.has_tools() {
-            return self.aside.clone().unwrap_or_else(|| Answer::say("ok"));
-        }
-        let text = request.text();
-        let thread = self
-            .threads
-            .iter_mut()
-            .find(|(part, _)| text.contains(part.as_str()))
-            .map(|(_, answers)| answers);
-        let answers = thread.unwrap_or(&mut self.rest);
-        let next = if answers.len() > 1 {
-            answers.pop_front()
-        } else {
-            answers.front().cloned()
-        };
-        next.unwrap_or_else(|| Answer::say("the script has no answer to this"))
-    }
+/// Tokens that the server has charged for one answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Served {
+    /// By which API.
+    pub api: Api,
+    /// The text by which [`Script::when`] or [`Script::asked`] knew the thread; `None` for the rest.
+    pub thread: Option<String>,
+    /// Tokens read.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
 }
 
 #[derive(Debug)]
 struct Shared {
     script: Mutex<Script>,
     requests: Mutex<Vec<ModelRequest>>,
+    served: Mutex<Vec<Served>>,
     others: Mutex<Vec<String>>,
 }
 
@@ -179,6 +139,7 @@ impl ModelServer {
         let shared = Arc::new(Shared {
             script: Mutex::new(script),
             requests: Mutex::default(),
+            served: Mutex::default(),
             others: Mutex::default(),
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -223,6 +184,13 @@ impl ModelServer {
     #[must_use]
     pub fn requests(&self) -> Vec<ModelRequest> {
         lock(&self.shared.requests).clone()
+    }
+
+    /// What each answer has cost so far that was sent whole, in the order in which they were asked
+    /// for. An answer counts as soon as it is made: a client that goes away meanwhile may not have it.
+    #[must_use]
+    pub fn served(&self) -> Vec<Served> {
+        lock(&self.shared.served).clone()
     }
 
     /// What else was asked for so far, as `METHOD path`: it was answered with 404.
@@ -372,9 +340,22 @@ async fn answer(
     let (next, number) = {
         let mut requests = lock(&shared.requests);
         requests.push(request.clone());
-        (lock(&shared.script).next(&request), requests.len())
+        let (next, thread) = lock(&shared.script).next(&request);
+        lock(&shared.served).extend(served(&next, api, thread));
+        (next, requests.len())
     };
     Ok(render(&next, &request, number).await)
+}
+
+/// What an answer costs, if it is sent whole.
+fn served(answer: &Answer, api: Api, thread: Option<String>) -> Option<Served> {
+    let is_whole = matches!(answer.kind, Kind::Says(_)) && matches!(answer.ending, Ending::Whole);
+    is_whole.then_some(Served {
+        api,
+        thread,
+        input_tokens: answer.input_tokens,
+        output_tokens: answer.output_tokens,
+    })
 }
 
 /// The answer in the words of the API that was asked.

@@ -7,7 +7,7 @@ use orchestrator_core::{
     model::{Effect, GateReport, Record, RunMode, StopReason, TurnOutcome},
 };
 
-use super::World;
+use super::{World, agent_laws::AgentLaws};
 
 /// The laws, over what was recorded since the last look. `told` is how far that was.
 #[derive(Debug, Default)]
@@ -20,6 +20,7 @@ pub struct Laws {
     stops: BTreeMap<u64, StopReason>,
     /// How often the session of an attempt went on after it was cut off.
     continued: BTreeMap<String, usize>,
+    agents: AgentLaws,
 }
 
 impl Laws {
@@ -29,6 +30,7 @@ impl Laws {
     /// When a law is broken, with its name.
     pub fn hold(&mut self, world: &World) {
         for record in &world.ledger[self.told..] {
+            self.agents.hold(world, record);
             match record {
                 Record::Requested { effect, what, .. } => {
                     assert!(

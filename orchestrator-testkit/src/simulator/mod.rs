@@ -12,6 +12,7 @@
 //! println!("{} records, and it ended: {:?}", world.ledger.len(), world.state.ended());
 //! ```
 
+mod agent_laws;
 mod chance;
 mod laws;
 mod world;

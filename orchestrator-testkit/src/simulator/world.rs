@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use orchestrator_core::{
     machine::{State, apply, decide},
     model::{
-        BlobId, Candidate, Change, ChangeKind, Claim, ClaimedEvidence, ClaimedLabel, Collected,
-        CommitId, ContentHash, ContractKeys, Effect, EffectId, Entry, Event, EventKind, Finding,
-        GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, Lacking,
+        BackendName, BlobId, Candidate, Change, ChangeKind, Claim, ClaimedEvidence, ClaimedLabel,
+        Collected, CommitId, ContentHash, ContractKeys, Effect, EffectId, Entry, Event, EventKind,
+        Finding, GateOutcome, GateReport, GateSpec, Handoff, HandoffReport, HandoffStatus, Lacking,
         LandingOutcome, MissingCommit, Mode, Opened, Opinion, Policy, Reading, Record, Review,
         Roadmap, RunId, Severity, Shift, Span, Submission, Task, TaskId, Timestamp, TreeId,
         TurnOutcome, TurnUsage, Usage, WorkspaceFate,
     },
 };
 
-/// The agent of worlds that name none; it can resume a session.
-const AGENT: (&str, bool) = ("agent", true);
+/// The agent of worlds whose policy has none; it can resume a session.
+const AGENT: &str = "agent";
 
 /// A machine with its ledger and a clock that moves by one with each event.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct World {
     /// Commits that the target has dropped.
     pub dropped: BTreeSet<CommitId>,
     commits: u64,
+    /// The agents of its runs, each with whether it can resume a session.
+    agents: Vec<(BackendName, bool)>,
     /// Whether its runs look at the default gates on the target itself.
     baseline: bool,
 }
@@ -96,8 +98,14 @@ impl World {
     /// Nothing has happened yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
+        let of_policy = policy.agents.keys().map(|name| (name.clone(), true));
+        let mut agents: Vec<_> = of_policy.collect();
+        if agents.is_empty() {
+            agents.push((AGENT.parse().expect("a name"), true));
+        }
         Self {
             state: State::default(),
+            agents,
             policy,
             ledger: Vec::new(),
             now: 1000,
@@ -108,10 +116,13 @@ impl World {
         }
     }
 
-    /// A run that is open and has read these tasks.
+    /// A run that is open and has read these tasks. Its agents are the policy's, or one, `agent`; all can
+    /// resume a session.
     #[must_use]
     pub fn with_tasks(policy: Policy, tasks: Vec<Task>) -> Self {
-        Self::with_agents(policy, tasks, &[AGENT])
+        let mut world = Self::new(policy);
+        world.begin(tasks);
+        world
     }
 
     /// The same, of which the first workers work beside the default gates on the target itself.
@@ -119,12 +130,12 @@ impl World {
     pub fn with_baseline(policy: Policy, tasks: Vec<Task>) -> Self {
         let mut world = Self::new(policy);
         world.baseline = true;
-        world.begin(tasks, &[AGENT]);
+        world.begin(tasks);
         world
     }
 
-    fn begin(&mut self, tasks: Vec<Task>, agents: &[(&str, bool)]) {
-        self.open_for(agents, false);
+    fn begin(&mut self, tasks: Vec<Task>) {
+        self.open(false);
         self.answer(&Effect::ReadRoadmap { tip: None }, move |effect| {
             EventKind::RoadmapRead {
                 effect,
@@ -137,7 +148,10 @@ impl World {
     #[must_use]
     pub fn with_agents(policy: Policy, tasks: Vec<Task>, agents: &[(&str, bool)]) -> Self {
         let mut world = Self::new(policy);
-        world.begin(tasks, agents);
+        let named = agents.iter();
+        let named = named.map(|(name, resumes)| (name.parse().expect("a name"), *resumes));
+        world.agents = named.collect();
+        world.begin(tasks);
         world
     }
 
@@ -146,18 +160,12 @@ impl World {
     /// # Panics
     /// As [`tell`](Self::tell).
     pub fn open(&mut self, wait: bool) {
-        self.open_for(&[AGENT], wait);
-    }
-
-    fn open_for(&mut self, agents: &[(&str, bool)], wait: bool) {
-        let agents = agents.iter();
-        let backends = agents.map(|(name, resumes)| (name.parse().expect("a name"), *resumes));
         let run = RunId::new(format!("run{}", self.now)).expect("a name");
         self.tell(EventKind::Opened(Opened {
             run,
             policy: self.policy.hash(),
             seed: 7,
-            backends: backends.collect(),
+            backends: self.agents.clone(),
             wait,
             baseline: self.baseline,
         }));

@@ -75,13 +75,24 @@ impl World {
         Check::passed("target", format!("{where_} is at {}", tip.short()))
     }
 
-    /// The agents that open tasks and reviews need.
+    /// The agents that open tasks and reviews need, and those that may take over from them.
     fn needed_agents(&self, roadmap: &Roadmap) -> BTreeSet<BackendName> {
         let agents: Vec<_> = self.backends.keys().collect();
         let open = roadmap.tasks.iter().filter(|task| !task.done);
         let needed = open.filter_map(|task| check_task(task, &self.policy, &agents).ok());
         let reviewers = &self.policy.reviewers.agents;
-        needed.chain(reviewers).cloned().collect()
+        let mut all: BTreeSet<_> = needed.cloned().collect();
+        let mut new: Vec<_> = all.iter().cloned().collect();
+        while let Some(name) = new.pop() {
+            let spec = self.policy.agents.get(&name);
+            for other in spec.iter().flat_map(|spec| spec.failover()) {
+                if all.insert(other.clone()) {
+                    new.push(other.clone());
+                }
+            }
+        }
+        all.extend(reviewers.iter().cloned());
+        all
     }
 
     async fn agent(&self, label: &str, name: &BackendName) -> Result<Check, BuildError> {

@@ -210,6 +210,9 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
     for line in costs::lines(&attempt.used) {
         fact("used", line);
     }
+    if let Some(failover) = &attempt.failover {
+        fact("failover", failover.to_string());
+    }
     for ended in &attempt.continued {
         fact("went on", format!("after turn {}: {ended}", ended.turn));
     }

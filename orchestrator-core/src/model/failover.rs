@@ -1,0 +1,160 @@
+//! Which agents take over from one that cannot be used, as the policy says.
+
+use std::{collections::BTreeMap, fmt};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{AgentSpec, BackendName, Trouble};
+
+/// Why an attempt was given to another agent than its task's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failover {
+    /// The task's own agent.
+    pub from: BackendName,
+    /// What kept it from being used.
+    pub trouble: Trouble,
+}
+
+impl fmt::Display for Failover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in place of `{}`: {}", self.from, self.trouble)
+    }
+}
+
+/// What is wrong with a `failover` list.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum FailoverError {
+    #[error("there is no agent `{name}`; {}: name one of them, or add `[agents.{name}]`", others(.known))]
+    Unknown {
+        name: BackendName,
+        known: Vec<BackendName>,
+    },
+    #[error("`{name}` is listed twice: remove one")]
+    Twice { name: BackendName },
+    #[error(
+        "it leads back to its own agent: {}; remove one of these from the list of the one before it",
+        path(.names)
+    )]
+    Loop { names: Vec<BackendName> },
+}
+
+/// Whether each name in a `failover` list is another agent of the policy, and no list leads back to
+/// its own agent.
+///
+/// # Errors
+/// The agent whose list is wrong, and what is wrong with it.
+pub(super) fn check_failover(
+    agents: &BTreeMap<BackendName, AgentSpec>,
+) -> Result<(), (&BackendName, FailoverError)> {
+    for (name, spec) in agents {
+        let list = spec.failover();
+        for (at, other) in list.iter().enumerate() {
+            if !agents.contains_key(other) {
+                let known = agents.keys().filter(|known| *known != name);
+                let error = FailoverError::Unknown {
+                    name: other.clone(),
+                    known: known.cloned().collect(),
+                };
+                return Err((name, error));
+            }
+            if list[..at].contains(other) {
+                let other = other.clone();
+                return Err((name, FailoverError::Twice { name: other }));
+            }
+        }
+        let mut path = vec![name];
+        if leads_back(agents, &mut path) {
+            let names = path.into_iter().cloned().collect();
+            return Err((name, FailoverError::Loop { names }));
+        }
+    }
+    Ok(())
+}
+
+fn path(names: &[BackendName]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(" to ")
+}
+
+fn others(known: &[BackendName]) -> String {
+    if known.is_empty() {
+        return "the policy has no other".to_owned();
+    }
+    let names: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+    format!("the others are {}", names.join(", "))
+}
+
+/// Whether a path of lists leads from its last agent to its first; the path is then whole. Other
+/// loops are found from their own agents.
+fn leads_back<'a>(
+    agents: &'a BTreeMap<BackendName, AgentSpec>,
+    path: &mut Vec<&'a BackendName>,
+) -> bool {
+    let Some(spec) = path.last().and_then(|last| agents.get(*last)) else {
+        return false;
+    };
+    for next in spec.failover() {
+        let is_first = path.first() == Some(&next);
+        if !is_first && path.contains(&next) {
+            continue;
+        }
+        path.push(next);
+        if is_first || leads_back(agents, path) {
+            return true;
+        }
+        path.pop();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::Policy;
+
+    /// What is wrong with a policy of these agents, each with its list.
+    fn wrong(agents: &[(&str, &str)]) -> Option<String> {
+        let text: String = agents
+            .iter()
+            .map(|(name, list)| format!("[agents.{name}]\nkind = \"codex\"\nfailover = [{list}]\n"))
+            .collect();
+        Policy::parse(&text).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn failover_to_an_unknown_agent_twice_or_in_a_loop_is_refused_with_a_fix() {
+        assert_eq!(
+            wrong(&[("a", "\"b\""), ("b", "\"c\""), ("c", "")]),
+            None,
+            "a list of its own is no loop"
+        );
+        assert_eq!(
+            wrong(&[("a", "\"b\", \"c\""), ("b", "\"c\""), ("c", "")]),
+            None
+        );
+        assert_eq!(
+            wrong(&[("a", "\"x\""), ("b", "")]).as_deref(),
+            Some(
+                "`agents.a.failover`: there is no agent `x`; the others are `b`: name one of them, or add `[agents.x]`"
+            )
+        );
+        assert_eq!(
+            wrong(&[("a", "\"b\", \"b\""), ("b", "")]).as_deref(),
+            Some("`agents.a.failover`: `b` is listed twice: remove one")
+        );
+        let back = "remove one of these from the list of the one before it";
+        assert_eq!(
+            wrong(&[("a", "\"a\"")]),
+            Some(format!(
+                "`agents.a.failover`: it leads back to its own agent: `a` to `a`; {back}"
+            ))
+        );
+        assert_eq!(
+            wrong(&[("a", "\"b\""), ("b", "\"c\""), ("c", "\"b\"")]),
+            Some(format!(
+                "`agents.b.failover`: it leads back to its own agent: `b` to `c` to `b`; {back}"
+            ))
+        );
+    }
+}
