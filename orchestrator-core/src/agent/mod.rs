@@ -18,6 +18,7 @@ mod process;
 mod protocol;
 mod schema;
 mod spent;
+mod words;
 
 pub use command::CommandAgent;
 pub use installed::{is_installed, named_variables, told_version};
@@ -29,3 +30,4 @@ pub use schema::strict_schema;
 pub use spent::Spent;
 
 pub use crate::untrusted::{make_beneath, read_small, touch};
+pub use words::{LineWords, words};

@@ -15,6 +15,7 @@ use super::{
     handle::Notice,
 };
 use crate::{
+    agent::words,
     failpoint::reach,
     git::Workspace,
     model::{
@@ -104,6 +105,7 @@ impl World {
                     (_, None) => error.to_string(),
                 };
                 let outcome = match error.class() {
+                    _ if is_missing(&error) => TurnOutcome::Missing { what: reason },
                     ErrorClass::Transient => TurnOutcome::Overloaded { reason },
                     ErrorClass::NeedsPerson => TurnOutcome::Authentication { reason },
                     ErrorClass::Permanent | ErrorClass::Bug => {
@@ -217,8 +219,10 @@ impl World {
                 Update::Alive => watch.touch(|_| {}),
                 Update::Activity { text } => {
                     watch.touch(|_| {});
-                    // Backends of others may not have cleaned it.
-                    let text = clean(&text);
+                    // Backends of others may not have cleaned it, or say JSON.
+                    let Some(text) = words(&clean(&text)) else {
+                        continue;
+                    };
                     self.heard(&job.attempt, &text);
                     drop(notices.send(Notice::Activity {
                         attempt: job.attempt.clone(),
@@ -279,6 +283,16 @@ impl World {
             words.insert(attempt.clone(), said);
         }
     }
+}
+
+/// Whether the agent's program, or what it is run with, is missing: no login helps then.
+fn is_missing(error: &AgentError) -> bool {
+    let is_absent = matches!(
+        error,
+        AgentError::NotInstalled { .. } | AgentError::CannotRun { .. }
+    );
+    let is_spawn = matches!(error, AgentError::Spawn(_));
+    is_absent || (is_spawn && error.class() == ErrorClass::NeedsPerson)
 }
 
 /// Makes the places of a turn, whatever an earlier one left there, and gives it its contract; the path of that.

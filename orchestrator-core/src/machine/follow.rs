@@ -784,6 +784,7 @@ impl Context<'_> {
                 question,
                 options,
                 items,
+                left: None,
                 since: self.at,
             },
         }

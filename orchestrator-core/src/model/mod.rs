@@ -27,10 +27,13 @@ mod ports;
 mod record;
 mod refusal;
 mod review;
+mod reviewer_choice;
 mod settings;
 mod text;
 mod trouble;
 mod turn;
+mod when;
+mod work_left;
 
 pub use agents::{
     AgentSpec, ClaudePermissions, ClaudeSpec, CodexSandbox, CodexSpec, CursorSpec, DoneBy,
@@ -81,6 +84,7 @@ pub use review::{
     AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, History, KeptArtifact, Mode,
     Opinion, PastChange, Review, Severity, Submission, TreeShape, Verdict, only_history,
 };
+pub use reviewer_choice::ReviewerChoice;
 pub use settings::{
     Commands, Environment, Filter, GateRule, Limits, Notify, Reviewers, Setup, WhenExhausted,
     WhenUnavailable,
@@ -89,3 +93,4 @@ pub(crate) use text::fenced;
 pub use text::{clean, clean_line, escaped_json};
 pub use trouble::Trouble;
 pub use turn::{Ask, Completion, Pulse, StopReason, TurnEnd, TurnOutcome, TurnSight, Usage};
+pub use work_left::{HandoffLeft, WorkLeft};

@@ -466,6 +466,14 @@ pub enum AgentError {
         /// How to get it.
         mend: String,
     },
+    /// It is there, and cannot be run.
+    #[error("`{program}` cannot be run: {why}")]
+    CannotRun {
+        /// The program.
+        program: String,
+        /// What is in the way, such as an interpreter that is not there.
+        why: String,
+    },
     /// It cannot do that.
     #[error("this agent cannot {0}")]
     Unsupported(&'static str),
@@ -490,7 +498,7 @@ impl AgentError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::NotInstalled { .. } => ErrorClass::NeedsPerson,
+            Self::NotInstalled { .. } | Self::CannotRun { .. } => ErrorClass::NeedsPerson,
             Self::Unsupported(_) => ErrorClass::Permanent,
             // A program that is not there, or may not be run, will not be there the next time either.
             Self::Spawn(error)

@@ -479,6 +479,7 @@ pub fn nothing(handoff: HandoffReport, dirty: bool) -> Collected {
         handoff,
         said: None,
         dirty,
+        uncommitted: Vec::new(),
         rescued: None,
     }
 }
