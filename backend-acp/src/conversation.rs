@@ -274,16 +274,9 @@ impl Conversation {
             Some(option) => json!({ "outcome": "selected", "optionId": option["optionId"] }),
             None => json!({ "outcome": "cancelled" }),
         };
-        reply.activity(&format!(
-            "{}: {title}",
-            if refused.is_none() {
-                "allowed"
-            } else {
-                "not allowed"
-            }
-        ));
-        if let Some(finding) = refused {
-            reply.finding(finding);
+        match refused {
+            None => reply.activity(&format!("allowed: {title}")),
+            Some(finding) => reply.finding(finding),
         }
         reply.write_json(&answer(json!({ "outcome": outcome })));
     }

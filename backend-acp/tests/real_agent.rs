@@ -265,9 +265,11 @@ fn a_tool_that_is_not_allowed_is_not_run(agent: &RealAgent) {
         .backend
         .clone()
         .permissions(Permissions::deny(["execute"]));
-    let Ran { said, .. } =
+    let Ran { findings, .. } =
         block_on(async { ran(backend.start(stage.request(1, None)).await.expect("starts")).await });
-    assert!(said.contains("not allowed: echo no"), "{said}");
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    let refused = findings[0].to_string();
+    assert!(refused.starts_with("tool/refused: `echo no"), "{refused}");
     assert!(!stage.sandbox.repo().join("not-allowed.txt").exists());
 }
 

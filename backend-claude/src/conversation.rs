@@ -403,7 +403,6 @@ impl Conversation {
             Err((why, finding)) => {
                 self.refused
                     .extend(request["tool_use_id"].as_str().map(str::to_owned));
-                reply.activity(&format!("not allowed: {title}"));
                 reply.finding(*finding);
                 json!({ "behavior": "deny", "message": why })
             }

@@ -1,14 +1,14 @@
 //! One turn: what `codex exec --json` says.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use orchestrator_core::{
     agent::{
-        Ended, Protocol, Reply, SandboxWatch, handoff_in,
+        Bounds, Ended, Protocol, Reply, SandboxWatch, handoff_in,
         lenient::{List, Number, Text, read},
     },
     lenient,
-    model::{ModelUsage, SessionRef, TurnOutcome, Usage},
+    model::{Finding, ModelUsage, SessionRef, TurnOutcome, Usage},
     port::TurnRequest,
     process::{Exit, Line},
 };
@@ -40,9 +40,28 @@ lenient! {
         command: Text<'a> = "command",
         tool: Text<'a> = "tool",
         query: Text<'a> = "query",
+        status: Text<'a> = "status",
         changes: List<Changed<'a>> = "changes",
         output: Text<'a> = "aggregated_output",
         exit_code: Number = "exit_code",
+    }
+}
+
+impl Item<'_> {
+    /// What was to be run, or the kind of the item where that is not said.
+    fn title(&self) -> Option<&str> {
+        [&self.command, &self.tool, &self.query, &self.kind]
+            .into_iter()
+            .find_map(Text::some)
+    }
+
+    /// That Codex did not run it: by its own rules, or since nobody is there to be asked.
+    fn refusal(&self) -> Finding {
+        let paths = self.changes.0.iter();
+        let paths = paths.filter_map(|change| change.path.some());
+        let paths: Vec<_> = paths.map(PathBuf::from).collect();
+        let title = self.title().unwrap_or_default();
+        Bounds::default().refusal(title, "Codex declined it", &paths)
     }
 }
 
@@ -110,6 +129,9 @@ impl Conversation {
     fn item(&mut self, item: &Item<'_>, over: bool, reply: &mut Reply) {
         // Its own warnings are items as well.
         self.began_work |= *item.kind != *"error";
+        if over && *item.status == *"declined" {
+            reply.finding(item.refusal());
+        }
         match &*item.kind {
             "agent_message" => {
                 // A stream that broke off is told again: only the last word counts.
@@ -130,9 +152,7 @@ impl Conversation {
                 if over && item.exit_code.0.is_some() {
                     self.sandbox.ran(item.exit_code.0 == Some(0), &item.output);
                 }
-                let name = [&item.command, &item.tool, &item.query, &item.kind]
-                    .into_iter()
-                    .find_map(Text::some);
+                let name = item.title();
                 match if over {
                     self.tools.take(&*item.id)
                 } else {
@@ -233,5 +253,39 @@ impl Protocol for Conversation {
                 other => other,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestrator_core::port::Update;
+
+    use super::*;
+
+    fn findings(line: &str) -> Vec<String> {
+        let mut conversation = Conversation::new(String::new(), None, Spent::default(), None);
+        let mut reply = Reply::new();
+        let line = Line {
+            bytes: line.as_bytes().to_vec(),
+            cut: false,
+        };
+        conversation.line(&line, &mut reply);
+        let found = reply.take_updates().filter_map(|update| match update {
+            Update::Finding(finding) => Some(finding.to_string()),
+            _ => None,
+        });
+        found.collect()
+    }
+
+    #[test]
+    fn declined_command_is_a_finding() {
+        let declined = r#"{"type":"item.completed","item":{"id":"item_1","type":"command_execution","command":"git push","aggregated_output":"","exit_code":null,"status":"declined"}}"#;
+        let found = ["tool/refused: `git push` was refused: Codex declined it"];
+        assert_eq!(findings(declined), found);
+        let failed = declined.replace("declined", "failed");
+        assert_eq!(findings(&failed), [""; 0]);
+        let change = r#"{"type":"item.completed","item":{"id":"item_2","type":"file_change","changes":[{"path":"/etc/hosts"}],"status":"declined"}}"#;
+        let found = ["tool/refused: `file_change` was refused: Codex declined it"];
+        assert_eq!(findings(change), found);
     }
 }

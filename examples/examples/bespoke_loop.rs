@@ -241,6 +241,7 @@ impl Bespoke {
                         handoff: HandoffReport::Missing,
                         said: None,
                         dirty: false,
+                        uncommitted: Vec::new(),
                         rescued: None,
                     }
                 } else {

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use backend_acp::AcpBackend;
@@ -29,7 +29,7 @@ use examples::{complain, print};
 use orchestrator_core::{
     driver::{
         BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator,
-        OrchestratorBuilder, RunReport, Verification, VerifyError, verify,
+        OrchestratorBuilder, RunReport, Verification, VerifyError, is_running, verify,
     },
     git::{Git, UserRepository},
     machine::{State, replay},
@@ -452,15 +452,22 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").expect("a string takes all that is written");
 }
 
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since.unwrap_or_default().as_millis();
+    Timestamp(u64::try_from(millis).unwrap_or(u64::MAX))
+}
+
 /// How a run ended, and what did not land, each with its reason.
 fn summary(report: &RunReport) -> String {
+    let snapshot = Snapshot::at(&report.state, now());
     let mut text = format!(
         "\nThe run ended: {}.\n\n{}\n",
         report.ended,
-        table(&report.snapshot)
+        table(&snapshot)
     );
-    let open: Vec<_> = report
-        .snapshot
+    text += &examples::agents(&snapshot);
+    let open: Vec<_> = snapshot
         .tasks
         .iter()
         .filter(|task| task.state != TaskState::Landed)
@@ -480,9 +487,9 @@ fn summary(report: &RunReport) -> String {
                 );
             }
         }
-        text += &examples::holds(&report.snapshot);
+        text += &examples::holds(&snapshot);
     }
-    for remark in &report.snapshot.remarks {
+    for remark in &snapshot.remarks {
         line(&mut text, format_args!("Remark: {remark}"));
     }
     for what in &report.abandoned {
@@ -809,21 +816,34 @@ fn compared(found: &Verification) -> String {
 }
 
 async fn status(place: &Place, json: bool) -> Result<ExitCode, Failure> {
-    let snapshot = Snapshot::of(&known(place).await?);
+    let entries = entries(place).await?;
+    let state = replay(entries.iter().map(|entry| &entry.record)).map_err(failed)?;
     if json {
-        print(&as_json(&snapshot)?)?;
+        print(&as_json(&Snapshot::of(&state))?)?;
     } else {
+        let last = entries.last().map(|entry| entry.at).unwrap_or_default();
+        let goes_on = if is_running(&known_state_dir(place).await?) {
+            "goes on".to_owned()
+        } else {
+            format!(
+                "has not ended, and no orchestrator is running; its last record is of {}",
+                last.to_the_second()
+            )
+        };
+        let snapshot = Snapshot::at(&state, now());
         let ended = snapshot
             .ended
-            .map_or("goes on".to_owned(), |reason| format!("ended: {reason}"));
-        let (table, holds) = (table(&snapshot), examples::holds(&snapshot));
+            .map_or(goes_on, |reason| format!("ended: {reason}"));
+        let table = table(&snapshot);
+        let agents = examples::agents(&snapshot);
+        let holds = examples::holds(&snapshot);
         let remarks: String = snapshot
             .remarks
             .iter()
             .map(|remark| format!("Remark: {remark}\n"))
             .collect();
         print(&format!(
-            "mode: {}; the run {ended}\n\n{table}\n{remarks}{holds}",
+            "mode: {}; the run {ended}\n\n{table}\n{agents}{remarks}{holds}",
             snapshot.mode
         ))?;
     }

@@ -227,7 +227,7 @@ fn fifo(directory: &Path) -> String {
 }
 
 #[tokio::test]
-async fn a_gap_is_told_also_where_the_orchestrator_died_in_it() {
+async fn orchestrator_that_died_is_told_as_not_running() {
     let sandbox = sandbox(&[("A", "")]);
     let builder = |script: &str| {
         let worker = shell_worker(sandbox.path(), "worker", script);
@@ -240,15 +240,13 @@ async fn a_gap_is_told_also_where_the_orchestrator_died_in_it() {
         .await;
     live.die().await;
     let mut live = Live::start(&sandbox, builder(WORK)).await;
-    let missed = live
-        .until(|notice| {
-            if let Notice::Gap { missed, .. } = notice {
-                Some(*missed)
-            } else {
-                None
-            }
+    let (from, to) = live
+        .until(|notice| match notice {
+            Notice::NotRunning { from, to } => Some((*from, *to)),
+            Notice::Gap { .. } => panic!("its own death is no gap: {notice:?}"),
+            _ => None,
         })
         .await;
-    assert!(missed > 0);
+    assert!(from <= to && from.0 > 0, "{from} {to}");
     assert_eq!(live.end().await.report.ended, EndReason::Complete);
 }

@@ -7,9 +7,12 @@ use std::{sync::Arc, time::Duration};
 use common::{Live, WORK, builder, policy, sandbox};
 use orchestrator_core::{
     driver::{Notice, Orchestrator},
-    model::{BackendName, Effect, EndReason, Policy, Pulse, Record, StopReason, TurnOutcome},
+    model::{
+        BackendName, Effect, EndReason, Policy, Pulse, Record, StopReason, Timestamp, TurnOutcome,
+    },
     port::{Ledger as _, Sequence, TurnInput, Update},
     source::TaskList,
+    status::{NudgeEnd, stories},
     store::{MemoryEvidence, MemoryLedger},
 };
 use orchestrator_testkit::{
@@ -163,6 +166,13 @@ async fn an_agent_that_has_gone_silent_is_reminded_and_goes_on() {
         })
         .collect();
     assert_eq!(seen.last(), Some(&Pulse::Stalled), "{seen:?}");
+    let told = stories(outcome.records().map(|record| (Timestamp(0), record)));
+    let nudges: Vec<_> = told[0].attempts[0]
+        .nudges
+        .iter()
+        .map(|nudge| nudge.end)
+        .collect();
+    assert_eq!(nudges, [Some(NudgeEnd::Helped)]);
     assert_eq!(outcome.task("A").attempts, 1);
     assert_eq!(
         outcome.report.ended,

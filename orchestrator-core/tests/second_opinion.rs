@@ -2,11 +2,14 @@
 
 mod common;
 
-use common::{WORK, policy, sandbox, turns};
+use std::sync::Arc;
+
+use common::{Live, WORK, let_go, make_fifo, policy, sandbox, turns};
 use orchestrator_core::{
     Orchestrator,
-    model::{Effect, EndReason, HoldOption, Opinion, Record, Review},
-    status::TaskState,
+    model::{Effect, EndReason, Finding, HoldOption, Opinion, Record, Review, ReviewerChoice},
+    port::{ReviewError, ReviewRequest, Reviewer},
+    status::{Report, TaskState, table},
 };
 use orchestrator_testkit::{RunOutcome, Sandbox, git, run_checked, shell_worker};
 
@@ -297,4 +300,165 @@ async fn who_cannot_look_is_replaced_by_the_next_and_the_policy_may_go_on_withou
         })
         .count();
     assert_eq!((looked, said(&outcome).len()), (2, 1));
+}
+
+/// How the agents that reviewed stand to the worker's.
+fn choices(outcome: &RunOutcome) -> Vec<(String, Option<ReviewerChoice>)> {
+    let reviews = outcome.records().filter_map(|record| match record {
+        Record::Reviewed { reviews, .. } => Some(reviews),
+        _ => None,
+    });
+    let by_agent = reviews
+        .flatten()
+        .filter_map(|review| Some((review.reviewer.clone(), review.by_agent.as_ref()?)));
+    by_agent
+        .map(|(name, by)| (name, by.choice.clone()))
+        .collect()
+}
+
+/// One agent that works, and reviews when it is asked to.
+fn both(review: &str) -> String {
+    format!(
+        "if [ \"$ORCHESTRATOR_ACCESS\" = read ]; then {SAYS} {review}; else cat > /dev/null; {WORK}; fi"
+    )
+}
+
+#[tokio::test]
+async fn reviewer_is_another_agent_than_the_worker_where_there_is_one() {
+    for (rules, others, who, choice, standing) in [
+        (
+            "agents = [\"first\", \"second\"]\ncount = 1",
+            "says ''",
+            "agent/second",
+            ReviewerChoice::InPlaceOf {
+                worker: "first".parse().expect("a name"),
+            },
+            "nothing found (an opinion: proxy; in place of the worker's own agent `first`) by agent/second",
+        ),
+        (
+            "agents = [\"first\"]\ncount = 1",
+            "exit 1",
+            "agent/first",
+            ReviewerChoice::WorkersOwn,
+            "nothing found (an opinion: proxy; the worker's own agent, for lack of another) by agent/first",
+        ),
+    ] {
+        let sandbox = sandbox(&[("A", "agent = \"first\"")]);
+        let first = shell_worker(sandbox.path(), "first", &both("says ''"));
+        let second = shell_worker(sandbox.path(), "second", &format!("{SAYS}{others}"));
+        let more = format!(
+            "[reviewers]\n{rules}\n[agents.first]\nkind = \"command\"\nrun = {first:?}\n\
+             [agents.second]\nkind = \"command\"\nrun = {second:?}\n"
+        );
+        let builder = Orchestrator::builder().policy(policy(&second, &more));
+        let outcome = run_checked(&sandbox, builder).await;
+        assert_eq!(
+            outcome.report.ended,
+            EndReason::Complete,
+            "{:#?}",
+            outcome.report.snapshot
+        );
+        assert_eq!(choices(&outcome), [(who.to_owned(), Some(choice.clone()))]);
+        let asked = outcome.records().find_map(|record| match record {
+            Record::ReviewerAsked {
+                reviewer, choice, ..
+            } => Some((reviewer.clone(), choice.clone())),
+            _ => None,
+        });
+        assert_eq!(asked, Some((who.to_owned(), Some(choice))));
+        let entries = outcome
+            .entries
+            .iter()
+            .map(|entry| (entry.at, &entry.record));
+        let report = Report::of(entries, None).expect("it folds");
+        let page = report.to_markdown();
+        assert!(page.contains(standing), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn reviewer_that_hangs_is_shown_with_its_time() {
+    let sandbox = sandbox(&[("A", "")]);
+    let fifo = sandbox.path().join("fifo");
+    make_fifo(&fifo);
+    let script = format!("{SAYS}read go < '{}'; says ''", fifo.display());
+    let second = shell_worker(sandbox.path(), "second", &script);
+    let more = format!(
+        "[reviewers]\nagents = [\"second\"]\ncount = 1\n[agents.second]\nkind = \"command\"\n\
+         run = {second:?}\n"
+    );
+    let worker = shell_worker(sandbox.path(), "worker", WORK);
+    let more = format!("default_agent = \"worker\"\n{more}");
+    let builder = Orchestrator::builder().policy(policy(&worker, &more));
+    let mut live = Live::start(&sandbox, builder).await;
+    live.recorded(|record| matches!(record, Record::ReviewerAsked { .. }))
+        .await;
+    let snapshot = live.handle.snapshot().await.expect("goes on");
+    let doing = snapshot.tasks[0].doing.clone().expect("something is done");
+    assert_eq!(doing.what, "reviewer `agent/second` looks at it");
+    assert!(doing.since > 0);
+    let shown = table(&snapshot);
+    assert!(
+        shown.contains("reviewer `agent/second` looks at it since "),
+        "{shown}"
+    );
+    let_go(&fifo).await;
+    let outcome = live.end().await;
+    assert_eq!(outcome.report.ended, EndReason::Complete);
+    assert_eq!(outcome.report.snapshot.tasks[0].doing, None);
+}
+
+#[tokio::test]
+async fn reviewer_that_is_silent_for_too_long_is_stopped() {
+    let sandbox = sandbox(&[("A", "")]);
+    let hangs = "sleep 1000 & while :; do wait; done";
+    let second = shell_worker(sandbox.path(), "second", hangs);
+    let worker = shell_worker(sandbox.path(), "worker", WORK);
+    let more = format!(
+        "default_agent = \"worker\"\n[reviewers]\nagents = [\"second\"]\ncount = 1\n\
+         [agents.second]\nkind = \"command\"\nrun = {second:?}\n"
+    );
+    let mut policy = policy(&worker, &more);
+    policy.limits.stall = Some("2s".parse().expect("a span"));
+    let outcome = run_checked(&sandbox, Orchestrator::builder().policy(policy)).await;
+    let reason = outcome.task("A").reason.clone().unwrap_or_default();
+    assert!(
+        reason.starts_with("reviewer `agent/second` could not look: ")
+            && reason.contains("it was silent for longer than 2 s"),
+        "{reason}"
+    );
+    assert_eq!(sandbox.processes(), Vec::<i32>::new());
+}
+
+/// A reviewer that never comes back.
+#[derive(Debug)]
+struct Hangs;
+
+#[async_trait::async_trait]
+impl Reviewer for Hangs {
+    fn name(&self) -> &str {
+        "hangs"
+    }
+
+    async fn review(&self, _: &ReviewRequest) -> Result<Vec<Finding>, ReviewError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn reviewer_that_is_no_agent_has_its_time_as_well() {
+    let sandbox = sandbox(&[("A", "")]);
+    let worker = shell_worker(sandbox.path(), "worker", WORK);
+    let policy = policy(&worker, "[reviewers]\ntimeout = \"1s\"");
+    let builder = Orchestrator::builder()
+        .policy(policy)
+        .reviewers(vec![Arc::new(Hangs)]);
+    let outcome = run_checked(&sandbox, builder).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
+    let reason = outcome.task("A").reason.clone().unwrap_or_default();
+    assert!(
+        reason.starts_with("reviewer `hangs` could not look: ")
+            && reason.contains("it took longer than 1 s"),
+        "{reason}"
+    );
 }

@@ -1,8 +1,11 @@
 //! The items of a turn as updates: messages, tools, changes, and what commands print.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use orchestrator_core::agent::{Reply, SandboxWatch, lenient::Text};
+use orchestrator_core::{
+    agent::{Bounds, Reply, SandboxWatch, lenient::Text},
+    model::Finding,
+};
 
 use super::wire::{Change, Item};
 
@@ -42,6 +45,9 @@ impl Items {
     }
 
     pub(super) fn ended(&mut self, item: &Item<'_>, reply: &mut Reply) {
+        if *item.status == *"declined" {
+            reply.finding(refusal(item));
+        }
         if let Some(status) = item.exit_code.0 {
             self.sandbox.ran(status == 0, &item.output);
         }
@@ -90,6 +96,15 @@ impl Items {
             reply.tool_ended(id);
         }
     }
+}
+
+/// That Codex has declined to do it.
+fn refusal(item: &Item<'_>) -> Finding {
+    let paths = item.changes.0.iter().filter_map(path);
+    let paths: Vec<_> = paths.map(PathBuf::from).collect();
+    let title = [&item.command, &item.tool, &item.query, &item.kind];
+    let title = title.into_iter().find_map(Text::some).unwrap_or_default();
+    Bounds::default().refusal(title, "Codex declined it", &paths)
 }
 
 fn is_tool(kind: &str) -> bool {

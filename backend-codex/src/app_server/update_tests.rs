@@ -129,6 +129,22 @@ fn usage_is_that_of_the_turn() {
 }
 
 #[test]
+fn declined_command_is_a_finding() {
+    let mut talk = Talk::running();
+    let mut item = json!({ "id": "c", "type": "commandExecution", "command": "git push" });
+    item["status"] = json!("declined");
+    talk.notified("item/completed", &json!({ "threadId": "a", "item": item }));
+    let told = talk.told();
+    let [Update::Finding(finding)] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert!(
+        finding.message.contains("`git push` was refused"),
+        "{finding}"
+    );
+}
+
+#[test]
 fn output_is_told_within_bounds() {
     let mut talk = Talk::running();
     let item = json!({ "id": "c", "type": "commandExecution", "command": "seq" });

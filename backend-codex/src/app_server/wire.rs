@@ -88,6 +88,7 @@ lenient! {
         pub(super) tool: Text<'a> = "tool",
         pub(super) query: Text<'a> = "query",
         pub(super) changes: List<Change<'a>> = "changes",
+        pub(super) status: Text<'a> = "status",
         pub(super) exit_code: Number = "exitCode",
         pub(super) output: Text<'a> = "aggregatedOutput",
     }

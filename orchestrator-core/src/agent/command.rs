@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 
-use super::{AgentProcess, Ended, Protocol, Reply, is_installed};
+use super::{AgentProcess, Ended, LineWords, Protocol, Reply, is_installed};
 use crate::{
     model::TurnOutcome,
     port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnRequest},
@@ -58,6 +58,7 @@ impl AgentBackend for CommandAgent {
         let plain = Plain {
             session: request.attempt.to_string(),
             prompt: request.prompt.clone(),
+            words: LineWords::default(),
         };
         AgentProcess::new(&self.program, &request)
             .args(&self.arguments)
@@ -71,6 +72,7 @@ impl AgentBackend for CommandAgent {
 struct Plain {
     session: String,
     prompt: String,
+    words: LineWords,
 }
 
 impl Protocol for Plain {
@@ -81,7 +83,13 @@ impl Protocol for Plain {
     }
 
     fn line(&mut self, line: &Line, reply: &mut Reply) {
-        reply.activity(&String::from_utf8_lossy(&line.bytes));
+        let said = self.words.line(&String::from_utf8_lossy(&line.bytes));
+        if said.is_empty() {
+            reply.alive();
+        }
+        for words in said {
+            reply.activity(&words);
+        }
     }
 
     fn end(&mut self, ended: &Ended) -> TurnOutcome {

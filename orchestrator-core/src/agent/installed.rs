@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use crate::{
     port::AgentError,
-    process::{Exit, OutputLimits, Spawn, can_run, run_to_end},
+    process::{Exit, OutputLimits, Spawn, can_run, run_to_end, why_not_run},
 };
 
 /// How long a program may take to tell its version: some start a whole runtime first.
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// for before there is a workspace, and that is `false`, and no error.
 ///
 /// # Errors
-/// [`AgentError::NotInstalled`], with the mend.
+/// [`AgentError::NotInstalled`], with the mend; [`AgentError::CannotRun`] for one that is there.
 pub fn is_installed(program: &Path, mend: &str) -> Result<bool, AgentError> {
     if program.as_os_str().as_encoded_bytes().contains(&b'/') && !program.is_absolute() {
         return Ok(false);
@@ -25,6 +25,10 @@ pub fn is_installed(program: &Path, mend: &str) -> Result<bool, AgentError> {
         mend: mend.to_owned(),
     };
     can_run(program.as_os_str(), Path::new("/"), Some(&path)).map_err(missing)?;
+    if let Some(why) = why_not_run(program.as_os_str(), Path::new("/"), Some(&path)) {
+        let program = program.to_string_lossy().into_owned();
+        return Err(AgentError::CannotRun { program, why });
+    }
     Ok(true)
 }
 

@@ -20,6 +20,7 @@ mod protocol;
 mod sandbox_watch;
 mod schema;
 mod session_files;
+mod words;
 
 pub use bubblewrap::{BubblewrapFault, try_bubblewrap};
 pub use command::CommandAgent;
@@ -33,3 +34,4 @@ pub use schema::strict_schema;
 pub use session_files::{SessionFiles, read_session_file};
 
 pub use crate::untrusted::{make_beneath, read_small, touch};
+pub use words::{LineWords, words};

@@ -134,9 +134,17 @@ impl AgentProcess {
     /// Starts it. Needs a tokio runtime.
     ///
     /// # Errors
-    /// [`AgentError::Spawn`] when the program is not there or cannot be run; nothing lives then.
+    /// [`AgentError::CannotRun`] when the program, or what it is run with, is not there or may not be
+    /// run, [`AgentError::Spawn`] when the system starts no process; nothing lives then.
     pub fn start(self, protocol: impl Protocol) -> Result<Box<dyn Turn>, AgentError> {
-        let child = self.spawn.spawn().map_err(AgentError::Spawn)?;
+        let program = self.spawn.program().to_string_lossy().into_owned();
+        if let Some(why) = self.spawn.obstacle() {
+            return Err(AgentError::CannotRun { program, why });
+        }
+        let child = self
+            .spawn
+            .spawn()
+            .map_err(|error| not_started(program, error))?;
         let (updates, queue) = mpsc::channel(QUEUE);
         let (commands, orders) = mpsc::channel(1);
         let (ended, over) = watch::channel(false);
@@ -167,6 +175,22 @@ impl AgentProcess {
             pump,
         }))
     }
+}
+
+/// Why a program was not started. What the system says of a file that it cannot run will be the same
+/// the next time: such as one that is made for another machine, or whose loader is not there.
+fn not_started(program: String, error: std::io::Error) -> AgentError {
+    use std::io::ErrorKind;
+    const ENOEXEC: i32 = 8;
+    let is_lasting = matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory
+    );
+    if is_lasting || error.raw_os_error() == Some(ENOEXEC) {
+        let why = error.to_string();
+        return AgentError::CannotRun { program, why };
+    }
+    AgentError::Spawn(error)
 }
 
 #[derive(Debug)]

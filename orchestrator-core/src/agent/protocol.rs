@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, fmt::Debug};
 
+use super::words::words;
 use crate::{
     model::{Finding, ModelUsage, SessionRef, TurnOutcome, TurnUsage, Usage, clean, start_of},
     port::{AgentError, TurnInput, Update},
@@ -134,9 +135,16 @@ impl Reply {
         });
     }
 
-    /// Says what the agent said or did: a line for people. Control characters are taken out, and it is cut at 4 KiB.
+    /// Says what the agent said or did: a text for people. JSON in it is left out (see
+    /// [`words`](super::words)), control characters are taken out, and it is cut at 4 KiB. Where nothing
+    /// is left, the agent lives.
     pub fn activity(&mut self, text: &str) {
-        self.updates.push_back(Update::Activity { text: cut(text) });
+        match words(beginning(text)) {
+            Some(words) => self
+                .updates
+                .push_back(Update::Activity { text: cut(&words) }),
+            None => self.alive(),
+        }
     }
 
     /// Says what the reviewers of the work should know, such as a call of a tool that was refused. Its message is cleaned and cut as
@@ -250,7 +258,10 @@ const NAME: usize = 200;
 const ACTIVITY: usize = 4096;
 
 fn cut(text: &str) -> String {
-    // An agent may say megabytes at once.
-    let text = &text[..text.floor_char_boundary(16 * ACTIVITY)];
-    start_of(&clean(text), ACTIVITY)
+    start_of(&clean(beginning(text)), ACTIVITY)
+}
+
+/// An agent may say megabytes at once.
+fn beginning(text: &str) -> &str {
+    &text[..text.floor_char_boundary(16 * ACTIVITY)]
 }

@@ -28,7 +28,7 @@ use crate::{
     machine::State,
     model::{
         AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath,
-        Roadmap, RunId,
+        Roadmap, RunId, Span,
     },
     port::{AgentBackend, EvidenceStore, Ledger, Reviewer, TaskSource},
     process::kill_marked,
@@ -414,7 +414,8 @@ fn panel(
         let limits = (rules.timeout.to_std(), policy.limits.grace.to_std());
         Ok(reviewer
             .with_environment(agents_environment(environment))
-            .with_limits(limits.0, limits.1))
+            .with_limits(limits.0, limits.1)
+            .with_stall(policy.limits.stall.map(Span::to_std)))
     };
     rules.agents.iter().map(reviewer).collect()
 }

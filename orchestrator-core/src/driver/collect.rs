@@ -163,19 +163,17 @@ impl World {
                 reason: error.to_string(),
             }),
             Ok(None) => {
+                let uncommitted = workspace
+                    .uncommitted(&self.trusted, base, MAX_UNCOMMITTED)
+                    .await
+                    .unwrap_or_default();
                 // What cannot be read is not lost: the workspace stays, and says so.
                 let (dirty, rescued) = match workspace
                     .rescue(&self.trusted, base, &self.policy.limits)
                     .await
                 {
                     Ok(rescued) => (rescued.is_some(), rescued),
-                    Err(_) => (
-                        workspace
-                            .uncommitted(&self.trusted, base, 1)
-                            .await
-                            .is_ok_and(|paths| !paths.is_empty()),
-                        None,
-                    ),
+                    Err(_) => (!uncommitted.is_empty(), None),
                 };
                 let tree = self.trusted.tree_of(base)?;
                 let rescued = rescued.map(|rescued| rescued.commit);
@@ -185,6 +183,7 @@ impl World {
                     handoff,
                     said,
                     dirty,
+                    uncommitted,
                     rescued,
                 })
             }

@@ -50,17 +50,35 @@ impl std::fmt::Display for Observation {
 #[derive(Debug)]
 pub(super) struct Discovery {
     found: BTreeSet<(AttemptId, Observation)>,
-    /// When the last heartbeat was, or the last record of a run that died.
+    /// When the last record of a run was written whose orchestrator died; told once.
+    died: Option<Timestamp>,
+    /// When the last heartbeat was.
     last: Option<Timestamp>,
+    /// Whether the clock jumped since then.
+    jumped: bool,
 }
 
 impl Discovery {
     /// Beginning where a run that died was last heard of, or from nothing.
-    pub(super) fn since(last: Option<Timestamp>) -> Self {
+    pub(super) fn since(died: Option<Timestamp>) -> Self {
         Self {
             found: BTreeSet::new(),
-            last,
+            died,
+            last: None,
+            jumped: false,
         }
+    }
+
+    /// That there was no orchestrator until now, if one had died.
+    pub(super) fn taken_up(&mut self, now: Timestamp) -> Option<Notice> {
+        let from = self.died.take()?;
+        // A clock that was set back says nothing of how long it was.
+        (from <= now).then_some(Notice::NotRunning { from, to: now })
+    }
+
+    /// The clock jumped: that explains a gap.
+    pub(super) fn jumped(&mut self) {
+        self.jumped = true;
     }
 
     /// What is new in these looks. What was found before and is still so is not told again; what has gone and comes back, is.
@@ -75,14 +93,16 @@ impl Discovery {
     }
 
     /// A heartbeat came now. How long there was none, if that was much longer than it should be: the machine slept, or was too
-    /// busy. The cause is not known, and nothing that needed a heartbeat happened meanwhile.
+    /// busy. Nothing that needed a heartbeat happened meanwhile.
     pub(super) fn gap(&mut self, now: Timestamp, period: Span) -> Option<Notice> {
+        let jumped = std::mem::take(&mut self.jumped);
         let last = self.last.replace(now)?;
         let silent = now.since(last);
         let missed = silent.0 / period.0.max(1);
         (missed > MISSED).then(|| Notice::Gap {
             since: last,
             missed: missed - 1,
+            jumped,
         })
     }
 }
@@ -129,11 +149,39 @@ mod tests {
     fn a_late_heartbeat_is_no_gap_and_a_night_is_one() {
         let mut discovery = Discovery::since(None);
         let mut gap = |at| match discovery.gap(Timestamp(at), Span(1000)) {
-            Some(Notice::Gap { since, missed }) => Some((since.0, missed)),
+            Some(Notice::Gap {
+                since,
+                missed,
+                jumped: false,
+            }) => Some((since.0, missed)),
             _ => None,
         };
         assert_eq!((gap(0), gap(1000), gap(4500)), (None, None, None));
         assert_eq!(gap(10_004_500), Some((4500, 9999)));
         assert_eq!(gap(10_005_500), None);
+    }
+
+    #[test]
+    fn gap_knows_of_a_jump_of_the_clock() {
+        let mut discovery = Discovery::since(None);
+        assert!(discovery.gap(Timestamp(0), Span(1000)).is_none());
+        discovery.jumped();
+        let gap = discovery.gap(Timestamp(100_000), Span(1000));
+        assert!(matches!(gap, Some(Notice::Gap { jumped: true, .. })));
+        let gap = discovery.gap(Timestamp(200_000), Span(1000));
+        assert!(matches!(gap, Some(Notice::Gap { jumped: false, .. })));
+    }
+
+    #[test]
+    fn death_is_no_gap_and_is_told_once() {
+        let mut discovery = Discovery::since(Some(Timestamp(5000)));
+        let told = discovery.taken_up(Timestamp(65_000));
+        let (from, to) = match told {
+            Some(Notice::NotRunning { from, to }) => (from.0, to.0),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((from, to), (5000, 65_000));
+        assert!(discovery.taken_up(Timestamp(65_000)).is_none());
+        assert!(discovery.gap(Timestamp(65_000), Span(1000)).is_none());
     }
 }

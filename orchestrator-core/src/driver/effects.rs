@@ -18,6 +18,7 @@ use super::{
     gate_place::{GateJob, Kept},
     handle::Notice,
     leftovers::Sweeper,
+    panel::Asking,
     ports::PortRanges,
     progress::Progress,
     step::LongStep,
@@ -31,8 +32,8 @@ use crate::{
     model::{
         AttemptId, BackendName, Candidate, Carried, CommitId, Contract, Effect, EffectId,
         EventKind, Finding, FindingId, GateReport, GateSpec, Item, Landing, LandingOutcome,
-        MergeFailure, MissingCommit, Opinion, Policy, Reading, Review, Roadmap, RunId, Severity,
-        Submission, TreeId, WorkspaceFate, only_history,
+        MergeFailure, MissingCommit, Policy, Reading, Review, Roadmap, RunId, Severity, Submission,
+        TreeId, WorkspaceFate, only_history,
     },
     port::{
         AgentBackend, EvidenceStore, Outcome, ReviewRequest, Reviewer, SourceError, TaskSource,
@@ -423,7 +424,9 @@ impl World {
                 }
             }
             Job::Review(request) => {
-                let (reviews, carried) = self.review(*request).await;
+                let progress = Progress::of(&notices, Some(request.attempt.clone()));
+                let asking = Asking::by(effect, events, progress);
+                let (reviews, carried) = self.review(*request, &asking).await;
                 EventKind::Reviewed {
                     effect,
                     reviews,
@@ -571,8 +574,12 @@ impl World {
 
     /// What reviewers say of a head. Where only its history is wrong, its tree is committed once, and
     /// that is reviewed: no agent has to be paid for it.
-    async fn review(&self, request: ReviewRequest) -> (Vec<Review>, Option<Carried>) {
-        let reviews = self.ask_reviewers(&request).await;
+    async fn review(
+        &self,
+        request: ReviewRequest,
+        asking: &Asking,
+    ) -> (Vec<Review>, Option<Carried>) {
+        let reviews = self.ask_reviewers(&request, asking).await;
         let mut findings = request.submission.findings.clone();
         findings.extend(reviews.iter().flat_map(Review::findings).cloned());
         if !only_history(&findings) {
@@ -598,7 +605,7 @@ impl World {
             base: carried.onto,
             head: carried.head,
         });
-        (self.ask_reviewers(&once).await, Some(carried))
+        (self.ask_reviewers(&once, asking).await, Some(carried))
     }
 
     /// The changes of a head as one commit of ours, on what the head's own commits are on.
@@ -614,48 +621,6 @@ impl World {
             verb: "merge-tree".to_owned(),
             what: "a conflict between a commit and what it is made from".to_owned(),
         })
-    }
-
-    async fn ask_reviewers(&self, request: &ReviewRequest) -> Vec<Review> {
-        let mut request = request.clone();
-        let mut reviews = Vec::new();
-        for reviewer in &self.reviewers {
-            let opinion = match reviewer.review(&request).await {
-                Ok(findings) => Opinion::Looked { findings },
-                Err(error) => Opinion::Unavailable {
-                    reason: error.to_string(),
-                },
-            };
-            let review = Review::new(reviewer.name(), request.submission.head, opinion);
-            request.findings.extend(review.findings().iter().cloned());
-            reviews.push(review);
-        }
-        // What goes back anyway, or waits for another reviewer, costs no agent's time.
-        let wrong = |finding: &Finding| finding.severity == Severity::Error;
-        let looked = |review: &Review| matches!(review.opinion, Opinion::Looked { .. });
-        if request
-            .submission
-            .findings
-            .iter()
-            .chain(&request.findings)
-            .any(wrong)
-            || !reviews.iter().all(looked)
-        {
-            return reviews;
-        }
-        let mut wanted = match self.policy.reviewers.count {
-            0 => self.panel.len(),
-            count => count as usize,
-        };
-        for agent in &self.panel {
-            if wanted == 0 {
-                break;
-            }
-            let review = agent.look(&request).await;
-            wanted -= usize::from(looked(&review));
-            reviews.push(review);
-        }
-        reviews
     }
 
     /// Which of these commits are not in the target's history. A tip that is not is remembered, so

@@ -46,6 +46,16 @@ pub enum Notice {
         since: Timestamp,
         /// How many were missed.
         missed: u64,
+        /// Whether the clock jumped meanwhile, which is recorded as well: the machine slept, or its
+        /// clock was set. Else the cause is not known, such as a machine that was too busy.
+        jumped: bool,
+    },
+    /// A run that had not ended was taken up again: there was no orchestrator meanwhile.
+    NotRunning {
+        /// When the last record of the one before was written: it ran until then at least.
+        from: Timestamp,
+        /// When this one began.
+        to: Timestamp,
     },
     /// A worker touches, in a commit or not, what another open attempt touches or may change. Told once for each path of two
     /// attempts; nothing follows from it but a conflict, perhaps.

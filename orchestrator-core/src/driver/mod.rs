@@ -15,6 +15,7 @@
 //! nothing is shown and nothing begun: a run whose ledger cannot be written ends with what it has decided. What a crash leaves open
 //! is closed as interrupted at the next start, after survivors were swept.
 
+mod alive;
 mod builder;
 mod cleanup;
 mod clock;
@@ -33,6 +34,7 @@ mod looking;
 mod not_started;
 mod notify;
 mod orchestrator;
+mod panel;
 mod ports;
 mod preflight;
 mod progress;
@@ -44,6 +46,7 @@ mod turn;
 mod verify;
 mod views;
 
+pub use alive::is_running;
 pub use builder::OrchestratorBuilder;
 pub use discovery::Observation;
 pub use error::{BuildError, RoadmapError, RunError};

@@ -16,11 +16,22 @@ pub(super) fn not_started(error: &AgentError) -> TurnOutcome {
         (_, None) => error.to_string(),
     };
     match (error, error.class()) {
+        _ if is_missing(error) => TurnOutcome::Missing { what: reason },
         (AgentError::Misconfigured { .. }, _) => TurnOutcome::Misconfigured { reason },
         (_, ErrorClass::Transient) => TurnOutcome::Overloaded { reason },
         (_, ErrorClass::NeedsPerson) => TurnOutcome::Authentication { reason },
         (_, ErrorClass::Permanent | ErrorClass::Bug) => TurnOutcome::Crashed { detail: reason },
     }
+}
+
+/// Whether the agent's program, or what it is run with, is missing: no login helps then.
+fn is_missing(error: &AgentError) -> bool {
+    let is_absent = matches!(
+        error,
+        AgentError::NotInstalled { .. } | AgentError::CannotRun { .. }
+    );
+    let is_spawn = matches!(error, AgentError::Spawn(_));
+    is_absent || (is_spawn && error.class() == ErrorClass::NeedsPerson)
 }
 
 #[cfg(test)]
@@ -47,7 +58,7 @@ mod tests {
         );
         assert!(matches!(
             not_started(&AgentError::Spawn(missing)),
-            TurnOutcome::Authentication { .. }
+            TurnOutcome::Missing { .. }
         ));
         assert!(matches!(not_started(&away), TurnOutcome::Overloaded { .. }));
         assert_eq!(

@@ -173,7 +173,10 @@ impl Running {
         let period = limits
             .stall
             .map_or(limits.heartbeat, |stall| stall.min(limits.heartbeat));
-        self.tell_gap(period);
+        if let Some(away) = self.discovery.taken_up(self.clock.wall()) {
+            drop(self.core.notices.send(away));
+        }
+        self.tell_gap(period)?;
         let (mut heartbeat, mut inbox) = (every(period.to_std()), every(INBOX));
         loop {
             if let Some(reason) = self.core.state.ended() {
@@ -196,7 +199,7 @@ impl Running {
                 Some(checked) = self.checking.join_next() => self.checked(checked).await?,
                 Some(_) = self.telling.join_next() => {}
                 _ = heartbeat.tick() => {
-                    self.tell_gap(period);
+                    self.tell_gap(period)?;
                     self.look()?;
                 }
                 _ = inbox.tick() => self.read_inbox().await?,
@@ -235,6 +238,7 @@ impl Running {
         let Reading { at, jump } = self.clock.read();
         let Some(jump) = jump else { return Ok(at) };
         tracing::warn!(by = %jump.by, asleep = ?jump.asleep, "the clock jumped");
+        self.discovery.jumped();
         for (_, watch) in self.turns() {
             watch.slept(jump.asleep);
         }
@@ -416,10 +420,12 @@ impl Running {
         }
     }
 
-    fn tell_gap(&mut self, period: Span) {
+    fn tell_gap(&mut self, period: Span) -> Result<(), RunError> {
+        self.read_clock()?;
         if let Some(gap) = self.discovery.gap(self.clock.wall(), period) {
             drop(self.core.notices.send(gap));
         }
+        Ok(())
     }
 
     async fn read_inbox(&mut self) -> Result<(), RunError> {

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::model::{CommitId, GateName, TreeId, clean};
+use crate::model::{CommitId, GateName, Span, TreeId, clean};
 
 /// Something that we do, and that may take long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,11 @@ pub enum LongStep {
     SetUp {
         /// The command, its words joined by spaces.
         command: String,
+    },
+    /// A reviewer looks at the work.
+    Review {
+        /// Its name.
+        reviewer: String,
     },
     /// The work is merged into the target's tip, which is fetched before.
     Merge,
@@ -68,9 +73,13 @@ impl LongStep {
     pub(super) fn is_always_told(&self) -> bool {
         match self {
             Self::SetUp { .. } | Self::Gate { .. } | Self::TipGate { .. } => true,
-            Self::Fetch | Self::Prepare | Self::Merge | Self::Land | Self::CleanUp | Self::Stop => {
-                false
-            }
+            Self::Fetch
+            | Self::Prepare
+            | Self::Review { .. }
+            | Self::Merge
+            | Self::Land
+            | Self::CleanUp
+            | Self::Stop => false,
         }
     }
 }
@@ -81,6 +90,7 @@ impl fmt::Display for LongStep {
             Self::Fetch => f.write_str("fetching the target"),
             Self::Prepare => f.write_str("making the workspace"),
             Self::SetUp { command } => write!(f, "set-up `{}`", clean(command)),
+            Self::Review { reviewer } => write!(f, "review by `{}`", clean(reviewer)),
             Self::Merge => f.write_str("merging into the target's tip"),
             Self::Gate { gate, tree } => write!(f, "gate {gate} on tree {}", tree.short()),
             Self::TipGate { gate, tip } => write!(f, "gate {gate} on the tip {}", tip.short()),
@@ -118,10 +128,5 @@ impl fmt::Display for Stage {
 /// A time for people: `800 ms`, `12 s`, `3 min`, `2 h 5 min`.
 #[must_use]
 pub fn roughly(time: Duration) -> String {
-    match time.as_secs() {
-        0 => format!("{} ms", time.as_millis()),
-        seconds @ 1..=119 => format!("{seconds} s"),
-        seconds @ 120..=7199 => format!("{} min", seconds / 60),
-        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
+    Span(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).in_words()
 }

@@ -16,6 +16,7 @@ use super::{
     not_started::not_started,
 };
 use crate::{
+    agent::words,
     failpoint::reach,
     git::Workspace,
     model::{
@@ -206,8 +207,10 @@ impl World {
                 Update::Alive => watch.touch(|_| {}),
                 Update::Activity { text } => {
                     watch.touch(|_| {});
-                    // Backends of others may not have cleaned it.
-                    let text = clean(&text);
+                    // Backends of others may not have cleaned it, or say JSON.
+                    let Some(text) = words(&clean(&text)) else {
+                        continue;
+                    };
                     self.heard(&job.attempt, &text);
                     drop(notices.send(Notice::Activity {
                         attempt: job.attempt.clone(),

@@ -85,6 +85,14 @@ impl State {
         (!troubled.is_over(at)).then_some(troubled)
     }
 
+    /// The agents that could not be used when this was last seen, and why, whether or not their time is
+    /// over.
+    pub fn agents_in_trouble(&self) -> impl Iterator<Item = (&BackendName, &Troubled)> {
+        self.agents
+            .iter()
+            .filter_map(|(name, known)| Some((name, known.trouble.as_ref()?)))
+    }
+
     /// The agents that cannot be used now, and why.
     pub fn troubled_agents(
         &self,
@@ -198,7 +206,8 @@ impl Plan<'_> {
             let Some(entry) = self.who_needs(agent) else {
                 continue;
             };
-            let text = format!("agent `{agent}`: {}", troubled.trouble);
+            let trouble = troubled.trouble.with_its_end(None, false, None);
+            let text = format!("agent `{agent}`: {trouble}");
             let about = HoldReason::Agent {
                 agent: agent.clone(),
                 trouble: troubled.trouble.clone(),

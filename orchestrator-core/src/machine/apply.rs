@@ -13,8 +13,8 @@ use super::{
     costs::spend,
     reread::{change_roadmap, read_roadmap},
     state::{
-        Active, Asked, Attempt, Away, Grant, Held, LandedTask, Phase, RoadmapState, RunInfo, State,
-        TaskEntry, Then, Waiting,
+        Active, Asked, Attempt, Away, Grant, Held, LandedTask, Phase, Reviewing, RoadmapState,
+        RunInfo, State, TaskEntry, Then, Waiting,
     },
     step::{Checked, Reviewed, Step, Working},
 };
@@ -155,6 +155,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 .remove(effect)
                 .ok_or_else(|| misfit("no open effect", effect))?;
             state.asked_at.remove(effect);
+            state.reviewers.remove(effect);
             if let Effect::ReadRoadmap { .. } = &what {
                 state.roadmap.reading = None;
             } else if let Effect::CheckHistory { .. } = &what {
@@ -169,6 +170,20 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             }
         }
         Record::BaselineReported { tip, report } => remember(state, *tip, report),
+        Record::ReviewerAsked {
+            effect,
+            reviewer,
+            choice,
+            since,
+            ..
+        } => {
+            let reviewing = Reviewing {
+                reviewer: reviewer.clone(),
+                choice: choice.clone(),
+                since: *since,
+            };
+            state.reviewers.insert(*effect, reviewing);
+        }
         Record::Remarked(remarks) => state.remarks.clone_from(remarks),
         Record::Stale { .. } | Record::AnswerRefused { .. } => {}
         Record::Reminded { hold, at } => {
@@ -1030,6 +1045,8 @@ fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> 
         | HoldReason::NothingToDo { .. }
         | HoldReason::Blocked
         | HoldReason::Question
+        | HoldReason::Declined
+        | HoldReason::CapReached
         | HoldReason::Incomplete { .. }
         | HoldReason::Agent { .. } => None,
     };

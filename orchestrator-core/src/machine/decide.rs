@@ -216,6 +216,22 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
                     .collect(),
             )
         }),
+        EventKind::ReviewerAsked {
+            effect,
+            reviewer,
+            choice,
+            looked,
+        } => match cx.open(effect)? {
+            None => Ok(vec![Record::Stale { effect }]),
+            Some(Effect::Review { attempt, .. }) => Ok(vec![Record::ReviewerAsked {
+                attempt: attempt.clone(),
+                effect,
+                reviewer,
+                choice,
+                since: Timestamp(at.0.saturating_sub(looked.0)),
+            }]),
+            Some(_) => Err(IllegalEvent::WrongKind(effect)),
+        },
         EventKind::Reviewed {
             effect,
             reviews,

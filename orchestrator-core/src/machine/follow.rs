@@ -786,6 +786,7 @@ impl Context<'_> {
                 question,
                 options,
                 items,
+                left: None,
                 since: self.at,
             },
         }

@@ -62,8 +62,8 @@ pub use plan::wake_at;
 pub use ready::{NotReady, readiness};
 pub use replay::{ReplayError, replay};
 pub use state::{
-    Active, Asked, Attempt, Away, Grant, Held, History, LandedTask, Phase, RoadmapState, RunInfo,
-    State, TaskEntry, Then, Waiting,
+    Active, Asked, Attempt, Away, Grant, Held, History, LandedTask, Phase, Reviewing, RoadmapState,
+    RunInfo, State, TaskEntry, Then, Waiting,
 };
 pub use step::{Checked, Reviewed, Step, Working};
 pub use verdict::{CandidateCase, HeadCase, candidate_verdict, head_verdict};

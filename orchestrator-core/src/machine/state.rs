@@ -16,8 +16,8 @@ use crate::model::{
     Answer, AttemptId, BackendName, Checkout, ClaimedEvidence, CommitId, Completion, ContentHash,
     Contract, Effect, EffectId, EndReason, Failover, Finding, FindingId, GateReport, Hold, HoldId,
     HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RepoPath,
-    RunId, RunMode, SessionRef, SessionUsage, Span, Spend, Task, TaskId, Timestamp, TurnEnd,
-    Waiver, Withdrawal,
+    ReviewerChoice, RunId, RunMode, SessionRef, SessionUsage, Span, Spend, Task, TaskId, Timestamp,
+    TurnEnd, Waiver, Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -42,10 +42,23 @@ pub struct State {
     pub(super) open: BTreeMap<EffectId, Effect>,
     /// When each of them was asked for.
     pub(super) asked_at: BTreeMap<EffectId, Timestamp>,
+    /// Of open reviews: who was asked last, and since when they look.
+    pub(super) reviewers: BTreeMap<EffectId, Reviewing>,
     pub(super) last_effect: u64,
     pub(super) last_hold: u32,
     /// Agents of which something is known that keeps them, or may keep them, from working.
     pub(super) agents: BTreeMap<BackendName, AgentState>,
+}
+
+/// A reviewer that looks at a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reviewing {
+    /// Its name.
+    pub reviewer: String,
+    /// For an agent: how it stands to the agent whose work it is.
+    pub choice: Option<ReviewerChoice>,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// The run that goes on, or went on last.
@@ -391,6 +404,12 @@ impl State {
     #[must_use]
     pub fn asked_at(&self, effect: EffectId) -> Option<Timestamp> {
         self.asked_at.get(&effect).copied()
+    }
+
+    /// Who looks at a change by an open effect, where it is an agent or takes long.
+    #[must_use]
+    pub fn reviewer(&self, effect: EffectId) -> Option<&Reviewing> {
+        self.reviewers.get(&effect)
     }
 
     /// All questions that wait for a person.

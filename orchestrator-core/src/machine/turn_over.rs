@@ -5,7 +5,7 @@
 //!
 //! | the turn ended by | what follows |
 //! | --- | --- |
-//! | a limit, an outage, a lost login, a restart | the session goes on, as soon as the agent can be used |
+//! | a limit, an outage, a lost login, a missing program, a restart | the session goes on, as soon as the agent can be used |
 //! | a setting or a protocol that does not work; without a commit | the same |
 //! | the agent itself, a stall, a deadline; without a handoff | the session is asked for the handoff, once |
 //! | a crash, with a commit | the session goes on, once; then another attempt, with the commit |
@@ -23,7 +23,7 @@ use super::{
 use crate::model::{
     ClaimedEvidence, ClaimedLabel, Collected, CommitId, Completion, DoneBy, Finding, Handoff,
     HandoffReport, HandoffStatus, HoldOption, HoldReason, Obstacle, Predecessor, Question, Record,
-    Severity, StopReason, Submission, TreeId, Trouble, TurnEnd, TurnOutcome,
+    Severity, StopReason, Submission, TreeId, Trouble, TurnEnd, TurnOutcome, WorkLeft,
 };
 
 /// So often in a row a session goes on from the same commit after it was cut off.
@@ -53,6 +53,23 @@ impl Context<'_> {
         ended: &TurnEnd,
         result: Collected,
     ) -> Vec<Record> {
+        let left = WorkLeft::of(ended, &result);
+        let mut follows = self.after_turn(entry, active, ended, result);
+        for record in &mut follows {
+            if let Record::HoldOpened { hold } = record {
+                hold.left.clone_from(&left);
+            }
+        }
+        follows
+    }
+
+    fn after_turn(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        ended: &TurnEnd,
+        result: Collected,
+    ) -> Vec<Record> {
         match result {
             Collected::Work(submission) => self.work_collected(entry, active, ended, submission),
             Collected::Refused { findings } => self.revise(entry, active, findings),
@@ -64,6 +81,7 @@ impl Context<'_> {
                 said,
                 dirty,
                 rescued,
+                ..
             } => {
                 let kept = rescued.map(|commit| Record::Rescued {
                     attempt: active.attempt.id.clone(),
@@ -194,6 +212,7 @@ impl Context<'_> {
                 TurnOutcome::UsageLimited { .. }
                 | TurnOutcome::Authentication { .. }
                 | TurnOutcome::Misconfigured { .. }
+                | TurnOutcome::Missing { .. }
                 | TurnOutcome::Interrupted,
                 _,
             ) if resumes => {
@@ -212,6 +231,7 @@ impl Context<'_> {
                 | TurnOutcome::Overloaded { .. }
                 | TurnOutcome::Authentication { .. }
                 | TurnOutcome::Misconfigured { .. }
+                | TurnOutcome::Missing { .. }
                 | TurnOutcome::Interrupted
                 | TurnOutcome::Stopped,
                 _,
@@ -356,6 +376,7 @@ impl Context<'_> {
             | TurnOutcome::Overloaded { .. }
             | TurnOutcome::Authentication { .. }
             | TurnOutcome::Misconfigured { .. }
+            | TurnOutcome::Missing { .. }
             | TurnOutcome::Drifted { .. }
             | TurnOutcome::Interrupted => self.cut_off(entry, active, ended),
             TurnOutcome::NeedsInput { question } => self.hold_ended(
@@ -365,12 +386,12 @@ impl Context<'_> {
             ),
             TurnOutcome::Refused { reason } => self.hold_ended(
                 active,
-                HoldReason::Question,
+                HoldReason::Declined,
                 format!("the agent declined the task: {reason}"),
             ),
             TurnOutcome::CapReached { cap } => self.hold_ended(
                 active,
-                HoldReason::Question,
+                HoldReason::CapReached,
                 format!("the agent reached a cap of its own: {cap}"),
             ),
         }
@@ -419,6 +440,10 @@ impl Context<'_> {
             TurnOutcome::Misconfigured { reason } => {
                 let reason = reason.clone();
                 Some(self.troubled(agent, Trouble::Misconfigured { reason }, None))
+            }
+            TurnOutcome::Missing { what } => {
+                let what = what.clone();
+                Some(self.troubled(agent, Trouble::Missing { what }, None))
             }
             TurnOutcome::Drifted { detail } => {
                 let detail = detail.clone();

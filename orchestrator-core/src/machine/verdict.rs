@@ -161,7 +161,7 @@ fn cut_off(ended: &TurnEnd) -> String {
     if ended.is_complete() {
         format!("turn {} ended without a handoff", ended.turn)
     } else {
-        format!("turn {} was cut off: {ended}", ended.turn)
+        ended.in_words()
     }
 }
 

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, BackendName, Candidate, Carried, Checkout, CommitId, ContentHash, EffectId, Finding,
-    GateReport, HandoffReport, KeptArtifact, LandingOutcome, MergeFailure, Review, RunId, RunMode,
-    SessionRef, Shift, Submission, Task, Timestamp, TreeId, TurnOutcome, TurnSight, TurnUsage,
+    GateReport, HandoffReport, KeptArtifact, LandingOutcome, MergeFailure, RepoPath, Review,
+    ReviewerChoice, RunId, RunMode, SessionRef, Shift, Span, Submission, Task, Timestamp, TreeId,
+    TurnOutcome, TurnSight, TurnUsage,
 };
 
 /// Something that happened, and when.
@@ -132,6 +133,17 @@ pub enum EventKind {
         result: Collected,
         /// What was kept of the turn, whatever was found: its raw streams and its handoff.
         kept: Vec<KeptArtifact>,
+    },
+    /// A reviewer was asked that is an agent, or one that takes long.
+    ReviewerAsked {
+        /// The [`Effect::Review`](super::Effect::Review) that is open.
+        effect: EffectId,
+        /// Its name.
+        reviewer: String,
+        /// For an agent: how it stands to the agent whose work it is.
+        choice: Option<ReviewerChoice>,
+        /// For how long it has looked already.
+        looked: Span,
     },
     /// The reviewers have spoken: closes [`Effect::Review`](super::Effect::Review).
     Reviewed {
@@ -285,6 +297,9 @@ pub enum Collected {
         said: Option<String>,
         /// Whether the workspace holds uncommitted work.
         dirty: bool,
+        /// Some of the files that are changed and not committed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        uncommitted: Vec<RepoPath>,
         /// The commit of ours that keeps it.
         rescued: Option<CommitId>,
     },

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Approval, BackendName, Claim, CommitId, Finding, FindingId, GateName, HoldId, KeptArtifact,
-    Refusal, RepoPath, TaskId, Timestamp, Trouble, TurnEnd,
+    Refusal, RepoPath, TaskId, Timestamp, Trouble, TurnEnd, WorkLeft,
 };
 
 /// A question to a person, with all that is needed to answer it.
@@ -24,6 +24,9 @@ pub struct Hold {
     /// What an approval would waive, or an observation prove, one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<HoldItem>,
+    /// What the turn left after which it is asked, where that is not told by an attempt that goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<WorkLeft>,
     /// Since when.
     pub since: Timestamp,
 }
@@ -177,6 +180,10 @@ pub enum HoldReason {
     },
     /// The agent asks.
     Question,
+    /// The agent, or its model, declined the task.
+    Declined,
+    /// The agent reached a cap of its own before it committed anything.
+    CapReached,
     /// An agent cannot be used until a person has seen to it: all of its tasks wait.
     Agent {
         /// Which.

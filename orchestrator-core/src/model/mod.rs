@@ -30,11 +30,14 @@ mod ports;
 mod record;
 mod refusal;
 mod review;
+mod reviewer_choice;
 mod settings;
 mod text;
 mod trouble;
 mod turn;
 mod usage;
+mod when;
+mod work_left;
 
 pub use agent_warning::AgentWarning;
 pub use agents::{AgentSpec, CodexProtocol, CodexSandbox, CodexSpec, CursorSpec, DoneBy};
@@ -86,6 +89,7 @@ pub use review::{
     AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, History, KeptArtifact, Mode,
     Opinion, PastChange, Review, Severity, Submission, TreeShape, Verdict, only_history,
 };
+pub use reviewer_choice::ReviewerChoice;
 pub use settings::{
     Commands, Environment, Filter, GateRule, Limits, Notify, Reviewers, Setup, WhenExhausted,
     WhenUnavailable,
@@ -95,3 +99,4 @@ pub use text::{clean, clean_line, escaped_json};
 pub use trouble::Trouble;
 pub use turn::{Ask, Completion, Pulse, StopReason, TurnEnd, TurnOutcome, TurnSight};
 pub use usage::{ModelUsage, SessionUsage, Spend, TurnUsage, Usage, UsageSource, dollars};
+pub use work_left::{HandoffLeft, WorkLeft};

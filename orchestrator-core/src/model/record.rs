@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Answer, AttemptId, BackendName, Candidate, Checkout, ClaimedEvidence, CommitId, Completion,
     Contract, Effect, EffectId, EndReason, Failover, Finding, GateReport, Hold, HoldId,
-    KeptArtifact, Landing, Opened, PackageName, Predecessor, Pulse, Review, Roadmap, RunMode,
-    SessionRef, Shift, Span, Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome,
-    TurnUsage, Verdict, Withdrawal, WorkspaceFate,
+    KeptArtifact, Landing, Opened, PackageName, Predecessor, Pulse, Review, ReviewerChoice,
+    Roadmap, RunMode, SessionRef, Shift, Span, Submission, TaskId, Timestamp, Trouble, TurnEnd,
+    TurnOutcome, TurnUsage, Verdict, Withdrawal, WorkspaceFate,
 };
 
 /// What the machine decided: the only thing that state is folded from.
@@ -269,6 +269,20 @@ pub enum Record {
         attempt: AttemptId,
         /// The work as it is now.
         submission: Arc<Submission>,
+    },
+    /// A reviewer was asked that is an agent, or one that takes long.
+    ReviewerAsked {
+        /// About which attempt.
+        attempt: AttemptId,
+        /// By this effect.
+        effect: EffectId,
+        /// Its name.
+        reviewer: String,
+        /// For an agent: how it stands to the agent whose work it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        choice: Option<ReviewerChoice>,
+        /// Since when it looks.
+        since: Timestamp,
     },
     /// The reviewers have spoken.
     Reviewed {

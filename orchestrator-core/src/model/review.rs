@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BackendName, BlobId, Carried, CommitId, ContentHash, FindingId, Handoff, Question, RepoPath,
-    TreeId, TurnUsage,
+    ReviewerChoice, TreeId, TurnUsage,
 };
 
 /// How much a finding weighs.
@@ -137,6 +137,9 @@ pub struct Review {
 pub struct AgentReview {
     /// Which agent.
     pub agent: BackendName,
+    /// How it stands to the agent whose work it looked at; `None` where nobody has compared them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<ReviewerChoice>,
     /// What its turn has used.
     pub usage: TurnUsage,
     /// Whether it says that the change is all that the task wants; `None` where it does not say.
@@ -153,6 +156,19 @@ impl Review {
             commit,
             opinion,
             by_agent: None,
+        }
+    }
+
+    /// For an agent: that its word is an opinion, and how it stands to the agent whose work it is, in
+    /// brackets. Empty for what is no agent.
+    #[must_use]
+    pub fn standing(&self) -> String {
+        let Some(by_agent) = &self.by_agent else {
+            return String::new();
+        };
+        match &by_agent.choice {
+            None | Some(ReviewerChoice::Other) => " (an opinion: proxy)".to_owned(),
+            Some(choice) => format!(" (an opinion: proxy; {choice})"),
         }
     }
 

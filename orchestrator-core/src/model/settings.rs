@@ -138,12 +138,13 @@ impl From<CommandsText> for Commands {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Reviewers {
-    /// Their names in `[agents]`, in the order in which they are asked; one that cannot look is replaced by the next.
+    /// Their names in `[agents]`, in the order in which they are asked; one that cannot look is replaced by the next. The agent
+    /// whose work it is comes last.
     pub agents: Vec<BackendName>,
-    /// How many of them must have looked, each another. What they call an error then goes back to the worker. 0: all are asked,
-    /// and what they say stands in the record alone.
+    /// How many of them must have looked, each another. What they call an error then goes back to the worker. 0: all are asked
+    /// but the worker's own agent, which is asked where there is no other, and what they say stands in the record alone.
     pub count: u32,
-    /// After this an agent is stopped, and was unavailable. Default: `10m`.
+    /// After this a reviewer, agent or not, is stopped, and was unavailable. Default: `10m`.
     pub timeout: Span,
     /// What follows when fewer could look.
     pub unavailable: WhenUnavailable,

@@ -133,7 +133,7 @@ pub enum TurnOutcome {
         /// In its words.
         reason: String,
     },
-    /// The agent is not logged in, its key is bad, or it is not installed: a person is needed.
+    /// The agent is not logged in, or its key is bad: a person is needed.
     Authentication {
         /// In its words.
         reason: String,
@@ -155,6 +155,11 @@ pub enum TurnOutcome {
     Misconfigured {
         /// In its words.
         reason: String,
+    },
+    /// The agent's program, or what it is run with, is not there or cannot be run: a person is needed.
+    Missing {
+        /// Which program, and what is wrong with it.
+        what: String,
     },
     /// The agent does not know the session that it was to go on with.
     SessionLost,
@@ -180,7 +185,12 @@ impl std::fmt::Display for TurnOutcome {
             Self::Completed => f.write_str("completed"),
             Self::NeedsInput { question } => write!(f, "it asks: {question}"),
             Self::Refused { reason } => write!(f, "declined: {reason}"),
-            Self::UsageLimited { .. } => f.write_str("its usage limit was reached"),
+            Self::UsageLimited { until: Some(until) } => {
+                write!(f, "its usage limit was reached, until {until}")
+            }
+            Self::UsageLimited { until: None } => {
+                f.write_str("its usage limit was reached, and it did not say when that is reset")
+            }
             Self::Overloaded { reason } => write!(f, "its service: {reason}"),
             Self::Authentication { reason } => write!(
                 f,
@@ -192,6 +202,7 @@ impl std::fmt::Display for TurnOutcome {
             Self::Misconfigured { reason } => {
                 write!(f, "it cannot work with its settings: {reason}")
             }
+            Self::Missing { what } => f.write_str(what),
             Self::SessionLost => f.write_str("its session was not found again"),
             Self::Crashed { detail } => write!(f, "it failed: {detail}"),
             Self::Drifted { detail } => write!(

@@ -530,6 +530,14 @@ pub enum AgentError {
         /// How to set it right.
         fix: String,
     },
+    /// It is there, and cannot be run.
+    #[error("`{program}` cannot be run: {why}")]
+    CannotRun {
+        /// The program.
+        program: String,
+        /// What is in the way, such as an interpreter that is not there.
+        why: String,
+    },
     /// It cannot do that.
     #[error("this agent cannot {0}")]
     Unsupported(&'static str),
@@ -554,7 +562,9 @@ impl AgentError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::NotInstalled { .. } | Self::Misconfigured { .. } => ErrorClass::NeedsPerson,
+            Self::NotInstalled { .. } | Self::CannotRun { .. } | Self::Misconfigured { .. } => {
+                ErrorClass::NeedsPerson
+            }
             Self::Unsupported(_) => ErrorClass::Permanent,
             // A program that is not there, or may not be run, will not be there the next time either.
             Self::Spawn(error)

@@ -176,6 +176,18 @@ impl Spawn {
         Ok(command)
     }
 
+    /// The program, as it was given.
+    #[must_use]
+    pub fn program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// Where the program is looked for: the working directory, and the `PATH`.
+    pub(super) fn places(&self) -> (&Path, Option<&OsStr>) {
+        let path = self.environment.get(OsStr::new("PATH"));
+        (&self.directory, path.map(OsString::as_os_str))
+    }
+
     /// Starts it. Needs a tokio runtime.
     ///
     /// # Errors
@@ -237,21 +249,31 @@ impl Spawn {
 /// # Errors
 /// `NotFound`, or `PermissionDenied` for a file that is there and may not be run.
 pub fn can_run(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> io::Result<()> {
-    let executable = |file: &Path| access(file, Access::EXEC_OK).is_ok() && file.is_file();
-    let found = if program.as_encoded_bytes().contains(&b'/') {
+    if program.as_encoded_bytes().contains(&b'/') {
         let file = directory.join(program);
-        if file.is_file() && !executable(&file) {
+        if file.is_file() && !is_executable(&file) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        executable(&file)
-    } else {
-        let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
-        std::env::split_paths(path)
-            .any(|beneath| executable(&directory.join(beneath).join(program)))
-    };
-    found
-        .then_some(())
+    }
+    found_in(program, directory, path)
+        .map(drop)
         .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// The file that is run by this name, looked for in the same way.
+pub(super) fn found_in(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
+    if program.as_encoded_bytes().contains(&b'/') {
+        let file = directory.join(program);
+        return is_executable(&file).then_some(file);
+    }
+    let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
+    std::env::split_paths(path)
+        .map(|place| directory.join(place).join(program))
+        .find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    access(file, Access::EXEC_OK).is_ok() && file.is_file()
 }
 
 /// How a process ended.

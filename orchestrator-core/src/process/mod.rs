@@ -26,6 +26,7 @@ mod ends;
 mod hide;
 mod init;
 mod lines;
+mod missing;
 mod moment;
 #[cfg(feature = "git")]
 mod motion;
@@ -43,6 +44,7 @@ pub(crate) use ends::with_ends;
 pub use hide::hide_environment;
 pub use init::act_as_init;
 pub use lines::{Line, LineReader, Read};
+pub use missing::why_not_run;
 #[cfg(feature = "driver")]
 pub(crate) use moment::Moment;
 #[cfg(feature = "git")]

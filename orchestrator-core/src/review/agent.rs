@@ -10,13 +10,15 @@ use std::{
 
 use async_trait::async_trait;
 
+use super::silences::Silences;
 use crate::{
     model::{
         AgentOpinion, AgentReview, AgentSays, BackendName, Finding, MAX_OPINION, Opinion, RepoPath,
         Review, TurnOutcome, TurnUsage,
     },
     port::{
-        AgentBackend, AgentError, ReviewError, ReviewRequest, Reviewer, Turn, TurnRequest, Update,
+        AgentBackend, AgentError, ReviewError, ReviewRequest, Reviewer, Silence, Turn, TurnRequest,
+        Update,
     },
     prompt::{ReviewContext, review_prompt, standing_review_rules},
     untrusted::{open_beneath, remove},
@@ -40,6 +42,7 @@ pub struct AgentReviewer {
     environment: BTreeMap<String, String>,
     timeout: Duration,
     grace: Duration,
+    stall: Option<Duration>,
 }
 
 impl AgentReviewer {
@@ -62,7 +65,20 @@ impl AgentReviewer {
             environment: BTreeMap::new(),
             timeout,
             grace,
+            stall: None,
         }
+    }
+
+    /// The name in `[agents]`.
+    #[must_use]
+    pub fn agent(&self) -> &BackendName {
+        &self.name
+    }
+
+    /// The name under which its reviews are kept.
+    #[must_use]
+    pub fn reviewer(&self) -> String {
+        format!("agent/{}", self.name)
     }
 
     /// Sets what it may see of our environment.
@@ -76,6 +92,14 @@ impl AgentReviewer {
     #[must_use]
     pub fn with_limits(mut self, timeout: Duration, grace: Duration) -> Self {
         (self.timeout, self.grace) = (timeout, grace);
+        self
+    }
+
+    /// Sets how long it may be silent with no tool in flight, before it is stopped; where nothing is
+    /// set, what its backend says of its silence counts.
+    #[must_use]
+    pub fn with_stall(mut self, stall: Option<Duration>) -> Self {
+        self.stall = stall;
         self
     }
 
@@ -100,11 +124,12 @@ impl AgentReviewer {
         };
         let by_agent = Some(AgentReview {
             agent: self.name.clone(),
+            choice: None,
             usage,
             complete,
         });
         Review {
-            reviewer: format!("agent/{}", self.name),
+            reviewer: self.reviewer(),
             commit: request.submission.head,
             opinion,
             by_agent,
@@ -225,13 +250,23 @@ impl AgentReviewer {
         let mut turn = begun.map_err(|_| late())??;
         // From now on it may use something.
         *usage = TurnUsage::default();
+        let mut silence = Silences::of(self.stall.or_else(|| self.silence()));
         let mut outcome = None;
         loop {
-            match tokio::time::timeout_at(deadline, turn.next()).await {
+            let until = silence.end().map_or(deadline, |end| end.min(deadline));
+            let next = tokio::time::timeout_at(until, turn.next()).await;
+            if let Ok(Some(update)) = &next {
+                silence.broken_by(update);
+            }
+            match next {
                 Err(_) => {
                     turn.control().stop(self.grace).await;
                     last_usage(&mut *turn, usage).await;
-                    return Err(late());
+                    return Err(if until < deadline {
+                        silence.too_long()
+                    } else {
+                        late()
+                    });
                 }
                 Ok(None) => break,
                 Ok(Some(Update::Usage(so_far))) => *usage = so_far,
@@ -249,6 +284,13 @@ impl AgentReviewer {
             }
         }
         outcome.ok_or_else(|| AgentError::Other("its turn ended without an end".to_owned()))
+    }
+
+    fn silence(&self) -> Option<Duration> {
+        match self.backend.capabilities().silence {
+            Silence::MeansNothing => None,
+            Silence::Beyond(time) => Some(time),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod docs;
 mod handoff;
 mod past;
 mod paths;
+mod silences;
 mod tree;
 
 #[cfg(feature = "git")]

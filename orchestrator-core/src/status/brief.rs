@@ -5,10 +5,14 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::snapshot::labelled;
+use super::{
+    brief_words::{in_the_way, recommendation, then, why_now},
+    last_turn::{cut_off_session, last_turn},
+    snapshot::labelled,
+};
 use crate::{
     machine::{Active, Held, TaskEntry, Then},
-    model::{Approval, HandoffReport, HoldOption, HoldReason, Item, Submission, Trouble, end_of},
+    model::{HandoffReport, HoldOption, HoldReason, Item, Submission, WorkLeft, end_of},
 };
 
 /// Of changed files, so many are named.
@@ -21,6 +25,10 @@ const MAX_TAIL: usize = 400;
 pub struct Brief {
     /// Why the question comes just now.
     pub why_now: String,
+    /// How the last turn ended, where that is why a person is asked, and what there is: commits, files
+    /// that are not committed, a handoff.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub last_turn: Vec<String>,
     /// What was done so far: commits and files; empty where nothing was.
     pub change: Vec<String>,
     /// What was observed: gates, and each claim with its label.
@@ -91,18 +99,24 @@ impl Brief {
         let missing = items
             .chain(other.iter().map(say))
             .chain(risks.map(|risk| format!("the worker sees a risk: {risk}")));
+        let left = held.hold.left.clone().or_else(|| cut_off(about, work));
         let choice = |option: &HoldOption| Choice {
             option: *option,
-            then: then(about, *option, active.is_some()),
+            then: then(about, *option, active.is_some(), left.as_ref()),
         };
         Self {
-            why_now: why_now(about),
+            why_now: why_now(about, active.is_some()),
+            last_turn: match (&left, about) {
+                (Some(left), _) => last_turn(left),
+                (None, HoldReason::Agent { .. }) => active.map(cut_off_session).unwrap_or_default(),
+                (None, _) => Vec::new(),
+            },
             change: work.map(change).unwrap_or_default(),
             evidence: gates.chain(direct.iter().map(say)).collect(),
-            missing: missing.chain(in_the_way(about)).collect(),
+            missing: missing.chain(in_the_way(about, active.is_some())).collect(),
             options: held.hold.options.iter().map(choice).collect(),
-            recommendation: recommendation(about),
-            work: fate(entry, active),
+            recommendation: recommendation(about, active.is_some()),
+            work: fate(entry, active, left.as_ref()),
         }
     }
 }
@@ -119,6 +133,9 @@ impl fmt::Display for Brief {
                 .try_for_each(|item| writeln!(f, "  - {}", item.replace('\n', "\n    ")))
         };
         writeln!(f, "Why now: {}", self.why_now)?;
+        if !self.last_turn.is_empty() {
+            list(f, "The last turn", &self.last_turn)?;
+        }
         list(f, "Change", &self.change)?;
         list(f, "Observed", &self.evidence)?;
         list(f, "Missing", &self.missing)?;
@@ -131,6 +148,14 @@ impl fmt::Display for Brief {
         writeln!(f, "We would: {}", self.recommendation)?;
         writeln!(f, "The work: {}", self.work)
     }
+}
+
+/// What the turn left after which nobody said that the work is complete.
+fn cut_off(about: &HoldReason, work: Option<&Submission>) -> Option<WorkLeft> {
+    let HoldReason::Incomplete { ended } = about else {
+        return None;
+    };
+    work.map(|work| WorkLeft::of_work(ended, work))
 }
 
 fn change(work: &Submission) -> Vec<String> {
@@ -154,169 +179,7 @@ fn change(work: &Submission) -> Vec<String> {
     [what].into_iter().chain(files).chain(more).collect()
 }
 
-fn why_now(about: &HoldReason) -> String {
-    match about {
-        HoldReason::Approval(Approval::Dispatch) => "the task is next, and its contract asks for approval before an agent starts",
-        HoldReason::Approval(Approval::Landing) => "it is reviewed and gated, and its contract asks for approval before it lands",
-        HoldReason::Unproven { .. } => "it is reviewed and gated, and no gate here observes what these claims speak of",
-        HoldReason::CheckoutDirty { .. } => "landing would have to touch a checkout with uncommitted changes",
-        HoldReason::LandingRefused(refusal) if refusal.is_of_a_push() => "it was accepted, and could not be pushed",
-        HoldReason::LandingRefused(_) => "it was accepted, and could not be made the target's tip",
-        HoldReason::TipRed { .. } => "its candidate failed, and so does the target without it: it cannot be judged",
-        HoldReason::Authority { .. } => "it is reviewed and gated, and it touches files by which other tools are told what to do",
-        HoldReason::PastReview { .. } => "it is reviewed, and its commit is in the target without a landing of ours",
-        HoldReason::LandingDropped { .. } => "the target was rewritten, and its landing is not in it",
-        HoldReason::NothingToDo { .. } => "the agent ended its turn without a change",
-        HoldReason::Blocked => "the worker gave the task back",
-        HoldReason::MergeImpossible { .. } => "it is reviewed, and its candidate could not be built",
-        HoldReason::Question => "the agent ended its turn with a question",
-        HoldReason::Agent { .. } => "the agent cannot be used, and all of its tasks wait",
-        HoldReason::Incomplete { .. } => "its work is reviewed, and its worker did not say that it is complete",
-        HoldReason::Review => "its commit is there, and not everybody who must look at it could",
-        HoldReason::Repeated { .. } => "its worker was told, and the same was found wrong again",
-        HoldReason::Exhausted { .. } => "it has had all the attempts, or all of the budget, that it may have",
-    }
-    .to_owned()
-}
-
-/// What the hold itself says is in the way.
-fn in_the_way(about: &HoldReason) -> Vec<String> {
-    match about {
-        HoldReason::CheckoutDirty { paths } => vec![format!("a clean checkout: {}", joined(paths))],
-        HoldReason::LandingRefused(refusal) => vec![refusal.to_string()],
-        HoldReason::TipRed { tip, gates } => vec![format!(
-            "{} on the target's tip {}",
-            joined(gates),
-            tip.short()
-        )],
-        HoldReason::Authority { paths } => vec![format!("a contract that names {}", joined(paths))],
-        HoldReason::PastReview { tip } => vec![format!(
-            "a word on how it came into the target, seen at {}",
-            tip.short()
-        )],
-        HoldReason::LandingDropped { commit, tip } => {
-            vec![format!(
-                "commit {} in the history of {}",
-                commit.short(),
-                tip.short()
-            )]
-        }
-        HoldReason::MergeImpossible { reason } => vec![reason.clone()],
-        HoldReason::Exhausted { why } => vec![why.clone()],
-        HoldReason::Incomplete { ended } => vec![format!(
-            "a handoff that says done; how turn {} ended: {ended}",
-            ended.turn
-        )],
-        HoldReason::Approval(_)
-        | HoldReason::Unproven { .. }
-        | HoldReason::NothingToDo { .. }
-        | HoldReason::Blocked
-        | HoldReason::Question
-        | HoldReason::Agent { .. }
-        | HoldReason::Repeated { .. }
-        | HoldReason::Review => Vec::new(),
-    }
-}
-
-fn joined<T: ToString>(items: &[T]) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn then(about: &HoldReason, option: HoldOption, goes_on: bool) -> String {
-    match (option, about) {
-        (HoldOption::Approve, HoldReason::Approval(Approval::Dispatch)) => "an agent starts",
-        (HoldOption::Approve, HoldReason::Unproven { .. }) => "it lands, and the claims stay labelled as they are",
-        (HoldOption::Approve, HoldReason::Review) => {
-            "it goes on without the reviewer that could not look: a waiver, under your name"
-        }
-        (HoldOption::Approve, HoldReason::Repeated { .. }) => "it goes on as it is: each finding is waived, under your name",
-        (HoldOption::Approve, HoldReason::Incomplete { .. }) => "it counts as complete, under your name, and goes on to land",
-        (HoldOption::Retry, HoldReason::Incomplete { .. }) if goes_on => "the session goes on and reads your note, or another attempt begins with this commit for reference",
-        (HoldOption::Retry, HoldReason::Agent { .. }) => "the agent is used again, for all tasks that wait for it",
-        (HoldOption::Observed, _) => "it lands, and what you saw is evidence: say what it was, and bring a proof if there is one",
-        (HoldOption::Retry, HoldReason::Repeated { .. }) => "another attempt begins, and reads your note: say what was unclear",
-        (HoldOption::Retry, HoldReason::Exhausted { .. }) => "it gets as much once more, and another attempt reads your note",
-        (HoldOption::Approve, HoldReason::LandingDropped { .. }) => {
-            "it counts as done without its commit; tick it in the roadmap as well"
-        }
-        (HoldOption::Retry, HoldReason::LandingDropped { .. }) => {
-            "another attempt does it again on the target as it is now, and reads your note"
-        }
-        (HoldOption::Park, HoldReason::LandingDropped { .. }) => "it stays undone until you answer `retry`",
-        (HoldOption::Done, _) => "the task is ticked, if its gates pass on the target as it is",
-        (HoldOption::Retry, HoldReason::NothingToDo { .. }) => "another attempt begins, and reads your note: say what is missing",
-        (HoldOption::Approve, _) => "it lands, if the target has not moved in a way that speaks against it",
-        (HoldOption::Retry, HoldReason::LandingRefused(refusal)) if refusal.is_of_a_push() => "it is merged, gated and pushed again",
-        (HoldOption::Retry, HoldReason::LandingRefused(_)) => "it is merged and gated again, and made the target's tip",
-        (HoldOption::Retry, HoldReason::TipRed { .. }) => "the gates run again, on the candidate and, if need be, on the tip",
-        (HoldOption::Retry, HoldReason::Review) => "the reviewers are asked again",
-        (HoldOption::Retry, _) if goes_on => "the same work is tried again",
-        (HoldOption::Retry, _) => "another attempt begins, and reads your note",
-        (HoldOption::Park, _) => "the task is given up until you answer `retry`; what was done is kept",
-    }
-    .to_owned()
-}
-
-fn recommendation(about: &HoldReason) -> String {
-    let would = match about {
-        HoldReason::Approval(_) => "read it and say; nothing that we saw speaks against it",
-        HoldReason::Unproven { .. } => {
-            "try it where the claim is to be seen, and answer `observed` with what you saw; approve what may land unproven"
-        }
-        HoldReason::CheckoutDirty { .. } => {
-            "commit or stash what is there; the run then goes on by itself"
-        }
-        HoldReason::LandingRefused(refusal) => return format!("{}; then retry", refusal.fix()),
-        HoldReason::TipRed { .. } => {
-            "mend the target, or let a task of this roadmap do it: when the tip moves, this ends by itself"
-        }
-        HoldReason::Authority { .. } => {
-            "read these files in the diff, and approve only what you would have written yourself"
-        }
-        HoldReason::PastReview { .. } => {
-            "find out who pushed it; revert it and retry, or tick the task if it may stay"
-        }
-        HoldReason::LandingDropped { .. } => {
-            "park it if it was dropped on purpose; retry if it is still wanted"
-        }
-        HoldReason::NothingToDo { .. } => {
-            "look whether the target has it: answer `done` if it does, `retry` with a note if not"
-        }
-        HoldReason::Blocked | HoldReason::Question => {
-            "retry with what is missing as a note, or mend the task in the roadmap first"
-        }
-        HoldReason::MergeImpossible { .. } => "mend what is in the way, then retry",
-        HoldReason::Agent { trouble, .. } => match trouble {
-            Trouble::Login { .. } => "log the agent in, or replace its key, then retry",
-            Trouble::Misconfigured { .. } => "correct the agent's settings, then retry",
-            Trouble::Drifted { .. } => {
-                "install a version of the agent that its backend knows, then retry"
-            }
-            Trouble::Failing { .. } => "run the agent by hand to see why it fails, then retry",
-            Trouble::UsageLimit | Trouble::Outage { .. } => {
-                "retry when the agent's service can be used again"
-            }
-        },
-        HoldReason::Incomplete { .. } => {
-            "read the change: approve it if it is all that the task wants, else retry. Where this \
-             agent never writes a handoff, set `done = \"exit\"` for it in the policy"
-        }
-        HoldReason::Review => "retry when the reviewer can be reached again",
-        HoldReason::Repeated { .. } => {
-            "read the findings beside the contract: restate what is meant in a note, and retry"
-        }
-        HoldReason::Exhausted { .. } => {
-            "read how the attempts ended; retry only with a note that changes something"
-        }
-    };
-    would.to_owned()
-}
-
-fn fate(entry: &TaskEntry, active: Option<&Active>) -> String {
+fn fate(entry: &TaskEntry, active: Option<&Active>, left: Option<&WorkLeft>) -> String {
     if let Some(active) = active {
         let id = &active.attempt.id;
         return format!(
@@ -333,6 +196,16 @@ fn fate(entry: &TaskEntry, active: Option<&Active>) -> String {
         .iter()
         .next_back()
         .map(|(number, why)| format!("the workspace of attempt {number} stays: {why}"));
+    // Right after the turn, nothing has been moved yet.
+    let there = left.and_then(|left| {
+        let head = left.head.filter(|_| left.commits > 0);
+        let kept = head.or(left.kept)?;
+        Some(format!(
+            "what the last attempt did is kept in trusted.git, as commit {}",
+            kept.short()
+        ))
+    });
     kept.or(stays)
+        .or(there)
         .unwrap_or_else(|| "nothing was done yet that could be lost".to_owned())
 }

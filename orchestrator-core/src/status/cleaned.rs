@@ -44,6 +44,7 @@ fn brief(brief: Brief) -> Brief {
     });
     Brief {
         why_now: clean(&brief.why_now),
+        last_turn: all(&brief.last_turn),
         change: all(&brief.change),
         evidence: all(&brief.evidence),
         missing: all(&brief.missing),

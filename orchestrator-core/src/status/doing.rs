@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     machine::{Active, State},
-    model::{Effect, Timestamp},
+    model::{Effect, ReviewerChoice, Timestamp},
 };
 
 /// Something that we do for a task ourselves, while its agent does not work.
@@ -26,10 +26,25 @@ impl Doing {
         let open = state.open_effects().iter();
         let mut own = open.filter(|(_, what)| what.attempt() == Some(id));
         own.find_map(|(effect, what)| {
-            let what = in_words(what)?;
-            let since = state.asked_at(*effect)?.0;
-            Some(Self { what, since })
+            let asked = state.asked_at(*effect)?;
+            let Some(reviewing) = state.reviewer(*effect) else {
+                let what = in_words(what)?;
+                return Some(Self::since(what, asked));
+            };
+            let name = &reviewing.reviewer;
+            let what = match &reviewing.choice {
+                None | Some(ReviewerChoice::Other) => format!("reviewer `{name}` looks at it"),
+                Some(choice) => format!("reviewer `{name}` looks at it ({choice})"),
+            };
+            Some(Self::since(what, reviewing.since))
         })
+    }
+
+    fn since(what: String, since: Timestamp) -> Self {
+        Self {
+            what,
+            since: since.0,
+        }
     }
 }
 

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Brief, Doing};
+use super::{
+    AgentView, Brief, Doing,
+    agents::{agents, trouble},
+};
 use crate::{
-    machine::{Active, Asked, Attempt, Held, Phase, State, Step, TaskEntry, Then},
+    machine::{Active, Asked, Attempt, Held, Phase, State, Step, TaskEntry, Then, Working},
     model::{
         BackendName, ClaimId, CommitId, EndReason, Evidence, GateReport, HoldId, HoldOption, Label,
         PackageName, Pulse, RunId, RunMode, Spend, Surface, TaskId, Timestamp,
@@ -31,6 +34,9 @@ pub struct Snapshot {
     /// What each agent has used over all runs, for the tasks that are in the roadmap.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub used: BTreeMap<BackendName, Spend>,
+    /// Agents that cannot be used: why, and until when.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentView>,
     /// All tasks, in the roadmap's order.
     pub tasks: Vec<TaskView>,
 }
@@ -153,9 +159,19 @@ pub struct HoldView {
 }
 
 impl Snapshot {
-    /// The state as it is.
+    /// The state as it is. Times are moments alone, so that it is the same whenever it is made.
     #[must_use]
     pub fn of(state: &State) -> Self {
+        Self::made(state, None)
+    }
+
+    /// The state as a person reads it at `now`, who is also told how long it is until something.
+    #[must_use]
+    pub fn at(state: &State, now: Timestamp) -> Self {
+        Self::made(state, Some(now))
+    }
+
+    fn made(state: &State, now: Option<Timestamp>) -> Self {
         Self {
             version: 1,
             run: state.run().map(|run| run.id.clone()),
@@ -163,10 +179,11 @@ impl Snapshot {
             ended: state.ended(),
             remarks: remarks(state),
             used: state.costs(),
+            agents: agents(state, now),
             tasks: state
                 .tasks()
                 .iter()
-                .map(|entry| view(state, entry).cleaned())
+                .map(|entry| view(state, entry, now).cleaned())
                 .collect(),
         }
     }
@@ -192,13 +209,18 @@ fn remarks(state: &State) -> Vec<String> {
     state.remarks().iter().cloned().chain(failing).collect()
 }
 
-fn view(state: &State, entry: &TaskEntry) -> TaskView {
+fn view(state: &State, entry: &TaskEntry, now: Option<Timestamp>) -> TaskView {
     let (task_state, landed_commit, reason, hold) = match &entry.phase {
-        Phase::Waiting(_) => (TaskState::Waiting, None, why_waiting(state, entry), None),
+        Phase::Waiting(_) => (
+            TaskState::Waiting,
+            None,
+            why_waiting(state, entry, now),
+            None,
+        ),
         Phase::Active(active) => (
             step_state(&active.step),
             None,
-            why_active(state, active),
+            why_active(state, active, now),
             None,
         ),
         Phase::Held(held) => (
@@ -278,27 +300,8 @@ fn last_turn(entry: &TaskEntry) -> Option<String> {
     })
 }
 
-/// Why an agent cannot be used, and until when.
-fn trouble(state: &State, agent: &BackendName) -> Option<String> {
-    let troubled = state.agent(agent)?.trouble.as_ref()?;
-    Some(match troubled.until {
-        Some(until) => format!(
-            "agent `{agent}`: {}; it is tried again at {}",
-            troubled.trouble,
-            time_of_day(until)
-        ),
-        None => format!("agent `{agent}`: {}; a person is asked", troubled.trouble),
-    })
-}
-
-/// Such as `14:05 UTC`.
-fn time_of_day(at: Timestamp) -> String {
-    let [hours, minutes, _] = at.time_of_day();
-    format!("{hours:02}:{minutes:02} UTC")
-}
-
 /// What keeps an attempt that is not worked on.
-fn why_active(state: &State, active: &Active) -> Option<String> {
+fn why_active(state: &State, active: &Active, now: Option<Timestamp>) -> Option<String> {
     let step = &active.step;
     let stopped = || {
         let is_stopped = state.ended() == Some(EndReason::Stopped);
@@ -306,7 +309,7 @@ fn why_active(state: &State, active: &Active) -> Option<String> {
     };
     match step {
         Step::TurnDue { .. } => {
-            let trouble = trouble(state, &active.attempt.contract.agent).or_else(stopped);
+            let trouble = trouble(state, &active.attempt.contract.agent, now).or_else(stopped);
             if trouble.is_some() {
                 return trouble;
             }
@@ -327,11 +330,8 @@ fn why_active(state: &State, active: &Active) -> Option<String> {
     if let Some(away) = state.away().filter(|_| waits) {
         return Some(format!("the remote cannot be reached: {}", away.why));
     }
-    if step
-        .working()
-        .is_some_and(|working| working.pulse == Pulse::Stalled && working.stopping.is_none())
-    {
-        return Some("silent for too long: it was reminded to go on".to_owned());
+    if let Some(working) = step.working() {
+        return why_working(working);
     }
     if step.is_stuck_on(state.tip()) {
         return Some("the target itself is red: a person was asked".to_owned());
@@ -340,7 +340,24 @@ fn why_active(state: &State, active: &Active) -> Option<String> {
     failover.map(|failover| format!("by `{}` {failover}", active.attempt.contract.agent))
 }
 
-fn why_waiting(state: &State, entry: &TaskEntry) -> Option<String> {
+/// What there is to say of an agent that works: that it is stopped, or was reminded to go on.
+fn why_working(working: &Working) -> Option<String> {
+    if let Some(why) = working.stopping {
+        return Some(format!("it is being stopped: {why}"));
+    }
+    let (_, Some(at)) = working.nudges else {
+        return None;
+    };
+    Some(match working.pulse {
+        Pulse::Active => format!("silent for too long, and reminded to go on at {at}: it goes on"),
+        Pulse::Stalled | Pulse::Gone => {
+            format!("silent for too long: it was reminded to go on at {at}")
+        }
+        Pulse::Quiet | Pulse::Unknown => format!("it was reminded to go on at {at}"),
+    })
+}
+
+fn why_waiting(state: &State, entry: &TaskEntry, now: Option<Timestamp>) -> Option<String> {
     let after = entry.task.keys.after.as_deref().unwrap_or_default();
     let missing: Vec<_> = after
         .iter()
@@ -354,7 +371,7 @@ fn why_waiting(state: &State, entry: &TaskEntry) -> Option<String> {
     let agent = || {
         let only = || state.run().filter(|run| run.backends.len() == 1);
         let only = || only().and_then(|run| run.backends.keys().next());
-        trouble(state, entry.task.keys.agent.as_ref().or_else(only)?)
+        trouble(state, entry.task.keys.agent.as_ref().or_else(only)?, now)
     };
     refused
         .map(|(tip, why)| format!("the roadmap cannot be used at {}: {why}", tip.short()))

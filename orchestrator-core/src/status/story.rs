@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{costs, snapshot::EvidenceView};
+use super::{
+    costs,
+    nudges::{NudgeStory, Nudged, Nudges},
+    snapshot::EvidenceView,
+};
 use crate::model::{
     Answer, Approval, AttemptId, BackendName, CommitId, ContentHash, Contract, Effect, EffectId,
     Evidence, Failover, Finding, GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact,
@@ -71,6 +75,8 @@ pub struct AttemptStory {
     pub revisions: u32,
     /// How turns ended after which its session went on.
     pub continued: Vec<TurnEnd>,
+    /// When its agent was reminded to go on, and what came of it.
+    pub nudges: Vec<NudgeStory>,
     /// What it was sent back or rejected for last.
     pub findings: Vec<Finding>,
     /// What was noticed while it worked and while its work was taken in, such as a call of a tool that was refused.
@@ -228,6 +234,7 @@ pub fn stories<'a>(entries: impl IntoIterator<Item = (Timestamp, &'a Record)>) -
 struct Fold {
     tasks: Vec<TaskStory>,
     turns: BTreeMap<EffectId, AttemptId>,
+    nudges: Nudges,
     rejected: Option<AttemptId>,
 }
 
@@ -264,7 +271,25 @@ impl Fold {
         }
     }
 
+    fn nudged(&mut self, record: &Record) {
+        let Some((attempt, nudged)) = self.nudges.fold(record) else {
+            return;
+        };
+        let Some(story) = self.attempt(&attempt) else {
+            return;
+        };
+        match nudged {
+            Nudged::Begun(at) => story.nudges.push(NudgeStory { at, end: None }),
+            Nudged::Ended(end) => {
+                if let Some(last) = story.nudges.last_mut() {
+                    last.end = Some(end);
+                }
+            }
+        }
+    }
+
     fn record(&mut self, at: Timestamp, record: &Record) {
+        self.nudged(record);
         match record {
             Record::RoadmapRead(roadmap) => {
                 let mut known = std::mem::take(&mut self.tasks);
@@ -320,6 +345,7 @@ impl Fold {
                     head: None,
                     revisions: 0,
                     continued: Vec::new(),
+                    nudges: Vec::new(),
                     findings: Vec::new(),
                     noticed: Vec::new(),
                     reviews: Vec::new(),
@@ -487,6 +513,7 @@ impl Fold {
             | Record::NothingDone { .. }
             | Record::NothingToDo { .. }
             | Record::RepairAsked { .. }
+            | Record::ReviewerAsked { .. }
             | Record::Completed { .. }
             | Record::AgentTroubled { .. }
             | Record::AgentFailed { .. }

@@ -3,7 +3,7 @@
 use orchestrator_core::model::{
     Answer, Collected, CommitId, Effect, EffectId, EndReason, EventKind, Failover, HandoffReport,
     HoldOption, HoldReason, Obstacle, Record, RunMode, SessionRef, Submission, Timestamp, Trouble,
-    TurnOutcome, Usage,
+    TurnOutcome, TurnUsage,
 };
 
 use crate::to_the_end;
@@ -40,7 +40,7 @@ fn cut_off(world: &mut World, outcome: TurnOutcome, head: Option<CommitId>) {
     let effect = open(world, is_turn).expect("is open");
     let session = SessionRef("s".to_owned());
     world.tell(EventKind::SessionSeen { effect, session });
-    let usage = Usage::default();
+    let usage = TurnUsage::default();
     world.tell(EventKind::TurnEnded {
         effect,
         outcome,

@@ -1,6 +1,7 @@
 //! The machine alone: every state against every event, the run's rules, and random worlds.
 
 mod baseline;
+mod briefs;
 mod clock;
 mod costs;
 mod failover;

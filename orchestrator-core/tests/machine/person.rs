@@ -458,6 +458,7 @@ fn half_reviewed(findings: &[Finding]) -> World {
         .head;
     let by_agent = Some(AgentReview {
         complete: None,
+        choice: None,
         agent: "a".parse().expect("a name"),
         usage: TurnUsage::told(Usage {
             usd: Some(2.0),

@@ -138,6 +138,7 @@ fn what_agents_say_counts_as_far_as_the_policy_lets_it() {
         Review {
             by_agent: Some(AgentReview {
                 complete: None,
+                choice: None,
                 agent,
                 usage: TurnUsage::default(),
             }),

@@ -7,9 +7,9 @@ use orchestrator_core::{
     model::{
         Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind,
         Finding, GateReport, GateSpec, HandoffReport, HoldId, HoldOption, LandingOutcome,
-        LandingPlace, MergeFailure, MissingCommit, Opened, Reading, Refusal, RefusalCause, RunId,
-        RunMode, SessionRef, Setup, Severity, Shift, Span, Submission, Timestamp, TurnOutcome,
-        TurnSight, Usage, WorkspaceFate,
+        LandingPlace, MergeFailure, MissingCommit, Opened, Reading, Refusal, RefusalCause,
+        ReviewerChoice, RunId, RunMode, SessionRef, Setup, Severity, Shift, Span, Submission,
+        Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
     },
 };
 
@@ -312,6 +312,15 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
             EventKind::Noticed {
                 effect,
                 finding: Finding::new(Severity::Warning, "tool/refused", "x"),
+            },
+        ),
+        (
+            "reviewer asked",
+            EventKind::ReviewerAsked {
+                effect,
+                reviewer: "agent/second".into(),
+                choice: Some(ReviewerChoice::WorkersOwn),
+                looked: Span(0),
             },
         ),
         (
@@ -637,6 +646,7 @@ fn kind_index(kind: &EventKind) -> usize {
         EventKind::TargetGone { .. } => 27,
         EventKind::BaselineChecked { .. } => 28,
         EventKind::RemarksSeen(_) => 29,
+        EventKind::ReviewerAsked { .. } => 30,
     }
 }
 
@@ -697,7 +707,7 @@ fn the_whole_table() {
         }
         text.push('\n');
     }
-    assert_eq!(kinds.len(), 30, "every kind of event is in the table");
+    assert_eq!(kinds.len(), 31, "every kind of event is in the table");
     insta::assert_snapshot!(text);
 }
 
@@ -711,7 +721,7 @@ fn an_effect_is_closed_by_its_own_kind_of_event_only() {
         ("Nudge", &[23]),
         ("StopTurn", &[12]),
         ("Collect", &[13]),
-        ("Review", &[14]),
+        ("Review", &[14, 30]),
         ("Merge", &[15]),
         ("RunGate", &[16]),
         ("CheckTip", &[22]),

@@ -169,7 +169,14 @@ fn work_cut_off_for_good_is_reviewed_and_lands_by_a_persons_word() {
             matches!(hold.about, HoldReason::Incomplete { .. }),
             "{hold:?}"
         );
-        assert!(hold.question.contains("was cut off"), "{}", hold.question);
+        let ended = match outcome {
+            TurnOutcome::NeedsInput { .. } => {
+                "turn 1 was ended by the agent with a question: words"
+            }
+            TurnOutcome::Refused { .. } => "turn 1 was declined by the agent: words",
+            _ => "turn 1 was cut off",
+        };
+        assert!(hold.question.contains(ended), "{}", hold.question);
         assert_eq!(turns(&world), 1, "{outcome}");
 
         world.open(true);
@@ -288,6 +295,7 @@ fn agent_that_cannot_be_used_is_asked_about_once_and_others_go_on() {
     for outcome in [
         TurnOutcome::Authentication { reason: words() },
         TurnOutcome::Misconfigured { reason: words() },
+        TurnOutcome::Missing { what: words() },
         TurnOutcome::Drifted { detail: words() },
     ] {
         one_agent_of_two_ends_so(&outcome);

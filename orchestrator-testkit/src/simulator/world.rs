@@ -487,6 +487,7 @@ pub fn nothing(handoff: HandoffReport, dirty: bool) -> Collected {
         handoff,
         said: None,
         dirty,
+        uncommitted: Vec::new(),
         rescued: None,
     }
 }

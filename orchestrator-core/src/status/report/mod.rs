@@ -7,6 +7,7 @@
 //!
 //! Both are written from the same page, so that neither says what the other does not.
 
+mod events;
 mod figures;
 mod html;
 mod markdown;
@@ -17,6 +18,7 @@ pub use figures::Figures;
 
 use serde::Serialize;
 
+use self::events::events;
 use super::{Snapshot, TaskStory, stories};
 use crate::{
     machine::{ReplayError, replay},
@@ -80,11 +82,7 @@ impl Report {
             task.holds
                 .retain(|story| story.ended.is_none_or(|ended| ended >= from));
         }
-        let events = entries
-            .into_iter()
-            .filter(|(at, _)| *at >= from)
-            .filter_map(|(at, record)| event(at, record))
-            .collect();
+        let events = events(entries, from);
         Ok(Self {
             version: 1,
             from,
@@ -116,42 +114,4 @@ impl Report {
     pub fn to_html(&self) -> String {
         html::render(&page::of(self))
     }
-}
-
-fn event(at: Timestamp, record: &Record) -> Option<RunEvent> {
-    let (what, marks) = match record {
-        Record::RunOpened { resumed: true, .. } => (
-            "the orchestrator had died, or was stopped in the middle; another took the run up"
-                .to_owned(),
-            true,
-        ),
-        Record::RunOpened { opened, .. } => (format!("run {} began", opened.run), true),
-        Record::RoadmapRefused { tip, why } => (
-            format!("the roadmap could not be used at {}: {why}", tip.short()),
-            false,
-        ),
-        Record::RemoteAway { why, .. } => {
-            (format!("the remote could not be reached: {why}"), false)
-        }
-        Record::RemoteBack => ("the remote could be reached again".to_owned(), false),
-        Record::ClockJumped { by, .. } => (
-            format!("the clock jumped {by}, and the limits of time with it"),
-            false,
-        ),
-        Record::ModeSet(mode) => (format!("the mode became {mode}"), false),
-        Record::PackageEntered { package, reason } => (
-            format!(
-                "work went on in package {}: {reason}",
-                package.as_ref().map_or("(none)", |name| name.as_str())
-            ),
-            false,
-        ),
-        Record::AnswerRefused { answer, why } => (
-            format!("an answer to {} was refused: {why}", answer.hold),
-            false,
-        ),
-        Record::RunEnded { reason, .. } => (format!("the run ended: {reason}"), false),
-        _ => return None,
-    };
-    Some(RunEvent { at, what, marks })
 }

@@ -216,6 +216,12 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
     for ended in &attempt.continued {
         fact("went on", format!("after turn {}: {ended}", ended.turn));
     }
+    for nudge in &attempt.nudges {
+        fact(
+            "silent",
+            format!("{}, {}", time(nudge.at), nudge.in_words()),
+        );
+    }
     let Some(landing) = &attempt.landing else {
         return facts;
     };
@@ -260,12 +266,7 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
     let mut reviews: Vec<(String, Vec<&str>)> = Vec::new();
     for review in &acceptance.reviews {
         // An agent's word is an opinion, whatever it says.
-        let said = said(review)
-            + if review.by_agent.is_some() {
-                " (an opinion: proxy)"
-            } else {
-                ""
-            };
+        let said = said(review) + &review.standing();
         match reviews.iter_mut().find(|(known, _)| *known == said) {
             Some((_, names)) => names.push(&review.reviewer),
             None => reviews.push((said, vec![&review.reviewer])),
@@ -363,6 +364,7 @@ fn brief(hold: &HoldView) -> Vec<Block> {
         }
     };
     let mut blocks = vec![Block::Paragraph(format!("Why now: {}.", brief.why_now))];
+    blocks.extend(list("The last turn", &brief.last_turn));
     blocks.extend(list("Change", &brief.change));
     blocks.extend(list("Observed", &brief.evidence));
     blocks.extend(list("Missing", &brief.missing));
@@ -447,8 +449,24 @@ fn remains(attempt: &AttemptStory, view: Option<&TaskView>) -> Vec<String> {
         .map(|kept| format!("{}: {} bytes, sha256:{}", kept.name, kept.size, kept.hash));
     let used = costs::lines(&attempt.used);
     let used = used.into_iter().map(|line| format!("used by {line}"));
+    let reviewed_by = attempt
+        .reviews
+        .iter()
+        .filter(|review| review.by_agent.is_some())
+        .map(|review| format!("reviewed by {}{}", review.reviewer, review.standing()));
+    let nudges = attempt
+        .nudges
+        .iter()
+        .map(|nudge| format!("silent: {}, {}", time(nudge.at), nudge.in_words()));
+    let went_on = attempt
+        .continued
+        .iter()
+        .map(|ended| format!("went on after turn {}: {ended}", ended.turn));
     used.chain(found)
         .chain(silent)
+        .chain(reviewed_by)
+        .chain(went_on)
+        .chain(nudges)
         .chain(noticed)
         .chain(work)
         .chain(streams)
@@ -503,13 +521,7 @@ fn ended(text: &str) -> String {
 
 /// As people say it.
 pub(super) fn roughly(span: Span) -> String {
-    let seconds = span.0 / 1000;
-    match seconds {
-        0 => format!("{} ms", span.0),
-        1..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
+    span.in_words()
 }
 
 pub(super) fn time(at: Timestamp) -> String {

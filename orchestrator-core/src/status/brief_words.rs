@@ -1,0 +1,244 @@
+//! What a brief says of each kind of question: why it comes, what is in the way, and what follows.
+
+use crate::model::{
+    Approval, HoldOption, HoldReason, StopReason, Trouble, TurnEnd, TurnOutcome, WorkLeft,
+};
+
+/// Why it is asked just now. `goes_on`: whether the attempt is still there.
+pub(super) fn why_now(about: &HoldReason, goes_on: bool) -> String {
+    match about {
+        HoldReason::Incomplete { ended } => return why_incomplete(ended, goes_on),
+        HoldReason::Approval(Approval::Dispatch) => "the task is next, and its contract asks for approval before an agent starts",
+        HoldReason::Approval(Approval::Landing) => "it is reviewed and gated, and its contract asks for approval before it lands",
+        HoldReason::Unproven { .. } => "it is reviewed and gated, and no gate here observes what these claims speak of",
+        HoldReason::CheckoutDirty { .. } => "landing would have to touch a checkout with uncommitted changes",
+        HoldReason::LandingRefused(refusal) if refusal.is_of_a_push() => "it was accepted, and could not be pushed",
+        HoldReason::LandingRefused(_) => "it was accepted, and could not be made the target's tip",
+        HoldReason::TipRed { .. } => "its candidate failed, and so does the target without it: it cannot be judged",
+        HoldReason::Authority { .. } => "it is reviewed and gated, and it touches files by which other tools are told what to do",
+        HoldReason::PastReview { .. } => "it is reviewed, and its commit is in the target without a landing of ours",
+        HoldReason::LandingDropped { .. } => "the target was rewritten, and its landing is not in it",
+        HoldReason::NothingToDo { .. } => "the agent ended its turn without a change",
+        HoldReason::Blocked => "the worker gave the task back",
+        HoldReason::MergeImpossible { .. } => "it is reviewed, and its candidate could not be built",
+        HoldReason::Question => "the agent ended its turn with a question",
+        HoldReason::Agent { .. } => "the agent cannot be used, and all of its tasks wait",
+        HoldReason::Declined => "the agent declined the task, and another turn would cost as much",
+        HoldReason::CapReached => "the agent reached a cap of its own, and would reach it again",
+        HoldReason::Review => "its commit is there, and not everybody who must look at it could",
+        HoldReason::Repeated { .. } => "its worker was told, and the same was found wrong again",
+        HoldReason::Exhausted { .. } => "it has had all the attempts, or all of the budget, that it may have",
+    }
+    .to_owned()
+}
+
+/// What the hold itself says is in the way.
+pub(super) fn in_the_way(about: &HoldReason, goes_on: bool) -> Vec<String> {
+    match about {
+        HoldReason::CheckoutDirty { paths } => vec![format!("a clean checkout: {}", joined(paths))],
+        HoldReason::LandingRefused(refusal) => vec![refusal.to_string()],
+        HoldReason::TipRed { tip, gates } => vec![format!(
+            "{} on the target's tip {}",
+            joined(gates),
+            tip.short()
+        )],
+        HoldReason::Authority { paths } => vec![format!("a contract that names {}", joined(paths))],
+        HoldReason::PastReview { tip } => vec![format!(
+            "a word on how it came into the target, seen at {}",
+            tip.short()
+        )],
+        HoldReason::LandingDropped { commit, tip } => {
+            vec![format!(
+                "commit {} in the history of {}",
+                commit.short(),
+                tip.short()
+            )]
+        }
+        HoldReason::MergeImpossible { reason } => vec![reason.clone()],
+        HoldReason::Exhausted { why } => vec![why.clone()],
+        HoldReason::Incomplete { .. } if goes_on => {
+            vec!["a handoff that says done: nobody has said that the work is complete".to_owned()]
+        }
+        HoldReason::Approval(_)
+        | HoldReason::Unproven { .. }
+        | HoldReason::NothingToDo { .. }
+        | HoldReason::Blocked
+        | HoldReason::Question
+        | HoldReason::Declined
+        | HoldReason::CapReached
+        | HoldReason::Incomplete { .. }
+        | HoldReason::Agent { .. }
+        | HoldReason::Repeated { .. }
+        | HoldReason::Review => Vec::new(),
+    }
+}
+
+fn joined<T: ToString>(items: &[T]) -> String {
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// What follows from an answer. `goes_on`: whether the attempt is still there.
+pub(super) fn then(
+    about: &HoldReason,
+    option: HoldOption,
+    goes_on: bool,
+    left: Option<&WorkLeft>,
+) -> String {
+    match (option, about) {
+        (HoldOption::Approve, HoldReason::Approval(Approval::Dispatch)) => "an agent starts",
+        (HoldOption::Approve, HoldReason::Unproven { .. }) => "it lands, and the claims stay labelled as they are",
+        (HoldOption::Approve, HoldReason::Review) => {
+            "it goes on without the reviewer that could not look: a waiver, under your name"
+        }
+        (HoldOption::Approve, HoldReason::Repeated { .. }) => "it goes on as it is: each finding is waived, under your name",
+        (HoldOption::Approve, HoldReason::Incomplete { .. }) => "it counts as complete, under your name, and goes on to land",
+        (HoldOption::Retry, HoldReason::Incomplete { .. }) if goes_on => "the session goes on and reads your note, or another attempt begins with this commit for reference",
+        (HoldOption::Retry, HoldReason::Agent { .. }) if goes_on => "the agent is used again, for all tasks that wait for it, and this session goes on",
+        (HoldOption::Retry, HoldReason::Agent { .. }) => "the agent is used again, for all tasks that wait for it",
+        (HoldOption::Observed, _) => "it lands, and what you saw is evidence: say what it was, and bring a proof if there is one",
+        (HoldOption::Retry, HoldReason::Repeated { .. }) => "another attempt begins, and reads your note: say what was unclear",
+        (HoldOption::Retry, HoldReason::Exhausted { .. }) => "it gets as much once more, and another attempt reads your note",
+        (HoldOption::Approve, HoldReason::LandingDropped { .. }) => {
+            "it counts as done without its commit; tick it in the roadmap as well"
+        }
+        (HoldOption::Retry, HoldReason::LandingDropped { .. }) => {
+            "another attempt does it again on the target as it is now, and reads your note"
+        }
+        (HoldOption::Park, HoldReason::LandingDropped { .. }) => "it stays undone until you answer `retry`",
+        (HoldOption::Done, _) => "the task is ticked, if its gates pass on the target as it is",
+        (HoldOption::Retry, HoldReason::NothingToDo { .. }) => "another attempt begins, and reads your note: say what is missing",
+        (HoldOption::Approve, _) => "it lands, if the target has not moved in a way that speaks against it",
+        (HoldOption::Retry, HoldReason::LandingRefused(refusal)) if refusal.is_of_a_push() => "it is merged, gated and pushed again",
+        (HoldOption::Retry, HoldReason::LandingRefused(_)) => "it is merged and gated again, and made the target's tip",
+        (HoldOption::Retry, HoldReason::TipRed { .. }) => "the gates run again, on the candidate and, if need be, on the tip",
+        (HoldOption::Retry, HoldReason::Review) => "the reviewers are asked again",
+        (HoldOption::Retry, _) if goes_on => "the same work is tried again",
+        (HoldOption::Retry, _) => return another_attempt(about, left),
+        (HoldOption::Park, _) => "the task is given up until you answer `retry`; what was done is kept",
+    }
+    .to_owned()
+}
+
+pub(super) fn recommendation(about: &HoldReason, goes_on: bool) -> String {
+    let would = match about {
+        HoldReason::Approval(_) => "read it and say; nothing that we saw speaks against it",
+        HoldReason::Unproven { .. } => {
+            "try it where the claim is to be seen, and answer `observed` with what you saw; approve what may land unproven"
+        }
+        HoldReason::CheckoutDirty { .. } => {
+            "commit or stash what is there; the run then goes on by itself"
+        }
+        HoldReason::LandingRefused(refusal) => return format!("{}; then retry", refusal.fix()),
+        HoldReason::TipRed { .. } => {
+            "mend the target, or let a task of this roadmap do it: when the tip moves, this ends by itself"
+        }
+        HoldReason::Authority { .. } => {
+            "read these files in the diff, and approve only what you would have written yourself"
+        }
+        HoldReason::PastReview { .. } => {
+            "find out who pushed it; revert it and retry, or tick the task if it may stay"
+        }
+        HoldReason::LandingDropped { .. } => {
+            "park it if it was dropped on purpose; retry if it is still wanted"
+        }
+        HoldReason::NothingToDo { .. } => {
+            "look whether the target has it: answer `done` if it does, `retry` with a note if not"
+        }
+        HoldReason::Blocked | HoldReason::Question => {
+            "retry with what is missing as a note, or mend the task in the roadmap first"
+        }
+        HoldReason::MergeImpossible { .. } => "mend what is in the way, then retry",
+        HoldReason::Agent { trouble, .. } => match trouble {
+            Trouble::Login { .. } => "log the agent in, or replace its key, then retry",
+            Trouble::Misconfigured { .. } => "correct the agent's settings, then retry",
+            Trouble::Missing { .. } => {
+                "put back what is missing, or correct its path in the policy, then retry"
+            }
+            Trouble::Drifted { .. } => {
+                "install a version of the agent that its backend knows, then retry"
+            }
+            Trouble::Failing { .. } => "run the agent by hand to see why it fails, then retry",
+            Trouble::UsageLimit | Trouble::Outage { .. } => {
+                "retry when the agent's service can be used again"
+            }
+        },
+        HoldReason::Declined => {
+            "change the task in the roadmap, or name another agent for it, then retry"
+        }
+        HoldReason::CapReached => "raise the cap in the agent's settings, then retry",
+        HoldReason::Incomplete { ended } if goes_on => finish(ended),
+        HoldReason::Incomplete { ended } => begin_again(ended),
+        HoldReason::Review => "retry when the reviewer can be reached again",
+        HoldReason::Repeated { .. } => {
+            "read the findings beside the contract: restate what is meant in a note, and retry"
+        }
+        HoldReason::Exhausted { .. } => {
+            "read how the attempts ended; retry only with a note that changes something"
+        }
+    };
+    would.to_owned()
+}
+
+fn why_incomplete(ended: &TurnEnd, is_reviewed: bool) -> String {
+    let how = ended.in_words();
+    if is_reviewed {
+        format!("{how}; what it left is reviewed, and nobody has said that it is complete")
+    } else {
+        format!("{how}, as the turns before it, and nothing is committed")
+    }
+}
+
+/// What to do where a session is cut off again and again.
+fn begin_again(ended: &TurnEnd) -> &'static str {
+    match ended.outcome {
+        TurnOutcome::UsageLimited { .. } => {
+            "retry when the limit is reset, or name another agent for the task first"
+        }
+        TurnOutcome::Overloaded { .. } => "retry when the agent's service can be used again",
+        _ => "find out what cuts the session off, then retry",
+    }
+}
+
+fn another_attempt(about: &HoldReason, left: Option<&WorkLeft>) -> String {
+    let more = match about {
+        HoldReason::Question => ": write the answer there",
+        HoldReason::Declined => "; the same task may be declined again",
+        HoldReason::CapReached => "; with the same cap it ends in the same way",
+        _ => "",
+    };
+    let shown = match left.and_then(|left| left.kept) {
+        Some(_) => "; it is shown what was left uncommitted",
+        None => "",
+    };
+    format!("another attempt begins, and reads your note{more}{shown}")
+}
+
+/// What to do with work that may not be complete, by how its last turn ended.
+fn finish(ended: &TurnEnd) -> &'static str {
+    match (&ended.outcome, ended.stopped) {
+        (_, Some(StopReason::Budget)) => {
+            "read the change: approve it if it is all that the task wants; else raise the task's \
+             budget, then retry"
+        }
+        (TurnOutcome::Completed, None) => {
+            "read the change: approve it if it is all that the task wants, else retry. Where this \
+             agent never writes a handoff, set `done = \"exit\"` for it in the policy"
+        }
+        (TurnOutcome::NeedsInput { .. }, None) => {
+            "answer its question in a note and retry; approve only what is whole without the answer"
+        }
+        (TurnOutcome::Refused { .. }, None) => {
+            "read the change: approve it if it is all that the task wants; else change the task, or \
+             name another agent for it, then retry"
+        }
+        (TurnOutcome::CapReached { .. }, None) => {
+            "read the change: approve it if it is all that the task wants; else raise the cap in the \
+             agent's settings, then retry"
+        }
+        _ => "read the change: approve it if it is all that the task wants, else retry",
+    }
+}
