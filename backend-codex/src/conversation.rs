@@ -260,10 +260,17 @@ impl Protocol for Conversation {
 mod tests {
     use orchestrator_core::port::Update;
 
+    use orchestrator_core::model::AttemptId;
+
     use super::*;
 
     fn findings(line: &str) -> Vec<String> {
-        let mut conversation = Conversation::new(String::new(), None, Spent::default(), None);
+        let attempt = AttemptId {
+            task: "T1".parse().expect("an id"),
+            number: 1,
+        };
+        let request = TurnRequest::new(attempt, "", "/w".into(), "/h".into(), "mark");
+        let mut conversation = Conversation::new(&request, None, None, None);
         let mut reply = Reply::new();
         let line = Line {
             bytes: line.as_bytes().to_vec(),

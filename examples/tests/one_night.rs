@@ -392,7 +392,7 @@ fn morning(project: &Project) -> Result<()> {
     has("### D4#1: came to nothing");
     has("its usage limit was reached");
     has("its work is kept: as refs/orchestrator/attempts/D4/1");
-    has("the orchestrator had died, or was stopped in the middle; another took the run up");
+    has("it had died, or was stopped in the middle; another took the run up");
     has("- accepted: 11");
     has("- held: 3 (1 still open)");
 
