@@ -369,7 +369,7 @@ impl std::fmt::Display for Spend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.tokens_text(), self.money_text()) {
             (tokens, money) if tokens == money => {
-                f.write_str("its tokens and money are unknown")?;
+                f.write_str("tokens and money unknown")?;
             }
             (tokens, money) if money == "unknown" => write!(f, "{tokens}, money unknown")?,
             (tokens, money) if tokens == "unknown" => write!(f, "tokens unknown, {money}")?,
@@ -456,7 +456,7 @@ mod tests {
             spend.to_string()
         };
         assert_eq!(sum(&[]), "0 tokens, 0.00 USD");
-        assert_eq!(sum(&[&unknown]), "its tokens and money are unknown");
+        assert_eq!(sum(&[&unknown]), "tokens and money unknown");
         assert_eq!(sum(&[&free]), "1,234 tokens, money unknown");
         assert_eq!(sum(&[&paid]), "12 tokens, 0.0042 USD");
         assert_eq!(sum(&[&paid, &free]), "1,246 tokens, at least 0.0042 USD");

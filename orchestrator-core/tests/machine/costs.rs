@@ -74,7 +74,7 @@ fn unknown_use_is_settled_by_a_later_turn_of_its_session() {
     leave_nothing(&mut world);
     assert_eq!(
         spent(&world).to_string(),
-        "its tokens and money are unknown"
+        "tokens and money unknown"
     );
     let later = TurnUsage {
         earlier: Some(Usage::tokens_alone(1000, 0).into()),
