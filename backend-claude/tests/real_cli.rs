@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -807,6 +807,29 @@ fn steps_and_money_have_an_end(agent: &RealAgent) {
     }
 }
 
+/// Waits until a session has written this into its file, which it does some time after it was said.
+async fn session_has(stage: &Stage, part: &str) {
+    let written = || {
+        let files = files_under(stage.sandbox.path());
+        let mut sessions = files
+            .iter()
+            .filter(|file| file.extension().is_some_and(|end| end == "jsonl"));
+        sessions.any(|file| fs::read_to_string(file).is_ok_and(|text| text.contains(part)))
+    };
+    while !written() {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn files_under(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let within = entries.flat_map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => files_under(&entry.path()),
+        _ => vec![entry.path()],
+    });
+    within.collect()
+}
+
 /// A turn in a command that goes on for ever.
 async fn in_a_command(agent: &RealAgent) -> (Stage, ModelServer, Box<dyn Turn>) {
     let stage = stage(agent, Script::default()).with_workspace().await;
@@ -839,10 +862,15 @@ fn usage_of_a_killed_turn_is_read_from_its_session(agent: &RealAgent) {
             .env("ANTHROPIC_BASE_URL", server.url());
         let turn = backend.start(stage.request(1, None)).await.expect("starts");
         Stage::runs(fifo).await;
+        session_has(&stage, "while :;").await;
         turn.control().stop(Duration::ZERO).await;
         let killed = ran(turn).await;
         assert_eq!(killed.used.source, UsageSource::SessionFile, "{killed:?}");
         assert_eq!((killed.usage.tokens(), killed.usage.usd), (1210, None));
+        assert!(
+            killed.used.incomplete,
+            "nobody knows what else it was to be told"
+        );
         let mut used = SessionUsage::default();
         used.add(&killed.used);
         let again = stage.request(2, killed.session.clone());
@@ -945,6 +973,7 @@ fn killed_it_has_crashed_and_its_session_goes_on(agent: &RealAgent) {
                 break session;
             }
         };
+        session_has(&stage, "while :;").await;
         kill_marked(&stage.mark(), Duration::from_secs(10)).await;
         let killed = ran(turn).await;
         assert!(

@@ -345,6 +345,10 @@ fn usage_of_a_killed_turn_is_read_from_its_session(agent: &RealAgent) {
         let killed = ran(turn).await;
         assert_eq!(killed.used.source, UsageSource::SessionFile, "{killed:?}");
         assert_eq!((killed.usage.tokens(), killed.usage.usd), (1210, None));
+        assert!(
+            killed.used.incomplete,
+            "nobody knows what else it was to be told"
+        );
         let mut used = SessionUsage::default();
         used.add(&killed.used);
         // Its own count lacks the last answer of the turn that was killed.

@@ -114,7 +114,7 @@ fn make_executable(program: &Path) {
 
 fn policy_of_codex(program: &Path) -> String {
     format!(
-        "push = \"origin\"\n[agents.codex]\nkind = \"codex\"\nsandbox = \"off\"\nprogram = {program:?}\n"
+        "push = \"origin\"\n[agents.codex]\nkind = \"codex\"\nprotocol = \"exec\"\nsandbox = \"off\"\nprogram = {program:?}\n"
     )
 }
 

@@ -212,7 +212,7 @@ fn codexs_settings_are_the_policys() {
     ]
     .map(says);
     let script = format!("cat > /dev/null; {begins}; {WORK}; {ends}");
-    let more = "sandbox = \"off\"\nmodel = \"gpt-5.5\"\n";
+    let more = "protocol = \"exec\"\nsandbox = \"off\"\nmodel = \"gpt-5.5\"\n";
     settings_are_the_policys(
         "codex",
         "codex-cli 0.169.0",

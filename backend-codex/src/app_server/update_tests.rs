@@ -97,7 +97,7 @@ fn reset_is_that_of_all_limits_that_are_used_up() {
             panic!("{limits}");
         };
         // Without a number its words count.
-        let expected = expected.unwrap_or(1_796_130_120_000);
+        let expected = expected.unwrap_or(1_796_130_179_000);
         assert_eq!(until.map(|until| until.0), Some(expected), "{limits}");
     }
 }

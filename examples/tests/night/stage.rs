@@ -186,6 +186,8 @@ impl Watched {
         supervise
             .env("ANTHROPIC_BASE_URL", stage.server.url())
             .env("CODEX_HOME", home.join(".codex"))
+            // A home in a temporary directory is one in which Codex works only where no bubblewrap is installed.
+            .env("TMPDIR", home.join("tmp"))
             .env("HOME", home);
         let mut process = supervise
             .stdin(Stdio::null())

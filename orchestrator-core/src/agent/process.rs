@@ -35,7 +35,7 @@ use super::{
     session_files::{SessionCount, SessionFiles},
 };
 use crate::{
-    model::TurnOutcome,
+    model::{TurnOutcome, TurnUsage, UsageSource},
     port::{AgentError, Turn, TurnControl, TurnInput, TurnRequest, Update},
     process::{Captured, Child, Exit, Input, Killer, LineReader, Read, Recording, Spawn},
     untrusted::create_absent,
@@ -449,11 +449,12 @@ impl Pump {
                 Happened::Late => (pipes.stdout, pipes.stderr) = (None, None),
             }
         }
+        let end = Self::end_of(&talk);
         let outcome = self.outcome(&mut talk);
         if outcome == TurnOutcome::Completed {
             self.leave_handoff(&talk.reply);
         }
-        count_the_rest(&self.count, &mut talk.reply).await;
+        count_the_rest(&self.count, &mut talk.reply, end).await;
         (talk.reply.updates, outcome)
     }
 
@@ -545,6 +546,15 @@ impl Pump {
         }
     }
 
+    fn end_of(talk: &Talk) -> End {
+        match &talk.exit {
+            _ if talk.by_itself && talk.reply.finished.is_some() => End::ByItself,
+            Some(Ok(Exit::Signal(9)) | Err(_)) | None => End::Killed,
+            Some(Ok(_)) if talk.by_itself => End::ByItself,
+            Some(Ok(_)) => End::CutOff,
+        }
+    }
+
     fn outcome(&mut self, talk: &mut Talk) -> TurnOutcome {
         if self.control.stopping.load(Ordering::Acquire) && !talk.by_itself {
             return TurnOutcome::Stopped;
@@ -574,22 +584,53 @@ impl Pump {
     }
 }
 
+/// How a program ended, as far as it matters for what it has said of its use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By itself: what it has said is all that it had to say.
+    ByItself,
+    /// It was asked to end, or failed.
+    CutOff,
+    /// It was killed: it may have used what it could write nowhere.
+    Killed,
+}
+
 /// Asks the session's files what the turn has used, where the agent has not said all of it. They also
 /// decide where turns before are not known: the agent may count those in.
-async fn count_the_rest(count: &SessionCount, reply: &mut Reply) {
-    if reply.counted && !count.has_unknown() {
+async fn count_the_rest(count: &SessionCount, reply: &mut Reply, end: End) {
+    let told = reply.told.clone();
+    let is_all = told.is_some() && reply.counted && end == End::ByItself;
+    if is_all && !count.has_unknown() {
         return;
     }
-    let Some(session) = &reply.session else {
+    let read = match &reply.session {
+        Some(session) => count.read(session).await,
+        None => None,
+    };
+    let Some(mut usage) = better_known(told, read, is_all) else {
         return;
     };
-    let Some(usage) = count.read(session).await else {
-        return;
+    let is_told = usage.source == UsageSource::Protocol;
+    usage.incomplete |= end == End::Killed || (is_told && !reply.counted);
+    reply.updates.push_back(Update::Usage(usage));
+}
+
+/// What the files say, where they know more than the agent has told. Where the agent has told all,
+/// they count where they differ: it may have counted earlier turns in.
+fn better_known(
+    told: Option<TurnUsage>,
+    read: Option<TurnUsage>,
+    is_all: bool,
+) -> Option<TurnUsage> {
+    let (Some(said), Some(found)) = (&told, &read) else {
+        return read.or(told);
     };
-    let says_more = usage.turn.as_ref().map(|turn| turn.total().tokens());
-    if !reply.counted || says_more.is_some_and(|tokens| tokens != reply.told.tokens()) {
-        reply.updates.push_back(Update::Usage(usage));
-    }
+    let tokens = |usage: &TurnUsage| usage.turn.as_ref().map(|turn| turn.total().tokens());
+    let is_better = match is_all {
+        true => tokens(found).is_some() && tokens(found) != tokens(said),
+        false => tokens(found) > tokens(said),
+    };
+    if is_better { read } else { told }
 }
 
 /// Never, where there is no time to be reached.

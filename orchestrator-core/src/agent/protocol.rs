@@ -4,7 +4,7 @@ use std::{collections::VecDeque, fmt::Debug};
 
 use super::words::words;
 use crate::{
-    model::{Finding, ModelUsage, SessionRef, TurnOutcome, TurnUsage, Usage, clean, start_of},
+    model::{Finding, ModelUsage, SessionRef, TurnOutcome, TurnUsage, clean, start_of},
     port::{AgentError, TurnInput, Update},
     process::{Exit, Line, with_ends},
 };
@@ -99,7 +99,7 @@ impl Ended {
 pub struct Reply {
     pub(super) session: Option<String>,
     /// What the agent has said of its use, and whether that is all up to now.
-    pub(super) told: Usage,
+    pub(super) told: Option<TurnUsage>,
     pub(super) counted: bool,
     /// What earlier turns of the session have used beyond what was known of them.
     pub(super) earlier: Option<ModelUsage>,
@@ -177,11 +177,7 @@ impl Reply {
         if usage.earlier.is_none() {
             usage.earlier.clone_from(&self.earlier);
         }
-        self.told = usage
-            .turn
-            .iter()
-            .map(ModelUsage::total)
-            .fold(Usage::default(), Usage::plus);
+        self.told = Some(usage.clone());
         self.counted = true;
         self.updates.push_back(Update::Usage(usage));
     }

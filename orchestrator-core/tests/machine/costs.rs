@@ -72,10 +72,7 @@ fn unknown_use_is_settled_by_a_later_turn_of_its_session() {
     let mut world = World::with_tasks(policy(""), vec![task("A", "")]);
     end_turn(&mut world, limited(), TurnUsage::default());
     leave_nothing(&mut world);
-    assert_eq!(
-        spent(&world).to_string(),
-        "tokens and money unknown"
-    );
+    assert_eq!(spent(&world).to_string(), "tokens and money unknown");
     let later = TurnUsage {
         earlier: Some(Usage::tokens_alone(1000, 0).into()),
         ..TurnUsage::told(Usage::tokens_alone(200, 34))
