@@ -53,7 +53,9 @@ impl Stage {
         let jobs: Vec<_> = (1..=TASKS).flat_map(pair).collect();
         let roadmap: String = jobs.iter().map(item).collect();
         sandbox.publish(&[("ROADMAP.md", &roadmap)], "roadmap");
-        fs::create_dir_all(sandbox.path().join("home/.codex")).expect("makes the home");
+        for part in ["home/.codex", "home/tmp"] {
+            fs::create_dir_all(sandbox.path().join(part)).expect("makes the home");
+        }
         let (sender, events) = channel();
         let model = Arc::new(Model::new(sender.clone()));
         let script = jobs.iter().fold(Script::default(), |script, job| {

@@ -607,30 +607,29 @@ async fn count_the_rest(count: &SessionCount, reply: &mut Reply, end: End) {
         Some(session) => count.read(session).await,
         None => None,
     };
-    let Some(mut usage) = better_known(told, read, is_all) else {
-        return;
-    };
-    let is_told = usage.source == UsageSource::Protocol;
+    let mut usage = better_known(told, read, is_all);
+    let is_told = usage.source == UsageSource::Protocol && usage.turn.is_some();
     usage.incomplete |= end == End::Killed || (is_told && !reply.counted);
     reply.updates.push_back(Update::Usage(usage));
 }
 
-/// What the files say, where they know more than the agent has told. Where the agent has told all,
-/// they count where they differ: it may have counted earlier turns in.
-fn better_known(
-    told: Option<TurnUsage>,
-    read: Option<TurnUsage>,
-    is_all: bool,
-) -> Option<TurnUsage> {
+/// What the files say, where they know more than the agent has told. Where the agent has told all, and
+/// turns before are not known, it may have counted those in: then it counts only where the files agree.
+fn better_known(told: Option<TurnUsage>, read: Option<TurnUsage>, is_all: bool) -> TurnUsage {
     let (Some(said), Some(found)) = (&told, &read) else {
-        return read.or(told);
+        let mut known = told.or(read).unwrap_or_default();
+        // Who counts earlier turns in is not told of them twice.
+        known.earlier = known.earlier.filter(|_| !is_all);
+        return known;
     };
     let tokens = |usage: &TurnUsage| usage.turn.as_ref().map(|turn| turn.total().tokens());
-    let is_better = match is_all {
-        true => tokens(found).is_some() && tokens(found) != tokens(said),
-        false => tokens(found) > tokens(said),
+    let agrees = if is_all {
+        tokens(found) == tokens(said)
+    } else {
+        tokens(found) <= tokens(said)
     };
-    if is_better { read } else { told }
+    let known = if agrees { told } else { read };
+    known.unwrap_or_default()
 }
 
 /// Never, where there is no time to be reached.

@@ -92,7 +92,7 @@ impl SessionCount {
 
     /// Whether the use of an earlier turn is not known.
     pub(super) fn has_unknown(&self) -> bool {
-        self.known.unknown > 0
+        self.known.unknown + self.known.lost > 0
     }
 
     /// What the turn has used, as the files of its session say.

@@ -964,7 +964,7 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
             if let Step::Working(working) = &active.step
                 && working.effect == effect
             {
-                active.attempt.used.add(&TurnUsage::default());
+                active.attempt.used.add(&TurnUsage::lost());
                 active.step = Step::Collect {
                     asked: Asked::Due,
                     ended: TurnEnd {
@@ -974,7 +974,7 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
                     },
                 };
                 let agent = active.attempt.contract.agent.clone();
-                spend(state, attempt, &agent, &TurnUsage::default(), 0)?;
+                spend(state, attempt, &agent, &TurnUsage::lost(), 0)?;
             }
         }
         Effect::ReadRoadmap { .. }

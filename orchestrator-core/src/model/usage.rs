@@ -183,10 +183,11 @@ pub struct TurnUsage {
     pub turn: Option<ModelUsage>,
     /// From where that is known.
     pub source: UsageSource,
-    /// Whether the agent has used more than it says, such as for agents of its own that it does not count.
+    /// Whether more may have been used than anybody will know: the agent was killed, or does not count
+    /// agents of its own.
     pub incomplete: bool,
-    /// What earlier turns of the session have used beyond what was known of them. `None` where that
-    /// cannot be said; otherwise nothing of the session's earlier turns is unknown.
+    /// What earlier turns of the session have used beyond what was known of them; `None` where that
+    /// cannot be said. With it, they are known, but for those that were incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub earlier: Option<ModelUsage>,
 }
@@ -207,6 +208,15 @@ impl TurnUsage {
         Self::told(ModelUsage::default())
     }
 
+    /// Of a turn that was killed before anybody heard what it had used.
+    #[must_use]
+    pub fn lost() -> Self {
+        Self {
+            incomplete: true,
+            ..Self::default()
+        }
+    }
+
     /// What is known to be used, earlier turns included.
     #[must_use]
     pub fn known(&self) -> Usage {
@@ -225,8 +235,10 @@ pub struct SessionUsage {
     pub told: ModelUsage,
     /// As its files have said.
     pub read: ModelUsage,
-    /// Turns of which it is not known.
+    /// Turns of which it is not known, and may be known later.
     pub unknown: u32,
+    /// Turns of which not all will be known.
+    pub lost: u32,
 }
 
 impl SessionUsage {
@@ -242,10 +254,10 @@ impl SessionUsage {
             self.unknown = 0;
             self.read = std::mem::take(&mut self.read).plus(earlier);
         }
+        self.lost += u32::from(usage.incomplete);
         match &usage.turn {
-            None => self.unknown += 1,
+            None => self.unknown += u32::from(!usage.incomplete),
             Some(turn) => {
-                self.unknown += u32::from(usage.incomplete);
                 let sum = match usage.source {
                     UsageSource::Protocol => &mut self.told,
                     UsageSource::SessionFile => &mut self.read,

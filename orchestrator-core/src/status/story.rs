@@ -371,7 +371,7 @@ impl Fold {
                 if let Some(attempt) = self.turns.get(effect).cloned() {
                     self.enter(&attempt, PhaseKind::Reviewing, at);
                     if let Some(story) = self.attempt(&attempt) {
-                        story.works(&TurnUsage::default(), 0);
+                        story.works(&TurnUsage::lost(), 0);
                     }
                 }
             }

@@ -113,7 +113,7 @@ fn use_of_a_turn_cut_off_by_a_restart_is_unknown_and_known_use_is_passed_on() {
     let (_, used) = turn(&mut world);
     let known = SessionUsage {
         told: told.turn.expect("it is known"),
-        unknown: 1,
+        lost: 1,
         ..SessionUsage::default()
     };
     assert_eq!(used, known);
