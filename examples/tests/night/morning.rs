@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orchestrator_core::{
     model::{
-        Completion, Effect, EndReason, HoldOption, Record, Spend, Timestamp, Trouble, TurnOutcome,
-        WorkspaceFate,
+        Completion, Effect, EndReason, HoldOption, Record, Spend, Timestamp, Trouble, WorkspaceFate,
     },
     port::LedgerEntry,
 };
@@ -213,12 +212,23 @@ fn reported(entries: &[LedgerEntry]) -> BTreeMap<String, Option<u64>> {
 
 /// Tasks of which a turn ended with its orchestrator: nobody heard what that had used.
 fn cut_off_by_us(entries: &[LedgerEntry]) -> BTreeSet<String> {
-    let ended = entries.iter().filter_map(|entry| match &entry.record {
-        Record::Continued { attempt, ended, .. } => Some((attempt, &ended.outcome)),
-        _ => None,
-    });
-    let by_us = ended.filter(|(_, outcome)| **outcome == TurnOutcome::Interrupted);
-    by_us.map(|(attempt, _)| attempt.task.to_string()).collect()
+    let mut turns = BTreeMap::new();
+    let mut cut_off = BTreeSet::new();
+    for entry in entries {
+        match &entry.record {
+            Record::Requested {
+                effect,
+                what: Effect::RunTurn { attempt, .. },
+                ..
+            } => drop(turns.insert(*effect, attempt.task.to_string())),
+            Record::Closed {
+                effect,
+                interrupted: true,
+            } => cut_off.extend(turns.remove(effect)),
+            _ => {}
+        }
+    }
+    cut_off
 }
 
 /// Tokens of each task as the server has charged them.

@@ -50,7 +50,7 @@ const ALIVE: Duration = Duration::from_millis(100);
 /// What is still read after the program has ended and its relatives were swept.
 const DRAIN: Duration = Duration::from_millis(200);
 /// How long a program may take to end by itself after its turn is over.
-const FAREWELL: Duration = Duration::from_secs(3);
+const FAREWELL: Duration = Duration::from_secs(10);
 /// Of each stream, so much of its end is kept for messages, in bytes.
 const KEPT_END: usize = 8192;
 /// Of each stream, so many characters are shown in a message.

@@ -226,7 +226,7 @@ impl Reply {
     }
 
     /// The turn is over, whatever the program goes on to do: its standard input is closed, and if it does not end by itself within
-    /// three seconds it is ended. The last word counts.
+    /// ten seconds it is ended. The last word counts.
     pub fn finish(&mut self, outcome: TurnOutcome) {
         (self.finished, self.closed) = (Some(outcome), true);
     }
