@@ -7,6 +7,7 @@ mod docs;
 mod handoff;
 mod past;
 mod paths;
+#[cfg(feature = "git")]
 mod silences;
 mod tree;
 
