@@ -101,7 +101,9 @@ fn measured(runtime: &Runtime, program: &Path, whole: bool) -> Cost {
     });
     let (sandbox, server) = (Sandbox::new(), ModelServer::start(script));
     let home = sandbox.path().join("home");
-    fs::create_dir_all(home.join(".codex")).expect("makes the home");
+    for part in [".codex", "tmp"] {
+        fs::create_dir_all(home.join(part)).expect("makes the home");
+    }
     let item = |id: &String| {
         format!("- [ ] **{id}** Task {id}.\n  ```toml\n  allow = [\"{id}.txt\"]\n  ```\n")
     };
@@ -113,6 +115,8 @@ fn measured(runtime: &Runtime, program: &Path, whole: bool) -> Cost {
         .program(program)
         .home(home.join(".codex"))
         .env("HOME", home.to_string_lossy())
+        // A home in a temporary directory is one in which Codex works only where no bubblewrap is installed.
+        .env("TMPDIR", home.join("tmp").to_string_lossy())
         .env("SCRIPTED_KEY", "dummy-key")
         .provider("scripted", &format!("{}/v1", server.url()), "SCRIPTED_KEY");
     if whole {

@@ -610,7 +610,10 @@ async fn count_the_rest(count: &SessionCount, reply: &mut Reply, end: End) {
     let mut usage = better_known(told, read, is_all);
     let is_told = usage.source == UsageSource::Protocol && usage.turn.is_some();
     usage.incomplete |= end == End::Killed || (is_told && !reply.counted);
-    reply.updates.push_back(Update::Usage(usage));
+    // What says nothing need not be said.
+    if usage != TurnUsage::default() {
+        reply.updates.push_back(Update::Usage(usage));
+    }
 }
 
 /// What the files say, where they know more than the agent has told. Where the agent has told all, and
