@@ -30,7 +30,7 @@ pub(crate) fn comes(stage: &Stage, status: Option<i32>, said: &[String]) {
     let (reported, charged) = (reported(&entries), charged(stage));
     let wrong = tokens_that_differ(&reported, &charged);
     assert!(wrong.is_empty(), "reported and charged: {wrong:?}");
-    let cut_off = cut_off_by_us(&entries);
+    let cut_off = cut_off(&entries);
     let unknown = reported.iter().filter(|(_, tokens)| tokens.is_none());
     let unknown: Vec<_> = unknown
         .map(|(task, _)| task)
@@ -38,7 +38,7 @@ pub(crate) fn comes(stage: &Stage, status: Option<i32>, said: &[String]) {
         .collect();
     assert!(
         unknown.is_empty(),
-        "unknown, and not cut off by us: {unknown:?}"
+        "unknown, and never cut off: {unknown:?}"
     );
 }
 
@@ -210,8 +210,8 @@ fn reported(entries: &[LedgerEntry]) -> BTreeMap<String, Option<u64>> {
     tokens
 }
 
-/// Tasks of which a turn ended with its orchestrator: nobody heard what that had used.
-fn cut_off_by_us(entries: &[LedgerEntry]) -> BTreeSet<String> {
+/// Tasks of which a turn was cut off: nobody may have heard what that had used.
+fn cut_off(entries: &[LedgerEntry]) -> BTreeSet<String> {
     let mut turns = BTreeMap::new();
     let mut cut_off = BTreeSet::new();
     for entry in entries {
@@ -225,6 +225,9 @@ fn cut_off_by_us(entries: &[LedgerEntry]) -> BTreeSet<String> {
                 effect,
                 interrupted: true,
             } => cut_off.extend(turns.remove(effect)),
+            Record::Continued { attempt, .. } => {
+                cut_off.insert(attempt.task.to_string());
+            }
             _ => {}
         }
     }
