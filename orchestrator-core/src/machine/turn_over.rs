@@ -426,6 +426,11 @@ impl Context<'_> {
     pub(super) fn agent_seen(&self, active: &Active, outcome: &TurnOutcome) -> Option<Record> {
         let agent = &active.attempt.contract.agent;
         match outcome {
+            TurnOutcome::UsageLimited { .. } | TurnOutcome::Overloaded { .. }
+                if self.waits_for_a_person(active) =>
+            {
+                None
+            }
             TurnOutcome::UsageLimited { until } => {
                 Some(self.troubled(agent, Trouble::UsageLimit, *until))
             }
@@ -472,6 +477,18 @@ impl Context<'_> {
             | TurnOutcome::Stopped
             | TurnOutcome::Interrupted => None,
         }
+    }
+
+    /// Whether a person is needed for the agent, and this turn had begun before that was found: what
+    /// passes by itself does not take the place of what does not.
+    fn waits_for_a_person(&self, active: &Active) -> bool {
+        let known = self.state.agents.get(&active.attempt.contract.agent);
+        let troubled = known.and_then(|known| known.trouble.as_ref());
+        let working = active.step.working();
+        let (Some(troubled), Some(working)) = (troubled, working) else {
+            return false;
+        };
+        troubled.until.is_none() && working.began <= troubled.found
     }
 
     /// An agent failed, and left nothing. Where it does so on one task after another, it is no

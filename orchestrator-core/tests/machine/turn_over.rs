@@ -474,6 +474,22 @@ fn agent_that_is_limited_is_not_well_because_an_older_turn_completes() {
 }
 
 #[test]
+fn agent_that_needs_a_person_is_not_well_after_the_limit_of_an_older_turn() {
+    let mut world = two_at_work();
+    end_turn(&mut world, TurnOutcome::Authentication { reason: words() });
+    let until = Some(Timestamp(world.now + 1000));
+    end_turn(&mut world, TurnOutcome::UsageLimited { until });
+    let agent = "agent".parse().expect("a name");
+    let later = Timestamp(world.now + 60_000);
+    let troubled = world.state.trouble_of(&agent, later);
+    let trouble = troubled.map(|troubled| &troubled.trouble);
+    assert!(
+        matches!(trouble, Some(Trouble::Login { .. })),
+        "{trouble:?}"
+    );
+}
+
+#[test]
 fn agent_whose_reset_has_passed_when_it_is_told_pauses_all_the_same() {
     let mut world = World::with_tasks(policy(""), vec![task("A", "")]);
     until_turn(&mut world);
