@@ -283,14 +283,6 @@ pub struct Spend {
 }
 
 impl Spend {
-    /// Of one turn; `settled` earlier turns that were not known are known with it.
-    #[must_use]
-    pub fn of(usage: &TurnUsage, settled: u32) -> Self {
-        let mut spend = Self::default();
-        spend.add(usage, settled);
-        spend
-    }
-
     /// Of one model, as a part of a sum.
     #[must_use]
     pub fn of_model(model: &str, usage: Usage) -> Self {
@@ -345,12 +337,6 @@ impl Spend {
     #[must_use]
     pub fn total(&self) -> Usage {
         self.models.total()
-    }
-
-    /// Whether nothing was used, and that is known.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        self.unknown == 0 && self.total().is_nothing()
     }
 
     /// The tokens, for people: `1,234 tokens`, `at least 1,234 tokens`, `unknown`.
