@@ -104,6 +104,7 @@ pub(crate) fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> 
         Record::AgentRecovered {
             agent,
             from: Some(_),
+            ..
         } => (None, format!("agent {agent} can be used again")),
         Record::GateReported { attempt, report } => (
             Some(attempt),

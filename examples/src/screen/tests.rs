@@ -120,6 +120,7 @@ fn agent_that_cannot_be_used_is_told_once() {
     };
     let recovered = Record::AgentRecovered {
         agent: "codex".parse().expect("a name"),
+        at: NOON,
         from: Some(Trouble::UsageLimit),
     };
     let told = "agent codex: its usage limit is reached; it is reset at 2000-02-29 14:05 UTC, in \

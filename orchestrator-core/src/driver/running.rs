@@ -1,7 +1,7 @@
 //! The run loop.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -33,7 +33,7 @@ use crate::{
     machine::{Active, State, Step, apply, decide, wake_at},
     model::{
         AttemptId, Checkout, CommitId, EffectId, EndReason, Event, EventKind, Record, Shift, Span,
-        Timestamp, TurnSight,
+        Timestamp, TurnOutcome, TurnSight,
     },
     port::{LedgerEntry, Sequence},
     process::sweep_marked,
@@ -594,7 +594,8 @@ impl Running {
     /// Stops all turns, lets a landing that is under way finish, and drops everything else: it is interrupted, and closed as
     /// such at the next start. Nothing is waited for without a bound.
     pub(super) async fn stop_everything(&mut self) {
-        self.stop_turns().await;
+        let stopped = self.stop_turns().await;
+        self.finish_turns(stopped).await;
         self.finish_landings().await;
         // Nothing is begun any more: what was asked for is interrupted as well.
         match tokio::time::timeout(BRIEFLY, self.record()).await {
@@ -642,29 +643,49 @@ impl Running {
         self.abandoned.push(what);
     }
 
-    /// A backend of somebody else may never come back.
-    async fn stop_turns(&mut self) {
+    /// Stops the turns that run; those that have stopped. A backend of somebody else may never come
+    /// back.
+    async fn stop_turns(&mut self) -> BTreeSet<EffectId> {
         let grace = self.core.world.policy.limits.grace.to_std();
-        let turns = self.turns();
-        let mut left: BTreeSet<_> = turns
-            .iter()
-            .map(|(_, watch)| watch.attempt.clone())
-            .collect();
+        let mut left = BTreeMap::new();
         let mut stops = JoinSet::new();
-        for (_, watch) in turns {
+        for (effect, watch) in self.turns() {
+            left.insert(effect, watch.attempt.clone());
             stops.spawn(async move {
                 watch.control.stop(grace).await;
-                watch.attempt.clone()
+                effect
             });
         }
+        let mut ended = BTreeSet::new();
         let deadline = Instant::now() + grace + SURVIVORS + STOPPED;
         while let Ok(Some(stopped)) = tokio::time::timeout_at(deadline, stops.join_next()).await {
-            if let Ok(attempt) = stopped {
-                left.remove(&attempt);
+            if let Ok(effect) = stopped {
+                left.remove(&effect);
+                ended.insert(effect);
             }
         }
-        for attempt in left {
+        for attempt in left.into_values() {
             self.abandon(format!("the agent of {attempt}, which was told to stop"));
+        }
+        ended
+    }
+
+    /// Takes the ends of the turns that were stopped, since they say what the turns used.
+    async fn finish_turns(&mut self, mut stopped: BTreeSet<EffectId>) {
+        let deadline = Instant::now() + STOPPED;
+        while !stopped.is_empty() {
+            match tokio::time::timeout_at(deadline, self.effects.join_next()).await {
+                Ok(Some(done)) => {
+                    if let Ok((effect, _)) = &done {
+                        stopped.remove(effect);
+                    }
+                    if let Err(error) = self.effect_done(done.map(interrupted_by_us)) {
+                        tracing::warn!(%error, "what ended while the run was stopped could not be told");
+                        break;
+                    }
+                }
+                Ok(None) | Err(_) => break,
+            }
         }
     }
 
@@ -686,4 +707,16 @@ impl Running {
             }
         }
     }
+}
+
+/// A turn that the end of the run has stopped was interrupted: its session goes on in the next run.
+fn interrupted_by_us(
+    (effect, mut event): (EffectId, Result<EventKind, RunError>),
+) -> (EffectId, Result<EventKind, RunError>) {
+    if let Ok(EventKind::TurnEnded { outcome, .. }) = &mut event
+        && *outcome == TurnOutcome::Stopped
+    {
+        *outcome = TurnOutcome::Interrupted;
+    }
+    (effect, event)
 }

@@ -26,6 +26,8 @@ pub struct AgentState {
     pub trouble: Option<Troubled>,
     /// How it failed last, and on which tasks, one after another.
     pub failed: Option<(String, Vec<TaskId>)>,
+    /// When it could be used again, last.
+    pub recovered: Option<Timestamp>,
 }
 
 /// An agent that cannot be used.
@@ -48,10 +50,15 @@ pub struct Troubled {
 }
 
 impl AgentState {
-    /// Whether it is still so in another run: only a time that was named.
+    /// Whether it is still so in another run: a time that was named, or an open question.
     pub(super) fn keep_for_next_run(&self, at: Timestamp) -> bool {
         let troubled = self.trouble.as_ref();
-        troubled.is_some_and(|troubled| troubled.named && !troubled.is_over(at))
+        troubled.is_some_and(|troubled| troubled.asked || troubled.named && !troubled.is_over(at))
+    }
+
+    /// Whether anything is wrong with it.
+    pub(super) fn is_faultless(&self) -> bool {
+        self.trouble.is_none() && self.failed.is_none()
     }
 }
 

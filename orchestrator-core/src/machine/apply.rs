@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use thiserror::Error;
 
 use super::{
-    agents::Troubled,
+    agents::{AgentState, Troubled},
     baseline::{Baseline, remember},
     costs::spend,
     reread::{change_roadmap, read_roadmap},
@@ -80,7 +80,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             state.roadmap = RoadmapState::default();
             state.away = None;
             if !resumed {
-                // What a person may have mended is tried again; a limit ends when it ends.
+                // A limit ends when it ends, and a question waits for its answer. Anything else is tried again.
                 state.agents.retain(|_, known| known.keep_for_next_run(*at));
                 state.baseline = Baseline::default();
                 state.remarks.clear();
@@ -413,7 +413,13 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let known = state.agents.entry(agent.clone()).or_default();
             known.failed = Some((detail.clone(), tasks.clone()));
         }
-        Record::AgentRecovered { agent, .. } => drop(state.agents.remove(agent)),
+        Record::AgentRecovered { agent, at, .. } => {
+            let known = AgentState {
+                recovered: Some(*at),
+                ..AgentState::default()
+            };
+            state.agents.insert(agent.clone(), known);
+        }
         Record::CarriedOver {
             attempt,
             submission,

@@ -17,7 +17,8 @@ use super::{
     step::Step,
 };
 use crate::model::{
-    Ask, BackendName, Failover, Obstacle, Policy, Predecessor, Record, RunMode, Timestamp,
+    AgentSpec, Ask, BackendName, Failover, Obstacle, Policy, Predecessor, Record, RunMode,
+    Timestamp,
 };
 
 /// So often in one run a task is taken from an agent that cannot be used in the middle of an attempt.
@@ -41,8 +42,8 @@ pub(super) fn stand_in<'a>(
     agent: &BackendName,
     at: Timestamp,
 ) -> Option<&'a BackendName> {
-    let is_usable = |name: &BackendName| is_usable(state, name, at);
-    among_stand_ins(policy, agent, &is_usable, policy.agents.len())
+    let mut stand_ins = stand_ins(policy, agent).into_iter();
+    stand_ins.find(|name| is_usable(state, name, at))
 }
 
 fn is_usable(state: &State, agent: &BackendName, at: Timestamp) -> bool {
@@ -54,22 +55,27 @@ fn is_known(state: &State, agent: &BackendName) -> bool {
     run.is_some_and(|run| run.backends.contains_key(agent))
 }
 
-/// The first of this agent's list that is as wanted; before the next one come those of its own list.
-/// A list without loops is no deeper than there are agents.
-fn among_stand_ins<'a>(
+/// The agents that may work in place of this one, first choice first: those of its list, each with
+/// those of that agent's own list after it. Lists may lead back to an agent: each is named once.
+fn stand_ins<'a>(policy: &'a Policy, agent: &BackendName) -> Vec<&'a BackendName> {
+    let mut found = Vec::new();
+    add_stand_ins(policy, agent, agent, &mut found);
+    found
+}
+
+fn add_stand_ins<'a>(
     policy: &'a Policy,
-    agent: &BackendName,
-    is_wanted: &dyn Fn(&BackendName) -> bool,
-    depth: usize,
-) -> Option<&'a BackendName> {
-    let deeper = depth.checked_sub(1)?;
-    let list = policy.agents.get(agent)?.failover();
-    list.iter().find_map(|name| {
-        if is_wanted(name) {
-            return Some(name);
+    own: &BackendName,
+    of: &BackendName,
+    found: &mut Vec<&'a BackendName>,
+) {
+    let list = policy.agents.get(of).map_or(&[][..], AgentSpec::failover);
+    for name in list {
+        if name != own && !found.contains(&name) {
+            found.push(name);
+            add_stand_ins(policy, own, name, found);
         }
-        among_stand_ins(policy, name, is_wanted, deeper)
-    })
+    }
 }
 
 /// Who works on a task, if somebody can, and in place of whom.
@@ -120,8 +126,10 @@ impl Plan<'_> {
             let troubled = state.trouble_of(name, at);
             is_known(state, name) && troubled.is_some_and(|troubled| troubled.until.is_some())
         };
-        let other = |own| among_stand_ins(policy, own, &comes_back, policy.agents.len()).is_some();
-        if troubled.until.is_some() || own.is_some_and(|own| comes_back(own) || other(own)) {
+        let one_comes_back = |own: &BackendName| {
+            comes_back(own) || stand_ins(policy, own).into_iter().any(comes_back)
+        };
+        if troubled.until.is_some() || own.is_some_and(one_comes_back) {
             Outlook::ComesBack
         } else {
             Outlook::NeedsPerson

@@ -480,6 +480,7 @@ impl Context<'_> {
         {
             let recovered = Record::AgentRecovered {
                 agent: agent.clone(),
+                at: self.at,
                 from: Some(trouble.clone()),
             };
             return vec![said, recovered];

@@ -204,16 +204,16 @@ impl Context<'_> {
             (TurnOutcome::Crashed { .. }, _) if self.row(active, Some(work.head)) > 1 => {
                 Unfinished::Again { counts: true }
             }
-            (
-                TurnOutcome::Crashed { .. } | TurnOutcome::Overloaded { .. } | TurnOutcome::Stopped,
-                _,
-            ) if resumes => Unfinished::Continue,
+            (TurnOutcome::Crashed { .. } | TurnOutcome::Overloaded { .. }, _) if resumes => {
+                Unfinished::Continue
+            }
             (
                 TurnOutcome::UsageLimited { .. }
                 | TurnOutcome::Authentication { .. }
                 | TurnOutcome::Misconfigured { .. }
                 | TurnOutcome::Missing { .. }
-                | TurnOutcome::Interrupted,
+                | TurnOutcome::Interrupted
+                | TurnOutcome::Stopped,
                 _,
             ) if resumes => {
                 if self.row(active, Some(work.head)) > MOST_CONTINUED {
@@ -431,6 +431,14 @@ impl Context<'_> {
             {
                 None
             }
+            TurnOutcome::Authentication { .. }
+            | TurnOutcome::Misconfigured { .. }
+            | TurnOutcome::Missing { .. }
+            | TurnOutcome::Drifted { .. }
+                if self.has_recovered_since(active) =>
+            {
+                None
+            }
             TurnOutcome::UsageLimited { until } => {
                 Some(self.troubled(agent, Trouble::UsageLimit, *until))
             }
@@ -464,11 +472,13 @@ impl Context<'_> {
                 let troubled = known.trouble.as_ref();
                 // A turn that had begun before the trouble was found says nothing of its end.
                 let began = active.step.working()?.began;
-                if troubled.is_some_and(|troubled| began <= troubled.found) {
+                if troubled.is_some_and(|troubled| began <= troubled.found) || known.is_faultless()
+                {
                     return None;
                 }
                 Some(Record::AgentRecovered {
                     agent: agent.clone(),
+                    at: self.at,
                     from: troubled.map(|troubled| troubled.trouble.clone()),
                 })
             }
@@ -489,6 +499,17 @@ impl Context<'_> {
             return false;
         };
         troubled.until.is_none() && working.began <= troubled.found
+    }
+
+    /// Whether the agent could be used again after this turn had begun. The turn may have met what a
+    /// person has repaired since, and another question would be the same question again.
+    fn has_recovered_since(&self, active: &Active) -> bool {
+        let known = self.state.agents.get(&active.attempt.contract.agent);
+        let recovered = known.and_then(|known| known.recovered);
+        let working = active.step.working();
+        recovered
+            .zip(working)
+            .is_some_and(|(recovered, working)| working.began <= recovered)
     }
 
     /// An agent failed, and left nothing. Where it does so on one task after another, it is no

@@ -420,6 +420,8 @@ pub enum Record {
     AgentRecovered {
         /// Which.
         agent: BackendName,
+        /// When.
+        at: Timestamp,
         /// What had kept it from being used, if anything had.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Trouble>,

@@ -160,6 +160,27 @@ fn failover_follows_the_lists_of_those_that_take_over() {
 }
 
 #[test]
+fn failover_works_both_ways_between_two_agents() {
+    let agents = "default_agent = \"one\"\nmax_sessions = 2\n\
+        [agents.one]\nkind = \"codex\"\nfailover = [\"two\"]\n\
+        [agents.two]\nkind = \"codex\"\nfailover = [\"one\"]\n";
+    for (own, other) in [("one", "two"), ("two", "one")] {
+        let tasks = vec![task("A", &format!("agent = \"{own}\""))];
+        let mut world = World::with_tasks(policy(agents), tasks);
+        cut_off(&mut world, login(), None);
+        assert_eq!(to_the_end(&mut world), EndReason::Complete);
+        let expected = [row("A#1", own, None), row("A#2", other, Some(own))];
+        assert_eq!(dispatched(&world), expected);
+    }
+    // Where both need a person, the search ends.
+    let mut world = World::with_tasks(policy(agents), vec![task("A", "")]);
+    for _ in 0..2 {
+        cut_off(&mut world, login(), None);
+    }
+    assert_eq!(to_the_end(&mut world), EndReason::WaitingForAPerson);
+}
+
+#[test]
 fn failover_ends_when_the_agent_is_well_again() {
     let mut world = world(&[
         ("A", "allow = [\"a\"]"),
@@ -222,10 +243,17 @@ fn failover_in_the_middle_of_attempts_has_a_bound_and_then_a_person_is_asked() {
             let agents: Vec<_> = ["one", "two", "three"]
                 .iter()
                 .map(|name| name.parse().expect("a name"))
-                .filter(|name| world.state.agent(name).is_some())
+                .filter(|name| {
+                    let known = world.state.agent(name);
+                    known.is_some_and(|known| known.trouble.is_some())
+                })
                 .collect();
             for agent in agents {
-                let record = Record::AgentRecovered { agent, from: None };
+                let record = Record::AgentRecovered {
+                    agent,
+                    at: Timestamp(world.now),
+                    from: None,
+                };
                 orchestrator_core::machine::apply(&mut world.state, &record).expect("fits");
             }
         }

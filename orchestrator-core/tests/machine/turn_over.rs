@@ -124,19 +124,21 @@ fn session_goes_on_after_a_limit_an_outage_or_a_restart() {
 
 #[test]
 fn session_goes_on_at_most_three_times_in_a_row_from_one_commit() {
-    let mut world = World::with_tasks(policy(""), vec![task("A", "")]);
-    for _ in 0..4 {
-        cut_off(&mut world, TurnOutcome::Interrupted);
+    for outcome in [TurnOutcome::Interrupted, TurnOutcome::Stopped] {
+        let mut world = World::with_tasks(policy(""), vec![task("A", "")]);
+        for _ in 0..4 {
+            cut_off(&mut world, outcome.clone());
+        }
+        assert_eq!(to_the_end(&mut world), EndReason::WaitingForAPerson);
+        let [hold] = &holds(&world)[..] else {
+            panic!("one question")
+        };
+        assert!(
+            matches!(hold.about, HoldReason::Incomplete { .. }),
+            "{hold:?}"
+        );
+        assert_eq!((dispatched(&world), turns(&world)), (1, 4));
     }
-    assert_eq!(to_the_end(&mut world), EndReason::WaitingForAPerson);
-    let [hold] = &holds(&world)[..] else {
-        panic!("one question")
-    };
-    assert!(
-        matches!(hold.about, HoldReason::Incomplete { .. }),
-        "{hold:?}"
-    );
-    assert_eq!((dispatched(&world), turns(&world)), (1, 4));
 }
 
 #[test]
@@ -334,7 +336,11 @@ fn one_agent_of_two_ends_so(outcome: &TurnOutcome) {
     let landed: Vec<_> = landed.map(|entry| entry.task.id.as_str()).collect();
     assert_eq!(landed, ["D"]);
 
+    // The question is still open in the next run: the agent is not tried before its answer.
+    let before = turns(&world);
     world.open(true);
+    while world.step() {}
+    assert_eq!(turns(&world), before);
     world.tell(EventKind::Answered(Answer::new(hold.id, HoldOption::Retry)));
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
 }
@@ -487,6 +493,29 @@ fn agent_that_needs_a_person_is_not_well_after_the_limit_of_an_older_turn() {
         matches!(trouble, Some(Trouble::Login { .. })),
         "{trouble:?}"
     );
+}
+
+#[test]
+fn agent_that_a_person_has_repaired_is_not_asked_about_for_an_older_turn() {
+    for outcome in [
+        TurnOutcome::Authentication { reason: words() },
+        TurnOutcome::Misconfigured { reason: words() },
+        TurnOutcome::Missing { what: words() },
+        TurnOutcome::Drifted { detail: words() },
+    ] {
+        let mut world = two_at_work();
+        end_turn(&mut world, outcome.clone());
+        collect(&mut world, nothing(HandoffReport::Missing, false));
+        let [hold] = &holds(&world)[..] else {
+            panic!("one question: {:?}", holds(&world))
+        };
+        world.tell(EventKind::Answered(Answer::new(hold.id, HoldOption::Retry)));
+        end_turn(&mut world, outcome);
+        collect(&mut world, nothing(HandoffReport::Missing, false));
+        assert_eq!(to_the_end(&mut world), EndReason::Complete);
+        let asked = count(&world, |record| matches!(record, Record::HoldOpened { .. }));
+        assert_eq!((asked, dispatched(&world)), (1, 2));
+    }
 }
 
 #[test]

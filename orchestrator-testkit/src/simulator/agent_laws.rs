@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use orchestrator_core::model::{
-    AgentSpec, BackendName, Effect, Failover, Policy, Record, Shift, Timestamp, Trouble,
+    AgentSpec, BackendName, Effect, Failover, HoldReason, Policy, Record, Shift, Timestamp, Trouble,
 };
 
 use super::World;
@@ -21,6 +21,8 @@ struct Troubled {
     trouble: Trouble,
     until: Option<Timestamp>,
     named: bool,
+    /// A person is asked.
+    asked: bool,
 }
 
 impl AgentLaws {
@@ -41,16 +43,18 @@ impl AgentLaws {
                     trouble: trouble.clone(),
                     until: *until,
                     named: *named,
+                    asked: false,
                 };
                 self.troubled.insert(agent.clone(), troubled);
             }
             Record::AgentRecovered { agent, .. } => drop(self.troubled.remove(agent)),
+            Record::HoldOpened { hold } => self.asked(&hold.about),
             Record::RunOpened {
                 resumed: false, at, ..
             } => {
                 self.passed_on.clear();
                 self.troubled
-                    .retain(|_, known| known.named && known.until > Some(*at));
+                    .retain(|_, known| known.asked || known.named && known.until > Some(*at));
             }
             Record::ClockJumped { by, .. } => self.moved(*by),
             Record::Requested {
@@ -82,6 +86,14 @@ impl AgentLaws {
                 assert!(*times <= 3, "{attempt} is taken over at most three times");
             }
             _ => {}
+        }
+    }
+
+    fn asked(&mut self, about: &HoldReason) {
+        if let HoldReason::Agent { agent, .. } = about
+            && let Some(known) = self.troubled.get_mut(agent)
+        {
+            known.asked = true;
         }
     }
 

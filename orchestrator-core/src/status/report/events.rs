@@ -72,6 +72,7 @@ impl Known {
             Record::AgentRecovered {
                 agent,
                 from: Some(_),
+                ..
             } => {
                 self.agents.remove(agent);
                 format!("agent {agent} could be used again")
