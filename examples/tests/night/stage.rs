@@ -38,6 +38,8 @@ pub(crate) struct Stage {
     pub(crate) jobs: Vec<Job>,
     pub(crate) events: Receiver<Event>,
     sender: Sender<Event>,
+    /// The name of Claude Code's directory, which tells its versions apart.
+    agent: String,
 }
 
 /// A run of `supervise`, and what it has said.
@@ -74,6 +76,7 @@ impl Stage {
             jobs,
             events,
             sender,
+            agent: directory_of(&agent.program),
         }
     }
 
@@ -102,19 +105,33 @@ impl Stage {
         command.output().expect("supervise was built")
     }
 
-    /// Copies the ledger and what was said to the directory that `NIGHT` names, to be read.
+    /// Copies the ledger, what was charged and what was said to a directory of its own in the one that
+    /// `NIGHT` names, to be read.
     pub(crate) fn keep(&self, said: &[String]) {
         let Some(directory) = std::env::var_os("NIGHT") else {
             return;
         };
-        let directory = Path::new(&directory);
+        let directory = Path::new(&directory).join(&self.agent);
+        fs::create_dir_all(&directory).expect("makes the directory");
         fs::write(directory.join("said"), said.join("\n")).expect("writes");
         fs::copy(
             self.sandbox.state().join("ledger"),
             directory.join("ledger"),
         )
         .expect("copies");
+        let charged: Vec<_> = self
+            .server
+            .served()
+            .into_iter()
+            .map(|served| format!("{served:?}"))
+            .collect();
+        fs::write(directory.join("charged"), charged.join("\n")).expect("writes");
     }
+}
+
+fn directory_of(program: &Path) -> String {
+    let directory = program.parent().and_then(Path::file_name);
+    directory.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 /// A task for each agent. Those in which a fault comes have three steps, as has every third.

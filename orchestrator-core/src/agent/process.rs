@@ -589,7 +589,7 @@ impl Pump {
 enum End {
     /// By itself: what it has said is all that it had to say.
     ByItself,
-    /// It was asked to end, or failed.
+    /// It was asked to end.
     CutOff,
     /// It was killed: it may have used what it could write nowhere.
     Killed,
@@ -609,7 +609,13 @@ async fn count_the_rest(count: &SessionCount, reply: &mut Reply, end: End) {
     };
     let mut usage = better_known(told, read, is_all);
     let is_told = usage.source == UsageSource::Protocol && usage.turn.is_some();
-    usage.incomplete |= end == End::Killed || (is_told && !reply.counted);
+    // An answer that was under way when the agent was told to stop is charged, and in no count of the agent's.
+    let may_lack = match end {
+        End::Killed => true,
+        End::CutOff => !reply.counted,
+        End::ByItself => is_told && !reply.counted,
+    };
+    usage.incomplete |= may_lack;
     // What says nothing need not be said.
     if usage != TurnUsage::default() {
         reply.updates.push_back(Update::Usage(usage));
