@@ -43,10 +43,12 @@ async fn an_approval_is_given_through_the_inbox_and_through_a_handle() {
         _ => None,
     });
     let expected = [
-        "dispatch approved by a person",
-        "H2: the contract asks for a person's approval before landing approved by a person: looks fine",
+        "dispatch approved by a person (H1)",
+        "landing approved by a person: looks fine (H2)",
     ];
-    assert_eq!(approvals.unwrap_or_default(), expected);
+    let approvals = approvals.unwrap_or_default();
+    let approvals: Vec<_> = approvals.iter().map(ToString::to_string).collect();
+    assert_eq!(approvals, expected);
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
 //! What each thing that happens looks like.
 
 use orchestrator_core::model::{
-    Effect, EffectId, Finding, Hold, HoldId, HoldOption, Pulse, ReviewerChoice, Severity,
-    StopReason, Verdict,
+    Effect, EffectId, Finding, Hold, HoldId, Pulse, ReviewerChoice, Severity, StopReason, Verdict,
 };
 
 use super::*;
@@ -34,7 +33,6 @@ fn hold(about: HoldReason, question: &str) -> Record {
             task: "A".parse().expect("an id"),
             about,
             question: question.to_owned(),
-            options: vec![HoldOption::Retry],
             items: Vec::new(),
             left: None,
             since: NOON,
@@ -101,6 +99,7 @@ fn question_is_told_once() {
             retry: true,
             findings: Vec::new(),
         },
+        counted: Vec::new(),
     };
     assert_eq!(
         shown(&[rejected, ended(reason)]),

@@ -62,7 +62,12 @@ fn night_of_30_tasks(agent: &RealAgent) {
             Ok(Event::Over { run: number }) if number == run.number => break,
             // Of a run that was stopped or killed.
             Ok(Event::Said { .. } | Event::Over { .. }) => {}
-            Err(_) => panic!("it hangs: {}", run.said.join("\n")),
+            Err(_) => {
+                stage.keep(&run.said);
+                let status = stage.supervise(&["status"]);
+                let status = String::from_utf8_lossy(&status.stdout);
+                panic!("it hangs: {}\n{status}", run.said.join("\n"))
+            }
         }
     }
     let status = run.process.wait().expect("it is waited for");

@@ -11,7 +11,7 @@ use super::{
     step::Step,
 };
 use crate::model::{
-    BackendName, HoldOption, HoldReason, Policy, Record, Shift, Span, TaskId, Timestamp, Trouble,
+    BackendName, HoldReason, Policy, Record, Shift, Span, TaskId, Timestamp, Trouble,
 };
 
 /// After so many tries in a row an agent that is away is a person's question.
@@ -219,7 +219,7 @@ impl Plan<'_> {
                 agent: agent.clone(),
                 trouble: troubled.trouble.clone(),
             };
-            let question = crate::model::Question::new(about, text, &[HoldOption::Retry]);
+            let question = crate::model::Question::new(about, text);
             let hold = self.cx.ask_as(last, &entry.task.id, question);
             self.records.push(hold);
             last.0 += 1;

@@ -3,7 +3,7 @@
 //! Applying never decides: whatever a record does not say is not done. So a ledger replays to the same state under any later
 //! version and any policy (law 2).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -13,16 +13,15 @@ use super::{
     costs::spend,
     reread::{change_roadmap, read_roadmap},
     state::{
-        Active, Asked, Attempt, Away, Grant, Held, LandedTask, Phase, Reviewing, RoadmapState,
-        RunInfo, State, TaskEntry, Then, Waiting,
+        Active, Asked, Attempt, Away, Held, LandedTask, Phase, Reviewing, RoadmapState, RunInfo,
+        State, TaskEntry, Then, Waiting,
     },
     step::{Checked, Reviewed, Step, Working},
 };
 use crate::model::{
-    Answer, Approval, Ask, AttemptId, CommitId, Completion, Effect, EffectId, Finding, Hold,
-    HoldId, HoldItem, HoldOption, HoldReason, Item, Observation, Obstacle, Predecessor, Record,
-    SessionUsage, Severity, Shift, Span, Spend, Submission, TaskId, Timestamp, TurnEnd,
-    TurnOutcome, TurnUsage, Verdict, Waiver, Withdrawal, WorkspaceFate,
+    Ask, AttemptId, CommitId, Effect, EffectId, FindingId, HoldId, HoldReason, Obstacle,
+    Predecessor, Record, SessionUsage, Shift, Span, Spend, Submission, TaskId, Timestamp, TurnEnd,
+    TurnOutcome, TurnUsage, Verdict, Withdrawal, WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -80,13 +79,10 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             state.roadmap = RoadmapState::default();
             state.away = None;
             if !resumed {
-                // A limit ends when it ends, and a question waits for its answer. Anything else is tried again.
-                state.agents.retain(|_, known| known.keep_for_next_run(*at));
                 state.baseline = Baseline::default();
                 state.remarks.clear();
                 state.mode = crate::model::RunMode::Active;
                 state.package = None;
-                state.tasks.all_mut().iter_mut().for_each(begin_anew);
             }
         }
         Record::RoadmapRead(roadmap) => read_roadmap(state, roadmap),
@@ -137,6 +133,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             };
             entry.unticked = false;
             entry.report = None;
+            entry.grants.clear();
             let advice = advice.clone();
             entry.phase = Phase::Waiting(Waiting {
                 advice,
@@ -203,10 +200,6 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let Phase::Waiting(waiting) = &mut entry.phase else {
                 return Err(misfit("not waiting:", attempt));
             };
-            let approvals = waiting
-                .grants
-                .contains(&Grant::Dispatch)
-                .then(|| "dispatch approved by a person".to_owned());
             entry.last_attempt = attempt.number;
             let attempt = Attempt {
                 id: attempt.clone(),
@@ -229,8 +222,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 claimed: Vec::new(),
                 idle: false,
                 noticed: Vec::new(),
-                grants: std::mem::take(&mut waiting.grants),
-                approvals: approvals.into_iter().collect(),
+                grants: Vec::new(),
                 waivers: Vec::new(),
                 observations: Vec::new(),
             };
@@ -552,8 +544,11 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             }
         }
         Record::Judged {
-            attempt, verdict, ..
-        } => judged(state, attempt, verdict)?,
+            attempt,
+            verdict,
+            counted,
+            ..
+        } => judged(state, attempt, verdict, counted)?,
         Record::Accepted { landing } => {
             let active = active_mut(state, &landing.attempt)?;
             let Step::Gate { checked, .. } = left(active) else {
@@ -620,12 +615,6 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 .ok_or_else(|| misfit("not under way:", attempt))?
                 .attempt;
             let advice = ended.advice.clone();
-            let grants = ended
-                .grants
-                .iter()
-                .copied()
-                .filter(|grant| *grant == Grant::Dispatch)
-                .collect();
             let unfinished = |head| Predecessor {
                 head,
                 tip: ended.base,
@@ -639,7 +628,6 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             entry.filled = 0;
             entry.cleanups.insert(attempt.number, Asked::Due);
             entry.phase = Phase::Waiting(Waiting {
-                grants,
                 advice,
                 ..Waiting::default()
             });
@@ -677,7 +665,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 then,
             }));
         }
-        Record::HoldAnswered { hold, answer, at } => {
+        Record::HoldAnswered { hold, answer, .. } => {
             let entry = held_mut(state, *hold)?;
             let parked = Phase::Parked {
                 reason: String::new(),
@@ -686,41 +674,65 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let Phase::Held(held) = std::mem::replace(&mut entry.phase, parked) else {
                 return Err(misfit("not held:", hold));
             };
-            let Held { hold, then, .. } = *held;
-            entry.phase = answered(&hold, then, answer.as_ref(), *at);
-            if let Some(Answer {
-                option: HoldOption::Approve,
-                by,
-                ..
-            }) = answer
-                && let HoldReason::Authority { paths } = &hold.about
-            {
-                let who = by.as_deref().unwrap_or_default();
-                entry
-                    .authority
-                    .extend(paths.iter().map(|path| (path.clone(), who.to_owned())));
-            }
+            entry.phase = match held.then {
+                Then::Wait(waiting) => Phase::Waiting(Waiting {
+                    until: Timestamp(0),
+                    ..waiting
+                }),
+                Then::Resume(active) => Phase::Active(active),
+                Then::Landed(landed) => Phase::Landed(landed),
+            };
             if answer.is_none() {
                 // Its task is gone: another one's is asked about.
-                set_agent_asked(state, &hold.about, false);
+                set_agent_asked(state, &held.hold.about, false);
             }
-            let entry = entry_mut(state, &hold.task)?;
-            let exhausted = matches!(hold.about, HoldReason::Exhausted { .. });
-            if answer.is_some() && (exhausted || matches!(hold.about, HoldReason::Repeated { .. }))
-            {
-                entry.rejections.clear();
+        }
+        Record::Granted { task, grants } => {
+            let entry = entry_mut(state, task)?;
+            let (of_head, of_task): (Vec<_>, Vec<_>) = grants
+                .iter()
+                .cloned()
+                .partition(|grant| grant.what.is_for_one_head());
+            entry.grants.extend(of_task);
+            if let Phase::Active(active) = &mut entry.phase {
+                active.attempt.grants.extend(of_head);
             }
-            if answer.is_some() && exhausted {
-                entry.counted = 0;
+        }
+        Record::Waived { attempt, waivers } => {
+            let known = &mut active_mut(state, attempt)?.attempt.waivers;
+            known.extend(waivers.iter().cloned());
+        }
+        Record::Observed {
+            attempt,
+            observations,
+        } => {
+            let known = &mut active_mut(state, attempt)?.attempt.observations;
+            known.extend(observations.iter().cloned());
+        }
+        Record::Advised { task, advice } => match &mut entry_mut(state, task)?.phase {
+            Phase::Waiting(waiting) => waiting.advice = Some(advice.clone()),
+            Phase::Active(active) => active.attempt.advice = Some(advice.clone()),
+            Phase::Held(_) | Phase::Landed(_) | Phase::Parked { .. } => {
+                return Err(misfit("nothing is to follow for", task));
+            }
+        },
+        Record::LimitsReset { task, budget } => {
+            let entry = entry_mut(state, task)?;
+            entry.rejections.clear();
+            if *budget {
+                entry.counted = u32::from(entry.active().is_some());
+                entry.passed_on = 0;
                 entry.spent = Spend::default();
                 entry.wall = Span(0);
             }
-            let parked = answer
-                .as_ref()
-                .is_some_and(|answer| answer.option == HoldOption::Park);
-            if matches!(hold.about, HoldReason::TipRed { .. }) && answer.is_some() && !parked {
-                judge_tip_anew(state);
-            }
+        }
+        Record::ReviewDue { attempt } => active_mut(state, attempt)?.step.review_again(),
+        Record::TipForgotten => forget_tip(state),
+        Record::AgentForgotten { agent } => drop(state.agents.remove(agent)),
+        Record::CleanupDue { attempt } => {
+            let entry = entry_mut(state, &attempt.task)?;
+            entry.leftovers.remove(&attempt.number);
+            entry.cleanups.insert(attempt.number, Asked::Due);
         }
         Record::Parked { task, reason, hold } => {
             let entry = entry_mut(state, task)?;
@@ -765,8 +777,7 @@ fn begin_review(active: &mut Active, turn: u32, work: &Arc<Submission>) {
     let attempt = &mut active.attempt;
     attempt.head = Some(work.head);
     attempt.carried = work.carried;
-    attempt.grants.retain(|grant| *grant == Grant::Dispatch);
-    attempt.approvals.truncate(attempt.grants.len());
+    attempt.grants.clear();
     attempt.waivers.clear();
     attempt.observations.clear();
     active.step = Step::Review {
@@ -835,8 +846,8 @@ fn move_clocks(state: &mut State, by: Shift) {
     }
 }
 
-/// The person says that the tip is mended, or that it was not the tip: all gates may run again.
-fn judge_tip_anew(state: &mut State) {
+/// What gates said of the tip no longer counts: all of them may run again.
+fn forget_tip(state: &mut State) {
     state.tip_reports.clear();
     for entry in state.tasks.all_mut() {
         if let Phase::Active(active) = &mut entry.phase
@@ -870,22 +881,6 @@ fn active_mut<'a>(state: &'a mut State, id: &AttemptId) -> Result<&'a mut Active
         | Phase::Held(_)
         | Phase::Landed(_)
         | Phase::Parked { .. } => Err(misfit("not under way:", id)),
-    }
-}
-
-/// A new run: what a limit has stopped is tried again, limits count from zero, and what could not be cleaned up may be mended by now.
-fn begin_anew(entry: &mut TaskEntry) {
-    entry.cleanups.extend(
-        std::mem::take(&mut entry.leftovers)
-            .into_keys()
-            .map(|number| (number, Asked::Due)),
-    );
-    entry.counted = u32::from(entry.active().is_some());
-    entry.passed_on = 0;
-    entry.spent = Spend::default();
-    entry.wall = Span(0);
-    if let Phase::Parked { hold: None, .. } = entry.phase {
-        entry.phase = Phase::Waiting(Waiting::default());
     }
 }
 
@@ -999,21 +994,20 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
     Ok(())
 }
 
-fn judged(state: &mut State, attempt: &AttemptId, verdict: &Verdict) -> Result<(), Misfit> {
+fn judged(
+    state: &mut State,
+    attempt: &AttemptId,
+    verdict: &Verdict,
+    counted: &[FindingId],
+) -> Result<(), Misfit> {
     let entry = entry_mut(state, &attempt.task)?;
     match verdict {
         Verdict::Accept => entry.findings.clear(),
         Verdict::Revise { findings } => entry.findings.clone_from(findings),
         Verdict::Reject { .. } | Verdict::Escalate(_) => {}
     }
-    if let Verdict::Revise { findings } | Verdict::Reject { findings, .. } = verdict {
-        // What a gate says is not a reviewer's word: the limits of turns and attempts are for that.
-        let said = findings.iter().filter(|finding| {
-            finding.severity == Severity::Error && !finding.rule.starts_with("gate/")
-        });
-        for id in said.map(Finding::id).collect::<BTreeSet<_>>() {
-            *entry.rejections.entry(id).or_default() += 1;
-        }
+    for id in counted {
+        *entry.rejections.entry(*id).or_default() += 1;
     }
     let Verdict::Revise { findings } = verdict else {
         return Ok(());
@@ -1030,134 +1024,4 @@ fn judged(state: &mut State, attempt: &AttemptId, verdict: &Verdict) -> Result<(
         },
     };
     Ok(())
-}
-
-/// What a held task becomes when it is answered, or (`None`) when the reason to ask went away.
-fn answered(hold: &Hold, then: Then, answer: Option<&Answer>, at: Timestamp) -> Phase {
-    let grant = match hold.about {
-        HoldReason::Approval(Approval::Dispatch) => Some(Grant::Dispatch),
-        HoldReason::Approval(Approval::Landing) => Some(Grant::Landing),
-        HoldReason::Authority { .. }
-        | HoldReason::Unproven { .. }
-        | HoldReason::Review
-        | HoldReason::Repeated { .. }
-        | HoldReason::Exhausted { .. }
-        | HoldReason::CheckoutDirty { .. }
-        | HoldReason::LandingRefused(_)
-        | HoldReason::MergeImpossible { .. }
-        | HoldReason::TipRed { .. }
-        | HoldReason::PastReview { .. }
-        | HoldReason::LandingDropped { .. }
-        | HoldReason::NothingToDo { .. }
-        | HoldReason::Blocked
-        | HoldReason::Question
-        | HoldReason::Declined
-        | HoldReason::CapReached
-        | HoldReason::Incomplete { .. }
-        | HoldReason::Agent { .. } => None,
-    };
-    let note = answer.and_then(|answer| answer.note.clone());
-    let approved = answer.filter(|answer| answer.option == HoldOption::Approve);
-    let granted = approved.and(grant);
-    match then {
-        Then::Landed(landed) => Phase::Landed(landed),
-        Then::Wait(mut waiting) => {
-            waiting.grants.extend(granted);
-            waiting.until = Timestamp(0);
-            // What is said of an agent is nothing for its next attempt.
-            let is_of_task = !matches!(hold.about, HoldReason::Agent { .. });
-            waiting.advice = note.filter(|_| is_of_task).or(waiting.advice);
-            Phase::Waiting(waiting)
-        }
-        Then::Resume(mut active) => {
-            let attempt = &mut active.attempt;
-            attempt.grants.extend(granted);
-            let done = answer.is_some_and(|answer| answer.option == HoldOption::Done);
-            if granted.is_some() || done {
-                let what = if done {
-                    "done without a change, says"
-                } else {
-                    "approved by"
-                };
-                let who = answer
-                    .and_then(|answer| answer.by.as_deref())
-                    .unwrap_or("a person");
-                let why = note
-                    .as_deref()
-                    .map(|note| format!(": {note}"))
-                    .unwrap_or_default();
-                attempt
-                    .approvals
-                    .push(format!("{}: {} {what} {who}{why}", hold.id, hold.question));
-            }
-            if let Some(answer) = answer {
-                match (answer.option, &hold.about) {
-                    (HoldOption::Approve, HoldReason::Incomplete { .. })
-                    | (HoldOption::Done, _) => {
-                        attempt.completion = Some(Completion::Person {
-                            hold: hold.id,
-                            by: answer.by.clone(),
-                            note,
-                            at,
-                        });
-                    }
-                    (HoldOption::Approve, _) => attempt.waivers.extend(waivers(hold, answer, at)),
-                    (HoldOption::Observed, _) => {
-                        let head = attempt.head;
-                        let seen = named(hold, answer)
-                            .filter_map(|item| observed(&item.what, head?, hold, answer, at));
-                        attempt.observations.extend(seen);
-                    }
-                    (HoldOption::Retry, HoldReason::Repeated { .. }) => attempt.advice = note,
-                    (HoldOption::Retry, HoldReason::Review) => active.step.review_again(),
-                    (HoldOption::Retry, HoldReason::NothingToDo { .. }) => attempt.advice = note,
-                    (HoldOption::Retry | HoldOption::Park, _) => {}
-                }
-            }
-            Phase::Active(active)
-        }
-    }
-}
-
-/// The items that an answer is about: those that it names, or all.
-fn named<'a>(hold: &'a Hold, answer: &'a Answer) -> impl Iterator<Item = &'a HoldItem> {
-    hold.items
-        .iter()
-        .filter(|item| answer.items.is_empty() || answer.items.contains(&item.what.to_string()))
-}
-
-/// What an approval waives.
-pub(super) fn waivers(hold: &Hold, answer: &Answer, at: Timestamp) -> Vec<Waiver> {
-    let (by, why) = (&answer.by, &answer.note);
-    let waiver = |item: &HoldItem| Waiver {
-        item: item.clone(),
-        hold: hold.id,
-        by: by.clone(),
-        why: why.clone(),
-        at,
-    };
-    named(hold, answer).map(waiver).collect()
-}
-
-/// That a person has seen a claim hold.
-fn observed(
-    item: &Item,
-    commit: CommitId,
-    hold: &Hold,
-    answer: &Answer,
-    at: Timestamp,
-) -> Option<Observation> {
-    let Item::Claim(claim) = item else {
-        return None;
-    };
-    Some(Observation {
-        claim: claim.id.clone(),
-        surface: claim.surface.clone(),
-        commit,
-        hold: hold.id,
-        by: answer.by.clone(),
-        note: answer.note.clone(),
-        artifact: answer.artifact.clone(),
-        at,
-    })
 }

@@ -50,14 +50,16 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
                 effect: *effect,
                 interrupted: true,
             });
-            Ok([Record::RunOpened {
+            let mut records = vec![Record::RunOpened {
                 opened,
                 resumed,
                 at,
-            }]
-            .into_iter()
-            .chain(interrupted)
-            .collect())
+            }];
+            records.extend(interrupted);
+            if !resumed {
+                records.extend(cx.begins_anew());
+            }
+            Ok(records)
         }
         EventKind::ModeAsked(mode) => Ok((mode != state.mode)
             .then_some(Record::ModeSet(mode))
@@ -317,6 +319,35 @@ impl<'a> Context<'a> {
             return Err(IllegalEvent::UnknownEffect(effect));
         }
         Ok(self.state.open.get(&effect))
+    }
+
+    /// A new run begins: limits count from zero, what a limit has parked is tried again, and so are
+    /// agents and workspaces that a person may have repaired.
+    fn begins_anew(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        for (agent, known) in &self.state.agents {
+            // A limit ends when it ends, and a question waits for its answer.
+            if !known.keep_for_next_run(self.at) {
+                let agent = agent.clone();
+                records.push(Record::AgentForgotten { agent });
+            }
+        }
+        for entry in self.state.tasks() {
+            for number in entry.leftovers.keys() {
+                let attempt = AttemptId {
+                    task: entry.task.id.clone(),
+                    number: *number,
+                };
+                records.push(Record::CleanupDue { attempt });
+            }
+            if let Phase::Parked { hold: None, .. } = entry.phase {
+                records.extend(self.reopened(entry, None));
+            } else if !entry.has_landed() && entry.has_used_limits() {
+                let task = entry.task.id.clone();
+                records.push(Record::LimitsReset { task, budget: true });
+            }
+        }
+        records
     }
 
     /// For an event that closes an effect: what `then` says follows, or `None` from it for an effect of another kind.

@@ -9,11 +9,11 @@ use super::{
     freeze::freeze,
     plan::{Plan, dirty_question, stuck},
     ready::{Wait, away, is_ready, waits},
-    state::{Grant, Phase, TaskEntry, Waiting},
+    state::{Phase, TaskEntry},
     tasks::List,
 };
 use crate::model::{
-    Approval, AttemptId, Checkout, HoldOption, HoldReason, PackageName, Record, RunMode,
+    Approval, AttemptId, Checkout, Granted, HoldReason, PackageName, Record, RunMode,
 };
 
 impl Plan<'_> {
@@ -60,10 +60,10 @@ impl Plan<'_> {
             let Some((at, entry)) = candidate.map(|at| (at, &tasks.entries()[at])) else {
                 break;
             };
-            let Phase::Waiting(waiting) = &entry.phase else {
+            let Phase::Waiting(_) = &entry.phase else {
                 break;
             };
-            if let Some(hold) = self.ask_first(entry, waiting) {
+            if let Some(hold) = self.ask_first(entry) {
                 // One question at a time: the others follow when this one is in the state.
                 records.extend(hold);
                 break;
@@ -169,7 +169,7 @@ impl Plan<'_> {
     }
 
     /// The question that comes before a dispatch, if one does.
-    fn ask_first(&self, entry: &TaskEntry, waiting: &Waiting) -> Option<Vec<Record>> {
+    fn ask_first(&self, entry: &TaskEntry) -> Option<Vec<Record>> {
         let task = &entry.task.id;
         if let Some(Checkout::Dirty { paths }) = &self.cx.state.checkout {
             // It would be in the way of every landing: one question is enough.
@@ -181,7 +181,7 @@ impl Plan<'_> {
             let about = HoldReason::CheckoutDirty {
                 paths: paths.clone(),
             };
-            let hold = || self.cx.hold(task, about, dirty_question(paths), &[]);
+            let hold = || self.cx.hold(task, about, dirty_question(paths));
             return Some(if asked { Vec::new() } else { vec![hold()] });
         }
         let approve = entry
@@ -191,16 +191,14 @@ impl Plan<'_> {
             .as_ref()
             .or(self.cx.policy.defaults.approve.as_ref());
         let needed = approve.is_some_and(|approve| approve.contains(&Approval::Dispatch))
-            && !waiting.grants.contains(&Grant::Dispatch);
+            && !entry.is_granted(&Granted::Dispatch);
         needed.then(|| {
             let question =
                 "the contract asks for a person's approval before an agent starts".to_owned();
-            vec![self.cx.hold(
-                task,
-                HoldReason::Approval(Approval::Dispatch),
-                question,
-                &[HoldOption::Approve],
-            )]
+            vec![
+                self.cx
+                    .hold(task, HoldReason::Approval(Approval::Dispatch), question),
+            ]
         })
     }
 

@@ -1,24 +1,48 @@
 //! What follows from the end of each effect: the consequences that [`decide`](super::decide) draws.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    apply::waivers,
     decide::{Context, IllegalEvent},
     plan,
-    state::{Active, TaskEntry, Then},
+    state::{Active, Attempt, TaskEntry},
     step::{Checked, Reviewed, Step},
     verdict::{
         CandidateCase, HeadCase, candidate_verdict, confirmed_by, head_verdict, red_findings,
     },
 };
 use crate::model::{
-    Acceptance, Answer, Candidate, Carried, Change, Checkout, CommitId, ContentHash, EffectId,
-    Finding, GateOutcome, GateReport, GateSpec, HandoffReport, Hold, HoldId, HoldOption,
+    Acceptance, Candidate, Carried, Change, Checkout, CommitId, ContentHash, EffectId, Finding,
+    FindingId, GateOutcome, GateReport, GateSpec, Grant, Granted, HandoffReport, Hold, HoldId,
     HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Question, Record,
-    RepoPath, Review, Severity, Span, Submission, TaskId, Timestamp, Verdict, Waiver,
-    WhenExhausted,
+    Review, Severity, Span, Submission, TaskId, Timestamp, Verdict, Waiver, WhenExhausted,
 };
+
+/// Where findings come from that a worker is sent back with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Reviewers, or our own look at the work.
+    Review,
+    /// Gates.
+    Gates,
+}
+
+impl Source {
+    /// Those of the errors that count as sent back over again, and lead to a person when they repeat.
+    /// For gates, the limits of turns and attempts are there.
+    fn counted(self, findings: &[Finding]) -> Vec<FindingId> {
+        match self {
+            Self::Gates => Vec::new(),
+            Self::Review => {
+                let errors = findings
+                    .iter()
+                    .filter(|finding| finding.severity == Severity::Error);
+                let ids: BTreeSet<_> = errors.map(Finding::id).collect();
+                ids.into_iter().collect()
+            }
+        }
+    }
+}
 
 impl Context<'_> {
     pub(super) fn reviewed(
@@ -50,7 +74,7 @@ impl Context<'_> {
     }
 
     /// What follows from what reviewers said; nothing where the head is good enough to be merged.
-    fn judge_head(
+    pub(super) fn judge_head(
         &self,
         entry: &TaskEntry,
         active: &Active,
@@ -77,7 +101,7 @@ impl Context<'_> {
                 });
                 completed.into_iter().collect()
             }
-            Verdict::Revise { findings } => self.revise(entry, active, findings),
+            Verdict::Revise { findings } => self.revise(entry, active, findings, Source::Review),
             Verdict::Reject {
                 reason,
                 retry: false,
@@ -127,7 +151,9 @@ impl Context<'_> {
                     .chain(self.again(entry, active, &reason, true, Some(left)))
                     .collect()
             }
-            Err(MergeFailure::Offends { findings }) => self.revise(entry, active, findings),
+            Err(MergeFailure::Offends { findings }) => {
+                self.revise(entry, active, findings, Source::Review)
+            }
             Err(MergeFailure::CarriedOver(carried)) => {
                 let seen =
                     (self.state.tip != Some(carried.onto)).then_some(Record::TipSeen(carried.onto));
@@ -145,11 +171,7 @@ impl Context<'_> {
                 let question = format!("the merge could not be built: {reason}");
                 self.hold_due(
                     active,
-                    Question::new(
-                        HoldReason::MergeImpossible { reason },
-                        question,
-                        &[HoldOption::Retry],
-                    ),
+                    Question::new(HoldReason::MergeImpossible { reason }, question),
                 )
             }
             Err(MergeFailure::Unreachable { reason }) => {
@@ -179,8 +201,8 @@ impl Context<'_> {
             reports,
             changes: &candidate.changes,
             authority: &self.policy.authority,
-            allowed: &entry.authority,
-            grants: &attempt.grants,
+            of_task: &entry.grants,
+            of_head: &attempt.grants,
             waivers: &attempt.waivers,
             observations: &attempt.observations,
         };
@@ -200,10 +222,6 @@ impl Context<'_> {
                     HandoffReport::Read(handoff) => handoff.residual_risks.clone(),
                     HandoffReport::Missing | HandoffReport::Broken { .. } => Vec::new(),
                 };
-                let touched = candidate.changes.iter().flat_map(Change::touched);
-                let authority = touched
-                    .filter_map(|path| entry.authority.get_key_value(path))
-                    .map(may_change);
                 let acceptance = Acceptance {
                     version: 1,
                     attempt: attempt.id.clone(),
@@ -219,7 +237,7 @@ impl Context<'_> {
                     claimed: attempt.claimed.clone(),
                     artifacts: reviewed.work.artifacts.clone(),
                     residual_risks: risks,
-                    approvals: attempt.approvals.iter().cloned().chain(authority).collect(),
+                    approvals: approvals(entry, attempt, candidate),
                     waivers: attempt.waivers.clone(),
                     observations: attempt.observations.clone(),
                 };
@@ -243,6 +261,7 @@ impl Context<'_> {
                     attempt: attempt.id.clone(),
                     head: candidate.head,
                     verdict: Verdict::Accept,
+                    counted: Vec::new(),
                 };
                 vec![
                     judged,
@@ -302,13 +321,13 @@ impl Context<'_> {
         if red().all(|report| red_there(&report.gate)) {
             let left = self.turn_left(entry, active);
             return if left {
-                self.revise(entry, active, findings)
+                self.revise(entry, active, findings, Source::Gates)
             } else {
                 vec![Record::TipRed { attempt, tip }]
             };
         }
         if tip == active.attempt.base {
-            return self.revise(entry, active, findings);
+            return self.revise(entry, active, findings, Source::Gates);
         }
         // Its worker does not have what it does not fit: another begins where it is.
         let reason = format!(
@@ -401,18 +420,14 @@ impl Context<'_> {
             LandingOutcome::Refused(refusal) => {
                 let text = format!("the landing was refused: {refusal}");
                 let about = HoldReason::LandingRefused(refusal);
-                self.hold_due(active, Question::new(about, text, &[HoldOption::Retry]))
+                self.hold_due(active, Question::new(about, text))
             }
             LandingOutcome::CheckoutDirty { paths } => {
                 let seen = Record::CheckoutSeen(Checkout::Dirty {
                     paths: paths.clone(),
                 });
                 let text = plan::dirty_question(&paths);
-                let question = Question::new(
-                    HoldReason::CheckoutDirty { paths },
-                    text,
-                    &[HoldOption::Retry],
-                );
+                let question = Question::new(HoldReason::CheckoutDirty { paths }, text);
                 [seen]
                     .into_iter()
                     .chain(self.hold_due(active, question))
@@ -447,152 +462,24 @@ impl Context<'_> {
         self.state.away.is_some().then_some(Record::RemoteBack)
     }
 
-    pub(super) fn answered(&self, answer: Answer) -> Vec<Record> {
-        if let Some(entry) = self.state.parked(answer.hold)
-            && answer.option == HoldOption::Retry
-        {
-            return vec![Record::Reopened {
-                task: entry.task.id.clone(),
-                advice: answer.note,
-            }];
-        }
-        let asked = self
-            .state
-            .accepts(&answer)
-            .and_then(|()| self.state.asked(&answer));
-        let (entry, held) = match asked {
-            Ok(asked) => asked,
-            Err(why) => return vec![Record::AnswerRefused { answer, why }],
-        };
-        let (hold, option, note) = (answer.hold, answer.option, answer.note.clone());
-        let parked = match &note {
-            Some(note) => format!("parked by a person: {note}"),
-            None => "parked by a person".to_owned(),
-        };
-        let waived = waivers(&held.hold, &answer, self.at);
-        let said = Record::HoldAnswered {
-            hold,
-            answer: Some(answer),
-            at: self.at,
-        };
-        if option == HoldOption::Retry
-            && let HoldReason::Agent { agent, trouble } = &held.hold.about
-        {
-            let recovered = Record::AgentRecovered {
-                agent: agent.clone(),
-                at: self.at,
-                from: Some(trouble.clone()),
-            };
-            return vec![said, recovered];
-        }
-        match (option, &held.then) {
-            // The same session has been told twice: another begins, with what the person says.
-            (HoldOption::Retry, Then::Resume(active))
-                if matches!(
-                    held.hold.about,
-                    HoldReason::Repeated { .. } | HoldReason::NothingToDo { .. }
-                ) =>
-            {
-                let why = note.unwrap_or_else(|| "another attempt is to be made".to_owned());
-                let ended =
-                    self.attempt_ended(active, &format!("a person says: {why}"), true, None);
-                [said, ended].into()
-            }
-            // The session that was cut off goes on, with what the person says.
-            (HoldOption::Retry, Then::Resume(active))
-                if matches!(held.hold.about, HoldReason::Incomplete { .. }) =>
-            {
-                let follows = self.goes_on_after(entry, active, note);
-                [said].into_iter().chain(follows).collect()
-            }
-            // What the others found was not looked at as long as one could not look.
-            (HoldOption::Approve, Then::Resume(active))
-                if held.hold.about == HoldReason::Review =>
-            {
-                let again = active.step.reviewed().map(|reviewed| {
-                    let waivers = [active.attempt.waivers.clone(), waived].concat();
-                    self.judge_head(entry, active, &reviewed.work, &reviewed.reviews, &waivers)
-                });
-                [said]
-                    .into_iter()
-                    .chain(again.into_iter().flatten())
-                    .collect()
-            }
-            (HoldOption::Approve, Then::Landed(_)) => {
-                vec![
-                    said,
-                    Record::LandingMoved {
-                        task: entry.task.id.clone(),
-                        commit: None,
-                    },
-                ]
-            }
-            (HoldOption::Retry, Then::Landed(_)) => {
-                vec![
-                    said,
-                    Record::Reopened {
-                        task: entry.task.id.clone(),
-                        advice: note,
-                    },
-                ]
-            }
-            (
-                HoldOption::Approve | HoldOption::Observed | HoldOption::Done | HoldOption::Retry,
-                _,
-            ) => vec![said],
-            (HoldOption::Park, then) => {
-                let ended = match then {
-                    Then::Resume(active) => Some(self.attempt_ended(active, &parked, true, None)),
-                    Then::Wait(_) | Then::Landed(_) => None,
-                };
-                let parked = Record::Parked {
-                    task: entry.task.id.clone(),
-                    reason: parked,
-                    hold: Some(hold),
-                };
-                [said].into_iter().chain(ended).chain([parked]).collect()
-            }
-        }
-    }
-
-    /// A person wants the session to go on that was cut off, or another attempt where it cannot.
-    fn goes_on_after(
-        &self,
-        entry: &TaskEntry,
-        active: &Active,
-        note: Option<String>,
-    ) -> Vec<Record> {
-        let attempt = &active.attempt;
-        let Some(ended) = attempt.ended.as_ref() else {
-            return Vec::new();
-        };
-        if self.may_go_on(entry, active) {
-            return vec![self.continued(active, ended, attempt.head, note)];
-        }
-        let left = attempt.head.map(|head| Predecessor {
-            head,
-            tip: attempt.base,
-            obstacle: Obstacle::Unfinished,
-        });
-        let why = note.unwrap_or_else(|| "another attempt is to be made".to_owned());
-        vec![self.attempt_ended(active, &format!("a person says: {why}"), true, left)]
-    }
-
     /// Back to the same session if turns are left and the agent can resume, else to another attempt.
     pub(super) fn revise(
         &self,
         entry: &TaskEntry,
         active: &Active,
         findings: Vec<Finding>,
+        source: Source,
     ) -> Vec<Record> {
         let attempt = &active.attempt;
         let head = attempt.head.unwrap_or(attempt.base);
         let summary = summarise(&findings);
+        let counted = source.counted(&findings);
         if self.turn_left(entry, active) {
             return vec![Record::Judged {
                 attempt: attempt.id.clone(),
                 head,
                 verdict: Verdict::Revise { findings },
+                counted,
             }];
         }
         let verdict = Verdict::Reject {
@@ -604,6 +491,7 @@ impl Context<'_> {
             attempt: attempt.id.clone(),
             head,
             verdict,
+            counted,
         };
         [judged]
             .into_iter()
@@ -681,10 +569,7 @@ impl Context<'_> {
             WhenExhausted::Ask => {
                 let ended = self.attempt_ended(active, &why, true, None);
                 let about = HoldReason::Exhausted { why: why.clone() };
-                vec![
-                    ended,
-                    self.hold(&active.attempt.id.task, about, why, &[HoldOption::Retry]),
-                ]
+                vec![ended, self.hold(&active.attempt.id.task, about, why)]
             }
         }
     }
@@ -734,15 +619,7 @@ impl Context<'_> {
         question: String,
     ) -> Vec<Record> {
         let ended = self.attempt_ended(active, &question, false, None);
-        vec![
-            ended,
-            self.hold(
-                &active.attempt.id.task,
-                about,
-                question,
-                &[HoldOption::Retry],
-            ),
-        ]
+        vec![ended, self.hold(&active.attempt.id.task, about, question)]
     }
 
     /// A question after which the same attempt waits for the lane again.
@@ -755,14 +632,8 @@ impl Context<'_> {
         ]
     }
 
-    pub(super) fn hold(
-        &self,
-        task: &TaskId,
-        about: HoldReason,
-        question: String,
-        options: &[HoldOption],
-    ) -> Record {
-        self.ask(task, Question::new(about, question, options))
+    pub(super) fn hold(&self, task: &TaskId, about: HoldReason, question: String) -> Record {
+        self.ask(task, Question::new(about, question))
     }
 
     pub(super) fn ask(&self, task: &TaskId, question: Question) -> Record {
@@ -774,10 +645,8 @@ impl Context<'_> {
         let Question {
             about,
             text: question,
-            mut options,
             items,
         } = question;
-        options.push(HoldOption::Park);
         let task = task.clone();
         Record::HoldOpened {
             hold: Hold {
@@ -785,7 +654,6 @@ impl Context<'_> {
                 task,
                 about,
                 question,
-                options,
                 items,
                 left: None,
                 since: self.at,
@@ -873,12 +741,17 @@ fn still_due(records: &mut [Record]) {
     }
 }
 
-/// That a person lets a task change a file by which other tools are told what to do, for the acceptance record.
-fn may_change((path, who): (&RepoPath, &String)) -> String {
-    format!(
-        "a change of `{path}` approved by {}",
-        if who.is_empty() { "a person" } else { who }
-    )
+/// What a person has allowed of what is to land, in the order of their answers.
+fn approvals(entry: &TaskEntry, attempt: &Attempt, candidate: &Candidate) -> Vec<Grant> {
+    let touched: BTreeSet<_> = candidate.changes.iter().flat_map(Change::touched).collect();
+    let counts = |grant: &&Grant| match &grant.what {
+        Granted::Change(path) => touched.contains(path),
+        Granted::Dispatch | Granted::Landing | Granted::NoChange => true,
+    };
+    let of_both = entry.grants.iter().chain(&attempt.grants);
+    let mut approvals: Vec<_> = of_both.filter(counts).cloned().collect();
+    approvals.sort_by_key(|grant| grant.hold);
+    approvals
 }
 
 fn summarise(findings: &[Finding]) -> String {

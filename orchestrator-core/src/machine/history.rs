@@ -11,8 +11,7 @@ use super::{
     state::{Active, Held, Phase, State, TaskEntry, Then},
 };
 use crate::model::{
-    Carried, CommitId, Effect, EffectId, HoldOption, HoldReason, MissingCommit, Question, Record,
-    Submission,
+    Carried, CommitId, Effect, EffectId, HoldReason, MissingCommit, Question, Record, Submission,
 };
 
 impl Plan<'_> {
@@ -125,8 +124,7 @@ impl Context<'_> {
                 commit.short(),
                 tip.short(),
             );
-            let options = [HoldOption::Approve, HoldOption::Retry];
-            let question = Question::new(about, text, &options);
+            let question = Question::new(about, text);
             records.push(self.ask_as(id, &task, question));
             id.0 += 1;
         }

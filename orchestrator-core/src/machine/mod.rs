@@ -28,6 +28,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod agents;
+mod answers;
 mod apply;
 mod baseline;
 mod costs;
@@ -51,6 +52,7 @@ mod turn_over;
 mod verdict;
 
 pub use agents::{AgentState, Troubled};
+pub use answers::{Consequence, choices, consequence};
 pub use apply::{Misfit, apply};
 pub use baseline::Baseline;
 pub use costs::TaskCosts;
@@ -62,7 +64,7 @@ pub use plan::wake_at;
 pub use ready::{NotReady, readiness};
 pub use replay::{ReplayError, replay};
 pub use state::{
-    Active, Asked, Attempt, Away, Grant, Held, History, LandedTask, Phase, Reviewing, RoadmapState,
+    Active, Asked, Attempt, Away, Held, History, LandedTask, Phase, Reviewing, RoadmapState,
     RunInfo, State, TaskEntry, Then, Waiting,
 };
 pub use step::{Checked, Reviewed, Step, Working};

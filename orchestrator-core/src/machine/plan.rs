@@ -10,8 +10,8 @@ use super::{
     tasks::{Clock, List},
 };
 use crate::model::{
-    AttemptId, Effect, EffectId, EndReason, GateReport, GateSpec, HoldOption, HoldReason, Policy,
-    Record, RepoPath, RunMode, Span, StopReason, Submission, Timestamp, Usage,
+    AttemptId, Effect, EffectId, EndReason, GateReport, GateSpec, HoldReason, Policy, Record,
+    RepoPath, RunMode, Span, StopReason, Submission, Timestamp, Usage,
 };
 
 /// Asks for everything that is due and allowed, dispatches ready tasks, and ends the run when nothing is left.
@@ -198,10 +198,7 @@ impl<'a> Plan<'a> {
     fn withdraw(&mut self) {
         for entry in self.cx.state.tasks.on(List::Withdrawn) {
             if entry.unticked && entry.has_landed() && self.knows_history() {
-                self.records.push(Record::Reopened {
-                    task: entry.task.id.clone(),
-                    advice: None,
-                });
+                self.records.extend(self.cx.reopened(entry, None));
             }
             let Some(why) = entry.withdrawn else { continue };
             let gone = Record::Withdrawn {
@@ -389,12 +386,8 @@ impl<'a> Plan<'a> {
             tip,
             gates: red().map(|report| report.gate.name.clone()).collect(),
         };
-        self.records.push(self.cx.hold(
-            &active.attempt.id.task,
-            about,
-            question,
-            &[HoldOption::Retry],
-        ));
+        self.records
+            .push(self.cx.hold(&active.attempt.id.task, about, question));
     }
 
     fn step(&mut self, entry: &TaskEntry, active: &Active, lane: bool) {

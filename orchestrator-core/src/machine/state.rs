@@ -1,12 +1,10 @@
 //! What is known, folded from records.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     agents::AgentState,
+    answers::{choices, consequence},
     baseline::Baseline,
     costs::TaskCosts,
     step::Step,
@@ -14,10 +12,10 @@ use super::{
 };
 use crate::model::{
     Answer, AttemptId, BackendName, Checkout, ClaimedEvidence, CommitId, Completion, ContentHash,
-    Contract, Effect, EffectId, EndReason, Failover, Finding, FindingId, GateReport, Hold, HoldId,
-    HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy, Predecessor, RepoPath,
-    ReviewerChoice, RunId, RunMode, SessionRef, SessionUsage, Span, Spend, Task, TaskId, Timestamp,
-    TurnEnd, Waiver, Withdrawal,
+    Contract, Effect, EffectId, EndReason, Failover, Finding, FindingId, GateReport, Grant,
+    Granted, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy,
+    Predecessor, ReviewerChoice, RunId, RunMode, SessionRef, SessionUsage, Span, Spend, Task,
+    TaskId, Timestamp, TurnEnd, Waiver, Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -148,8 +146,8 @@ pub struct TaskEntry {
     pub wall: Span,
     /// The findings of the last verdict.
     pub findings: Vec<Finding>,
-    /// Files by which other tools are told what to do that a person lets it change, and who said so.
-    pub authority: BTreeMap<RepoPath, String>,
+    /// What a person has allowed, whatever attempt it is: an agent's start, changes of files.
+    pub grants: Vec<Grant>,
     /// How often it was sent back over each finding of a reviewer, since a person last spoke about that.
     pub rejections: BTreeMap<FindingId, u32>,
     /// Why the last attempt ended without a landing.
@@ -204,19 +202,8 @@ pub struct Waiting {
     pub until: Timestamp,
     /// Whether that is a time of day that somebody named, which no jump of the clock moves.
     pub named: bool,
-    /// What a person has allowed already.
-    pub grants: BTreeSet<Grant>,
     /// What a person said to the last attempt's question.
     pub advice: Option<String>,
-}
-
-/// Something that a person allowed for one task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Grant {
-    /// An agent may start.
-    Dispatch,
-    /// The result may land.
-    Landing,
 }
 
 /// A task that waits for a person.
@@ -311,10 +298,8 @@ pub struct Attempt {
     pub idle: bool,
     /// What was noticed while its turns ran.
     pub noticed: Vec<Finding>,
-    /// What a person allowed.
-    pub grants: BTreeSet<Grant>,
-    /// The same in words, for the acceptance record.
-    pub approvals: Vec<String>,
+    /// What a person allowed of the head that is looked at.
+    pub grants: Vec<Grant>,
     /// What a person let pass of the head that is looked at.
     pub waivers: Vec<Waiver>,
     /// What a person has seen of it.
@@ -464,8 +449,11 @@ impl State {
             ));
         };
         let hold = &held.hold;
-        if !hold.options.contains(&answer.option) {
-            let options: Vec<_> = hold.options.iter().map(|option| option.as_str()).collect();
+        if consequence(&hold.about, answer.option).is_none() {
+            let options: Vec<_> = choices(&hold.about)
+                .iter()
+                .map(|(option, _)| option.as_str())
+                .collect();
             return Err(format!(
                 "`{}` is not among its options: {}",
                 answer.option,
@@ -527,7 +515,7 @@ impl TaskEntry {
             costs: TaskCosts::new(),
             wall: Span(0),
             findings: Vec::new(),
-            authority: BTreeMap::new(),
+            grants: Vec::new(),
             rejections: BTreeMap::new(),
             last_failure: None,
             filled: 0,
@@ -556,6 +544,25 @@ impl TaskEntry {
     #[must_use]
     pub fn has_landed(&self) -> bool {
         matches!(self.phase, Phase::Landed(_))
+    }
+
+    /// Whether anything of it counts against its limits.
+    pub(super) fn has_used_limits(&self) -> bool {
+        self.counted > u32::from(self.active().is_some())
+            || self.passed_on > 0
+            || self.wall > Span(0)
+            || self.spent != Spend::default()
+    }
+
+    /// Whether a person has allowed this, for the task or for its head.
+    pub(super) fn is_granted(&self, what: &Granted) -> bool {
+        let of_head = self
+            .active()
+            .map_or(&[][..], |active| &active.attempt.grants);
+        self.grants
+            .iter()
+            .chain(of_head)
+            .any(|grant| grant.what == *what)
     }
 
     /// The attempt whose paths and resources are held: under way, or waiting for a person in the middle of it.

@@ -18,12 +18,13 @@ use std::sync::Arc;
 
 use super::{
     decide::Context,
+    follow::Source,
     state::{Active, TaskEntry},
 };
 use crate::model::{
     ClaimedEvidence, ClaimedLabel, Collected, CommitId, Completion, DoneBy, Finding, Handoff,
-    HandoffReport, HandoffStatus, HoldOption, HoldReason, Obstacle, Predecessor, Question, Record,
-    Severity, StopReason, Submission, TreeId, Trouble, TurnEnd, TurnOutcome, WorkLeft,
+    HandoffReport, HandoffStatus, HoldReason, Obstacle, Predecessor, Question, Record, Severity,
+    StopReason, Submission, TreeId, Trouble, TurnEnd, TurnOutcome, WorkLeft,
 };
 
 /// So often in a row a session goes on from the same commit after it was cut off.
@@ -72,7 +73,7 @@ impl Context<'_> {
     ) -> Vec<Record> {
         match result {
             Collected::Work(submission) => self.work_collected(entry, active, ended, submission),
-            Collected::Refused { findings } => self.revise(entry, active, findings),
+            Collected::Refused { findings } => self.revise(entry, active, findings, Source::Review),
             Collected::Unusable { reason } => self.try_again(entry, active, &reason),
             Collected::Nothing {
                 base,
@@ -318,7 +319,7 @@ impl Context<'_> {
                 "the session ended, but nothing was committed; if nothing has to be done, say why as the \
                  handoff's `reason`",
             );
-            let again = self.revise(entry, active, vec![finding]);
+            let again = self.revise(entry, active, vec![finding], Source::Review);
             return [Record::NothingDone { attempt }]
                 .into_iter()
                 .chain(again)
@@ -333,7 +334,7 @@ impl Context<'_> {
             });
         let text = format!("the agent committed nothing; {words}");
         let about = HoldReason::NothingToDo { said };
-        let question = Question::new(about, text, &[HoldOption::Done, HoldOption::Retry]);
+        let question = Question::new(about, text);
         let claimed = claimed(active, &work.handoff, None);
         let submission = Arc::new(work);
         vec![
@@ -353,7 +354,7 @@ impl Context<'_> {
             TurnOutcome::Completed => {
                 let what = "the session ended, but the work was left uncommitted: commit it";
                 let finding = Finding::new(Severity::Error, "commit/missing", what);
-                self.revise(entry, active, vec![finding])
+                self.revise(entry, active, vec![finding], Source::Review)
             }
             TurnOutcome::Crashed { detail } => {
                 let failed = self.agent_failed(active, detail);
@@ -413,7 +414,7 @@ impl Context<'_> {
             );
             return self.hold_ended(
                 active,
-                HoldReason::Incomplete {
+                HoldReason::CutOff {
                     ended: ended.clone(),
                 },
                 question,

@@ -1,12 +1,11 @@
 //! How reviews, gates and evidence become a verdict.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::Grant;
 use crate::model::{
     Approval, Authority, Change, ClaimedEvidence, Completion, Contract, Evidence, Finding,
-    FindingId, GateReport, HandoffReport, HandoffStatus, HoldItem, HoldOption, HoldReason, Item,
-    Observation, Opinion, Policy, Question, RepoPath, Review, Severity, Submission, TurnEnd,
+    FindingId, GateReport, Grant, Granted, HandoffReport, HandoffStatus, HoldItem, HoldReason,
+    Item, Observation, Opinion, Policy, Question, RepoPath, Review, Severity, Submission, TurnEnd,
     Verdict, Waiver, WhenUnavailable,
 };
 
@@ -60,11 +59,7 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
         reviews.iter().partition(|review| review.by_agent.is_some());
     let missing: Vec<HoldItem> = checks.iter().filter_map(|review| silent(review)).collect();
     if !missing.is_empty() {
-        return ask(
-            HoldReason::Review,
-            missing,
-            &[HoldOption::Approve, HoldOption::Retry],
-        );
+        return ask(HoldReason::Review, missing);
     }
     if let HandoffReport::Read(handoff) = &work.handoff {
         let reason = || {
@@ -120,11 +115,7 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
             return Verdict::Revise { findings };
         }
         let items = errors().map(Item::finding).collect();
-        return ask(
-            HoldReason::Repeated { findings: again },
-            items,
-            &[HoldOption::Approve, HoldOption::Retry],
-        );
+        return ask(HoldReason::Repeated { findings: again }, items);
     }
     let looked = agents
         .iter()
@@ -134,11 +125,7 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
     let too_few = looked < policy.reviewers.count as usize
         && policy.reviewers.unavailable == WhenUnavailable::Ask;
     if too_few && !missing.is_empty() {
-        return ask(
-            HoldReason::Review,
-            missing,
-            &[HoldOption::Approve, HoldOption::Retry],
-        );
+        return ask(HoldReason::Review, missing);
     }
     match (completion, ended) {
         (None, Some(ended)) => {
@@ -149,8 +136,7 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
             let about = HoldReason::Incomplete {
                 ended: ended.clone(),
             };
-            let options = [HoldOption::Approve, HoldOption::Retry];
-            Verdict::Escalate(Box::new(Question::new(about, text, &options)))
+            Verdict::Escalate(Box::new(Question::new(about, text)))
         }
         (Some(_), _) | (None, None) => Verdict::Accept,
     }
@@ -193,14 +179,21 @@ pub struct CandidateCase<'a> {
     pub changes: &'a [Change],
     /// Which files it does not name a person is asked about.
     pub authority: &'a Authority,
-    /// Those of them that a person lets the task change, and who said so.
-    pub allowed: &'a BTreeMap<RepoPath, String>,
-    /// What a person allowed.
-    pub grants: &'a BTreeSet<Grant>,
+    /// What a person allowed the task.
+    pub of_task: &'a [Grant],
+    /// What a person allowed of its head.
+    pub of_head: &'a [Grant],
     /// What a person let pass.
     pub waivers: &'a [Waiver],
     /// What a person has seen.
     pub observations: &'a [Observation],
+}
+
+impl CandidateCase<'_> {
+    fn is_granted(&self, what: &Granted) -> bool {
+        let mut grants = self.of_task.iter().chain(self.of_head);
+        grants.any(|grant| grant.what == *what)
+    }
 }
 
 /// What follows for a candidate whose gates have all run.
@@ -216,7 +209,6 @@ pub fn candidate_verdict(case: &CandidateCase<'_>) -> Verdict {
         contract,
         claimed,
         reports,
-        grants,
         waivers,
         observations,
         ..
@@ -246,11 +238,7 @@ pub fn candidate_verdict(case: &CandidateCase<'_>) -> Verdict {
         .collect();
     if !unproven.is_empty() {
         let claims = unproven.iter().map(|item| item.text.clone()).collect();
-        return ask(
-            HoldReason::Unproven { claims },
-            unproven,
-            &[HoldOption::Approve, HoldOption::Observed],
-        );
+        return ask(HoldReason::Unproven { claims }, unproven);
     }
     let asked = unasked_for(case);
     if !asked.is_empty() {
@@ -265,18 +253,18 @@ pub fn candidate_verdict(case: &CandidateCase<'_>) -> Verdict {
         let about = HoldReason::Authority {
             paths: asked.into_keys().collect(),
         };
-        return Verdict::Escalate(Box::new(Question::new(about, text, &[HoldOption::Approve])));
+        return Verdict::Escalate(Box::new(Question::new(about, text)));
     }
-    if contract.approve.contains(&Approval::Landing) && !grants.contains(&Grant::Landing) {
+    if contract.approve.contains(&Approval::Landing) && !case.is_granted(&Granted::Landing) {
         let text = "the contract asks for a person's approval before landing";
         let about = HoldReason::Approval(Approval::Landing);
-        return Verdict::Escalate(Box::new(Question::new(about, text, &[HoldOption::Approve])));
+        return Verdict::Escalate(Box::new(Question::new(about, text)));
     }
     Verdict::Accept
 }
 
 /// A question about items that a person may waive.
-fn ask(about: HoldReason, items: Vec<HoldItem>, options: &[HoldOption]) -> Verdict {
+fn ask(about: HoldReason, items: Vec<HoldItem>) -> Verdict {
     let texts: Vec<_> = items.iter().map(|item| item.text.as_str()).collect();
     let texts = texts.join("; ");
     let text = if let HoldReason::Unproven { .. } = about {
@@ -290,12 +278,7 @@ fn ask(about: HoldReason, items: Vec<HoldItem>, options: &[HoldOption]) -> Verdi
     } else {
         texts
     };
-    Verdict::Escalate(Box::new(Question {
-        about,
-        text,
-        options: options.to_vec(),
-        items,
-    }))
+    Verdict::Escalate(Box::new(Question { about, text, items }))
 }
 
 /// One finding for each red gate.
@@ -329,7 +312,7 @@ fn unasked_for(case: &CandidateCase<'_>) -> BTreeMap<RepoPath, &'static str> {
         .changes
         .iter()
         .flat_map(Change::touched)
-        .filter(|path| !case.allowed.contains_key(*path));
+        .filter(|path| !case.is_granted(&Granted::Change((*path).clone())));
     touched
         .filter_map(|path| {
             case.authority

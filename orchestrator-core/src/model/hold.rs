@@ -19,8 +19,6 @@ pub struct Hold {
     pub about: HoldReason,
     /// What is asked, in words.
     pub question: String,
-    /// What may be answered.
-    pub options: Vec<HoldOption>,
     /// What an approval would waive, or an observation prove, one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<HoldItem>,
@@ -38,8 +36,6 @@ pub struct Question {
     pub about: HoldReason,
     /// In words.
     pub text: String,
-    /// What may be answered, beside giving the task up.
-    pub options: Vec<HoldOption>,
     /// What an approval would waive, or an observation prove.
     pub items: Vec<HoldItem>,
 }
@@ -47,11 +43,10 @@ pub struct Question {
 impl Question {
     /// A question without items.
     #[must_use]
-    pub fn new(about: HoldReason, text: impl Into<String>, options: &[HoldOption]) -> Self {
+    pub fn new(about: HoldReason, text: impl Into<String>) -> Self {
         Self {
             about,
             text: text.into(),
-            options: options.to_vec(),
             items: Vec::new(),
         }
     }
@@ -122,6 +117,65 @@ pub struct Waiver {
     pub at: Timestamp,
 }
 
+/// Something that a person allowed, for one task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// What.
+    #[serde(flatten)]
+    pub what: Granted,
+    /// The question that it answered.
+    pub hold: HoldId,
+    /// Who allowed it, in the words of whoever answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why, in the same words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a person can allow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "granted", content = "path")]
+pub enum Granted {
+    /// An agent may start.
+    Dispatch,
+    /// The candidate may land.
+    Landing,
+    /// The task is done without a change.
+    NoChange,
+    /// The task may change this file, by which other tools are told what to do.
+    Change(RepoPath),
+}
+
+impl Granted {
+    /// Whether it is for one head alone, and is void for the next.
+    #[must_use]
+    pub fn is_for_one_head(&self) -> bool {
+        match self {
+            Self::Landing | Self::NoChange => true,
+            Self::Dispatch | Self::Change(_) => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let by = self.by.as_deref().unwrap_or("a person");
+        match &self.what {
+            Granted::Dispatch => write!(f, "dispatch approved by {by}")?,
+            Granted::Landing => write!(f, "landing approved by {by}")?,
+            Granted::NoChange => write!(f, "done without a change, says {by}")?,
+            Granted::Change(path) => write!(f, "a change of `{path}` approved by {by}")?,
+        }
+        if let Some(note) = &self.note {
+            write!(f, ": {note}")?;
+        }
+        write!(f, " ({})", self.hold)
+    }
+}
+
 /// What a hold is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -190,6 +244,11 @@ pub enum HoldReason {
         agent: BackendName,
         /// Why.
         trouble: Trouble,
+    },
+    /// The session is cut off again and again before it commits anything.
+    CutOff {
+        /// How its last turn ended.
+        ended: TurnEnd,
     },
     /// Nobody has said that the work is complete.
     Incomplete {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AttemptId, Change, ClaimedEvidence, CommitId, Completion, ContentHash, Failover, Finding,
-    GateReport, KeptArtifact, Observation, Refusal, RepoPath, Review, Timestamp, TreeId, TurnEnd,
-    Waiver,
+    GateReport, Grant, KeptArtifact, Observation, Refusal, RepoPath, Review, Timestamp, TreeId,
+    TurnEnd, Waiver,
 };
 
 /// The head merged into the target's tip, landing edits included: the very tree that is gated and lands.
@@ -137,7 +137,7 @@ pub struct Acceptance {
     /// Risks that the worker named.
     pub residual_risks: Vec<String>,
     /// What a person approved on the way, in the order of the answers.
-    pub approvals: Vec<String>,
+    pub approvals: Vec<Grant>,
     /// What a person let pass, one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waivers: Vec<Waiver>,

@@ -59,7 +59,8 @@ pub use handoff::{
     HandoffError, HandoffStatus, MAX_HANDOFF,
 };
 pub use hold::{
-    Answer, EndReason, Hold, HoldItem, HoldOption, HoldReason, Item, Question, RunMode, Waiver,
+    Answer, EndReason, Grant, Granted, Hold, HoldItem, HoldOption, HoldReason, Item, Question,
+    RunMode, Waiver,
 };
 pub use id::{
     AttemptId, BlobId, CommitId, ContentHash, EffectId, FindingId, HoldId, InvalidFinding,

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, AttemptId, BackendName, Candidate, Checkout, ClaimedEvidence, CommitId, Completion,
-    Contract, Effect, EffectId, EndReason, Failover, Finding, GateReport, Hold, HoldId,
-    KeptArtifact, Landing, Opened, PackageName, Predecessor, Pulse, Review, ReviewerChoice,
-    Roadmap, RunMode, SessionRef, Shift, Span, Submission, TaskId, Timestamp, Trouble, TurnEnd,
-    TurnOutcome, TurnUsage, Verdict, Withdrawal, WorkspaceFate,
+    Contract, Effect, EffectId, EndReason, Failover, Finding, FindingId, GateReport, Grant, Hold,
+    HoldId, KeptArtifact, Landing, Observation, Opened, PackageName, Predecessor, Pulse, Review,
+    ReviewerChoice, Roadmap, RunMode, SessionRef, Shift, Span, Submission, TaskId, Timestamp,
+    Trouble, TurnEnd, TurnOutcome, TurnUsage, Verdict, Waiver, Withdrawal, WorkspaceFate,
 };
 
 /// What the machine decided: the only thing that state is folded from.
@@ -351,6 +351,9 @@ pub enum Record {
         head: CommitId,
         /// The verdict.
         verdict: Verdict,
+        /// The findings over which the task was sent back, as far as that is counted.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        counted: Vec<FindingId>,
     },
     /// The acceptance, before it is landed.
     Accepted {
@@ -440,6 +443,58 @@ pub enum Record {
         /// When.
         #[serde(default)]
         at: Timestamp,
+    },
+    /// A person allowed something for a task.
+    Granted {
+        /// Which task.
+        task: TaskId,
+        /// What.
+        grants: Vec<Grant>,
+    },
+    /// A person let something pass of an attempt's head.
+    Waived {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What.
+        waivers: Vec<Waiver>,
+    },
+    /// A person has seen claims hold.
+    Observed {
+        /// By which attempt.
+        attempt: AttemptId,
+        /// What was seen.
+        observations: Vec<Observation>,
+    },
+    /// What a person says to a task's next attempt.
+    Advised {
+        /// Which task.
+        task: TaskId,
+        /// In their words.
+        advice: String,
+    },
+    /// How often a task was sent back over each finding counts from zero.
+    LimitsReset {
+        /// Which task.
+        task: TaskId,
+        /// Whether its attempts and its budget do, too.
+        budget: bool,
+    },
+    /// The reviewers are to be asked again about the same head.
+    ReviewDue {
+        /// Of which attempt.
+        attempt: AttemptId,
+    },
+    /// What gates said of the tip no longer counts: they run again.
+    TipForgotten,
+    /// How an agent failed, or why it could not be used, in an earlier run no longer counts.
+    AgentForgotten {
+        /// Which.
+        agent: BackendName,
+    },
+    /// The workspace of an attempt that is over is to be removed.
+    CleanupDue {
+        /// Which attempt.
+        attempt: AttemptId,
     },
     /// Nobody has answered for long: the person is asked again, and nothing else follows.
     Reminded {

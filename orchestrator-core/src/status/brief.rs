@@ -11,7 +11,7 @@ use super::{
     snapshot::labelled,
 };
 use crate::{
-    machine::{Active, Held, TaskEntry, Then},
+    machine::{Active, Consequence, Held, TaskEntry, Then, choices},
     model::{HandoffReport, HoldOption, HoldReason, Item, Submission, WorkLeft, end_of},
 };
 
@@ -100,12 +100,12 @@ impl Brief {
             .chain(other.iter().map(say))
             .chain(risks.map(|risk| format!("the worker sees a risk: {risk}")));
         let left = held.hold.left.clone().or_else(|| cut_off(about, work));
-        let choice = |option: &HoldOption| Choice {
+        let choice = |(option, follows): &(HoldOption, Consequence)| Choice {
             option: *option,
-            then: then(about, *option, active.is_some(), left.as_ref()),
+            then: then(about, *follows, active.is_some(), left.as_ref()),
         };
         Self {
-            why_now: why_now(about, active.is_some()),
+            why_now: why_now(about),
             last_turn: match (&left, about) {
                 (Some(left), _) => last_turn(left),
                 (None, HoldReason::Agent { .. }) => active.map(cut_off_session).unwrap_or_default(),
@@ -113,9 +113,9 @@ impl Brief {
             },
             change: work.map(change).unwrap_or_default(),
             evidence: gates.chain(direct.iter().map(say)).collect(),
-            missing: missing.chain(in_the_way(about, active.is_some())).collect(),
-            options: held.hold.options.iter().map(choice).collect(),
-            recommendation: recommendation(about, active.is_some()),
+            missing: missing.chain(in_the_way(about)).collect(),
+            options: choices(about).iter().map(choice).collect(),
+            recommendation: recommendation(about),
             work: fate(entry, active, left.as_ref()),
         }
     }

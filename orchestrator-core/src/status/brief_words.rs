@@ -1,13 +1,23 @@
 //! What a brief says of each kind of question: why it comes, what is in the way, and what follows.
 
-use crate::model::{
-    Approval, HoldOption, HoldReason, StopReason, Trouble, TurnEnd, TurnOutcome, WorkLeft,
+use crate::{
+    machine::Consequence,
+    model::{Approval, HoldReason, StopReason, Trouble, TurnEnd, TurnOutcome, WorkLeft},
 };
 
-/// Why it is asked just now. `goes_on`: whether the attempt is still there.
-pub(super) fn why_now(about: &HoldReason, goes_on: bool) -> String {
+/// Why it is asked just now.
+pub(super) fn why_now(about: &HoldReason) -> String {
     match about {
-        HoldReason::Incomplete { ended } => return why_incomplete(ended, goes_on),
+        HoldReason::Incomplete { ended } => {
+            let how = ended.in_words();
+            return format!(
+                "{how}; what it left is reviewed, and nobody has said that it is complete"
+            );
+        }
+        HoldReason::CutOff { ended } => {
+            let how = ended.in_words();
+            return format!("{how}, as the turns before it, and nothing is committed");
+        }
         HoldReason::Approval(Approval::Dispatch) => "the task is next, and its contract asks for approval before an agent starts",
         HoldReason::Approval(Approval::Landing) => "it is reviewed and gated, and its contract asks for approval before it lands",
         HoldReason::Unproven { .. } => "it is reviewed and gated, and no gate here observes what these claims speak of",
@@ -33,7 +43,7 @@ pub(super) fn why_now(about: &HoldReason, goes_on: bool) -> String {
 }
 
 /// What the hold itself says is in the way.
-pub(super) fn in_the_way(about: &HoldReason, goes_on: bool) -> Vec<String> {
+pub(super) fn in_the_way(about: &HoldReason) -> Vec<String> {
     match about {
         HoldReason::CheckoutDirty { paths } => vec![format!("a clean checkout: {}", joined(paths))],
         HoldReason::LandingRefused(refusal) => vec![refusal.to_string()],
@@ -56,7 +66,7 @@ pub(super) fn in_the_way(about: &HoldReason, goes_on: bool) -> Vec<String> {
         }
         HoldReason::MergeImpossible { reason } => vec![reason.clone()],
         HoldReason::Exhausted { why } => vec![why.clone()],
-        HoldReason::Incomplete { .. } if goes_on => {
+        HoldReason::Incomplete { .. } => {
             vec!["a handoff that says done: nobody has said that the work is complete".to_owned()]
         }
         HoldReason::Approval(_)
@@ -66,7 +76,7 @@ pub(super) fn in_the_way(about: &HoldReason, goes_on: bool) -> Vec<String> {
         | HoldReason::Question
         | HoldReason::Declined
         | HoldReason::CapReached
-        | HoldReason::Incomplete { .. }
+        | HoldReason::CutOff { .. }
         | HoldReason::Agent { .. }
         | HoldReason::Repeated { .. }
         | HoldReason::Review => Vec::new(),
@@ -81,49 +91,75 @@ fn joined<T: ToString>(items: &[T]) -> String {
         .join(", ")
 }
 
-/// What follows from an answer. `goes_on`: whether the attempt is still there.
+/// What follows from an answer, in words. `goes_on`: whether the attempt is still there.
 pub(super) fn then(
     about: &HoldReason,
-    option: HoldOption,
+    follows: Consequence,
     goes_on: bool,
     left: Option<&WorkLeft>,
 ) -> String {
-    match (option, about) {
-        (HoldOption::Approve, HoldReason::Approval(Approval::Dispatch)) => "an agent starts",
-        (HoldOption::Approve, HoldReason::Unproven { .. }) => "it lands, and the claims stay labelled as they are",
-        (HoldOption::Approve, HoldReason::Review) => {
+    match follows {
+        Consequence::Start => "an agent starts",
+        Consequence::Land | Consequence::ChangeFiles => {
+            "it lands, if the target has not moved in a way that speaks against it"
+        }
+        Consequence::LandUnproven => "it lands, and the claims stay labelled as they are",
+        Consequence::Observe => {
+            "it lands, and what you saw is evidence: say what it was, and bring a proof if there is one"
+        }
+        Consequence::GoOnWithoutReview => {
             "it goes on without the reviewer that could not look: a waiver, under your name"
         }
-        (HoldOption::Approve, HoldReason::Repeated { .. }) => "it goes on as it is: each finding is waived, under your name",
-        (HoldOption::Approve, HoldReason::Incomplete { .. }) => "it counts as complete, under your name, and goes on to land",
-        (HoldOption::Retry, HoldReason::Incomplete { .. }) if goes_on => "the session goes on and reads your note, or another attempt begins with this commit for reference",
-        (HoldOption::Retry, HoldReason::Agent { .. }) if goes_on => "the agent is used again, for all tasks that wait for it, and this session goes on",
-        (HoldOption::Retry, HoldReason::Agent { .. }) => "the agent is used again, for all tasks that wait for it",
-        (HoldOption::Observed, _) => "it lands, and what you saw is evidence: say what it was, and bring a proof if there is one",
-        (HoldOption::Retry, HoldReason::Repeated { .. }) => "another attempt begins, and reads your note: say what was unclear",
-        (HoldOption::Retry, HoldReason::Exhausted { .. }) => "it gets as much once more, and another attempt reads your note",
-        (HoldOption::Approve, HoldReason::LandingDropped { .. }) => {
+        Consequence::ReviewAgain => "the reviewers are asked again",
+        Consequence::WaiveFindings => {
+            "it goes on as it is: each finding is waived, under your name"
+        }
+        Consequence::CountAsComplete => {
+            "it counts as complete, under your name, and goes on to land"
+        }
+        Consequence::Continue => {
+            "the session goes on and reads your note, or another attempt begins with this commit \
+             for reference"
+        }
+        Consequence::AnotherAttempt => return another_attempt(about, left),
+        Consequence::Tick => "the task is ticked, if its gates pass on the target as it is",
+        Consequence::CountAsDone => {
             "it counts as done without its commit; tick it in the roadmap as well"
         }
-        (HoldOption::Retry, HoldReason::LandingDropped { .. }) => {
+        Consequence::DoAgain => {
             "another attempt does it again on the target as it is now, and reads your note"
         }
-        (HoldOption::Park, HoldReason::LandingDropped { .. }) => "it stays undone until you answer `retry`",
-        (HoldOption::Done, _) => "the task is ticked, if its gates pass on the target as it is",
-        (HoldOption::Retry, HoldReason::NothingToDo { .. }) => "another attempt begins, and reads your note: say what is missing",
-        (HoldOption::Approve, _) => "it lands, if the target has not moved in a way that speaks against it",
-        (HoldOption::Retry, HoldReason::LandingRefused(refusal)) if refusal.is_of_a_push() => "it is merged, gated and pushed again",
-        (HoldOption::Retry, HoldReason::LandingRefused(_)) => "it is merged and gated again, and made the target's tip",
-        (HoldOption::Retry, HoldReason::TipRed { .. }) => "the gates run again, on the candidate and, if need be, on the tip",
-        (HoldOption::Retry, HoldReason::Review) => "the reviewers are asked again",
-        (HoldOption::Retry, _) if goes_on => "the same work is tried again",
-        (HoldOption::Retry, _) => return another_attempt(about, left),
-        (HoldOption::Park, _) => "the task is given up until you answer `retry`; what was done is kept",
+        Consequence::ResetLimits => "it gets as much once more, and another attempt reads your note",
+        Consequence::CheckTargetAgain => {
+            "the gates run again, on the candidate and, if need be, on the tip"
+        }
+        Consequence::UseAgent if goes_on => {
+            "the agent is used again, for all tasks that wait for it, and this session goes on"
+        }
+        Consequence::UseAgent => "the agent is used again, for all tasks that wait for it",
+        Consequence::TryAgain => return tried_again(about, goes_on, left),
+        Consequence::Park if matches!(about, HoldReason::LandingDropped { .. }) => {
+            "it stays undone until you answer `retry`"
+        }
+        Consequence::Park => "the task is given up until you answer `retry`; what was done is kept",
     }
     .to_owned()
 }
 
-pub(super) fn recommendation(about: &HoldReason, goes_on: bool) -> String {
+fn tried_again(about: &HoldReason, goes_on: bool, left: Option<&WorkLeft>) -> String {
+    match about {
+        HoldReason::LandingRefused(refusal) if refusal.is_of_a_push() => {
+            "it is merged, gated and pushed again".to_owned()
+        }
+        HoldReason::LandingRefused(_) => {
+            "it is merged and gated again, and made the target's tip".to_owned()
+        }
+        _ if goes_on => "the same work is tried again".to_owned(),
+        _ => another_attempt(about, left),
+    }
+}
+
+pub(super) fn recommendation(about: &HoldReason) -> String {
     let would = match about {
         HoldReason::Approval(_) => "read it and say; nothing that we saw speaks against it",
         HoldReason::Unproven { .. } => {
@@ -170,8 +206,8 @@ pub(super) fn recommendation(about: &HoldReason, goes_on: bool) -> String {
             "change the task in the roadmap, or name another agent for it, then retry"
         }
         HoldReason::CapReached => "raise the cap in the agent's settings, then retry",
-        HoldReason::Incomplete { ended } if goes_on => finish(ended),
-        HoldReason::Incomplete { ended } => begin_again(ended),
+        HoldReason::Incomplete { ended } => finish(ended),
+        HoldReason::CutOff { ended } => begin_again(ended),
         HoldReason::Review => "retry when the reviewer can be reached again",
         HoldReason::Repeated { .. } => {
             "read the findings beside the contract: restate what is meant in a note, and retry"
@@ -181,15 +217,6 @@ pub(super) fn recommendation(about: &HoldReason, goes_on: bool) -> String {
         }
     };
     would.to_owned()
-}
-
-fn why_incomplete(ended: &TurnEnd, is_reviewed: bool) -> String {
-    let how = ended.in_words();
-    if is_reviewed {
-        format!("{how}; what it left is reviewed, and nobody has said that it is complete")
-    } else {
-        format!("{how}, as the turns before it, and nothing is committed")
-    }
 }
 
 /// What to do where a session is cut off again and again.
@@ -205,6 +232,8 @@ fn begin_again(ended: &TurnEnd) -> &'static str {
 
 fn another_attempt(about: &HoldReason, left: Option<&WorkLeft>) -> String {
     let more = match about {
+        HoldReason::Repeated { .. } => ": say what was unclear",
+        HoldReason::NothingToDo { .. } => ": say what is missing",
         HoldReason::Question => ": write the answer there",
         HoldReason::Declined => "; the same task may be declined again",
         HoldReason::CapReached => "; with the same cap it ends in the same way",

@@ -10,7 +10,9 @@ use super::{
     agents::{agents, trouble},
 };
 use crate::{
-    machine::{Active, Asked, Attempt, Held, Phase, State, Step, TaskEntry, Then, Working},
+    machine::{
+        Active, Asked, Attempt, Held, Phase, State, Step, TaskEntry, Then, Working, choices,
+    },
     model::{
         BackendName, ClaimId, CommitId, EndReason, Evidence, GateReport, HoldId, HoldOption, Label,
         PackageName, Pulse, RunId, RunMode, Spend, Surface, TaskId, Timestamp,
@@ -395,7 +397,10 @@ fn hold_view(entry: &TaskEntry, held: &Held) -> HoldView {
     HoldView {
         id: hold.id,
         question: hold.question.clone(),
-        options: hold.options.clone(),
+        options: choices(&hold.about)
+            .iter()
+            .map(|(option, _)| *option)
+            .collect(),
         since: hold.since.0,
         brief,
     }

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::model::{
     Answer, Approval, AttemptId, BackendName, CommitId, ContentHash, Contract, Effect, EffectId,
-    Evidence, Failover, Finding, GateReport, Hold, HoldId, HoldOption, HoldReason, KeptArtifact,
-    Landing, PackageName, Record, Review, Spend, TaskId, Timestamp, TurnEnd, TurnUsage, Verdict,
+    Evidence, Failover, Finding, GateReport, Hold, HoldId, HoldReason, KeptArtifact, Landing,
+    PackageName, Record, Review, Spend, TaskId, Timestamp, TurnEnd, TurnUsage, Verdict,
 };
 
 /// One task with all that happened to it, over all runs.
@@ -200,6 +200,9 @@ impl AttemptStory {
         {
             return;
         }
+        // A phase that took no time is none.
+        self.phases
+            .pop_if(|last| last.from == at && last.to.is_none());
         self.leave(at);
         self.phases.push(Phase {
             what,
@@ -463,25 +466,16 @@ impl Fold {
                 if let Some((task, at_hold)) = self.hold(*hold) {
                     let story = &mut task.holds[at_hold];
                     (story.answer, story.ended) = (answer.clone(), Some(at));
-                    let again = story
-                        .answer
-                        .as_ref()
-                        .is_some_and(|answer| answer.option == HoldOption::Retry);
-                    let reviewed = again && story.hold.about == HoldReason::Review;
-                    let next = if reviewed {
-                        PhaseKind::Reviewing
-                    } else {
-                        PhaseKind::Landing
-                    };
                     if let Some(attempt) = task
                         .attempts
                         .last_mut()
                         .filter(|attempt| attempt.ended.is_none())
                     {
-                        attempt.enter(next, at);
+                        attempt.enter(PhaseKind::Landing, at);
                     }
                 }
             }
+            Record::ReviewDue { attempt } => self.enter(attempt, PhaseKind::Reviewing, at),
             Record::Reminded { hold, .. } => {
                 if let Some((task, at_hold)) = self.hold(*hold) {
                     task.holds[at_hold].reminders += 1;
@@ -499,6 +493,14 @@ impl Fold {
             | Record::TargetRewritten { .. }
             | Record::LandingMoved { .. }
             | Record::Reopened { .. }
+            | Record::Granted { .. }
+            | Record::Waived { .. }
+            | Record::Observed { .. }
+            | Record::Advised { .. }
+            | Record::LimitsReset { .. }
+            | Record::TipForgotten
+            | Record::AgentForgotten { .. }
+            | Record::CleanupDue { .. }
             | Record::CheckoutSeen(_)
             | Record::PackageEntered { .. }
             | Record::Requested { .. }

@@ -405,10 +405,11 @@ fn a_person_is_asked_once_for_each_file_that_tells_other_tools_what_to_do() {
         panic!("it lands")
     };
     let said = [
-        "a change of `AGENTS.md` approved by ada",
-        "a change of `.envrc` approved by a person",
+        "a change of `AGENTS.md` approved by ada (H1)",
+        "a change of `.envrc` approved by a person (H2)",
     ];
-    assert_eq!(landing.acceptance.approvals, said);
+    let approvals = landing.acceptance.approvals.iter();
+    assert_eq!(approvals.map(ToString::to_string).collect::<Vec<_>>(), said);
 }
 
 fn find_land(world: &World) -> Effect {

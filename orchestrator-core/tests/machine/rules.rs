@@ -1,14 +1,14 @@
 //! Rules that one call decides: what a verdict follows from, which roadmaps are refused, and what a budget or a pause is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use orchestrator_core::{
     machine::{CandidateCase, HeadCase, Phase, candidate_verdict, check_roadmap, head_verdict},
     model::{
         AgentReview, Answer, Candidate, Checkout, ClaimedEvidence, ClaimedLabel, Collected,
-        Completion, Effect, EndReason, EventKind, Finding, Handoff, HandoffReport, HandoffStatus,
-        HoldId, HoldItem, HoldOption, HoldReason, Item, LandingOutcome, Observation, Opinion,
-        Reading, Record, Review, Setup, Severity, StopReason, Submission, Task, Timestamp,
+        Completion, Effect, EndReason, EventKind, Finding, Grant, Granted, Handoff, HandoffReport,
+        HandoffStatus, HoldId, HoldItem, HoldOption, HoldReason, Item, LandingOutcome, Observation,
+        Opinion, Reading, Record, Review, Setup, Severity, StopReason, Submission, Task, Timestamp,
         TurnOutcome, TurnSight, TurnUsage, Usage, Verdict, Waiver,
     },
     status::Snapshot,
@@ -41,6 +41,16 @@ fn judged(work: &Submission, reviews: &[Review], waivers: &[Waiver], rules: &str
         },
         &policy(rules),
     )
+}
+
+fn may_change(path: &str) -> Grant {
+    Grant {
+        what: Granted::Change(path.parse().expect("a path")),
+        hold: HoldId(1),
+        by: None,
+        note: None,
+        at: Timestamp(0),
+    }
 }
 
 fn waiver(what: Item) -> Waiver {
@@ -272,11 +282,11 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
             reports: &reports,
             changes: &changes,
             authority: &policy("").authority,
-            allowed: &allowed
+            of_task: &allowed
                 .iter()
-                .map(|path| (path.parse().expect("a path"), String::new()))
-                .collect(),
-            grants: &BTreeSet::new(),
+                .map(|path| may_change(path))
+                .collect::<Vec<_>>(),
+            of_head: &[],
             waivers: if waive { &waivers } else { &[] },
             observations: if see { &observations } else { &[] },
         })
@@ -289,7 +299,7 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
     ));
     assert!(
         matches!(of(claims, 0, &["a"], &[], nothing), Verdict::Escalate(question)
-        if matches!(question.about, HoldReason::Unproven { .. }) && question.options.contains(&HoldOption::Observed))
+        if matches!(question.about, HoldReason::Unproven { .. }))
     );
     assert_eq!(
         of(claims, 0, &["a"], &[], (true, false)),

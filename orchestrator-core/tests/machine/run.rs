@@ -127,7 +127,10 @@ fn an_approval_lets_the_task_go() {
     let approve = |hold| {
         EventKind::Answered(Answer::new(HoldId(hold), HoldOption::Approve).with_note("fine"))
     };
-    world.tell(approve(1));
+    let by_ada = Answer::new(HoldId(1), HoldOption::Approve)
+        .with_name("Ada")
+        .with_note("go on");
+    world.tell(EventKind::Answered(by_ada));
     world.tick();
     assert_eq!(dispatched(&world), ["A#1"]);
     while world.step() {}
@@ -139,10 +142,12 @@ fn an_approval_lets_the_task_go() {
         _ => None,
     });
     let expected = [
-        "dispatch approved by a person",
-        "H2: the contract asks for a person's approval before landing approved by a person: fine",
+        "dispatch approved by Ada: go on (H1)",
+        "landing approved by a person: fine (H2)",
     ];
-    assert_eq!(approvals.expect("was accepted"), expected);
+    let approvals = approvals.expect("was accepted");
+    let approvals: Vec<_> = approvals.iter().map(ToString::to_string).collect();
+    assert_eq!(approvals, expected);
     let gates = world
         .ledger
         .iter()

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use orchestrator_core::model::{
-    AgentSpec, BackendName, Effect, Failover, HoldReason, Policy, Record, Shift, Timestamp, Trouble,
+    AgentSpec, BackendName, Effect, Failover, Hold, HoldId, HoldReason, Policy, Record, Shift,
+    Timestamp, Trouble,
 };
 
 use super::World;
@@ -21,8 +22,8 @@ struct Troubled {
     trouble: Trouble,
     until: Option<Timestamp>,
     named: bool,
-    /// A person is asked.
-    asked: bool,
+    /// The question to a person about it.
+    asked: Option<HoldId>,
 }
 
 impl AgentLaws {
@@ -43,18 +44,27 @@ impl AgentLaws {
                     trouble: trouble.clone(),
                     until: *until,
                     named: *named,
-                    asked: false,
+                    asked: None,
                 };
                 self.troubled.insert(agent.clone(), troubled);
             }
             Record::AgentRecovered { agent, .. } => drop(self.troubled.remove(agent)),
-            Record::HoldOpened { hold } => self.asked(&hold.about),
+            Record::HoldOpened { hold } => self.asked(hold),
+            // Its task is gone: nobody is asked any more.
+            Record::HoldAnswered {
+                hold, answer: None, ..
+            } => {
+                let asked = self.troubled.values_mut();
+                let of_it = asked.filter(|known| known.asked == Some(*hold));
+                of_it.for_each(|known| known.asked = None);
+            }
             Record::RunOpened {
                 resumed: false, at, ..
             } => {
                 self.passed_on.clear();
-                self.troubled
-                    .retain(|_, known| known.asked || known.named && known.until > Some(*at));
+                self.troubled.retain(|_, known| {
+                    known.asked.is_some() || known.named && known.until > Some(*at)
+                });
             }
             Record::ClockJumped { by, .. } => self.moved(*by),
             Record::Requested {
@@ -89,11 +99,11 @@ impl AgentLaws {
         }
     }
 
-    fn asked(&mut self, about: &HoldReason) {
-        if let HoldReason::Agent { agent, .. } = about
+    fn asked(&mut self, hold: &Hold) {
+        if let HoldReason::Agent { agent, .. } = &hold.about
             && let Some(known) = self.troubled.get_mut(agent)
         {
-            known.asked = true;
+            known.asked = Some(hold.id);
         }
     }
 

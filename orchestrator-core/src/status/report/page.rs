@@ -293,7 +293,7 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
         );
     }
     for approval in &acceptance.approvals {
-        fact("approved", approval.clone());
+        fact("approved", approval.to_string());
     }
     for waiver in &acceptance.waivers {
         let (by, why) = (

@@ -1,0 +1,432 @@
+//! What a person's answer means. One table says it; the options of a question, the decision and the
+//! brief are made from it.
+
+use super::{
+    decide::Context,
+    state::{Active, Held, TaskEntry, Then},
+};
+use crate::model::{
+    Answer, Approval, Completion, Grant, Granted, HoldItem, HoldOption, HoldReason, Item,
+    Observation, Obstacle, Predecessor, Record, RepoPath, TaskId, Waiver,
+};
+
+/// What follows from an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Consequence {
+    /// An agent may start.
+    Start,
+    /// The candidate may land.
+    Land,
+    /// It may land with claims that are not proven.
+    LandUnproven,
+    /// The task may change the files.
+    ChangeFiles,
+    /// What the person saw is evidence.
+    Observe,
+    /// It goes on without the reviewers that could not look.
+    GoOnWithoutReview,
+    /// The reviewers are asked again.
+    ReviewAgain,
+    /// The findings are waived.
+    WaiveFindings,
+    /// The work counts as complete.
+    CountAsComplete,
+    /// The session goes on, or another attempt begins with its commit.
+    Continue,
+    /// Another attempt begins.
+    AnotherAttempt,
+    /// The task is ticked without a change.
+    Tick,
+    /// The task counts as done without its commit.
+    CountAsDone,
+    /// The task is done again.
+    DoAgain,
+    /// The task gets as many attempts, and as much budget, again.
+    ResetLimits,
+    /// Gates that failed on the target run again.
+    CheckTargetAgain,
+    /// The agent is used again.
+    UseAgent,
+    /// What did not work is tried again.
+    TryAgain,
+    /// The task is parked until a person answers `retry`.
+    Park,
+}
+
+type Choices = &'static [(HoldOption, Consequence)];
+
+/// What may be answered to a question, and what each answer means.
+#[must_use]
+pub fn choices(about: &HoldReason) -> Choices {
+    use Consequence as Then;
+    use HoldOption::{Approve, Done, Observed, Park, Retry};
+    match about {
+        HoldReason::Approval(Approval::Dispatch) => &[(Approve, Then::Start), (Park, Then::Park)],
+        HoldReason::Approval(Approval::Landing) => &[(Approve, Then::Land), (Park, Then::Park)],
+        HoldReason::Authority { .. } => &[(Approve, Then::ChangeFiles), (Park, Then::Park)],
+        HoldReason::Unproven { .. } => &[
+            (Approve, Then::LandUnproven),
+            (Observed, Then::Observe),
+            (Park, Then::Park),
+        ],
+        HoldReason::Review => &[
+            (Approve, Then::GoOnWithoutReview),
+            (Retry, Then::ReviewAgain),
+            (Park, Then::Park),
+        ],
+        HoldReason::Repeated { .. } => &[
+            (Approve, Then::WaiveFindings),
+            (Retry, Then::AnotherAttempt),
+            (Park, Then::Park),
+        ],
+        HoldReason::Incomplete { .. } => &[
+            (Approve, Then::CountAsComplete),
+            (Retry, Then::Continue),
+            (Park, Then::Park),
+        ],
+        HoldReason::NothingToDo { .. } => &[
+            (Done, Then::Tick),
+            (Retry, Then::AnotherAttempt),
+            (Park, Then::Park),
+        ],
+        HoldReason::LandingDropped { .. } => &[
+            (Approve, Then::CountAsDone),
+            (Retry, Then::DoAgain),
+            (Park, Then::Park),
+        ],
+        HoldReason::Exhausted { .. } => &[(Retry, Then::ResetLimits), (Park, Then::Park)],
+        HoldReason::TipRed { .. } => &[(Retry, Then::CheckTargetAgain), (Park, Then::Park)],
+        HoldReason::Agent { .. } => &[(Retry, Then::UseAgent), (Park, Then::Park)],
+        HoldReason::CheckoutDirty { .. }
+        | HoldReason::LandingRefused(_)
+        | HoldReason::MergeImpossible { .. }
+        | HoldReason::PastReview { .. }
+        | HoldReason::CutOff { .. }
+        | HoldReason::Blocked
+        | HoldReason::Question
+        | HoldReason::Declined
+        | HoldReason::CapReached => &[(Retry, Then::TryAgain), (Park, Then::Park)],
+    }
+}
+
+/// What an answer to a question means; `None` for one that is not offered.
+#[must_use]
+pub fn consequence(about: &HoldReason, option: HoldOption) -> Option<Consequence> {
+    let mut choices = choices(about).iter();
+    choices.find_map(|(offered, then)| (*offered == option).then_some(*then))
+}
+
+impl Context<'_> {
+    pub(super) fn answered(&self, answer: Answer) -> Vec<Record> {
+        if let Some(entry) = self.state.parked(answer.hold)
+            && answer.option == HoldOption::Retry
+        {
+            return self.reopened(entry, answer.note);
+        }
+        let asked = self
+            .state
+            .accepts(&answer)
+            .and_then(|()| self.state.asked(&answer));
+        let (entry, held) = match asked {
+            Ok(asked) => asked,
+            Err(why) => return vec![Record::AnswerRefused { answer, why }],
+        };
+        let mut records = vec![Record::HoldAnswered {
+            hold: answer.hold,
+            answer: Some(answer.clone()),
+            at: self.at,
+        }];
+        records.extend(limits_reset(entry, &held.hold.about));
+        records.extend(advice(entry, held, &answer));
+        if let Some(then) = consequence(&held.hold.about, answer.option) {
+            records.extend(self.follows(entry, held, &answer, then));
+        }
+        records
+    }
+
+    /// A task is to be done that had landed, or was parked.
+    pub(super) fn reopened(&self, entry: &TaskEntry, advice: Option<String>) -> Vec<Record> {
+        let task = entry.task.id.clone();
+        let reopened = Record::Reopened {
+            task: task.clone(),
+            advice,
+        };
+        vec![reopened, Record::LimitsReset { task, budget: true }]
+    }
+
+    fn follows(
+        &self,
+        entry: &TaskEntry,
+        held: &Held,
+        answer: &Answer,
+        then: Consequence,
+    ) -> Vec<Record> {
+        let task = &entry.task.id;
+        let attempt = match &held.then {
+            Then::Resume(active) => Some(&**active),
+            Then::Wait(_) | Then::Landed(_) => None,
+        };
+        match then {
+            Consequence::Start => self.granted(task, answer, [Granted::Dispatch]),
+            Consequence::Land => self.granted(task, answer, [Granted::Landing]),
+            Consequence::ChangeFiles => {
+                let paths = files(&held.hold.about).iter().cloned();
+                self.granted(task, answer, paths.map(Granted::Change))
+            }
+            Consequence::LandUnproven => {
+                attempt.map_or_else(Vec::new, |active| vec![self.waived(active, held, answer)])
+            }
+            Consequence::WaiveFindings | Consequence::GoOnWithoutReview => attempt
+                .map_or_else(Vec::new, |active| {
+                    self.waived_and_judged(entry, active, held, answer)
+                }),
+            Consequence::Observe => {
+                attempt.map_or_else(Vec::new, |active| vec![self.seen(active, held, answer)])
+            }
+            Consequence::CountAsComplete => {
+                attempt.map_or_else(Vec::new, |active| vec![self.completed_by(active, answer)])
+            }
+            Consequence::Tick => {
+                let mut records = self.granted(task, answer, [Granted::NoChange]);
+                records.extend(attempt.map(|active| self.completed_by(active, answer)));
+                records
+            }
+            Consequence::Continue => attempt.map_or_else(Vec::new, |active| {
+                self.goes_on_after(entry, active, answer.note.clone())
+            }),
+            // The same session has been told twice: another begins, with what the person says.
+            Consequence::AnotherAttempt => attempt
+                .map(|active| self.ended_by_a_person(active, answer.note.as_deref(), None))
+                .into_iter()
+                .collect(),
+            Consequence::ReviewAgain => attempt.map_or_else(Vec::new, |active| {
+                let attempt = active.attempt.id.clone();
+                vec![Record::ReviewDue { attempt }]
+            }),
+            Consequence::CountAsDone => {
+                let task = task.clone();
+                vec![Record::LandingMoved { task, commit: None }]
+            }
+            Consequence::DoAgain => self.reopened(entry, answer.note.clone()),
+            Consequence::CheckTargetAgain => vec![Record::TipForgotten],
+            Consequence::UseAgent => self.agent_again(held).into_iter().collect(),
+            Consequence::ResetLimits | Consequence::TryAgain => Vec::new(),
+            Consequence::Park => self.parked_by(entry, attempt, answer),
+        }
+    }
+
+    fn granted(
+        &self,
+        task: &TaskId,
+        answer: &Answer,
+        what: impl IntoIterator<Item = Granted>,
+    ) -> Vec<Record> {
+        let grants = what.into_iter().map(|what| Grant {
+            what,
+            hold: answer.hold,
+            by: answer.by.clone(),
+            note: answer.note.clone(),
+            at: self.at,
+        });
+        vec![Record::Granted {
+            task: task.clone(),
+            grants: grants.collect(),
+        }]
+    }
+
+    fn waived(&self, active: &Active, held: &Held, answer: &Answer) -> Record {
+        Record::Waived {
+            attempt: active.attempt.id.clone(),
+            waivers: self.waivers(held, answer),
+        }
+    }
+
+    /// What an approval waives.
+    fn waivers(&self, held: &Held, answer: &Answer) -> Vec<Waiver> {
+        let items = named(&held.hold.items, answer);
+        let waivers = items.map(|item| Waiver {
+            item: item.clone(),
+            hold: held.hold.id,
+            by: answer.by.clone(),
+            why: answer.note.clone(),
+            at: self.at,
+        });
+        waivers.collect()
+    }
+
+    /// What comes after what was waived was not looked at yet: what other reviewers found, and whether
+    /// anybody has said that the work is complete.
+    fn waived_and_judged(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        held: &Held,
+        answer: &Answer,
+    ) -> Vec<Record> {
+        let mut records = vec![self.waived(active, held, answer)];
+        let waivers = [active.attempt.waivers.clone(), self.waivers(held, answer)].concat();
+        if let Some(reviewed) = active.step.reviewed() {
+            let (work, reviews) = (&reviewed.work, &reviewed.reviews);
+            records.extend(self.judge_head(entry, active, work, reviews, &waivers));
+        }
+        records
+    }
+
+    /// That a person has seen claims hold.
+    fn seen(&self, active: &Active, held: &Held, answer: &Answer) -> Record {
+        let items = named(&held.hold.items, answer);
+        let claims = items.filter_map(|item| match &item.what {
+            Item::Claim(claim) => Some(claim),
+            Item::Reviewer(_) | Item::Finding(_) => None,
+        });
+        let observations = claims.filter_map(|claim| {
+            Some(Observation {
+                claim: claim.id.clone(),
+                surface: claim.surface.clone(),
+                commit: active.attempt.head?,
+                hold: held.hold.id,
+                by: answer.by.clone(),
+                note: answer.note.clone(),
+                artifact: answer.artifact.clone(),
+                at: self.at,
+            })
+        });
+        Record::Observed {
+            attempt: active.attempt.id.clone(),
+            observations: observations.collect(),
+        }
+    }
+
+    fn completed_by(&self, active: &Active, answer: &Answer) -> Record {
+        Record::Completed {
+            attempt: active.attempt.id.clone(),
+            completion: Completion::Person {
+                hold: answer.hold,
+                by: answer.by.clone(),
+                note: answer.note.clone(),
+                at: self.at,
+            },
+        }
+    }
+
+    fn agent_again(&self, held: &Held) -> Option<Record> {
+        let HoldReason::Agent { agent, trouble } = &held.hold.about else {
+            return None;
+        };
+        Some(Record::AgentRecovered {
+            agent: agent.clone(),
+            at: self.at,
+            from: Some(trouble.clone()),
+        })
+    }
+
+    fn parked_by(
+        &self,
+        entry: &TaskEntry,
+        attempt: Option<&Active>,
+        answer: &Answer,
+    ) -> Vec<Record> {
+        let reason = match &answer.note {
+            Some(note) => format!("parked by a person: {note}"),
+            None => "parked by a person".to_owned(),
+        };
+        let ended = attempt.map(|active| self.attempt_ended(active, &reason, true, None));
+        let parked = Record::Parked {
+            task: entry.task.id.clone(),
+            reason,
+            hold: Some(answer.hold),
+        };
+        ended.into_iter().chain([parked]).collect()
+    }
+
+    /// A person wants the session to go on that was cut off, or another attempt where it cannot.
+    fn goes_on_after(
+        &self,
+        entry: &TaskEntry,
+        active: &Active,
+        note: Option<String>,
+    ) -> Vec<Record> {
+        let attempt = &active.attempt;
+        let Some(ended) = attempt.ended.as_ref() else {
+            return Vec::new();
+        };
+        if self.may_go_on(entry, active) {
+            return vec![self.continued(active, ended, attempt.head, note)];
+        }
+        let left = attempt.head.map(|head| Predecessor {
+            head,
+            tip: attempt.base,
+            obstacle: Obstacle::Unfinished,
+        });
+        vec![self.ended_by_a_person(active, note.as_deref(), left)]
+    }
+
+    fn ended_by_a_person(
+        &self,
+        active: &Active,
+        note: Option<&str>,
+        left: Option<Predecessor>,
+    ) -> Record {
+        let why = note.unwrap_or("another attempt is to be made");
+        self.attempt_ended(active, &format!("a person says: {why}"), true, left)
+    }
+}
+
+/// A person has spoken about what a limit, or a repetition, was reached by: it counts from zero.
+fn limits_reset(entry: &TaskEntry, about: &HoldReason) -> Option<Record> {
+    let budget = match about {
+        HoldReason::Exhausted { .. } => true,
+        HoldReason::Repeated { .. } => false,
+        HoldReason::Approval(_)
+        | HoldReason::Authority { .. }
+        | HoldReason::Unproven { .. }
+        | HoldReason::Review
+        | HoldReason::CheckoutDirty { .. }
+        | HoldReason::LandingRefused(_)
+        | HoldReason::MergeImpossible { .. }
+        | HoldReason::TipRed { .. }
+        | HoldReason::PastReview { .. }
+        | HoldReason::LandingDropped { .. }
+        | HoldReason::NothingToDo { .. }
+        | HoldReason::Blocked
+        | HoldReason::Question
+        | HoldReason::Declined
+        | HoldReason::CapReached
+        | HoldReason::CutOff { .. }
+        | HoldReason::Incomplete { .. }
+        | HoldReason::Agent { .. } => return None,
+    };
+    let task = entry.task.id.clone();
+    Some(Record::LimitsReset { task, budget })
+}
+
+/// What the next attempt is told, where one follows.
+fn advice(entry: &TaskEntry, held: &Held, answer: &Answer) -> Option<Record> {
+    let about = &held.hold.about;
+    let begins = match &held.then {
+        // What is said of an agent is nothing for its next attempt.
+        Then::Wait(_) => !matches!(about, HoldReason::Agent { .. }),
+        Then::Resume(_) => consequence(about, answer.option) == Some(Consequence::AnotherAttempt),
+        Then::Landed(_) => false,
+    };
+    let advice = answer.note.clone().filter(|_| begins)?;
+    let task = entry.task.id.clone();
+    Some(Record::Advised { task, advice })
+}
+
+/// The files that a question is about.
+fn files(about: &HoldReason) -> &[RepoPath] {
+    if let HoldReason::Authority { paths } = about {
+        paths
+    } else {
+        &[]
+    }
+}
+
+/// The items that an answer is about: those that it names, or all.
+fn named<'a>(items: &'a [HoldItem], answer: &'a Answer) -> impl Iterator<Item = &'a HoldItem> {
+    items
+        .iter()
+        .filter(|item| answer.items.is_empty() || answer.items.contains(&item.what.to_string()))
+}
