@@ -316,7 +316,7 @@ fn why_active(state: &State, active: &Active, now: Option<Timestamp>) -> Option<
                 return trouble;
             }
         }
-        Step::Working(_) if state.ended().is_some() => return stopped(),
+        Step::Working(_) | Step::Collect { .. } if state.ended().is_some() => return stopped(),
         _ => {}
     }
     let waits = matches!(
