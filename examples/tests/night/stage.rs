@@ -105,8 +105,8 @@ impl Stage {
         command.output().expect("supervise was built")
     }
 
-    /// Copies the ledger, what was charged and what was said to a directory of its own in the one that
-    /// `NIGHT` names, to be read.
+    /// Copies the ledger, what was charged and what was said to a directory of its own in the one
+    /// that `NIGHT` names, to be read.
     pub(crate) fn keep(&self, said: &[String]) {
         let Some(directory) = std::env::var_os("NIGHT") else {
             return;

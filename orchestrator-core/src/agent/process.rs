@@ -609,7 +609,8 @@ async fn count_the_rest(count: &SessionCount, reply: &mut Reply, end: End) {
     };
     let mut usage = better_known(told, read, is_all);
     let is_told = usage.source == UsageSource::Protocol && usage.turn.is_some();
-    // An answer that was under way when the agent was told to stop is charged, and in no count of the agent's.
+    // An answer that was under way when the agent was told to stop is charged, and the agent does
+    // not count it.
     usage.incomplete |= end != End::ByItself || (is_told && !reply.counted);
     // What says nothing need not be said.
     if usage != TurnUsage::default() {

@@ -674,17 +674,9 @@ impl Running {
     async fn finish_turns(&mut self, mut stopped: BTreeSet<EffectId>) {
         let deadline = Instant::now() + STOPPED;
         while !stopped.is_empty() {
-            match tokio::time::timeout_at(deadline, self.effects.join_next()).await {
-                Ok(Some(done)) => {
-                    if let Ok((effect, _)) = &done {
-                        stopped.remove(effect);
-                    }
-                    if let Err(error) = self.effect_done(done.map(interrupted_by_us)) {
-                        tracing::warn!(%error, "what ended while the run was stopped could not be told");
-                        break;
-                    }
-                }
-                Ok(None) | Err(_) => break,
+            match self.last_end(deadline).await {
+                LastEnd::Of(effect) => drop(stopped.remove(&effect)),
+                LastEnd::NoMore | LastEnd::TooLate => break,
             }
         }
     }
@@ -692,21 +684,42 @@ impl Running {
     async fn finish_landings(&mut self) {
         let deadline = Instant::now() + LANDING;
         while self.landings > 0 {
-            match tokio::time::timeout_at(deadline, self.effects.join_next()).await {
-                Ok(Some(done)) => {
-                    if let Err(error) = self.effect_done(done) {
-                        tracing::warn!(%error, "what ended while the run was stopped could not be told");
-                        break;
-                    }
-                }
-                Ok(None) => break,
-                Err(_) => {
+            match self.last_end(deadline).await {
+                LastEnd::Of(_) => {}
+                LastEnd::NoMore => break,
+                LastEnd::TooLate => {
                     self.abandon("a landing that is under way");
                     break;
                 }
             }
         }
     }
+
+    /// Takes the next end of an effect while the run is stopped.
+    async fn last_end(&mut self, deadline: Instant) -> LastEnd {
+        let done = match tokio::time::timeout_at(deadline, self.effects.join_next()).await {
+            Ok(Some(done)) => done.map(interrupted_by_us),
+            Ok(None) => return LastEnd::NoMore,
+            Err(_) => return LastEnd::TooLate,
+        };
+        let effect = done.as_ref().map(|(effect, _)| *effect).ok();
+        if let Err(error) = self.effect_done(done) {
+            tracing::warn!(%error, "an end could not be told while the run was stopped");
+            return LastEnd::NoMore;
+        }
+        effect.map_or(LastEnd::NoMore, LastEnd::Of)
+    }
+}
+
+/// What came of waiting for the end of an effect while the run is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastEnd {
+    /// It was told.
+    Of(EffectId),
+    /// No other end can be told.
+    NoMore,
+    /// None came in time.
+    TooLate,
 }
 
 /// A turn that the end of the run has stopped was interrupted: its session goes on in the next run.

@@ -56,7 +56,7 @@ impl AgentState {
         troubled.is_some_and(|troubled| troubled.asked || troubled.named && !troubled.is_over(at))
     }
 
-    /// Whether anything is wrong with it.
+    /// Whether nothing is wrong with it.
     pub(super) fn is_faultless(&self) -> bool {
         self.trouble.is_none() && self.failed.is_none()
     }

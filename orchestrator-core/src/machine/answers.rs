@@ -54,50 +54,40 @@ pub enum Consequence {
     Park,
 }
 
-type Choices = &'static [(HoldOption, Consequence)];
+/// What may be answered to a question, and what each answer means. Each task can be parked.
+pub fn choices(about: &HoldReason) -> impl Iterator<Item = (HoldOption, Consequence)> {
+    let park = (HoldOption::Park, Consequence::Park);
+    own_choices(about).iter().copied().chain([park])
+}
 
-/// What may be answered to a question, and what each answer means.
-#[must_use]
-pub fn choices(about: &HoldReason) -> Choices {
-    use Consequence as Then;
-    use HoldOption::{Approve, Done, Observed, Park, Retry};
+fn own_choices(about: &HoldReason) -> &'static [(HoldOption, Consequence)] {
+    use Consequence as Means;
+    use HoldOption::{Approve, Done, Observed, Retry};
     match about {
-        HoldReason::Approval(Approval::Dispatch) => &[(Approve, Then::Start), (Park, Then::Park)],
-        HoldReason::Approval(Approval::Landing) => &[(Approve, Then::Land), (Park, Then::Park)],
-        HoldReason::Authority { .. } => &[(Approve, Then::ChangeFiles), (Park, Then::Park)],
-        HoldReason::Unproven { .. } => &[
-            (Approve, Then::LandUnproven),
-            (Observed, Then::Observe),
-            (Park, Then::Park),
-        ],
+        HoldReason::Approval(Approval::Dispatch) => &[(Approve, Means::Start)],
+        HoldReason::Approval(Approval::Landing) => &[(Approve, Means::Land)],
+        HoldReason::Authority { .. } => &[(Approve, Means::ChangeFiles)],
+        HoldReason::Unproven { .. } => {
+            &[(Approve, Means::LandUnproven), (Observed, Means::Observe)]
+        }
         HoldReason::Review => &[
-            (Approve, Then::GoOnWithoutReview),
-            (Retry, Then::ReviewAgain),
-            (Park, Then::Park),
+            (Approve, Means::GoOnWithoutReview),
+            (Retry, Means::ReviewAgain),
         ],
         HoldReason::Repeated { .. } => &[
-            (Approve, Then::WaiveFindings),
-            (Retry, Then::AnotherAttempt),
-            (Park, Then::Park),
+            (Approve, Means::WaiveFindings),
+            (Retry, Means::AnotherAttempt),
         ],
-        HoldReason::Incomplete { .. } => &[
-            (Approve, Then::CountAsComplete),
-            (Retry, Then::Continue),
-            (Park, Then::Park),
-        ],
-        HoldReason::NothingToDo { .. } => &[
-            (Done, Then::Tick),
-            (Retry, Then::AnotherAttempt),
-            (Park, Then::Park),
-        ],
-        HoldReason::LandingDropped { .. } => &[
-            (Approve, Then::CountAsDone),
-            (Retry, Then::DoAgain),
-            (Park, Then::Park),
-        ],
-        HoldReason::Exhausted { .. } => &[(Retry, Then::ResetLimits), (Park, Then::Park)],
-        HoldReason::TipRed { .. } => &[(Retry, Then::CheckTargetAgain), (Park, Then::Park)],
-        HoldReason::Agent { .. } => &[(Retry, Then::UseAgent), (Park, Then::Park)],
+        HoldReason::Incomplete { .. } => {
+            &[(Approve, Means::CountAsComplete), (Retry, Means::Continue)]
+        }
+        HoldReason::NothingToDo { .. } => &[(Done, Means::Tick), (Retry, Means::AnotherAttempt)],
+        HoldReason::LandingDropped { .. } => {
+            &[(Approve, Means::CountAsDone), (Retry, Means::DoAgain)]
+        }
+        HoldReason::Exhausted { .. } => &[(Retry, Means::ResetLimits)],
+        HoldReason::TipRed { .. } => &[(Retry, Means::CheckTargetAgain)],
+        HoldReason::Agent { .. } => &[(Retry, Means::UseAgent)],
         HoldReason::CheckoutDirty { .. }
         | HoldReason::LandingRefused(_)
         | HoldReason::MergeImpossible { .. }
@@ -106,15 +96,14 @@ pub fn choices(about: &HoldReason) -> Choices {
         | HoldReason::Blocked
         | HoldReason::Question
         | HoldReason::Declined
-        | HoldReason::CapReached => &[(Retry, Then::TryAgain), (Park, Then::Park)],
+        | HoldReason::CapReached => &[(Retry, Means::TryAgain)],
     }
 }
 
 /// What an answer to a question means; `None` for one that is not offered.
 #[must_use]
 pub fn consequence(about: &HoldReason, option: HoldOption) -> Option<Consequence> {
-    let mut choices = choices(about).iter();
-    choices.find_map(|(offered, then)| (*offered == option).then_some(*then))
+    choices(about).find_map(|(offered, means)| (offered == option).then_some(means))
 }
 
 impl Context<'_> {
@@ -122,7 +111,7 @@ impl Context<'_> {
         if let Some(entry) = self.state.parked(answer.hold)
             && answer.option == HoldOption::Retry
         {
-            return self.reopened(entry, answer.note);
+            return vec![reopened(&entry.task.id, answer.note)];
         }
         let asked = self
             .state
@@ -139,20 +128,10 @@ impl Context<'_> {
         }];
         records.extend(limits_reset(entry, &held.hold.about));
         records.extend(advice(entry, held, &answer));
-        if let Some(then) = consequence(&held.hold.about, answer.option) {
-            records.extend(self.follows(entry, held, &answer, then));
+        if let Some(means) = consequence(&held.hold.about, answer.option) {
+            self.follows(entry, held, &answer, means, &mut records);
         }
         records
-    }
-
-    /// A task is to be done that had landed, or was parked.
-    pub(super) fn reopened(&self, entry: &TaskEntry, advice: Option<String>) -> Vec<Record> {
-        let task = entry.task.id.clone();
-        let reopened = Record::Reopened {
-            task: task.clone(),
-            advice,
-        };
-        vec![reopened, Record::LimitsReset { task, budget: true }]
     }
 
     fn follows(
@@ -160,59 +139,61 @@ impl Context<'_> {
         entry: &TaskEntry,
         held: &Held,
         answer: &Answer,
-        then: Consequence,
-    ) -> Vec<Record> {
+        means: Consequence,
+        records: &mut Vec<Record>,
+    ) {
         let task = &entry.task.id;
         let attempt = match &held.then {
             Then::Resume(active) => Some(&**active),
             Then::Wait(_) | Then::Landed(_) => None,
         };
-        match then {
-            Consequence::Start => self.granted(task, answer, [Granted::Dispatch]),
-            Consequence::Land => self.granted(task, answer, [Granted::Landing]),
+        match means {
+            Consequence::Start => records.push(self.granted(task, answer, [Granted::Dispatch])),
+            Consequence::Land => records.push(self.granted(task, answer, [Granted::Landing])),
             Consequence::ChangeFiles => {
                 let paths = files(&held.hold.about).iter().cloned();
-                self.granted(task, answer, paths.map(Granted::Change))
+                records.push(self.granted(task, answer, paths.map(Granted::Change)));
             }
             Consequence::LandUnproven => {
-                attempt.map_or_else(Vec::new, |active| vec![self.waived(active, held, answer)])
+                records.extend(attempt.map(|active| self.waived(active, held, answer)));
             }
-            Consequence::WaiveFindings | Consequence::GoOnWithoutReview => attempt
-                .map_or_else(Vec::new, |active| {
-                    self.waived_and_judged(entry, active, held, answer)
-                }),
+            Consequence::WaiveFindings | Consequence::GoOnWithoutReview => {
+                if let Some(active) = attempt {
+                    records.extend(self.waived_and_judged(entry, active, held, answer));
+                }
+            }
             Consequence::Observe => {
-                attempt.map_or_else(Vec::new, |active| vec![self.seen(active, held, answer)])
+                records.extend(attempt.map(|active| self.seen(active, held, answer)));
             }
             Consequence::CountAsComplete => {
-                attempt.map_or_else(Vec::new, |active| vec![self.completed_by(active, answer)])
+                records.extend(attempt.map(|active| self.completed_by(active, answer)));
             }
             Consequence::Tick => {
-                let mut records = self.granted(task, answer, [Granted::NoChange]);
+                records.push(self.granted(task, answer, [Granted::NoChange]));
                 records.extend(attempt.map(|active| self.completed_by(active, answer)));
-                records
             }
-            Consequence::Continue => attempt.map_or_else(Vec::new, |active| {
-                self.goes_on_after(entry, active, answer.note.clone())
-            }),
+            Consequence::Continue => {
+                let note = answer.note.as_deref();
+                records.extend(attempt.and_then(|active| self.goes_on_after(entry, active, note)));
+            }
             // The same session has been told twice: another begins, with what the person says.
-            Consequence::AnotherAttempt => attempt
-                .map(|active| self.ended_by_a_person(active, answer.note.as_deref(), None))
-                .into_iter()
-                .collect(),
-            Consequence::ReviewAgain => attempt.map_or_else(Vec::new, |active| {
+            Consequence::AnotherAttempt => {
+                let note = answer.note.as_deref();
+                records.extend(attempt.map(|active| self.ended_by_a_person(active, note, None)));
+            }
+            Consequence::ReviewAgain => records.extend(attempt.map(|active| {
                 let attempt = active.attempt.id.clone();
-                vec![Record::ReviewDue { attempt }]
-            }),
+                Record::ReviewDue { attempt }
+            })),
             Consequence::CountAsDone => {
                 let task = task.clone();
-                vec![Record::LandingMoved { task, commit: None }]
+                records.push(Record::LandingMoved { task, commit: None });
             }
-            Consequence::DoAgain => self.reopened(entry, answer.note.clone()),
-            Consequence::CheckTargetAgain => vec![Record::TipForgotten],
-            Consequence::UseAgent => self.agent_again(held).into_iter().collect(),
-            Consequence::ResetLimits | Consequence::TryAgain => Vec::new(),
-            Consequence::Park => self.parked_by(entry, attempt, answer),
+            Consequence::DoAgain => records.push(reopened(task, answer.note.clone())),
+            Consequence::CheckTargetAgain => records.push(Record::TipForgotten),
+            Consequence::UseAgent => records.extend(self.agent_again(held)),
+            Consequence::ResetLimits | Consequence::TryAgain => {}
+            Consequence::Park => records.extend(self.parked_by(entry, attempt, answer)),
         }
     }
 
@@ -221,7 +202,7 @@ impl Context<'_> {
         task: &TaskId,
         answer: &Answer,
         what: impl IntoIterator<Item = Granted>,
-    ) -> Vec<Record> {
+    ) -> Record {
         let grants = what.into_iter().map(|what| Grant {
             what,
             hold: answer.hold,
@@ -229,10 +210,10 @@ impl Context<'_> {
             note: answer.note.clone(),
             at: self.at,
         });
-        vec![Record::Granted {
+        Record::Granted {
             task: task.clone(),
             grants: grants.collect(),
-        }]
+        }
     }
 
     fn waived(&self, active: &Active, held: &Held, answer: &Answer) -> Record {
@@ -255,8 +236,8 @@ impl Context<'_> {
         waivers.collect()
     }
 
-    /// What comes after what was waived was not looked at yet: what other reviewers found, and whether
-    /// anybody has said that the work is complete.
+    /// What comes after what was waived was not looked at yet: what other reviewers found, and
+    /// whether anybody has said that the work is complete.
     fn waived_and_judged(
         &self,
         entry: &TaskEntry,
@@ -264,11 +245,13 @@ impl Context<'_> {
         held: &Held,
         answer: &Answer,
     ) -> Vec<Record> {
-        let mut records = vec![self.waived(active, held, answer)];
-        let waivers = [active.attempt.waivers.clone(), self.waivers(held, answer)].concat();
+        let waivers = self.waivers(held, answer);
+        let all = [active.attempt.waivers.as_slice(), waivers.as_slice()].concat();
+        let attempt = active.attempt.id.clone();
+        let mut records = vec![Record::Waived { attempt, waivers }];
         if let Some(reviewed) = active.step.reviewed() {
-            let (work, reviews) = (&reviewed.work, &reviewed.reviews);
-            records.extend(self.judge_head(entry, active, work, reviews, &waivers));
+            let work = &reviewed.work;
+            records.extend(self.judge_head(entry, active, work, &reviewed.reviews, &all));
         }
         records
     }
@@ -345,21 +328,20 @@ impl Context<'_> {
         &self,
         entry: &TaskEntry,
         active: &Active,
-        note: Option<String>,
-    ) -> Vec<Record> {
+        note: Option<&str>,
+    ) -> Option<Record> {
         let attempt = &active.attempt;
-        let Some(ended) = attempt.ended.as_ref() else {
-            return Vec::new();
-        };
+        let ended = attempt.ended.as_ref()?;
         if self.may_go_on(entry, active) {
-            return vec![self.continued(active, ended, attempt.head, note)];
+            let note = note.map(str::to_owned);
+            return Some(self.continued(active, ended, attempt.head, note));
         }
         let left = attempt.head.map(|head| Predecessor {
             head,
             tip: attempt.base,
             obstacle: Obstacle::Unfinished,
         });
-        vec![self.ended_by_a_person(active, note.as_deref(), left)]
+        Some(self.ended_by_a_person(active, note, left))
     }
 
     fn ended_by_a_person(
@@ -373,32 +355,22 @@ impl Context<'_> {
     }
 }
 
+/// A task is to be done that had landed, or was parked.
+pub(super) fn reopened(task: &TaskId, advice: Option<String>) -> Record {
+    let task = task.clone();
+    Record::Reopened { task, advice }
+}
+
 /// A person has spoken about what a limit, or a repetition, was reached by: it counts from zero.
 fn limits_reset(entry: &TaskEntry, about: &HoldReason) -> Option<Record> {
-    let budget = match about {
-        HoldReason::Exhausted { .. } => true,
-        HoldReason::Repeated { .. } => false,
-        HoldReason::Approval(_)
-        | HoldReason::Authority { .. }
-        | HoldReason::Unproven { .. }
-        | HoldReason::Review
-        | HoldReason::CheckoutDirty { .. }
-        | HoldReason::LandingRefused(_)
-        | HoldReason::MergeImpossible { .. }
-        | HoldReason::TipRed { .. }
-        | HoldReason::PastReview { .. }
-        | HoldReason::LandingDropped { .. }
-        | HoldReason::NothingToDo { .. }
-        | HoldReason::Blocked
-        | HoldReason::Question
-        | HoldReason::Declined
-        | HoldReason::CapReached
-        | HoldReason::CutOff { .. }
-        | HoldReason::Incomplete { .. }
-        | HoldReason::Agent { .. } => return None,
-    };
-    let task = entry.task.id.clone();
-    Some(Record::LimitsReset { task, budget })
+    let budget = matches!(about, HoldReason::Exhausted { .. });
+    let rejections = budget || matches!(about, HoldReason::Repeated { .. });
+    rejections.then(|| Record::LimitsReset {
+        task: entry.task.id.clone(),
+        rejections,
+        budget,
+        failovers: false,
+    })
 }
 
 /// What the next attempt is told, where one follows.

@@ -133,12 +133,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             };
             entry.unticked = false;
             entry.report = None;
-            entry.grants.clear();
-            let advice = advice.clone();
-            entry.phase = Phase::Waiting(Waiting {
-                advice,
-                ..Waiting::default()
-            });
+            entry.wait_anew(advice.clone());
         }
         Record::CheckoutSeen(checkout) => state.checkout = Some(checkout.clone()),
         Record::PackageEntered { package, .. } => state.package = Some(package.clone()),
@@ -716,12 +711,21 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 return Err(misfit("nothing is to follow for", task));
             }
         },
-        Record::LimitsReset { task, budget } => {
+        Record::LimitsReset {
+            task,
+            rejections,
+            budget,
+            failovers,
+        } => {
             let entry = entry_mut(state, task)?;
-            entry.rejections.clear();
+            if *rejections {
+                entry.rejections.clear();
+            }
+            if *failovers {
+                entry.passed_on = 0;
+            }
             if *budget {
                 entry.counted = u32::from(entry.active().is_some());
-                entry.passed_on = 0;
                 entry.spent = Spend::default();
                 entry.wall = Span(0);
             }

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::{
+    answers::reopened,
     plan,
     reread::roadmap_record,
     state::{Active, Asked, Phase, State, TaskEntry},
@@ -341,10 +342,15 @@ impl<'a> Context<'a> {
                 records.push(Record::CleanupDue { attempt });
             }
             if let Phase::Parked { hold: None, .. } = entry.phase {
-                records.extend(self.reopened(entry, None));
-            } else if !entry.has_landed() && entry.has_used_limits() {
-                let task = entry.task.id.clone();
-                records.push(Record::LimitsReset { task, budget: true });
+                records.push(reopened(&entry.task.id, None));
+            }
+            if entry.has_used_limits() {
+                records.push(Record::LimitsReset {
+                    task: entry.task.id.clone(),
+                    rejections: false,
+                    budget: true,
+                    failovers: true,
+                });
             }
         }
         records

@@ -60,9 +60,6 @@ impl Plan<'_> {
             let Some((at, entry)) = candidate.map(|at| (at, &tasks.entries()[at])) else {
                 break;
             };
-            let Phase::Waiting(_) = &entry.phase else {
-                break;
-            };
             if let Some(hold) = self.ask_first(entry) {
                 // One question at a time: the others follow when this one is in the state.
                 records.extend(hold);
@@ -191,7 +188,7 @@ impl Plan<'_> {
             .as_ref()
             .or(self.cx.policy.defaults.approve.as_ref());
         let needed = approve.is_some_and(|approve| approve.contains(&Approval::Dispatch))
-            && !entry.is_granted(&Granted::Dispatch);
+            && !Granted::Dispatch.is_among(&entry.grants);
         needed.then(|| {
             let question =
                 "the contract asks for a person's approval before an agent starts".to_owned();

@@ -28,8 +28,8 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Those of the errors that count as sent back over again, and lead to a person when they repeat.
-    /// For gates, the limits of turns and attempts are there.
+    /// The errors that lead to a person when they repeat. What a gate says is not a reviewer's word:
+    /// the limits of turns and attempts are for that.
     fn counted(self, findings: &[Finding]) -> Vec<FindingId> {
         match self {
             Self::Gates => Vec::new(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
+    answers::reopened,
     decide::Context,
     freeze::after,
     state::{Active, Asked, Phase, State, TaskEntry},
@@ -198,7 +199,7 @@ impl<'a> Plan<'a> {
     fn withdraw(&mut self) {
         for entry in self.cx.state.tasks.on(List::Withdrawn) {
             if entry.unticked && entry.has_landed() && self.knows_history() {
-                self.records.extend(self.cx.reopened(entry, None));
+                self.records.push(reopened(&entry.task.id, None));
             }
             let Some(why) = entry.withdrawn else { continue };
             let gone = Record::Withdrawn {

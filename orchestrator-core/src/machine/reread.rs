@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{
     apply::{Misfit, entry_mut, set_tip},
     freeze::after,
-    state::{Phase, RoadmapState, State, TaskEntry, Then, Waiting},
+    state::{Phase, RoadmapState, State, TaskEntry, Then},
     tasks::Tasks,
 };
 use crate::model::{Record, Roadmap, Task, TaskId, Withdrawal};
@@ -118,7 +118,7 @@ impl TaskEntry {
             Phase::Held(held) if done && was_done && matches!(held.then, Then::Landed(_)) => {}
             Phase::Active(_) | Phase::Held(_) if done => self.withdrawn = Some(Withdrawal::Ticked),
             Phase::Parked { hold: None, .. } if withdrawn.is_some() => {
-                self.phase = Phase::Waiting(Waiting::default());
+                self.wait_anew(None);
             }
             Phase::Waiting(_)
             | Phase::Active(_)

@@ -451,7 +451,6 @@ impl State {
         let hold = &held.hold;
         if consequence(&hold.about, answer.option).is_none() {
             let options: Vec<_> = choices(&hold.about)
-                .iter()
                 .map(|(option, _)| option.as_str())
                 .collect();
             return Err(format!(
@@ -548,21 +547,20 @@ impl TaskEntry {
 
     /// Whether anything of it counts against its limits.
     pub(super) fn has_used_limits(&self) -> bool {
-        self.counted > u32::from(self.active().is_some())
+        self.counted != u32::from(self.active().is_some())
             || self.passed_on > 0
             || self.wall > Span(0)
             || self.spent != Spend::default()
     }
 
-    /// Whether a person has allowed this, for the task or for its head.
-    pub(super) fn is_granted(&self, what: &Granted) -> bool {
-        let of_head = self
-            .active()
-            .map_or(&[][..], |active| &active.attempt.grants);
-        self.grants
-            .iter()
-            .chain(of_head)
-            .any(|grant| grant.what == *what)
+    /// It waits for its turn as a task that was never begun: a start that a person approved before is
+    /// no longer approved.
+    pub(super) fn wait_anew(&mut self, advice: Option<String>) {
+        self.grants.retain(|grant| grant.what != Granted::Dispatch);
+        self.phase = Phase::Waiting(Waiting {
+            advice,
+            ..Waiting::default()
+        });
     }
 
     /// The attempt whose paths and resources are held: under way, or waiting for a person in the middle of it.

@@ -191,8 +191,7 @@ pub struct CandidateCase<'a> {
 
 impl CandidateCase<'_> {
     fn is_granted(&self, what: &Granted) -> bool {
-        let mut grants = self.of_task.iter().chain(self.of_head);
-        grants.any(|grant| grant.what == *what)
+        what.is_among(self.of_task) || what.is_among(self.of_head)
     }
 }
 

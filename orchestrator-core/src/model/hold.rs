@@ -125,7 +125,7 @@ pub struct Grant {
     pub what: Granted,
     /// The question that it answered.
     pub hold: HoldId,
-    /// Who allowed it, in the words of whoever answered.
+    /// Who allowed it, as the answer says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// Why, in the same words.
@@ -150,6 +150,12 @@ pub enum Granted {
 }
 
 impl Granted {
+    /// Whether one of these allows it.
+    #[must_use]
+    pub fn is_among(&self, grants: &[Grant]) -> bool {
+        grants.iter().any(|grant| grant.what == *self)
+    }
+
     /// Whether it is for one head alone, and is void for the next.
     #[must_use]
     pub fn is_for_one_head(&self) -> bool {

@@ -472,12 +472,16 @@ pub enum Record {
         /// In their words.
         advice: String,
     },
-    /// How often a task was sent back over each finding counts from zero.
+    /// What counts against limits of a task counts from zero.
     LimitsReset {
         /// Which task.
         task: TaskId,
-        /// Whether its attempts and its budget do, too.
+        /// How often it was sent back over each finding.
+        rejections: bool,
+        /// Its attempts and its budget.
         budget: bool,
+        /// How often another agent took it over.
+        failovers: bool,
     },
     /// The reviewers are to be asked again about the same head.
     ReviewDue {

@@ -100,9 +100,9 @@ impl Brief {
             .chain(other.iter().map(say))
             .chain(risks.map(|risk| format!("the worker sees a risk: {risk}")));
         let left = held.hold.left.clone().or_else(|| cut_off(about, work));
-        let choice = |(option, follows): &(HoldOption, Consequence)| Choice {
-            option: *option,
-            then: then(about, *follows, active.is_some(), left.as_ref()),
+        let choice = |(option, follows): (HoldOption, Consequence)| Choice {
+            option,
+            then: then(about, follows, active.is_some(), left.as_ref()),
         };
         Self {
             why_now: why_now(about),
@@ -114,7 +114,7 @@ impl Brief {
             change: work.map(change).unwrap_or_default(),
             evidence: gates.chain(direct.iter().map(say)).collect(),
             missing: missing.chain(in_the_way(about)).collect(),
-            options: choices(about).iter().map(choice).collect(),
+            options: choices(about).map(choice).collect(),
             recommendation: recommendation(about),
             work: fate(entry, active, left.as_ref()),
         }

@@ -129,7 +129,9 @@ pub(super) fn then(
         Consequence::DoAgain => {
             "another attempt does it again on the target as it is now, and reads your note"
         }
-        Consequence::ResetLimits => "it gets as much once more, and another attempt reads your note",
+        Consequence::ResetLimits => {
+            "it gets as much once more, and another attempt reads your note"
+        }
         Consequence::CheckTargetAgain => {
             "the gates run again, on the candidate and, if need be, on the tip"
         }

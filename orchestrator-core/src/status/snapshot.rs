@@ -397,10 +397,7 @@ fn hold_view(entry: &TaskEntry, held: &Held) -> HoldView {
     HoldView {
         id: hold.id,
         question: hold.question.clone(),
-        options: choices(&hold.about)
-            .iter()
-            .map(|(option, _)| *option)
-            .collect(),
+        options: choices(&hold.about).map(|(option, _)| option).collect(),
         since: hold.since.0,
         brief,
     }

@@ -539,3 +539,45 @@ fn without_a_reviewer_it_goes_on_as_the_others_say_and_nobody_is_asked_twice() {
     );
     Laws::hold_and_replay(&world);
 }
+
+#[test]
+fn findings_are_counted_over_runs() {
+    let mut world = patient(policy("[limits]\nbackoff = \"0ms\""), vec![task("A", "")]);
+    reviewed(&mut world, &[objection()]);
+    until(&mut world, |what| matches!(what, Effect::RunTurn { .. }));
+    world.tell(EventKind::StopAsked);
+    world.open_again();
+    assert_eq!(
+        world.state.tasks()[0].rejections.get(&objection().id()),
+        Some(&1)
+    );
+}
+
+/// The target moves to this tip, where the roadmap is this.
+fn move_to(world: &mut World, tip: u64, tasks: Vec<Task>) {
+    world.tasks = tasks;
+    world.tell(EventKind::TipSeen(commit(tip)));
+    world.tick();
+}
+
+#[test]
+fn approval_of_a_start_is_void_when_the_task_was_removed_and_comes_back() {
+    let first = || task("A", "approve = [\"dispatch\"]");
+    let rules = policy("max_sessions = 1");
+    let mut world = patient(rules, vec![first(), task("B", "after = [\"A\"]")]);
+    say(&mut world, Answer::new(HoldId(1), HoldOption::Approve));
+    until(&mut world, |what| matches!(what, Effect::RunTurn { .. }));
+    move_to(&mut world, 911, vec![task("B", "")]);
+    until(
+        &mut world,
+        |what| matches!(what, Effect::RunTurn { attempt, .. } if attempt.task.as_str() == "B"),
+    );
+    move_to(&mut world, 912, vec![first(), task("B", "")]);
+    let entry = &world.state.tasks()[0];
+    assert!(
+        matches!(entry.phase, Phase::Waiting(_)),
+        "{:?}",
+        entry.phase
+    );
+    assert!(entry.grants.is_empty(), "{:?}", entry.grants);
+}
