@@ -1,15 +1,15 @@
 //! The backend: which program, with what.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, Permissions, is_installed, told_version},
+    agent::{AgentEntry, AgentProgram, Permissions, SettingError, is_installed},
     model::AgentWarning,
-    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
+    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Turn, TurnRequest},
 };
 
-use crate::conversation::Conversation;
+use crate::{conversation::Conversation, settings::AcpSettings};
 
 /// An agent that speaks the protocol on its standard input and output.
 ///
@@ -23,13 +23,11 @@ use crate::conversation::Conversation;
 #[derive(Debug, Clone)]
 pub struct AcpBackend {
     name: String,
-    program: PathBuf,
+    program: AgentProgram,
     arguments: Vec<String>,
-    environment: BTreeMap<String, String>,
     mode: Option<String>,
     permissions: Permissions,
     resumes: bool,
-    silence: Option<Duration>,
     version: Vec<String>,
 }
 
@@ -38,15 +36,32 @@ impl AcpBackend {
     pub fn new(name: impl Into<String>, program: impl Into<PathBuf>) -> Self {
         Self {
             name: name.into(),
-            program: program.into(),
+            program: AgentProgram::new(program),
             arguments: Vec::new(),
-            environment: BTreeMap::new(),
             mode: None,
             permissions: Permissions::default(),
             resumes: true,
-            silence: None,
             version: vec!["--version".to_owned()],
         }
+    }
+
+    /// As a policy says.
+    ///
+    /// # Errors
+    /// [`SettingError`] where `run` names no program.
+    pub fn from_settings(settings: AcpSettings, agent: &AgentEntry) -> Result<Self, SettingError> {
+        let mut words = settings.run.into_iter();
+        let program = words.next().filter(|program| !program.is_empty());
+        let program = program.ok_or_else(|| {
+            SettingError::new(
+                "run",
+                "needs a program, as in `run = [\"opencode\", \"acp\"]`",
+            )
+        })?;
+        let mut backend = Self::new(agent.name.as_str(), program).args(words);
+        backend.program.configure(None, None, agent);
+        backend.mode = settings.mode;
+        Ok(backend)
     }
 
     /// Adds arguments, such as `acp` or `--acp`.
@@ -59,7 +74,7 @@ impl AcpBackend {
     /// Adds a variable that the agent sees besides those that the policy allows, such as `HOME` or its key.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.environment.insert(name.into(), value.into());
+        self.program.env(name, value);
         self
     }
 
@@ -87,7 +102,7 @@ impl AcpBackend {
     /// Says beyond which silence, with no tool in flight, something is wrong with this agent.
     #[must_use]
     pub fn silent_for_at_most(mut self, silence: Duration) -> Self {
-        self.silence = Some(silence);
+        self.program.silence = Some(silence);
         self
     }
 
@@ -106,38 +121,32 @@ impl AgentBackend for AcpBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let least = Capabilities::least().with_counting(Counting::Varies);
-        let known = if self.resumes {
+        let least = self.program.capabilities().with_counting(Counting::Varies);
+        if self.resumes {
             least.with_resume()
         } else {
             least
-        };
-        self.silence.map_or(known.clone(), |silence| {
-            known.with_silence(Silence::Beyond(silence))
-        })
+        }
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
-        let there = is_installed(
-            &self.program,
-            "give the path of an agent that speaks the Agent Client Protocol",
-        )?;
-        if !there || self.version.is_empty() {
+        let hint = "give the path of an agent that speaks the Agent Client Protocol";
+        if self.version.is_empty() {
+            is_installed(&self.program.path, hint)?;
             return Ok(Probe::found(None));
         }
-        Ok(
-            match told_version(&self.program, &self.version, &self.environment).await {
-                Ok(version) => Probe::found(Some(version)),
-                Err(error) => {
-                    let mut probe = Probe::found(None);
-                    probe.warnings.push(AgentWarning::Other {
-                        what: error.to_string(),
-                        fix: None,
-                    });
-                    probe
-                }
-            },
-        )
+        match self.program.version(&self.version, hint).await {
+            Ok(version) => Ok(Probe::found(version)),
+            Err(error @ (AgentError::Spawn(_) | AgentError::Other(_))) => {
+                let mut probe = Probe::found(None);
+                probe.warnings.push(AgentWarning::Other {
+                    what: error.to_string(),
+                    fix: None,
+                });
+                Ok(probe)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
@@ -145,9 +154,7 @@ impl AgentBackend for AcpBackend {
             return Err(AgentError::Unsupported("go on with a session"));
         }
         let conversation = Conversation::new(&request, self.mode.clone(), self.permissions.clone());
-        AgentProcess::new(&self.program, &request)
-            .args(&self.arguments)
-            .envs(&self.environment)
-            .start(conversation)
+        let process = self.program.process(&request).args(&self.arguments);
+        process.start(conversation)
     }
 }

@@ -21,6 +21,8 @@
 
 mod backend;
 mod conversation;
+mod settings;
 
 pub use backend::AcpBackend;
 pub use orchestrator_core::agent::{Permission, Permissions};
+pub use settings::AcpSettings;

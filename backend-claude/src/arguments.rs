@@ -171,7 +171,7 @@ fn read_only(line: &mut Line, request: &TurnRequest, features: Features) {
 }
 
 fn models(line: &mut Line, backend: &ClaudeBackend, features: Features) {
-    if let Some(model) = &backend.model {
+    if let Some(model) = &backend.program.model {
         line.option("model", model);
     }
     if let Some(model) = backend

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, Permissions, Protocol, is_installed, named_variables, told_version},
-    model::{AgentWarning, ClaudeEffort, ClaudePermissions, ClaudeSandbox, ClaudeSpec},
-    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
+    agent::{AgentEntry, AgentProgram, Permissions, Protocol, SettingError},
+    model::AgentWarning,
+    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Turn, TurnRequest},
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -17,6 +17,7 @@ use crate::{
     features::Features,
     sandbox::try_sandbox,
     session::Sessions,
+    settings::{ClaudeEffort, ClaudePermissions, ClaudeSandbox, ClaudeSettings},
 };
 
 /// The versions that were tried, first and last: `2.1.` and these.
@@ -49,8 +50,7 @@ const ENVIRONMENT: [(&str, &str); 7] = [
 /// ```
 #[derive(Debug, Clone)]
 pub struct ClaudeBackend {
-    program: PathBuf,
-    pub(crate) model: Option<String>,
+    pub(crate) program: AgentProgram,
     pub(crate) fallback_model: Option<String>,
     pub(crate) effort: Option<ClaudeEffort>,
     tools: Vec<String>,
@@ -60,8 +60,6 @@ pub struct ClaudeBackend {
     pub(crate) max_turns: Option<u32>,
     pub(crate) max_usd: Option<f64>,
     pub(crate) settings: Value,
-    environment: BTreeMap<String, String>,
-    silence: Duration,
     asking: Duration,
     /// What this program knows, once it was asked.
     features: Arc<OnceCell<Features>>,
@@ -77,9 +75,13 @@ impl ClaudeBackend {
     /// The `claude` on the `PATH`, however it came there.
     #[must_use]
     pub fn new() -> Self {
+        let mut program = AgentProgram::new("claude");
+        program.silence = Some(SILENCE);
+        for (name, value) in ENVIRONMENT {
+            program.env(name, value);
+        }
         Self {
-            program: "claude".into(),
-            model: None,
+            program,
             fallback_model: None,
             effort: None,
             servers: BTreeMap::new(),
@@ -93,45 +95,45 @@ impl ClaudeBackend {
                 "attribution": { "commit": "", "pr": "" },
                 "permissions": { "deny": ["Bash(git push *)", "Bash(git push)"] },
             }),
-            environment: ENVIRONMENT
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-            silence: SILENCE,
             asking: ASKING,
         }
     }
 
-    /// As the policy says; variables that it names are taken from this process's environment.
+    /// As a policy says.
     ///
     /// # Errors
-    /// The name of a variable that is not there.
-    pub fn from_spec(spec: &ClaudeSpec) -> Result<Self, String> {
-        let mut backend =
-            Self::new().settings(Value::Object(spec.settings.clone().into_iter().collect()));
-        backend.program = spec.program.as_ref().map_or(backend.program, PathBuf::from);
-        backend.model.clone_from(&spec.model);
-        backend.fallback_model.clone_from(&spec.fallback_model);
-        backend.effort = spec.effort;
-        backend.servers.clone_from(&spec.mcp_servers);
-        backend.sandbox = spec.sandbox;
-        (backend.max_turns, backend.max_usd) = (spec.max_turns, spec.max_usd);
-        if !spec.tools.is_empty() {
-            backend.tools.clone_from(&spec.tools);
+    /// [`SettingError`] for what cannot be meant.
+    pub fn from_settings(
+        settings: ClaudeSettings,
+        agent: &AgentEntry,
+    ) -> Result<Self, SettingError> {
+        settings.check()?;
+        let own = Value::Object(settings.settings.into_iter().collect());
+        let mut backend = Self::new().settings(own);
+        let program = settings.program;
+        backend.program.configure(program, settings.model, agent);
+        backend.fallback_model = settings.fallback_model;
+        backend.effort = settings.effort;
+        backend.servers = settings.mcp_servers;
+        backend.sandbox = settings.sandbox;
+        backend.max_turns = settings.max_turns;
+        backend.max_usd = settings.max_usd;
+        if !settings.tools.is_empty() {
+            backend.tools = settings.tools;
         }
-        if spec.permissions == ClaudePermissions::Contract {
+        if settings.permissions == ClaudePermissions::Contract {
             backend.permissions = Some(Permissions::within_contract());
         }
-        if let Some(directory) = &spec.config_dir {
+        if let Some(directory) = settings.config_dir {
             backend = backend.config_dir(directory);
         }
-        backend.environment.extend(named_variables(&spec.env)?);
         Ok(backend)
     }
 
     /// Sets the program.
     #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
-        self.program = program.into();
+        self.program.path = program.into();
         self.features = Arc::default();
         self
     }
@@ -139,7 +141,7 @@ impl ClaudeBackend {
     /// Sets the model; where nothing is set, Claude Code's own choice, which differs from version to version and from login to login.
     #[must_use]
     pub fn model(mut self, model: impl Into<String>) -> Self {
-        self.model = Some(model.into());
+        self.program.model = Some(model.into());
         self
     }
 
@@ -218,7 +220,7 @@ impl ClaudeBackend {
     /// Adds a variable that Claude Code and the commands that it runs see, such as its key.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.environment.insert(name.into(), value.into());
+        self.program.env(name, value);
         self
     }
 
@@ -236,7 +238,7 @@ impl ClaudeBackend {
     /// Sets beyond which silence, with no tool in flight, something is wrong; ten minutes where nothing is set.
     #[must_use]
     pub fn silent_for_at_most(mut self, silence: Duration) -> Self {
-        self.silence = silence;
+        self.program.silence = Some(silence);
         self
     }
 
@@ -299,22 +301,15 @@ impl ClaudeBackend {
         }
     }
 
-    /// What turns with this environment see.
-    fn together(&self, environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let mut together = environment.clone();
-        together.extend(self.environment.clone());
-        together
-    }
-
     /// What this program knows.
     async fn known(&self, environment: &BTreeMap<String, String>) -> Result<Features, AgentError> {
-        let ask = || Features::of(&self.program, environment);
+        let ask = || Features::of(&self.program.path, environment);
         self.features.get_or_try_init(ask).await.copied()
     }
 
     /// How a turn is started here. A version is asked what it knows only where that makes a difference.
     async fn setup(&self, request: &TurnRequest) -> Result<Setup, AgentError> {
-        let environment = self.together(&request.environment);
+        let environment = self.program.environment_in(&request.environment);
         let sandboxed = if request.read_only {
             false
         } else {
@@ -381,11 +376,8 @@ impl AgentBackend for ClaudeBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::least()
-            .with_resume()
-            .with_counting(Counting::TokensAndMoney)
-            .with_input()
-            .with_silence(Silence::Beyond(self.silence))
+        let least = self.program.capabilities().with_resume().with_input();
+        least.with_counting(Counting::TokensAndMoney)
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
@@ -395,13 +387,10 @@ impl AgentBackend for ClaudeBackend {
     }
 
     async fn probe_in(&self, environment: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
-        if !is_installed(
-            &self.program,
-            "npm install -g @anthropic-ai/claude-code, or give the path of the program",
-        )? {
+        let hint = "npm install -g @anthropic-ai/claude-code, or give the path of the program";
+        let Some(told) = self.program.version(&["--version"], hint).await? else {
             return Ok(Probe::found(None));
-        }
-        let told = told_version(&self.program, &["--version"], &self.environment).await?;
+        };
         let version = told.split_whitespace().next().unwrap_or_default();
         let mut probe = Probe::found(Some(version.to_owned()));
         let patch = version
@@ -415,7 +404,7 @@ impl AgentBackend for ClaudeBackend {
                 tried: format!("2.1.{first} to 2.1.{last}"),
             });
         }
-        let together = self.together(environment);
+        let together = self.program.environment_in(environment);
         if self.effort.is_some() || self.fallback_model.is_some() {
             let features = self.known(&together).await?;
             probe.warnings.extend(self.left_out(features, version));
@@ -428,15 +417,11 @@ impl AgentBackend for ClaudeBackend {
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         let setup = self.setup(&request).await?;
-        let process = AgentProcess::new(&self.program, &request)
-            .args(arguments(self, &request, &setup))
-            .envs(&self.environment);
-        let sessions = Sessions::of(|name| {
-            let own = self.environment.get(name);
-            own.or_else(|| request.environment.get(name)).cloned()
-        });
+        let sessions = Sessions::of(&self.program.environment_in(&request.environment));
         // INT is what it ends its commands at; on TERM, some versions leave them.
-        process
+        self.program
+            .process(&request)
+            .args(arguments(self, &request, &setup))
             .asking_after(self.asking)
             .dying_with_us("INT")
             .counting_by(sessions, &request)

@@ -613,18 +613,15 @@ impl Protocol for Conversation {
     }
 
     fn input(&mut self, input: &TurnInput, reply: &mut Reply) -> Result<(), AgentError> {
-        match input {
-            TurnInput::Nudge(text) => {
-                // A model that hangs hears nothing: it is asked anew, with the reminder. A tool is waited for.
-                if self.in_flight.is_empty() {
-                    self.nudged = true;
-                    self.ask("interrupt", reply);
-                }
-                Self::say(text, reply);
-            }
-            TurnInput::Answer(text) | TurnInput::Repair(text) => Self::say(text, reply),
-            _ => return Err(AgentError::Unsupported("take this kind of input")),
+        let TurnInput::Nudge(text) = input else {
+            return Err(AgentError::Unsupported("take this kind of input"));
+        };
+        // A model that hangs hears nothing: it is asked anew, with the reminder. A tool is waited for.
+        if self.in_flight.is_empty() {
+            self.nudged = true;
+            self.ask("interrupt", reply);
         }
+        Self::say(text, reply);
         Ok(())
     }
 

@@ -36,9 +36,8 @@ mod features;
 mod outcome;
 mod sandbox;
 mod session;
+mod settings;
 
 pub use backend::ClaudeBackend;
-pub use orchestrator_core::{
-    agent::{Permission, Permissions},
-    model::{ClaudeEffort, ClaudeSandbox},
-};
+pub use orchestrator_core::agent::{Permission, Permissions};
+pub use settings::{ClaudeEffort, ClaudePermissions, ClaudeSandbox, ClaudeSettings};

@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, path::Path};
 
 use orchestrator_core::{
     agent::{BubblewrapFault, try_bubblewrap},
-    model::ClaudeSandbox,
     port::AgentError,
 };
 use serde_json::{Value, json};
+
+use crate::settings::ClaudeSandbox;
 
 /// What a worker in the sandbox has to know: files that it masks look like untracked devices.
 pub(crate) const SANDBOX_RULE: &str = "\n- Your commands run in a sandbox without a network. Add files to a commit by their names: \

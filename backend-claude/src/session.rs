@@ -47,9 +47,9 @@ type Messages = BTreeMap<String, (String, Usage)>;
 
 impl Sessions {
     /// As these variables of its environment say.
-    pub(crate) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let home = variable("CLAUDE_CONFIG_DIR").map(PathBuf::from);
-        let home = home.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".claude")));
+    pub(crate) fn of(environment: &BTreeMap<String, String>) -> Self {
+        let home = environment.get("CLAUDE_CONFIG_DIR").map(PathBuf::from);
+        let home = home.or_else(|| Some(PathBuf::from(environment.get("HOME")?).join(".claude")));
         Self {
             projects: home.map(|home| home.join("projects")),
         }

@@ -1,16 +1,19 @@
 //! The backend: which Codex, with what.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use orchestrator_core::{
-    agent::{Protocol, named_variables},
-    model::{CodexProtocol, CodexSandbox, CodexSpec},
+    agent::{AgentEntry, AgentProgram, Protocol, SettingError},
     port::TurnRequest,
 };
 
 use tokio::sync::OnceCell;
 
-use crate::{conversation::Conversation, sandbox::quoted};
+use crate::{
+    conversation::Conversation,
+    sandbox::quoted,
+    settings::{CodexProtocol, CodexSandbox, CodexSettings},
+};
 
 /// Beyond so much silence with no tool in flight something is wrong: its own limit for a silent stream is five minutes.
 const SILENCE: Duration = Duration::from_secs(600);
@@ -25,13 +28,10 @@ const SILENCE: Duration = Duration::from_secs(600);
 /// ```
 #[derive(Debug, Clone)]
 pub struct CodexBackend {
-    pub(crate) program: PathBuf,
-    pub(crate) model: Option<String>,
+    pub(crate) program: AgentProgram,
     pub(crate) sandbox: CodexSandbox,
     pub(crate) protocol: Option<CodexProtocol>,
     pub(crate) settings: Vec<String>,
-    pub(crate) environment: BTreeMap<String, String>,
-    pub(crate) silence: Duration,
     /// What the program says of itself.
     pub(crate) version: Arc<OnceCell<String>>,
 }
@@ -46,36 +46,37 @@ impl CodexBackend {
     /// The `codex` on the `PATH`, as npm or anybody else has put it there.
     #[must_use]
     pub fn new() -> Self {
+        let mut program = AgentProgram::new("codex");
+        program.silence = Some(SILENCE);
         Self {
-            program: "codex".into(),
-            model: None,
+            program,
             sandbox: CodexSandbox::default(),
             protocol: None,
             settings: Vec::new(),
-            environment: BTreeMap::new(),
-            silence: SILENCE,
             version: Arc::default(),
         }
     }
 
-    /// As the policy says; variables that it names are taken from this process's environment.
+    /// As a policy says.
     ///
     /// # Errors
-    /// The name of a variable that is not there.
-    pub fn from_spec(spec: &CodexSpec) -> Result<Self, String> {
-        let mut backend = Self::new().sandbox(spec.sandbox);
-        backend.program = spec.program.as_ref().map_or(backend.program, PathBuf::from);
-        backend.model.clone_from(&spec.model);
-        backend.protocol = spec.protocol;
-        backend.settings.clone_from(&spec.config);
-        backend.environment.extend(named_variables(&spec.env)?);
+    /// None: whatever the type allows can be meant.
+    pub fn from_settings(
+        settings: CodexSettings,
+        agent: &AgentEntry,
+    ) -> Result<Self, SettingError> {
+        let mut backend = Self::new().sandbox(settings.sandbox);
+        let program = settings.program;
+        backend.program.configure(program, settings.model, agent);
+        backend.protocol = settings.protocol;
+        backend.settings = settings.config;
         Ok(backend)
     }
 
     /// Sets the program: npm's script, or the native one behind it.
     #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
-        self.program = program.into();
+        self.program.path = program.into();
         self.version = Arc::default();
         self
     }
@@ -83,7 +84,7 @@ impl CodexBackend {
     /// Sets the model; Codex's own choice where nothing is set.
     #[must_use]
     pub fn model(mut self, model: impl Into<String>) -> Self {
-        self.model = Some(model.into());
+        self.program.model = Some(model.into());
         self
     }
 
@@ -131,14 +132,14 @@ impl CodexBackend {
     /// Adds a variable that Codex sees, and the commands that it runs do not, such as its key.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.environment.insert(name.into(), value.into());
+        self.program.env(name, value);
         self
     }
 
     /// Sets beyond which silence, with no tool in flight, something is wrong; ten minutes where nothing is set.
     #[must_use]
     pub fn silent_for_at_most(mut self, silence: Duration) -> Self {
-        self.silence = silence;
+        self.program.silence = Some(silence);
         self
     }
 
@@ -146,6 +147,6 @@ impl CodexBackend {
     /// it here.
     #[must_use]
     pub fn protocol(&self, request: &TurnRequest) -> impl Protocol + use<> {
-        Conversation::new(request, self.model.as_deref(), None, None)
+        Conversation::new(request, self.program.model.as_deref(), None, None)
     }
 }

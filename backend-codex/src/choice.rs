@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestrator_core::{model::CodexProtocol, port::AgentError};
+use orchestrator_core::port::AgentError;
+
+use crate::settings::CodexProtocol;
 
 /// The versions that both protocols were measured with.
 pub(crate) const KNOWN: [&str; 2] = ["0.169.", "0.171."];

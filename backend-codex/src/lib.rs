@@ -68,7 +68,8 @@ mod outcome;
 mod preflight;
 mod sandbox;
 mod session;
+mod settings;
 mod turns;
 
 pub use backend::CodexBackend;
-pub use orchestrator_core::model::{CodexProtocol, CodexSandbox};
+pub use settings::{CodexProtocol, CodexSandbox, CodexSettings};

@@ -7,14 +7,17 @@ use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
 
 use orchestrator_core::{
     agent::BubblewrapFault,
-    model::{AttemptId, CodexSandbox},
+    model::AttemptId,
     port::AgentError,
     process::{Exit, OutputLimits, Spawn, run_to_end},
 };
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::sandbox::{Places, trial_flags};
+use crate::{
+    sandbox::{Places, trial_flags},
+    settings::CodexSandbox,
+};
 
 /// How long one trial may take; measured are 0.2 s.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -238,7 +241,6 @@ impl<'a> Trial<'a> {
                     "the trial of its sandbox did not end within {} s",
                     PATIENCE.as_secs()
                 ),
-                retry_at: None,
             }),
         }
     }

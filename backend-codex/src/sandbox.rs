@@ -4,8 +4,10 @@ use std::{io, path::Path};
 
 use orchestrator_core::{
     agent::{make_beneath, read_small, touch},
-    model::{AttemptId, CodexSandbox},
+    model::AttemptId,
 };
+
+use crate::settings::CodexSandbox;
 
 /// The places of one attempt that matter.
 #[derive(Debug, Clone, Copy)]

@@ -14,6 +14,7 @@ use orchestrator_core::{
     },
     lenient,
     model::{ModelUsage, Usage},
+    port::TurnRequest,
 };
 
 lenient! {
@@ -61,28 +62,31 @@ pub(crate) struct Sessions {
 
 /// What the file of one session says.
 #[derive(Debug, Default)]
-struct Kept {
+pub(crate) struct Kept {
     /// The model that is asked from here on.
     model: String,
     /// The usage of each answer, by its id.
     answers: BTreeMap<String, (String, Usage)>,
-    /// What Codex counts of the whole thread.
-    counted: Usage,
+    /// What Codex itself counts of the whole thread: `turn.completed` counts from there.
+    pub(crate) counted: Usage,
 }
 
 impl Sessions {
     /// As these variables of Codex's environment say.
-    pub(crate) fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let home = variable("CODEX_HOME").map(PathBuf::from);
-        let home = home.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".codex")));
+    pub(crate) fn of(environment: &BTreeMap<String, String>) -> Self {
+        let home = environment.get("CODEX_HOME").map(PathBuf::from);
+        let home = home.or_else(|| Some(PathBuf::from(environment.get("HOME")?).join(".codex")));
         Self {
             directory: home.map(|home| home.join("sessions")),
         }
     }
 
-    /// What Codex itself has counted of a session so far: `turn.completed` counts from there.
-    pub(crate) fn counted(&self, session: &str) -> Option<Usage> {
-        Some(self.kept(session)?.counted)
+    /// What is known of the session that a turn goes on with.
+    pub(crate) async fn resumed(&self, request: &TurnRequest) -> Option<Kept> {
+        let sessions = self.clone();
+        let session = request.resume.clone()?;
+        let read = tokio::task::spawn_blocking(move || sessions.kept(&session.0)).await;
+        read.ok().flatten()
     }
 
     fn kept(&self, session: &str) -> Option<Kept> {
@@ -118,16 +122,20 @@ impl Sessions {
 
 impl SessionFiles for Sessions {
     fn used(&self, session: &str) -> Option<ModelUsage> {
-        let kept = self.kept(session)?;
-        if kept.answers.is_empty() {
-            // An older version counts the thread alone.
-            return Some([(kept.model, kept.counted)].into_iter().collect());
-        }
-        Some(kept.answers.into_values().collect())
+        Some(self.kept(session)?.used())
     }
 }
 
 impl Kept {
+    /// What the session has used.
+    pub(crate) fn used(self) -> ModelUsage {
+        if self.answers.is_empty() {
+            // An older version counts the thread alone.
+            return [(self.model, self.counted)].into_iter().collect();
+        }
+        self.answers.into_values().collect()
+    }
+
     fn line(&mut self, line: &[u8]) {
         let Some(entry) = read::<Entry<'_>>(line) else {
             return;

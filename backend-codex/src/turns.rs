@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use async_trait::async_trait;
 use orchestrator_core::{
     agent::{AgentProcess, strict_schema, told_version},
-    model::{AgentWarning, CodexProtocol, CodexSandbox, Usage},
-    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
+    model::{AgentWarning, Usage},
+    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Turn, TurnRequest},
 };
 
 use crate::{
@@ -18,7 +18,8 @@ use crate::{
     install::find,
     preflight::{Tried, try_reader, try_worker},
     sandbox::{Places, flags},
-    session::Sessions,
+    session::{Kept, Sessions},
+    settings::{CodexProtocol, CodexSandbox},
 };
 
 impl CodexBackend {
@@ -29,8 +30,7 @@ impl CodexBackend {
         environment: &BTreeMap<String, String>,
         read_only: bool,
     ) -> Result<Tried, AgentError> {
-        let mut together = environment.clone();
-        together.extend(self.environment.clone());
+        let together = self.program.environment_in(environment);
         if read_only {
             try_reader(program, self.sandbox, &together).await
         } else {
@@ -47,7 +47,7 @@ impl CodexBackend {
         program: &Path,
         environment: &BTreeMap<String, String>,
     ) -> Result<CodexProtocol, AgentError> {
-        let home = Home::of(&[environment, &self.environment]);
+        let home = Home::of(&[environment, &self.program.environment]);
         match self.protocol {
             Some(CodexProtocol::Exec) => Ok(CodexProtocol::Exec),
             Some(CodexProtocol::AppServer) => match home.hinders() {
@@ -61,26 +61,20 @@ impl CodexBackend {
     /// The program's version, found out once.
     async fn version(&self, program: &Path) -> Result<String, AgentError> {
         let find_out = async || {
-            let told = told_version(program, &["--version"], &self.environment).await?;
+            let own = &self.program.environment;
+            let told = told_version(program, &["--version"], own).await?;
             Ok(told.trim_start_matches("codex-cli ").to_owned())
         };
         self.version.get_or_try_init(find_out).await.cloned()
     }
 
-    /// Where the sessions of a turn are kept.
-    fn sessions(&self, request: &TurnRequest) -> Sessions {
-        Sessions::of(|name| {
-            let own = self.environment.get(name);
-            own.or_else(|| request.environment.get(name)).cloned()
-        })
-    }
-
-    /// One `codex exec`.
-    async fn start_exec(
+    /// One `codex exec`. `counted` is what Codex has counted of the session that is gone on with.
+    fn start_exec(
         &self,
         process: AgentProcess,
         request: &TurnRequest,
         held_back: Vec<String>,
+        counted: Option<Usage>,
     ) -> Result<Box<dyn Turn>, AgentError> {
         let files = tempfile::tempdir().map_err(AgentError::Spawn)?;
         let schema = request
@@ -91,9 +85,8 @@ impl CodexBackend {
             std::fs::write(path, schema.to_string()).map_err(AgentError::Spawn)?;
         }
         let schema = schema.as_ref().map(|(path, _)| path.as_path());
-        let model = self.model.as_deref();
+        let model = self.program.model.as_deref();
         let arguments = arguments::exec(request, schema, model, &self.settings, held_back);
-        let counted = counted(&self.sessions(request), request).await;
         let conversation = Conversation::new(request, model, counted, Some(files));
         process.args(arguments).start(conversation)
     }
@@ -108,7 +101,7 @@ impl CodexBackend {
     ) -> Result<Box<dyn Turn>, AgentError> {
         let held_back = app_server::settings(held, places);
         let arguments = arguments::app_server(request, &self.settings, &held_back);
-        let begin = Begin::new(request, self.model.clone(), held);
+        let begin = Begin::new(request, self.program.model.clone(), held);
         process.args(arguments).start(AppServer::new(begin))
     }
 }
@@ -121,10 +114,8 @@ impl AgentBackend for CodexBackend {
 
     /// Where no protocol is set, a turn may be one that listens.
     fn capabilities(&self) -> Capabilities {
-        let capabilities = Capabilities::least()
-            .with_resume()
-            .with_counting(Counting::Tokens)
-            .with_silence(Silence::Beyond(self.silence));
+        let capabilities = self.program.capabilities().with_resume();
+        let capabilities = capabilities.with_counting(Counting::Tokens);
         match self.protocol {
             Some(CodexProtocol::Exec) => capabilities,
             Some(CodexProtocol::AppServer) | None => capabilities.with_input(),
@@ -136,7 +127,7 @@ impl AgentBackend for CodexBackend {
     }
 
     async fn probe_in(&self, environment: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
-        let found = find(&self.program)?;
+        let found = find(&self.program.path)?;
         let version = self.version(&found.program).await?;
         self.chosen(&found.program, environment).await?;
         let mut probe = Probe::found(Some(version.clone()));
@@ -164,7 +155,7 @@ impl AgentBackend for CodexBackend {
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
-        let found = find(&self.program)?;
+        let found = find(&self.program.path)?;
         let protocol = self.chosen(&found.program, &request.environment).await?;
         let tried = self
             .tried_sandbox(&found.program, &request.environment, request.read_only)
@@ -179,16 +170,18 @@ impl AgentBackend for CodexBackend {
         if !request.read_only && sandbox != CodexSandbox::Off {
             places.make().map_err(AgentError::Spawn)?;
         }
+        let sessions = Sessions::of(&self.program.environment_in(&request.environment));
+        let resumed = sessions.resumed(&request).await;
+        let counted = resumed.as_ref().map(|kept| kept.counted);
         // It tells times as a clock on the wall does: this is the wall.
         let process = AgentProcess::new(&found.program, &request)
             .envs([("TZ", "UTC")])
-            .envs(&self.environment)
-            .counting_by(self.sessions(&request), &request)
-            .await;
+            .envs(&self.program.environment)
+            .counting_from(sessions, resumed.map(Kept::used));
         match protocol {
             CodexProtocol::Exec => {
                 let held_back = flags(sandbox, &places, request.read_only);
-                self.start_exec(process, &request, held_back).await
+                self.start_exec(process, &request, held_back, counted)
             }
             CodexProtocol::AppServer => {
                 let held = Held::of(sandbox, request.read_only);
@@ -196,13 +189,6 @@ impl AgentBackend for CodexBackend {
             }
         }
     }
-}
-
-/// What Codex has counted of the session that is gone on with.
-async fn counted(sessions: &Sessions, request: &TurnRequest) -> Option<Usage> {
-    let (sessions, session) = (sessions.clone(), request.resume.clone()?);
-    let read = tokio::task::spawn_blocking(move || sessions.counted(&session.0)).await;
-    read.ok().flatten()
 }
 
 /// What a probe sees of our own environment where none is given.

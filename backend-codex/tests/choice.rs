@@ -2,10 +2,10 @@
 
 use std::{fs, path::Path};
 
-use backend_codex::{CodexBackend, CodexProtocol, CodexSandbox};
+use backend_codex::{CodexBackend, CodexProtocol, CodexSandbox, CodexSettings};
 use orchestrator_core::{
     AgentBackend,
-    model::{AttemptId, CodexSpec, TaskId},
+    model::{AttemptId, TaskId},
     port::{AgentError, Probe, TurnRequest},
 };
 use orchestrator_testkit::{Play, Step, arguments, ran, scripted_worker};
@@ -64,9 +64,9 @@ async fn protocol_that_is_set_is_used() {
     for (set, expected) in [("exec", "exec"), ("app-server", "app-server")] {
         let directory = tempfile::tempdir().expect("a directory");
         let given = backend(directory.path(), "9.9.9");
-        let spec = serde_json::json!({ "protocol": set });
-        let spec: CodexSpec = serde_json::from_value(spec).expect("is one");
-        let protocol = spec.protocol.expect("is set");
+        let settings = serde_json::json!({ "protocol": set });
+        let settings: CodexSettings = serde_json::from_value(settings).expect("are some");
+        let protocol = settings.protocol.expect("is set");
         let told = spoken_to(directory.path(), &given.with_protocol(protocol)).await;
         assert_eq!(told.expect("starts"), expected);
     }

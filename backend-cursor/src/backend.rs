@@ -1,19 +1,15 @@
 //! The backend: which program, with what.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, is_installed, named_variables, told_version},
-    model::{AgentWarning, CursorSpec},
-    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnRequest},
+    agent::{AgentEntry, AgentProgram, SettingError, told_version},
+    model::AgentWarning,
+    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Turn, TurnRequest},
 };
 
-use crate::{conversation::Conversation, guard};
+use crate::{conversation::Conversation, guard, settings::CursorSettings};
 
 /// It tries a service that is away again for up to a quarter of an hour, without a word; then it says so itself.
 const SILENCE: Duration = Duration::from_secs(900);
@@ -30,12 +26,9 @@ const KEY: &str = "CURSOR_API_KEY";
 /// ```
 #[derive(Debug, Clone)]
 pub struct CursorBackend {
-    program: PathBuf,
-    model: Option<String>,
+    program: AgentProgram,
     sandbox: bool,
     config_dir: Option<PathBuf>,
-    environment: BTreeMap<String, String>,
-    silence: Duration,
 }
 
 impl Default for CursorBackend {
@@ -48,33 +41,34 @@ impl CursorBackend {
     /// The `cursor-agent` on the `PATH`. Its other name, `agent`, is often something else, and `cursor` is the editor.
     #[must_use]
     pub fn new() -> Self {
+        let mut program = AgentProgram::new("cursor-agent");
+        program.silence = Some(SILENCE);
         Self {
-            program: "cursor-agent".into(),
-            model: None,
+            program,
             sandbox: false,
             config_dir: None,
-            environment: BTreeMap::new(),
-            silence: SILENCE,
         }
     }
 
-    /// As the policy says; variables that it names are taken from this process's environment.
+    /// As a policy says.
     ///
     /// # Errors
-    /// The name of a variable that is not there.
-    pub fn from_spec(spec: &CursorSpec) -> Result<Self, String> {
-        let mut backend = Self::new().sandbox(spec.sandbox);
-        backend.program = spec.program.as_ref().map_or(backend.program, PathBuf::from);
-        backend.model.clone_from(&spec.model);
-        backend.config_dir = spec.config_dir.as_ref().map(PathBuf::from);
-        backend.environment.extend(named_variables(&spec.env)?);
+    /// None: whatever the type allows can be meant.
+    pub fn from_settings(
+        settings: CursorSettings,
+        agent: &AgentEntry,
+    ) -> Result<Self, SettingError> {
+        let mut backend = Self::new().sandbox(settings.sandbox);
+        let program = settings.program;
+        backend.program.configure(program, settings.model, agent);
+        backend.config_dir = settings.config_dir.map(PathBuf::from);
         Ok(backend)
     }
 
     /// Sets the program.
     #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
-        self.program = program.into();
+        self.program.path = program.into();
         self
     }
 
@@ -82,7 +76,7 @@ impl CursorBackend {
     /// that the program uses: see [`config_dir`](Self::config_dir).
     #[must_use]
     pub fn model(mut self, model: impl Into<String>) -> Self {
-        self.model = Some(model.into());
+        self.program.model = Some(model.into());
         self
     }
 
@@ -105,14 +99,14 @@ impl CursorBackend {
     /// Adds a variable that the agent and the commands that it runs see, such as its key.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.environment.insert(name.into(), value.into());
+        self.program.env(name, value);
         self
     }
 
     /// Sets beyond which silence, with no tool in flight, something is wrong; a quarter of an hour where nothing is set.
     #[must_use]
     pub fn silent_for_at_most(mut self, silence: Duration) -> Self {
-        self.silence = silence;
+        self.program.silence = Some(silence);
         self
     }
 
@@ -135,7 +129,7 @@ impl CursorBackend {
             "--sandbox",
             if self.sandbox { "enabled" } else { "disabled" }.to_owned(),
         );
-        if let Some(model) = &self.model {
+        if let Some(model) = &self.program.model {
             option("--model", model.clone());
         }
         // Last: its value may be left out, and then it would eat what follows.
@@ -145,36 +139,33 @@ impl CursorBackend {
         arguments
     }
 
-    fn variables(&self) -> BTreeMap<String, String> {
-        let mut variables = self.environment.clone();
-        variables.retain(|name, value| name != KEY || !value.is_empty());
-        let directory = self
-            .config_dir
-            .iter()
-            .map(|directory| directory.to_string_lossy().into_owned());
-        variables.extend(directory.map(|directory| ("CURSOR_CONFIG_DIR".to_owned(), directory)));
-        variables.extend([("NO_OPEN_BROWSER".to_owned(), "1".to_owned())]);
-        variables
+    /// The program with all that it sees.
+    fn seen(&self) -> AgentProgram {
+        let mut program = self.program.clone();
+        program
+            .environment
+            .retain(|name, value| name != KEY || !value.is_empty());
+        if let Some(directory) = &self.config_dir {
+            program.env("CURSOR_CONFIG_DIR", directory.to_string_lossy());
+        }
+        program.env("NO_OPEN_BROWSER", "1");
+        program
     }
+}
 
-    /// What it says of its login: free, and not always right where a key is used.
-    async fn not_logged_in(
-        &self,
-        program: &Path,
-        variables: &BTreeMap<String, String>,
-    ) -> Option<String> {
-        if variables.contains_key(KEY) {
-            return None;
-        }
-        match told_version(program, &["status"], variables).await {
-            Ok(status) if !status.to_lowercase().contains("not logged in") => None,
-            Ok(_) => Some(format!(
-                "cursor-agent is not logged in: `cursor-agent login`, or set {KEY}"
-            )),
-            Err(error) => Some(format!(
-                "whether cursor-agent is logged in, it does not say: {error}"
-            )),
-        }
+/// What it says of its login: free, and not always right where a key is used.
+async fn not_logged_in(program: &AgentProgram) -> Option<String> {
+    if program.environment.contains_key(KEY) {
+        return None;
+    }
+    match told_version(&program.path, &["status"], &program.environment).await {
+        Ok(status) if !status.to_lowercase().contains("not logged in") => None,
+        Ok(_) => Some(format!(
+            "cursor-agent is not logged in: `cursor-agent login`, or set {KEY}"
+        )),
+        Err(error) => Some(format!(
+            "whether cursor-agent is logged in, it does not say: {error}"
+        )),
     }
 }
 
@@ -185,21 +176,17 @@ impl AgentBackend for CursorBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::least()
-            .with_resume()
-            .with_counting(Counting::Tokens)
-            .with_silence(Silence::Beyond(self.silence))
+        let least = self.program.capabilities().with_resume();
+        least.with_counting(Counting::Tokens)
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
-        if !is_installed(
-            &self.program,
-            "install Cursor's agent (https://cursor.com/cli), or give the path of the program",
-        )? {
+        let program = self.seen();
+        let hint =
+            "install Cursor's agent (https://cursor.com/cli), or give the path of the program";
+        let Some(version) = program.version(&["--version"], hint).await? else {
             return Ok(Probe::found(None));
-        }
-        let variables = self.variables();
-        let version = told_version(&self.program, &["--version"], &variables).await?;
+        };
         let mut probe = Probe::found(Some(version.clone()));
         probe.warnings.push(AgentWarning::Other {
             what: format!(
@@ -207,7 +194,7 @@ impl AgentBackend for CursorBackend {
             ),
             fix: None,
         });
-        let login = self.not_logged_in(&self.program, &variables).await;
+        let login = not_logged_in(&program).await;
         probe
             .warnings
             .extend(login.map(|what| AgentWarning::Other { what, fix: None }));
@@ -218,9 +205,8 @@ impl AgentBackend for CursorBackend {
         if let Some(directory) = &self.config_dir {
             guard::place(directory).map_err(AgentError::Spawn)?;
         }
-        let process = AgentProcess::new(&self.program, &request)
-            .args(self.arguments(&request))
-            .envs(self.variables());
+        let process = self.seen().process(&request);
+        let process = process.args(self.arguments(&request));
         process.start(Conversation::new(&request))
     }
 }

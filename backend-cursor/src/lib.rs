@@ -41,5 +41,7 @@ mod backend;
 mod conversation;
 mod guard;
 mod outcome;
+mod settings;
 
 pub use backend::CursorBackend;
+pub use settings::CursorSettings;

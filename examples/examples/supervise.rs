@@ -16,17 +16,13 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use backend_acp::AcpBackend;
-use backend_claude::ClaudeBackend;
-use backend_codex::CodexBackend;
-use backend_cursor::CursorBackend;
 use clap::{Args, Parser, Subcommand};
 use examples::{complain, print};
 use orchestrator_core::{
+    agent::AgentKinds,
     driver::{
         BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator,
         OrchestratorBuilder, RunReport, Verification, VerifyError, is_running, verify,
@@ -34,10 +30,10 @@ use orchestrator_core::{
     git::{Git, UserRepository},
     machine::{State, replay},
     model::{
-        AgentSpec, Answer, BackendName, BranchName, ClaudeSpec, CodexSpec, CursorSpec, DoneBy,
-        HoldId, HoldOption, Policy, Record, RepoPath, RunMode, TaskId, Timestamp, escaped_json,
+        AgentKind, AgentSpec, Answer, BackendName, BranchName, DoneBy, HoldId, HoldOption, Policy,
+        Record, RepoPath, RunMode, TaskId, Timestamp, escaped_json,
     },
-    port::{AgentBackend, Ledger as _, LedgerEntry, Sequence},
+    port::{Ledger as _, LedgerEntry, Sequence},
     process::{EndSignals, act_as_init, hide_environment},
     status::{Report, Snapshot, TaskState, table},
     store::FileLedger,
@@ -336,7 +332,8 @@ async fn preflight(inputs: &Inputs, json: bool) -> Result<ExitCode, Failure> {
 
 /// A builder with all that was given.
 async fn prepared(inputs: &Inputs) -> Result<OrchestratorBuilder, Failure> {
-    let policy = read_policy(inputs)?;
+    let kinds = examples::agent_kinds().map_err(input)?;
+    let policy = read_policy(inputs, &kinds)?;
     let git = Git::find().await.map_err(input)?;
     let place = &inputs.place;
     let repository = UserRepository::open(git, &place.repo)
@@ -345,8 +342,8 @@ async fn prepared(inputs: &Inputs) -> Result<OrchestratorBuilder, Failure> {
     let root = std::fs::canonicalize(&place.repo)
         .map_err(|error| input(format!("{}: {error}", place.repo.display())))?;
     let top = repository.root().map_or(root.clone(), Path::to_path_buf);
-    let builder = with_backends(Orchestrator::builder(), &policy)?;
-    let mut builder = builder
+    let mut builder = Orchestrator::builder()
+        .agent_kinds(kinds)
         .repository(&root)
         .policy(policy)
         .roadmap(inside(&top, &inputs.roadmap)?);
@@ -498,7 +495,7 @@ fn summary(report: &RunReport) -> String {
     text
 }
 
-fn read_policy(run: &Inputs) -> Result<Policy, Failure> {
+fn read_policy(run: &Inputs, kinds: &AgentKinds) -> Result<Policy, Failure> {
     let mut policy = match &run.policy {
         None => Policy::default(),
         Some(path) => {
@@ -523,28 +520,17 @@ fn read_policy(run: &Inputs) -> Result<Policy, Failure> {
             words[0] = program.to_string_lossy().into_owned();
         }
         let name = BackendName::new("command").map_err(input)?;
-        let done = if run.done_by_exit {
-            DoneBy::Exit
-        } else {
-            DoneBy::Handoff
-        };
-        let spec = AgentSpec::Command {
-            run: words,
-            done,
-            failover: Vec::new(),
-        };
+        let kind = AgentKind::new("command").map_err(input)?;
+        let mut spec = AgentSpec::new(kind).with("run", words);
+        spec.done = run.done_by_exit.then_some(DoneBy::Exit);
         policy.agents.insert(name.clone(), spec);
         policy.default_agent = Some(name);
     }
     if let Some(agent) = &run.agent {
         // One word is enough for an agent that needs no settings.
-        let known = match agent.as_str() {
-            "codex" => Some(AgentSpec::Codex(CodexSpec::default())),
-            "claude" => Some(AgentSpec::Claude(ClaudeSpec::default())),
-            "cursor" => Some(AgentSpec::Cursor(CursorSpec::default())),
-            _ => None,
-        };
-        if let Some(spec) = known {
+        let kind = AgentKind::new(agent.as_str()).map_err(input)?;
+        if kinds.has(&kind) {
+            let spec = AgentSpec::new(kind);
             policy.agents.entry(agent.clone()).or_insert(spec);
         }
         policy.default_agent = Some(agent.clone());
@@ -553,37 +539,11 @@ fn read_policy(run: &Inputs) -> Result<Policy, Failure> {
         policy.max_sessions = max_sessions;
     }
     policy.check().map_err(input)?;
+    kinds.check(&policy).map_err(|error| match &run.policy {
+        Some(path) => input(format!("{}: {error}", path.display())),
+        None => input(error),
+    })?;
     Ok(policy)
-}
-
-/// Gives the policy's agents that have a backend of their own; the loop makes those that are commands.
-fn with_backends(
-    builder: OrchestratorBuilder,
-    policy: &Policy,
-) -> Result<OrchestratorBuilder, Failure> {
-    policy
-        .agents
-        .iter()
-        .try_fold(builder, |builder, (name, spec)| {
-            let missing = |variable| input(format!("agents.{name}.env: `{variable}` is not set"));
-            let backend: Arc<dyn AgentBackend> = match spec {
-                AgentSpec::Acp { run, mode, .. } => {
-                    let empty = || input(format!("agents.{name}.run: it names no program"));
-                    let (program, arguments) = run.split_first().ok_or_else(empty)?;
-                    let backend = AcpBackend::new(name.as_str(), program).args(arguments);
-                    Arc::new(mode.iter().fold(backend, AcpBackend::mode))
-                }
-                AgentSpec::Codex(spec) => Arc::new(CodexBackend::from_spec(spec).map_err(missing)?),
-                AgentSpec::Claude(spec) => {
-                    Arc::new(ClaudeBackend::from_spec(spec).map_err(missing)?)
-                }
-                AgentSpec::Cursor(spec) => {
-                    Arc::new(CursorBackend::from_spec(spec).map_err(missing)?)
-                }
-                _ => return Ok(builder),
-            };
-            Ok(builder.backend(name.clone(), backend))
-        })
 }
 
 /// A file of the repository, given relative to here or to the repository.

@@ -7,6 +7,7 @@
 
 mod checks;
 mod holds;
+mod kinds;
 mod output;
 mod records;
 mod screen;
@@ -14,5 +15,6 @@ mod view;
 
 pub use checks::print_checks;
 pub use holds::{agents, holds};
+pub use kinds::agent_kinds;
 pub use output::{NOBODY_READS, complain, print};
 pub use view::show;

@@ -4,6 +4,7 @@
 #[allow(dead_code, reason = "the example uses the rest")]
 mod csv;
 #[path = "../examples/custom_backend/parrot.rs"]
+#[allow(dead_code, reason = "the example uses the rest")]
 mod parrot;
 #[path = "../examples/custom_reviewer/todos.rs"]
 mod todos;

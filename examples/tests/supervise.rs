@@ -154,7 +154,7 @@ fn an_agent_that_speaks_the_agent_client_protocol_is_a_word_in_the_policy() {
     let output = run(&sandbox, rest, &["--agent", "mine"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        text(&output.stderr).contains("agents.mine.run: it names no program"),
+        text(&output.stderr).contains("`agents.mine.run`: needs a program, as in"),
         "{}",
         text(&output.stderr)
     );
@@ -193,11 +193,16 @@ fn settings_are_the_policys(kind: &str, version: &str, script: &str, more: &str,
     let (code, said) = supervised(&program, "env = [\"NO_SUCH_VARIABLE\"]\n");
     assert!(
         code == Some(2)
-            && said.contains(&format!("agents.{kind}.env: `NO_SUCH_VARIABLE` is not set")),
+            && said.contains(&format!(
+                "`agents.{kind}.env`: `NO_SUCH_VARIABLE` is not set"
+            )),
         "{said}"
     );
     let (code, said) = supervised(&program, "modle = \"x\"\n");
-    assert!(code == Some(2) && said.contains("modle"), "{said}");
+    let line = content.lines().count() + 4;
+    let place = format!("policy.toml: line {line}: `agents.{kind}.modle`: unknown field `modle`");
+    assert!(code == Some(2) && said.contains(&place), "{said}");
+    assert!(said.contains("`failover`, `kind`, `model`, "), "{said}");
     let (code, said) = supervised(&program, more);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(sandbox.remote_file("B.txt"), "B");

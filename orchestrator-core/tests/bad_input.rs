@@ -7,6 +7,7 @@ use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use common::{Live, WORK, answer, builder, ends, make_fifo, policy, roadmap, sandbox};
 use orchestrator_core::{
+    agent::AgentKinds,
     driver::{Command, Inbox, Notice, Orchestrator, OrchestratorBuilder},
     model::{Effect, HoldOption, Policy, Record},
 };
@@ -423,6 +424,22 @@ async fn policies() {
         ("a target that is no branch", "target = \"a..b\""),
         ("an agent of unknown kind", "[agents.x]\nkind = \"robot\""),
         (
+            "a key that a kind does not have",
+            "[agents.x]\nkind = \"command\"\nrun = [\"x\"]\nmodel = \"m\"",
+        ),
+        (
+            "a key of a kind with a value of another type",
+            "[agents.x]\nkind = \"command\"\nrun = \"./agent.sh\"",
+        ),
+        (
+            "a kind without a key that it needs",
+            "max_sessions = 1\n[agents.x]\nkind = \"command\"",
+        ),
+        (
+            "an agent with a variable that is not set",
+            "[agents.x]\nkind = \"command\"\nrun = [\"x\"]\nenv = [\"NO_SUCH_VARIABLE\"]",
+        ),
+        (
             "an agent without a program",
             "[agents.x]\nkind = \"command\"\nrun = []",
         ),
@@ -451,7 +468,9 @@ async fn policies() {
     ];
     let mut page = Page::default();
     for (case, text) in cases {
-        page.add(case, &Policy::parse(text).expect_err(case).to_string());
+        let kinds = AgentKinds::new();
+        let checked = Policy::parse(text).and_then(|policy| kinds.check(&policy));
+        page.add(case, &checked.expect_err(case).to_string());
     }
     let sandbox = sandbox(&[("A", "")]);
     sandbox.write(&[("ignored.conf", "x")]);

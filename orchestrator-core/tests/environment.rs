@@ -155,7 +155,7 @@ async fn orchestrate(top: &Path) {
             .expect("a command");
     let at = |name: &str| format!("{:?}", top.join(name).to_string_lossy());
     let policy = format!(
-        "push = {}\n[agents.worker]\nkind = \"codex\"\nenv = [\"GATEWAY_TOKEN\"]\n\
+        "push = {}\n[agents.worker]\nkind = \"robot\"\nenv = [\"GATEWAY_TOKEN\"]\n\
          [gates.unit]\nrun = [{}]\ndefault = true\n[setup]\nrun = [{}]\n[notify]\nrun = [{}]\n\
          [environment]\nallow = [\"PATH\", \"HOME\", \"GIT_CONFIG_GLOBAL\", \"SEEN_BY_WORKERS\"]\n",
         std::env::var("ENVIRONMENT_PUSH").expect("is set"),

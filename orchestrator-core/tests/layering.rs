@@ -203,3 +203,58 @@ fn only_the_git_module_knows_gix() {
         .collect();
     assert_eq!(outside, Vec::<&PathBuf>::new());
 }
+
+/// Products of others, whose backends are crates of their own.
+const VENDORS: [&str; 6] = [
+    "anthropic",
+    "claude",
+    "codex",
+    "cursor",
+    "openai",
+    "opencode",
+];
+
+/// Files that name them as data which protects a repository whichever agents a run has.
+const VENDORS_AS_DATA: [&str; 3] = [
+    // Files of a repository that tell agents what to do.
+    "model/authority.rs",
+    // Forms of keys that nobody may commit.
+    "review/contents.rs",
+    // Variables that pay for a model.
+    "git/environment.rs",
+];
+
+/// The vendors that a source names outside of comments and its own tests.
+fn vendors(source: &str) -> Vec<&'static str> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = lines.collect::<Vec<_>>().join("\n");
+    let code = code.replace("io::Cursor", "").to_lowercase();
+    let named = VENDORS.into_iter().filter(|vendor| code.contains(vendor));
+    named.collect()
+}
+
+#[test]
+fn vendors_of_agents_are_not_named() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    sources(&root, &mut paths);
+    let mut named = BTreeMap::new();
+    for path in paths {
+        let found = vendors(&fs::read_to_string(&path).expect("reads"));
+        let file = path.strip_prefix(&root).expect("beneath the root");
+        if !found.is_empty() {
+            named.insert(file.display().to_string(), found);
+        }
+    }
+    let mut files: Vec<_> = VENDORS_AS_DATA.map(str::to_owned).to_vec();
+    files.sort();
+    assert_eq!(
+        named.keys().cloned().collect::<Vec<_>>(),
+        files,
+        "{named:?}"
+    );
+    assert_eq!(vendors("use x;\nCodex(CodexSpec), // a comment"), ["codex"]);
+}

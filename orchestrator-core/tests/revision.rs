@@ -6,8 +6,8 @@ use common::{WORK, builder, ends, sandbox, turns};
 use orchestrator_core::{
     driver::{Command, Inbox, Orchestrator},
     model::{
-        AgentSpec, Answer, BackendName, Completion, DoneBy, EndReason, HandoffReport, HoldOption,
-        Policy, Record, Size, TurnOutcome, Verdict, only_history,
+        Answer, BackendName, Completion, DoneBy, EndReason, HandoffReport, HoldOption, Policy,
+        Record, Size, TurnOutcome, Verdict, only_history,
     },
     port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnRequest, Update},
     status::TaskState,
@@ -408,12 +408,7 @@ async fn commit_of_a_simple_command_lands_by_its_exit_status() {
         let gate = "[gates.unit]\nrun = [\"true\"]\ndefault = true";
         let mut policy = common::policy(&worker, gate);
         for agent in policy.agents.values_mut() {
-            let done = DoneBy::Exit;
-            *agent = AgentSpec::Command {
-                run: worker.clone(),
-                done,
-                failover: Vec::new(),
-            };
+            agent.done = Some(DoneBy::Exit);
         }
         policy.limits.attempts = 1;
         Orchestrator::builder().policy(policy)

@@ -47,7 +47,7 @@ fn agents(dice: &mut Dice) -> String {
     let of_one = ["", "\"two\"", "\"three\"", "\"two\", \"three\""][dice.below(4)];
     let of_two = ["", "\"three\""][dice.below(2)];
     let agent = |(name, list): (&str, &str)| {
-        format!("[agents.{name}]\nkind = \"codex\"\nfailover = [{list}]\n")
+        format!("[agents.{name}]\nkind = \"robot\"\nfailover = [{list}]\n")
     };
     let all = [("one", of_one), ("two", of_two), ("three", "")].map(agent);
     format!("default_agent = \"one\"\n{}", all.concat())

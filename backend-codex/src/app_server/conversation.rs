@@ -271,8 +271,7 @@ impl Protocol for AppServer {
     }
 
     fn input(&mut self, input: &TurnInput, reply: &mut Reply) -> Result<(), AgentError> {
-        let (TurnInput::Answer(said) | TurnInput::Nudge(said) | TurnInput::Repair(said)) = input
-        else {
+        let TurnInput::Nudge(said) = input else {
             return Err(AgentError::Unsupported("be told that"));
         };
         if self.stopping || reply.finished().is_some() {

@@ -2,7 +2,7 @@
 
 use orchestrator_core::{
     agent::Protocol as _,
-    model::{CodexSandbox, TurnOutcome},
+    model::TurnOutcome,
     port::{TurnInput, Update},
 };
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use super::{
     Held,
     talk::{Talk, thread},
 };
+use crate::settings::CodexSandbox;
 
 #[test]
 fn thread_is_asked_for_with_its_sandbox_and_without_a_directory() {
@@ -90,8 +91,8 @@ fn input_waits_for_the_turn_and_is_steered() {
         "turn/started",
         &json!({ "threadId": "a", "turn": { "id": "t" } }),
     );
-    say(&mut talk, TurnInput::Repair("the handoff".to_owned())).expect("is heard");
-    say(&mut talk, TurnInput::Answer("yes".to_owned())).expect("is heard");
+    say(&mut talk, TurnInput::Nudge("the handoff".to_owned())).expect("is heard");
+    say(&mut talk, TurnInput::Nudge("yes".to_owned())).expect("is heard");
     let said = talk.said();
     let texts: Vec<_> = said
         .iter()

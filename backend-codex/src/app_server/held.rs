@@ -1,10 +1,12 @@
 //! How commands are held back, as `app-server` is asked for it, and whether it says that it does.
 
-use orchestrator_core::model::CodexSandbox;
 use serde_json::{Value, json};
 
 use super::wire::Answer;
-use crate::sandbox::{PROFILE, Places, narrow_settings, profile, quoted};
+use crate::{
+    sandbox::{PROFILE, Places, narrow_settings, profile, quoted},
+    settings::CodexSandbox,
+};
 
 /// The sandbox of one turn, by Codex's own names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

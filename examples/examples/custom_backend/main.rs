@@ -1,4 +1,5 @@
-//! A whole backend for an agent that the project has never heard of, in `parrot.rs`, and a task that it does.
+//! A whole backend for an agent that the project has never heard of, in `parrot.rs`, the kind by which a policy names it, and a
+//! task that it does.
 //!
 //! ```text
 //! cargo run --example custom_backend
@@ -12,8 +13,7 @@ mod parrot;
 use std::{error::Error, sync::Arc};
 
 use orchestrator_core::{
-    Orchestrator, Policy, Task, TaskId, TaskList,
-    model::{BackendName, ContractKeys},
+    Orchestrator, Policy, Task, TaskId, TaskList, agent::AgentKinds, model::ContractKeys,
     status::table,
 };
 use orchestrator_testkit::Sandbox;
@@ -49,13 +49,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ..ContractKeys::default()
     };
     let task = Task::new(TaskId::new("T1")?, "Say hello").with_keys(keys);
-    let policy = "push = \"origin\"\n[gates.greets]\nrun = [\"grep\", \"-q\", \"hello\", \"hello.txt\"]\ndefault = true";
+    let policy = format!(
+        r#"
+        push = "origin"
+
+        [agents.polly]
+        kind = "parrot"
+        program = {program:?}
+
+        [gates.greets]
+        run = ["grep", "-q", "hello", "hello.txt"]
+        default = true
+        "#
+    );
+    let kinds = AgentKinds::new().register("parrot", Parrot::from_settings)?;
     let report = Orchestrator::builder()
         .repository(sandbox.repo())
         .state_dir(sandbox.state())
-        .policy(Policy::parse(policy)?)
+        .policy(Policy::parse(&policy)?)
+        .agent_kinds(kinds)
         .source(Arc::new(TaskList::new([task])))
-        .backend(BackendName::new("parrot")?, Arc::new(Parrot::new(program)))
         .build()
         .await?
         .run()

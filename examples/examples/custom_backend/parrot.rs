@@ -11,32 +11,49 @@
 //!
 //! `--session ID` goes on with a session; `--version` tells the version; closing its input ends it.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    agent::{AgentProcess, Ended, Protocol, Reply, told_version},
+    agent::{AgentEntry, AgentProgram, Ended, Protocol, Reply, SettingError},
     model::{AgentWarning, Timestamp, TurnOutcome, Usage},
-    port::{
-        AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnInput,
-        TurnRequest,
-    },
+    port::{AgentBackend, AgentError, Capabilities, Counting, Probe, Turn, TurnInput, TurnRequest},
     process::Line,
 };
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Where `parrot` is.
 #[derive(Debug, Clone)]
 pub(crate) struct Parrot {
-    program: PathBuf,
+    program: AgentProgram,
+}
+
+/// What `[agents.NAME]` with `kind = "parrot"` says.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct ParrotSettings {
+    /// The program, where it is not the `parrot` on the `PATH`.
+    program: Option<String>,
 }
 
 impl Parrot {
     /// This program.
     pub(crate) fn new(program: impl Into<PathBuf>) -> Self {
-        Self {
-            program: program.into(),
-        }
+        // It says something at least once a minute, unless a tool runs: its makers promise that.
+        let mut program = AgentProgram::new(program);
+        program.silence = Some(Duration::from_secs(120));
+        Self { program }
+    }
+
+    /// As a policy says.
+    pub(crate) fn from_settings(
+        settings: ParrotSettings,
+        agent: &AgentEntry,
+    ) -> Result<Self, SettingError> {
+        let mut parrot = Self::new("parrot");
+        parrot.program.configure(settings.program, None, agent);
+        Ok(parrot)
     }
 }
 
@@ -47,23 +64,14 @@ impl AgentBackend for Parrot {
     }
 
     fn capabilities(&self) -> Capabilities {
-        // It says something at least once a minute, unless a tool runs: its makers promise that.
-        Capabilities::least()
-            .with_resume()
-            .with_input()
-            .with_counting(Counting::TokensAndMoney)
-            .with_silence(Silence::Beyond(Duration::from_secs(120)))
+        let least = self.program.capabilities().with_resume().with_input();
+        least.with_counting(Counting::TokensAndMoney)
     }
 
     async fn probe(&self) -> Result<Probe, AgentError> {
-        let missing = |_| AgentError::NotInstalled {
-            program: self.program.display().to_string(),
-            mend: "get it at the pet shop".to_owned(),
-        };
-        let version = told_version(&self.program, &["--version"], &BTreeMap::new())
-            .await
-            .map_err(missing)?;
-        let mut probe = Probe::found(Some(version));
+        let hint = "get it at the pet shop";
+        let version = self.program.version(&["--version"], hint).await?;
+        let mut probe = Probe::found(version);
         if probe
             .version
             .as_ref()
@@ -85,9 +93,7 @@ impl AgentBackend for Parrot {
         let talk = Talk {
             prompt: request.prompt.clone(),
         };
-        AgentProcess::new(&self.program, &request)
-            .args(session)
-            .start(talk)
+        self.program.process(&request).args(session).start(talk)
     }
 }
 
@@ -150,8 +156,7 @@ impl Protocol for Talk {
     }
 
     fn input(&mut self, input: &TurnInput, reply: &mut Reply) -> Result<(), AgentError> {
-        let (TurnInput::Answer(text) | TurnInput::Nudge(text) | TurnInput::Repair(text)) = input
-        else {
+        let TurnInput::Nudge(text) = input else {
             return Err(AgentError::Unsupported("be told that"));
         };
         reply.write_json(&json!({ "nudge": text }));

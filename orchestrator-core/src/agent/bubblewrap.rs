@@ -146,7 +146,6 @@ pub async fn try_bubblewrap(
         Some(Exit::Code(0)) => Ok(()),
         None => Err(AgentError::Unavailable {
             reason: format!("bubblewrap did not end within {} s", PATIENCE.as_secs()),
-            retry_at: None,
         }),
         Some(_) => {
             let said = ran.stderr.end(400);

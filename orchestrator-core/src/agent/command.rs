@@ -4,11 +4,17 @@
 //! [`TurnRequest::variables`] lists. Lines on its standard output are activity. Exit status 0 is "completed"; anything else is "crashed", with
 //! the end of its standard error. A further turn runs it again in the same workspace: that counts as resuming.
 
-use async_trait::async_trait;
+use std::collections::BTreeMap;
 
-use super::{AgentProcess, Ended, LineWords, Protocol, Reply, is_installed};
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    AgentEntry, AgentProcess, Ended, LineWords, Protocol, Reply, SettingError, is_installed,
+};
 use crate::{
-    model::TurnOutcome,
+    model::{DoneBy, TurnOutcome},
     port::{AgentBackend, AgentError, Capabilities, Probe, Turn, TurnRequest},
     process::{Exit, Line},
 };
@@ -21,6 +27,18 @@ const MAX_LINE: usize = 4096;
 pub struct CommandAgent {
     program: String,
     arguments: Vec<String>,
+    environment: BTreeMap<String, String>,
+}
+
+/// Any program that keeps the command protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct CommandSettings {
+    /// Program and arguments; never a shell line.
+    pub run: Vec<String>,
+    /// What says that its work is complete.
+    #[serde(default)]
+    pub done: DoneBy,
 }
 
 impl CommandAgent {
@@ -32,7 +50,31 @@ impl CommandAgent {
         Self {
             program: program.into(),
             arguments: arguments.into_iter().map(Into::into).collect(),
+            environment: BTreeMap::new(),
         }
+    }
+
+    /// As a policy says.
+    ///
+    /// # Errors
+    /// [`SettingError`] where `run` names no program.
+    pub fn from_settings(
+        settings: CommandSettings,
+        agent: &AgentEntry,
+    ) -> Result<Self, SettingError> {
+        let mut words = settings.run.into_iter();
+        let program = words.next().filter(|program| !program.is_empty());
+        let program = program.ok_or_else(|| {
+            SettingError::new("run", "needs a program, as in `run = [\"./agent.sh\"]`")
+        })?;
+        Ok(Self::new(program, words).envs(agent.environment.clone()))
+    }
+
+    /// Adds variables that it sees besides the environment of a turn.
+    #[must_use]
+    pub fn envs(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment.extend(variables);
+        self
     }
 }
 
@@ -62,6 +104,7 @@ impl AgentBackend for CommandAgent {
         };
         AgentProcess::new(&self.program, &request)
             .args(&self.arguments)
+            .envs(&self.environment)
             .line_limit(MAX_LINE)
             .start(plain)
     }

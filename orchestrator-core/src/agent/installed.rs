@@ -68,7 +68,7 @@ pub async fn told_version<A: AsRef<str>>(
 ///
 /// # Errors
 /// The first name of one that is not there, or is no text.
-pub fn named_variables(names: &[String]) -> Result<BTreeMap<String, String>, String> {
+pub(super) fn named_variables(names: &[String]) -> Result<BTreeMap<String, String>, String> {
     names
         .iter()
         .map(|name| {

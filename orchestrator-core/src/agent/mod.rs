@@ -12,10 +12,12 @@
 mod bubblewrap;
 mod command;
 mod installed;
+mod kinds;
 mod last_word;
 pub mod lenient;
 mod permission;
 mod process;
+mod program;
 mod protocol;
 mod sandbox_watch;
 mod schema;
@@ -23,11 +25,13 @@ mod session_files;
 mod words;
 
 pub use bubblewrap::{BubblewrapFault, try_bubblewrap};
-pub use command::CommandAgent;
-pub use installed::{is_installed, named_variables, told_version};
+pub use command::{CommandAgent, CommandSettings};
+pub use installed::{is_installed, told_version};
+pub use kinds::{AgentEntry, AgentKinds, RegisterError, SettingError};
 pub use last_word::handoff_in;
 pub use permission::{Bounds, Permission, Permissions};
 pub use process::AgentProcess;
+pub use program::AgentProgram;
 pub use protocol::{Ended, Protocol, Reply};
 pub use sandbox_watch::SandboxWatch;
 pub use schema::strict_schema;

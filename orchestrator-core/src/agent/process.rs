@@ -35,7 +35,7 @@ use super::{
     session_files::{SessionCount, SessionFiles},
 };
 use crate::{
-    model::{TurnOutcome, TurnUsage, UsageSource},
+    model::{ModelUsage, TurnOutcome, TurnUsage, UsageSource},
     port::{AgentError, Turn, TurnControl, TurnInput, TurnRequest, Update},
     process::{Captured, Child, Exit, Input, Killer, LineReader, Read, Recording, Spawn},
     untrusted::create_absent,
@@ -121,6 +121,14 @@ impl AgentProcess {
     /// say that itself before it ends. Of a session that is gone on with they are read now.
     pub async fn counting_by(mut self, files: impl SessionFiles, request: &TurnRequest) -> Self {
         self.count = self.count.with_files(Arc::new(files), request).await;
+        self
+    }
+
+    /// The same where the backend has read the files itself: `before` is what they say of the session
+    /// that is gone on with.
+    #[must_use]
+    pub fn counting_from(mut self, files: impl SessionFiles, before: Option<ModelUsage>) -> Self {
+        self.count = self.count.with_read(Arc::new(files), before);
         self
     }
 

@@ -73,12 +73,25 @@ impl SessionCount {
 
     /// Reads how much the session has used before.
     pub(super) async fn with_files(
-        mut self,
+        self,
         files: Arc<dyn SessionFiles>,
         request: &TurnRequest,
     ) -> Self {
-        if let Some(session) = &request.resume {
-            self.before = used(Arc::clone(&files), session.0.clone()).await;
+        let before = match &request.resume {
+            Some(session) => used(Arc::clone(&files), session.0.clone()).await,
+            None => None,
+        };
+        self.with_read(files, before)
+    }
+
+    /// Takes over what the files say that the session has used before.
+    pub(super) fn with_read(
+        mut self,
+        files: Arc<dyn SessionFiles>,
+        before: Option<ModelUsage>,
+    ) -> Self {
+        if self.resumed {
+            self.before = before.filter(|all| !all.is_empty());
         }
         self.files = Some(files);
         self

@@ -22,13 +22,13 @@ use super::{
     running::SURVIVORS,
 };
 use crate::{
-    agent::CommandAgent,
+    agent::AgentKinds,
     gate::{GateCaches, visible_environment},
     git::{Destination, Discard, Git, Trusted, UserRepository, Workspaces, absolute},
     machine::State,
     model::{
-        AgentSpec, BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath,
-        Roadmap, RunId, Span,
+        BackendName, BranchName, ContentHash, Pattern, Policy, PolicyError, RepoPath, Roadmap,
+        RunId, Span,
     },
     port::{AgentBackend, EvidenceStore, Ledger, Reviewer, TaskSource},
     process::kill_marked,
@@ -44,6 +44,7 @@ pub struct OrchestratorBuilder {
     state_dir: Option<PathBuf>,
     policy: Option<Policy>,
     source: Option<Arc<dyn TaskSource>>,
+    kinds: AgentKinds,
     backends: BTreeMap<BackendName, Arc<dyn AgentBackend>>,
     reviewers: Option<Vec<Arc<dyn Reviewer>>>,
     ledger: Option<Arc<dyn Ledger>>,
@@ -89,8 +90,16 @@ impl OrchestratorBuilder {
         self
     }
 
-    /// An agent, under the name by which tasks and policy speak of it. Agents that the policy defines as commands need not be
-    /// given; one that is given wins.
+    /// The kinds of agent that the policy can name. Default: [`AgentKinds::new`], which has
+    /// `command` alone.
+    #[must_use]
+    pub fn agent_kinds(mut self, kinds: AgentKinds) -> Self {
+        self.kinds = kinds;
+        self
+    }
+
+    /// An agent, under the name by which tasks and policy speak of it. It is used instead of the one
+    /// that the policy defines under this name; the settings of that one are not read.
     #[must_use]
     pub fn backend(mut self, name: BackendName, backend: Arc<dyn AgentBackend>) -> Self {
         self.backends.insert(name, backend);
@@ -247,7 +256,15 @@ impl OrchestratorBuilder {
         policy
             .always_forbidden
             .extend(policy.setup.bring.iter().flat_map(Pattern::at_and_beneath));
-        add_command_agents(&policy, &mut self.backends)?;
+        for (name, spec) in &policy.agents {
+            if !self.backends.contains_key(name) {
+                let backend = self.kinds.build(name, spec)?;
+                self.backends.insert(name.clone(), backend);
+            }
+        }
+        if self.backends.is_empty() {
+            return Err(BuildError::NoAgent);
+        }
 
         let git = Git::at(self.git.unwrap_or_else(|| PathBuf::from("git")))
             .await?
@@ -450,48 +467,6 @@ pub(super) async fn check_bring(policy: &Policy, user: &UserRepository) -> Resul
             )
             .into());
         }
-    }
-    Ok(())
-}
-
-/// The agents that the policy defines and nobody gave.
-fn add_command_agents(
-    policy: &Policy,
-    backends: &mut BTreeMap<BackendName, Arc<dyn AgentBackend>>,
-) -> Result<(), BuildError> {
-    for (name, spec) in policy
-        .agents
-        .iter()
-        .filter(|(name, _)| !backends.contains_key(*name))
-        .collect::<Vec<_>>()
-    {
-        let kind = match spec {
-            AgentSpec::Command { run, .. } => {
-                let (program, arguments) = run
-                    .split_first()
-                    .ok_or(BuildError::Missing("the agent's program"))?;
-                backends.insert(
-                    name.clone(),
-                    Arc::new(CommandAgent::new(program, arguments.iter().cloned())),
-                );
-                continue;
-            }
-            AgentSpec::Acp { .. } => "acp",
-            AgentSpec::Codex(_) => "codex",
-            AgentSpec::Claude(_) => "claude",
-            AgentSpec::Cursor(_) => "cursor",
-        };
-        let why = format!(
-            "no backend of kind `{kind}` was given to this program: use kind = \"command\", or give one with `backend`"
-        );
-        return Err(PolicyError::Value {
-            key: format!("agents.{name}.kind"),
-            why,
-        }
-        .into());
-    }
-    if backends.is_empty() {
-        return Err(BuildError::NoAgent);
     }
     Ok(())
 }

@@ -46,10 +46,7 @@ mod tests {
             fix: reason(),
         };
         let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-        let away = AgentError::Unavailable {
-            reason: reason(),
-            retry_at: None,
-        };
+        let away = AgentError::Unavailable { reason: reason() };
         assert_eq!(
             not_started(&wrong),
             TurnOutcome::Misconfigured {

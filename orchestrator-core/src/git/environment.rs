@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::cli::Sees;
-use crate::model::{AgentSpec, Policy};
+use crate::model::Policy;
 
 type Variables = BTreeMap<OsString, OsString>;
 
@@ -118,7 +118,7 @@ impl Environments {
 
     /// Takes from every call what the policy gives to agents alone, and gives filters what workers see.
     pub(super) fn follow(&mut self, policy: &Policy) {
-        for name in policy.agents.values().flat_map(secrets) {
+        for name in policy.agents.values().flat_map(|agent| &agent.env) {
             if !is_shared(name) {
                 self.persons.remove(OsStr::new(name));
             }
@@ -168,16 +168,6 @@ fn may_be_seen(name: &OsStr) -> bool {
     !ours && !misleading
 }
 
-/// The variables of ours that an agent is given.
-fn secrets(agent: &AgentSpec) -> &[String] {
-    match agent {
-        AgentSpec::Command { .. } | AgentSpec::Acp { .. } => &[],
-        AgentSpec::Codex(spec) => &spec.env,
-        AgentSpec::Claude(spec) => &spec.env,
-        AgentSpec::Cursor(spec) => &spec.env,
-    }
-}
-
 /// Whether git needs a variable as well, whoever else is given it.
 fn is_shared(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
@@ -212,7 +202,7 @@ mod tests {
         let mut environments = Environments::of(set.map(|name| (name.into(), "value".into())));
         let policy = Policy::parse(
             "[environment]\nallow = [\"PATH\", \"SEEN_BY_WORKERS\"]\n\
-             [agents.x]\nkind = \"codex\"\nenv = [\"GATEWAY_TOKEN\", \"HTTPS_PROXY\"]\n",
+             [agents.x]\nkind = \"robot\"\nenv = [\"GATEWAY_TOKEN\", \"HTTPS_PROXY\"]\n",
         );
         environments.follow(&policy.expect("a valid policy"));
         let own = ["GIT_DEFAULT_REF_FORMAT", "GIT_NO_REPLACE_OBJECTS"];

@@ -84,7 +84,7 @@ mod tests {
     fn wrong(agents: &[(&str, &str)]) -> Option<String> {
         let text: String = agents
             .iter()
-            .map(|(name, list)| format!("[agents.{name}]\nkind = \"codex\"\nfailover = [{list}]\n"))
+            .map(|(name, list)| format!("[agents.{name}]\nkind = \"robot\"\nfailover = [{list}]\n"))
             .collect();
         Policy::parse(&text).err().map(|error| error.to_string())
     }

@@ -6,7 +6,6 @@
 mod agent_warning;
 mod agents;
 mod authority;
-mod claude;
 mod contract;
 mod cut;
 mod effect;
@@ -40,9 +39,8 @@ mod when;
 mod work_left;
 
 pub use agent_warning::AgentWarning;
-pub use agents::{AgentSpec, CodexProtocol, CodexSandbox, CodexSpec, CursorSpec, DoneBy};
+pub use agents::{AgentSpec, DoneBy};
 pub use authority::Authority;
-pub use claude::{ClaudeEffort, ClaudePermissions, ClaudeSandbox, ClaudeSpec};
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
 pub(crate) use cut::end_after;
 pub use cut::{end_of, shortened, start_of};
@@ -74,8 +72,8 @@ pub use landing::{
 };
 pub use missing_target::MissingTarget;
 pub use name::{
-    BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName, RunId,
-    Surface, TaskId,
+    AgentKind, BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName,
+    RunId, Surface, TaskId,
 };
 pub use operation::Operation;
 pub use opinion::{

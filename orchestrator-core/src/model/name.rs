@@ -143,7 +143,9 @@ names! {
     TaskId = "task id", check_component;
     /// The name of a gate in the policy, such as `unit`. The grammar of [`TaskId`].
     GateName = "gate name", check_component;
-    /// The name of an agent in the policy, such as `codex`. The grammar of [`TaskId`].
+    /// A kind of agent, such as `command`. The grammar of [`TaskId`].
+    AgentKind = "kind of agent", check_component;
+    /// The name of an agent in the policy, such as `worker`. The grammar of [`TaskId`].
     BackendName = "agent name", check_component;
     /// The id of a claim within one contract, such as `totals`. The grammar of [`TaskId`].
     ClaimId = "claim id", check_component;

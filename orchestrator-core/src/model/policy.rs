@@ -10,7 +10,9 @@ use thiserror::Error;
 
 use super::{
     AgentSpec, Authority, BackendName, BranchName, ContentHash, ContractKeys, Environment, Filter,
-    GateName, GateRule, Limits, Notify, Pattern, Reviewers, Setup, failover::check_failover,
+    GateName, GateRule, Limits, Notify, Pattern, Reviewers, Setup,
+    agents::{line_at, note_lines},
+    failover::check_failover,
 };
 
 /// The rules of a run.
@@ -122,7 +124,8 @@ impl From<Push> for PushText {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// Not TOML, an unknown key, or a value of the wrong kind.
+    /// Not TOML, an unknown key, a value of the wrong kind, or a setting that an agent's kind does
+    /// not take.
     #[error("line {line}: {message}")]
     Syntax {
         /// Counted from 1.
@@ -141,21 +144,17 @@ pub enum PolicyError {
 }
 
 impl Policy {
-    /// Reads and checks a policy.
+    /// Reads and checks a policy. The settings of an agent's kind are checked by
+    /// [`AgentKinds`](crate::agent::AgentKinds).
     ///
     /// # Errors
     /// [`PolicyError`] with the line, or with the key and the mend.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
-        let policy: Self = toml::from_str(text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            let line = text
-                .get(..at)
-                .map_or(1, |before| before.matches('\n').count() + 1);
-            PolicyError::Syntax {
-                line,
-                message: error.message().trim().replace('\n', ", "),
-            }
+        let mut policy: Self = toml::from_str(text).map_err(|error| PolicyError::Syntax {
+            line: line_at(text, error.span().map_or(0, |span| span.start)),
+            message: error.message().trim().replace('\n', ", "),
         })?;
+        note_lines(text, &mut policy.agents);
         policy.check()?;
         Ok(policy)
     }
@@ -188,11 +187,6 @@ impl Policy {
             return value((*key).to_owned(), "must be greater than zero".to_owned());
         }
         self.reviewers.check()?;
-        for (name, agent) in &self.agents {
-            if let Err((key, why)) = agent.check() {
-                return value(format!("agents.{name}.{key}"), why);
-            }
-        }
         self.environment.ports.check(self.max_sessions)?;
         for (name, filter) in &self.filters {
             let lines = [&filter.clean, &filter.smudge, &filter.process];
@@ -259,16 +253,6 @@ impl Policy {
                 "setup.run".to_owned(),
                 "each command needs a program, as in `run = [[\"npm\", \"ci\"]]`".to_owned(),
             );
-        }
-        for (name, agent) in &self.agents {
-            if let AgentSpec::Command { run, .. } = agent
-                && run.first().is_none_or(String::is_empty)
-            {
-                return value(
-                    format!("agents.{name}.run"),
-                    "needs a program, as in `run = [\"./agent.sh\"]`".to_owned(),
-                );
-            }
         }
         check_failover(&self.agents).map_err(|(name, error)| PolicyError::Value {
             key: format!("agents.{name}.failover"),
@@ -364,9 +348,11 @@ mod tests {
         let few =
             "max_sessions = 3\n[environment]\nports = { first = 20000, last = 20029, each = 10 }";
         assert!(error(few).starts_with("`environment.ports`: 20000 to 20029 are 3 ranges of 10"));
-        assert!(error("[agents.x]\nkind = \"robot\"").contains("unknown variant `robot`"));
         assert!(
-            error("default_agent = \"b\"\n[agents.a]\nkind = \"codex\"")
+            error("[agents.x]\nkind = \"\"").starts_with("line 2: `` is no valid kind of agent")
+        );
+        assert!(
+            error("default_agent = \"b\"\n[agents.a]\nkind = \"robot\"")
                 .contains("there is no agent `b`")
         );
     }

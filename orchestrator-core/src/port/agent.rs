@@ -1,12 +1,7 @@
 //! Agents and their turns.
 
 use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    fmt::Debug,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
+    collections::BTreeMap, ffi::OsString, fmt::Debug, path::PathBuf, sync::Arc, time::Duration,
 };
 
 use async_trait::async_trait;
@@ -209,12 +204,8 @@ pub trait TurnControl: Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TurnInput {
-    /// The answer to its question.
-    Answer(String),
     /// A reminder to go on.
     Nudge(String),
-    /// What is missing before the turn may end, such as a handoff.
-    Repair(String),
 }
 
 /// What a turn needs.
@@ -397,7 +388,7 @@ pub enum Update {
     },
     /// What the turn has used up to now; the last word counts.
     Usage(TurnUsage),
-    /// It waits for an answer, by [`TurnControl::send`].
+    /// It waits for an answer. The loop stops the turn, and a person's answer begins the next one.
     NeedsInput {
         /// Its question.
         question: String,
@@ -546,8 +537,6 @@ pub enum AgentError {
     Unavailable {
         /// Why.
         reason: String,
-        /// When it may be.
-        retry_at: Option<SystemTime>,
     },
     /// Its process could not be started.
     #[error("the agent's process could not be started")]

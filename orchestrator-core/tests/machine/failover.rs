@@ -10,8 +10,8 @@ use crate::to_the_end;
 use crate::world::{World, collected, commit, nothing, policy, submission, task, task_id};
 
 const AGENTS: &str = "default_agent = \"one\"\nmax_sessions = 2\n\
-    [agents.one]\nkind = \"codex\"\nfailover = [\"two\", \"three\"]\n\
-    [agents.two]\nkind = \"codex\"\n[agents.three]\nkind = \"codex\"\n";
+    [agents.one]\nkind = \"robot\"\nfailover = [\"two\", \"three\"]\n\
+    [agents.two]\nkind = \"robot\"\n[agents.three]\nkind = \"robot\"\n";
 
 fn world(tasks: &[(&str, &str)]) -> World {
     let tasks = tasks.iter().map(|(id, keys)| task(id, keys)).collect();
@@ -162,8 +162,8 @@ fn failover_follows_the_lists_of_those_that_take_over() {
 #[test]
 fn failover_works_both_ways_between_two_agents() {
     let agents = "default_agent = \"one\"\nmax_sessions = 2\n\
-        [agents.one]\nkind = \"codex\"\nfailover = [\"two\"]\n\
-        [agents.two]\nkind = \"codex\"\nfailover = [\"one\"]\n";
+        [agents.one]\nkind = \"robot\"\nfailover = [\"two\"]\n\
+        [agents.two]\nkind = \"robot\"\nfailover = [\"one\"]\n";
     for (own, other) in [("one", "two"), ("two", "one")] {
         let tasks = vec![task("A", &format!("agent = \"{own}\""))];
         let mut world = World::with_tasks(policy(agents), tasks);

@@ -1,95 +1,78 @@
-//! Claude Code, as a policy names it.
+//! What a policy may say of Claude Code.
 
 use std::collections::BTreeMap;
 
+use orchestrator_core::agent::SettingError;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::BackendName;
-
-/// What a policy may say of Claude Code; all of it may be left out.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct ClaudeSpec {
+/// What a policy may say of Claude Code; all of it may be left out. The variables of `env`, such as
+/// `ANTHROPIC_API_KEY`, are seen by Claude Code and by its commands.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ClaudeSettings {
     /// The program, where it is not the `claude` on the `PATH`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
     /// The model, where it is not Claude Code's own choice, which differs from version to version.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// The model that is used while `model` is overloaded; several, in their order, separated by commas.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback_model: Option<String>,
     /// How much its model thinks, where that is not Claude Code's own choice.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub effort: Option<ClaudeEffort>,
     /// The tools that it has, by its own names; where none are given, `Bash`, `Edit`, `Glob`, `Grep`, `Read` and `Write`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
     /// The MCP servers that it has, by name, each as Claude Code's `mcpServers` has it, such as `{ command = "x", args = [] }` or
     /// `{ type = "http", url = "https://x" }`. No others are started, and reviewers have none. `${NAME}` in a value is the
     /// variable of that name among those that Claude Code sees.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub mcp_servers: BTreeMap<String, Value>,
     /// What is refused at the moment at which it is tried.
     pub permissions: ClaudePermissions,
     /// Whether its commands run in its own sandbox.
     pub sandbox: ClaudeSandbox,
     /// The most steps of its model in one turn.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_turns: Option<u32>,
     /// The most US dollars that one turn may cost, by its own count.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_usd: Option<f64>,
     /// Settings of Claude Code's own, as its settings file has them, such as `{ cleanupPeriodDays = 7 }`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, Value>,
     /// Where its sessions and its login are, where that is not `~/.claude`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub config_dir: Option<String>,
-    /// Variables of our own environment that Claude Code sees, such as `ANTHROPIC_API_KEY`. The commands that it runs see them too.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
-    /// Agents of the policy that take over while this one cannot be used: the first that can be.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub failover: Vec<BackendName>,
 }
 
-/// `max_usd` is a finite number that a person wrote, so equality is what it seems.
-impl Eq for ClaudeSpec {}
-
-impl ClaudeSpec {
-    /// What cannot be meant: the key, and why.
-    pub(super) fn check(&self) -> Result<(), (String, String)> {
-        let wrong = |key: &str, why: &str| Err((key.to_owned(), why.to_owned()));
+impl ClaudeSettings {
+    /// What cannot be meant.
+    pub(crate) fn check(&self) -> Result<(), SettingError> {
         if self.max_turns == Some(0) {
             return wrong("max_turns", "must be greater than zero");
         }
-        if self
-            .max_usd
-            .is_some_and(|usd| !usd.is_finite() || usd <= 0.0)
-        {
+        let is_sum = |usd: &f64| usd.is_finite() && *usd > 0.0;
+        if !self.max_usd.iter().all(is_sum) {
             return wrong("max_usd", "must be a number greater than zero");
         }
         if let Some(fallback) = &self.fallback_model {
-            let mut models = fallback.split(',').map(str::trim);
-            if models.clone().any(str::is_empty) {
-                return wrong(
-                    "fallback_model",
-                    "must name a model, or several separated by commas",
-                );
+            let models: Vec<_> = fallback.split(',').map(str::trim).collect();
+            if models.contains(&"") {
+                let why = "must name a model, or several separated by commas";
+                return wrong("fallback_model", why);
             }
-            if models.any(|model| self.model.as_deref() == Some(model)) {
+            let own = self.model.as_deref();
+            if own.is_some_and(|own| models.contains(&own)) {
                 return wrong("fallback_model", "must be another model than `model`");
             }
         }
         for (name, server) in &self.mcp_servers {
-            server_check(name, server)
-                .map_err(|why| (format!("mcp_servers.{name}"), why.to_owned()))?;
+            if let Err(why) = server_check(name, server) {
+                return wrong(&format!("mcp_servers.{name}"), why);
+            }
         }
         Ok(())
     }
+}
+
+fn wrong(key: &str, why: &str) -> Result<(), SettingError> {
+    Err(SettingError::new(key, why))
 }
 
 /// Why this is no MCP server, if it is none.
@@ -106,7 +89,7 @@ fn server_check(name: &str, server: &Value) -> Result<(), &'static str> {
 }
 
 /// How much Claude Code's model thinks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaudeEffort {
     /// The least.
@@ -137,7 +120,7 @@ impl ClaudeEffort {
 
 /// Whether the commands of Claude Code run in its own sandbox, which needs `bwrap` and `socat`: they change the workspace and the
 /// attempt's branch, and reach no network.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaudeSandbox {
     /// They do not.
@@ -150,7 +133,7 @@ pub enum ClaudeSandbox {
 }
 
 /// What Claude Code is refused at the moment at which it tries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaudePermissions {
     /// What its own rules refuse: its file tools change nothing outside of the workspace.
@@ -166,18 +149,19 @@ mod tests {
 
     use super::*;
 
-    fn wrong(change: impl FnOnce(&mut ClaudeSpec)) -> Option<String> {
-        let mut spec = ClaudeSpec {
+    fn wrong(change: impl FnOnce(&mut ClaudeSettings)) -> Option<String> {
+        let mut settings = ClaudeSettings {
             model: Some("a".to_owned()),
-            ..ClaudeSpec::default()
+            ..ClaudeSettings::default()
         };
-        change(&mut spec);
-        spec.check().err().map(|(key, _)| key)
+        change(&mut settings);
+        settings.check().err().map(|wrong| wrong.key)
     }
 
     #[test]
     fn settings_that_cannot_be_meant_are_named() {
-        let fallback = |models: &str| wrong(|spec| spec.fallback_model = Some(models.to_owned()));
+        let fallback =
+            |models: &str| wrong(|settings| settings.fallback_model = Some(models.to_owned()));
         assert_eq!(fallback("b, c"), None);
         for models in ["", "b,", "a", "b,a"] {
             assert_eq!(
@@ -187,7 +171,7 @@ mod tests {
             );
         }
         let server = |name: &str, server: Value| {
-            wrong(|spec| drop(spec.mcp_servers.insert(name.to_owned(), server)))
+            wrong(|settings| drop(settings.mcp_servers.insert(name.to_owned(), server)))
         };
         assert_eq!(server("docs", json!({ "command": "x" })), None);
         assert_eq!(
@@ -202,7 +186,7 @@ mod tests {
         ] {
             assert!(server(name, given.clone()).is_some(), "{name} {given}");
         }
-        assert!(wrong(|spec| spec.max_usd = Some(f64::NAN)).is_some());
-        assert!(wrong(|spec| spec.max_turns = Some(0)).is_some());
+        assert!(wrong(|settings| settings.max_usd = Some(f64::NAN)).is_some());
+        assert!(wrong(|settings| settings.max_turns = Some(0)).is_some());
     }
 }
