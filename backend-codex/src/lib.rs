@@ -17,7 +17,7 @@
 //! | | `exec` | `app-server` |
 //! | --- | --- | --- |
 //! | what it is | the command line for scripts | what editors use; Codex calls it experimental |
-//! | a nudge, an answer, a request for what is missing | is not heard | `turn/steer`: the model has it with its next request |
+//! | a nudge | is not heard | `turn/steer`: the model has it with its next request |
 //! | a stop | INT | `turn/interrupt`, 10 ms; the command goes on until the process ends, at once afterwards |
 //! | tokens | at the end of a turn that was completed | with each request of the model; a turn that is stopped has those of all its requests |
 //! | tokens of earlier turns | known as long as this process lives | said by the thread when it is resumed |
