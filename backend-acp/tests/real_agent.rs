@@ -1,19 +1,19 @@
 //! The real `opencode` (MIT), driven through the protocol against a scripted model on loopback, with an empty environment and a
 //! home of its own.
 
-use std::{collections::BTreeMap, fs, process::ExitCode, sync::Arc, time::Duration};
+use std::{fs, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use backend_acp::{AcpBackend, Permissions};
 use orchestrator_core::{
-    AgentBackend, BackendName, EndReason, Orchestrator, Policy,
-    model::{AttemptId, Record, SessionRef, TaskId, TurnOutcome},
+    AgentBackend,
+    model::{SessionRef, TurnOutcome},
     port::{Turn, TurnRequest, Update},
-    process::{kill_marked, marked},
+    process::kill_marked,
 };
 use orchestrator_testkit::{
-    Ran, RealAgent, Sandbox, block_on_within, git,
-    model_server::{Answer, ModelServer, Script},
-    ran, real_agent_main, run_checked, wait_for_marked,
+    Ran, RealAgent, RealStage, block_on, git, land,
+    model_server::{Answer, Script},
+    ran, real_agent_main, wait_for_marked,
 };
 use serde_json::json;
 
@@ -67,80 +67,52 @@ fn main() -> ExitCode {
     )
 }
 
-/// A home with the agent's configuration, a repository to work in, and a scripted model.
-struct Stage {
-    sandbox: Sandbox,
-    server: ModelServer,
-    backend: AcpBackend,
-}
+type Stage = RealStage<AcpBackend>;
 
 const HANDOFF: &str =
     r#"{"version":1,"task":"T1","attempt":1,"status":"done","self_review":"read it once more"}"#;
 
-impl Stage {
-    fn new(agent: &RealAgent, script: Script) -> Self {
-        let (sandbox, server) = (Sandbox::new(), ModelServer::start(script));
-        let home = sandbox.path().join("home");
-        let configuration = home.join(".config/opencode");
-        fs::create_dir_all(&configuration).expect("makes the home");
-        let provider = json!({
-            "npm": "@ai-sdk/openai-compatible", "name": "Scripted",
-            "options": { "baseURL": format!("{}/v1", server.url()), "apiKey": "dummy" },
-            "models": { "scripted": { "name": "Scripted", "tool_call": true, "limit": { "context": 100_000, "output": 8000 } } },
-        });
-        let content = json!({
-            "model": "scripted/scripted", "small_model": "scripted/scripted", "autoupdate": false, "share": "disabled",
-            "enabled_providers": ["scripted"], "permission": { "bash": "ask", "edit": "ask" }, "provider": { "scripted": provider },
-        });
-        fs::write(configuration.join("opencode.json"), content.to_string())
-            .expect("writes the configuration");
-        let backend = AcpBackend::new("opencode", &agent.program)
-            .args(["acp"])
-            .env("HOME", home.to_string_lossy());
-        let backend = ["AUTOUPDATE", "MODELS_FETCH", "DEFAULT_PLUGINS", "SHARE"]
-            .iter()
-            .fold(backend, |backend, what| {
-                backend.env(format!("OPENCODE_DISABLE_{what}"), "1")
-            });
-        Self {
-            sandbox,
-            server,
-            backend,
-        }
-    }
-
-    fn request(&self, turn: u32, resume: Option<SessionRef>) -> TurnRequest {
-        let attempt = AttemptId {
-            task: TaskId::new("T1").expect("an id"),
-            number: 1,
-        };
-        let mark = format!("real-{}", self.sandbox.path().display());
-        let handoff = self.sandbox.path().join(format!("handoff-{turn}.json"));
-        let path = std::env::var("PATH").expect("a path");
-        let environment = BTreeMap::from([("PATH".to_owned(), path)]);
-        let request = TurnRequest::new(
-            attempt,
-            format!("This is turn {turn}."),
-            self.sandbox.repo(),
-            handoff,
-            mark,
-        );
-        request
-            .with_environment(environment)
-            .with_turn(turn, resume)
-    }
-
-    fn mark(&self) -> String {
-        format!("real-{}", self.sandbox.path().display())
-    }
-
-    fn alive(&self) -> usize {
-        marked(&self.mark()).len()
-    }
+/// The agent with its configuration in this home, and the scripted model.
+fn opencode(program: &Path, home: &Path, url: &str) -> AcpBackend {
+    let configuration = home.join(".config/opencode");
+    fs::create_dir_all(&configuration).expect("makes the home");
+    let provider = json!({
+        "npm": "@ai-sdk/openai-compatible", "name": "Scripted",
+        "options": { "baseURL": format!("{url}/v1"), "apiKey": "dummy" },
+        "models": { "scripted": {
+            "name": "Scripted", "tool_call": true, "limit": { "context": 100_000, "output": 8000 },
+        } },
+    });
+    let content = json!({
+        "model": "scripted/scripted", "small_model": "scripted/scripted", "autoupdate": false,
+        "share": "disabled", "enabled_providers": ["scripted"],
+        "permission": { "bash": "ask", "edit": "ask" }, "provider": { "scripted": provider },
+    });
+    fs::write(configuration.join("opencode.json"), content.to_string())
+        .expect("writes the configuration");
+    let backend = AcpBackend::new("opencode", program).args(["acp"]);
+    let switches = ["AUTOUPDATE", "MODELS_FETCH", "DEFAULT_PLUGINS", "SHARE"];
+    let disabled = switches.map(|what| format!("OPENCODE_DISABLE_{what}"));
+    disabled.into_iter().fold(
+        backend.env("HOME", home.to_string_lossy()),
+        |backend, name| backend.env(name, "1"),
+    )
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    block_on_within(Duration::from_secs(120), work).expect("it comes to an end")
+fn stage(agent: &RealAgent, script: Script) -> Stage {
+    Stage::new(script, |home, url| opencode(&agent.program, home, url))
+}
+
+/// One turn on a stage with this script.
+fn turn(agent: &RealAgent, answers: impl IntoIterator<Item = Answer>) -> (Stage, Ran) {
+    block_on(stage(agent, Script::new(answers)).first_turn())
+}
+
+/// A turn that has begun, and its stage.
+async fn started(agent: &RealAgent, answers: [Answer; 1]) -> (Stage, Box<dyn Turn>) {
+    let stage = stage(agent, Script::new(answers)).with_workspace().await;
+    let turn = stage.backend.start(stage.request(1, None)).await;
+    (stage, turn.expect("starts"))
 }
 
 async fn until(turn: &mut dyn Turn, wanted: impl Fn(&Update) -> bool) {
@@ -168,7 +140,7 @@ fn handoff() -> Answer {
 }
 
 fn the_probe_tells_its_version(agent: &RealAgent) {
-    let stage = Stage::new(agent, Script::default());
+    let stage = stage(agent, Script::default());
     let probe = block_on(stage.backend.probe()).expect("it is there");
     assert!(
         probe
@@ -180,64 +152,32 @@ fn the_probe_tells_its_version(agent: &RealAgent) {
 
 fn it_commits_and_its_last_word_is_its_handoff(agent: &RealAgent) {
     let commit = shell("echo hello > hello.txt && git add hello.txt && git commit -qm hello");
-    let stage = Stage::new(
-        agent,
-        Script::new([commit.costing(70, 5), handoff().costing(90, 7)]),
-    );
-    let request = stage.request(1, None);
-    let place = request.handoff.clone();
-    let Ran {
-        session,
-        said,
-        outcome,
-        ..
-    } = block_on(async { ran(stage.backend.start(request).await.expect("starts")).await });
-    assert_eq!(outcome, TurnOutcome::Completed, "{said}");
+    let (stage, ran) = turn(agent, [commit.costing(70, 5), handoff().costing(90, 7)]);
+    let said = ran.said;
+    assert_eq!(ran.outcome, TurnOutcome::Completed, "{said}");
     assert!(
-        session.is_some() && said.contains("allowed: echo hello"),
+        ran.session.is_some() && said.contains("allowed: echo hello"),
         "{said}"
     );
-    assert_eq!(
-        git(&stage.sandbox.repo(), &["log", "--format=%s", "-1"]),
-        "hello"
-    );
-    assert_eq!(fs::read_to_string(place).expect("a handoff"), HANDOFF);
+    let tree = stage.workspace().tree();
+    assert_eq!(git(&tree, &["log", "--format=%s", "-1"]), "hello");
+    assert_eq!(stage.handoff(1), HANDOFF);
     assert_eq!(stage.alive(), 0);
 }
 
 fn a_further_turn_goes_on_with_the_session(agent: &RealAgent) {
-    let stage = Stage::new(agent, Script::new([handoff()]));
-    block_on(async {
-        let Ran {
-            session,
-            outcome: first,
-            ..
-        } = ran(stage
-            .backend
-            .start(stage.request(1, None))
-            .await
-            .expect("starts"))
-        .await;
-        let Ran {
-            session: again,
-            said,
-            outcome: second,
-            ..
-        } = ran(stage
-            .backend
-            .start(stage.request(2, session.clone()))
-            .await
-            .expect("starts"))
-        .await;
-        assert_eq!(
-            (first, second),
-            (TurnOutcome::Completed, TurnOutcome::Completed),
-            "{said}"
-        );
-        assert_eq!(session, again);
-        // What was said in the first turn is not told again.
-        assert_eq!(said.matches("Done.").count(), 1, "{said}");
-    });
+    let (stage, first) = turn(agent, [handoff()]);
+    let again = stage.request(2, first.session.clone());
+    let second = block_on(stage.run(again));
+    let said = second.said;
+    assert_eq!(
+        (first.outcome, second.outcome),
+        (TurnOutcome::Completed, TurnOutcome::Completed),
+        "{said}"
+    );
+    assert_eq!(first.session, second.session);
+    // What was said in the first turn is not told again.
+    assert_eq!(said.matches("Done.").count(), 1, "{said}");
     let last = stage.server.requests().last().expect("it asked").text();
     assert!(
         last.contains("This is turn 1.") && last.contains("This is turn 2."),
@@ -246,190 +186,116 @@ fn a_further_turn_goes_on_with_the_session(agent: &RealAgent) {
 }
 
 fn a_session_that_it_does_not_know_is_lost(agent: &RealAgent) {
-    let stage = Stage::new(agent, Script::new([handoff()]));
-    let request = stage.request(
-        2,
-        Some(SessionRef("ses_0000000000000000000000000".to_owned())),
-    );
-    let Ran { said, outcome, .. } =
-        block_on(async { ran(stage.backend.start(request).await.expect("starts")).await });
-    assert_eq!(outcome, TurnOutcome::SessionLost, "{said}");
+    let unknown = SessionRef("ses_0000000000000000000000000".to_owned());
+    let ran = block_on(async {
+        let stage = stage(agent, Script::new([handoff()]))
+            .with_workspace()
+            .await;
+        stage.run(stage.request(2, Some(unknown))).await
+    });
+    assert_eq!(ran.outcome, TurnOutcome::SessionLost, "{}", ran.said);
 }
 
 fn a_tool_that_is_not_allowed_is_not_run(agent: &RealAgent) {
-    let stage = Stage::new(
-        agent,
-        Script::new([shell("echo no > not-allowed.txt"), handoff()]),
-    );
-    let backend = stage
-        .backend
-        .clone()
-        .permissions(Permissions::deny(["execute"]));
-    let Ran { findings, .. } =
-        block_on(async { ran(backend.start(stage.request(1, None)).await.expect("starts")).await });
-    assert_eq!(findings.len(), 1, "{findings:?}");
-    let refused = findings[0].to_string();
+    let script = Script::new([shell("echo no > not-allowed.txt"), handoff()]);
+    let mut stage = stage(agent, script);
+    stage.backend = stage.backend.permissions(Permissions::deny(["execute"]));
+    let (stage, ran) = block_on(stage.first_turn());
+    assert_eq!(ran.findings.len(), 1, "{:?}", ran.findings);
+    let refused = ran.findings[0].to_string();
     assert!(refused.starts_with("tool/refused: `echo no"), "{refused}");
-    assert!(!stage.sandbox.repo().join("not-allowed.txt").exists());
-}
-
-/// Stopped when this has come, it ends as stopped, and nobody is left.
-fn stopped_at(stage: &Stage, wanted: impl Fn(&Update) -> bool) {
-    block_on(async {
-        let mut turn = stage
-            .backend
-            .start(stage.request(1, None))
-            .await
-            .expect("starts");
-        until(&mut *turn, wanted).await;
-        wait_for_marked(&stage.mark(), 1);
-        turn.control().stop(Duration::from_secs(10)).await;
-        assert_eq!(stage.alive(), 0, "when `stop` has returned");
-        assert_eq!(ran(turn).await.outcome, TurnOutcome::Stopped);
-    });
+    assert!(!stage.workspace().tree().join("not-allowed.txt").exists());
 }
 
 fn stopped_while_a_tool_runs_it_leaves_no_process(agent: &RealAgent) {
-    let ready = Sandbox::new();
-    let fifo = ready.path().join("fifo");
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .expect("mkfifo")
-            .success()
-    );
-    let command = format!(
-        "setsid sleep 1000 & echo here > '{}'; sleep 1000",
-        fifo.display()
-    );
-    let stage = Stage::new(agent, Script::new([shell(&command), handoff()]));
+    let pipe = stage(agent, Script::default());
+    let fifo = pipe.fifo();
+    let script = Script::new([shell(&Stage::for_ever(&fifo)), handoff()]);
     block_on(async {
+        let stage = stage(agent, script).with_workspace().await;
         let mut turn = stage
             .backend
             .start(stage.request(1, None))
             .await
             .expect("starts");
-        let reads = tokio::task::spawn_blocking(move || fs::read_to_string(fifo));
-        let runs = async { while turn.next().await.is_some() {} };
+        let reads = async { while turn.next().await.is_some() {} };
+        tokio::select! {
+            () = Stage::runs(fifo) => {}
+            () = reads => panic!("it ended too early"),
+        }
         // Its children are there.
-        tokio::select! { here = reads => drop(here.expect("no panic").expect("reads")), () = runs => panic!("it ended too early") }
         wait_for_marked(&stage.mark(), 3);
-        turn.control().stop(Duration::from_secs(10)).await;
-        assert_eq!(stage.alive(), 0, "when `stop` has returned");
-        assert_eq!(ran(turn).await.outcome, TurnOutcome::Stopped);
+        stage.stop(turn).await;
     });
 }
 
+/// Words of a model that then hangs.
+fn hanging() -> [Answer; 1] {
+    [Answer::say("working\n").hanging_after(2)]
+}
+
+fn is_working(update: &Update) -> bool {
+    matches!(update, Update::Activity { text } if text.contains("working"))
+}
+
 fn stopped_while_the_model_hangs_it_leaves_no_process(agent: &RealAgent) {
-    let stage = Stage::new(
-        agent,
-        Script::new([Answer::say("working\n").hanging_after(2)]),
-    );
-    stopped_at(
-        &stage,
-        |update| matches!(update, Update::Activity { text } if text.contains("working")),
-    );
+    block_on(async {
+        let (stage, mut turn) = started(agent, hanging()).await;
+        until(&mut *turn, is_working).await;
+        stage.stop(turn).await;
+    });
 }
 
 fn killed_it_has_crashed_and_leaves_no_process(agent: &RealAgent) {
-    let stage = Stage::new(
-        agent,
-        Script::new([Answer::say("working\n").hanging_after(2)]),
-    );
     block_on(async {
-        let mut turn = stage
-            .backend
-            .start(stage.request(1, None))
-            .await
-            .expect("starts");
-        until(
-            &mut *turn,
-            |update| matches!(update, Update::Activity { text } if text.contains("working")),
-        )
-        .await;
-        kill_marked(
-            &format!("real-{}", stage.sandbox.path().display()),
-            Duration::from_secs(10),
-        )
-        .await;
+        let (stage, mut turn) = started(agent, hanging()).await;
+        until(&mut *turn, is_working).await;
+        kill_marked(&stage.mark(), Duration::from_secs(10)).await;
         let outcome = ran(turn).await.outcome;
         assert!(
             matches!(outcome, TurnOutcome::Crashed { .. }),
             "{outcome:?}"
         );
+        assert_eq!(stage.alive(), 0);
     });
-    assert_eq!(stage.alive(), 0);
 }
 
 fn a_bad_key_needs_a_person(agent: &RealAgent) {
-    let stage = Stage::new(
-        agent,
-        Script::new([Answer::fail(
-            401,
-            "invalid_api_key",
-            "Incorrect API key provided",
-        )]),
-    );
-    let Ran { said, outcome, .. } = block_on(async {
-        ran(stage
-            .backend
-            .start(stage.request(1, None))
-            .await
-            .expect("starts"))
-        .await
-    });
+    let refused = Answer::fail(401, "invalid_api_key", "Incorrect API key provided");
+    let (_, ran) = turn(agent, [refused]);
     assert!(
-        matches!(outcome, TurnOutcome::Authentication { .. }),
-        "{outcome:?}\n{said}"
+        matches!(ran.outcome, TurnOutcome::Authentication { .. }),
+        "{ran:?}"
     );
 }
 
 fn a_stream_that_breaks_off_once_is_no_failure(agent: &RealAgent) {
-    let stage = Stage::new(
-        agent,
-        Script::new([Answer::say("half of").breaking_off_after(2), handoff()]),
-    );
-    let Ran { said, outcome, .. } = block_on(async {
-        ran(stage
-            .backend
-            .start(stage.request(1, None))
-            .await
-            .expect("starts"))
-        .await
-    });
-    assert_eq!(outcome, TurnOutcome::Completed, "{said}");
+    let broken = Answer::say("half of").breaking_off_after(2);
+    let (_, ran) = turn(agent, [broken, handoff()]);
+    assert_eq!(ran.outcome, TurnOutcome::Completed, "{ran:?}");
 }
 
 fn usage_of_its_own_agents_is_not_taken_for_all(agent: &RealAgent) {
     let asked = json!({ "description": "d", "prompt": "p", "subagent_type": "general" });
-    let script = Script::new([
+    let answers = [
         Answer::call("task", asked).costing(100, 10),
         Answer::say("That is all.").costing(2000, 200),
         handoff().costing(300, 30),
-    ]);
-    let stage = Stage::new(agent, script);
-    let ran = block_on(async {
-        ran(stage
-            .backend
-            .start(stage.request(1, None))
-            .await
-            .expect("starts"))
-        .await
-    });
+    ];
+    let (_, ran) = turn(agent, answers);
     // It tells what its last answer has used.
     assert_eq!(ran.usage.tokens(), 330, "{ran:?}");
     assert!(ran.used.incomplete, "{ran:?}");
 }
 
 fn two_of_them_land_a_roadmap(agent: &RealAgent) {
-    let ids = ["A1", "B2", "C3"];
+    let ids = ["A1", "B2", "C3"].map(str::to_owned);
     // The handoff by its file this time: what the agent's commands see tells which attempt it is.
-    let task = |id: &str| {
+    let task = |id: &String| {
         let handoff =
             r#"{"version":1,"task":"%s","attempt":%s,"status":"done","self_review":"read it"}"#;
         let command = format!(
-            "echo {id} > {id}.txt && git add {id}.txt && git commit -qm 'add {id}' && \
+            "printf {id} > {id}.txt && git add {id}.txt && git commit -qm 'add {id}' && \
              printf '{handoff}' $ORCHESTRATOR_TASK $ORCHESTRATOR_ATTEMPT > $ORCHESTRATOR_HANDOFF"
         );
         [shell(&command), Answer::say("Done.")]
@@ -437,38 +303,19 @@ fn two_of_them_land_a_roadmap(agent: &RealAgent) {
     let script = ids.iter().fold(Script::default(), |script, id| {
         script.when(format!("Task {id}"), task(id))
     });
-    let stage = Stage::new(agent, script);
+    let stage = stage(agent, script);
     // The first start in a new home makes its database, and two at once would both do so.
-    let first = block_on(async {
-        ran(stage
-            .backend
-            .start(stage.request(1, None))
-            .await
-            .expect("starts"))
-        .await
-    });
-    assert_eq!(first.outcome, TurnOutcome::Completed);
-    let item = |id: &&str| {
-        format!("- [ ] **{id}** Task {id}\n  ```toml\n  allow = [\"{id}.txt\"]\n  ```\n")
-    };
-    stage.sandbox.publish(
-        &[("ROADMAP.md", &ids.iter().map(item).collect::<String>())],
-        "roadmap",
+    let first = TurnRequest::new(
+        "T1#1".parse().expect("an id"),
+        "This is turn 1.",
+        stage.sandbox.repo(),
+        stage.sandbox.path().join("handoff.json"),
+        stage.mark(),
     );
-    let policy = "push = \"origin\"\nmax_sessions = 2\n[agents.opencode]\nkind = \"acp\"\nrun = [\"opencode\", \"acp\"]\n";
-    let name: BackendName = "opencode".parse().expect("a name");
-    let builder = Orchestrator::builder()
-        .policy(Policy::parse(policy).expect("a policy"))
-        .backend(name, Arc::new(stage.backend.clone()));
-    let outcome = block_on(run_checked(&stage.sandbox, builder));
-    let ended: Vec<_> = outcome
-        .records()
-        .filter(|record| matches!(record, Record::AttemptEnded { .. }))
-        .collect();
-    assert_eq!(outcome.report.ended, EndReason::Complete, "{ended:#?}");
-    for id in ids {
-        assert_eq!(stage.sandbox.remote_file(&format!("{id}.txt")), id);
-        assert_eq!(outcome.task(id).attempts, 1, "{ended:#?}");
-    }
-    assert_eq!(stage.sandbox.processes(), Vec::<i32>::new());
+    let path = std::env::var("PATH").expect("a path");
+    let first = first.with_environment([("PATH".to_owned(), path)].into());
+    let first = block_on(stage.run(first));
+    assert_eq!(first.outcome, TurnOutcome::Completed);
+    let backend: Arc<dyn AgentBackend> = Arc::new(stage.backend.clone());
+    block_on(land(&stage.sandbox, &[("opencode", backend)], &ids, 2));
 }

@@ -12,14 +12,14 @@ use backend_claude::{ClaudeBackend, Permissions};
 use orchestrator_core::{
     AgentBackend, BackendName, EndReason, Orchestrator, Policy,
     model::{
-        AgentOpinion, AgentWarning, AttemptId, Effect, Handoff, ModelUsage, Record, SessionRef,
-        SessionUsage, StopReason, TaskId, TurnOutcome, UsageSource,
+        AgentOpinion, AgentWarning, AttemptId, Effect, Handoff, Record, SessionRef, SessionUsage,
+        StopReason, TaskId, TurnOutcome,
     },
     port::{Turn, TurnInput, TurnRequest, Update},
     process::kill_marked,
 };
 use orchestrator_testkit::{
-    Ran, RealAgent, RealStage, block_on_within, git, land,
+    Ran, RealAgent, RealStage, block_on, block_on_within, git, land,
     model_server::{Answer, ModelServer, Script},
     ran, real_agent_main, run_checked, wait_for_marked,
 };
@@ -157,10 +157,6 @@ fn claude(program: &Path, home: &Path, url: &str) -> ClaudeBackend {
 
 fn stage(agent: &RealAgent, script: Script) -> Stage {
     RealStage::new(script, |home, url| claude(&agent.program, home, url))
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    block_on_within(Duration::from_secs(180), work).expect("it comes to an end")
 }
 
 /// One turn on a stage with this script.
@@ -863,31 +859,7 @@ fn usage_of_a_killed_turn_is_read_from_its_session(agent: &RealAgent) {
         let turn = backend.start(stage.request(1, None)).await.expect("starts");
         Stage::runs(fifo).await;
         session_has(&stage, "while :;").await;
-        turn.control().stop(Duration::ZERO).await;
-        let killed = ran(turn).await;
-        assert_eq!(killed.used.source, UsageSource::SessionFile, "{killed:?}");
-        assert_eq!((killed.usage.tokens(), killed.usage.usd), (1210, None));
-        assert!(
-            killed.used.incomplete,
-            "nobody knows what else it was to be told"
-        );
-        let mut used = SessionUsage::default();
-        used.add(&killed.used);
-        let again = stage.request(2, killed.session.clone());
-        let turn = backend.start(again.with_used(used)).await;
-        let second = ran(turn.expect("starts")).await;
-        assert_eq!(second.used.source, UsageSource::Protocol, "{second:?}");
-        assert_eq!(second.usage.tokens(), 11_000, "{second:?}");
-        // An orchestrator that died has not heard of the turns before.
-        let unheard = SessionUsage {
-            unknown: 2,
-            ..SessionUsage::default()
-        };
-        let again = stage.request(3, killed.session.clone());
-        let turn = backend.start(again.with_used(unheard)).await;
-        let third = ran(turn.expect("starts")).await.used;
-        let tokens = |part: Option<ModelUsage>| part.expect("it is known").total().tokens();
-        assert_eq!((tokens(third.turn), tokens(third.earlier)), (4, 12_210));
+        stage.usage_outlives_a_kill(&backend, turn).await;
     });
 }
 

@@ -1,11 +1,11 @@
 //! The real Claude Code in its own sandbox, where bubblewrap and socat are there.
 
-use std::{env, process::ExitCode, time::Duration};
+use std::{env, process::ExitCode};
 
 use backend_claude::{ClaudeBackend, ClaudeSandbox};
 use orchestrator_core::{AgentBackend, model::TurnOutcome};
 use orchestrator_testkit::{
-    RealAgent, RealStage, block_on_within, git,
+    RealAgent, RealStage, block_on, git,
     model_server::{Answer, ModelServer, Script},
     ran, real_agent_main,
 };
@@ -95,8 +95,4 @@ fn sandbox_lets_it_commit_and_no_more(agent: &RealAgent) {
     let system = server.requests()[0].body["system"].to_string();
     assert!(system.contains("Add files to a commit by their names"));
     assert_eq!(stage.alive(), 0);
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    block_on_within(Duration::from_secs(180), work).expect("it comes to an end")
 }

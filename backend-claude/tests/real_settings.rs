@@ -7,7 +7,6 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 use backend_claude::{ClaudeBackend, ClaudeEffort, ClaudeSandbox};
@@ -17,7 +16,7 @@ use orchestrator_core::{
     port::{AgentError, ErrorClass},
 };
 use orchestrator_testkit::{
-    Ran, RealAgent, RealStage, block_on_within,
+    Ran, RealAgent, RealStage, block_on,
     model_server::{Answer, ModelRequest, ModelServer, Script},
     ran, real_agent_main,
 };
@@ -87,10 +86,6 @@ fn stage(agent: &RealAgent, script: Script) -> Stage {
             .env("ANTHROPIC_API_KEY", "dummy-key")
             .env("CLAUDE_CODE_MAX_RETRIES", "1")
     })
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    block_on_within(Duration::from_secs(180), work).expect("it comes to an end")
 }
 
 /// One turn of a changed backend.

@@ -9,7 +9,7 @@ use orchestrator_core::{
     port::{AgentError, Turn, TurnInput, Update},
 };
 use orchestrator_testkit::{
-    Ran, RealAgent, RealTest,
+    Ran, RealAgent, RealTest, block_on,
     model_server::{Answer, Script},
     ran, real_agent_main,
 };
@@ -18,7 +18,7 @@ use serde_json::json;
 mod schema;
 #[path = "real_cli.rs"]
 mod turns;
-use turns::{Stage, block_on, handoff, shell, stage, turn};
+use turns::{Stage, handoff, shell, stage, turn};
 
 pub(crate) const PROTOCOL: CodexProtocol = CodexProtocol::AppServer;
 

@@ -6,14 +6,13 @@ use backend_codex::{CodexBackend, CodexProtocol, CodexSandbox};
 use orchestrator_core::{
     AgentBackend, BackendName, EndReason, Orchestrator, Policy,
     model::{
-        AgentWarning, Effect, Handoff, ModelUsage, Record, SessionRef, SessionUsage, StopReason,
-        TurnOutcome, UsageSource,
+        AgentWarning, Effect, Handoff, Record, SessionRef, SessionUsage, StopReason, TurnOutcome,
     },
     port::Update,
     process::kill_marked,
 };
 use orchestrator_testkit::{
-    Ran, RealAgent, RealStage, RealTest, block_on_within, git, land,
+    Ran, RealAgent, RealStage, RealTest, block_on, git, land,
     model_server::{Answer, ModelRequest, ModelServer, Part, Script},
     ran, real_agent_main, run_checked,
 };
@@ -146,10 +145,6 @@ pub(crate) fn stage(agent: &RealAgent, script: Script) -> Stage {
             .config("model_providers.scripted.request_max_retries=0")
             .config("model_providers.scripted.stream_max_retries=0")
     })
-}
-
-pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
-    block_on_within(Duration::from_secs(180), work).expect("it comes to an end")
 }
 
 /// One turn on a stage with this script.
@@ -341,30 +336,8 @@ fn usage_of_a_killed_turn_is_read_from_its_session(agent: &RealAgent) {
         while stage.left("here.txt").is_empty() {
             tokio::task::yield_now().await;
         }
-        turn.control().stop(Duration::ZERO).await;
-        let killed = ran(turn).await;
-        assert_eq!(killed.used.source, UsageSource::SessionFile, "{killed:?}");
-        assert_eq!((killed.usage.tokens(), killed.usage.usd), (1210, None));
-        assert!(
-            killed.used.incomplete,
-            "nobody knows what else it was to be told"
-        );
-        let mut used = SessionUsage::default();
-        used.add(&killed.used);
         // Its own count lacks the last answer of the turn that was killed.
-        let again = stage.request(2, killed.session.clone());
-        let second = stage.run(again.with_used(used)).await;
-        assert_eq!(second.used.source, UsageSource::Protocol, "{second:?}");
-        assert_eq!(second.usage.tokens(), 11_000, "{second:?}");
-        // An orchestrator that died has not heard of the turns before.
-        let unheard = SessionUsage {
-            unknown: 2,
-            ..SessionUsage::default()
-        };
-        let again = stage.request(3, killed.session.clone());
-        let third = stage.run(again.with_used(unheard)).await.used;
-        let tokens = |part: Option<ModelUsage>| part.expect("it is known").total().tokens();
-        assert_eq!((tokens(third.turn), tokens(third.earlier)), (4, 12_210));
+        stage.usage_outlives_a_kill(&stage.backend, turn).await;
     });
 }
 

@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Duration,
 };
 
 use backend_codex::{CodexBackend, CodexSandbox};
@@ -17,7 +16,7 @@ use orchestrator_core::{
     port::{AgentError, ErrorClass},
 };
 use orchestrator_testkit::{
-    RealAgent, RealStage, block_on_within, git,
+    RealAgent, RealStage, block_on, git,
     model_server::{Answer, Script},
     real_agent_main, run_checked,
 };
@@ -93,10 +92,6 @@ fn stage(agent: &RealAgent, script: Script, path: &[&Path], in_tmp: bool) -> Sta
             .config("model_providers.scripted.request_max_retries=0")
             .config("model_providers.scripted.stream_max_retries=0")
     })
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    block_on_within(Duration::from_secs(180), work).expect("it comes to an end")
 }
 
 fn shell(command: &str) -> Answer {

@@ -38,6 +38,6 @@ pub use real_stage::{RealStage, land, wait_for_marked};
 pub use recording::{Recording, Recordings, Told};
 pub use replay::Replay;
 pub use repository::{Sandbox, git, git_binaries};
-pub use turn::{Ran, block_on_within, ran};
+pub use turn::{Ran, block_on, block_on_within, ran};
 pub use views::{MemoryTree, ProposedChange};
 pub use worker::{ScriptedAgent, shell_worker, write_handoff};

@@ -12,7 +12,7 @@ use std::{
 use orchestrator_core::{
     AgentBackend, BackendName, EndReason, Orchestrator, Policy,
     git::{Destination, Git, Trusted, UserRepository, Workspace, Workspaces},
-    model::{AttemptId, SessionRef, TaskId, TurnOutcome},
+    model::{AttemptId, SessionRef, SessionUsage, TaskId, TurnOutcome, UsageSource},
     port::{Turn, TurnRequest},
     process::marked,
 };
@@ -251,6 +251,40 @@ impl<B: AgentBackend> RealStage<B> {
         let ran = ran(turn).await;
         assert_eq!(ran.outcome, TurnOutcome::Stopped);
         ran
+    }
+
+    /// Kills a turn whose session has used 1,210 tokens up to now, and goes on with it twice, at 11,000
+    /// tokens and at 4: what each turn has used is known, also to an orchestrator that has not heard of
+    /// the turns before.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn usage_outlives_a_kill(&self, backend: &dyn AgentBackend, turn: Box<dyn Turn>) {
+        turn.control().stop(Duration::ZERO).await;
+        let killed = ran(turn).await;
+        assert_eq!(killed.used.source, UsageSource::SessionFile, "{killed:?}");
+        assert_eq!((killed.usage.tokens(), killed.usage.usd), (1210, None));
+        assert!(
+            killed.used.incomplete,
+            "nobody knows what else it was to be told"
+        );
+
+        let mut used = SessionUsage::default();
+        used.add(&killed.used);
+        let again = self.request(2, killed.session.clone()).with_used(used);
+        let second = ran(backend.start(again).await.expect("starts")).await;
+        assert_eq!(second.used.source, UsageSource::Protocol, "{second:?}");
+        assert_eq!(second.usage.tokens(), 11_000, "{second:?}");
+
+        let unheard = SessionUsage {
+            unknown: 2,
+            ..SessionUsage::default()
+        };
+        let again = self.request(3, killed.session).with_used(unheard);
+        let third = ran(backend.start(again).await.expect("starts")).await.used;
+        let turn = third.turn.expect("it is known").total();
+        let earlier = third.earlier.expect("it is known").total();
+        assert_eq!((turn.tokens(), earlier.tokens()), (4, 12_210));
     }
 
     /// A program that runs this one and writes down every call by which it, or anything that it starts, would reach somebody: look-ups of

@@ -52,6 +52,15 @@ pub async fn ran(mut turn: Box<dyn Turn>) -> Ran {
     }
 }
 
+/// Runs something in a runtime of its own, for at most three minutes: as long as a test of a real agent
+/// may take.
+///
+/// # Panics
+/// When it does not come to an end.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    block_on_within(Duration::from_secs(180), work).expect("it comes to an end")
+}
+
 /// Runs something in a runtime of its own, for at most so long; `None` when it does not come to an end. What it leaves running is not
 /// waited for.
 ///
