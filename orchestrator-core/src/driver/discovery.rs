@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::handle::Notice;
 use crate::{
-    git::{Dirtiness, Look},
+    git::Look,
     machine::{State, Step},
     model::{AttemptId, Span, Timestamp},
 };
@@ -128,10 +128,7 @@ fn of(state: &State, look: &Look) -> BTreeSet<(AttemptId, Observation)> {
         ),
         (Observation::TreeGone, active && !look.tree),
         (Observation::HeadUnreadable, active && look.head.is_none()),
-        (
-            Observation::Unreadable,
-            active && look.dirtiness == Dirtiness::Unreadable,
-        ),
+        (Observation::Unreadable, active && look.unreadable),
         (Observation::Rewritten, active && look.rewritten),
         (Observation::Orphan, ours.is_none() && !over),
     ];

@@ -3,12 +3,9 @@
 //! Git and a remote are asked for that, and may take until their deadlines. So it goes on beside the look at all workspaces, on which stall
 //! detection stands, and nothing waits for it.
 
-use super::{
-    clock::now,
-    effects::{World, with_source},
-};
+use super::effects::{World, with_source};
 use crate::{
-    git::{Destination, Dirtiness, GitError},
+    git::{Destination, GitError},
     model::{AttemptId, CommitId, EventKind, RepoPath},
 };
 
@@ -34,8 +31,8 @@ pub(super) struct Checked {
     pub(super) facts: Vec<EventKind>,
     /// What workers have touched, where that was asked.
     pub(super) touched: Vec<(AttemptId, Vec<RepoPath>)>,
-    /// How each of them was found.
-    pub(super) found: Vec<(AttemptId, Dirtiness)>,
+    /// Of each of them, whether that could not be read.
+    pub(super) unreadable: Vec<(AttemptId, bool)>,
 }
 
 impl World {
@@ -48,12 +45,12 @@ impl World {
                 Vec::new()
             }
         };
-        let (facts, (touched, found)) = tokio::join!(target, self.touched(workers));
+        let (facts, (touched, unreadable)) = tokio::join!(target, self.touched(workers));
         Checked {
             tip,
             facts,
             touched,
-            found,
+            unreadable,
         }
     }
 
@@ -84,35 +81,21 @@ impl World {
     async fn touched(
         &self,
         workers: Vec<(AttemptId, CommitId)>,
-    ) -> (Vec<(AttemptId, Vec<RepoPath>)>, Vec<(AttemptId, Dirtiness)>) {
+    ) -> (Vec<(AttemptId, Vec<RepoPath>)>, Vec<(AttemptId, bool)>) {
         let mut touched = Vec::new();
-        let mut found = Vec::new();
+        let mut unreadable = Vec::new();
         for (attempt, base) in workers {
-            let as_of = now();
+            let workspace = self.workspaces.of(&attempt);
+            let paths = workspace.touched(&self.trusted, base, MAX_TOUCHED).await;
+            unreadable.push((attempt.clone(), paths.is_err()));
             // A workspace that cannot be read now is looked at again; what counts is the look when the turn is over.
-            match self
-                .workspaces
-                .of(&attempt)
-                .touched(&self.trusted, base, MAX_TOUCHED)
-                .await
-            {
-                Ok(paths) => {
-                    found.push((
-                        attempt.clone(),
-                        Dirtiness::Known {
-                            as_of,
-                            from: base,
-                            paths: paths.len(),
-                        },
-                    ));
-                    touched.push((attempt, paths));
-                }
+            match paths {
+                Ok(paths) => touched.push((attempt, paths)),
                 Err(error) => {
                     tracing::warn!(%attempt, error = with_source(&error), "a workspace cannot be looked at");
-                    found.push((attempt, Dirtiness::Unreadable));
                 }
             }
         }
-        (touched, found)
+        (touched, unreadable)
     }
 }

@@ -29,7 +29,7 @@ use super::{
     turn::TurnWatch,
 };
 use crate::{
-    git::{Destination, Dirtiness, Look, Lookout},
+    git::{Destination, Look, Lookout},
     machine::{Active, State, Step, apply, decide, wake_at},
     model::{
         AttemptId, Checkout, CommitId, EffectId, EndReason, Event, EventKind, Record, Shift, Span,
@@ -73,8 +73,8 @@ pub(super) struct Running {
     looking: JoinSet<Seen>,
     /// What may take longer, and is never waited for; one at a time.
     checking: JoinSet<Checked>,
-    /// What full looks found since the last look.
-    found: Vec<(AttemptId, Dirtiness)>,
+    /// Which workspaces full looks found to be unreadable since the last look.
+    unreadable: Vec<(AttemptId, bool)>,
     /// Commands that tell a person something.
     telling: JoinSet<()>,
     looks: u32,
@@ -124,7 +124,7 @@ impl Running {
             lookout: Some(lookout),
             looking: JoinSet::new(),
             checking: JoinSet::new(),
-            found: Vec::new(),
+            unreadable: Vec::new(),
             telling: JoinSet::new(),
             looks: 0,
             drift: Drift::default(),
@@ -472,16 +472,13 @@ impl Running {
         let Some(mut lookout) = self.lookout.take() else {
             return self.turns_seen(&[]);
         };
-        let tip = self.core.state.tip();
-        let found = std::mem::take(&mut self.found);
+        let unreadable = std::mem::take(&mut self.unreadable);
         self.looking.spawn_blocking(move || {
-            let looks = tip
-                .and_then(|tip| lookout.look(tip).ok())
-                .unwrap_or_default();
+            let looks = lookout.look().unwrap_or_default();
             // Of those that were looked at now.
-            found
-                .into_iter()
-                .for_each(|(attempt, found)| lookout.looked_whole(&attempt, found));
+            for (attempt, unreadable) in unreadable {
+                lookout.looked_whole(&attempt, unreadable);
+            }
             Seen { lookout, looks }
         });
         Ok(())
@@ -533,7 +530,7 @@ impl Running {
             tip,
             facts,
             touched,
-            found,
+            unreadable,
         } = checked.map_err(|error| RunError::Panicked(error.to_string()))?;
         // What was seen before a landing of ours says nothing about the world after it.
         if self.landings == 0 && self.core.state.tip() == tip {
@@ -541,7 +538,7 @@ impl Running {
                 self.tell(fact)?;
             }
         }
-        self.found = found;
+        self.unreadable = unreadable;
         self.perform().await?;
         for notice in self.drift.notices(&self.core.state, &touched) {
             drop(self.core.notices.send(notice));

@@ -66,6 +66,8 @@ pub async fn run_gate(
         };
         return GateRun::not_started(outcome, environment);
     };
+    // Git takes no relative ceiling.
+    let directory = &std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     let ceiling = directory.parent().unwrap_or(directory);
     let spawn = Spawn::new(program, directory)
         .args(arguments)

@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use super::{GitError, cli::io_error};
+use super::{GitError, error::io_error};
 use crate::failpoint::reach;
 
 /// So often a directory is made that others take away.

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{GitError, Trusted, cli::io_error, files::Expected, lfs::laying_out};
+use super::{GitError, Trusted, cli::absolute, error::io_error, files::Expected, lfs::laying_out};
 use crate::{model::TreeId, untrusted::remove};
 
 /// A directory with the index of what was laid out in it, which lies beside.
@@ -23,6 +23,15 @@ pub(super) struct Checkout {
 }
 
 impl Checkout {
+    /// Of this directory, which may be relative: git runs elsewhere.
+    pub(super) fn beside(directory: &Path) -> Self {
+        let directory = absolute(directory);
+        Self {
+            index: index_of(&directory),
+            directory,
+        }
+    }
+
     /// Lays a tree out, whatever is there; the index is then at the tree, and sees what was written.
     pub(super) async fn lay_out(
         &self,
@@ -32,7 +41,7 @@ impl Checkout {
     ) -> Result<(), GitError> {
         // As this process makes directories.
         let like = trusted.dir().join("objects");
-        let tidied = self.beside(move |this| this.tidy(&like)).await;
+        let tidied = self.apart(move |this| this.tidy(&like)).await;
         if tidied.is_ok() && self.fill(trusted, git_dir, tree).await.is_ok() {
             return Ok(());
         }
@@ -43,7 +52,7 @@ impl Checkout {
             remove(&this.lock())?;
             fs::create_dir_all(&this.directory)
         };
-        self.beside(anew).await.map_err(io_error(&self.directory))?;
+        self.apart(anew).await.map_err(io_error(&self.directory))?;
         self.fill(trusted, git_dir, tree).await
     }
 
@@ -55,7 +64,7 @@ impl Checkout {
     }
 
     /// Does what may take its time with many files on a thread where it may.
-    async fn beside(
+    async fn apart(
         &self,
         what: impl FnOnce(&Self) -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
@@ -86,7 +95,7 @@ impl Checkout {
             .args([tree]);
         call.var("GIT_INDEX_FILE", &self.index)
             .var("GIT_WORK_TREE", &self.directory)
-            .filters(&trusted.filters)
+            .filters(trusted.filters.any())
             .run()
             .await
     }
@@ -99,10 +108,7 @@ impl Trusted {
     /// # Errors
     /// As `git read-tree`, and when something cannot be removed.
     pub async fn export(&self, tree: TreeId, into: &Path) -> Result<(), GitError> {
-        let checkout = Checkout {
-            directory: into.to_owned(),
-            index: index_of(into),
-        };
+        let checkout = Checkout::beside(into);
         self.gather_lfs(tree).await?;
         checkout.lay_out(self, self.dir(), &tree.to_string()).await
     }

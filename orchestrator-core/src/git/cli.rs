@@ -7,23 +7,20 @@ use std::{
     time::Duration,
 };
 
-use thiserror::Error;
-
 use super::{
-    config::Filters, environment::Environments, filter_failure::FilterFailure, lfs::LfsError,
+    environment::{Environments, Sees},
+    error::GitError,
+    output::{Answer, skipped},
+    version::{GitVersion, MINIMUM_VERSION, parse_version},
 };
 use crate::{
     failpoint::reach,
-    model::{Finding, Limits, MissingTarget, Policy},
+    model::{Limits, Policy},
     process::{
         Exit, Finished, GivenUp, OutputLimits, Patience, Spawn, can_run, run_to_end,
         run_while_moving,
     },
 };
-
-/// The oldest git that is used: older ones have known holes when they read a repository that others can write
-/// (CVE-2024-32002, -32004, -32020, -32021, -32465; fixed in 2.39.4).
-pub const MINIMUM_VERSION: GitVersion = GitVersion(2, 39, 4);
 
 /// How long a call may take that reads and writes on this machine.
 const LOCAL: Duration = Duration::from_secs(60);
@@ -37,158 +34,6 @@ const MOVING: Duration = Duration::from_secs(24 * 3600);
 const LOCKED: Duration = Duration::from_secs(30);
 /// What is read of a call's output, in bytes. More is an error, never a silent cut.
 const MAX_OUTPUT: usize = 256 << 20;
-
-/// A version of git.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GitVersion(pub u32, pub u32, pub u32);
-
-impl fmt::Display for GitVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
-    }
-}
-
-/// Why a git operation failed.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum GitError {
-    /// There is no git.
-    #[error("`{program}` cannot be run: install git {MINIMUM_VERSION} or newer")]
-    NotFound {
-        /// What was tried.
-        program: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It is too old.
-    #[error(
-        "git {found} is too old: {MINIMUM_VERSION} or newer is needed, since older ones have known security holes"
-    )]
-    TooOld {
-        /// What it says it is.
-        found: GitVersion,
-    },
-    /// It said no.
-    #[error("`git {verb}` failed ({exit}): {stderr}")]
-    Failed {
-        /// The command.
-        verb: String,
-        /// How it ended.
-        exit: Exit,
-        /// The end of what it complained.
-        stderr: String,
-    },
-    /// It did not end in time, and was killed.
-    #[error("`git {verb}` did not end within {} s, and was stopped", .after.as_secs())]
-    TimedOut {
-        /// The command.
-        verb: String,
-        /// The deadline.
-        after: Duration,
-    },
-    /// It moved nothing for so long that it was stopped.
-    #[error("`git {verb}` moved not a byte for {} s, and was stopped", .after.as_secs_f64())]
-    Silent {
-        /// The command.
-        verb: String,
-        /// For so long.
-        after: Duration,
-    },
-    /// The remote could not be reached: nothing was learned about it.
-    #[error("the remote `{remote}` cannot be reached: {why}")]
-    Unreachable {
-        /// Its name.
-        remote: String,
-        /// In git's words.
-        why: String,
-    },
-    /// The remote answers, and does not have the branch that work lands on.
-    #[error("the remote `{remote}`: {missing}: {}", .missing.fix())]
-    NoTarget {
-        /// Its name.
-        remote: String,
-        /// What it has instead.
-        missing: Box<MissingTarget>,
-    },
-    /// It said something that we do not understand.
-    #[error("`git {verb}` gave what was not expected: {what}")]
-    Output {
-        /// The command.
-        verb: String,
-        /// What was wrong with it.
-        what: String,
-    },
-    /// A file of ours could not be read or written.
-    #[error("{path}")]
-    Io {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// An object could not be read in process.
-    #[error("object {id} cannot be read: {why}")]
-    Object {
-        /// Its id.
-        id: String,
-        /// Why.
-        why: String,
-    },
-    /// A filter that the repository requires failed.
-    #[error("{0}")]
-    Filter(FilterFailure),
-    /// A filter stands in the configuration of the person's repository alone, which no workspace has.
-    #[error(
-        "`.gitattributes` name the filter `{filter}`, which only your repository's own configuration has, and workspaces have not: \
-         what workers commit would not be filtered. Name it as `[filters.{filter}]` in the policy, or in your global configuration"
-    )]
-    FilterOfRepository {
-        /// Its name.
-        filter: String,
-    },
-    /// Files of Git LFS cannot be read or stored.
-    #[error("{problem}: {}", .problem.fix())]
-    Lfs {
-        /// What is wrong; it knows how to fix it.
-        problem: LfsError,
-    },
-    /// Work is not taken in as it is, and its worker can mend that.
-    #[error("it is not taken in: {}", .findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Refused {
-        /// What is wrong with it.
-        findings: Vec<Finding>,
-    },
-    /// The repository is of a kind that cannot be worked on.
-    #[error("{path}: {why}")]
-    Repository {
-        /// Where.
-        path: String,
-        /// Why, and the mend.
-        why: String,
-    },
-}
-
-impl From<LfsError> for GitError {
-    fn from(problem: LfsError) -> Self {
-        Self::Lfs { problem }
-    }
-}
-
-impl GitError {
-    /// Whether there was no room to write.
-    pub(crate) fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
-    }
-}
-
-pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> GitError + '_ {
-    move |source| GitError::Io {
-        path: path.display().to_string(),
-        source,
-    }
-}
 
 /// The git binary, checked once.
 #[derive(Debug, Clone)]
@@ -309,19 +154,6 @@ fn located(program: PathBuf, path: Option<&OsStr>) -> PathBuf {
     found.unwrap_or(program)
 }
 
-fn parse_version(said: &str) -> Option<GitVersion> {
-    let mut numbers = said
-        .trim()
-        .strip_prefix("git version ")?
-        .split(['.', ' ', '-'])
-        .map(|n| n.parse().unwrap_or(0));
-    Some(GitVersion(
-        numbers.next()?,
-        numbers.next()?,
-        numbers.next().unwrap_or(0),
-    ))
-}
-
 /// One call of git, being put together.
 #[must_use]
 pub(super) struct Call<'a> {
@@ -343,26 +175,6 @@ enum Bound {
     Total(Duration),
     /// As long as it moves something.
     Moving,
-}
-
-/// What a call sees of our environment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sees {
-    /// What holds no secret: workers' files may be what it works on, and a worker of the same user can read it in `/proc`.
-    Neutral,
-    /// That, and what workers see: a filter of the person's may need it, and needed it when the worker committed.
-    Filters,
-    /// All but what is ours.
-    Persons,
-}
-
-/// What a call that is allowed to fail gave.
-pub(super) struct Answer {
-    pub(super) exit: Exit,
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: String,
-    /// The first directory that it could not open and went on without, in its words.
-    pub(super) skipped: Option<String>,
 }
 
 impl Call<'_> {
@@ -426,9 +238,9 @@ impl Call<'_> {
         self
     }
 
-    /// It reads or writes a tree's files, through these filters where there are any.
-    pub(super) fn filters(mut self, filters: &Filters) -> Self {
-        if !filters.is_empty() {
+    /// It reads or writes a tree's files, through filters where there are any.
+    pub(super) fn filters(mut self, any: bool) -> Self {
+        if any {
             self.sees = Sees::Filters;
         }
         self.transfers()
@@ -597,46 +409,9 @@ impl Bound {
     }
 }
 
-/// The first complaint of a directory that could not be opened. What is beneath is neither told nor is its lack a failure.
-fn skipped(stderr: &[u8]) -> Option<String> {
-    let line = stderr
-        .split(|byte| *byte == b'\n')
-        .find(|line| line.starts_with(b"warning: could not open directory"))?;
-    Some(crate::model::clean(&String::from_utf8_lossy(
-        &line[..line.len().min(200)],
-    )))
-}
-
-impl Answer {
-    pub(super) fn failed(self, verb: impl Into<String>) -> GitError {
-        if let Some(failure) = FilterFailure::parse(&self.stderr) {
-            return GitError::Filter(failure);
-        }
-        GitError::Failed {
-            verb: verb.into(),
-            exit: self.exit,
-            stderr: self.stderr,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_compared_by_number() {
-        assert_eq!(
-            parse_version("git version 2.47.3\n"),
-            Some(GitVersion(2, 47, 3))
-        );
-        assert_eq!(
-            parse_version("git version 2.50.1 (Apple Git-155)"),
-            Some(GitVersion(2, 50, 1))
-        );
-        assert!(parse_version("git version 2.9.5").is_some_and(|old| old < MINIMUM_VERSION));
-        assert_eq!(parse_version("hg 6"), None);
-    }
 
     #[tokio::test]
     async fn the_oldest_version_that_is_enough_is_enough() {

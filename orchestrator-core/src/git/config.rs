@@ -104,9 +104,9 @@ impl Filters {
         Ok(filters)
     }
 
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.settings.is_empty()
+    /// Whether there is one.
+    pub(super) fn any(&self) -> bool {
+        !self.settings.is_empty()
     }
 
     /// Whether there is one of this name that does something.

@@ -8,8 +8,18 @@ use std::{
     ffi::{OsStr, OsString},
 };
 
-use super::cli::Sees;
 use crate::model::Policy;
+
+/// What a call sees of our environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sees {
+    /// What holds no secret: workers' files may be what it works on, and a worker of the same user can read it in `/proc`.
+    Neutral,
+    /// That, and what workers see: a filter of the person's may need it, and needed it when the worker committed.
+    Filters,
+    /// All but what is ours.
+    Persons,
+}
 
 type Variables = BTreeMap<OsString, OsString>;
 

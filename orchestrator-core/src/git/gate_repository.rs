@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use super::{
-    Destination, GitError, Module, Trusted, checkout::index_of, cli::io_error, config,
-    module_places::place_in,
+    Destination, GitError, Module, Trusted, checkout::index_of, cli::absolute, config,
+    error::io_error, module_places::place_in,
 };
 use crate::{
     model::{CommitId, Pattern, RepoPath, TreeId},
@@ -76,6 +76,7 @@ impl Trusted {
         at: GateHead,
         ignored: &[RepoPath],
     ) -> Result<(), GitError> {
+        let directory = &absolute(directory);
         fresh_directory(directory, &[".git"]).map_err(io_error(directory))?;
         let git_dir = directory.join(".git");
         let branch = self.target().full();
@@ -118,6 +119,7 @@ impl Trusted {
         module: &Module,
         laid_out: &Path,
     ) -> Result<(), GitError> {
+        let directory = &absolute(directory);
         let git_dir = directory.join(".git");
         let repository = git_dir.join(&module.place);
         let place = place_in(directory, &module.path)?;

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::{
-    Git, GitError,
-    cli::Call,
-    landing::{LANDING, RECORD},
-};
+use super::{Git, GitError, cli::Call};
 use crate::model::{CommitId, TreeId};
+
+/// Trailers of a landed commit.
+pub(super) const LANDING: &str = "Orchestrator-Landing";
+pub(super) const RECORD: &str = "Orchestrator-Record";
 
 /// A commit, with what trailers of ours say in it. Anybody can write such a trailer: what it
 /// is worth is found by comparing it with the ledger.

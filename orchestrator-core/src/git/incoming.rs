@@ -12,8 +12,8 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    GitError, IngressLimits, Objects, Trusted, cli::io_error, lent::check_objects, objects::to_gix,
-    workspace::branch_head,
+    GitError, IngressLimits, Objects, Trusted, cli::absolute, error::io_error, lent::branch_head,
+    lent::check_objects, objects::to_gix,
 };
 use crate::{
     model::{BranchName, CommitId, Finding, Oid, RepoPath, Severity, TreeId},
@@ -52,7 +52,8 @@ impl Trusted {
         branch: &BranchName,
         checked: bool,
     ) -> Result<Incoming, GitError> {
-        let (repository, lender) = (from.to_owned(), self.dir().join("objects"));
+        let from = &absolute(from);
+        let (repository, lender) = (from.clone(), self.dir().join("objects"));
         self.look(move |_| check_objects(&repository, &lender))
             .await?;
         let head = branch_head(from, branch).ok_or_else(|| no_head(from, branch))?;

@@ -26,12 +26,12 @@ use gix::{
 use super::{
     GitError, Objects, Trusted,
     batch::Batch,
+    lent::branch_head,
     loose::Loose,
     objects::to_gix,
     plain::{Whole, are_plain},
     refs::add_ref,
     trees::keep,
-    workspace::branch_head,
 };
 use crate::{
     model::{BranchName, CommitId, Finding, Limits, Severity},

@@ -3,8 +3,11 @@
 use std::sync::PoisonError;
 
 use super::{
-    BranchCommit, GitError, Trusted, history::commits, push_refusal::PushRefusal,
-    trouble::RemoteTrouble, user::Destination,
+    BranchCommit, GitError, Trusted,
+    history::{LANDING, RECORD, commits},
+    push_refusal::PushRefusal,
+    trouble::RemoteTrouble,
+    user::Destination,
 };
 use crate::{
     model::{CommitId, Landing, LandingOutcome, RefusalCause},
@@ -14,9 +17,6 @@ use crate::{
 /// Beneath it, a ref keeps each commit that is about to become the target's tip.
 pub(super) const LANDINGS: &str = "refs/orchestrator/landings";
 
-/// Trailers of a landed commit.
-pub(super) const LANDING: &str = "Orchestrator-Landing";
-pub(super) const RECORD: &str = "Orchestrator-Record";
 /// So often one landing is pushed without an answer before a person is asked.
 const UNANSWERED: u32 = 5;
 const TASK: &str = "Orchestrator-Task";

@@ -2,7 +2,7 @@
 
 use std::{
     cell::OnceCell,
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     ffi::OsStr,
     fs, io,
     io::Read as _,
@@ -10,21 +10,29 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gix::objs::{CommitRef, Kind};
+use gix::objs::{CommitRef, Data, Find, Kind};
 use tempfile::TempDir;
 
-use super::{GitError, Objects, cli::io_error, loose::Loose, loose::is_itself, objects::to_gix};
+use super::{
+    GitError, Objects,
+    error::io_error,
+    loose::Loose,
+    loose::is_itself,
+    objects::{from_gix, to_gix},
+};
 use crate::{
-    model::{CommitId, TreeId},
-    untrusted::{is_dir, open_beneath, read_small, write_new},
+    model::{BranchName, CommitId, TreeId},
+    untrusted::{is_dir, open_beneath, read_beneath, read_small, write_new},
 };
 
 type Id = gix::ObjectId;
 
 /// The largest commit or tree that is read, in bytes.
 const MAX_OBJECT: u64 = 16 << 20;
-/// So many commits of a worker's own are counted at the most.
+/// So many commits of a worker's own are followed at the most.
 const MAX_COMMITS: usize = 10_000;
+/// What is older than a commit by so many seconds is looked for beneath it no more: the clocks of authors differ.
+const CLOCKS_DIFFER: i64 = 86_400;
 /// What is read of the packs that a worker made, in bytes.
 const MAX_PACKED: u64 = 256 << 20;
 /// What an attempt's own repository may hold for git to look at it: it begins with a dozen files, and each new object is one more.
@@ -75,76 +83,73 @@ impl<'a> Lent<'a> {
         found(packed.objects.try_find_object(id).ok()??)
     }
 
+    /// Its trees, for who reads those alone.
+    pub(super) fn trees(&self) -> Trees<'_> {
+        Trees(self)
+    }
+
     /// A commit's tree.
     pub(super) fn tree_of(&self, commit: CommitId) -> Option<TreeId> {
-        let data = self.read(to_gix(commit.0), Kind::Commit)?;
-        CommitRef::from_bytes(&data, gix::hash::Kind::Sha1)
-            .ok()?
-            .tree()
-            .to_string()
-            .parse()
-            .ok()
+        self.commit(to_gix(commit.0), |commit| {
+            Some(TreeId(from_gix(&commit.tree())))
+        })
     }
 
-    /// Commits that one has and the other has not, and the other way round.
-    pub(super) fn ahead_behind(&self, one: CommitId, other: CommitId) -> Option<(u32, u32)> {
-        if one == other {
-            return Some((0, 0));
-        }
-        let [one, other] = [self.own(one)?, self.own(other)?];
-        let ahead = one.commits.difference(&other.commits).count()
-            + self.between(&other.base, &one.base)?;
-        let behind = other.commits.difference(&one.commits).count()
-            + self.between(&one.base, &other.base)?;
-        Some((u32::try_from(ahead).ok()?, u32::try_from(behind).ok()?))
-    }
-
-    /// The commits down from a head that we have not, and where they stand on ours.
-    fn own(&self, head: CommitId) -> Option<Own> {
-        let mut own = Own::default();
-        let mut left = vec![to_gix(head.0)];
-        while let Some(id) = left.pop() {
-            if own.commits.contains(&id) || own.base.contains(&id) {
+    /// Whether a head has a commit in its history; `None` where that cannot be told.
+    pub(super) fn has(&self, head: CommitId, commit: CommitId) -> Option<bool> {
+        let wanted = to_gix(commit.0);
+        let is_ours = self.ours.has_object(wanted);
+        let made = self.commit(wanted, |commit| Some(commit.committer().ok()?.seconds()));
+        let mut seen = HashSet::new();
+        let mut left = VecDeque::from([to_gix(head.0)]);
+        while let Some(id) = left.pop_front() {
+            if id == wanted {
+                return Some(true);
+            }
+            // Beneath a commit of ours are none but ours.
+            if !seen.insert(id) || (!is_ours && self.ours.has_object(id)) {
                 continue;
             }
-            if self.ours.has_object(id) {
-                own.base.insert(id);
-                continue;
-            }
-            let data = self.read(id, Kind::Commit)?;
-            let commit = CommitRef::from_bytes(&data, gix::hash::Kind::Sha1).ok()?;
-            left.extend(commit.parents());
-            own.commits.insert(id);
-            if own.commits.len() > MAX_COMMITS {
+            if seen.len() > MAX_COMMITS {
                 return None;
             }
+            let parents = self.commit(id, |commit| {
+                let seconds = commit.committer().ok()?.seconds();
+                let is_older =
+                    made.is_some_and(|made| seconds.saturating_add(CLOCKS_DIFFER) < made);
+                Some(if is_older {
+                    Vec::new()
+                } else {
+                    commit.parents().collect()
+                })
+            });
+            left.extend(parents?);
         }
-        Some(own)
+        Some(false)
     }
 
-    /// How many commits of ours some have and others have not.
-    fn between(&self, hidden: &HashSet<Id>, heads: &HashSet<Id>) -> Option<usize> {
-        if heads.is_subset(hidden) {
-            return Some(0);
-        }
-        let walk = self
-            .ours
-            .rev_walk(heads.iter().copied())
-            .with_hidden(hidden.iter().copied())
-            .all()
-            .ok()?;
-        walk.map(|commit| commit.ok().map(drop))
-            .collect::<Option<Vec<()>>>()
-            .map(|commits| commits.len())
+    /// Something of a commit.
+    fn commit<T>(&self, id: Id, of: impl FnOnce(CommitRef<'_>) -> Option<T>) -> Option<T> {
+        let data = self.read(id, Kind::Commit)?;
+        of(CommitRef::from_bytes(&data, gix::hash::Kind::Sha1).ok()?)
     }
 }
 
-/// What a worker's history is made of.
-#[derive(Default)]
-struct Own {
-    commits: HashSet<Id>,
-    /// Commits of ours.
-    base: HashSet<Id>,
+/// The trees among what was lent.
+pub(super) struct Trees<'a>(&'a Lent<'a>);
+
+impl Find for Trees<'_> {
+    fn try_find<'a>(
+        &self,
+        id: &gix::oid,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<Option<Data<'a>>, gix::Error> {
+        let Some(tree) = self.0.read(id.to_owned(), Kind::Tree) else {
+            return Ok(None);
+        };
+        *buffer = tree;
+        Ok(Some(Data::new(buffer, Kind::Tree, gix::hash::Kind::Sha1)))
+    }
 }
 
 impl Packed {
@@ -178,6 +183,23 @@ impl Packed {
             _copy: copy,
         })
     }
+}
+
+/// What a branch names in a repository that a worker can write, read from its files.
+pub(super) fn branch_head(repository: &Path, branch: &BranchName) -> Option<CommitId> {
+    let branch = branch.full();
+    if let Ok(text) = read_beneath(repository, &branch) {
+        return String::from_utf8_lossy(&text).trim_end().parse().ok();
+    }
+    let packed = read_beneath(repository, "packed-refs").ok()?;
+    let packed = String::from_utf8_lossy(&packed);
+    packed.lines().find_map(|line| {
+        line.split_once(' ')
+            .filter(|(_, name)| *name == branch)?
+            .0
+            .parse()
+            .ok()
+    })
 }
 
 fn odd(path: &Path, why: &str) -> GitError {

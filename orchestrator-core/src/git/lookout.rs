@@ -1,7 +1,7 @@
 //! One look at all workspaces, which costs what has changed.
 //!
 //! For each workspace that lies there (none is remembered: they are found) a few stats tell whether its refs moved. Only
-//! where they did is the head read, and ahead/behind counted, in process. Of what a worker can write nothing is opened but regular files,
+//! where they did is the head read, and followed to the last one, in process. Of what a worker can write nothing is opened but regular files,
 //! and nothing is mapped into memory: no workspace keeps the others from being looked at.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{GitError, Objects, Workspace, Workspaces, lent::Lent};
-use crate::model::{AttemptId, CommitId, Timestamp};
+use crate::model::{AttemptId, CommitId};
 
 /// What one look saw of one workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,36 +23,15 @@ pub struct Look {
     pub head: Option<CommitId>,
     /// Whether the worktree is on that branch.
     pub on_branch: bool,
-    /// Commits that the head has and the base has not, and the other way round; `None` if they cannot be counted.
-    pub ahead_behind: Option<(u32, u32)>,
     /// Whether the worker's directory is there.
     pub tree: bool,
     /// Whether the head, since it moved last, lacks commits that it had before.
     pub rewritten: bool,
-    /// What the last full look at its files found.
-    pub dirtiness: Dirtiness,
+    /// Whether its files could not be looked at when that was tried last, such as by [`Workspace::touched`]: something there would keep
+    /// git waiting, or cannot be read.
+    pub unreadable: bool,
     /// Whether anything but time differs from the last look.
     pub changed: bool,
-}
-
-/// What is known of a workspace's files. A heartbeat does not look at them: that takes a full look, such as
-/// [`Workspace::touched`], which only a decision that needs it takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Dirtiness {
-    /// Nobody has looked, or the files are gone.
-    #[default]
-    Unknown,
-    /// A full look was tried and is not possible: something there would keep git waiting, or cannot be read.
-    Unreadable,
-    /// What a full look found, which may have changed since.
-    Known {
-        /// When it began.
-        as_of: Timestamp,
-        /// The commit that the files were compared with.
-        from: CommitId,
-        /// How many paths differ from it, committed or not; no more were counted than the look's limit.
-        paths: usize,
-    },
 }
 
 /// When a file was last written, by what a stat tells; all zero if it is not there.
@@ -66,7 +45,6 @@ struct Seen {
     workspace: Workspace,
     tree_at: PathBuf,
     tree: bool,
-    base: Option<CommitId>,
     look: Option<Look>,
 }
 
@@ -93,11 +71,11 @@ impl Lookout {
         }
     }
 
-    /// One look. `base` is the commit to count against, the target's tip as a rule. Blocks on the file system.
+    /// One look. Blocks on the file system.
     ///
     /// # Errors
     /// When the directory of workspaces cannot be read.
-    pub fn look(&mut self, base: CommitId) -> Result<Vec<Look>, GitError> {
+    pub fn look(&mut self) -> Result<Vec<Look>, GitError> {
         // What is in a directory is what was in it when it was written last.
         let directory = stamp(self.workspaces.root());
         if self.listed.is_none_or(|listed| listed != directory) {
@@ -118,18 +96,15 @@ impl Lookout {
         Ok(self
             .seen
             .values_mut()
-            .map(|seen| seen.look(base, &self.objects))
+            .map(|seen| seen.look(&self.objects))
             .collect())
     }
 
-    /// Says what a full look at a workspace found; told by the looks from now on, if it was looked at before.
-    pub fn looked_whole(&mut self, attempt: &AttemptId, found: Dirtiness) {
-        if let Some(look) = self
-            .seen
-            .get_mut(attempt)
-            .and_then(|seen| seen.look.as_mut())
-        {
-            look.dirtiness = found;
+    /// Says whether the files of a workspace could be looked at; told by the looks from now on, if it was looked at before.
+    pub fn looked_whole(&mut self, attempt: &AttemptId, unreadable: bool) {
+        let seen = self.seen.get_mut(attempt);
+        if let Some(look) = seen.and_then(|seen| seen.look.as_mut()) {
+            look.unreadable = unreadable;
         }
     }
 }
@@ -151,12 +126,11 @@ impl Seen {
             workspace,
             tree_at,
             tree: false,
-            base: None,
             look: None,
         }
     }
 
-    fn look(&mut self, base: CommitId, ours: &Objects) -> Look {
+    fn look(&mut self, ours: &Objects) -> Look {
         let stamps = self.places.each_ref().map(|place| stamp(place));
         let tree = self
             .tree_at
@@ -164,46 +138,40 @@ impl Seen {
             .is_ok_and(|meta| meta.is_dir());
         if let Some(look) = &mut self.look
             && self.stamps == stamps
-            && self.base == Some(base)
             && self.tree == tree
         {
             look.changed = false;
             return look.clone();
         }
-        (self.stamps, self.base, self.tree) = (stamps, Some(base), tree);
-        let (head, was, repository) = (
-            self.workspace.head(),
-            self.look.take(),
-            self.workspace.repository(),
-        );
-        let ours = ours.repository();
-        let lent = Lent::of(&ours, &repository);
-        let count = |one, other| lent.as_ref()?.ahead_behind(one, other);
+        self.stamps = stamps;
+        self.tree = tree;
+        let head = self.workspace.head();
+        let was = self.look.take();
         let moved = was
             .as_ref()
             .and_then(|was| was.head)
             .zip(head)
             .filter(|(from, to)| from != to);
         let rewritten = match moved {
-            Some((from, to)) => count(to, from).is_some_and(|(_, behind)| behind > 0),
+            Some((from, to)) => self.has(ours, to, from) == Some(false),
             None => was.as_ref().is_some_and(|was| was.rewritten),
         };
-        let ahead_behind = head.and_then(|head| count(head, base));
-        let (attempt, on_branch) = (self.workspace.attempt.clone(), self.workspace.on_branch());
-        let dirtiness = was
-            .filter(|_| tree)
-            .map_or(Dirtiness::Unknown, |was| was.dirtiness);
         let look = Look {
-            attempt,
+            attempt: self.workspace.attempt.clone(),
             head,
-            on_branch,
-            ahead_behind,
+            on_branch: self.workspace.on_branch(),
             tree,
             rewritten,
-            dirtiness,
+            unreadable: was.is_some_and(|was| tree && was.unreadable),
             changed: true,
         };
         self.look.insert(look).clone()
+    }
+
+    /// Whether a head of this workspace has a commit in its history.
+    fn has(&self, ours: &Objects, head: CommitId, commit: CommitId) -> Option<bool> {
+        let ours = ours.repository();
+        Lent::of(&ours, &self.workspace.repository())?.has(head, commit)
     }
 }
 

@@ -3,9 +3,8 @@
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use super::{
-    GitError, Objects, Placed, Trusted, Workspace,
-    cli::io_error,
-    workspace::{FullLook, branch_head},
+    GitError, Objects, Placed, Trusted, Workspace, error::io_error, full_look::FullLook,
+    lent::branch_head,
 };
 use crate::{
     model::{BranchName, CommitId, RepoPath},

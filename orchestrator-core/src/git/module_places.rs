@@ -11,10 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    GitError, Module, Objects, Trusted, Workspace,
-    checkout::{Checkout, index_of},
-    cli::io_error,
-    config,
+    GitError, Module, Objects, Trusted, Workspace, checkout::Checkout, config, error::io_error,
 };
 use crate::{
     model::{CommitId, RepoPath},
@@ -165,10 +162,7 @@ impl Trusted {
     /// As [`export`](Self::export), and when its commit cannot be had.
     pub async fn export_module(&self, module: &Module, into: &Path) -> Result<(), GitError> {
         self.have(module).await?;
-        let checkout = Checkout {
-            directory: into.to_owned(),
-            index: index_of(into),
-        };
+        let checkout = Checkout::beside(into);
         let commit = module.commit.to_string();
         checkout.lay_out(self, &module.source.dir, &commit).await
     }

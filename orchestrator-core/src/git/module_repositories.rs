@@ -2,8 +2,9 @@
 
 use super::{
     GitError, Module, Objects, Trusted,
-    cli::{Call, io_error},
+    cli::Call,
     config,
+    error::io_error,
     modules::{ADDRESS, Source, wrong},
 };
 

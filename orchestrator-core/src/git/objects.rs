@@ -31,16 +31,16 @@ pub(super) fn to_gix(id: Oid) -> gix::ObjectId {
     gix::ObjectId::from_bytes_or_panic(id.as_bytes())
 }
 
+pub(super) fn from_gix(id: &gix::oid) -> Oid {
+    Oid::from_bytes(id.as_bytes()).expect("git has ids of 20 and of 32 bytes")
+}
+
 /// Says of an object or a ref why it cannot be read.
 pub(super) fn unreadable<E: Display>(id: impl Display) -> impl FnOnce(E) -> GitError {
     move |why| GitError::Object {
         id: id.to_string(),
         why: why.to_string(),
     }
-}
-
-fn commit_of(id: gix::ObjectId) -> Result<CommitId, GitError> {
-    id.to_string().parse().map_err(unreadable(id))
 }
 
 /// The commits that `head` has and `base` has not.
@@ -108,7 +108,8 @@ impl Objects {
         else {
             return Ok(None);
         };
-        commit_of(found.peel_to_id().map_err(unreadable(reference))?.detach()).map(Some)
+        let id = found.peel_to_id().map_err(unreadable(reference))?;
+        Ok(Some(CommitId(from_gix(&id))))
     }
 
     /// The refs at or beneath this one, by their full names, and what they name, in the order of their names.
@@ -131,8 +132,8 @@ impl Objects {
         {
             let mut found = found.map_err(unreadable(prefix))?;
             let name = found.name().as_bstr().to_string();
-            let id = found.peel_to_id().map_err(unreadable(prefix))?.detach();
-            refs.push((name, commit_of(id)?));
+            let id = found.peel_to_id().map_err(unreadable(prefix))?;
+            refs.push((name, CommitId(from_gix(&id))));
         }
         Ok(refs)
     }
@@ -156,7 +157,7 @@ impl Objects {
             .find_commit(to_gix(commit.0))
             .map_err(unreadable(commit))?;
         let tree = object.tree_id().map_err(unreadable(commit))?;
-        tree.to_string().parse().map_err(unreadable(commit))
+        Ok(TreeId(from_gix(&tree)))
     }
 
     /// A commit's parents.
@@ -165,10 +166,10 @@ impl Objects {
         let object = repository
             .find_commit(to_gix(commit.0))
             .map_err(unreadable(commit))?;
-        object
+        Ok(object
             .parent_ids()
-            .map(|parent| commit_of(parent.detach()))
-            .collect()
+            .map(|parent| CommitId(from_gix(&parent)))
+            .collect())
     }
 
     /// The commits from `head` down to `base`, without that, where they are one line of no more than some thousand.
@@ -282,13 +283,6 @@ impl Objects {
             .lookup_entry_by_path(path.to_path())
             .map_err(unreadable(tree))?;
         let blob = entry.filter(|entry| entry.mode().is_blob());
-        blob.map(|entry| {
-            entry
-                .object_id()
-                .to_string()
-                .parse()
-                .map_err(unreadable(tree))
-        })
-        .transpose()
+        Ok(blob.map(|entry| BlobId(from_gix(entry.oid()))))
     }
 }

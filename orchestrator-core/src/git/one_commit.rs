@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use super::{
     Ancestry, GitError, IngressLimits, Trusted,
-    cli::io_error,
+    error::io_error,
     incoming::Incoming,
     rewritten::{commit_tree, date_of},
 };

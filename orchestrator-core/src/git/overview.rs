@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     GitError, Trusted,
     filters_used::{MAX_ATTRIBUTES, named},
-    trusted::split_nul,
+    output::split_nul,
 };
 use crate::model::{BlobId, RepoPath, TreeId};
 

@@ -11,12 +11,10 @@ use gix::{
     bstr::ByteSlice as _,
     hash::Kind as Hash,
     objs::{
-        Kind, TreeRef, compute_hash,
+        CommitRef, Kind, TreeRef, WriteTo, compute_hash,
         tree::{EntryKind, EntryRef},
     },
 };
-
-use super::trees::in_tree;
 
 /// One object, by its id.
 pub(super) type Whole = (ObjectId, Kind, Vec<u8>);
@@ -52,32 +50,26 @@ fn is_plain_tree(data: &[u8], links: &impl Fn(ObjectId, Kind) -> bool) -> bool {
             EntryKind::Link | EntryKind::Commit => return false,
         };
         // As git writes them, without a leading zero or bits for the group.
-        matches!(entry.mode.value(), 0o100_644 | 0o100_755 | 0o040_000)
-            && is_plain_name(entry.filename)
+        let mode = entry.mode;
+        matches!(
+            mode.as_bytes(&mut [0; 6]).as_bytes(),
+            b"100644" | b"100755" | b"40000"
+        ) && is_plain_name(entry.filename)
             && links(entry.oid.to_owned(), kind)
     };
     // In order, and no name twice: not even one of a file and one of a directory, between which others may stand.
     let mut names: Vec<_> = tree.entries.iter().map(|entry| entry.filename).collect();
     names.sort_unstable();
     names.windows(2).all(|pair| pair[0] != pair[1])
-        && tree
-            .entries
-            .windows(2)
-            .all(|pair| in_tree(&pair[0], &pair[1]).is_lt())
+        && tree.entries.is_sorted_by(|one, other| one < other)
         && tree.entries.iter().all(plain)
-        && written_again(&tree) == data
+        && is_written_as(&tree, data)
 }
 
-/// The tree as git would write it: what can be read in two ways is not the same again.
-fn written_again(tree: &TreeRef<'_>) -> Vec<u8> {
-    let mut data = Vec::new();
-    for entry in &tree.entries {
-        data.extend_from_slice(format!("{:o} ", entry.mode.value()).as_bytes());
-        data.extend_from_slice(entry.filename);
-        data.push(0);
-        data.extend_from_slice(entry.oid.as_bytes());
-    }
-    data
+/// Whether git would write an object just so: what can be read in two ways is not the same again.
+fn is_written_as(object: &impl WriteTo, data: &[u8]) -> bool {
+    let mut again = Vec::with_capacity(data.len());
+    object.write_to(&mut again).is_ok() && again == data
 }
 
 /// Letters, digits and what is common between them. Nothing that begins as git's own files do, on any file system: with a dot and a `g`,
@@ -96,37 +88,17 @@ fn is_plain_name(name: &[u8]) -> bool {
 
 /// `tree`, `parent`s, `author`, `committer`, each on its line and nothing else, then the message.
 fn is_plain_commit(data: &[u8], links: &impl Fn(ObjectId, Kind) -> bool) -> bool {
-    let Some((head, message)) = data.split_once_str("\n\n") else {
+    let Ok(commit) = CommitRef::from_bytes(data, Hash::Sha1) else {
         return false;
     };
-    if head.contains(&0) || message.contains(&0) {
-        return false;
-    }
-    let mut lines = head.split(|byte| *byte == b'\n').peekable();
-    let id = |line: &[u8], key: &[u8]| {
-        line.strip_prefix(key)
-            .and_then(|hex| ObjectId::from_hex(hex).ok())
-    };
-    let lower = |line: &[u8]| !line.iter().any(u8::is_ascii_uppercase);
-    if !lines.next().is_some_and(|line| {
-        lower(line) && id(line, b"tree ").is_some_and(|tree| links(tree, Kind::Tree))
-    }) {
-        return false;
-    }
-    while let Some(parent) = lines.next_if(|line| line.starts_with(b"parent ")) {
-        if !(lower(parent)
-            && id(parent, b"parent ").is_some_and(|parent| links(parent, Kind::Commit)))
-        {
-            return false;
-        }
-    }
-    let person = |line: Option<&[u8]>, key: &[u8]| {
-        line.and_then(|line| line.strip_prefix(key))
-            .is_some_and(is_plain_person)
-    };
-    person(lines.next(), b"author ")
-        && person(lines.next(), b"committer ")
-        && lines.next().is_none()
+    commit.encoding.is_none()
+        && commit.extra_headers.is_empty()
+        && !data.contains(&0)
+        && is_plain_person(commit.author)
+        && is_plain_person(commit.committer)
+        && links(commit.tree(), Kind::Tree)
+        && commit.parents().all(|parent| links(parent, Kind::Commit))
+        && is_written_as(&commit, data)
 }
 
 /// `Name <address> 1700000000 +0100`.

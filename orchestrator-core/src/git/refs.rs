@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use super::{
     GitError, Trusted,
     batch::{Batch, What},
-    cli::io_error,
+    error::io_error,
 };
 use crate::{failpoint::reach, model::CommitId};
 
@@ -90,5 +90,35 @@ impl Trusted {
                 Ok(())
             }
         }
+    }
+
+    /// Refs of ours at or beneath this one, by their numbers.
+    ///
+    /// # Errors
+    /// When refs cannot be read.
+    pub fn refs(&self, prefix: &str) -> Result<Vec<String>, GitError> {
+        let mut names: Vec<_> = self
+            .objects()
+            .refs(prefix)?
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        let number = |name: &String| {
+            name.rsplit_once('/')
+                .and_then(|(_, last)| last.parse::<u32>().ok())
+        };
+        names.sort_by_key(|name| (number(name), name.clone()));
+        Ok(names)
+    }
+
+    /// Deletes refs of ours.
+    ///
+    /// # Errors
+    /// When they cannot be read, or removed.
+    pub async fn forget(&self, prefix: &str) -> Result<(), GitError> {
+        for (name, id) in self.objects.refs(prefix)? {
+            self.delete_ref(&name, id).await?;
+        }
+        Ok(())
     }
 }

@@ -3,10 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    GitError, Trusted, UserRepository,
-    user::{Destination, path_of},
-};
+use super::{GitError, Trusted, UserRepository, output::path_of, user::Destination};
 use crate::model::{
     BranchName, CommitId, LandingOutcome, LandingPlace, Refusal, RefusalCause, RepoPath,
 };

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::{GitError, Trusted, Workspace, cli::io_error};
+use super::{GitError, Trusted, Workspace, error::io_error};
 use crate::{
     model::{AttemptId, CommitId, Limits, RepoPath, Size},
     untrusted::open_beneath,

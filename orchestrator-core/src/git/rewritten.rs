@@ -1,10 +1,7 @@
 //! A target that was rewritten (law 15): what it has dropped, and how work goes on without it.
 
 use super::{GitError, Merge, Trusted, cli::Call, history::commits};
-use crate::{
-    model::{AttemptId, Carried, CommitId, RepoPath, TreeId},
-    process::Exit,
-};
+use crate::model::{AttemptId, Carried, CommitId, RepoPath, TreeId};
 
 /// Tips that the target has dropped, each under its own id.
 const DROPPED: &str = "refs/orchestrator/dropped";
@@ -247,35 +244,6 @@ impl Trusted {
             .input(patch)
             .text()
             .await
-    }
-
-    /// The best common ancestor of two commits; `None` if they have none.
-    ///
-    /// # Errors
-    /// When one of them is not there.
-    pub(super) async fn merge_base(
-        &self,
-        one: CommitId,
-        other: CommitId,
-    ) -> Result<Option<CommitId>, GitError> {
-        let call = self
-            .call()
-            .args(["merge-base"])
-            .args([one.to_string(), other.to_string()]);
-        let answer = call.answer().await?;
-        match answer.exit {
-            Exit::Code(0) => {
-                let text = String::from_utf8_lossy(&answer.stdout);
-                let id = text.trim_end().parse();
-                id.map(Some)
-                    .map_err(|error: crate::model::InvalidOid| GitError::Output {
-                        verb: "merge-base".to_owned(),
-                        what: error.to_string(),
-                    })
-            }
-            Exit::Code(1) => Ok(None),
-            Exit::Code(_) | Exit::Signal(_) => Err(answer.failed("merge-base")),
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Destination, GitError, UserRepository, cli::Call, cli::io_error, trusted::split_nul};
+use super::{Destination, GitError, UserRepository, cli::Call, error::io_error, output::split_nul};
 
 /// Sections that count whole. `url.*` is not among them: addresses are resolved before they come here, and would be rewritten twice.
 /// Neither is `i18n.*`: our messages are UTF-8.

@@ -2,7 +2,7 @@
 
 use super::{
     Destination, GitError, UserRepository,
-    cli::io_error,
+    error::io_error,
     settings::{Logins, Settings},
 };
 use crate::process::Exit;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::{GitError, GitVersion, Trusted, UserRepository, cli::io_error, trusted::split_nul};
+use super::{GitError, GitVersion, Trusted, UserRepository, error::io_error, output::split_nul};
 use crate::model::RepoPath;
 
 /// The oldest git that tells which paths a sparse checkout has.

@@ -1,13 +1,17 @@
 //! Trees, compared, listed and changed in process.
 
-use std::{cmp::Ordering, fs, io, io::Write as _, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    collections::VecDeque, fs, io, io::Write as _, ops::ControlFlow,
+    os::unix::fs::PermissionsExt as _, path::Path,
+};
 
 use gix::{
-    bstr::BString,
+    bstr::BStr,
+    diff::tree::{State, Visit, visit},
     hash::Kind as Hash,
     objs::{
-        Kind, Tree, TreeRef, WriteTo as _,
-        tree::{EntryKind, EntryRef},
+        Find, FindExt as _, Kind, Tree, TreeRefIter, WriteTo as _,
+        tree::{Editor, EntryKind, EntryMode},
     },
     zlib::{Compression, stream::deflate},
 };
@@ -16,16 +20,14 @@ use tempfile::NamedTempFile;
 use super::{
     GitError, Objects, Trusted,
     batch::{Batch, What},
-    cli::io_error,
-    objects::{to_gix, unreadable},
+    error::io_error,
+    objects::{from_gix, to_gix, unreadable},
     plain::Whole,
 };
 use crate::{
-    model::{Change, ChangeKind, Entry, Mode, RepoPath, TreeId, TreeShape},
+    model::{BlobId, Change, ChangeKind, Entry, Mode, RepoPath, TreeId, TreeShape},
     port::LandingEdit,
 };
-
-type Id = gix::ObjectId;
 
 impl Objects {
     /// How two trees differ, path by path, in the order of their paths, without a thought of renames.
@@ -66,16 +68,7 @@ impl Objects {
         let found = object
             .lookup_entry_by_path(path.to_path())
             .map_err(unreadable(tree))?;
-        let found = found.filter(|entry| !entry.mode().is_tree());
-        found
-            .map(|entry| {
-                side(&EntryRef {
-                    mode: entry.mode(),
-                    filename: entry.filename(),
-                    oid: &entry.object_id(),
-                })
-            })
-            .transpose()
+        Ok(found.and_then(|entry| entry_of(entry.mode(), entry.oid())))
     }
 
     /// The same for a tree that is compared with nothing where there is none before.
@@ -84,18 +77,7 @@ impl Objects {
         old: Option<TreeId>,
         new: TreeId,
     ) -> Result<Vec<Change>, GitError> {
-        let repository = self.repository();
-        compared(
-            &|tree| {
-                Ok(repository
-                    .find_tree(tree)
-                    .map_err(unreadable(tree))?
-                    .detach()
-                    .data)
-            },
-            old,
-            new,
-        )
+        compared(&self.repository(), old, new)
     }
 }
 
@@ -104,85 +86,98 @@ const MAX_LINK: u64 = 4096;
 /// The longest path that is told, in bytes: no system opens a longer one.
 const MAX_PATH: usize = 4096;
 
-/// How two trees differ that are read by this, path by path, in the order of their paths.
+/// How two trees differ that are among these objects, path by path, in the order of their paths.
 ///
 /// # Errors
 /// When a tree cannot be read, or is so deep that no system could lay it out.
 pub(super) fn compared(
-    read: &dyn Fn(Id) -> Result<Vec<u8>, GitError>,
+    objects: &impl Find,
     old: Option<TreeId>,
     new: TreeId,
 ) -> Result<Vec<Change>, GitError> {
-    let mut comparing = Comparing {
-        read,
-        left: Vec::new(),
-        changes: Vec::new(),
-    };
-    comparing.left.push(Pair {
-        path: Vec::new(),
-        old: old.map(|old| to_gix(old.0)),
-        new: Some(to_gix(new.0)),
-    });
-    while let Some(pair) = comparing.left.pop() {
-        comparing.trees(&pair)?;
+    if old == Some(new) {
+        return Ok(Vec::new());
     }
+    let mut before = Vec::new();
+    let mut after = Vec::new();
+    let old = match old {
+        Some(old) => objects
+            .find_tree_iter(&to_gix(old.0), &mut before)
+            .map_err(unreadable(old))?,
+        None => TreeRefIter::from_bytes(&[], Hash::Sha1),
+    };
+    let from = objects
+        .find_tree_iter(&to_gix(new.0), &mut after)
+        .map_err(unreadable(new))?;
+
+    let mut comparing = Comparing::default();
+    let compared = gix::diff::tree(old, from, State::default(), objects, &mut comparing);
+    if let Some(odd) = comparing.odd {
+        return Err(odd);
+    }
+    compared.map_err(unreadable(new))?;
+
     let mut changes = comparing.changes;
     changes.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(changes)
 }
 
 /// What is under way between two trees.
-struct Comparing<'a> {
-    read: &'a dyn Fn(Id) -> Result<Vec<u8>, GitError>,
-    /// A tree can be deeper than any stack.
-    left: Vec<Pair>,
-    changes: Vec<Change>,
-}
-
-/// The two sides of a directory.
-struct Pair {
-    /// With a slash at its end, but for the root's.
+///
+/// gix's own recorder splits paths at their slashes; a name in a tree that nobody has checked may hold one.
+#[derive(Default)]
+struct Comparing {
     path: Vec<u8>,
-    old: Option<Id>,
-    new: Option<Id>,
+    /// How long the path was before each of its names was appended.
+    lengths: Vec<usize>,
+    /// The directories that are looked at later.
+    directories: VecDeque<Vec<u8>>,
+    changes: Vec<Change>,
+    /// Why it was given up.
+    odd: Option<GitError>,
 }
 
-impl Comparing<'_> {
-    fn trees(&mut self, pair: &Pair) -> Result<(), GitError> {
-        if pair.old == pair.new {
-            return Ok(());
-        }
-        let (old, new) = (self.data(pair.old)?, self.data(pair.new)?);
-        let (old, new) = (entries(&old)?, entries(&new)?);
-        let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return Ok(()),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(old), Some(new)) => in_tree(old, new),
-            };
-            let (old, new) = (
-                old.next_if(|_| order.is_le()),
-                new.next_if(|_| order.is_ge()),
-            );
-            self.entry(&pair.path, old, new)?;
-        }
+impl Visit for Comparing {
+    fn pop_front_tracked_path_and_set_current(&mut self) {
+        self.path = self.directories.pop_front().unwrap_or_default();
+        self.lengths.clear();
     }
 
-    /// The two sides of a name; both are files, or both are trees.
-    fn entry(
-        &mut self,
-        within: &[u8],
-        old: Option<&EntryRef<'_>>,
-        new: Option<&EntryRef<'_>>,
-    ) -> Result<(), GitError> {
-        let Some(any) = old.or(new) else {
-            return Ok(());
-        };
-        let mut path = [within, any.filename].concat();
-        if path.len() > MAX_PATH {
-            let path = String::from_utf8_lossy(&path[..80]).into_owned();
+    fn push_back_tracked_path_component(&mut self, name: &BStr) {
+        self.push_path_component(name);
+        self.directories.push_back(self.path.clone());
+    }
+
+    fn push_path_component(&mut self, name: &BStr) {
+        self.lengths.push(self.path.len());
+        if !self.path.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(name);
+    }
+
+    fn pop_path_component(&mut self) {
+        let length = self.lengths.pop().unwrap_or_default();
+        self.path.truncate(length);
+    }
+
+    fn visit(&mut self, change: visit::Change) -> visit::Action {
+        let (old, new) = sides(&change);
+        match self.changed(old, new) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(odd) => {
+                self.odd = Some(odd);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+impl Comparing {
+    /// Takes the two sides of the path; both are `None` where it is a directory.
+    fn changed(&mut self, old: Option<Entry>, new: Option<Entry>) -> Result<(), GitError> {
+        if self.path.len() > MAX_PATH {
+            let path = String::from_utf8_lossy(&self.path[..80]).into_owned();
             let why =
                 format!("it goes on for more than {MAX_PATH} bytes: no system can lay that out");
             return Err(GitError::Repository {
@@ -190,22 +185,12 @@ impl Comparing<'_> {
                 why,
             });
         }
-        if any.mode.is_tree() {
-            path.push(b'/');
-            let (old, new) = (
-                old.map(|entry| entry.oid.to_owned()),
-                new.map(|entry| entry.oid.to_owned()),
-            );
-            if old != new {
-                self.left.push(Pair { path, old, new });
-            }
-            return Ok(());
-        }
-        let (old, new) = (old.map(side).transpose()?, new.map(side).transpose()?);
+        // Modes that are written in two ways are one.
         if old != new {
-            let path = RepoPath::from_bytes(&path).map_err(unreadable(any.oid))?;
+            let named = || String::from_utf8_lossy(&self.path).into_owned();
+            let path = RepoPath::from_bytes(&self.path);
             self.changes.push(Change {
-                path,
+                path: path.map_err(|why| unreadable(crate::model::clean(&named()))(why))?,
                 kind: kind_of(old, new),
                 old,
                 new,
@@ -213,9 +198,26 @@ impl Comparing<'_> {
         }
         Ok(())
     }
+}
 
-    fn data(&self, tree: Option<Id>) -> Result<Vec<u8>, GitError> {
-        tree.map_or_else(|| Ok(Vec::new()), self.read)
+/// What is before and after a change; nothing for a directory.
+fn sides(change: &visit::Change) -> (Option<Entry>, Option<Entry>) {
+    match change {
+        visit::Change::Addition {
+            entry_mode, oid, ..
+        } => (None, entry_of(*entry_mode, oid)),
+        visit::Change::Deletion {
+            entry_mode, oid, ..
+        } => (entry_of(*entry_mode, oid), None),
+        visit::Change::Modification {
+            previous_entry_mode,
+            previous_oid,
+            entry_mode,
+            oid,
+        } => (
+            entry_of(*previous_entry_mode, previous_oid),
+            entry_of(*entry_mode, oid),
+        ),
     }
 }
 
@@ -228,43 +230,17 @@ pub(super) fn kind_of(old: Option<Entry>, new: Option<Entry>) -> ChangeKind {
     }
 }
 
-fn entries(data: &[u8]) -> Result<Vec<EntryRef<'_>>, GitError> {
-    TreeRef::from_bytes(data, Hash::Sha1)
-        .map(|tree| tree.entries)
-        .map_err(unreadable("of a tree"))
-}
-
-/// The order of names in a tree, in which a directory's ends with a slash. So a file and a directory of one name are two.
-pub(super) fn in_tree(one: &EntryRef<'_>, other: &EntryRef<'_>) -> Ordering {
-    let whole = |entry: &EntryRef<'_>| -> BString {
-        let mut name = entry.filename.to_owned();
-        if entry.mode.is_tree() {
-            name.push(b'/');
-        }
-        name
-    };
-    if one.filename == other.filename && one.mode.is_tree() == other.mode.is_tree() {
-        return Ordering::Equal;
-    }
-    whole(one).cmp(&whole(other))
-}
-
-fn side(entry: &EntryRef<'_>) -> Result<Entry, GitError> {
-    let mode = match entry.mode.kind() {
+/// An entry of a tree that is no tree itself.
+fn entry_of(mode: EntryMode, id: &gix::oid) -> Option<Entry> {
+    let mode = match mode.kind() {
         EntryKind::Blob => Mode::File,
         EntryKind::BlobExecutable => Mode::Executable,
         EntryKind::Link => Mode::Symlink,
         EntryKind::Commit => Mode::Submodule,
-        EntryKind::Tree => return Err(unreadable(entry.oid)("it is a tree")),
+        EntryKind::Tree => return None,
     };
-    Ok(Entry {
-        mode,
-        id: entry
-            .oid
-            .to_string()
-            .parse()
-            .map_err(unreadable(entry.oid))?,
-    })
+    let id = BlobId(from_gix(id));
+    Some(Entry { mode, id })
 }
 
 impl Trusted {
@@ -274,69 +250,51 @@ impl Trusted {
     /// When a file is not in the tree, or an object cannot be written.
     pub async fn edit(&self, tree: TreeId, edits: &[LandingEdit]) -> Result<TreeId, GitError> {
         let edits = edits.to_vec();
-        let edit = move |objects: &Objects| {
-            let repository = objects.repository();
-            let mut root = to_gix(tree.0);
-            for LandingEdit { path, content } in &edits {
-                let blob = gix::objs::compute_hash(Hash::Sha1, Kind::Blob, content)
-                    .map_err(unreadable(path))?;
-                let mut made = vec![(blob, Kind::Blob, content.clone())];
-                let names: Vec<_> = path.as_bytes().split(|byte| *byte == b'/').collect();
-                let no_file = || GitError::Repository {
-                    path: path.to_string(),
-                    why: format!("it is no file in {tree}"),
-                };
-                root = replaced(&repository, root, &names, blob, &mut made)?.ok_or_else(no_file)?;
-                let mut batch = Batch::default();
-                keep(&repository, &made, &mut batch)?;
-                batch.settle()?;
-            }
-            root.to_string().parse().map_err(unreadable(root))
-        };
-        self.look(edit).await
+        self.look(move |objects| edited(objects, tree, &edits))
+            .await
     }
 }
 
-/// The tree in which the file of these names has another content, and beneath it those that differ for that, all of them made; `None` if
-/// there is no such file.
-fn replaced(
-    repository: &gix::Repository,
-    tree: Id,
-    names: &[&[u8]],
-    blob: Id,
-    made: &mut Vec<Whole>,
-) -> Result<Option<Id>, GitError> {
-    let Some((name, rest)) = names.split_first() else {
-        return Ok(None);
-    };
-    let data = repository
-        .find_tree(tree)
-        .map_err(unreadable(tree))?
-        .detach()
-        .data;
-    let mut changed: Tree = TreeRef::from_bytes(&data, Hash::Sha1)
-        .map_err(unreadable(tree))?
-        .to_owned();
-    let Some(entry) = changed
-        .entries
-        .iter_mut()
-        .find(|entry| entry.filename == *name)
-    else {
-        return Ok(None);
-    };
-    entry.oid = match (rest.is_empty(), entry.mode.kind()) {
-        (true, EntryKind::Blob | EntryKind::BlobExecutable) => blob,
-        (false, EntryKind::Tree) => match replaced(repository, entry.oid, rest, blob, made)? {
-            Some(beneath) => beneath,
-            None => return Ok(None),
-        },
-        _ => return Ok(None),
-    };
-    let mut data = Vec::new();
-    changed.write_to(&mut data).map_err(unreadable(tree))?;
-    let id = gix::objs::compute_hash(Hash::Sha1, Kind::Tree, &data).map_err(unreadable(tree))?;
-    made.push((id, Kind::Tree, data));
-    Ok(Some(id))
+fn edited(objects: &Objects, tree: TreeId, edits: &[LandingEdit]) -> Result<TreeId, GitError> {
+    let repository = objects.repository();
+    let root = repository
+        .find_tree(to_gix(tree.0))
+        .map_err(unreadable(tree))?;
+    let root = Tree::from(root.decode().map_err(unreadable(tree))?);
+    let mut editor = Editor::new(root, &repository, Hash::Sha1);
+    // What is named is made before what names it.
+    let mut made = Vec::new();
+    for LandingEdit { path, content } in edits {
+        let kind = match objects.entry(tree, path)?.map(|entry| entry.mode) {
+            Some(Mode::File) => EntryKind::Blob,
+            Some(Mode::Executable) => EntryKind::BlobExecutable,
+            Some(Mode::Symlink | Mode::Submodule) | None => {
+                let path = path.to_string();
+                let why = format!("it is no file in {tree}");
+                return Err(GitError::Repository { path, why });
+            }
+        };
+        let blob = add(&mut made, Kind::Blob, content.clone()).map_err(unreadable(path))?;
+        let names = path.as_bytes().split(|byte| *byte == b'/').map(BStr::new);
+        editor.upsert(names, kind, blob).map_err(unreadable(path))?;
+    }
+    let root = editor.write(|tree| {
+        let mut data = Vec::new();
+        tree.write_to(&mut data).map_err(unreadable("of a tree"))?;
+        add(&mut made, Kind::Tree, data).map_err(unreadable("of a tree"))
+    })?;
+
+    let mut batch = Batch::default();
+    keep(&repository, &made, &mut batch)?;
+    batch.settle()?;
+    Ok(TreeId(from_gix(&root)))
+}
+
+/// Adds an object to those that are made; its id.
+fn add(made: &mut Vec<Whole>, kind: Kind, data: Vec<u8>) -> Result<gix::ObjectId, gix::Error> {
+    let id = gix::objs::compute_hash(Hash::Sha1, kind, &data)?;
+    made.push((id, kind, data));
+    Ok(id)
 }
 
 /// Writes objects that are not there yet; what one names is before it in the batch.

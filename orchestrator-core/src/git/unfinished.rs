@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{GitError, UserRepository, user::path_of};
+use super::{GitError, UserRepository, output::path_of};
 use crate::model::{BranchName, Operation};
 
 impl UserRepository {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{GitError, TARGET, Trusted, cli::io_error, landing::LANDINGS, trusted::SEED};
+use super::{GitError, TARGET, Trusted, error::io_error, landing::LANDINGS, target::SEED};
 use crate::{model::CommitId, untrusted::remove};
 
 /// More refs than this in files of their own are packed into one.

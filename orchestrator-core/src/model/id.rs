@@ -21,6 +21,19 @@ pub struct Oid {
 }
 
 impl Oid {
+    /// From the raw bytes, 20 or 32; `None` for any other number.
+    #[must_use]
+    pub fn from_bytes(raw: &[u8]) -> Option<Self> {
+        let len = match raw.len() {
+            20 => 20,
+            32 => 32,
+            _ => return None,
+        };
+        let mut bytes = [0; 32];
+        bytes[..raw.len()].copy_from_slice(raw);
+        Some(Self { len, bytes })
+    }
+
     /// The raw bytes, 20 or 32.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -524,10 +537,10 @@ mod tests {
     #[test]
     fn object_ids_are_whole_or_nothing() {
         let id = "0123456789abcdef0123456789abcdef01234567";
-        assert_eq!(
-            id.parse::<Oid>().map(|oid| oid.to_string()),
-            Ok(id.to_owned())
-        );
+        let oid: Oid = id.parse().expect("an id");
+        assert_eq!(oid.to_string(), id);
+        assert_eq!(Oid::from_bytes(oid.as_bytes()), Some(oid));
+        assert_eq!(Oid::from_bytes(&[0; 21]), None);
         for bad in [
             "",
             "main",

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::{
-    git::{GitError, Trusted, cli::io_error, trusted::split_nul},
+    git::{GitError, Trusted, error::io_error, output::split_nul},
     model::{RepoPath, TreeId},
 };
 

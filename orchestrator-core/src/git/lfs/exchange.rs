@@ -23,13 +23,13 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{pointer::Pointer, said::complaint, scan::Named, settings::Settings};
+use super::{
+    pointer::{Named, Pointer},
+    said::complaint,
+    settings::Settings,
+};
 use crate::{
-    git::{
-        GitError, Trusted,
-        cli::{Call, io_error},
-        user::Destination,
-    },
+    git::{GitError, Trusted, cli::Call, error::io_error, user::Destination},
     model::{RepoPath, TreeId},
 };
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{incoming::Brought, scan::Named};
+use super::pointer::Named;
 use crate::{
     git::IngressLimits,
     model::{Finding, Severity},
@@ -11,6 +11,14 @@ use crate::{
 /// How a worker fixes a pointer.
 const AGAIN: &str =
     "put the content itself there, `git add` it with git-lfs installed, and commit again";
+
+/// What commits bring.
+#[derive(Debug, Default)]
+pub(super) struct Brought {
+    pub(super) named: Vec<Named>,
+    /// The bytes of all of git's objects.
+    pub(super) total: u64,
+}
 
 /// What is larger than it may be. The bytes of LFS objects count as those of git's own do.
 pub(super) fn too_much(brought: &Brought, limits: IngressLimits) -> Vec<(Named, Finding)> {

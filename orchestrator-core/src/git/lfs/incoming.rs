@@ -4,28 +4,20 @@
 use std::{collections::HashSet, path::Path};
 
 use super::{
-    findings::{damaged, nowhere, other_size, too_much},
-    pointer::MAX_POINTER,
+    findings::{Brought, damaged, nowhere, other_size, too_much},
+    pointer::{MAX_POINTER, Named},
     ready::Lacking,
-    scan::{Named, pointer_of},
+    scan::pointer_of,
     store::{Held, Offered},
 };
 use crate::{
-    git::{GitError, IngressLimits, Objects, Trusted, cli::io_error, objects::to_gix},
+    git::{GitError, IngressLimits, Objects, Trusted, error::io_error, objects::to_gix},
     model::{BlobId, Change, CommitId, Finding, Oid, RepoPath},
     untrusted::open_beneath,
 };
 
 /// So many are named of what is found.
 const FOUND: usize = 20;
-
-/// What commits bring.
-#[derive(Debug, Default)]
-pub(super) struct Brought {
-    pub(super) named: Vec<Named>,
-    /// The bytes of all of git's objects.
-    pub(super) total: u64,
-}
 
 /// What a worker's store has of a pointer's object.
 enum Theirs {

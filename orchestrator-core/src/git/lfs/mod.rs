@@ -18,6 +18,7 @@ mod findings;
 mod incoming;
 mod plain;
 mod pointer;
+mod program;
 mod publish;
 mod ready;
 mod said;
@@ -27,5 +28,6 @@ mod store;
 mod stores;
 
 pub use error::LfsError;
-pub(super) use ready::{is_installed, laying_out};
+pub(super) use program::is_installed;
+pub(super) use ready::laying_out;
 pub(super) use store::Lfs;

@@ -1,6 +1,8 @@
 //! What a repository has in the place of a large file.
 
-use crate::model::ContentHash;
+use std::sync::Arc;
+
+use crate::model::{BlobId, ContentHash, RepoPath};
 
 /// A pointer has fewer bytes than this: what is larger, git-lfs takes for content.
 pub(super) const MAX_POINTER: u64 = 1024;
@@ -21,6 +23,17 @@ pub(super) struct Pointer {
     /// How many bytes it has.
     pub(super) size: u64,
 }
+
+/// A file that is a pointer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Named {
+    pub(super) path: RepoPath,
+    pub(super) blob: BlobId,
+    pub(super) pointer: Pointer,
+}
+
+/// The files of a tree that are pointers.
+pub(super) type Pointers = Arc<Vec<Named>>;
 
 impl Pointer {
     /// Reads a file's content, as git-lfs does; `None` if it is no pointer.

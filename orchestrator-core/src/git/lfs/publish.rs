@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     failpoint::reach,
-    git::{GitError, Objects, Trusted, cli::io_error, user::Destination},
+    git::{GitError, Objects, Trusted, error::io_error, user::Destination},
     model::{CommitId, LandingOutcome, RefusalCause},
 };
 

@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsStr,
-    io,
     path::{Path, PathBuf},
 };
 
@@ -10,21 +9,16 @@ use rustix::fs::CWD;
 
 use super::{
     LfsError,
-    scan::Named,
+    pointer::Named,
+    program::{PROGRAM, is_installed},
     store::{Held, Offered},
 };
 use crate::{
-    git::{
-        GitError, Trusted,
-        cli::{Call, io_error},
-    },
+    git::{GitError, Trusted, cli::Call, error::io_error},
     model::{CommitId, TreeId},
     process::{Exit, can_run},
     untrusted::open_regular,
 };
-
-/// The program that is the filter.
-pub(in super::super) const PROGRAM: &str = "git-lfs";
 
 /// What could not be gathered.
 #[derive(Debug, Default)]
@@ -223,10 +217,4 @@ impl Trusted {
             !is_absent
         });
     }
-}
-
-/// Whether `git-lfs` is on a `PATH`.
-pub(in super::super) fn is_installed(path: Option<&OsStr>) -> bool {
-    let found: io::Result<()> = can_run(OsStr::new(PROGRAM), Path::new("/"), path);
-    found.is_ok()
 }

@@ -1,7 +1,7 @@
 //! What git-lfs says when it fails, as people may read it.
 
 use crate::{
-    git::{GitError, cli::Answer},
+    git::{GitError, output::Answer},
     process::Exit,
 };
 

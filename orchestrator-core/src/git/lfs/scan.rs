@@ -1,9 +1,6 @@
 //! Which pointers a tree has, read in process.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use gix::{
     ObjectId,
@@ -12,15 +9,15 @@ use gix::{
 };
 
 use super::{
-    pointer::{MAX_POINTER, Pointer},
-    store::Lfs,
+    pointer::{MAX_POINTER, Named, Pointer, Pointers},
+    store::{Known, Lfs},
 };
 use crate::{
     git::{
         GitError, Objects,
         objects::{to_gix, unreadable},
     },
-    model::{BlobId, Mode, RepoPath, TreeId},
+    model::{BlobId, Mode, TreeId},
 };
 
 /// So much of a file of attributes is looked through, in bytes.
@@ -29,25 +26,6 @@ const MAX_ATTRIBUTES: u64 = 1 << 20;
 const MAX_TREES: usize = 200_000;
 /// So many lists of pointers are remembered.
 const MAX_LISTS: usize = 16;
-
-/// A file that is a pointer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Named {
-    pub(super) path: RepoPath,
-    pub(super) blob: BlobId,
-    pub(super) pointer: Pointer,
-}
-
-/// The files of a tree that are pointers.
-pub(super) type Pointers = Arc<Vec<Named>>;
-
-/// What was found out about trees, which never change.
-#[derive(Debug, Default)]
-pub(in super::super) struct Known {
-    /// Trees without attributes that name the filter, in them or in what they contain.
-    plain: HashSet<ObjectId>,
-    pointers: HashMap<TreeId, Pointers>,
-}
 
 impl Lfs {
     /// Whether a file of attributes in this tree names the filter `lfs`. Looks at directories

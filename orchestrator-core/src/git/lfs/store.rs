@@ -15,12 +15,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use gix::ObjectId;
 use rustix::fs::CWD;
 use sha2::{Digest as _, Sha256};
 
-use super::{pointer::Pointer, scan::Known};
+use super::pointer::{Pointer, Pointers};
 use crate::{
-    model::ContentHash,
+    model::{ContentHash, TreeId},
     untrusted::{open_regular, remove},
 };
 
@@ -37,6 +38,14 @@ pub(in super::super) struct Lfs {
     /// like some.
     excluded: Mutex<HashSet<ContentHash>>,
     pub(super) known: Mutex<Known>,
+}
+
+/// What was found out about trees, which never change.
+#[derive(Debug, Default)]
+pub(in super::super) struct Known {
+    /// Trees without attributes that name the filter, in them or in what they contain.
+    pub(super) plain: HashSet<ObjectId>,
+    pub(super) pointers: HashMap<TreeId, Pointers>,
 }
 
 /// How a file was. Nobody without privileges can set the time of the last change of an inode.
