@@ -230,7 +230,7 @@ impl Live {
 /// Why attempts ended, in order.
 pub(crate) fn ends(outcome: &RunOutcome) -> Vec<String> {
     let ends = outcome.records().filter_map(|record| match record {
-        Record::AttemptEnded { reason, .. } => Some(reason.clone()),
+        Record::AttemptEnded { cause, .. } => Some(cause.to_string()),
         _ => None,
     });
     ends.collect()

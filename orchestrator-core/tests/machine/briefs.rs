@@ -220,19 +220,21 @@ fn refusal_is_no_question() {
         let hold = world.state.holds().next().cloned();
         hold.expect("a person is asked").about
     };
-    let reason = "no".to_owned();
+    let said = "no".to_owned();
+    let reason = said.clone();
     assert_eq!(
         world_of(TurnOutcome::Refused { reason }),
-        HoldReason::Declined
+        HoldReason::Declined { said }
     );
     let cap = "max_turns".to_owned();
     assert_eq!(
-        world_of(TurnOutcome::CapReached { cap }),
-        HoldReason::CapReached
+        world_of(TurnOutcome::CapReached { cap: cap.clone() }),
+        HoldReason::CapReached { cap }
     );
-    let question = "which?".to_owned();
+    let asked = "which?".to_owned();
+    let question = asked.clone();
     assert_eq!(
         world_of(TurnOutcome::NeedsInput { question }),
-        HoldReason::Question
+        HoldReason::Question { asked }
     );
 }

@@ -5,7 +5,8 @@ use orchestrator_core::{
     model::{
         Acceptance, AgentReview, Answer, Ask, Candidate, Collected, Effect, EventKind, Finding,
         HoldId, HoldOption, HoldReason, Item, LandingOutcome, MergeFailure, Opinion, Policy,
-        Reading, Record, Review, Severity, Task, Timestamp, TurnUsage, Usage,
+        PrivilegedKind, PrivilegedPath, Reading, Record, Review, Severity, Task, Timestamp,
+        TurnUsage, Usage, UsedUp,
     },
 };
 
@@ -133,7 +134,7 @@ fn what_is_waived_lands_and_the_record_says_what_who_and_why() {
         .iter()
         .map(|waiver| {
             (
-                &waiver.item.what,
+                waiver.item.what(),
                 waiver.by.as_deref(),
                 waiver.why.as_deref(),
             )
@@ -144,8 +145,8 @@ fn what_is_waived_lands_and_the_record_says_what_who_and_why() {
     assert_eq!(
         said,
         [
-            (&Item::Finding(docs), ada, why),
-            (&Item::Finding(objection().id()), ada, why)
+            (Item::Finding(docs), ada, why),
+            (Item::Finding(objection().id()), ada, why)
         ]
     );
     assert!(
@@ -211,7 +212,8 @@ fn a_gate_that_stays_red_is_for_the_limits_and_not_for_a_person() {
         "three turns in each of three attempts, each attempt in a workspace of its own"
     );
     assert!(
-        matches!(about(&world), Some(HoldReason::Exhausted { why }) if why.starts_with("3 attempts are used up; the last: gate/unit"))
+        matches!(about(&world), Some(about @ HoldReason::Exhausted { limit: UsedUp::Attempts(3), .. })
+            if about.question(&[]).starts_with("3 attempts are used up; the last: gate/unit"))
     );
     say(
         &mut world,
@@ -270,7 +272,7 @@ fn what_a_person_has_seen_is_evidence_for_that_claim_and_commit() {
     let waived: Vec<_> = acceptance
         .waivers
         .iter()
-        .map(|waiver| waiver.item.what.to_string())
+        .map(|waiver| waiver.item.what().to_string())
         .collect();
     assert_eq!(waived, ["ink"]);
 }
@@ -313,7 +315,7 @@ fn what_was_said_of_one_commit_does_not_hold_for_the_next() {
     });
     to_the_end(&mut world);
     assert!(
-        matches!(about(&world), Some(HoldReason::Unproven { .. })),
+        matches!(about(&world), Some(HoldReason::Unproven)),
         "nobody has seen commit 77"
     );
 }
@@ -347,17 +349,23 @@ fn merge_changes(world: &mut World, paths: &[&str]) {
 #[test]
 fn a_person_is_asked_once_for_each_file_that_tells_other_tools_what_to_do() {
     let mut world = patient(policy(""), vec![task("A", "")]);
-    let asked = |paths: &[&str]| HoldReason::Authority {
-        paths: paths
+    let asked = |files: &[(&str, PrivilegedKind)]| HoldReason::Authority {
+        paths: files
             .iter()
-            .map(|path| path.parse().expect("a path"))
+            .map(|(path, kind)| PrivilegedPath {
+                path: path.parse().expect("a path"),
+                kind: *kind,
+            })
             .collect(),
     };
     merge_changes(&mut world, &["a", "AGENTS.md", ".github/workflows/ci.yml"]);
     to_the_end(&mut world);
     assert_eq!(
         about(&world),
-        Some(&asked(&[".github/workflows/ci.yml", "AGENTS.md"])),
+        Some(&asked(&[
+            (".github/workflows/ci.yml", PrivilegedKind::Ci),
+            ("AGENTS.md", PrivilegedKind::Agents)
+        ])),
         "once for all of them"
     );
     say(
@@ -395,7 +403,7 @@ fn a_person_is_asked_once_for_each_file_that_tells_other_tools_what_to_do() {
     to_the_end(&mut world);
     assert_eq!(
         about(&world),
-        Some(&asked(&[".envrc"])),
+        Some(&asked(&[(".envrc", PrivilegedKind::Editors)])),
         "only for what is new"
     );
     say(&mut world, Answer::new(HoldId(2), HoldOption::Approve));
@@ -515,7 +523,7 @@ fn without_a_reviewer_it_goes_on_as_the_others_say_and_nobody_is_asked_twice() {
     );
     to_the_end(&mut world);
     assert_eq!(
-        accepted(&world).waivers[0].item.what,
+        accepted(&world).waivers[0].item.what(),
         Item::Reviewer("agent/a".to_owned())
     );
 

@@ -6,10 +6,10 @@ use orchestrator_core::{
     machine::{CandidateCase, HeadCase, Phase, candidate_verdict, check_roadmap, head_verdict},
     model::{
         AgentReview, Answer, Candidate, Checkout, ClaimedEvidence, ClaimedLabel, Collected,
-        Completion, Effect, EndReason, EventKind, Finding, Grant, Granted, Handoff, HandoffReport,
-        HandoffStatus, HoldId, HoldItem, HoldOption, HoldReason, Item, LandingOutcome, Observation,
-        Opinion, Reading, Record, Review, Setup, Severity, StopReason, Submission, Task, Timestamp,
-        TurnOutcome, TurnSight, TurnUsage, Usage, Verdict, Waiver,
+        Completion, Effect, EndReason, EventKind, EvidenceBasis, Finding, Grant, Granted, Handoff,
+        HandoffReport, HandoffStatus, Hold, HoldId, HoldItem, HoldOption, HoldReason,
+        LandingOutcome, Observation, Opinion, Reading, Record, Review, Setup, Severity, StopReason,
+        Submission, Task, Timestamp, TurnOutcome, TurnSight, TurnUsage, Usage, Verdict, Waiver,
     },
     status::Snapshot,
 };
@@ -53,12 +53,9 @@ fn may_change(path: &str) -> Grant {
     }
 }
 
-fn waiver(what: Item) -> Waiver {
+fn waiver(item: HoldItem) -> Waiver {
     Waiver {
-        item: HoldItem {
-            what,
-            text: String::new(),
-        },
+        item,
         hold: HoldId(1),
         by: None,
         why: None,
@@ -73,9 +70,12 @@ fn a_head_is_judged_by_its_findings_its_handoff_and_who_could_look() {
     assert_eq!(of(&[], &[]), Verdict::Accept);
     assert!(
         matches!(of(&[unavailable()], &[]), Verdict::Escalate(question)
-        if question.text == "reviewer `far` could not look: no route" && question.about == HoldReason::Review)
+        if question.to_string() == "reviewer `far` could not look: no route" && question.about == HoldReason::Review)
     );
-    let far = waiver(Item::Reviewer("far".to_owned()));
+    let far = waiver(HoldItem::Reviewer {
+        name: "far".to_owned(),
+        reason: "no route".to_owned(),
+    });
     assert_eq!(
         of(&[unavailable()], &[far]),
         Verdict::Accept,
@@ -103,7 +103,7 @@ fn a_head_is_judged_by_its_findings_its_handoff_and_who_could_look() {
     assert_eq!(
         of(
             &[review(commit(1), all)],
-            &[waiver(Item::Finding(error().id()))]
+            &[waiver(HoldItem::Finding(error()))]
         ),
         Verdict::Accept,
         "waived by its id"
@@ -125,18 +125,16 @@ fn a_head_is_judged_by_its_findings_its_handoff_and_who_could_look() {
             ..submission(commit(1))
         }
     };
-    let rejected = |reason: &str, retry| Verdict::Reject {
-        reason: reason.to_owned(),
-        retry,
-        findings: Vec::new(),
-    };
+    let no_device = Some("no device".to_owned());
     assert_eq!(
         judged(&said(HandoffStatus::Blocked), &[], &[], ""),
-        rejected("no device", false)
+        Verdict::Blocked {
+            said: no_device.clone()
+        }
     );
     assert_eq!(
         judged(&said(HandoffStatus::Failed), &[], &[], ""),
-        rejected("the worker gave up: no device", true)
+        Verdict::GaveUp { said: no_device }
     );
 }
 
@@ -273,7 +271,8 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
                     artifact: None,
                     at,
                 };
-                (waiver(Item::Claim(claim)), seen)
+                let basis = EvidenceBasis::Nothing;
+                (waiver(HoldItem::Claim { claim, basis }), seen)
             })
             .unzip();
         candidate_verdict(&CandidateCase {
@@ -299,7 +298,7 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
     ));
     assert!(
         matches!(of(claims, 0, &["a"], &[], nothing), Verdict::Escalate(question)
-        if matches!(question.about, HoldReason::Unproven { .. }))
+        if matches!(question.about, HoldReason::Unproven))
     );
     assert_eq!(
         of(claims, 0, &["a"], &[], (true, false)),
@@ -427,8 +426,8 @@ fn a_run_starts_no_more_attempts_at_once_than_its_budget_has() {
 /// Of what the first task had all that it may have; empty if it had not.
 fn exhausted(world: &World) -> String {
     let about = world.state.holds().next().map(|hold| &hold.about);
-    if let Some(HoldReason::Exhausted { why }) = about {
-        why.clone()
+    if let Some(about @ HoldReason::Exhausted { .. }) = about {
+        about.question(&[])
     } else {
         String::new()
     }
@@ -921,11 +920,7 @@ fn a_dirty_checkout_is_named_by_its_files() {
         HoldOption::Approve,
     )));
     world.tick();
-    let questions: Vec<_> = world
-        .state
-        .holds()
-        .map(|hold| hold.question.clone())
-        .collect();
+    let questions: Vec<_> = world.state.holds().map(Hold::question).collect();
     assert!(
         questions
             .iter()

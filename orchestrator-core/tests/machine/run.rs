@@ -1,6 +1,6 @@
 //! The rules of the run: order, slots, dependencies, resources, overlap, package, budgets, mode.
 
-use orchestrator_core::machine::{Step, wake_at};
+use orchestrator_core::machine::{Phase, Step, wake_at};
 use orchestrator_core::model::{
     Answer, Effect, EffectId, EndReason, EventKind, Finding, HandoffReport, HoldId, HoldOption,
     LandingOutcome, MergeFailure, Pulse, Reading, Record, RunMode, Severity, Span, StopReason,
@@ -205,8 +205,11 @@ fn a_tasks_own_budget_parks_it() {
         collected(effect, nothing(HandoffReport::Missing, false))
     });
     assert_eq!(to_the_end(&mut world), EndReason::Blocked);
-    let reason = format!("{:?}", world.state.tasks()[0].phase);
-    assert!(reason.contains("its 15 tokens are used up"), "{reason}");
+    let Phase::Parked { reason, .. } = &world.state.tasks()[0].phase else {
+        panic!("it is parked")
+    };
+    let text = reason.to_string();
+    assert!(text.starts_with("its 15 tokens are used up"), "{text}");
 }
 
 fn find(world: &World, test: impl Fn(&Effect) -> bool) -> Effect {

@@ -178,7 +178,7 @@ fn work_cut_off_for_good_is_reviewed_and_lands_by_a_persons_word() {
             TurnOutcome::Refused { .. } => "turn 1 was declined by the agent: words",
             _ => "turn 1 was cut off",
         };
-        assert!(hold.question.contains(ended), "{}", hold.question);
+        assert!(hold.question().contains(ended), "{}", hold.question());
         assert_eq!(turns(&world), 1, "{outcome}");
 
         world.open(true);
@@ -212,7 +212,7 @@ fn turn_without_a_handoff_is_asked_for_it_once_then_a_person() {
     cut_off(&mut world, TurnOutcome::Completed);
     cut_off(&mut world, TurnOutcome::Completed);
     assert_eq!(to_the_end(&mut world), EndReason::WaitingForAPerson);
-    let question = &holds(&world)[0].question;
+    let question = holds(&world)[0].question();
     assert!(question.contains("ended without a handoff"), "{question}");
     assert_eq!(turns(&world), 2);
 }
@@ -288,7 +288,7 @@ fn claims_that_the_handoff_leaves_out_are_asked_for_once_then_stay_blocked() {
     end_turn(&mut world, TurnOutcome::Completed);
     collect(&mut world, silent());
     assert_eq!(to_the_end(&mut world), EndReason::WaitingForAPerson);
-    let question = &holds(&world)[0].question;
+    let question = holds(&world)[0].question();
     assert!(question.contains("not claimed"), "{question}");
 }
 
@@ -411,9 +411,9 @@ fn prompt_that_is_too_long_is_asked_about_at_once() {
         panic!("one question: {:?}", holds(&world))
     };
     assert!(
-        hold.question.contains("too long") && hold.question.contains("200000 maximum"),
+        hold.question().contains("too long") && hold.question().contains("200000 maximum"),
         "{}",
-        hold.question
+        hold.question()
     );
     assert_eq!((dispatched(&world), turns(&world)), (1, 1));
 }
@@ -429,9 +429,9 @@ fn context_that_is_full_before_a_commit_is_asked_about_the_second_time_in_a_row(
         panic!("one question: {:?}", holds(&world))
     };
     assert!(
-        hold.question.contains("split the task"),
+        hold.question().contains("split the task"),
         "{}",
-        hold.question
+        hold.question()
     );
     assert_eq!(dispatched(&world), 2);
 
