@@ -54,8 +54,8 @@ fn decide(about: &HoldReason, brief: &Brief) -> (HoldOption, &'static str) {
         HoldReason::Approval(Approval::Landing) if brief.missing.is_empty() => {
             (HoldOption::Approve, "nothing is missing")
         }
-        HoldReason::Unproven { .. } => (HoldOption::Park, "nobody is near the printer today"),
-        HoldReason::Blocked => (HoldOption::Retry, "in French, please"),
+        HoldReason::Unproven => (HoldOption::Park, "nobody is near the printer today"),
+        HoldReason::Blocked { .. } => (HoldOption::Retry, "in French, please"),
         _ => (HoldOption::Park, "not foreseen"),
     }
 }
@@ -82,7 +82,10 @@ async fn answer_everything(handle: Handle) {
         let (option, why) = decide(&hold.about, &view.brief);
         println!(
             "{} about {}: {}\n{}-> {option}: {why}\n",
-            hold.id, hold.task, hold.question, view.brief
+            hold.id,
+            hold.task,
+            hold.question(),
+            view.brief
         );
         handle
             .answer(Answer::new(hold.id, option).with_note(why))

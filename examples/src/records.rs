@@ -3,8 +3,8 @@
 use orchestrator_core::{
     driver::roughly,
     model::{
-        AttemptId, Effect, Finding, Record, ReviewerChoice, TurnEnd, TurnOutcome, Verdict,
-        Withdrawal, WorkspaceFate,
+        AttemptId, Effect, Finding, Findings, Record, ReviewerChoice, TurnEnd, TurnOutcome,
+        Verdict, Withdrawal, WorkspaceFate,
     },
 };
 
@@ -192,21 +192,26 @@ pub(crate) fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> 
             Verdict::Revise { findings } => {
                 (Some(attempt), format!("sent back: {}", first(findings)))
             }
-            Verdict::Reject { reason, .. } => (Some(attempt), format!("rejected: {reason}")),
+            Verdict::Reject { findings } => {
+                let text = format!("rejected: {}", Findings::of(findings));
+                (Some(attempt), text)
+            }
+            // The attempt's end says it.
+            Verdict::GaveUp { .. } | Verdict::Blocked { .. } => return None,
             // The question is told when it is asked.
             Verdict::Escalate(_) => return None,
         },
         Record::Landed { attempt, commit } => {
             (Some(attempt), format!("landed as {}", commit.short()))
         }
-        Record::AttemptEnded {
-            attempt, reason, ..
-        } => (Some(attempt), format!("ended: {reason}")),
+        Record::AttemptEnded { attempt, cause, .. } => (Some(attempt), format!("ended: {cause}")),
         Record::HoldOpened { hold } => (
             None,
             format!(
                 "{} waits for a person: {}: {}",
-                hold.task, hold.id, hold.question
+                hold.task,
+                hold.id,
+                hold.question()
             ),
         ),
         Record::AnswerRefused { answer, why } => (

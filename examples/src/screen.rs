@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use orchestrator_core::{
     driver::{LongStep, Notice, Stage},
-    model::{AttemptId, BackendName, HoldReason, Record, Timestamp, Trouble, clean_line, start_of},
+    model::{
+        AttemptId, BackendName, Findings, HoldReason, Record, Timestamp, Trouble, Verdict,
+        clean_line, start_of,
+    },
     status::{NudgeEnd, Nudged, Nudges},
 };
 
@@ -101,12 +104,13 @@ impl Screen {
                 false
             }
             Record::Judged { verdict, .. } => {
-                if let orchestrator_core::model::Verdict::Reject { reason, .. } = verdict {
-                    self.reason = Some(reason.clone());
+                if let Verdict::Reject { findings } = verdict {
+                    self.reason = Some(Findings::of(findings).to_string());
                 }
                 false
             }
-            Record::AttemptEnded { reason, .. } => {
+            Record::AttemptEnded { cause, .. } => {
+                let reason = cause.to_string();
                 let before = self.reason.replace(reason.clone());
                 before.is_some_and(|before| reason.contains(&before))
             }
@@ -125,12 +129,12 @@ impl Screen {
                         hold.task, hold.id
                     ));
                 }
-                let is_told = told.is_some_and(|told| told == hold.question);
+                let is_told = told.is_some_and(|told| told == hold.question());
                 is_told.then(|| format!("{} waits for a person: {}", hold.task, hold.id))
             }
             Record::Parked { task, reason, .. } => {
                 let told = self.reason.take();
-                let is_told = told.is_some_and(|told| told == *reason);
+                let is_told = told.is_some_and(|told| told == reason.to_string());
                 is_told.then(|| format!("{task} is parked"))
             }
             _ => None,

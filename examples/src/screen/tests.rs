@@ -1,7 +1,8 @@
 //! What each thing that happens looks like.
 
 use orchestrator_core::model::{
-    Effect, EffectId, Finding, Hold, HoldId, Pulse, ReviewerChoice, Severity, StopReason, Verdict,
+    Effect, EffectId, EndCause, Finding, Findings, Hold, HoldId, Pulse, ReviewerChoice, Severity,
+    StopReason, Verdict,
 };
 
 use super::*;
@@ -26,13 +27,12 @@ fn asked(what: Effect) -> Record {
     }
 }
 
-fn hold(about: HoldReason, question: &str) -> Record {
+fn hold(about: HoldReason) -> Record {
     Record::HoldOpened {
         hold: Hold {
             id: HoldId(1),
             task: "A".parse().expect("an id"),
             about,
-            question: question.to_owned(),
             items: Vec::new(),
             left: None,
             since: NOON,
@@ -40,13 +40,12 @@ fn hold(about: HoldReason, question: &str) -> Record {
     }
 }
 
-fn ended(reason: &str) -> Record {
+fn ended(cause: EndCause) -> Record {
     Record::AttemptEnded {
         attempt: attempt(),
-        reason: reason.to_owned(),
+        cause,
         counts: true,
         left: None,
-        to: None,
     }
 }
 
@@ -82,27 +81,28 @@ fn nudge_is_told_with_what_came_of_it() {
 
 #[test]
 fn question_is_told_once() {
-    let declined = "the agent declined the task: no\nnever";
+    let said = "no\nnever".to_owned();
+    let declined = HoldReason::Declined { said };
+    let cause = EndCause::Asked(Box::new(declined.clone()));
     assert_eq!(
-        shown(&[ended(declined), hold(HoldReason::Declined, declined)]),
+        shown(&[ended(cause), hold(declined)]),
         [
             "A#1      ended: the agent declined the task: no | never",
             "A waits for a person: H1"
         ]
     );
-    let reason = "paths/forbidden: a.txt";
+    let finding = Finding::new(Severity::Error, "paths/forbidden", "a.txt");
+    let cause = EndCause::Rejected(Findings::of(std::slice::from_ref(&finding)));
     let rejected = Record::Judged {
         attempt: attempt(),
         head: "1".repeat(40).parse().expect("an id"),
         verdict: Verdict::Reject {
-            reason: reason.to_owned(),
-            retry: true,
-            findings: Vec::new(),
+            findings: vec![finding],
         },
         counted: Vec::new(),
     };
     assert_eq!(
-        shown(&[rejected, ended(reason)]),
+        shown(&[rejected, ended(cause)]),
         ["A#1      rejected: paths/forbidden: a.txt"]
     );
 }
@@ -133,7 +133,7 @@ fn agent_that_cannot_be_used_is_told_once() {
         trouble: Trouble::UsageLimit,
     };
     assert_eq!(
-        shown(&[hold(about, "agent `codex`: its usage limit is reached")]),
+        shown(&[hold(about)]),
         ["A waits for a person: H1: see to agent codex"]
     );
 }

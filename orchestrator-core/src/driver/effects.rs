@@ -31,7 +31,7 @@ use crate::{
     machine::{Phase, State, Step, check_roadmap},
     model::{
         AttemptId, BackendName, Candidate, Carried, CommitId, Contract, Effect, EffectId,
-        EventKind, Finding, FindingId, GateReport, GateSpec, Item, Landing, LandingOutcome,
+        EventKind, Finding, FindingId, GateReport, GateSpec, HoldItem, Landing, LandingOutcome,
         MergeFailure, MissingCommit, Policy, Reading, Review, Roadmap, RunId, Severity, Submission,
         TreeId, WorkspaceFate, only_history,
     },
@@ -227,9 +227,9 @@ impl World {
                 let waived = known
                     .waivers
                     .iter()
-                    .filter_map(|waiver| match waiver.item.what {
-                        Item::Finding(id) => Some(id),
-                        Item::Claim(_) | Item::Reviewer(_) => None,
+                    .filter_map(|waiver| match &waiver.item {
+                        HoldItem::Finding(finding) => Some(finding.id()),
+                        HoldItem::Claim { .. } | HoldItem::Reviewer { .. } => None,
                     });
                 Job::Merge(Box::new(MergeJob {
                     attempt: attempt.clone(),
@@ -288,7 +288,7 @@ impl World {
                 landed,
             } => {
                 let reason = || match state.task(task).map(|entry| &entry.phase) {
-                    Some(Phase::Parked { reason, .. }) => reason.clone(),
+                    Some(Phase::Parked { reason, .. }) => reason.to_string(),
                     _ => String::new(),
                 };
                 let outcome = landed.map_or_else(

@@ -271,7 +271,7 @@ pub(super) async fn planned(
                 None => format!("starts now, with {}", contract.agent),
             }),
             Record::HoldOpened { hold } if hold.task == *id => {
-                Some(format!("asks a person: {}", hold.question))
+                Some(format!("asks a person: {}", hold.question()))
             }
             _ => None,
         })
@@ -286,7 +286,7 @@ pub(super) async fn planned(
             Phase::Landed(_) => "has landed".to_owned(),
             Phase::Waiting(_) => first(&entry.task.id).unwrap_or_else(waits),
             Phase::Active(_) => "goes on".to_owned(),
-            Phase::Held(held) => format!("waits for a person: {}", held.hold.question),
+            Phase::Held(held) => format!("waits for a person: {}", held.hold.question()),
             Phase::Parked { reason, .. } => format!("is parked: {reason}"),
         };
         let task = &entry.task;

@@ -297,7 +297,7 @@ fn inconsistent(landing: &Landing, contract: &Contract) -> Vec<String> {
             &acceptance.gates,
             &acceptance.observations,
         );
-        if !evidence.label().is_direct() && !waived(Item::Claim(claim.clone())) {
+        if !evidence.label().is_direct() && !waived(Item::Claim(claim.id.clone())) {
             faults.push(format!("claim `{}` is neither proven nor waived", claim.id));
         }
     }

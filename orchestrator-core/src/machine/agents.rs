@@ -213,14 +213,11 @@ impl Plan<'_> {
             let Some(entry) = self.who_needs(agent) else {
                 continue;
             };
-            let trouble = troubled.trouble.with_its_end(None, false, None);
-            let text = format!("agent `{agent}`: {trouble}");
             let about = HoldReason::Agent {
                 agent: agent.clone(),
                 trouble: troubled.trouble.clone(),
             };
-            let question = crate::model::Question::new(about, text);
-            let hold = self.cx.ask_as(last, &entry.task.id, question);
+            let hold = self.cx.ask_as(last, &entry.task.id, about.into());
             self.records.push(hold);
             last.0 += 1;
         }

@@ -6,8 +6,8 @@ use super::{
     state::{Active, Held, TaskEntry, Then},
 };
 use crate::model::{
-    Answer, Approval, Completion, Grant, Granted, HoldItem, HoldOption, HoldReason, Item,
-    Observation, Obstacle, Predecessor, Record, RepoPath, TaskId, Waiver,
+    Answer, Approval, Completion, EndCause, Grant, Granted, HoldItem, HoldOption, HoldReason,
+    Observation, Obstacle, ParkReason, Predecessor, PrivilegedPath, Record, TaskId, Waiver,
 };
 
 /// What follows from an answer.
@@ -67,9 +67,7 @@ fn own_choices(about: &HoldReason) -> &'static [(HoldOption, Consequence)] {
         HoldReason::Approval(Approval::Dispatch) => &[(Approve, Means::Start)],
         HoldReason::Approval(Approval::Landing) => &[(Approve, Means::Land)],
         HoldReason::Authority { .. } => &[(Approve, Means::ChangeFiles)],
-        HoldReason::Unproven { .. } => {
-            &[(Approve, Means::LandUnproven), (Observed, Means::Observe)]
-        }
+        HoldReason::Unproven => &[(Approve, Means::LandUnproven), (Observed, Means::Observe)],
         HoldReason::Review => &[
             (Approve, Means::GoOnWithoutReview),
             (Retry, Means::ReviewAgain),
@@ -93,10 +91,12 @@ fn own_choices(about: &HoldReason) -> &'static [(HoldOption, Consequence)] {
         | HoldReason::MergeImpossible { .. }
         | HoldReason::PastReview { .. }
         | HoldReason::CutOff { .. }
-        | HoldReason::Blocked
-        | HoldReason::Question
-        | HoldReason::Declined
-        | HoldReason::CapReached => &[(Retry, Means::TryAgain)],
+        | HoldReason::Blocked { .. }
+        | HoldReason::Question { .. }
+        | HoldReason::ContextFull { .. }
+        | HoldReason::PromptTooLong { .. }
+        | HoldReason::Declined { .. }
+        | HoldReason::CapReached { .. } => &[(Retry, Means::TryAgain)],
     }
 }
 
@@ -151,7 +151,8 @@ impl Context<'_> {
             Consequence::Start => records.push(self.granted(task, answer, [Granted::Dispatch])),
             Consequence::Land => records.push(self.granted(task, answer, [Granted::Landing])),
             Consequence::ChangeFiles => {
-                let paths = files(&held.hold.about).iter().cloned();
+                let paths = files(&held.hold.about).iter();
+                let paths = paths.map(|file| file.path.clone());
                 records.push(self.granted(task, answer, paths.map(Granted::Change)));
             }
             Consequence::LandUnproven => {
@@ -259,9 +260,9 @@ impl Context<'_> {
     /// That a person has seen claims hold.
     fn seen(&self, active: &Active, held: &Held, answer: &Answer) -> Record {
         let items = named(&held.hold.items, answer);
-        let claims = items.filter_map(|item| match &item.what {
-            Item::Claim(claim) => Some(claim),
-            Item::Reviewer(_) | Item::Finding(_) => None,
+        let claims = items.filter_map(|item| match item {
+            HoldItem::Claim { claim, .. } => Some(claim),
+            HoldItem::Reviewer { .. } | HoldItem::Finding(_) => None,
         });
         let observations = claims.filter_map(|claim| {
             Some(Observation {
@@ -310,14 +311,12 @@ impl Context<'_> {
         attempt: Option<&Active>,
         answer: &Answer,
     ) -> Vec<Record> {
-        let reason = match &answer.note {
-            Some(note) => format!("parked by a person: {note}"),
-            None => "parked by a person".to_owned(),
-        };
-        let ended = attempt.map(|active| self.attempt_ended(active, &reason, true, None));
+        let note = &answer.note;
+        let cause = || EndCause::Parked { note: note.clone() };
+        let ended = attempt.map(|active| self.attempt_ended(active, cause(), true, None));
         let parked = Record::Parked {
             task: entry.task.id.clone(),
-            reason,
+            reason: ParkReason::Person { note: note.clone() },
             hold: Some(answer.hold),
         };
         ended.into_iter().chain([parked]).collect()
@@ -350,8 +349,8 @@ impl Context<'_> {
         note: Option<&str>,
         left: Option<Predecessor>,
     ) -> Record {
-        let why = note.unwrap_or("another attempt is to be made");
-        self.attempt_ended(active, &format!("a person says: {why}"), true, left)
+        let note = note.map(str::to_owned);
+        self.attempt_ended(active, EndCause::Person { note }, true, left)
     }
 }
 
@@ -388,7 +387,7 @@ fn advice(entry: &TaskEntry, held: &Held, answer: &Answer) -> Option<Record> {
 }
 
 /// The files that a question is about.
-fn files(about: &HoldReason) -> &[RepoPath] {
+fn files(about: &HoldReason) -> &[PrivilegedPath] {
     if let HoldReason::Authority { paths } = about {
         paths
     } else {
@@ -400,5 +399,5 @@ fn files(about: &HoldReason) -> &[RepoPath] {
 fn named<'a>(items: &'a [HoldItem], answer: &'a Answer) -> impl Iterator<Item = &'a HoldItem> {
     items
         .iter()
-        .filter(|item| answer.items.is_empty() || answer.items.contains(&item.what.to_string()))
+        .filter(|item| answer.items.is_empty() || answer.items.contains(&item.what().to_string()))
 }

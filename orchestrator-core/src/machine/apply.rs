@@ -20,8 +20,8 @@ use super::{
 };
 use crate::model::{
     Ask, AttemptId, CommitId, Effect, EffectId, FindingId, HoldId, HoldReason, Obstacle,
-    Predecessor, Record, SessionUsage, Shift, Span, Spend, Submission, TaskId, Timestamp, TurnEnd,
-    TurnOutcome, TurnUsage, Verdict, Withdrawal, WorkspaceFate,
+    ParkReason, Predecessor, Record, SessionUsage, Shift, Span, Spend, Submission, TaskId,
+    Timestamp, TurnEnd, TurnOutcome, TurnUsage, Verdict, Withdrawal, WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -95,7 +95,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let entry = entry_mut(state, task)?;
             entry.phase = match why {
                 Withdrawal::Removed => Phase::Parked {
-                    reason: "removed from the roadmap".to_owned(),
+                    reason: ParkReason::Removed,
                     hold: None,
                 },
                 Withdrawal::Ticked => TaskEntry::ticked(),
@@ -558,7 +558,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::Landed { attempt, commit } => {
             let entry = entry_mut(state, &attempt.task)?;
             let parked = Phase::Parked {
-                reason: String::new(),
+                reason: ParkReason::Removed,
                 hold: None,
             };
             let active = match std::mem::replace(&mut entry.phase, parked) {
@@ -597,10 +597,9 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::AttemptEnded {
             attempt,
-            reason,
+            cause,
             counts,
             left,
-            to,
         } => {
             let entry = entry_mut(state, &attempt.task)?;
             let active = entry
@@ -618,8 +617,8 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let left = left.clone().or_else(|| ended.rescued.map(unfinished));
             entry.predecessor = left.or_else(|| entry.predecessor.take());
             entry.counted = entry.counted.saturating_sub(u32::from(!counts));
-            entry.passed_on += u32::from(to.is_some());
-            entry.last_failure = Some(reason.clone());
+            entry.passed_on += u32::from(cause.passed_to().is_some());
+            entry.last_failure = Some(cause.clone());
             entry.filled = 0;
             entry.cleanups.insert(attempt.number, Asked::Due);
             entry.phase = Phase::Waiting(Waiting {
@@ -639,7 +638,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             set_agent_asked(state, &hold.about, true);
             let entry = entry_mut(state, &hold.task)?;
             let parked = Phase::Parked {
-                reason: String::new(),
+                reason: ParkReason::Removed,
                 hold: None,
             };
             let then = match std::mem::replace(&mut entry.phase, parked) {
@@ -663,7 +662,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::HoldAnswered { hold, answer, .. } => {
             let entry = held_mut(state, *hold)?;
             let parked = Phase::Parked {
-                reason: String::new(),
+                reason: ParkReason::Removed,
                 hold: None,
             };
             let Phase::Held(held) = std::mem::replace(&mut entry.phase, parked) else {
@@ -1008,7 +1007,10 @@ fn judged(
     match verdict {
         Verdict::Accept => entry.findings.clear(),
         Verdict::Revise { findings } => entry.findings.clone_from(findings),
-        Verdict::Reject { .. } | Verdict::Escalate(_) => {}
+        Verdict::Reject { .. }
+        | Verdict::GaveUp { .. }
+        | Verdict::Blocked { .. }
+        | Verdict::Escalate(_) => {}
     }
     for id in counted {
         *entry.rejections.entry(*id).or_default() += 1;

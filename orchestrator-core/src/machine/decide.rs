@@ -10,8 +10,8 @@ use super::{
     step::Step,
 };
 use crate::model::{
-    AttemptId, Checkout, Effect, EffectId, EndReason, Event, EventKind, HoldReason, Policy,
-    Reading, Record, Timestamp,
+    AttemptId, Checkout, Effect, EffectId, EndCause, EndReason, Event, EventKind, HoldReason,
+    Policy, Reading, Record, Timestamp,
 };
 
 /// So much is kept of what was noticed in one attempt.
@@ -143,11 +143,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
                 None => vec![Record::WorkspaceReady {
                     attempt: active.attempt.id.clone(),
                 }],
-                Some(why) => cx.try_again(
-                    entry,
-                    active,
-                    &format!("its workspace could not be made: {why}"),
-                ),
+                Some(why) => cx.try_again(entry, active, EndCause::NotPrepared { why }),
             })
         }),
         EventKind::SessionSeen { effect, session } => cx.running(effect, |active| {

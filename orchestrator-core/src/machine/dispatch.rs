@@ -7,13 +7,13 @@ use super::{
     failover::Outlook,
     fence::Fence,
     freeze::freeze,
-    plan::{Plan, dirty_question, stuck},
+    plan::{Plan, stuck},
     ready::{Wait, away, is_ready, waits},
     state::{Phase, TaskEntry},
     tasks::List,
 };
 use crate::model::{
-    Approval, AttemptId, Checkout, Granted, HoldReason, PackageName, Record, RunMode,
+    Approval, AttemptId, Checkout, Granted, HoldReason, PackageName, ParkReason, Record, RunMode,
 };
 
 impl Plan<'_> {
@@ -98,7 +98,7 @@ impl Plan<'_> {
                 Err(error) => {
                     records.push(Record::Parked {
                         task: entry.task.id.clone(),
-                        reason: error.to_string(),
+                        reason: ParkReason::NoContract(error),
                         hold: None,
                     });
                     break;
@@ -178,7 +178,7 @@ impl Plan<'_> {
             let about = HoldReason::CheckoutDirty {
                 paths: paths.clone(),
             };
-            let hold = || self.cx.hold(task, about, dirty_question(paths));
+            let hold = || self.cx.ask(task, about);
             return Some(if asked { Vec::new() } else { vec![hold()] });
         }
         let approve = entry
@@ -189,14 +189,7 @@ impl Plan<'_> {
             .or(self.cx.policy.defaults.approve.as_ref());
         let needed = approve.is_some_and(|approve| approve.contains(&Approval::Dispatch))
             && !Granted::Dispatch.is_among(&entry.grants);
-        needed.then(|| {
-            let question =
-                "the contract asks for a person's approval before an agent starts".to_owned();
-            vec![
-                self.cx
-                    .hold(task, HoldReason::Approval(Approval::Dispatch), question),
-            ]
-        })
+        needed.then(|| vec![self.cx.ask(task, HoldReason::Approval(Approval::Dispatch))])
     }
 
     /// Which budget of the run is used up.

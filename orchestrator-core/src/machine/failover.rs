@@ -17,8 +17,8 @@ use super::{
     step::Step,
 };
 use crate::model::{
-    AgentSpec, Ask, BackendName, Failover, Obstacle, Policy, Predecessor, Record, RunMode,
-    Timestamp,
+    AgentSpec, Ask, BackendName, EndCause, Failover, Obstacle, Policy, Predecessor, Record,
+    RunMode, Timestamp,
 };
 
 /// So often in one run a task is taken from an agent that cannot be used in the middle of an attempt.
@@ -147,17 +147,17 @@ impl Plan<'_> {
         let (to, _) = choice(state, entry, policy, at)?;
         Some(Record::AttemptEnded {
             attempt: active.attempt.id.clone(),
-            reason: format!(
-                "agent `{agent}`: {}; `{to}` takes the task over",
-                troubled.trouble
-            ),
+            cause: EndCause::PassedOn {
+                agent: agent.clone(),
+                trouble: troubled.trouble.clone(),
+                to: to.clone(),
+            },
             counts: false,
             left: committed(active).map(|head| Predecessor {
                 head,
                 tip: active.attempt.base,
                 obstacle: Obstacle::Unfinished,
             }),
-            to: Some(to.clone()),
         })
     }
 

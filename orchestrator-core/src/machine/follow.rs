@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     decide::{Context, IllegalEvent},
-    plan,
     state::{Active, Attempt, TaskEntry},
     step::{Checked, Reviewed, Step},
     verdict::{
@@ -12,10 +11,11 @@ use super::{
     },
 };
 use crate::model::{
-    Acceptance, Candidate, Carried, Change, Checkout, CommitId, ContentHash, EffectId, Finding,
-    FindingId, GateOutcome, GateReport, GateSpec, Grant, Granted, HandoffReport, Hold, HoldId,
-    HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, Predecessor, Question, Record,
-    Review, Severity, Span, Submission, TaskId, Timestamp, Verdict, Waiver, WhenExhausted,
+    Acceptance, Candidate, Carried, Change, Checkout, CommitId, ContentHash, EffectId, EndCause,
+    Finding, FindingId, Findings, GateOutcome, GateReport, GateSpec, Grant, Granted, HandoffReport,
+    Hold, HoldId, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, ParkReason,
+    Predecessor, Question, Record, Review, Severity, Span, Submission, TaskId, Timestamp, UsedUp,
+    Verdict, Waiver, WhenExhausted,
 };
 
 /// Where findings come from that a worker is sent back with.
@@ -102,12 +102,12 @@ impl Context<'_> {
                 completed.into_iter().collect()
             }
             Verdict::Revise { findings } => self.revise(entry, active, findings, Source::Review),
-            Verdict::Reject {
-                reason,
-                retry: false,
-                ..
-            } => self.hold_blocked(active, &reason),
-            Verdict::Reject { reason, .. } => self.try_again(entry, active, &reason),
+            Verdict::Reject { findings } => {
+                let cause = EndCause::Rejected(Findings::of(&findings));
+                self.try_again(entry, active, cause)
+            }
+            Verdict::GaveUp { said } => self.try_again(entry, active, EndCause::GaveUp { said }),
+            Verdict::Blocked { said } => self.hold_ended(active, HoldReason::Blocked { said }),
             Verdict::Escalate(question) => vec![self.ask(&active.attempt.id.task, *question)],
         }
     }
@@ -138,8 +138,10 @@ impl Context<'_> {
                 .collect()
             }
             Err(MergeFailure::Conflict { tip, paths }) => {
-                let names: Vec<_> = paths.iter().map(ToString::to_string).collect();
-                let reason = format!("conflict with {} in {}", tip.short(), names.join(", "));
+                let cause = EndCause::Conflict {
+                    tip,
+                    paths: paths.clone(),
+                };
                 // The next attempt begins on the tip that this one conflicts with, and knows what it was about.
                 let seen = (self.state.tip != Some(tip)).then_some(Record::TipSeen(tip));
                 let left = Predecessor {
@@ -148,7 +150,7 @@ impl Context<'_> {
                     obstacle: Obstacle::Conflict { paths },
                 };
                 seen.into_iter()
-                    .chain(self.again(entry, active, &reason, true, Some(left)))
+                    .chain(self.again(entry, active, cause, true, Some(left)))
                     .collect()
             }
             Err(MergeFailure::Offends { findings }) => {
@@ -161,18 +163,15 @@ impl Context<'_> {
                 seen.into_iter().chain([over]).collect()
             }
             Err(MergeFailure::PastReview { tip }) => {
-                let (head, tip_name) = (reviewed.work.head.short(), tip.short());
-                let question = format!(
-                    "the target ({tip_name}) has {head} of {attempt} already, and nobody landed it: it was pushed past review"
-                );
-                self.hold_ended(active, HoldReason::PastReview { tip }, question)
+                let about = HoldReason::PastReview {
+                    attempt: attempt.clone(),
+                    head: reviewed.work.head,
+                    tip,
+                };
+                self.hold_ended(active, about)
             }
             Err(MergeFailure::Impossible { reason }) => {
-                let question = format!("the merge could not be built: {reason}");
-                self.hold_due(
-                    active,
-                    Question::new(HoldReason::MergeImpossible { reason }, question),
-                )
+                self.hold_due(active, HoldReason::MergeImpossible { reason })
             }
             Err(MergeFailure::Unreachable { reason }) => {
                 return vec![
@@ -207,7 +206,10 @@ impl Context<'_> {
             observations: &attempt.observations,
         };
         match candidate_verdict(&case) {
-            Verdict::Revise { .. } => self.red_candidate(
+            Verdict::Revise { .. }
+            | Verdict::Reject { .. }
+            | Verdict::GaveUp { .. }
+            | Verdict::Blocked { .. } => self.red_candidate(
                 entry,
                 active,
                 reviewed,
@@ -215,7 +217,6 @@ impl Context<'_> {
                 reports,
                 &self.state.tip_reports,
             ),
-            Verdict::Reject { reason, .. } => self.try_again(entry, active, &reason),
             Verdict::Escalate(question) => self.hold_due(active, *question),
             Verdict::Accept => {
                 let risks = match &reviewed.work.handoff {
@@ -330,17 +331,16 @@ impl Context<'_> {
             return self.revise(entry, active, findings, Source::Gates);
         }
         // Its worker does not have what it does not fit: another begins where it is.
-        let reason = format!(
-            "on {}, which is newer than its base: {}",
-            tip.short(),
-            summarise(&findings)
-        );
+        let cause = EndCause::RejectedOn {
+            tip,
+            findings: Findings::of(&findings),
+        };
         let left = Predecessor {
             head: reviewed.work.head,
             tip,
             obstacle: Obstacle::Gates { findings },
         };
-        self.again(entry, active, &reason, true, Some(left))
+        self.again(entry, active, cause, true, Some(left))
     }
 
     /// What follows from a gate that ran on this tip: for a candidate that it failed on, or for work that waits, since it failed on an
@@ -418,19 +418,15 @@ impl Context<'_> {
             LandingOutcome::TipMoved => vec![Record::Queued { attempt }],
             LandingOutcome::Unreachable { reason } => vec![self.away(reason)],
             LandingOutcome::Refused(refusal) => {
-                let text = format!("the landing was refused: {refusal}");
-                let about = HoldReason::LandingRefused(refusal);
-                self.hold_due(active, Question::new(about, text))
+                self.hold_due(active, HoldReason::LandingRefused(refusal))
             }
             LandingOutcome::CheckoutDirty { paths } => {
                 let seen = Record::CheckoutSeen(Checkout::Dirty {
                     paths: paths.clone(),
                 });
-                let text = plan::dirty_question(&paths);
-                let question = Question::new(HoldReason::CheckoutDirty { paths }, text);
                 [seen]
                     .into_iter()
-                    .chain(self.hold_due(active, question))
+                    .chain(self.hold_due(active, HoldReason::CheckoutDirty { paths }))
                     .collect()
             }
         }
@@ -472,7 +468,7 @@ impl Context<'_> {
     ) -> Vec<Record> {
         let attempt = &active.attempt;
         let head = attempt.head.unwrap_or(attempt.base);
-        let summary = summarise(&findings);
+        let cause = EndCause::Rejected(Findings::of(&findings));
         let counted = source.counted(&findings);
         if self.turn_left(entry, active) {
             return vec![Record::Judged {
@@ -482,20 +478,15 @@ impl Context<'_> {
                 counted,
             }];
         }
-        let verdict = Verdict::Reject {
-            reason: summary.clone(),
-            retry: true,
-            findings,
-        };
         let judged = Record::Judged {
             attempt: attempt.id.clone(),
             head,
-            verdict,
+            verdict: Verdict::Reject { findings },
             counted,
         };
         [judged]
             .into_iter()
-            .chain(self.try_again(entry, active, &summary))
+            .chain(self.try_again(entry, active, cause))
             .collect()
     }
 
@@ -522,9 +513,9 @@ impl Context<'_> {
         &self,
         entry: &TaskEntry,
         active: &Active,
-        reason: &str,
+        cause: EndCause,
     ) -> Vec<Record> {
-        self.again(entry, active, reason, true, None)
+        self.again(entry, active, cause, true, None)
     }
 
     /// The same, for an end that may not count, or that leaves something to the next attempt.
@@ -532,26 +523,18 @@ impl Context<'_> {
         &self,
         entry: &TaskEntry,
         active: &Active,
-        reason: &str,
+        cause: EndCause,
         counts: bool,
         left: Option<Predecessor>,
     ) -> Vec<Record> {
         let limit = entry.attempt_limit(self.policy);
         if counts && entry.counted >= limit {
-            let used_up = || format!("{limit} attempts are used up; the last: {reason}");
-            return self.exhausted(
-                active,
-                if limit == 1 {
-                    reason.to_owned()
-                } else {
-                    used_up()
-                },
-            );
+            return self.exhausted(active, UsedUp::Attempts(limit), cause);
         }
         if let Some(budget) = self.over_budget(entry, active) {
-            return self.exhausted(active, format!("{budget}; the last attempt: {reason}"));
+            return self.exhausted(active, budget, cause);
         }
-        let ended = self.attempt_ended(active, reason, counts, left);
+        let ended = self.attempt_ended(active, cause, counts, left);
         vec![
             ended,
             Record::Waiting {
@@ -563,67 +546,55 @@ impl Context<'_> {
     }
 
     /// The task has had all that it may have: a person may give it as much again.
-    fn exhausted(&self, active: &Active, why: String) -> Vec<Record> {
+    fn exhausted(&self, active: &Active, limit: UsedUp, last: EndCause) -> Vec<Record> {
+        let last = Box::new(last);
         match self.policy.limits.exhausted {
-            WhenExhausted::Park => self.give_up(active, why),
+            WhenExhausted::Park => {
+                let parked = Record::Parked {
+                    task: active.attempt.id.task.clone(),
+                    reason: ParkReason::Exhausted {
+                        limit,
+                        last: last.clone(),
+                    },
+                    hold: None,
+                };
+                let cause = EndCause::Exhausted { limit, last };
+                vec![self.attempt_ended(active, cause, true, None), parked]
+            }
             WhenExhausted::Ask => {
-                let ended = self.attempt_ended(active, &why, true, None);
-                let about = HoldReason::Exhausted { why: why.clone() };
-                vec![ended, self.hold(&active.attempt.id.task, about, why)]
+                self.ended_and_asked(active, HoldReason::Exhausted { limit, last }, true)
             }
         }
-    }
-
-    fn give_up(&self, active: &Active, reason: String) -> Vec<Record> {
-        let task = active.attempt.id.task.clone();
-        vec![
-            self.attempt_ended(active, &reason, true, None),
-            Record::Parked {
-                task,
-                reason,
-                hold: None,
-            },
-        ]
     }
 
     pub(super) fn attempt_ended(
         &self,
         active: &Active,
-        reason: &str,
+        cause: EndCause,
         counts: bool,
         left: Option<Predecessor>,
     ) -> Record {
         Record::AttemptEnded {
             attempt: active.attempt.id.clone(),
-            reason: reason.to_owned(),
+            cause,
             counts,
             left,
-            to: None,
         }
     }
 
-    /// The worker says that it cannot go on: what it lacks is a person's to give.
-    pub(super) fn hold_blocked(&self, active: &Active, reason: &str) -> Vec<Record> {
-        self.hold_ended(
-            active,
-            HoldReason::Blocked,
-            format!("the worker cannot go on: {reason}"),
-        )
+    /// A question after which only another attempt can follow.
+    pub(super) fn hold_ended(&self, active: &Active, about: HoldReason) -> Vec<Record> {
+        self.ended_and_asked(active, about, false)
     }
 
-    /// A question after which only another attempt can follow.
-    pub(super) fn hold_ended(
-        &self,
-        active: &Active,
-        about: HoldReason,
-        question: String,
-    ) -> Vec<Record> {
-        let ended = self.attempt_ended(active, &question, false, None);
-        vec![ended, self.hold(&active.attempt.id.task, about, question)]
+    fn ended_and_asked(&self, active: &Active, about: HoldReason, counts: bool) -> Vec<Record> {
+        let cause = EndCause::Asked(Box::new(about.clone()));
+        let ended = self.attempt_ended(active, cause, counts, None);
+        vec![ended, self.ask(&active.attempt.id.task, about)]
     }
 
     /// A question after which the same attempt waits for the lane again.
-    fn hold_due(&self, active: &Active, question: Question) -> Vec<Record> {
+    fn hold_due(&self, active: &Active, question: impl Into<Question>) -> Vec<Record> {
         vec![
             Record::Queued {
                 attempt: active.attempt.id.clone(),
@@ -632,28 +603,19 @@ impl Context<'_> {
         ]
     }
 
-    pub(super) fn hold(&self, task: &TaskId, about: HoldReason, question: String) -> Record {
-        self.ask(task, Question::new(about, question))
-    }
-
-    pub(super) fn ask(&self, task: &TaskId, question: Question) -> Record {
-        self.ask_as(self.state.next_hold(), task, question)
+    pub(super) fn ask(&self, task: &TaskId, question: impl Into<Question>) -> Record {
+        self.ask_as(self.state.next_hold(), task, question.into())
     }
 
     /// The same, by the given id: for one of several questions in one decision.
     pub(super) fn ask_as(&self, id: HoldId, task: &TaskId, question: Question) -> Record {
-        let Question {
-            about,
-            text: question,
-            items,
-        } = question;
+        let Question { about, items } = question;
         let task = task.clone();
         Record::HoldOpened {
             hold: Hold {
                 id,
                 task,
                 about,
-                question,
                 items,
                 left: None,
                 since: self.at,
@@ -662,19 +624,19 @@ impl Context<'_> {
     }
 
     /// Which budget of the task is used up.
-    pub(super) fn over_budget(&self, entry: &TaskEntry, active: &Active) -> Option<String> {
+    pub(super) fn over_budget(&self, entry: &TaskEntry, active: &Active) -> Option<UsedUp> {
         let budget = active.attempt.contract.budget;
         let spent = entry.spent.total();
-        let wall = budget
-            .wall
-            .filter(|wall| entry.wall >= *wall)
-            .map(|wall| format!("its wall time of {wall} is used up"));
-        let tokens = budget.tokens.filter(|tokens| spent.tokens() >= *tokens);
+        if let Some(wall) = budget.wall.filter(|wall| entry.wall >= *wall) {
+            return Some(UsedUp::Wall(wall));
+        }
+        if let Some(tokens) = budget.tokens.filter(|tokens| spent.tokens() >= *tokens) {
+            return Some(UsedUp::Tokens(tokens));
+        }
         let usd = budget
             .usd
             .filter(|usd| spent.usd.is_some_and(|spent| spent >= *usd));
-        wall.or_else(|| tokens.map(|tokens| format!("its {tokens} tokens are used up")))
-            .or_else(|| usd.map(|usd| format!("its {usd} US dollars are used up")))
+        usd.map(UsedUp::Usd)
     }
 
     /// When the task is tried again.
@@ -752,12 +714,4 @@ fn approvals(entry: &TaskEntry, attempt: &Attempt, candidate: &Candidate) -> Vec
     let mut approvals: Vec<_> = of_both.filter(counts).cloned().collect();
     approvals.sort_by_key(|grant| grant.hold);
     approvals
-}
-
-fn summarise(findings: &[Finding]) -> String {
-    match findings {
-        [] => "rejected".to_owned(),
-        [one] => one.to_string(),
-        [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
-    }
 }

@@ -8,58 +8,9 @@ use std::{
 use thiserror::Error;
 
 use crate::model::{
-    BackendName, Budget, Claim, ClaimId, Contract, GateName, Pattern, Policy, ResourceName, Task,
-    TaskId,
+    BackendName, Budget, Claim, Contract, ContractError, GateName, Pattern, Policy, ResourceName,
+    Task, TaskId,
 };
-
-/// Why a contract cannot be frozen. Checked for a whole roadmap before anything starts.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum FreezeError {
-    /// The task names a gate that the policy does not have.
-    #[error("the policy has no gate `{gate}`{}: define it there, as `[gates.{gate}]`, or name another", list(.known))]
-    UnknownGate {
-        /// The gate.
-        gate: GateName,
-        /// The policy's gates.
-        known: Vec<GateName>,
-    },
-    /// The task names an agent that is not there.
-    #[error("there is no agent `{agent}`{}: name one of them, or define it in the policy, as `[agents.{agent}]`", list(.known))]
-    UnknownAgent {
-        /// The agent.
-        agent: BackendName,
-        /// The agents that are.
-        known: Vec<BackendName>,
-    },
-    /// No path may change.
-    #[error("`allow` is empty, so that no work could be accepted: name paths, or leave it out")]
-    NothingAllowed,
-    /// Two claims bear one id.
-    #[error("claim `{claim}` is there twice: give one of them another id")]
-    DuplicateClaim {
-        /// The id.
-        claim: ClaimId,
-    },
-    /// A limit below which nothing can be done.
-    #[error("`budget.{key}` is zero, so that nothing could be done: give more, or leave it out")]
-    NoBudget {
-        /// The key.
-        key: &'static str,
-    },
-    /// Neither the task nor the policy says which agent.
-    #[error("no agent is named: set `agent` beneath the task or `default_agent` in the policy")]
-    NoAgent,
-}
-
-fn list<T: std::fmt::Display>(names: &[T]) -> String {
-    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    if names.is_empty() {
-        "; it has none".to_owned()
-    } else {
-        format!("; known are {}", names.join(", "))
-    }
-}
 
 static EVERYTHING: LazyLock<Vec<Pattern>> =
     LazyLock::new(|| vec!["**".parse().expect("a valid pattern")]);
@@ -91,12 +42,12 @@ pub(super) fn after(task: &Task) -> &[TaskId] {
 /// `forbid` adds up; the paths that the policy always forbids come last.
 ///
 /// # Errors
-/// [`FreezeError`] when a name means nothing. `agents` are the backends that can be used.
+/// [`ContractError`] when a name means nothing. `agents` are the backends that can be used.
 pub fn freeze<'b>(
     task: &Task,
     policy: &Policy,
     agents: impl IntoIterator<Item = &'b BackendName>,
-) -> Result<Contract, FreezeError> {
+) -> Result<Contract, ContractError> {
     let agents: Vec<_> = agents.into_iter().collect();
     let agent = check_task(task, policy, &agents)?.clone();
     let (keys, defaults) = (&task.keys, &policy.defaults);
@@ -172,11 +123,11 @@ pub(crate) fn check_task<'a>(
     task: &'a Task,
     policy: &'a Policy,
     agents: &[&'a BackendName],
-) -> Result<&'a BackendName, FreezeError> {
+) -> Result<&'a BackendName, ContractError> {
     let mut gates = gate_names(task, policy).unwrap_or_default().iter();
     if let Some(gate) = gates.find(|gate| !policy.gates.contains_key(gate)) {
         let known = policy.gates.keys().cloned().collect();
-        return Err(FreezeError::UnknownGate {
+        return Err(ContractError::UnknownGate {
             gate: gate.clone(),
             known,
         });
@@ -186,23 +137,23 @@ pub(crate) fn check_task<'a>(
     let agent = named
         .or_else(|| policy.fallback_agent())
         .or_else(only)
-        .ok_or(FreezeError::NoAgent)?;
+        .ok_or(ContractError::NoAgent)?;
     if !agents.contains(&agent) {
         let known = agents.iter().copied().cloned().collect();
-        return Err(FreezeError::UnknownAgent {
+        return Err(ContractError::UnknownAgent {
             agent: agent.clone(),
             known,
         });
     }
     if allowed(task, policy).is_empty() {
-        return Err(FreezeError::NothingAllowed);
+        return Err(ContractError::NothingAllowed);
     }
     let mut seen = BTreeSet::new();
     if let Some(twice) = claims(task, policy)
         .iter()
         .find(|claim| !seen.insert(&claim.id))
     {
-        return Err(FreezeError::DuplicateClaim {
+        return Err(ContractError::DuplicateClaim {
             claim: twice.id.clone(),
         });
     }
@@ -218,7 +169,9 @@ pub(crate) fn check_task<'a>(
         ("files", budget.files == Some(0)),
     ];
     match zero.into_iter().find(|(_, zero)| *zero) {
-        Some((key, _)) => Err(FreezeError::NoBudget { key }),
+        Some((key, _)) => Err(ContractError::NoBudget {
+            key: key.to_owned(),
+        }),
         None => Ok(agent),
     }
 }
@@ -303,7 +256,7 @@ pub enum Inconsistency {
         /// The task.
         task: TaskId,
         /// Why.
-        error: FreezeError,
+        error: ContractError,
     },
 }
 

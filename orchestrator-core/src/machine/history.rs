@@ -11,7 +11,7 @@ use super::{
     state::{Active, Held, Phase, State, TaskEntry, Then},
 };
 use crate::model::{
-    Carried, CommitId, Effect, EffectId, HoldReason, MissingCommit, Question, Record, Submission,
+    Carried, CommitId, Effect, EffectId, HoldReason, MissingCommit, Record, Submission,
 };
 
 impl Plan<'_> {
@@ -118,14 +118,7 @@ impl Context<'_> {
                 continue;
             }
             let about = HoldReason::LandingDropped { commit, tip };
-            let text = format!(
-                "{task} had landed as {}, and the target at {} does not have it: somebody rewrote \
-                 the target",
-                commit.short(),
-                tip.short(),
-            );
-            let question = Question::new(about, text);
-            records.push(self.ask_as(id, &task, question));
+            records.push(self.ask_as(id, &task, about.into()));
             id.0 += 1;
         }
         records

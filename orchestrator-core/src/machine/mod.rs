@@ -57,7 +57,7 @@ pub use apply::{Misfit, apply};
 pub use baseline::Baseline;
 pub use costs::TaskCosts;
 pub use decide::{IllegalEvent, decide};
-pub use freeze::{FreezeError, Inconsistency, RoadmapFault, check_roadmap, freeze};
+pub use freeze::{Inconsistency, RoadmapFault, check_roadmap, freeze};
 #[cfg(feature = "driver")]
 pub(crate) use freeze::{budget, check_task};
 pub use plan::wake_at;

@@ -11,8 +11,8 @@ use super::{
     tasks::{Clock, List},
 };
 use crate::model::{
-    AttemptId, Effect, EffectId, EndReason, GateReport, GateSpec, HoldReason, Policy, Record,
-    RepoPath, RunMode, Span, StopReason, Submission, Timestamp, Usage,
+    AttemptId, Effect, EffectId, EndCause, EndReason, GateReport, GateSpec, HoldReason, Policy,
+    Record, RedGate, RunMode, Span, StopReason, Submission, Timestamp, Usage,
 };
 
 /// Asks for everything that is due and allowed, dispatches ready tasks, and ends the run when nothing is left.
@@ -133,14 +133,6 @@ pub(super) fn attempt_of(what: &Effect) -> Option<&AttemptId> {
     }
 }
 
-pub(super) fn dirty_question(paths: &[RepoPath]) -> String {
-    let some: Vec<_> = paths.iter().take(5).map(ToString::to_string).collect();
-    format!(
-        "the checkout of the target has uncommitted changes ({}): commit or stash them, and the run goes on",
-        some.join(", ")
-    )
-}
-
 pub(super) struct Plan<'a> {
     pub(super) cx: &'a Context<'a>,
     pub(super) records: Vec<Record>,
@@ -225,12 +217,9 @@ impl<'a> Plan<'a> {
                     // Its work is taken in; a landing that was begun may be done already.
                     Step::Collect { .. } | Step::Land { .. } => {}
                     step if step.asked() == Asked::Due => {
-                        let ended = self.cx.attempt_ended(
-                            active,
-                            "the task is no longer wanted",
-                            false,
-                            None,
-                        );
+                        let ended = self
+                            .cx
+                            .attempt_ended(active, EndCause::Withdrawn, false, None);
                         self.records.extend([ended, gone]);
                     }
                     Step::Prepare(_)
@@ -370,25 +359,15 @@ impl<'a> Plan<'a> {
             return;
         }
         let red = || state.tip_reports.iter().filter(|report| !report.passed());
-        let names: Vec<_> = red()
-            .map(|report| format!("`{}` ({})", report.gate.name, report.outcome))
-            .collect();
-        let mut question = format!(
-            "the target itself is red at {}: {}; nothing can be judged on it until it is mended there",
-            tip.short(),
-            names.join(", ")
-        );
-        // A gate sees less than a checkout, in which a person has mostly seen it pass.
-        for report in red().filter(|report| !report.lacked.is_nothing()) {
-            let GateReport { gate, lacked, .. } = report;
-            question = format!("{question}; gate `{}`: {lacked}", gate.name);
-        }
-        let about = HoldReason::TipRed {
-            tip,
-            gates: red().map(|report| report.gate.name.clone()).collect(),
-        };
+        let gates = red().map(|report| RedGate {
+            gate: report.gate.name.clone(),
+            outcome: report.outcome.clone(),
+            lacked: report.lacked.clone(),
+        });
+        let gates = gates.collect();
+        let about = HoldReason::TipRed { tip, gates };
         self.records
-            .push(self.cx.hold(&active.attempt.id.task, about, question));
+            .push(self.cx.ask(&active.attempt.id.task, about));
     }
 
     fn step(&mut self, entry: &TaskEntry, active: &Active, lane: bool) {

@@ -11,7 +11,7 @@ use super::{
     state::{Phase, RoadmapState, State, TaskEntry, Then},
     tasks::Tasks,
 };
-use crate::model::{Record, Roadmap, Task, TaskId, Withdrawal};
+use crate::model::{ParkReason, Record, Roadmap, Task, TaskId, Withdrawal};
 
 /// What is recorded of a roadmap that was read: where the same tasks are in the same order, only those that are told
 /// otherwise now. A long roadmap in which one line was ticked is not written down as a whole.
@@ -66,7 +66,7 @@ pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
         match entry.phase {
             Phase::Waiting(_) => {
                 entry.phase = Phase::Parked {
-                    reason: "removed from the roadmap".to_owned(),
+                    reason: ParkReason::Removed,
                     hold: None,
                 }
             }

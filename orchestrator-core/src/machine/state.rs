@@ -12,10 +12,10 @@ use super::{
 };
 use crate::model::{
     Answer, AttemptId, BackendName, Checkout, ClaimedEvidence, CommitId, Completion, ContentHash,
-    Contract, Effect, EffectId, EndReason, Failover, Finding, FindingId, GateReport, Grant,
-    Granted, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Observation, PackageName, Policy,
-    Predecessor, ReviewerChoice, RunId, RunMode, SessionRef, SessionUsage, Span, Spend, Task,
-    TaskId, Timestamp, TurnEnd, Waiver, Withdrawal,
+    Contract, Effect, EffectId, EndCause, EndReason, Failover, Finding, FindingId, GateReport,
+    Grant, Granted, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Observation, PackageName,
+    ParkReason, Policy, Predecessor, ReviewerChoice, RunId, RunMode, SessionRef, SessionUsage,
+    Span, Spend, Task, TaskId, Timestamp, TurnEnd, Waiver, Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -151,7 +151,7 @@ pub struct TaskEntry {
     /// How often it was sent back over each finding of a reviewer, since a person last spoke about that.
     pub rejections: BTreeMap<FindingId, u32>,
     /// Why the last attempt ended without a landing.
-    pub last_failure: Option<String>,
+    pub last_failure: Option<EndCause>,
     /// How many attempts in a row have filled their context and committed nothing.
     pub filled: u32,
     /// How often in this run another agent took it over in the middle of an attempt.
@@ -189,7 +189,7 @@ pub enum Phase {
     /// Stopped: by a limit until the next run, by a person until they take it up again.
     Parked {
         /// Why.
-        reason: String,
+        reason: ParkReason,
         /// The question that a person answered so.
         hold: Option<HoldId>,
     },
@@ -462,7 +462,7 @@ impl State {
         let known: Vec<_> = hold
             .items
             .iter()
-            .map(|item| item.what.to_string())
+            .map(|item| item.what().to_string())
             .collect();
         if let Some(unknown) = answer.items.iter().find(|item| !known.contains(item)) {
             let known = if known.is_empty() {

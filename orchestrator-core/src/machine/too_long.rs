@@ -7,7 +7,7 @@ use super::{
     decide::Context,
     state::{Active, TaskEntry},
 };
-use crate::model::{HoldReason, Record};
+use crate::model::{EndCause, HoldReason, Record};
 
 /// So many attempts in a row may fill their context and commit nothing.
 const MOST_FILLED: u32 = 2;
@@ -17,13 +17,9 @@ impl Context<'_> {
     pub(super) fn context_filled(&self, entry: &TaskEntry, active: &Active) -> Vec<Record> {
         let row = entry.filled + 1;
         if row >= MOST_FILLED {
-            let question = format!(
-                "the agent's context was full before it committed anything, in {row} attempts in a \
-                 row: split the task, shorten its text, or give it an agent whose model takes more"
-            );
-            return self.hold_ended(active, HoldReason::Question, question);
+            return self.hold_ended(active, HoldReason::ContextFull { attempts: row });
         }
-        let mut records = self.try_again(entry, active, "the agent's context was full");
+        let mut records = self.try_again(entry, active, EndCause::ContextFull);
         records.push(Record::ContextFilled {
             attempt: active.attempt.id.clone(),
             row,
@@ -33,10 +29,7 @@ impl Context<'_> {
 
     /// The prompt alone is more than the model takes.
     pub(super) fn prompt_too_long(&self, active: &Active, detail: &str) -> Vec<Record> {
-        let question = format!(
-            "the prompt alone is too long for the agent's model: shorten the task's text, or give \
-             it an agent whose model takes more; it says: {detail}"
-        );
-        self.hold_ended(active, HoldReason::Question, question)
+        let said = detail.to_owned();
+        self.hold_ended(active, HoldReason::PromptTooLong { said })
     }
 }

@@ -22,8 +22,8 @@ use super::{
     state::{Active, TaskEntry},
 };
 use crate::model::{
-    ClaimedEvidence, ClaimedLabel, Collected, CommitId, Completion, DoneBy, Finding, Handoff,
-    HandoffReport, HandoffStatus, HoldReason, Obstacle, Predecessor, Question, Record, Severity,
+    ClaimedEvidence, ClaimedLabel, Collected, CommitId, Completion, DoneBy, EndCause, Finding,
+    Handoff, HandoffReport, HandoffStatus, HoldReason, Obstacle, Predecessor, Record, Severity,
     StopReason, Submission, TreeId, Trouble, TurnEnd, TurnOutcome, WorkLeft,
 };
 
@@ -32,8 +32,6 @@ const MOST_CONTINUED: u32 = 3;
 /// On so many tasks an agent fails in the same way before it is no longer used.
 const MOST_FAILED: usize = 3;
 /// What stands where a reason was to be given.
-const NO_REASON: &str = "no reason was given";
-
 /// What follows for work that nobody has said to be complete.
 enum Unfinished {
     /// It is reviewed, and then a person is asked.
@@ -74,7 +72,9 @@ impl Context<'_> {
         match result {
             Collected::Work(submission) => self.work_collected(entry, active, ended, submission),
             Collected::Refused { findings } => self.revise(entry, active, findings, Source::Review),
-            Collected::Unusable { reason } => self.try_again(entry, active, &reason),
+            Collected::Unusable { reason } => {
+                self.try_again(entry, active, EndCause::Unreadable { why: reason })
+            }
             Collected::Nothing {
                 base,
                 tree,
@@ -90,12 +90,13 @@ impl Context<'_> {
                 });
                 let claim = claim_of(&handoff);
                 let follows = match claim {
-                    Some((HandoffStatus::Blocked, reason)) => {
-                        self.hold_blocked(active, reason.unwrap_or(NO_REASON))
+                    Some((HandoffStatus::Blocked, said)) => {
+                        let said = said.map(str::to_owned);
+                        self.hold_ended(active, HoldReason::Blocked { said })
                     }
-                    Some((HandoffStatus::Failed, reason)) => {
-                        let why = format!("the worker gave up: {}", reason.unwrap_or(NO_REASON));
-                        self.try_again(entry, active, &why)
+                    Some((HandoffStatus::Failed, said)) => {
+                        let said = said.map(str::to_owned);
+                        self.try_again(entry, active, EndCause::GaveUp { said })
                     }
                     Some((HandoffStatus::Done, _)) | None if ended.is_complete() && !dirty => {
                         let reason = claim.and_then(|(_, reason)| reason).map(str::to_owned);
@@ -141,8 +142,8 @@ impl Context<'_> {
                     tip: submission.base,
                     obstacle: Obstacle::Unfinished,
                 };
-                let reason = format!("its work was not finished: {ended}");
-                return self.again(entry, active, &reason, counts, Some(left));
+                let cause = EndCause::Unfinished(ended.clone());
+                return self.again(entry, active, cause, counts, Some(left));
             }
             Unfinished::Review => {}
         }
@@ -327,14 +328,7 @@ impl Context<'_> {
         }
 
         let said = reason.or(said);
-        let words = said
-            .as_ref()
-            .map_or("it does not say why".to_owned(), |said| {
-                format!("it says: {said}")
-            });
-        let text = format!("the agent committed nothing; {words}");
         let about = HoldReason::NothingToDo { said };
-        let question = Question::new(about, text);
         let claimed = claimed(active, &work.handoff, None);
         let submission = Arc::new(work);
         vec![
@@ -344,7 +338,7 @@ impl Context<'_> {
                 ended: ended.clone(),
                 claimed,
             },
-            self.ask(&active.attempt.id.task, question),
+            self.ask(&active.attempt.id.task, about),
         ]
     }
 
@@ -358,20 +352,16 @@ impl Context<'_> {
             }
             TurnOutcome::Crashed { detail } => {
                 let failed = self.agent_failed(active, detail);
-                let follows = self.try_again(entry, active, &format!("the agent failed: {detail}"));
+                let detail = detail.clone();
+                let follows = self.try_again(entry, active, EndCause::AgentFailed { detail });
                 failed.into_iter().chain(follows).collect()
             }
             TurnOutcome::ContextFull => self.context_filled(entry, active),
             TurnOutcome::PromptTooLong { detail } => self.prompt_too_long(active, detail),
-            TurnOutcome::SessionLost => {
-                self.try_again(entry, active, "the agent did not find its session again")
-            }
+            TurnOutcome::SessionLost => self.try_again(entry, active, EndCause::SessionLost),
             TurnOutcome::Stopped => {
-                let why = match ended.stopped {
-                    None => "the turn was stopped".to_owned(),
-                    Some(why) => format!("the turn was stopped: {why}"),
-                };
-                self.try_again(entry, active, &why)
+                let why = ended.stopped;
+                self.try_again(entry, active, EndCause::Stopped { why })
             }
             TurnOutcome::UsageLimited { .. }
             | TurnOutcome::Overloaded { .. }
@@ -380,21 +370,18 @@ impl Context<'_> {
             | TurnOutcome::Missing { .. }
             | TurnOutcome::Drifted { .. }
             | TurnOutcome::Interrupted => self.cut_off(entry, active, ended),
-            TurnOutcome::NeedsInput { question } => self.hold_ended(
-                active,
-                HoldReason::Question,
-                format!("the agent asks: {question}"),
-            ),
-            TurnOutcome::Refused { reason } => self.hold_ended(
-                active,
-                HoldReason::Declined,
-                format!("the agent declined the task: {reason}"),
-            ),
-            TurnOutcome::CapReached { cap } => self.hold_ended(
-                active,
-                HoldReason::CapReached,
-                format!("the agent reached a cap of its own: {cap}"),
-            ),
+            TurnOutcome::NeedsInput { question } => {
+                let asked = question.clone();
+                self.hold_ended(active, HoldReason::Question { asked })
+            }
+            TurnOutcome::Refused { reason } => {
+                let said = reason.clone();
+                self.hold_ended(active, HoldReason::Declined { said })
+            }
+            TurnOutcome::CapReached { cap } => {
+                let cap = cap.clone();
+                self.hold_ended(active, HoldReason::CapReached { cap })
+            }
         }
     }
 
@@ -404,21 +391,15 @@ impl Context<'_> {
         let goes_on = self.may_go_on(entry, active)
             || (active.attempt.session.is_none() && self.over_budget(entry, active).is_none());
         if !goes_on {
-            return self.again(entry, active, &ended.to_string(), false, None);
+            return self.again(entry, active, EndCause::CutOff(ended.clone()), false, None);
         }
         let is_outage = matches!(ended.outcome, TurnOutcome::Overloaded { .. });
         if !is_outage && self.row(active, None) > MOST_CONTINUED {
-            let question = format!(
-                "the session was cut off {MOST_CONTINUED} times in a row before it committed \
-                 anything; the last time: {ended}"
-            );
-            return self.hold_ended(
-                active,
-                HoldReason::CutOff {
-                    ended: ended.clone(),
-                },
-                question,
-            );
+            let about = HoldReason::CutOff {
+                times: MOST_CONTINUED,
+                ended: ended.clone(),
+            };
+            return self.hold_ended(active, about);
         }
         vec![self.continued(active, ended, None, None)]
     }

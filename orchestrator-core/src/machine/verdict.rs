@@ -1,12 +1,12 @@
 //! How reviews, gates and evidence become a verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Approval, Authority, Change, ClaimedEvidence, Completion, Contract, Evidence, Finding,
-    FindingId, GateReport, Grant, Granted, HandoffReport, HandoffStatus, HoldItem, HoldReason,
-    Item, Observation, Opinion, Policy, Question, RepoPath, Review, Severity, Submission, TurnEnd,
-    Verdict, Waiver, WhenUnavailable,
+    Approval, Authority, Change, Claim, ClaimedEvidence, Completion, Contract, Evidence,
+    EvidenceBasis, Finding, FindingId, GateReport, Grant, Granted, HandoffReport, HandoffStatus,
+    HoldItem, HoldReason, Item, Observation, Opinion, Policy, PrivilegedPath, Question, Review,
+    Severity, Submission, TurnEnd, Verdict, Waiver, WhenUnavailable,
 };
 
 /// A head that was looked at.
@@ -48,9 +48,9 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
         Opinion::Unavailable { reason }
             if !Item::Reviewer(review.reviewer.clone()).is_waived_by(waivers) =>
         {
-            Some(HoldItem {
-                what: Item::Reviewer(review.reviewer.clone()),
-                text: format!("reviewer `{}` could not look: {reason}", review.reviewer),
+            Some(HoldItem::Reviewer {
+                name: review.reviewer.clone(),
+                reason: reason.clone(),
             })
         }
         Opinion::Unavailable { .. } | Opinion::Looked { .. } => None,
@@ -62,23 +62,11 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
         return ask(HoldReason::Review, missing);
     }
     if let HandoffReport::Read(handoff) = &work.handoff {
-        let reason = || {
-            handoff
-                .reason
-                .clone()
-                .unwrap_or_else(|| "no reason was given".to_owned())
-        };
-        let reject = |reason, retry| Verdict::Reject {
-            reason,
-            retry,
-            findings: Vec::new(),
-        };
+        let said = || handoff.reason.clone();
         match handoff.status {
             HandoffStatus::Done => {}
-            HandoffStatus::Blocked => return reject(reason(), false),
-            HandoffStatus::Failed => {
-                return reject(format!("the worker gave up: {}", reason()), true);
-            }
+            HandoffStatus::Blocked => return Verdict::Blocked { said: said() },
+            HandoffStatus::Failed => return Verdict::GaveUp { said: said() },
         }
     }
     let counted: &[&Review] = if policy.reviewers.count == 0 {
@@ -114,7 +102,7 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
         if again.is_empty() {
             return Verdict::Revise { findings };
         }
-        let items = errors().map(Item::finding).collect();
+        let items = errors().cloned().map(HoldItem::Finding).collect();
         return ask(HoldReason::Repeated { findings: again }, items);
     }
     let looked = agents
@@ -129,25 +117,10 @@ pub fn head_verdict(case: &HeadCase<'_>, policy: &Policy) -> Verdict {
     }
     match (completion, ended) {
         (None, Some(ended)) => {
-            let text = format!(
-                "nobody has said that the work is complete: {}",
-                cut_off(ended)
-            );
-            let about = HoldReason::Incomplete {
-                ended: ended.clone(),
-            };
-            Verdict::Escalate(Box::new(Question::new(about, text)))
+            let ended = ended.clone();
+            ask(HoldReason::Incomplete { ended }, Vec::new())
         }
         (Some(_), _) | (None, None) => Verdict::Accept,
-    }
-}
-
-/// How the turn ended after which nobody said that the work is complete.
-fn cut_off(ended: &TurnEnd) -> String {
-    if ended.is_complete() {
-        format!("turn {} ended without a handoff", ended.turn)
-    } else {
-        ended.in_words()
     }
 }
 
@@ -216,68 +189,33 @@ pub fn candidate_verdict(case: &CandidateCase<'_>) -> Verdict {
     if !findings.is_empty() {
         return Verdict::Revise { findings };
     }
-    let of = |claim| (claim, Evidence::of(claim, claimed, reports, observations));
-    let open = contract
-        .claims
-        .iter()
-        .map(of)
-        .filter(|(_, evidence)| !evidence.label().is_direct());
-    let items = open.map(|(claim, evidence)| HoldItem {
-        what: Item::Claim(claim.clone()),
-        text: format!(
-            "`{}` ({}) is {}: {}",
-            claim.id,
-            claim.text,
-            evidence.label(),
-            evidence.reason()
-        ),
-    });
-    let unproven: Vec<HoldItem> = items
-        .filter(|item| !item.what.is_waived_by(waivers))
+    let is_open = |claim: &&Claim| {
+        let evidence = Evidence::of(claim, claimed, reports, observations);
+        !evidence.label().is_direct() && !Item::Claim(claim.id.clone()).is_waived_by(waivers)
+    };
+    let open = contract.claims.iter().filter(is_open);
+    let unproven: Vec<HoldItem> = open
+        .map(|claim| HoldItem::Claim {
+            claim: claim.clone(),
+            basis: EvidenceBasis::of(claim, claimed, reports, observations),
+        })
         .collect();
     if !unproven.is_empty() {
-        let claims = unproven.iter().map(|item| item.text.clone()).collect();
-        return ask(HoldReason::Unproven { claims }, unproven);
+        return ask(HoldReason::Unproven, unproven);
     }
-    let asked = unasked_for(case);
-    if !asked.is_empty() {
-        let texts: Vec<_> = asked
-            .iter()
-            .map(|(path, why)| format!("`{path}` ({why})"))
-            .collect();
-        let text = format!(
-            "this changes what other tools are told to do, and the contract does not name it: {}",
-            texts.join("; ")
-        );
-        let about = HoldReason::Authority {
-            paths: asked.into_keys().collect(),
-        };
-        return Verdict::Escalate(Box::new(Question::new(about, text)));
+    let paths = unasked_for(case);
+    if !paths.is_empty() {
+        return ask(HoldReason::Authority { paths }, Vec::new());
     }
     if contract.approve.contains(&Approval::Landing) && !case.is_granted(&Granted::Landing) {
-        let text = "the contract asks for a person's approval before landing";
-        let about = HoldReason::Approval(Approval::Landing);
-        return Verdict::Escalate(Box::new(Question::new(about, text)));
+        return ask(HoldReason::Approval(Approval::Landing), Vec::new());
     }
     Verdict::Accept
 }
 
-/// A question about items that a person may waive.
+/// A question, about items that a person may waive where there are some.
 fn ask(about: HoldReason, items: Vec<HoldItem>) -> Verdict {
-    let texts: Vec<_> = items.iter().map(|item| item.text.as_str()).collect();
-    let texts = texts.join("; ");
-    let text = if let HoldReason::Unproven { .. } = about {
-        format!("may this land though not all of it is proven? {texts}")
-    } else if let HoldReason::Repeated { findings } = &about {
-        let ids: Vec<_> = findings.iter().map(ToString::to_string).collect();
-        format!(
-            "it was sent back over the same before ({}): {texts}",
-            ids.join(", ")
-        )
-    } else {
-        texts
-    };
-    Verdict::Escalate(Box::new(Question { about, text, items }))
+    Verdict::Escalate(Box::new(Question { about, items }))
 }
 
 /// One finding for each red gate.
@@ -304,19 +242,17 @@ pub(super) fn red_findings(reports: &[GateReport]) -> Vec<Finding> {
     .collect()
 }
 
-/// Changed files by which other tools are told what to do, each with what it decides: neither the contract nor a person has let
-/// the task change them.
-fn unasked_for(case: &CandidateCase<'_>) -> BTreeMap<RepoPath, &'static str> {
-    let touched = case
-        .changes
-        .iter()
-        .flat_map(Change::touched)
-        .filter(|path| !case.is_granted(&Granted::Change((*path).clone())));
+/// Changed files by which other tools are told what to do, each once: neither the contract nor a
+/// person has let the task change them.
+fn unasked_for(case: &CandidateCase<'_>) -> Vec<PrivilegedPath> {
+    let touched: BTreeSet<_> = case.changes.iter().flat_map(Change::touched).collect();
     touched
+        .into_iter()
+        .filter(|path| !case.is_granted(&Granted::Change((*path).clone())))
         .filter_map(|path| {
-            case.authority
-                .asks(path, &case.contract.allow)
-                .map(|why| (path.clone(), why))
+            let kind = case.authority.asks(path, &case.contract.allow)?;
+            let path = path.clone();
+            Some(PrivilegedPath { path, kind })
         })
         .collect()
 }

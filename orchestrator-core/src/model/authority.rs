@@ -1,17 +1,70 @@
 //! Files by which other tools are told what to do: who may change them may have more done than the task's own code does.
 
-use std::sync::LazyLock;
+use std::{fmt, sync::LazyLock};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Pattern, RepoPath, folded};
 
+/// What a file tells other tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PrivilegedKind {
+    /// How git treats files, and which repositories belong to this one.
+    Git,
+    /// What runs in CI.
+    Ci,
+    /// Who must agree to a change.
+    Approval,
+    /// What agents obey.
+    Agents,
+    /// What editors and shells run.
+    Editors,
+    /// What git runs at a commit or a push.
+    Hooks,
+    /// Which programs build the project.
+    Build,
+    /// The policy names it.
+    Policy,
+}
+
+impl fmt::Display for PrivilegedKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Git => {
+                "it decides how git treats files: filters, merge drivers, other repositories"
+            }
+            Self::Ci => "it decides what runs in CI, with what the CI is trusted with",
+            Self::Approval => "it decides who must agree to a change",
+            Self::Agents => "agents obey it, also those that review and those that come after",
+            Self::Editors => {
+                "it makes editors and shells run something when somebody enters the directory"
+            }
+            Self::Hooks => "git runs it, or what it names, at each commit or push",
+            Self::Build => {
+                "it decides which programs build the project, and where packages come from"
+            }
+            Self::Policy => "the policy says that a person is asked",
+        })
+    }
+}
+
+/// A changed file by which other tools are told what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivilegedPath {
+    /// The file.
+    pub path: RepoPath,
+    /// What it tells them.
+    pub kind: PrivilegedKind,
+}
+
 /// What such files are, and their patterns. In lower case: names are compared as file systems do that are not exact with them.
 /// `**/` stands where the tool reads such a file in any directory.
-const TABLE: [(&str, &[&str]); 7] = [
+const TABLE: [(PrivilegedKind, &[&str]); 7] = [
     (
-        "it decides how git treats files: filters, merge drivers, other repositories",
+        PrivilegedKind::Git,
         &[
             "**/.gitattributes",
             "**/gitatt~1",
@@ -21,7 +74,7 @@ const TABLE: [(&str, &[&str]); 7] = [
         ],
     ),
     (
-        "it decides what runs in CI, with what the CI is trusted with",
+        PrivilegedKind::Ci,
         &[
             ".github/workflows/**",
             ".github/actions/**",
@@ -60,7 +113,7 @@ const TABLE: [(&str, &[&str]); 7] = [
         ],
     ),
     (
-        "it decides who must agree to a change",
+        PrivilegedKind::Approval,
         &[
             "codeowners",
             ".github/codeowners",
@@ -70,7 +123,7 @@ const TABLE: [(&str, &[&str]); 7] = [
         ],
     ),
     (
-        "agents obey it, also those that review and those that come after",
+        PrivilegedKind::Agents,
         &[
             "**/agents.md",
             "**/agents.override.md",
@@ -115,7 +168,7 @@ const TABLE: [(&str, &[&str]); 7] = [
         ],
     ),
     (
-        "it makes editors and shells run something when somebody enters the directory",
+        PrivilegedKind::Editors,
         &[
             "**/.vscode/**",
             "**/*.code-workspace",
@@ -132,7 +185,7 @@ const TABLE: [(&str, &[&str]); 7] = [
         ],
     ),
     (
-        "git runs it, or what it names, at each commit or push",
+        PrivilegedKind::Hooks,
         &[
             "**/.husky/**",
             "**/.githooks/**",
@@ -142,7 +195,7 @@ const TABLE: [(&str, &[&str]); 7] = [
         ],
     ),
     (
-        "it decides which programs build the project, and where packages come from",
+        PrivilegedKind::Build,
         &[
             "**/.cargo/**",
             "**/rust-toolchain",
@@ -172,12 +225,12 @@ const TABLE: [(&str, &[&str]); 7] = [
     ),
 ];
 
-static PATTERNS: LazyLock<Vec<(&str, Pattern)>> = LazyLock::new(|| {
+static PATTERNS: LazyLock<Vec<(PrivilegedKind, Pattern)>> = LazyLock::new(|| {
     let parsed = |text: &&str| text.parse().expect("the table has valid patterns");
-    let row = |(why, texts): &(&'static str, &[&str])| {
+    let row = |(kind, texts): &(PrivilegedKind, &[&str])| {
         texts
             .iter()
-            .map(|text| (*why, parsed(text)))
+            .map(|text| (*kind, parsed(text)))
             .collect::<Vec<_>>()
     };
     TABLE.iter().flat_map(row).collect()
@@ -199,7 +252,7 @@ pub struct Authority {
 impl Authority {
     /// Why a person is asked before this path changes under a contract that allows these; `None` if they are not.
     #[must_use]
-    pub fn asks(&self, path: &RepoPath, allow: &[Pattern]) -> Option<&'static str> {
+    pub fn asks(&self, path: &RepoPath, allow: &[Pattern]) -> Option<PrivilegedKind> {
         if self.except.iter().any(|pattern| pattern.matches(path)) {
             return None;
         }
@@ -213,23 +266,18 @@ impl Authority {
         let built_in = PATTERNS
             .iter()
             .filter(|(_, pattern)| pattern.matches(&form))
-            .map(|(why, pattern)| (*why, telling(pattern, &form)));
+            .map(|(kind, pattern)| (*kind, telling(pattern, &form)));
         let own = self
             .ask
             .iter()
             .map(lower)
             .filter(|pattern| pattern.matches(&form));
-        let own = own.map(|pattern| {
-            (
-                "the policy says that a person is asked",
-                telling(&pattern, &form),
-            )
-        });
+        let own = own.map(|pattern| (PrivilegedKind::Policy, telling(&pattern, &form)));
         // Another pattern may take another part of the path for what tells.
         let mut asked = built_in.chain(own);
         asked
             .find(|(_, telling)| !allow.iter().any(|pattern| names(pattern, path, *telling)))
-            .map(|(why, _)| why)
+            .map(|(kind, _)| kind)
     }
 }
 

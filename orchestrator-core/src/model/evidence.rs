@@ -13,8 +13,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Claim, ClaimId, ClaimedEvidence, ClaimedLabel, CommitId, ContentHash, GateSpec, HoldId,
-    KeptArtifact, Lacking, Span, Surface, Timestamp, TreeId,
+    Claim, ClaimId, ClaimedEvidence, ClaimedLabel, CommitId, ContentHash, GateName, GateSpec,
+    HoldId, KeptArtifact, Lacking, RepoPath, Span, Surface, Timestamp, TreeId,
 };
 
 /// What a gate did on one tree. An observation of ours.
@@ -165,6 +165,124 @@ impl Serialize for Label {
     }
 }
 
+/// What is known of a claim. The label follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceBasis {
+    /// Its worker says nothing of it.
+    NotClaimed,
+    /// Its worker says that it is not proven.
+    WorkerBlocked {
+        /// Why, in its words.
+        note: Option<String>,
+    },
+    /// A gate that looks at its surface passed.
+    Gate(GateName),
+    /// A person has seen it.
+    Person {
+        /// Who, as the answer says.
+        by: Option<String>,
+        /// What was seen, in the person's words.
+        note: Option<String>,
+        /// The name of the proof that was brought.
+        artifact: Option<RepoPath>,
+    },
+    /// A gate passed that looks at another surface.
+    OtherSurface {
+        /// The gate.
+        gate: GateName,
+        /// What it looks at.
+        surface: Surface,
+    },
+    /// Nothing looked at its surface.
+    Nothing,
+}
+
+impl EvidenceBasis {
+    /// What these reports, all of one tree, and what persons have seen of the commit say about a
+    /// claim that the worker made, or did not make.
+    #[must_use]
+    pub fn of(
+        claim: &Claim,
+        claimed: &[ClaimedEvidence],
+        reports: &[GateReport],
+        seen: &[Observation],
+    ) -> Self {
+        let seen = seen
+            .iter()
+            .find(|seen| seen.claim == claim.id && seen.surface == claim.surface);
+        let claimed = claimed.iter().find(|by| by.claim == claim.id.as_str());
+        match claimed {
+            None if seen.is_none() => return Self::NotClaimed,
+            Some(by) if seen.is_none() && by.label == ClaimedLabel::Blocked => {
+                let note = by.note.clone();
+                return Self::WorkerBlocked { note };
+            }
+            None | Some(_) => {}
+        }
+
+        let mut passed = reports.iter().filter(|report| report.passed());
+        let is_of_surface = |report: &&GateReport| report.gate.surface == claim.surface;
+        if let Some(report) = passed.clone().find(is_of_surface) {
+            return Self::Gate(report.gate.name.clone());
+        }
+        if let Some(seen) = seen {
+            return Self::Person {
+                by: seen.by.clone(),
+                note: seen.note.clone(),
+                artifact: seen.artifact.as_ref().map(|artifact| artifact.name.clone()),
+            };
+        }
+        match passed.next() {
+            Some(report) => Self::OtherSurface {
+                gate: report.gate.name.clone(),
+                surface: report.gate.surface.clone(),
+            },
+            None => Self::Nothing,
+        }
+    }
+
+    /// What follows from it. Not for others: whoever could make a basis could make a label.
+    pub(super) fn label(&self) -> Label {
+        Label(match self {
+            Self::Gate(_) | Self::Person { .. } => Strength::Direct,
+            Self::OtherSurface { .. } => Strength::Proxy,
+            Self::NotClaimed | Self::WorkerBlocked { .. } | Self::Nothing => Strength::Blocked,
+        })
+    }
+
+    /// What it says about this claim, in words.
+    pub(super) fn about(&self, claim: &Claim) -> String {
+        let surface = &claim.surface;
+        match self {
+            Self::NotClaimed => "not claimed: its worker says nothing of it".to_owned(),
+            Self::WorkerBlocked { note } => {
+                let note = note.as_deref().unwrap_or("it does not say why");
+                format!("its worker says that it is not proven: {note}")
+            }
+            Self::Gate(gate) => format!("gate `{gate}` was green on `{surface}`"),
+            Self::Person { by, note, artifact } => {
+                let by = by.as_deref().unwrap_or("a person");
+                let mut text = format!("{by} observed it on `{surface}`");
+                if let Some(note) = note {
+                    text = format!("{text}: {note}");
+                }
+                if let Some(artifact) = artifact {
+                    text = format!("{text} (with `{artifact}`)");
+                }
+                text
+            }
+            Self::OtherSurface {
+                gate,
+                surface: other,
+            } => {
+                format!("gate `{gate}` looks at `{other}`, not at `{surface}`")
+            }
+            Self::Nothing => format!("no gate was green, and nothing looked at `{surface}`"),
+        }
+    }
+}
+
 /// One claim with what was observed about it. Computed from claim, reports and observations; never stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evidence {
@@ -184,70 +302,12 @@ impl Evidence {
         reports: &[GateReport],
         seen: &[Observation],
     ) -> Self {
-        let claimed = claimed.iter().find(|by| by.claim == claim.id.as_str());
-        let green = || reports.iter().filter(|report| report.passed());
-        let own = green().find(|report| report.gate.surface == claim.surface);
-        let seen = seen
-            .iter()
-            .find(|seen| seen.claim == claim.id && seen.surface == claim.surface);
-        let withheld = match claimed {
-            _ if seen.is_some() => None,
-            None => Some("not claimed: its worker says nothing of it".to_owned()),
-            Some(by) if by.label == ClaimedLabel::Blocked => {
-                let note = by.note.as_deref().unwrap_or("it does not say why");
-                Some(format!("its worker says that it is not proven: {note}"))
-            }
-            Some(_) => None,
-        };
-        let observed = match (own, seen, green().next()) {
-            (Some(report), _, _) => (
-                Strength::Direct,
-                format!(
-                    "gate `{}` was green on `{}`",
-                    report.gate.name, claim.surface
-                ),
-            ),
-            (None, Some(seen), _) => {
-                let who = seen.by.as_deref().unwrap_or("a person");
-                let what = seen
-                    .note
-                    .as_deref()
-                    .map(|note| format!(": {note}"))
-                    .unwrap_or_default();
-                let proof = seen
-                    .artifact
-                    .as_ref()
-                    .map(|artifact| format!(" (with `{}`)", artifact.name))
-                    .unwrap_or_default();
-                (
-                    Strength::Direct,
-                    format!("{who} observed it on `{}`{what}{proof}", claim.surface),
-                )
-            }
-            (None, None, Some(report)) => (
-                Strength::Proxy,
-                format!(
-                    "gate `{}` looks at `{}`, not at `{}`",
-                    report.gate.name, report.gate.surface, claim.surface
-                ),
-            ),
-            (None, None, None) => (
-                Strength::Blocked,
-                format!(
-                    "no gate was green, and nothing looked at `{}`",
-                    claim.surface
-                ),
-            ),
-        };
-        let (strength, reason) = match withheld {
-            Some(reason) => (Strength::Blocked, reason),
-            None => observed,
-        };
+        let basis = EvidenceBasis::of(claim, claimed, reports, seen);
         Self {
             claim: claim.id.clone(),
             surface: claim.surface.clone(),
-            label: Label(strength),
-            reason,
+            label: basis.label(),
+            reason: basis.about(claim),
         }
     }
 

@@ -5,7 +5,7 @@
 //! slash; `{a,b}` stands for one of several texts; `\` takes the next character as it is; a trailing `/` means everything beneath.
 //!
 //! Both questions are one: a pattern matches a path if it overlaps the pattern that is just this path. So what is permitted
-//! and what is kept apart can never be judged by two different readings (law 9). The answer is exact; `tests/overlap.rs` holds
+//! and what is kept apart can never be judged by two different readings (law 9). The answer is exact; `tests/suite/overlap.rs` holds
 //! it against another implementation.
 
 use std::{fmt, str::FromStr, sync::Arc};

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Approval, BackendName, Claim, CommitId, Finding, FindingId, GateName, HoldId, KeptArtifact,
-    Refusal, RepoPath, TaskId, Timestamp, Trouble, TurnEnd, WorkLeft,
+    Claim, ClaimId, EvidenceBasis, Finding, FindingId, HoldId, HoldReason, KeptArtifact, RepoPath,
+    TaskId, Timestamp, WorkLeft,
 };
 
 /// A question to a person, with all that is needed to answer it.
@@ -17,8 +17,6 @@ pub struct Hold {
     pub task: TaskId,
     /// What it is about.
     pub about: HoldReason,
-    /// What is asked, in words.
-    pub question: String,
     /// What an approval would waive, or an observation prove, one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<HoldItem>,
@@ -29,45 +27,102 @@ pub struct Hold {
     pub since: Timestamp,
 }
 
+impl Hold {
+    /// What is asked, in words.
+    #[must_use]
+    pub fn question(&self) -> String {
+        self.about.question(&self.items)
+    }
+}
+
 /// What is to be asked, before it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
     /// What it is about.
     pub about: HoldReason,
-    /// In words.
-    pub text: String,
     /// What an approval would waive, or an observation prove.
     pub items: Vec<HoldItem>,
 }
 
-impl Question {
+impl From<HoldReason> for Question {
     /// A question without items.
-    #[must_use]
-    pub fn new(about: HoldReason, text: impl Into<String>) -> Self {
+    fn from(about: HoldReason) -> Self {
         Self {
             about,
-            text: text.into(),
             items: Vec::new(),
         }
     }
 }
 
+impl std::fmt::Display for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.about.question(&self.items))
+    }
+}
+
 /// One thing that a person can let pass, or has seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HoldItem {
-    /// What.
-    pub what: Item,
-    /// In words.
-    pub text: String,
+#[serde(rename_all = "snake_case")]
+pub enum HoldItem {
+    /// A claim that nothing here observed directly.
+    Claim {
+        /// The claim.
+        claim: Claim,
+        /// What is known of it.
+        basis: EvidenceBasis,
+    },
+    /// A reviewer that could not look.
+    Reviewer {
+        /// Its name.
+        name: String,
+        /// Why it could not.
+        reason: String,
+    },
+    /// A finding.
+    Finding(Finding),
+}
+
+impl HoldItem {
+    /// What a waiver or an observation of it is about.
+    #[must_use]
+    pub fn what(&self) -> Item {
+        match self {
+            Self::Claim { claim, .. } => Item::Claim(claim.id.clone()),
+            Self::Reviewer { name, .. } => Item::Reviewer(name.clone()),
+            Self::Finding(finding) => Item::Finding(finding.id()),
+        }
+    }
+
+    /// Whether one of these lets it pass.
+    #[must_use]
+    pub fn is_waived_by(&self, waivers: &[Waiver]) -> bool {
+        self.what().is_waived_by(waivers)
+    }
+}
+
+impl std::fmt::Display for HoldItem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Claim { claim, basis } => {
+                let Claim { id, text, .. } = claim;
+                let (label, reason) = (basis.label(), basis.about(claim));
+                write!(f, "`{id}` ({text}) is {label}: {reason}")
+            }
+            Self::Reviewer { name, reason } => {
+                write!(f, "reviewer `{name}` could not look: {reason}")
+            }
+            Self::Finding(finding) => write!(f, "{finding}"),
+        }
+    }
 }
 
 /// What a waiver or an observation is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
-    /// A claim that nothing here observed directly.
-    Claim(Claim),
-    /// A reviewer that could not look, by name.
+    /// A claim, by id.
+    Claim(ClaimId),
+    /// A reviewer, by name.
     Reviewer(String),
     /// A finding, by id.
     Finding(FindingId),
@@ -77,16 +132,7 @@ impl Item {
     /// Whether one of these lets it pass.
     #[must_use]
     pub fn is_waived_by(&self, waivers: &[Waiver]) -> bool {
-        waivers.iter().any(|waiver| waiver.item.what == *self)
-    }
-
-    /// The finding as something that can be waived.
-    #[must_use]
-    pub fn finding(finding: &Finding) -> HoldItem {
-        HoldItem {
-            what: Self::Finding(finding.id()),
-            text: finding.to_string(),
-        }
+        waivers.iter().any(|waiver| waiver.item.what() == *self)
     }
 }
 
@@ -94,7 +140,7 @@ impl std::fmt::Display for Item {
     /// The word by which an answer names it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Claim(claim) => write!(f, "{}", claim.id),
+            Self::Claim(id) => write!(f, "{id}"),
             Self::Reviewer(name) => f.write_str(name),
             Self::Finding(id) => write!(f, "{id}"),
         }
@@ -105,7 +151,6 @@ impl std::fmt::Display for Item {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiver {
     /// What.
-    #[serde(flatten)]
     pub item: HoldItem,
     /// The question that it answered.
     pub hold: HoldId,
@@ -180,99 +225,6 @@ impl std::fmt::Display for Grant {
         }
         write!(f, " ({})", self.hold)
     }
-}
-
-/// What a hold is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum HoldReason {
-    /// The contract asks for a person's approval.
-    Approval(Approval),
-    /// Claims that nothing here can prove directly.
-    Unproven {
-        /// Each with its surface and the label that it has.
-        claims: Vec<String>,
-    },
-    /// The person's checkout of the target has uncommitted changes. Ends by itself when they are gone.
-    CheckoutDirty {
-        /// Some of them.
-        paths: Vec<RepoPath>,
-    },
-    /// The remote, or the repository, did not take the landing.
-    LandingRefused(Refusal),
-    /// A gate is red on the target's tip itself, so that nothing behind it can be judged. Ends by itself when the tip moves.
-    TipRed {
-        /// The tip.
-        tip: CommitId,
-        /// The gates that are red on it.
-        gates: Vec<GateName>,
-    },
-    /// The change touches what decides how git treats the repository, and the contract does not name it.
-    Authority {
-        /// What it touches.
-        paths: Vec<RepoPath>,
-    },
-    /// The target has the attempt's work already, and it was not landed here: somebody pushed it past review.
-    PastReview {
-        /// The tip that has it.
-        tip: CommitId,
-    },
-    /// The task had landed, and the target no longer has its commit: somebody rewrote the target.
-    /// Ends by itself when the target has it again.
-    LandingDropped {
-        /// The commit by which it landed.
-        commit: CommitId,
-        /// The tip that does not have it.
-        tip: CommitId,
-    },
-    /// The agent committed nothing, and says, or leaves open, that nothing has to be done.
-    NothingToDo {
-        /// What it says.
-        said: Option<String>,
-    },
-    /// The worker says that it cannot go on.
-    Blocked,
-    /// The candidate could not be built.
-    MergeImpossible {
-        /// Why.
-        reason: String,
-    },
-    /// The agent asks.
-    Question,
-    /// The agent, or its model, declined the task.
-    Declined,
-    /// The agent reached a cap of its own before it committed anything.
-    CapReached,
-    /// An agent cannot be used until a person has seen to it: all of its tasks wait.
-    Agent {
-        /// Which.
-        agent: BackendName,
-        /// Why.
-        trouble: Trouble,
-    },
-    /// The session is cut off again and again before it commits anything.
-    CutOff {
-        /// How its last turn ended.
-        ended: TurnEnd,
-    },
-    /// Nobody has said that the work is complete.
-    Incomplete {
-        /// How its last turn ended.
-        ended: TurnEnd,
-    },
-    /// A reviewer could not look, or the machine cannot decide.
-    Review,
-    /// The same was found wrong again: another round of the same would change nothing.
-    Repeated {
-        /// By id.
-        findings: Vec<FindingId>,
-    },
-    /// All attempts, or the budget of the task, are used up.
-    Exhausted {
-        /// What is used up, and how the last attempt ended.
-        why: String,
-    },
 }
 
 /// What a person may answer.

@@ -7,8 +7,10 @@ mod agent_warning;
 mod agents;
 mod authority;
 mod contract;
+mod contract_error;
 mod cut;
 mod effect;
+mod end_cause;
 mod event;
 mod evidence;
 mod failover;
@@ -16,6 +18,7 @@ mod fold;
 mod glob;
 mod handoff;
 mod hold;
+mod hold_reason;
 mod id;
 mod lacking;
 mod landing;
@@ -40,15 +43,17 @@ mod work_left;
 
 pub use agent_warning::AgentWarning;
 pub use agents::{AgentSpec, DoneBy};
-pub use authority::Authority;
+pub use authority::{Authority, PrivilegedKind, PrivilegedPath};
 pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
+pub use contract_error::ContractError;
 pub(crate) use cut::end_after;
 pub use cut::{end_of, shortened, start_of};
 pub use effect::Effect;
+pub use end_cause::{EndCause, Findings, ParkReason, UsedUp};
 pub use event::{
     Collected, Event, EventKind, MissingCommit, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate,
 };
-pub use evidence::{Evidence, GateOutcome, GateReport, Label, Observation};
+pub use evidence::{Evidence, EvidenceBasis, GateOutcome, GateReport, Label, Observation};
 pub use failover::Failover;
 pub(crate) use fold::{folded, is_dotgit};
 pub use glob::{InvalidPattern, Pattern};
@@ -57,9 +62,9 @@ pub use handoff::{
     HandoffError, HandoffStatus, MAX_HANDOFF,
 };
 pub use hold::{
-    Answer, EndReason, Grant, Granted, Hold, HoldItem, HoldOption, HoldReason, Item, Question,
-    RunMode, Waiver,
+    Answer, EndReason, Grant, Granted, Hold, HoldItem, HoldOption, Item, Question, RunMode, Waiver,
 };
+pub use hold_reason::{HoldReason, RedGate};
 pub use id::{
     AttemptId, BlobId, CommitId, ContentHash, EffectId, FindingId, HoldId, InvalidFinding,
     InvalidHold, InvalidOid, InvalidSize, InvalidSpan, Oid, SessionRef, Shift, Size, Span,

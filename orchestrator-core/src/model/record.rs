@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, AttemptId, BackendName, Candidate, Checkout, ClaimedEvidence, CommitId, Completion,
-    Contract, Effect, EffectId, EndReason, Failover, Finding, FindingId, GateReport, Grant, Hold,
-    HoldId, KeptArtifact, Landing, Observation, Opened, PackageName, Predecessor, Pulse, Review,
-    ReviewerChoice, Roadmap, RunMode, SessionRef, Shift, Span, Submission, TaskId, Timestamp,
-    Trouble, TurnEnd, TurnOutcome, TurnUsage, Verdict, Waiver, Withdrawal, WorkspaceFate,
+    Contract, Effect, EffectId, EndCause, EndReason, Failover, Finding, FindingId, GateReport,
+    Grant, Hold, HoldId, KeptArtifact, Landing, Observation, Opened, PackageName, ParkReason,
+    Predecessor, Pulse, Review, ReviewerChoice, Roadmap, RunMode, SessionRef, Shift, Span,
+    Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome, TurnUsage, Verdict, Waiver,
+    Withdrawal, WorkspaceFate,
 };
 
 /// What the machine decided: the only thing that state is folded from.
@@ -372,15 +373,12 @@ pub enum Record {
         /// Which attempt.
         attempt: AttemptId,
         /// Why.
-        reason: String,
+        cause: EndCause,
         /// Whether it counts against the limit of attempts.
         counts: bool,
         /// What it leaves to the next, if the target had moved away from it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         left: Option<Predecessor>,
-        /// The agent that goes on with the task, where this one's cannot be used.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        to: Option<BackendName>,
     },
     /// The task waits for its next attempt.
     Waiting {
@@ -519,7 +517,7 @@ pub enum Record {
         /// Which task.
         task: TaskId,
         /// Why.
-        reason: String,
+        reason: ParkReason,
         /// The question that a person answered so. To answer it with `retry` takes the task up again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hold: Option<HoldId>,

@@ -392,15 +392,20 @@ pub enum Verdict {
         /// What is to be mended.
         findings: Vec<Finding>,
     },
-    /// It will not land.
+    /// It will not land: another attempt may do better.
     Reject {
-        /// Why.
-        reason: String,
-        /// Whether another attempt may do better: not if the worker itself is blocked.
-        retry: bool,
-        /// The findings that led to it, where some did.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        /// The findings that led to it.
         findings: Vec<Finding>,
+    },
+    /// Its worker gave up: another attempt may do better.
+    GaveUp {
+        /// What the worker says.
+        said: Option<String>,
+    },
+    /// Its worker cannot go on: a person must help.
+    Blocked {
+        /// What the worker says.
+        said: Option<String>,
     },
     /// A person must say.
     Escalate(Box<Question>),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     machine::{Active, Consequence, Held, TaskEntry, Then, choices},
-    model::{HandoffReport, HoldOption, HoldReason, Item, Submission, WorkLeft, end_of},
+    model::{HandoffReport, HoldItem, HoldOption, HoldReason, Submission, WorkLeft, end_of},
 };
 
 /// Of changed files, so many are named.
@@ -94,8 +94,8 @@ impl Brief {
             .hold
             .items
             .iter()
-            .filter(|item| !matches!(item.what, Item::Claim(_)));
-        let items = items.map(|item| format!("`{}`: {}", item.what, item.text));
+            .filter(|item| !matches!(item, HoldItem::Claim { .. }));
+        let items = items.map(|item| format!("`{}`: {item}", item.what()));
         let missing = items
             .chain(other.iter().map(say))
             .chain(risks.map(|risk| format!("the worker sees a risk: {risk}")));

@@ -14,13 +14,13 @@ pub(super) fn why_now(about: &HoldReason) -> String {
                 "{how}; what it left is reviewed, and nobody has said that it is complete"
             );
         }
-        HoldReason::CutOff { ended } => {
+        HoldReason::CutOff { ended, .. } => {
             let how = ended.in_words();
             return format!("{how}, as the turns before it, and nothing is committed");
         }
         HoldReason::Approval(Approval::Dispatch) => "the task is next, and its contract asks for approval before an agent starts",
         HoldReason::Approval(Approval::Landing) => "it is reviewed and gated, and its contract asks for approval before it lands",
-        HoldReason::Unproven { .. } => "it is reviewed and gated, and no gate here observes what these claims speak of",
+        HoldReason::Unproven => "it is reviewed and gated, and no gate here observes what these claims speak of",
         HoldReason::CheckoutDirty { .. } => "landing would have to touch a checkout with uncommitted changes",
         HoldReason::LandingRefused(refusal) if refusal.is_of_a_push() => "it was accepted, and could not be pushed",
         HoldReason::LandingRefused(_) => "it was accepted, and could not be made the target's tip",
@@ -29,12 +29,14 @@ pub(super) fn why_now(about: &HoldReason) -> String {
         HoldReason::PastReview { .. } => "it is reviewed, and its commit is in the target without a landing of ours",
         HoldReason::LandingDropped { .. } => "the target was rewritten, and its landing is not in it",
         HoldReason::NothingToDo { .. } => "the agent ended its turn without a change",
-        HoldReason::Blocked => "the worker gave the task back",
+        HoldReason::Blocked { .. } => "the worker gave the task back",
         HoldReason::MergeImpossible { .. } => "it is reviewed, and its candidate could not be built",
-        HoldReason::Question => "the agent ended its turn with a question",
+        HoldReason::Question { .. } => "the agent ended its turn with a question",
+        HoldReason::ContextFull { .. } => "the agent filled its context again, and another attempt would fill it too",
+        HoldReason::PromptTooLong { .. } => "the agent's model does not take the prompt",
         HoldReason::Agent { .. } => "the agent cannot be used, and all of its tasks wait",
-        HoldReason::Declined => "the agent declined the task, and another turn would cost as much",
-        HoldReason::CapReached => "the agent reached a cap of its own, and would reach it again",
+        HoldReason::Declined { .. } => "the agent declined the task, and another turn would cost as much",
+        HoldReason::CapReached { .. } => "the agent reached a cap of its own, and would reach it again",
         HoldReason::Review => "its commit is there, and not everybody who must look at it could",
         HoldReason::Repeated { .. } => "its worker was told, and the same was found wrong again",
         HoldReason::Exhausted { .. } => "it has had all the attempts, or all of the budget, that it may have",
@@ -49,11 +51,14 @@ pub(super) fn in_the_way(about: &HoldReason) -> Vec<String> {
         HoldReason::LandingRefused(refusal) => vec![refusal.to_string()],
         HoldReason::TipRed { tip, gates } => vec![format!(
             "{} on the target's tip {}",
-            joined(gates),
+            joined(&gates.iter().map(|red| &red.gate).collect::<Vec<_>>()),
             tip.short()
         )],
-        HoldReason::Authority { paths } => vec![format!("a contract that names {}", joined(paths))],
-        HoldReason::PastReview { tip } => vec![format!(
+        HoldReason::Authority { paths } => {
+            let paths: Vec<_> = paths.iter().map(|file| &file.path).collect();
+            vec![format!("a contract that names {}", joined(&paths))]
+        }
+        HoldReason::PastReview { tip, .. } => vec![format!(
             "a word on how it came into the target, seen at {}",
             tip.short()
         )],
@@ -65,17 +70,19 @@ pub(super) fn in_the_way(about: &HoldReason) -> Vec<String> {
             )]
         }
         HoldReason::MergeImpossible { reason } => vec![reason.clone()],
-        HoldReason::Exhausted { why } => vec![why.clone()],
+        HoldReason::Exhausted { .. } => vec![about.question(&[])],
         HoldReason::Incomplete { .. } => {
             vec!["a handoff that says done: nobody has said that the work is complete".to_owned()]
         }
         HoldReason::Approval(_)
-        | HoldReason::Unproven { .. }
+        | HoldReason::Unproven
         | HoldReason::NothingToDo { .. }
-        | HoldReason::Blocked
-        | HoldReason::Question
-        | HoldReason::Declined
-        | HoldReason::CapReached
+        | HoldReason::Blocked { .. }
+        | HoldReason::Question { .. }
+        | HoldReason::ContextFull { .. }
+        | HoldReason::PromptTooLong { .. }
+        | HoldReason::Declined { .. }
+        | HoldReason::CapReached { .. }
         | HoldReason::CutOff { .. }
         | HoldReason::Agent { .. }
         | HoldReason::Repeated { .. }
@@ -164,7 +171,7 @@ fn tried_again(about: &HoldReason, goes_on: bool, left: Option<&WorkLeft>) -> St
 pub(super) fn recommendation(about: &HoldReason) -> String {
     let would = match about {
         HoldReason::Approval(_) => "read it and say; nothing that we saw speaks against it",
-        HoldReason::Unproven { .. } => {
+        HoldReason::Unproven => {
             "try it where the claim is to be seen, and answer `observed` with what you saw; approve what may land unproven"
         }
         HoldReason::CheckoutDirty { .. } => {
@@ -186,7 +193,10 @@ pub(super) fn recommendation(about: &HoldReason) -> String {
         HoldReason::NothingToDo { .. } => {
             "look whether the target has it: answer `done` if it does, `retry` with a note if not"
         }
-        HoldReason::Blocked | HoldReason::Question => {
+        HoldReason::ContextFull { .. } | HoldReason::PromptTooLong { .. } => {
+            "make the task smaller in the roadmap, or name another agent for it, then retry"
+        }
+        HoldReason::Blocked { .. } | HoldReason::Question { .. } => {
             "retry with what is missing as a note, or mend the task in the roadmap first"
         }
         HoldReason::MergeImpossible { .. } => "mend what is in the way, then retry",
@@ -204,12 +214,12 @@ pub(super) fn recommendation(about: &HoldReason) -> String {
                 "retry when the agent's service can be used again"
             }
         },
-        HoldReason::Declined => {
+        HoldReason::Declined { .. } => {
             "change the task in the roadmap, or name another agent for it, then retry"
         }
-        HoldReason::CapReached => "raise the cap in the agent's settings, then retry",
+        HoldReason::CapReached { .. } => "raise the cap in the agent's settings, then retry",
         HoldReason::Incomplete { ended } => finish(ended),
-        HoldReason::CutOff { ended } => begin_again(ended),
+        HoldReason::CutOff { ended, .. } => begin_again(ended),
         HoldReason::Review => "retry when the reviewer can be reached again",
         HoldReason::Repeated { .. } => {
             "read the findings beside the contract: restate what is meant in a note, and retry"
@@ -236,9 +246,9 @@ fn another_attempt(about: &HoldReason, left: Option<&WorkLeft>) -> String {
     let more = match about {
         HoldReason::Repeated { .. } => ": say what was unclear",
         HoldReason::NothingToDo { .. } => ": say what is missing",
-        HoldReason::Question => ": write the answer there",
-        HoldReason::Declined => "; the same task may be declined again",
-        HoldReason::CapReached => "; with the same cap it ends in the same way",
+        HoldReason::Question { .. } => ": write the answer there",
+        HoldReason::Declined { .. } => "; the same task may be declined again",
+        HoldReason::CapReached { .. } => "; with the same cap it ends in the same way",
         _ => "",
     };
     let shown = match left.and_then(|left| left.kept) {

@@ -228,7 +228,7 @@ fn view(state: &State, entry: &TaskEntry, now: Option<Timestamp>) -> TaskView {
         Phase::Held(held) => (
             TaskState::Held,
             None,
-            Some(held.hold.question.clone()),
+            Some(held.hold.question()),
             Some(hold_view(entry, held)),
         ),
         Phase::Landed(landed) => {
@@ -378,7 +378,7 @@ fn why_waiting(state: &State, entry: &TaskEntry, now: Option<Timestamp>) -> Opti
     refused
         .map(|(tip, why)| format!("the roadmap cannot be used at {}: {why}", tip.short()))
         .or_else(agent)
-        .or_else(|| entry.last_failure.clone())
+        .or_else(|| entry.last_failure.as_ref().map(ToString::to_string))
 }
 
 fn step_state(step: &Step) -> TaskState {
@@ -396,7 +396,7 @@ fn hold_view(entry: &TaskEntry, held: &Held) -> HoldView {
     let (hold, brief) = (&held.hold, Brief::of(entry, held));
     HoldView {
         id: hold.id,
-        question: hold.question.clone(),
+        question: hold.question(),
         options: choices(&hold.about).map(|(option, _)| option).collect(),
         since: hold.since.0,
         brief,

@@ -445,11 +445,9 @@ impl Fold {
                     story.end(AttemptEnd::Accepted { commit: *commit }, at);
                 }
             }
-            Record::AttemptEnded {
-                attempt, reason, ..
-            } => {
+            Record::AttemptEnded { attempt, cause, .. } => {
                 let rejected = self.rejected.as_ref() == Some(attempt);
-                let reason = reason.clone();
+                let reason = cause.to_string();
                 if let Some(story) = self.attempt(attempt) {
                     let end = if rejected {
                         AttemptEnd::Rejected { reason }
@@ -548,9 +546,9 @@ impl Fold {
                 story.findings.clone_from(findings);
                 story.enter(PhaseKind::Preparing, at);
             }
-            Verdict::Reject { findings, .. } => story.findings.clone_from(findings),
+            Verdict::Reject { findings } => story.findings.clone_from(findings),
             Verdict::Accept => story.findings.clear(),
-            Verdict::Escalate(_) => {}
+            Verdict::GaveUp { .. } | Verdict::Blocked { .. } | Verdict::Escalate(_) => {}
         }
     }
 
@@ -564,7 +562,7 @@ impl Fold {
         });
         if let Some(attempt) = task.attempts.last_mut() {
             match (&hold.about, &mut attempt.end) {
-                (HoldReason::Blocked, AttemptEnd::Abandoned { reason }) => {
+                (HoldReason::Blocked { .. }, AttemptEnd::Abandoned { reason }) => {
                     attempt.end = AttemptEnd::Blocked {
                         reason: std::mem::take(reason),
                     };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use orchestrator_core::model::{
-    AgentSpec, BackendName, Effect, Failover, Hold, HoldId, HoldReason, Policy, Record, Shift,
-    Timestamp, Trouble,
+    AgentSpec, BackendName, Effect, EndCause, Failover, Hold, HoldId, HoldReason, Policy, Record,
+    Shift, Timestamp, Trouble,
 };
 
 use super::World;
@@ -86,7 +86,7 @@ impl AgentLaws {
             Record::AttemptEnded {
                 attempt,
                 counts,
-                to: Some(to),
+                cause: EndCause::PassedOn { to, .. },
                 ..
             } => {
                 assert!(!counts, "{attempt} is not counted: its agent is to blame");

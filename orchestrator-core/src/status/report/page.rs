@@ -110,7 +110,7 @@ pub(super) fn of_task(report: &Report, task: &TaskStory) -> Vec<Block> {
             "{}, {}: {} {answer}",
             story.hold.id,
             time(story.hold.since),
-            ended(&story.hold.question)
+            ended(&story.hold.question())
         )
     });
     let asked: Vec<_> = asked.collect();
@@ -304,7 +304,9 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
             "waived",
             format!(
                 "{} ({}) by {by}: {why} ({})",
-                waiver.item.what, waiver.item.text, waiver.hold
+                waiver.item.what(),
+                waiver.item,
+                waiver.hold
             ),
         );
     }
