@@ -52,8 +52,14 @@ fn night_of_30_tasks(agent: &RealAgent) {
     loop {
         let left = DEADLINE.saturating_sub(began.elapsed());
         match stage.events.recv_timeout(left) {
-            Ok(Event::Fault(Fault::Stop)) => run = run.stopped(&stage),
-            Ok(Event::Fault(Fault::Kill)) => run = run.killed(&stage),
+            Ok(Event::Fault(Fault::Stop)) => {
+                run = run.stopped(&stage);
+                stage.model.is_known();
+            }
+            Ok(Event::Fault(Fault::Kill)) => {
+                run = run.killed(&stage);
+                stage.model.is_known();
+            }
             Ok(Event::Fault(_)) => {}
             Ok(Event::Said { run: number, line }) if number == run.number => {
                 run.said.push(line);

@@ -26,7 +26,8 @@ pub(crate) enum Fault {
     Kill,
 }
 
-/// The faults, each with the task in which it comes, after its first step.
+/// The faults, each with the task in which it comes, after its first step. While another one is
+/// not known yet, it waits for a later task of the same agent.
 pub(crate) const FAULTS: [(&str, Fault); 6] = [
     ("X02", Fault::Login),
     ("C04", Fault::Stop),
@@ -81,7 +82,10 @@ impl Job {
 /// The state of both services.
 #[derive(Debug, Default)]
 pub(crate) struct Services {
-    unspent: BTreeMap<&'static str, Fault>,
+    /// The task in which each fault has come.
+    begun: BTreeMap<Fault, String>,
+    /// The fault that has begun, and that the orchestrator may not know yet.
+    unknown: Option<Fault>,
     /// Until when a limit holds, in seconds since 1970.
     limited: BTreeMap<Fault, u64>,
     /// What goes on until somebody ends it.
@@ -108,14 +112,25 @@ fn seconds() -> u64 {
 
 impl Model {
     pub(crate) fn new(events: Sender<Event>) -> Self {
-        let services = Services {
-            unspent: FAULTS.into(),
-            ..Services::default()
-        };
         Self {
-            services: Mutex::new(services),
+            services: Mutex::default(),
             events: Mutex::new(events),
         }
+    }
+
+    /// The fault that has begun, and of which nobody has said that it is known.
+    pub(crate) fn unknown(&self) -> Option<Fault> {
+        lock(&self.services).unknown
+    }
+
+    /// The orchestrator knows the fault that has begun: the next one may come.
+    pub(crate) fn is_known(&self) {
+        lock(&self.services).unknown = None;
+    }
+
+    /// The faults that have come, each with its task.
+    pub(crate) fn begun(&self) -> BTreeMap<Fault, String> {
+        lock(&self.services).begun.clone()
     }
 
     /// A fault that lasts is over: a service is back, a login is repaired.
@@ -138,9 +153,10 @@ impl Model {
         let committed = job.committed(&said);
         let mut services = lock(&self.services);
         if committed == 1
-            && let Some(fault) = services.unspent.remove(job.id.as_str())
+            && job.steps > 1
+            && let Some(fault) = services.due_in(&job.id)
         {
-            services.begin(fault);
+            services.begin(fault, &job.id);
             lock(&self.events).send(Event::Fault(fault)).ok();
             if matches!(fault, Fault::Stop | Fault::Kill) {
                 return Answer::hang();
@@ -170,7 +186,20 @@ impl Model {
 }
 
 impl Services {
-    fn begin(&mut self, fault: Fault) {
+    /// The fault that is to come in this task, once the one before is known.
+    fn due_in(&self, task: &str) -> Option<Fault> {
+        let agent = task.get(..1)?;
+        let mut left = FAULTS
+            .iter()
+            .filter(|(place, fault)| place.starts_with(agent) && !self.begun.contains_key(fault));
+        let (place, fault) = left.next()?;
+        let is_due = self.unknown.is_none() && *place <= task;
+        is_due.then_some(*fault)
+    }
+
+    fn begin(&mut self, fault: Fault, task: &str) {
+        self.begun.insert(fault, task.to_owned());
+        self.unknown = Some(fault);
         match fault {
             Fault::ClaudeLimit => drop(self.limited.insert(fault, seconds() + 10)),
             Fault::CodexLimit => drop(self.limited.insert(fault, seconds() + 5)),

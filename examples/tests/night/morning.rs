@@ -108,9 +108,7 @@ fn no_attempt_was_lost(stage: &Stage, entries: &[LedgerEntry]) {
                 landed += 1;
                 assert_eq!(attempt.number, 1, "{attempt}");
             }
-            Record::AttemptEnded {
-                attempt, reason, ..
-            } => panic!("{attempt} was lost: {reason}"),
+            Record::AttemptEnded { attempt, cause, .. } => panic!("{attempt} was lost: {cause}"),
             Record::WorkspaceSettled {
                 attempt,
                 fate: WorkspaceFate::Kept { reason },
@@ -119,7 +117,9 @@ fn no_attempt_was_lost(stage: &Stage, entries: &[LedgerEntry]) {
         }
     }
     assert_eq!(landed, stage.jobs.len());
-    for (task, fault) in FAULTS {
+    let begun = stage.model.begun();
+    assert_eq!(begun.len(), FAULTS.len(), "each fault has come: {begun:?}");
+    for (fault, task) in &begun {
         let went_on = |entry: &LedgerEntry| matches!(&entry.record, Record::Continued { attempt, head: Some(_), .. } if attempt.task.as_str() == task);
         assert!(
             entries.iter().any(went_on),

@@ -14,12 +14,16 @@ impl Person {
     pub(crate) fn looks_at(&mut self, stage: &Stage) {
         let is_away = stage.model.lasts(Fault::Outage);
         let is_logged_out = !self.answered && stage.model.lasts(Fault::Login);
-        if !is_away && !is_logged_out {
+        let unknown = stage.model.unknown();
+        if !is_away && !is_logged_out && unknown.is_none() {
             return;
         }
         let records = stage.records();
+        if unknown.is_some_and(|fault| records.iter().any(|record| tells(record, fault))) {
+            stage.model.is_known();
+        }
         // The service comes back as soon as its outage is known.
-        if is_away && records.iter().any(is_outage) {
+        if is_away && records.iter().any(|record| tells(record, Fault::Outage)) {
             stage.model.repair(Fault::Outage);
         }
         // The other agent must have gone on before the login is repaired.
@@ -43,14 +47,18 @@ impl Person {
     }
 }
 
-fn is_outage(record: &Record) -> bool {
-    matches!(
-        record,
-        Record::AgentTroubled {
-            trouble: Trouble::Outage { .. },
-            ..
-        }
-    )
+/// Whether this fault is what an agent's trouble is recorded for.
+fn tells(record: &Record, fault: Fault) -> bool {
+    let Record::AgentTroubled { agent, trouble, .. } = record else {
+        return false;
+    };
+    match fault {
+        Fault::ClaudeLimit => agent.as_str() == "claude" && *trouble == Trouble::UsageLimit,
+        Fault::CodexLimit => agent.as_str() == "codex" && *trouble == Trouble::UsageLimit,
+        Fault::Outage => matches!(trouble, Trouble::Outage { .. }),
+        Fault::Login => matches!(trouble, Trouble::Login { .. }),
+        Fault::Stop | Fault::Kill => false,
+    }
 }
 
 pub(crate) fn is_landing_of_claude(record: &Record) -> bool {
