@@ -155,6 +155,7 @@ impl Bespoke {
         self.tell(EventKind::Opened(Opened {
             run,
             policy,
+            environment: ContentHash::of_json(&environment()?),
             seed: 7,
             backends,
             wait: false,
@@ -182,6 +183,7 @@ impl Bespoke {
                 let roadmap = Roadmap {
                     revision: tip.to_string(),
                     tip,
+                    tree: self.trusted.tree_of(tip)?,
                     tasks: self.tasks.clone(),
                 };
                 EventKind::RoadmapRead {
@@ -214,14 +216,14 @@ impl Bespoke {
                 }
             }
             Effect::RunTurn { .. } => self.run_turn(effect, what).await?,
-            Effect::Collect { attempt, turn } => {
-                let (workspace, entry) = (
-                    self.workspaces.of(attempt),
-                    self.state
-                        .task(&attempt.task)
-                        .and_then(|entry| entry.active()),
-                );
-                let base = entry.ok_or("it is under way")?.attempt.base;
+            Effect::Collect {
+                attempt,
+                turn,
+                base,
+                ..
+            } => {
+                let workspace = self.workspaces.of(attempt);
+                let base = *base;
                 let keep = Trusted::keep_ref(attempt, *turn);
                 let limits = IngressLimits::default();
                 let head = self
@@ -273,28 +275,22 @@ impl Bespoke {
                     kept: Vec::new(),
                 }
             }
-            Effect::Review { attempt, .. } => {
-                let active = self
-                    .state
-                    .task(&attempt.task)
-                    .and_then(|entry| entry.active())
-                    .ok_or("it is under way")?;
-                let work = active
-                    .step
-                    .submission()
-                    .ok_or("there is work to look at")?
-                    .clone();
-                let own = &active.attempt;
+            Effect::Review {
+                attempt,
+                work,
+                contract,
+                ..
+            } => {
                 let view = Arc::new(ChangeBetween {
                     trusted: Arc::clone(&self.trusted),
-                    base: own.base,
+                    base: work.base,
                     head: work.head,
                 });
                 let request = ReviewRequest::new(
                     attempt.clone(),
-                    (*own.contract).clone(),
-                    own.base,
-                    work,
+                    (**contract).clone(),
+                    work.base,
+                    (**work).clone(),
                     view,
                 );
                 let mut reviews = Vec::new();
@@ -329,15 +325,14 @@ impl Bespoke {
                             .into(),
                     );
                 }
+                let tip_tree = self.trusted.tree_of(tip)?;
                 let result = match self.trusted.merge(tip, *head).await? {
                     Merge::Clean(tree) => {
-                        let changes = self
-                            .trusted
-                            .changes(self.trusted.tree_of(tip)?, tree)
-                            .await?;
+                        let changes = self.trusted.changes(tip_tree, tree).await?;
                         Ok(Candidate {
                             head: *head,
                             tip,
+                            tip_tree,
                             tree,
                             changes,
                         })
@@ -350,20 +345,6 @@ impl Bespoke {
                 effect,
                 report: self.gate(*tree, gate).await?,
             },
-            Effect::CheckTip { tip, gate, .. } => {
-                let tree = self.trusted.tree_of(*tip)?;
-                EventKind::TipChecked {
-                    effect,
-                    report: self.gate(tree, gate).await?,
-                }
-            }
-            Effect::CheckBaseline { tip, gate } => {
-                let tree = self.trusted.tree_of(*tip)?;
-                EventKind::BaselineChecked {
-                    effect,
-                    report: self.gate(tree, gate).await?,
-                }
-            }
             Effect::Land { landing } => {
                 let outcome = self.trusted.land(landing).await?;
                 println!("{}: {outcome:?}", landing.attempt);
@@ -384,7 +365,7 @@ impl Bespoke {
                 effect,
                 heard: false,
             },
-            Effect::StopTurn { .. } => EventKind::StopSent { effect },
+            Effect::StopTurn { .. } | Effect::CancelGate { .. } => EventKind::StopSent { effect },
             Effect::Report { .. } => EventKind::Reported {
                 effect,
                 failure: None,
@@ -394,29 +375,28 @@ impl Bespoke {
 
     async fn run_turn(&self, effect: EffectId, what: &Effect) -> Result<EventKind, Failure> {
         let Effect::RunTurn {
-            attempt, turn, ask, ..
+            attempt,
+            turn,
+            ask,
+            contract,
+            base,
+            ..
         } = what
         else {
             return Err("a turn is asked for".into());
         };
-        let active = self
-            .state
-            .task(&attempt.task)
-            .and_then(|entry| entry.active())
-            .ok_or("it is under way")?;
-        let (workspace, own) = (self.workspaces.of(attempt), &active.attempt);
+        let workspace = self.workspaces.of(attempt);
         let handoff = workspace.out().join(format!("handoff-{turn}.json"));
         let context = PromptContext {
             attempt,
-            contract: &own.contract,
-            base: own.base,
+            contract,
+            base: *base,
             handoff: &handoff,
             predecessor: None,
             advice: None,
             resumed: *turn > 1,
         };
         let text = prompt(&context, ask);
-        let environment = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH")?)]);
         let request = TurnRequest::new(
             attempt.clone(),
             text,
@@ -426,7 +406,11 @@ impl Bespoke {
         );
         let mut running = self
             .agent
-            .start(request.with_turn(*turn, None).with_environment(environment))
+            .start(
+                request
+                    .with_turn(*turn, None)
+                    .with_environment(environment()?),
+            )
             .await?;
         let (mut outcome, mut usage) = (TurnOutcome::Stopped, TurnUsage::default());
         while let Some(update) = running.next().await {
@@ -447,11 +431,10 @@ impl Bespoke {
 
     async fn gate(&self, tree: TreeId, gate: &GateSpec) -> Result<GateReport, Failure> {
         self.trusted.export(tree, &self.lane).await?;
-        let environment = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH")?)]);
         let ran = run_gate(
             gate,
             &self.lane,
-            &environment,
+            &environment()?,
             &BTreeMap::new(),
             &format!("bespoke-{}-gate", std::process::id()),
         )
@@ -472,4 +455,10 @@ impl Bespoke {
             lacked: Lacking::default(),
         })
     }
+}
+
+/// What agents and gates see of ours.
+fn environment() -> Result<BTreeMap<String, String>, Failure> {
+    let path = std::env::var("PATH")?;
+    Ok(BTreeMap::from([("PATH".to_owned(), path)]))
 }

@@ -75,6 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let opened = Opened {
         run: RunId::new("demo")?,
         policy: driver.policy.hash(),
+        environment: ContentHash::of(b""),
         seed: 7,
         // An agent, and that its sessions can be gone on with.
         backends: vec![("agent".parse()?, true)],
@@ -107,6 +108,7 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
     let commit = |digit: &str| digit.repeat(40).parse::<CommitId>();
     let tree = "e".repeat(40).parse()?;
     let tip = commit("0")?;
+    let tip_tree = "d".repeat(40).parse()?;
     Ok(match what {
         Effect::ReadRoadmap { tip: known } => {
             let mut task = Task::new("T1".parse()?, "Say hello");
@@ -115,6 +117,7 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
             let roadmap = Roadmap {
                 revision: "1".to_owned(),
                 tip: known.unwrap_or(tip),
+                tree: if known.is_some() { tree } else { tip_tree },
                 tasks: vec![task],
             };
             EventKind::RoadmapRead {
@@ -141,7 +144,7 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
             heard: true,
         },
         Effect::StopTurn { .. } => EventKind::StopSent { effect },
-        Effect::Collect { attempt, turn } => {
+        Effect::Collect { attempt, turn, .. } => {
             let submission = Submission {
                 base: tip,
                 carried: None,
@@ -164,14 +167,15 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
                 kept: Vec::new(),
             }
         }
-        Effect::Review { head, .. } => {
+        Effect::Review { work, .. } => {
+            let head = work.head;
             let objection = Finding::new(Severity::Error, "taste/greeting", "say it more warmly");
-            let findings = if *head == commit("1")? {
+            let findings = if head == commit("1")? {
                 vec![objection]
             } else {
                 Vec::new()
             };
-            let review = Review::new("me", *head, Opinion::Looked { findings });
+            let review = Review::new("me", head, Opinion::Looked { findings });
             EventKind::Reviewed {
                 effect,
                 reviews: vec![review],
@@ -183,17 +187,16 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
             result: Ok(Candidate {
                 head: *head,
                 tip,
+                tip_tree,
                 tree,
                 changes: Vec::new(),
             }),
         },
-        Effect::RunGate { gate, .. }
-        | Effect::CheckTip { gate, .. }
-        | Effect::CheckBaseline { gate, .. } => {
+        Effect::RunGate { tree, gate, .. } => {
             let nothing = ContentHash::of(b"");
             let report = GateReport {
                 gate: gate.clone(),
-                tree,
+                tree: *tree,
                 environment: nothing,
                 outcome: GateOutcome::Exited { code: 0 },
                 output: nothing,
@@ -202,12 +205,9 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
                 lacked: Lacking::default(),
                 took: Span::secs(1),
             };
-            match what {
-                Effect::CheckTip { .. } => EventKind::TipChecked { effect, report },
-                Effect::CheckBaseline { .. } => EventKind::BaselineChecked { effect, report },
-                _ => EventKind::GateRan { effect, report },
-            }
+            EventKind::GateRan { effect, report }
         }
+        Effect::CancelGate { .. } => EventKind::StopSent { effect },
         Effect::Land { .. } => EventKind::LandingTried {
             effect,
             outcome: LandingOutcome::Landed {

@@ -3,8 +3,8 @@
 use orchestrator_core::{
     driver::roughly,
     model::{
-        AttemptId, Effect, Finding, Findings, Record, ReviewerChoice, TurnEnd, TurnOutcome,
-        Verdict, Withdrawal, WorkspaceFate,
+        AttemptId, Effect, Finding, Findings, GateReport, Record, ReviewerChoice, TurnEnd,
+        TurnOutcome, Verdict, Withdrawal, WorkspaceFate,
     },
 };
 
@@ -106,42 +106,15 @@ pub(crate) fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> 
             from: Some(_),
             ..
         } => (None, format!("agent {agent} can be used again")),
-        Record::GateReported { attempt, report } => (
-            Some(attempt),
-            format!(
-                "gate {}: {} after {}",
-                report.gate.name,
-                if report.passed() {
-                    "passed".to_owned()
-                } else {
-                    report.outcome.to_string()
-                },
-                roughly(report.took.to_std())
-            ),
+        Record::GateReported {
+            candidate_of,
+            report,
+        } => (
+            candidate_of.as_ref(),
+            gate_reported(candidate_of.is_none(), report),
         ),
         Record::RepairAsked { attempt, why } => {
             (Some(attempt), format!("is asked for its handoff: {why}"))
-        }
-        Record::TipReported { attempt, report } => {
-            let how = if report.passed() {
-                "passed"
-            } else {
-                "failed as well"
-            };
-            let took = roughly(report.took.to_std());
-            let gate = &report.gate.name;
-            (
-                Some(attempt),
-                format!("gate {gate} on the target's own tip: {how} after {took}"),
-            )
-        }
-        // That it fails is a warning, which says what follows.
-        Record::BaselineReported { tip, report } if report.passed() => {
-            let gate = &report.gate.name;
-            (
-                None,
-                format!("gate {gate} on the target at {}: passed", tip.short()),
-            )
         }
         Record::RoadmapRefused { tip, why } => (
             None,
@@ -241,6 +214,21 @@ fn requested(what: &Effect) -> Option<(Option<&AttemptId>, String)> {
         Effect::StopTurn { attempt, why, .. } => (Some(attempt), format!("is stopped: {why}")),
         _ => return None,
     })
+}
+
+fn gate_reported(on_tip: bool, report: &GateReport) -> String {
+    let place = if on_tip {
+        " on the target's own tip"
+    } else {
+        ""
+    };
+    let how = if report.passed() {
+        "passed".to_owned()
+    } else {
+        report.outcome.to_string()
+    };
+    let took = roughly(report.took.to_std());
+    format!("gate {}{place}: {how} after {took}", report.gate.name)
 }
 
 fn first(findings: &[Finding]) -> String {

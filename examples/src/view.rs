@@ -158,7 +158,8 @@ impl View {
 fn is_notable(record: &Record) -> bool {
     match record {
         Record::Judged { verdict, .. } => !matches!(verdict, Verdict::Accept),
-        Record::RepairAsked { .. } | Record::TipReported { .. } | Record::Noticed { .. } => true,
+        Record::RepairAsked { .. } | Record::Noticed { .. } => true,
+        Record::GateReported { candidate_of, .. } => candidate_of.is_none(),
         Record::Requested { what, .. } => matches!(what, Effect::Nudge { .. }),
         _ => false,
     }

@@ -117,9 +117,7 @@ impl Stage {
 
     fn reports(&self) -> Vec<GateReport> {
         let report = |record: Record| match record {
-            Record::GateReported { report, .. } | Record::BaselineReported { report, .. } => {
-                Some(*report)
-            }
+            Record::GateReported { report, .. } => Some(*report),
             _ => None,
         };
         self.records().into_iter().filter_map(report).collect()

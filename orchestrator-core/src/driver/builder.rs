@@ -15,6 +15,8 @@ use super::{
     effects::{World, agents_environment},
     fold::{Folding, fold_ledger},
     gate_place::Kept,
+    host::Host,
+    lane::Lane,
     leftovers::{self, Sweeper},
     orchestrator::planned,
     ports::PortRanges,
@@ -176,8 +178,8 @@ impl OrchestratorBuilder {
             state, at: last, ..
         } = folding;
         let (world, roadmap) = ground.world(&state_dir, &state, &mut found).await?;
-        let tree = world.trusted.tree_of(roadmap.tip)?;
-        world.trusted.gather_lfs(tree).await?;
+        let tree = world.lane.trusted.tree_of(roadmap.tip)?;
+        world.lane.trusted.gather_lfs(tree).await?;
         let died = last.filter(|_| state.run().is_some() && state.ended().is_none());
         let orchestrator = Orchestrator::new(
             world,
@@ -382,32 +384,54 @@ impl Ground {
             .run()
             .filter(|_| state.ended().is_none())
             .map(|run| run.id.clone());
-        Ok(World {
-            run: going_on.unwrap_or_else(new_run_id),
-            state_dir: state_dir.to_owned(),
-            mark,
-            trusted: Arc::new(trusted),
-            sweeper: Sweeper::of(Discard::beneath(state_dir)),
-            landed: AtomicU32::new(0),
+        let (policy, environment) = (Arc::new(self.policy), Arc::new(environment));
+        let trusted = Arc::new(trusted);
+        let ports = PortRanges::of(policy.environment.ports, state_dir, &workspaces);
+        let ports = Arc::new(ports);
+        let evidence: Arc<dyn EvidenceStore> = self
+            .evidence
+            .unwrap_or_else(|| Arc::new(FileEvidence::new(state_dir.join("evidence"))));
+        let lane = Lane {
+            mark: mark.clone(),
+            policy: Arc::clone(&policy),
+            environment: Arc::clone(&environment),
+            trusted: Arc::clone(&trusted),
             source: self.source,
+            agents: self.backends.keys().cloned().collect(),
             reviewers: self.reviewers,
             panel,
-            backends: self.backends,
-            evidence: self
-                .evidence
-                .unwrap_or_else(|| Arc::new(FileEvidence::new(state_dir.join("evidence")))),
-            environment,
-            lane: state_dir.join("lane"),
+            evidence: Arc::clone(&evidence),
+            directory: state_dir.join("lane"),
             kept: Kept::default(),
-            ports: PortRanges::of(self.policy.environment.ports, state_dir, &workspaces),
-            workspaces,
-            policy: self.policy,
+            ports: Arc::clone(&ports),
             caches: Arc::new(Mutex::new(GateCaches::beneath(state_dir))),
+            landed: AtomicU32::new(0),
+            stops: Mutex::default(),
+        };
+        let host = Host {
+            mark: mark.clone(),
+            policy: Arc::clone(&policy),
+            environment: Arc::clone(&environment),
+            trusted,
+            sweeper: Sweeper::of(Discard::beneath(state_dir)),
+            backends: self.backends,
+            evidence,
+            ports,
+            workspaces,
             swept: AtomicBool::new(false),
             begun: Mutex::default(),
             turns: Mutex::default(),
             last_words: Mutex::default(),
             told_to_stop: Mutex::default(),
+        };
+        Ok(World {
+            run: going_on.unwrap_or_else(new_run_id),
+            state_dir: state_dir.to_owned(),
+            mark,
+            policy,
+            environment,
+            host,
+            lane,
         })
     }
 }

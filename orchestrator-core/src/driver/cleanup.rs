@@ -2,14 +2,14 @@
 
 use std::sync::PoisonError;
 
-use super::effects::{World, with_source};
+use super::{effects::with_source, host::Host};
 use crate::{
     git::{GitError, Trusted, Workspace},
     model::{AttemptId, CommitId, WorkspaceFate},
     process::marked_since,
 };
 
-impl World {
+impl Host {
     /// Removes a workspace if that loses nothing; else says what it would lose (law 4). `carried`
     /// is the worker's head where its changes landed as a commit of ours.
     pub(super) async fn clean_up(

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::AsyncReadExt;
 
-use super::{RunError, effects::World};
+use super::{RunError, host::Host};
 use crate::{
     git::{GitError, IngressLimits, Trusted, Workspace},
     model::{
@@ -77,7 +77,7 @@ struct Ingested {
     left_out: Vec<Finding>,
 }
 
-impl World {
+impl Host {
     /// Keeps what a turn said and claimed, whatever became of its work.
     pub(super) async fn keep_turn(
         &self,

@@ -116,8 +116,8 @@ pub enum RunError {
     #[error("a bug in the orchestrator")]
     Misfit(#[from] Misfit),
     /// A bug of ours.
-    #[error("a bug in the orchestrator: effect {0} belongs to no attempt")]
-    NoAttempt(EffectId),
+    #[error("a bug in the orchestrator: effect {0} was given to the wrong performer")]
+    WrongPerformer(EffectId),
     /// A port's implementation panicked.
     #[error("an effect panicked: {0}")]
     Panicked(String),

@@ -12,15 +12,20 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tokio::sync::Notify;
+
 use super::{
-    effects::{World, with_source},
+    effects::with_source,
+    lane::Lane,
     ports::PORT_BASE,
     setup::{SetupPlace, not_brought, place_of, run_commands},
 };
 use crate::{
     gate::CacheOf,
-    git::{GateHead, GitError, Module},
-    model::{CommitId, EffectId, GateOutcome, GateSpec, Lacking, RepoPath, Setup, TreeId},
+    git::{GitError, Module},
+    model::{
+        CommitId, EffectId, GateHead, GateOutcome, GateSpec, Lacking, RepoPath, Setup, TreeId,
+    },
     untrusted::{Mirror, place_beneath, remove},
 };
 
@@ -43,6 +48,8 @@ pub(super) struct GateJob {
     pub(super) gate: GateSpec,
     /// Where its repository is to be, if it has one.
     pub(super) head: GateHead,
+    /// By which it is told to stop.
+    pub(super) stop: Arc<Notify>,
 }
 
 /// A directory that is ready for its gate.
@@ -52,13 +59,13 @@ pub(super) struct GatePlace {
     pub(super) variables: BTreeMap<String, String>,
 }
 
-impl World {
+impl Lane {
     /// Makes the directory ready for a gate.
     ///
     /// # Errors
     /// With the outcome that says why it is not.
     pub(super) async fn make_gate_place(&self, job: &GateJob) -> Result<GatePlace, GateOutcome> {
-        let directory = self.lane.join("tree");
+        let directory = self.directory.join("tree");
         let not_started = |reason: String| GateOutcome::NotStarted { reason };
         let base = self.ports.of_gates().map_err(not_started)?;
         self.put_away().await;
@@ -92,9 +99,9 @@ impl World {
         let Some(setup) = &job.gate.setup else {
             return Ok(());
         };
-        let mut environment = self.environment.clone();
+        let mut environment = (*self.environment).clone();
         environment.extend(place.variables.clone());
-        let ceiling = self.lane.to_string_lossy().into_owned();
+        let ceiling = self.directory.to_string_lossy().into_owned();
         environment.insert("GIT_CEILING_DIRECTORIES".to_owned(), ceiling);
         let at = SetupPlace {
             directory: &place.directory,
@@ -122,7 +129,7 @@ impl World {
 
     /// Takes what was brought out of the directory again, before it is made another tree: it may serve once more.
     async fn put_away(&self) {
-        let (lane, kept) = (self.lane.clone(), self.kept.clone());
+        let (lane, kept) = (self.directory.clone(), self.kept.clone());
         let moved = tokio::task::spawn_blocking(move || kept.take_out(&lane)).await;
         let moved = moved.unwrap_or_else(|error| Err(io::Error::other(error)));
         // What stays where it is, is removed with all that does not belong to the tree.
@@ -151,7 +158,7 @@ impl World {
             .write_gate_repository(directory, job.tree, job.head, &ignored);
         made.await.map_err(said)?;
         for module in &modules {
-            let laid_out = put_away_at(&self.lane, &module.path);
+            let laid_out = put_away_at(&self.directory, &module.path);
             let made = self.trusted.write_gate_module(directory, module, &laid_out);
             made.map_err(said)?;
         }
@@ -187,9 +194,9 @@ impl World {
         let modules = self.trusted.modules(job.tree).await;
         let modules = modules.map_err(|error| with_source(&error))?;
         for module in &modules {
-            let away = put_away_at(&self.lane, &module.path);
+            let away = put_away_at(&self.directory, &module.path);
             let wrong = |error: io::Error| format!("submodule `{}`: {error}", module.path);
-            fs::create_dir_all(self.lane.join(BROUGHT)).map_err(wrong)?;
+            fs::create_dir_all(self.directory.join(BROUGHT)).map_err(wrong)?;
             let exported = self.trusted.export_module(module, &away).await;
             exported.map_err(|error| with_source(&error))?;
             let place = place_of(directory, &module.path).map_err(wrong)?;
@@ -208,7 +215,7 @@ impl World {
             return Ok(());
         };
         for path in &setup.bring {
-            let (root, lane, within) = (root.clone(), self.lane.clone(), path.clone());
+            let (root, lane, within) = (root.clone(), self.directory.clone(), path.clone());
             let (kept, directory) = (self.kept.clone(), directory.to_owned());
             let brought =
                 tokio::task::spawn_blocking(move || kept.put_in(&root, &lane, &within, &directory));

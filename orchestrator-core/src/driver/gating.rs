@@ -6,21 +6,20 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::broadcast;
 use tracing::Instrument as _;
 
 use super::{
-    LongStep, Notice, RunError,
-    effects::{World, has_passed},
+    LongStep, RunError,
+    effects::Sink,
     gate_place::{GateJob, GatePlace},
-    progress::Progress,
+    lane::Lane,
+    running::SURVIVORS,
 };
 use crate::{
     failpoint::reach,
     gate::{CacheOf, GateCaches, GateRun, run_gate},
-    git::GateHead,
-    model::{CommitId, EffectId, GateReport, GateSpec, Span},
-    process::{Captured, labelled_ends},
+    model::{GateReport, Span},
+    process::{Captured, kill_marked, labelled_ends},
 };
 
 /// Of what a gate printed, so many characters go into findings and questions; all of it is in the evidence.
@@ -33,7 +32,7 @@ enum Move {
     Back,
 }
 
-impl World {
+impl Lane {
     /// Does something with the caches beside the loop.
     pub(super) async fn with_caches(
         &self,
@@ -47,55 +46,45 @@ impl World {
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 
-    /// Runs a gate on a tip of the target, and tells how that goes.
-    pub(super) async fn gate_on_tip(
+    /// Runs a gate, and tells how that goes; `None` if it was told to stop.
+    pub(super) async fn gate(
         &self,
-        effect: EffectId,
-        tip: CommitId,
-        gate: GateSpec,
-        notices: &broadcast::Sender<Notice>,
-    ) -> Result<GateReport, RunError> {
-        let step = LongStep::TipGate {
-            gate: gate.name.clone(),
-            tip,
+        job: GateJob,
+        sink: &Sink,
+    ) -> Result<Option<GateReport>, RunError> {
+        let gate = job.gate.name.clone();
+        let span = tracing::info_span!("gate", name = %gate);
+        let (step, attempt) = match (&job.whose, job.head) {
+            (CacheOf::Attempt(attempt), _) => {
+                let tree = job.tree;
+                (LongStep::Gate { gate, tree }, Some(attempt.clone()))
+            }
+            (CacheOf::Lane, head) => {
+                let tip = head.tip();
+                (LongStep::TipGate { gate, tip }, None)
+            }
         };
-        let run = self.run_gate_on_tip(effect, tip, gate);
-        let progress = Progress::of(notices, None);
+        let progress = sink.progress(attempt.as_ref());
+        let run = self.run_gate(job).instrument(span);
         progress.during_with(step, run, has_passed, || None).await
     }
 
-    /// Runs a gate on a tip of the target.
-    pub(super) async fn run_gate_on_tip(
-        &self,
-        effect: EffectId,
-        tip: CommitId,
-        gate: GateSpec,
-    ) -> Result<GateReport, RunError> {
-        let span = tracing::info_span!("gate", name = %gate.name, tip = %tip.short());
-        let job = GateJob {
-            effect,
-            whose: CacheOf::Lane,
-            tree: self.trusted.tree_of(tip)?,
-            gate,
-            head: GateHead::Tip(tip),
-        };
-        self.run_gate(job).instrument(span).await
-    }
-
-    /// Runs a gate, and again as often as it may be while it is red.
-    pub(super) async fn run_gate(&self, job: GateJob) -> Result<GateReport, RunError> {
+    /// Runs a gate, and again as often as it may be while it is red; `None` if it was told to stop.
+    pub(super) async fn run_gate(&self, job: GateJob) -> Result<Option<GateReport>, RunError> {
         let mut before = Vec::new();
         loop {
-            let report = self.run_gate_once(&job).await?;
+            let Some(report) = self.run_gate_once(&job).await? else {
+                return Ok(None);
+            };
             let again = !report.passed() && before.len() < job.gate.rerun as usize;
             if !again {
-                return Ok(GateReport { before, ..report });
+                return Ok(Some(GateReport { before, ..report }));
             }
             before.push(report.outcome);
         }
     }
 
-    async fn run_gate_once(&self, job: &GateJob) -> Result<GateReport, RunError> {
+    async fn run_gate_once(&self, job: &GateJob) -> Result<Option<GateReport>, RunError> {
         let began = Instant::now();
         let run = match self.make_gate_place(job).await {
             Ok(place) => {
@@ -105,13 +94,14 @@ impl World {
                 self.move_caches(job, &place.directory, Move::Back).await;
                 run
             }
-            Err(outcome) => GateRun::not_started(outcome, &self.environment),
+            Err(outcome) => Some(GateRun::not_started(outcome, &self.environment)),
         };
+        let Some(run) = run else { return Ok(None) };
         let tail = tail_of(&run);
         let (outcome, environment) = (run.outcome, run.environment);
         let output = joined(run.stdout, run.stderr);
         let output = self.evidence.put(&mut &output[..], u64::MAX).await?.hash;
-        Ok(GateReport {
+        Ok(Some(GateReport {
             gate: job.gate.clone(),
             tree: job.tree,
             environment,
@@ -121,12 +111,24 @@ impl World {
             took: Span(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)),
             before: Vec::new(),
             lacked: self.lacking(job).await,
-        })
+        }))
     }
 
-    async fn run_gate_in(&self, job: &GateJob, place: &GatePlace) -> GateRun {
+    /// Runs it in its directory; when it is told to stop, no process of it lives on.
+    async fn run_gate_in(&self, job: &GateJob, place: &GatePlace) -> Option<GateRun> {
         let mark = format!("{}gate.{}", self.mark, job.effect);
-        if let Err(outcome) = self.set_up_gate(job, place, &mark).await {
+        tokio::select! {
+            biased;
+            run = self.run_marked(job, place, &mark) => Some(run),
+            () = job.stop.notified() => {
+                kill_marked(&mark, SURVIVORS).await;
+                None
+            }
+        }
+    }
+
+    async fn run_marked(&self, job: &GateJob, place: &GatePlace, mark: &str) -> GateRun {
+        if let Err(outcome) = self.set_up_gate(job, place, mark).await {
             return GateRun::not_started(outcome, &self.environment);
         }
         reach("before gate");
@@ -135,7 +137,7 @@ impl World {
             &place.directory,
             &self.environment,
             &place.variables,
-            &mark,
+            mark,
         );
         let run = run.await;
         reach("after gate");
@@ -159,6 +161,11 @@ impl World {
             |error| tracing::warn!(%effect, %error, "a gate's cache could not be moved"),
         );
     }
+}
+
+fn has_passed(report: &Result<Option<GateReport>, RunError>) -> Option<bool> {
+    let report = report.as_ref().ok()?.as_ref();
+    report.map(GateReport::passed)
 }
 
 /// The end of what a gate printed: of one stream alone, or of both, each after its name.

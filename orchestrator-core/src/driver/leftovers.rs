@@ -72,11 +72,11 @@ pub struct Leftovers {
 
 impl Leftovers {
     pub(super) fn of(world: &World, locks: [File; 2]) -> Self {
-        world.sweeper.end();
+        world.host.sweeper.end();
         Self {
-            lane: world.lane.clone(),
-            workspaces: world.workspaces.clone(),
-            discard: world.sweeper.discard.clone(),
+            lane: world.lane.directory.clone(),
+            workspaces: world.host.workspaces.clone(),
+            discard: world.host.sweeper.discard.clone(),
             _locks: locks,
         }
     }

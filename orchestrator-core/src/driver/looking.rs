@@ -3,7 +3,11 @@
 //! Git and a remote are asked for that, and may take until their deadlines. So it goes on beside the look at all workspaces, on which stall
 //! detection stands, and nothing waits for it.
 
-use super::effects::{World, with_source};
+use super::{
+    effects::{World, with_source},
+    host::Host,
+    lane::Lane,
+};
 use crate::{
     git::{Destination, GitError},
     model::{AttemptId, CommitId, EventKind, RepoPath},
@@ -40,12 +44,12 @@ impl World {
         let Question { tip, ask, workers } = question;
         let target = async {
             if ask {
-                self.target_facts(tip).await
+                self.lane.target_facts(tip).await
             } else {
                 Vec::new()
             }
         };
-        let (facts, (touched, unreadable)) = tokio::join!(target, self.touched(workers));
+        let (facts, (touched, unreadable)) = tokio::join!(target, self.host.touched(workers));
         Checked {
             tip,
             facts,
@@ -53,7 +57,9 @@ impl World {
             unreadable,
         }
     }
+}
 
+impl Lane {
     async fn target_facts(&self, tip: Option<CommitId>) -> Vec<EventKind> {
         let trusted = &self.trusted;
         let remote = matches!(trusted.destination(), Destination::Remote { .. });
@@ -77,7 +83,9 @@ impl World {
         }
         facts
     }
+}
 
+impl Host {
     async fn touched(
         &self,
         workers: Vec<(AttemptId, CommitId)>,

@@ -109,7 +109,7 @@ impl World {
         line.push(b'\n');
         let spawn = Spawn::new(program, "/")
             .args(arguments)
-            .envs(&self.environment)
+            .envs(&*self.environment)
             .marked(format!("{}notify.{number}.", self.mark));
         let why = match run_to_end(spawn, &line, DEADLINE, KEPT).await {
             Ok(finished) => match finished.exit {

@@ -20,8 +20,8 @@ use crate::{
     git::{Destination, GitError},
     machine::{Phase, State, TaskEntry, apply, decide, readiness},
     model::{
-        Checkout, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap, TaskId,
-        Timestamp,
+        Checkout, ContentHash, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap,
+        TaskId, Timestamp,
     },
     port::{Epoch, Ledger, Opening, Sequence},
     process::sweep_marked,
@@ -194,7 +194,10 @@ impl Running {
     async fn begin_and_go(&mut self) -> Result<EndReason, RunError> {
         let core = self.core();
         let swept = sweep_marked(&core.world.mark, SURVIVORS).await;
-        core.world.swept.store(swept.left == 0, Ordering::Release);
+        core.world
+            .host
+            .swept
+            .store(swept.left == 0, Ordering::Release);
         if swept.found > 0 {
             let warning = format!(
                 "{} processes of an earlier run were still alive, and were stopped",
@@ -205,9 +208,9 @@ impl Running {
         for check in &core.warnings {
             drop(core.notices.send(Notice::Warning(check.to_string())));
         }
-        core.world.panel.iter().for_each(AgentReviewer::clear);
-        core.world.sweeper.begin();
-        core.world.pack_objects();
+        core.world.lane.panel.iter().for_each(AgentReviewer::clear);
+        core.world.host.sweeper.begin();
+        core.world.lane.pack_objects();
         let (first, checkout) = (core.world.opened(core.wait), core.world.checkout().await?);
         let span = tracing::info_span!("run", id = %core.world.run);
         self.go(first, checkout).instrument(span).await
@@ -217,6 +220,7 @@ impl Running {
 impl World {
     fn opened(&self, wait: bool) -> EventKind {
         let backends = self
+            .host
             .backends
             .iter()
             .map(|(name, backend)| (name.clone(), backend.capabilities().resume));
@@ -224,6 +228,7 @@ impl World {
         EventKind::Opened(Opened {
             run,
             policy,
+            environment: ContentHash::of_json(&*self.environment),
             seed: random(),
             backends: backends.collect(),
             wait,
@@ -232,9 +237,12 @@ impl World {
     }
 
     async fn checkout(&self) -> Result<Checkout, GitError> {
-        match self.trusted.destination() {
+        match self.lane.trusted.destination() {
             Destination::Remote { .. } => Ok(Checkout::Untouched),
-            Destination::Local => self.trusted.user().checkout(self.trusted.target()).await,
+            Destination::Local => {
+                let trusted = &self.lane.trusted;
+                trusted.user().checkout(trusted.target()).await
+            }
         }
     }
 }
@@ -246,7 +254,7 @@ pub(super) async fn planned(
     roadmap: Roadmap,
     wait: bool,
 ) -> Result<Vec<PlannedTask>, BuildError> {
-    let (at, policy) = (now(), &world.policy);
+    let (at, policy) = (now(), &*world.policy);
     let checkout = world.checkout().await?;
     let tell = |state: &mut State, kind: EventKind| -> Result<Vec<Record>, BuildError> {
         let records = decide(state, Event { at, kind }, policy)?;

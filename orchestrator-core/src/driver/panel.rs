@@ -3,11 +3,9 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use tokio::sync::mpsc;
-
-use super::{effects::World, progress::Progress, step::LongStep};
+use super::{effects::Sink, lane::Lane, progress::Progress, step::LongStep};
 use crate::{
-    model::{BackendName, EffectId, EventKind, Opinion, Review, ReviewerChoice, Severity, Span},
+    model::{BackendName, EventKind, Opinion, Review, ReviewerChoice, Severity, Span},
     port::{ReviewError, ReviewRequest, Reviewer},
     review::AgentReviewer,
 };
@@ -18,33 +16,23 @@ const NAMED_AFTER: Duration = Duration::from_secs(15);
 /// Where it is said who looks.
 #[derive(Debug)]
 pub(super) struct Asking {
-    effect: EffectId,
-    events: mpsc::Sender<EventKind>,
+    sink: Sink,
     progress: Progress,
 }
 
 impl Asking {
-    pub(super) fn by(
-        effect: EffectId,
-        events: mpsc::Sender<EventKind>,
-        progress: Progress,
-    ) -> Self {
-        Self {
-            effect,
-            events,
-            progress,
-        }
+    pub(super) fn by(sink: Sink, progress: Progress) -> Self {
+        Self { sink, progress }
     }
 
     async fn tell(&self, reviewer: &str, choice: Option<ReviewerChoice>, looked: Duration) {
         let asked = EventKind::ReviewerAsked {
-            effect: self.effect,
+            effect: self.sink.effect,
             reviewer: reviewer.to_owned(),
             choice,
             looked: Span(u64::try_from(looked.as_millis()).unwrap_or(u64::MAX)),
         };
-        // The loop is gone only when the run is.
-        drop(self.events.send(asked).await);
+        self.sink.tell(asked).await;
     }
 
     /// Tells who looks, once that takes long.
@@ -60,7 +48,7 @@ impl Asking {
     }
 }
 
-impl World {
+impl Lane {
     /// What reviewers say. Agents are asked only about what all others let through: what goes back
     /// anyway, or waits for another reviewer, costs no agent's time.
     pub(super) async fn ask_reviewers(
@@ -178,10 +166,8 @@ fn in_order<'a>(
 mod tests {
     use std::{path::PathBuf, sync::Arc};
 
-    use tokio::sync::broadcast;
-
     use super::*;
-    use crate::agent::CommandAgent;
+    use crate::{agent::CommandAgent, model::EffectId};
 
     fn name(text: &str) -> BackendName {
         text.parse().expect("a name")
@@ -230,9 +216,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn reviewer_that_takes_long_is_named() {
-        let (events, mut heard) = mpsc::channel(8);
-        let (notices, _) = broadcast::channel(8);
-        let asking = Asking::by(EffectId(3), events, Progress::of(&notices, None));
+        let (events, mut heard) = tokio::sync::mpsc::channel(8);
+        let (notices, _) = tokio::sync::broadcast::channel(8);
+        let effect = EffectId(3);
+        let sink = Sink {
+            effect,
+            events,
+            notices,
+        };
+        let progress = sink.progress(None);
+        let asking = Asking::by(sink, progress);
         let short = tokio::time::sleep(NAMED_AFTER / 2);
         asking.while_looking("paths", short).await;
         assert!(heard.try_recv().is_err(), "it did not take long");
@@ -240,7 +233,7 @@ mod tests {
             .while_looking("paths", tokio::time::sleep(NAMED_AFTER * 2))
             .await;
         let asked = EventKind::ReviewerAsked {
-            effect: EffectId(3),
+            effect,
             reviewer: "paths".to_owned(),
             choice: None,
             looked: Span::secs(15),

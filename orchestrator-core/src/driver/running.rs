@@ -19,7 +19,7 @@ use super::{
     clock::{Clock, Reading, jump},
     discovery::Discovery,
     drift::Drift,
-    effects::Job,
+    effects::Sink,
     handle::Request,
     looking::{Checked, Question},
     notify::Message,
@@ -32,8 +32,8 @@ use crate::{
     git::{Destination, Look, Lookout},
     machine::{Active, State, Step, apply, decide, wake_at},
     model::{
-        AttemptId, Checkout, CommitId, EffectId, EndReason, Event, EventKind, Record, Shift, Span,
-        Timestamp, TurnOutcome, TurnSight,
+        AttemptId, Checkout, CommitId, Effect, EffectId, EndReason, Event, EventKind, Record,
+        Shift, Span, Timestamp, TurnOutcome, TurnSight,
     },
     port::{LedgerEntry, Sequence},
     process::sweep_marked,
@@ -89,16 +89,10 @@ pub(super) struct Running {
 #[derive(Default)]
 struct Decided {
     records: Vec<Record>,
-    due: Vec<Due>,
+    /// Effects that are to be performed.
+    due: Vec<(EffectId, Effect)>,
     /// What a person is told of a record, by its place among them.
     messages: Vec<(usize, Message)>,
-}
-
-/// An effect that is to be performed.
-struct Due {
-    effect: EffectId,
-    attempt: Option<AttemptId>,
-    job: Job,
 }
 
 /// What one heartbeat saw.
@@ -110,8 +104,8 @@ struct Seen {
 impl Running {
     pub(super) fn new(core: Orchestrator) -> Self {
         let lookout = Lookout::new(
-            core.world.workspaces.clone(),
-            core.world.trusted.objects().clone(),
+            core.world.host.workspaces.clone(),
+            core.world.lane.trusted.objects().clone(),
         );
         let discovery = Discovery::since(core.silent_since);
         let clock = Clock::new(&core.world.state_dir);
@@ -261,28 +255,16 @@ impl Running {
     fn tell_at(&mut self, at: Timestamp, kind: EventKind) -> Result<bool, RunError> {
         let core = &mut self.core;
         let records = decide(&core.state, Event { at, kind }, &core.world.policy)?;
-        let mut asked = Vec::new();
         for (record, index) in records.iter().zip(self.decided.records.len()..) {
             apply(&mut core.state, record)?;
             if let Record::Requested { effect, what, .. } = record {
-                asked.push((*effect, what));
+                self.decided.due.push((*effect, what.clone()));
             }
             if !core.world.policy.notify.run.is_empty()
                 && let Some(message) = Message::of(record, &core.state)
             {
                 self.decided.messages.push((index, message));
             }
-        }
-        for (effect, what) in asked {
-            let job = core
-                .world
-                .job(&core.state, effect, what)
-                .ok_or(RunError::NoAttempt(effect))?;
-            self.decided.due.push(Due {
-                effect,
-                attempt: what.attempt().cloned(),
-                job,
-            });
         }
         let told = !records.is_empty();
         self.decided.records.extend(records);
@@ -297,14 +279,14 @@ impl Running {
 
     /// Performs what was asked for, now that the ledger has it (law 2).
     async fn perform(&mut self) -> Result<(), RunError> {
-        for due in self.record().await? {
-            self.start(due);
+        for (effect, what) in self.record().await? {
+            self.start(effect, what);
         }
         Ok(())
     }
 
     /// Appends all that was decided, an event and what follows from it at one stroke, and says so; what is now to be performed.
-    async fn record(&mut self) -> Result<Vec<Due>, RunError> {
+    async fn record(&mut self) -> Result<Vec<(EffectId, Effect)>, RunError> {
         if self.decided.records.is_empty() {
             return Ok(Vec::new());
         }
@@ -338,30 +320,22 @@ impl Running {
     }
 
     /// Begins an effect beside the loop.
-    fn start(
-        &mut self,
-        Due {
+    fn start(&mut self, effect: EffectId, what: Effect) {
+        self.landings += usize::from(matches!(what, Effect::Land { .. }));
+        let world = Arc::clone(&self.core.world);
+        let sink = Sink {
             effect,
-            attempt,
-            job,
-        }: Due,
-    ) {
-        self.landings += usize::from(matches!(job, Job::Land { .. }));
-        let (world, events, notices) = (
-            Arc::clone(&self.core.world),
-            self.events.0.clone(),
-            self.core.notices.clone(),
-        );
-        let span = match attempt {
+            events: self.events.0.clone(),
+            notices: self.core.notices.clone(),
+        };
+        let span = match what.attempt() {
             Some(attempt) => {
                 tracing::info_span!("attempt", task = %attempt.task, attempt = attempt.number)
             }
             None => tracing::Span::current(),
         };
-        self.effects.spawn(
-            async move { (effect, world.perform(effect, job, events, notices).await) }
-                .instrument(span),
-        );
+        self.effects
+            .spawn(async move { (effect, world.perform(what, sink).await) }.instrument(span));
     }
 
     fn effect_done(
@@ -383,8 +357,9 @@ impl Running {
                 format!("the source of the roadmap could not be told how a task ended: {why}");
             drop(self.core.notices.send(Notice::Warning(warning)));
         }
-        if let EventKind::BaselineChecked { report, .. } = &event
+        if let EventKind::GateRan { effect, report } = &event
             && !report.passed()
+            && self.runs_on_tip(*effect)
         {
             let warning = format!(
                 "gate {} fails on the target by itself ({}): nothing lands until it passes there",
@@ -393,6 +368,18 @@ impl Running {
             drop(self.core.notices.send(Notice::Warning(warning)));
         }
         self.tell(event).map(drop)
+    }
+
+    /// Whether a gate runs on the target by itself.
+    fn runs_on_tip(&self, gate: EffectId) -> bool {
+        let what = self.core.state.open_effects().get(&gate);
+        matches!(
+            what,
+            Some(Effect::RunGate {
+                candidate_of: None,
+                ..
+            })
+        )
     }
 
     async fn request(&mut self, request: Request) -> Result<(), RunError> {
@@ -455,6 +442,7 @@ impl Running {
         let turns = self
             .core
             .world
+            .host
             .turns
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -490,7 +478,7 @@ impl Running {
             return;
         }
         let world = Arc::clone(&self.core.world);
-        let remote = matches!(world.trusted.destination(), Destination::Remote { .. });
+        let remote = matches!(world.lane.trusted.destination(), Destination::Remote { .. });
         // While we land ourselves, target and checkout are on their way.
         let ask = self.landings == 0 && (!remote || full);
         let workers = if full { self.workers() } else { Vec::new() };
@@ -620,6 +608,7 @@ impl Running {
         // Their effects are gone, and nobody stops them a second time.
         self.core
             .world
+            .host
             .turns
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    effects::{World, agents_environment, with_source},
+    effects::{agents_environment, with_source},
+    host::Host,
     ports::PORT_BASE,
     progress::Progress,
     step::LongStep,
@@ -34,7 +35,7 @@ pub(super) struct SetupPlace<'a> {
     pub(super) mark: &'a str,
 }
 
-impl World {
+impl Host {
     /// Makes the workspace, brings along what git ignores, runs the set-up commands, and checks that git sees none of it.
     /// One that is whole is left as it is.
     pub(super) async fn prepare(

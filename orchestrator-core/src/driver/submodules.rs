@@ -1,12 +1,12 @@
 //! What is said of submodules that a worker moved.
 
-use super::effects::{World, with_source};
+use super::{effects::with_source, host::Host};
 use crate::{
     git::Moved,
     model::{Change, CommitId, Finding, Mode, Severity},
 };
 
-impl World {
+impl Host {
     /// What is wrong with the submodules that these changes move: nobody else gets a commit that their remote has not.
     pub(super) async fn moved_submodules(&self, changes: &[Change]) -> Vec<Finding> {
         let mut findings = Vec::new();

@@ -7,12 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{broadcast, mpsc};
-
 use super::{
     collect::{handoff_path, streams_dir, turn_name},
-    effects::World,
+    effects::Sink,
     handle::Notice,
+    host::Host,
     not_started::not_started,
 };
 use crate::{
@@ -20,7 +19,7 @@ use crate::{
     failpoint::reach,
     git::Workspace,
     model::{
-        Ask, AttemptId, BackendName, CommitId, Contract, EffectId, EventKind, Handoff, Predecessor,
+        Ask, AttemptId, BackendName, CommitId, Contract, EventKind, Handoff, Predecessor,
         SessionRef, SessionUsage, Span, TurnOutcome, TurnUsage, clean, end_of,
     },
     port::{AgentError, Silence, TurnControl, TurnRequest, Update},
@@ -75,11 +74,10 @@ impl TurnWatch {
 /// Which turn, of what.
 #[derive(Debug)]
 pub(super) struct TurnJob {
-    pub(super) effect: EffectId,
     pub(super) attempt: AttemptId,
     pub(super) contract: Arc<Contract>,
     pub(super) base: CommitId,
-    pub(super) predecessor: Option<Predecessor>,
+    pub(super) predecessor: Option<Arc<Predecessor>>,
     pub(super) advice: Option<String>,
     pub(super) turn: u32,
     pub(super) backend: BackendName,
@@ -88,16 +86,11 @@ pub(super) struct TurnJob {
     pub(super) ask: Ask,
 }
 
-impl World {
+impl Host {
     /// Runs one turn; all that goes wrong is an outcome.
-    pub(super) async fn run_turn(
-        &self,
-        job: TurnJob,
-        events: mpsc::Sender<EventKind>,
-        notices: broadcast::Sender<Notice>,
-    ) -> EventKind {
-        let effect = job.effect;
-        let (outcome, usage) = match self.try_turn(job, &events, &notices).await {
+    pub(super) async fn run_turn(&self, job: TurnJob, sink: &Sink) -> EventKind {
+        let effect = sink.effect;
+        let (outcome, usage) = match self.try_turn(job, sink).await {
             Ok(ended) => ended,
             Err(error) => (not_started(&error), TurnUsage::nothing()),
         };
@@ -111,9 +104,9 @@ impl World {
     async fn try_turn(
         &self,
         job: TurnJob,
-        events: &mpsc::Sender<EventKind>,
-        notices: &broadcast::Sender<Notice>,
+        sink: &Sink,
     ) -> Result<(TurnOutcome, TurnUsage), AgentError> {
+        let effect = sink.effect;
         let unknown = || AgentError::Other(format!("there is no agent `{}`", job.backend));
         let backend = self.backends.get(&job.backend).ok_or_else(unknown)?;
         let workspace = self.workspaces.of(&job.attempt);
@@ -133,7 +126,7 @@ impl World {
             contract: &job.contract,
             base: job.base,
             handoff: &handoff,
-            predecessor: job.predecessor.as_ref(),
+            predecessor: job.predecessor.as_deref(),
             advice: job.advice.as_deref(),
             resumed: job.resume.is_some(),
         };
@@ -180,12 +173,12 @@ impl World {
         self.turns
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(job.effect, Arc::clone(&watch));
+            .insert(effect, Arc::clone(&watch));
         if self
             .told_to_stop
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .contains(&job.effect)
+            .contains(&effect)
         {
             watch.control.stop(self.policy.limits.grace.to_std()).await;
         }
@@ -194,15 +187,7 @@ impl World {
             match update {
                 Update::Started { session } => {
                     watch.touch(|_| {});
-                    // The loop is gone only when the run is.
-                    drop(
-                        events
-                            .send(EventKind::SessionSeen {
-                                effect: job.effect,
-                                session,
-                            })
-                            .await,
-                    );
+                    sink.tell(EventKind::SessionSeen { effect, session }).await;
                 }
                 Update::Alive => watch.touch(|_| {}),
                 Update::Activity { text } => {
@@ -212,7 +197,7 @@ impl World {
                         continue;
                     };
                     self.heard(&job.attempt, &text);
-                    drop(notices.send(Notice::Activity {
+                    drop(sink.notices.send(Notice::Activity {
                         attempt: job.attempt.clone(),
                         text,
                     }));
@@ -226,14 +211,7 @@ impl World {
                 Update::Usage(usage) => watch.touch(|watched| watched.usage = usage),
                 Update::Finding(finding) => {
                     watch.touch(|_| {});
-                    drop(
-                        events
-                            .send(EventKind::Noticed {
-                                effect: job.effect,
-                                finding,
-                            })
-                            .await,
-                    );
+                    sink.tell(EventKind::Noticed { effect, finding }).await;
                 }
                 Update::NeedsInput { question } => {
                     // Nobody answers in the middle of a turn: the turn is ended, and the question becomes a hold.
@@ -249,11 +227,11 @@ impl World {
         self.turns
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&job.effect);
+            .remove(&effect);
         self.told_to_stop
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&job.effect);
+            .remove(&effect);
         let drifted = || TurnOutcome::Drifted {
             detail: "it ended without an end".to_owned(),
         };

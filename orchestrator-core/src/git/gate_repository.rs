@@ -10,36 +10,12 @@ use super::{
     error::io_error, module_places::place_in,
 };
 use crate::{
-    model::{CommitId, Pattern, RepoPath, TreeId},
+    model::{CommitId, GateHead, Pattern, RepoPath, TreeId},
     untrusted::{copy, fresh_directory, write_new},
 };
 
 /// The target's tags, as last fetched.
 const TAGS: &str = "refs/orchestrator/tags";
-
-/// At which commit the repository of a gate's directory is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GateHead {
-    /// A commit of the target.
-    Tip(CommitId),
-    /// A commit that is made for it, since nothing has landed yet.
-    Merge {
-        /// The target's tip.
-        tip: CommitId,
-        /// What was merged into it; the tip itself, if nothing was.
-        head: CommitId,
-    },
-}
-
-impl GateHead {
-    /// The target's tip.
-    #[must_use]
-    pub fn tip(&self) -> CommitId {
-        match self {
-            Self::Tip(tip) | Self::Merge { tip, .. } => *tip,
-        }
-    }
-}
 
 impl Trusted {
     /// Fetches the target's tags from where the target is fetched from.

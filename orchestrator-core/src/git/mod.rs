@@ -86,7 +86,6 @@ pub(crate) use discard::Discard;
 pub use dry_run::{DryRun, LocalRemote};
 pub use error::GitError;
 pub use filter_failure::FilterFailure;
-pub use gate_repository::GateHead;
 pub use history::{BranchCommit, first_parents};
 pub use ingress::IngressLimits;
 pub use lfs::LfsError;

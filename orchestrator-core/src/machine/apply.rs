@@ -9,19 +9,20 @@ use thiserror::Error;
 
 use super::{
     agents::{AgentState, Troubled},
-    baseline::{Baseline, remember},
     costs::spend,
+    gates::RunningGate,
     reread::{change_roadmap, read_roadmap},
     state::{
         Active, Asked, Attempt, Away, Held, LandedTask, Phase, Reviewing, RoadmapState, RunInfo,
         State, TaskEntry, Then, Waiting,
     },
     step::{Checked, Reviewed, Step, Working},
+    tasks::List,
 };
 use crate::model::{
     Ask, AttemptId, CommitId, Effect, EffectId, FindingId, HoldId, HoldReason, Obstacle,
     ParkReason, Predecessor, Record, SessionUsage, Shift, Span, Spend, Submission, TaskId,
-    Timestamp, TurnEnd, TurnOutcome, TurnUsage, Verdict, Withdrawal, WorkspaceFate,
+    Timestamp, TreeId, TurnEnd, TurnOutcome, TurnUsage, Verdict, Withdrawal, WorkspaceFate,
 };
 
 /// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
@@ -78,8 +79,9 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             state.ended = None;
             state.roadmap = RoadmapState::default();
             state.away = None;
+            state.gates.keep_environment(opened.environment);
             if !resumed {
-                state.baseline = Baseline::default();
+                state.baseline.clear();
                 state.remarks.clear();
                 state.mode = crate::model::RunMode::Active;
                 state.package = None;
@@ -88,7 +90,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::RoadmapRead(roadmap) => read_roadmap(state, roadmap),
         Record::RoadmapChanged(change) => change_roadmap(state, change)?,
         Record::RoadmapRefused { tip, why } => {
-            set_tip(state, *tip);
+            set_tip(state, *tip, None);
             state.roadmap.refused = Some((*tip, why.clone()));
         }
         Record::Withdrawn { task, why } => {
@@ -114,7 +116,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         Record::RemoteBack => state.away = None,
         Record::ClockJumped { by, .. } => move_clocks(state, *by),
         Record::ModeSet(mode) => state.mode = *mode,
-        Record::TipSeen(tip) => set_tip(state, *tip),
+        Record::TipSeen(tip) => set_tip(state, *tip, None),
         Record::HistoryKept { tip } => {
             state.history.checked = Some(*tip);
             state.history.rewritten = false;
@@ -152,16 +154,18 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 state.roadmap.reading = None;
             } else if let Effect::CheckHistory { .. } = &what {
                 state.history.checking = None;
-            } else if let Effect::CheckBaseline { gate, .. } = &what {
-                state.baseline.end(gate, *interrupted);
+            } else if let Effect::RunGate { gate, .. } = &what {
+                state.gate_run = None;
+                if *interrupted {
+                    state.baseline.remove(&gate.name);
+                }
             }
             if *interrupted {
                 reopen(state, *effect, &what)?;
-            } else if let Effect::Report { task, .. } = &what {
-                entry_mut(state, task)?.report = None;
+            } else if let Effect::Report { attempt, .. } = &what {
+                entry_mut(state, &attempt.task)?.report = None;
             }
         }
-        Record::BaselineReported { tip, report } => remember(state, *tip, report),
         Record::ReviewerAsked {
             effect,
             reviewer,
@@ -310,8 +314,8 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 turn: ended.turn,
                 work,
                 reviews: Vec::new(),
-                reports: Vec::new(),
-                stuck_on: None,
+                tried: None,
+                red: Vec::new(),
             };
             active.step = Step::Merge {
                 asked: Asked::Due,
@@ -419,8 +423,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 | Step::TurnDue { .. }
                 | Step::Working(_)
                 | Step::Collect { .. }
-                | Step::Gate { .. }
-                | Step::TipCheck { .. }
+                | Step::Gate(_)
                 | Step::Land { .. } => {
                     return Err(misfit("nothing is reviewed or merged in", attempt));
                 }
@@ -436,8 +439,8 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 turn,
                 work,
                 reviews: reviews.clone(),
-                reports: Vec::new(),
-                stuck_on: None,
+                tried: None,
+                red: Vec::new(),
             };
             active.step = Step::Merge {
                 asked: Asked::Due,
@@ -451,9 +454,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let active = active_mut(state, attempt)?;
             let reviewed = match left(active) {
                 Step::Merge { reviewed, .. } => reviewed,
-                Step::Gate { checked, .. }
-                | Step::TipCheck { checked, .. }
-                | Step::Land { checked, .. } => Box::new(checked.into_queue()),
+                Step::Gate(checked) | Step::Land { checked, .. } => Box::new(checked.into_queue()),
                 Step::Prepare(_)
                 | Step::TurnDue { .. }
                 | Step::Working(_)
@@ -472,71 +473,35 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let Step::Merge { reviewed, .. } = left(active) else {
                 return Err(misfit("nothing is merged in", attempt));
             };
-            let mut reviewed = *reviewed;
-            let mut known = std::mem::take(&mut reviewed.reports);
-            known.retain(|report| report.tree == candidate.tree && report.passed());
-            reviewed.stuck_on = None;
             let checked = Checked {
-                reviewed,
+                reviewed: Reviewed {
+                    tried: None,
+                    red: Vec::new(),
+                    ..*reviewed
+                },
                 candidate: candidate.clone(),
-                reports: known,
             };
-            active.step = Step::Gate {
-                asked: Asked::Due,
-                checked: Box::new(checked),
-            };
-            set_tip(state, candidate.tip);
-        }
-        Record::GateReported { attempt, report } => {
-            let active = active_mut(state, attempt)?;
-            let Step::Gate { asked, checked } = &mut active.step else {
-                return Err(misfit("no gate runs in", attempt));
-            };
-            *asked = Asked::Due;
-            checked.reports.push((**report).clone());
-        }
-        Record::TipSuspected { attempt } => {
-            let active = active_mut(state, attempt)?;
-            active.step = Step::TipCheck {
-                asked: Asked::Due,
-                checked: gated(active)?,
-            };
-        }
-        Record::TipReported { attempt, report } => {
-            let tip = state.tip;
-            let (asked, looked_at) = match &mut active_mut(state, attempt)?.step {
-                Step::TipCheck { asked, checked } => (asked, Some(checked.candidate.tip)),
-                // Recorded only of the tip as it is.
-                Step::Merge { asked, .. } => (asked, tip),
-                Step::Prepare(_)
-                | Step::TurnDue { .. }
-                | Step::Working(_)
-                | Step::Collect { .. }
-                | Step::Review { .. }
-                | Step::Gate { .. }
-                | Step::Land { .. } => return Err(misfit("no tip is checked in", attempt)),
-            };
-            *asked = Asked::Due;
-            if looked_at == tip {
-                state.tip_reports.push((**report).clone());
+            active.step = Step::Gate(Box::new(checked));
+            // What failed on such a tree before is not held against it.
+            if candidate.tree != candidate.tip_tree {
+                state.gates.forget_failures(candidate.tree);
             }
+            set_tip(state, candidate.tip, Some(candidate.tip_tree));
         }
-        Record::TipRed { attempt, tip } => {
+        Record::GateReported { report, .. } => state.gates.insert((**report).clone()),
+        Record::TipRed { attempt, gates } => {
             let active = active_mut(state, attempt)?;
-            if let Step::Merge { asked, reviewed } = &mut active.step {
-                // It waited already, and the next tip is no better.
-                *asked = Asked::Due;
-                reviewed.stuck_on = Some(*tip);
-            } else {
-                let reviewed = Reviewed {
-                    stuck_on: Some(*tip),
-                    ..gated(active)?.into_queue()
-                };
-                active.step = Step::Merge {
-                    asked: Asked::Due,
-                    reviewed: Box::new(reviewed),
-                };
-            }
+            let Step::Gate(checked) = left(active) else {
+                return Err(misfit("nothing is gated in", attempt));
+            };
+            let reviewed = Reviewed {
+                red: gates.clone(),
+                ..checked.into_queue()
+            };
+            active.step = Step::Merge {
+                asked: Asked::Due,
+                reviewed: Box::new(reviewed),
+            };
         }
         Record::Judged {
             attempt,
@@ -546,7 +511,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         } => judged(state, attempt, verdict, counted)?,
         Record::Accepted { landing } => {
             let active = active_mut(state, &landing.attempt)?;
-            let Step::Gate { checked, .. } = left(active) else {
+            let Step::Gate(checked) = left(active) else {
                 return Err(misfit("nothing is gated in", &landing.attempt));
             };
             active.step = Step::Land {
@@ -573,27 +538,23 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             };
             let Active {
                 attempt: by,
-                step: Step::Land {
-                    checked, landing, ..
-                },
+                step: Step::Land { landing, .. },
             } = *active
             else {
                 return Err(misfit("nothing lands in", attempt));
             };
-            let reports = checked.reports.clone();
+            let (tip, tree) = (landing.tip, landing.tree);
             entry.phase = Phase::Landed(Box::new(LandedTask {
                 by: Some(by),
                 commit: Some(*commit),
-                reports: checked.reports,
+                landing: Some(landing),
             }));
             entry.cleanups.insert(attempt.number, Asked::Due);
             entry.report = Some(Asked::Due);
-            if state.history.checked == Some(landing.tip) {
+            if state.history.checked == Some(tip) {
                 state.history.checked = Some(*commit);
             }
-            set_tip(state, *commit);
-            // It is the tree that was gated.
-            state.tip_reports = reports;
+            set_tip(state, *commit, Some(tree));
         }
         Record::AttemptEnded {
             attempt,
@@ -615,7 +576,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 obstacle: Obstacle::Unfinished,
             };
             let left = left.clone().or_else(|| ended.rescued.map(unfinished));
-            entry.predecessor = left.or_else(|| entry.predecessor.take());
+            entry.predecessor = left.map(Arc::new).or_else(|| entry.predecessor.take());
             entry.counted = entry.counted.saturating_sub(u32::from(!counts));
             entry.passed_on += u32::from(cause.passed_to().is_some());
             entry.last_failure = Some(cause.clone());
@@ -766,10 +727,10 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
 }
 
 impl Checked {
-    /// Back to the queue: another candidate is due, and green reports are kept for the case that it has the same tree.
+    /// Back to the queue: another candidate is due, and what gates said is kept for the case that it has the same tree.
     fn into_queue(self) -> Reviewed {
         Reviewed {
-            reports: self.reports,
+            tried: Some(self.candidate.tree),
             ..self.reviewed
         }
     }
@@ -790,33 +751,30 @@ fn begin_review(active: &mut Active, turn: u32, work: &Arc<Submission>) {
     };
 }
 
-/// The candidate that gates run on, here or on the tip alone; its step is left. One that is being landed is none.
-fn gated(active: &mut Active) -> Result<Box<Checked>, Misfit> {
-    match left(active) {
-        Step::Gate { checked, .. } | Step::TipCheck { checked, .. } => Ok(checked),
-        Step::Prepare(_)
-        | Step::TurnDue { .. }
-        | Step::Working(_)
-        | Step::Collect { .. }
-        | Step::Review { .. }
-        | Step::Merge { .. }
-        | Step::Land { .. } => Err(misfit("nothing is gated in", &active.attempt.id)),
-    }
-}
-
 /// The step that an attempt was at, whole; another has to follow.
 fn left(active: &mut Active) -> Step {
     std::mem::replace(&mut active.step, Step::Prepare(Asked::Due))
 }
 
-/// What is known of a tip goes with it.
-pub(super) fn set_tip(state: &mut State, tip: CommitId) {
+/// The target's tip, and its tree, where that is known already.
+pub(super) fn set_tip(state: &mut State, tip: CommitId, tree: Option<TreeId>) {
     if state.tip != Some(tip) {
         state.tip = Some(tip);
-        state.tip_reports.clear();
+        state.tip_tree = tree;
+        forget_other_trees(state);
     }
+    state.tip_tree = tree.or(state.tip_tree);
     // Before the first tip nothing of ours can be missing.
     state.history.checked.get_or_insert(tip);
+}
+
+/// Reports count as long as something may be decided by them: of the tip, and of candidates that have yet to land.
+fn forget_other_trees(state: &mut State) {
+    let active = state.tasks.on(List::Active);
+    let open = active.chain(state.tasks.on(List::Held));
+    let candidates = open.filter_map(|entry| entry.active()?.step.tree());
+    let needed = candidates.chain(state.tip_tree).collect();
+    state.gates.keep_trees(&needed);
 }
 
 /// The clock was moved: all that is counted in time awake keeps its distance from it. What was only written down for people, and a
@@ -849,14 +807,16 @@ fn move_clocks(state: &mut State, by: Shift) {
     }
 }
 
-/// What gates said of the tip no longer counts: all of them may run again.
+/// What gates said of the tip no longer counts: all of them may run again, and nobody waits for one of them.
 fn forget_tip(state: &mut State) {
-    state.tip_reports.clear();
+    if let Some(tree) = state.tip_tree {
+        state.gates.forget(tree);
+    }
     for entry in state.tasks.all_mut() {
         if let Phase::Active(active) = &mut entry.phase
             && let Step::Merge { reviewed, .. } = &mut active.step
         {
-            reviewed.stuck_on = None;
+            reviewed.red.clear();
         }
     }
 }
@@ -900,7 +860,26 @@ fn request(
     match what {
         Effect::ReadRoadmap { .. } => state.roadmap.reading = Some(effect),
         Effect::CheckHistory { .. } => state.history.checking = Some(effect),
-        Effect::CheckBaseline { gate, .. } => state.baseline.begin(effect, gate),
+        Effect::RunGate {
+            tree,
+            gate,
+            candidate_of,
+            ..
+        } => {
+            state.gate_run = Some(RunningGate {
+                effect,
+                tree: *tree,
+                cancelled: false,
+            });
+            if candidate_of.is_none() {
+                state.baseline.insert(gate.name.clone());
+            }
+        }
+        Effect::CancelGate { .. } => {
+            if let Some(running) = &mut state.gate_run {
+                running.cancelled = true;
+            }
+        }
         Effect::RunTurn { attempt, turn, .. } => {
             active_mut(state, attempt)?.step = Step::Working(Working::begin(effect, *turn, at));
         }
@@ -919,13 +898,13 @@ fn request(
                 .cleanups
                 .insert(attempt.number, open),
         ),
-        Effect::Report { task, .. } => entry_mut(state, task)?.report = Some(open),
+        Effect::Report { attempt, .. } => {
+            entry_mut(state, &attempt.task)?.report = Some(open);
+        }
         Effect::Prepare { attempt, .. }
         | Effect::Collect { attempt, .. }
         | Effect::Review { attempt, .. }
-        | Effect::Merge { attempt, .. }
-        | Effect::RunGate { attempt, .. }
-        | Effect::CheckTip { attempt, .. } => set_asked(active_mut(state, attempt)?, open),
+        | Effect::Merge { attempt, .. } => set_asked(active_mut(state, attempt)?, open),
         Effect::Land { landing } => set_asked(active_mut(state, &landing.attempt)?, open),
     }
     Ok(())
@@ -947,10 +926,8 @@ fn set_asked(active: &mut Active, to: Asked) {
         | Step::Collect { asked, .. }
         | Step::Review { asked, .. }
         | Step::Merge { asked, .. }
-        | Step::Gate { asked, .. }
-        | Step::TipCheck { asked, .. }
         | Step::Land { asked, .. } => *asked = to,
-        Step::TurnDue { .. } | Step::Working(_) => {}
+        Step::TurnDue { .. } | Step::Working(_) | Step::Gate(_) => {}
     }
 }
 
@@ -962,7 +939,9 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
                 .cleanups
                 .insert(attempt.number, Asked::Due),
         ),
-        Effect::Report { task, .. } => entry_mut(state, task)?.report = Some(Asked::Due),
+        Effect::Report { attempt, .. } => {
+            entry_mut(state, &attempt.task)?.report = Some(Asked::Due);
+        }
         Effect::RunTurn { attempt, .. } => {
             let active = active_mut(state, attempt)?;
             if let Step::Working(working) = &active.step
@@ -983,15 +962,14 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
         }
         Effect::ReadRoadmap { .. }
         | Effect::CheckHistory { .. }
-        | Effect::CheckBaseline { .. }
+        | Effect::RunGate { .. }
+        | Effect::CancelGate { .. }
         | Effect::Nudge { .. }
         | Effect::StopTurn { .. } => {}
         Effect::Prepare { attempt, .. }
         | Effect::Collect { attempt, .. }
         | Effect::Review { attempt, .. }
-        | Effect::Merge { attempt, .. }
-        | Effect::RunGate { attempt, .. }
-        | Effect::CheckTip { attempt, .. } => set_asked(active_mut(state, attempt)?, Asked::Due),
+        | Effect::Merge { attempt, .. } => set_asked(active_mut(state, attempt)?, Asked::Due),
         Effect::Land { landing } => set_asked(active_mut(state, &landing.attempt)?, Asked::Due),
     }
     Ok(())

@@ -195,7 +195,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             Some([ended].into_iter().chain(seen).collect())
         }),
         EventKind::StopSent { effect } => cx.closing(effect, |what| {
-            matches!(what, Effect::StopTurn { .. }).then(Vec::new)
+            matches!(what, Effect::StopTurn { .. } | Effect::CancelGate { .. }).then(Vec::new)
         }),
         EventKind::Collected {
             effect,
@@ -236,49 +236,14 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             reviews,
             carried,
         } => cx.reviewed(effect, reviews, carried),
-        // Who waits for the lane may have asked about the tip.
-        EventKind::Merged { effect, .. }
-            if matches!(cx.open(effect)?, Some(Effect::CheckTip { .. })) =>
-        {
-            Err(IllegalEvent::WrongKind(effect))
-        }
         EventKind::Merged { effect, result } => cx.closing_step(effect, |entry, active| {
             let Step::Merge { reviewed, .. } = &active.step else {
                 return None;
             };
             Some(cx.merged(entry, active, reviewed, result))
         }),
-        EventKind::GateRan { effect, report } => cx.closing_step(effect, |entry, active| {
-            let Step::Gate { checked, .. } = &active.step else {
-                return None;
-            };
-            let mut reports = checked.reports.clone();
-            reports.push(report.clone());
-            let mut records = vec![Record::GateReported {
-                attempt: active.attempt.id.clone(),
-                report: Box::new(report),
-            }];
-            if reports.len() >= active.attempt.contract.gates.len() {
-                records.extend(cx.judge_candidate(
-                    entry,
-                    active,
-                    &checked.reviewed,
-                    &checked.candidate,
-                    &reports,
-                ));
-            }
-            Some(records)
-        }),
-        EventKind::TipChecked { effect, report } => {
-            let looked_at = match cx.open(effect)? {
-                Some(Effect::CheckTip { tip, .. }) => Some(*tip),
-                Some(_) | None => None,
-            };
-            cx.closing_step(effect, |entry, active| {
-                cx.tip_checked(entry, active, looked_at?, report)
-            })
-        }
-        EventKind::BaselineChecked { effect, report } => cx.baseline_checked(effect, report),
+        EventKind::GateRan { effect, report } => cx.gate_ran(effect, report),
+        EventKind::GateCancelled { effect } => cx.gate_cancelled(effect),
         EventKind::LandingTried { effect, outcome } => cx.landing_tried(effect, outcome),
         EventKind::CleanedUp { effect, fate } => cx.closing(effect, |what| {
             let Effect::CleanUp { attempt, .. } = what else {

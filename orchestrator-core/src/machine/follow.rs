@@ -4,18 +4,15 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     decide::{Context, IllegalEvent},
-    state::{Active, Attempt, TaskEntry},
-    step::{Checked, Reviewed, Step},
-    verdict::{
-        CandidateCase, HeadCase, candidate_verdict, confirmed_by, head_verdict, red_findings,
-    },
+    state::{Active, TaskEntry},
+    step::{Reviewed, Step},
+    verdict::{HeadCase, confirmed_by, head_verdict},
 };
 use crate::model::{
-    Acceptance, Candidate, Carried, Change, Checkout, CommitId, ContentHash, EffectId, EndCause,
-    Finding, FindingId, Findings, GateOutcome, GateReport, GateSpec, Grant, Granted, HandoffReport,
-    Hold, HoldId, HoldReason, Landing, LandingOutcome, MergeFailure, Obstacle, ParkReason,
-    Predecessor, Question, Record, Review, Severity, Span, Submission, TaskId, Timestamp, UsedUp,
-    Verdict, Waiver, WhenExhausted,
+    Candidate, Carried, Checkout, ContentHash, EffectId, EndCause, Finding, FindingId, Findings,
+    Hold, HoldId, HoldReason, LandingOutcome, MergeFailure, Obstacle, ParkReason, Predecessor,
+    Question, Record, Review, Severity, Span, Submission, TaskId, Timestamp, UsedUp, Verdict,
+    Waiver, WhenExhausted,
 };
 
 /// Where findings come from that a worker is sent back with.
@@ -121,22 +118,10 @@ impl Context<'_> {
     ) -> Vec<Record> {
         let attempt = &active.attempt.id;
         let follows = match result {
-            Ok(candidate) => {
-                let known = reviewed
-                    .reports
-                    .iter()
-                    .filter(|report| report.tree == candidate.tree && report.passed());
-                let known: Vec<_> = known.cloned().collect();
-                let judged = (known.len() >= active.attempt.contract.gates.len())
-                    .then(|| self.judge_candidate(entry, active, reviewed, &candidate, &known));
-                [Record::CandidateBuilt {
-                    attempt: attempt.clone(),
-                    candidate,
-                }]
-                .into_iter()
-                .chain(judged.into_iter().flatten())
-                .collect()
-            }
+            Ok(candidate) => vec![Record::CandidateBuilt {
+                attempt: attempt.clone(),
+                candidate,
+            }],
             Err(MergeFailure::Conflict { tip, paths }) => {
                 let cause = EndCause::Conflict {
                     tip,
@@ -183,207 +168,6 @@ impl Context<'_> {
             }
         };
         self.reached().into_iter().chain(follows).collect()
-    }
-
-    pub(super) fn judge_candidate(
-        &self,
-        entry: &TaskEntry,
-        active: &Active,
-        reviewed: &Reviewed,
-        candidate: &Candidate,
-        reports: &[GateReport],
-    ) -> Vec<Record> {
-        let attempt = &active.attempt;
-        let case = CandidateCase {
-            contract: &attempt.contract,
-            claimed: &attempt.claimed,
-            reports,
-            changes: &candidate.changes,
-            authority: &self.policy.authority,
-            of_task: &entry.grants,
-            of_head: &attempt.grants,
-            waivers: &attempt.waivers,
-            observations: &attempt.observations,
-        };
-        match candidate_verdict(&case) {
-            Verdict::Revise { .. }
-            | Verdict::Reject { .. }
-            | Verdict::GaveUp { .. }
-            | Verdict::Blocked { .. } => self.red_candidate(
-                entry,
-                active,
-                reviewed,
-                candidate,
-                reports,
-                &self.state.tip_reports,
-            ),
-            Verdict::Escalate(question) => self.hold_due(active, *question),
-            Verdict::Accept => {
-                let risks = match &reviewed.work.handoff {
-                    HandoffReport::Read(handoff) => handoff.residual_risks.clone(),
-                    HandoffReport::Missing | HandoffReport::Broken { .. } => Vec::new(),
-                };
-                let acceptance = Acceptance {
-                    version: 1,
-                    attempt: attempt.id.clone(),
-                    contract: attempt.contract.hash(),
-                    head: candidate.head,
-                    tip: candidate.tip,
-                    tree: candidate.tree,
-                    reviews: reviewed.reviews.clone(),
-                    gates: reports.to_vec(),
-                    failover: attempt.failover.clone(),
-                    ended: attempt.ended.clone(),
-                    completion: attempt.completion.clone(),
-                    claimed: attempt.claimed.clone(),
-                    artifacts: reviewed.work.artifacts.clone(),
-                    residual_risks: risks,
-                    approvals: approvals(entry, attempt, candidate),
-                    waivers: attempt.waivers.clone(),
-                    observations: attempt.observations.clone(),
-                };
-                let run = self
-                    .state
-                    .run
-                    .as_ref()
-                    .map(|run| run.id.to_string())
-                    .unwrap_or_default();
-                let landing = Landing {
-                    id: format!("{run}/{}/{}", attempt.id, self.state.last_effect + 1),
-                    attempt: attempt.id.clone(),
-                    subject: format!("{}: {}", attempt.id.task, attempt.contract.title),
-                    head: candidate.head,
-                    tip: candidate.tip,
-                    tree: candidate.tree,
-                    acceptance,
-                    at: self.at,
-                };
-                let judged = Record::Judged {
-                    attempt: attempt.id.clone(),
-                    head: candidate.head,
-                    verdict: Verdict::Accept,
-                    counted: Vec::new(),
-                };
-                vec![
-                    judged,
-                    Record::Accepted {
-                        landing: Arc::new(landing),
-                    },
-                ]
-            }
-        }
-    }
-
-    /// What follows from red gates on a candidate. Whose fault it is depends on the tip that it was built on, which is asked
-    /// first; `known` is what gates said of it.
-    ///
-    /// - A gate that applies by default must be green on the target. If it is not, the lane is at fault, not the worker.
-    /// - A gate that cannot be set up on the target either is the lane's, whoever names it.
-    /// - A gate that tasks name may be red until its task is done. If it is red on the tip too, the worker may mend that in its
-    ///   workspace; when it cannot, a person is asked rather than another attempt made.
-    /// - What is green on the tip, and red together with it, is the worker's to mend, unless its base is older than the tip.
-    pub(super) fn red_candidate(
-        &self,
-        entry: &TaskEntry,
-        active: &Active,
-        reviewed: &Reviewed,
-        candidate: &Candidate,
-        reports: &[GateReport],
-        known: &[GateReport],
-    ) -> Vec<Record> {
-        let (attempt, tip) = (active.attempt.id.clone(), candidate.tip);
-        if self.state.tip != Some(tip) {
-            // The world has moved on meanwhile: another candidate tells more than this one.
-            return vec![Record::Queued { attempt }];
-        }
-        let of_tip = |gate: &GateSpec| known.iter().find(|report| report.gate == *gate);
-        let red = || reports.iter().filter(|report| !report.passed());
-        let red_there = |gate: &GateSpec| of_tip(gate).is_some_and(|tip| !tip.passed());
-        let by_default = |gate: &GateSpec| {
-            self.policy
-                .gates
-                .get(&gate.name)
-                .is_some_and(|rule| rule.default)
-        };
-        // No worker can do anything about the set-up of the target.
-        let not_set_up = |gate: &GateSpec| {
-            of_tip(gate).is_some_and(|tip| matches!(tip.outcome, GateOutcome::NotSetUp { .. }))
-        };
-        let is_the_lanes =
-            |gate: &GateSpec| red_there(gate) && by_default(gate) || not_set_up(gate);
-        if red().any(|report| is_the_lanes(&report.gate)) {
-            return vec![Record::TipRed { attempt, tip }];
-        }
-        if red().any(|report| of_tip(&report.gate).is_none()) {
-            return vec![Record::TipSuspected { attempt }];
-        }
-        let mut findings = red_findings(reports);
-        findings.extend(denied(&reviewed.work.handoff, reports));
-        if red().all(|report| red_there(&report.gate)) {
-            let left = self.turn_left(entry, active);
-            return if left {
-                self.revise(entry, active, findings, Source::Gates)
-            } else {
-                vec![Record::TipRed { attempt, tip }]
-            };
-        }
-        if tip == active.attempt.base {
-            return self.revise(entry, active, findings, Source::Gates);
-        }
-        // Its worker does not have what it does not fit: another begins where it is.
-        let cause = EndCause::RejectedOn {
-            tip,
-            findings: Findings::of(&findings),
-        };
-        let left = Predecessor {
-            head: reviewed.work.head,
-            tip,
-            obstacle: Obstacle::Gates { findings },
-        };
-        self.again(entry, active, cause, true, Some(left))
-    }
-
-    /// What follows from a gate that ran on this tip: for a candidate that it failed on, or for work that waits, since it failed on an
-    /// older tip.
-    pub(super) fn tip_checked(
-        &self,
-        entry: &TaskEntry,
-        active: &Active,
-        tip: CommitId,
-        report: GateReport,
-    ) -> Option<Vec<Record>> {
-        let attempt = active.attempt.id.clone();
-        let mut known = self.state.tip_reports.clone();
-        known.push(report.clone());
-        let passed = report.passed();
-        let said = Record::TipReported {
-            attempt: attempt.clone(),
-            report: Box::new(report),
-        };
-        let follows = match &active.step {
-            Step::TipCheck { checked, .. } => {
-                let Checked {
-                    reviewed,
-                    candidate,
-                    reports,
-                } = &**checked;
-                self.red_candidate(entry, active, reviewed, candidate, reports, &known)
-            }
-            // The tip moved while it was looked at.
-            Step::Merge { .. } if self.state.tip != Some(tip) => {
-                return Some(vec![Record::Queued { attempt }]);
-            }
-            Step::Merge { .. } if passed => Vec::new(),
-            Step::Merge { .. } => vec![Record::TipRed { attempt, tip }],
-            Step::Prepare(_)
-            | Step::TurnDue { .. }
-            | Step::Working(_)
-            | Step::Collect { .. }
-            | Step::Review { .. }
-            | Step::Gate { .. }
-            | Step::Land { .. } => return None,
-        };
-        Some([said].into_iter().chain(follows).collect())
     }
 
     pub(super) fn landing_tried(
@@ -594,7 +378,7 @@ impl Context<'_> {
     }
 
     /// A question after which the same attempt waits for the lane again.
-    fn hold_due(&self, active: &Active, question: impl Into<Question>) -> Vec<Record> {
+    pub(super) fn hold_due(&self, active: &Active, question: impl Into<Question>) -> Vec<Record> {
         vec![
             Record::Queued {
                 attempt: active.attempt.id.clone(),
@@ -671,47 +455,9 @@ impl Context<'_> {
     }
 }
 
-/// Gates of which the worker says that they passed, and that are red here.
-fn denied(handoff: &HandoffReport, reports: &[GateReport]) -> Vec<Finding> {
-    let HandoffReport::Read(handoff) = handoff else {
-        return Vec::new();
-    };
-    let red = |name: &str| {
-        reports
-            .iter()
-            .any(|report| report.gate.name.as_str() == name && !report.passed())
-    };
-    let claimed = handoff
-        .gates
-        .iter()
-        .filter(|gate| gate.passed && red(&gate.name));
-    claimed
-        .map(|gate| {
-            let message = format!(
-                "the handoff says that gate `{}` passed; on the merge result it is red",
-                gate.name
-            );
-            Finding::new(Severity::Error, "handoff/gate", message)
-        })
-        .collect()
-}
-
 /// Says of the effect that these records close that it has come to nothing, so that the step asks for it again.
 fn still_due(records: &mut [Record]) {
     if let Some(Record::Closed { interrupted, .. }) = records.first_mut() {
         *interrupted = true;
     }
-}
-
-/// What a person has allowed of what is to land, in the order of their answers.
-fn approvals(entry: &TaskEntry, attempt: &Attempt, candidate: &Candidate) -> Vec<Grant> {
-    let touched: BTreeSet<_> = candidate.changes.iter().flat_map(Change::touched).collect();
-    let counts = |grant: &&Grant| match &grant.what {
-        Granted::Change(path) => touched.contains(path),
-        Granted::Dispatch | Granted::Landing | Granted::NoChange => true,
-    };
-    let of_both = entry.grants.iter().chain(&attempt.grants);
-    let mut approvals: Vec<_> = of_both.filter(counts).cloned().collect();
-    approvals.sort_by_key(|grant| grant.hold);
-    approvals
 }

@@ -16,7 +16,7 @@
 //!    └─ Held (a person decides) ◄─────┴───────────┴─────────┴────────┴────────┘     Parked (for good in this run)
 //! ```
 //!
-//! A red gate leads through one more step, in which it runs on the tip alone: whose fault it is decides between the ways above.
+//! A gate that is red on a candidate runs on the tip alone as well: whose fault it is decides between the ways above.
 //!
 //! Two kinds of steps: a step whose effect is *due*, and one whose effect is *open*. Events close effects and make the next
 //! one due; [`EventKind::Tick`](crate::model::EventKind::Tick), told after every other event, asks for whatever is due and
@@ -30,7 +30,6 @@
 mod agents;
 mod answers;
 mod apply;
-mod baseline;
 mod costs;
 mod decide;
 mod dispatch;
@@ -38,7 +37,9 @@ mod failover;
 mod fence;
 mod follow;
 mod freeze;
+mod gates;
 mod history;
+mod lane;
 mod plan;
 mod pulse;
 mod ready;
@@ -54,12 +55,12 @@ mod verdict;
 pub use agents::{AgentState, Troubled};
 pub use answers::{Consequence, choices, consequence};
 pub use apply::{Misfit, apply};
-pub use baseline::Baseline;
 pub use costs::TaskCosts;
 pub use decide::{IllegalEvent, decide};
 pub use freeze::{Inconsistency, RoadmapFault, check_roadmap, freeze};
 #[cfg(feature = "driver")]
 pub(crate) use freeze::{budget, check_task};
+pub use gates::GateBook;
 pub use plan::wake_at;
 pub use ready::{NotReady, readiness};
 pub use replay::{ReplayError, replay};

@@ -1,18 +1,18 @@
 //! What is due now: the one place that starts things.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     answers::reopened,
     decide::Context,
     freeze::after,
     state::{Active, Asked, Phase, State, TaskEntry},
-    step::{Reviewed, Step},
+    step::Step,
     tasks::{Clock, List},
 };
 use crate::model::{
-    AttemptId, Effect, EffectId, EndCause, EndReason, GateReport, GateSpec, HoldReason, Policy,
-    Record, RedGate, RunMode, Span, StopReason, Submission, Timestamp, Usage,
+    AttemptId, Effect, EffectId, EndCause, EndReason, HoldReason, Policy, Record, RunMode, Span,
+    StopReason, Timestamp, Usage,
 };
 
 /// Asks for everything that is due and allowed, dispatches ready tasks, and ends the run when nothing is left.
@@ -115,9 +115,10 @@ pub(super) fn stop_reason(
 /// The attempt that an effect belongs to.
 pub(super) fn attempt_of(what: &Effect) -> Option<&AttemptId> {
     match what {
-        Effect::ReadRoadmap { .. } | Effect::CheckHistory { .. } | Effect::CheckBaseline { .. } => {
+        Effect::ReadRoadmap { .. } | Effect::CheckHistory { .. } | Effect::CancelGate { .. } => {
             None
         }
+        Effect::RunGate { candidate_of, .. } => candidate_of.as_ref(),
         Effect::Prepare { attempt, .. }
         | Effect::RunTurn { attempt, .. }
         | Effect::Nudge { attempt, .. }
@@ -125,8 +126,6 @@ pub(super) fn attempt_of(what: &Effect) -> Option<&AttemptId> {
         | Effect::Collect { attempt, .. }
         | Effect::Review { attempt, .. }
         | Effect::Merge { attempt, .. }
-        | Effect::RunGate { attempt, .. }
-        | Effect::CheckTip { attempt, .. }
         | Effect::CleanUp { attempt, .. }
         | Effect::Report { attempt, .. } => Some(attempt),
         Effect::Land { landing } => Some(&landing.attempt),
@@ -152,7 +151,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Whether the remote may be asked: it answered last time, or it is time to try again.
-    fn may_ask_remote(&self) -> bool {
+    pub(super) fn may_ask_remote(&self) -> bool {
         self.cx
             .state
             .away
@@ -227,8 +226,7 @@ impl<'a> Plan<'a> {
                     | Step::Working(_)
                     | Step::Review { .. }
                     | Step::Merge { .. }
-                    | Step::Gate { .. }
-                    | Step::TipCheck { .. } => {}
+                    | Step::Gate(_) => {}
                 },
                 Phase::Landed(_) | Phase::Parked { .. } => {}
             }
@@ -254,30 +252,21 @@ impl<'a> Plan<'a> {
                 .filter(|(_, asked)| **asked == Asked::Due)
             {
                 let attempt = attempt(*number);
-                let carried = match &entry.phase {
-                    Phase::Landed(landed) => landed.by.as_ref().filter(|by| by.id == attempt),
-                    Phase::Waiting(_)
-                    | Phase::Active(_)
-                    | Phase::Held(_)
-                    | Phase::Parked { .. } => None,
-                };
-                let carried = carried.and_then(|by| by.carried);
-                self.request(Effect::CleanUp { attempt, carried });
-            }
-            // While a person is asked whether a dropped landing counts, there is no end to report.
-            if entry.report == Some(Asked::Due) && !matches!(entry.phase, Phase::Held(_)) {
-                let landed = match &entry.phase {
-                    Phase::Landed(landed) => landed.commit,
-                    Phase::Waiting(_)
-                    | Phase::Active(_)
-                    | Phase::Held(_)
-                    | Phase::Parked { .. } => None,
-                };
-                self.request(Effect::Report {
-                    task: task.clone(),
-                    attempt: attempt(entry.last_attempt),
-                    landed,
+                let landed = entry.landed_by(&attempt);
+                let landing = landed.and_then(|landed| landed.landing.as_ref());
+                let by = landed.and_then(|landed| landed.by.as_ref());
+                self.request(Effect::CleanUp {
+                    attempt: attempt.clone(),
+                    tip: state.tip,
+                    landed: landing.map(|landing| landing.tree),
+                    carried: by.and_then(|by| by.carried),
                 });
+            }
+            if entry.report == Some(Asked::Due)
+                && let Some(end) = entry.end()
+            {
+                let attempt = attempt(entry.last_attempt);
+                self.request(Effect::Report { attempt, end });
             }
             match &entry.phase {
                 // What was done is taken in first, and a landing that was begun is finished.
@@ -311,6 +300,7 @@ impl<'a> Plan<'a> {
                 | Phase::Parked { .. } => {}
             }
         }
+        self.cancel_gate();
         self.ask_about_tip();
         self.ask_about_agents();
     }
@@ -330,46 +320,6 @@ impl<'a> Plan<'a> {
         tasks.places(List::Due).chain(timely).collect()
     }
 
-    /// Who is let into the landing lane: the first that waits for it and can be judged on this tip.
-    fn next_in_lane(&self) -> Option<usize> {
-        let tasks = &self.cx.state.tasks;
-        let taken = tasks.count(List::InLane) > 0 || self.cx.state.baseline.running.is_some();
-        if taken || !self.may_ask_remote() || !self.knows_history() {
-            return None;
-        }
-        tasks.places(List::Queued).find(|at| {
-            let entry = &tasks.entries()[*at];
-            entry.withdrawn.is_none()
-                && entry
-                    .active()
-                    .is_some_and(|active| !active.step.is_stuck_on(self.cx.state.tip))
-        })
-    }
-
-    /// Asks a person about a tip that is itself red: one question, however many attempts it keeps from landing.
-    fn ask_about_tip(&mut self) {
-        let state = self.cx.state;
-        let (Some(active), Some(tip)) = (stuck(state).next(), state.tip) else {
-            return;
-        };
-        if state
-            .holds()
-            .any(|hold| matches!(hold.about, HoldReason::TipRed { .. }))
-        {
-            return;
-        }
-        let red = || state.tip_reports.iter().filter(|report| !report.passed());
-        let gates = red().map(|report| RedGate {
-            gate: report.gate.name.clone(),
-            outcome: report.outcome.clone(),
-            lacked: report.lacked.clone(),
-        });
-        let gates = gates.collect();
-        let about = HoldReason::TipRed { tip, gates };
-        self.records
-            .push(self.cx.ask(&active.attempt.id.task, about));
-    }
-
     fn step(&mut self, entry: &TaskEntry, active: &Active, lane: bool) {
         let attempt = || active.attempt.id.clone();
         let paused = self.cx.state.mode == RunMode::Paused;
@@ -385,17 +335,18 @@ impl<'a> Plan<'a> {
             Step::TurnDue { .. } if self.sessions >= self.cx.policy.max_sessions => {}
             Step::TurnDue { turn, ask } => {
                 self.sessions += 1;
-                let (backend, resume) = (
-                    active.attempt.contract.agent.clone(),
-                    active.attempt.session.clone(),
-                );
+                let known = &active.attempt;
                 self.request(Effect::RunTurn {
                     attempt: attempt(),
                     turn: *turn,
-                    backend,
-                    resume,
-                    used: active.attempt.used.clone(),
+                    backend: known.contract.agent.clone(),
+                    resume: known.session.clone(),
+                    used: known.used.clone(),
                     ask: ask.clone(),
+                    contract: Arc::clone(&known.contract),
+                    base: known.base,
+                    predecessor: known.predecessor.clone(),
+                    advice: known.advice.clone(),
                 });
             }
             Step::Working(working) => {
@@ -415,6 +366,8 @@ impl<'a> Plan<'a> {
             } => self.request(Effect::Collect {
                 attempt: attempt(),
                 turn: ended.turn,
+                contract: Arc::clone(&active.attempt.contract),
+                base: active.attempt.base,
             }),
             Step::Review {
                 asked: Asked::Due,
@@ -422,58 +375,15 @@ impl<'a> Plan<'a> {
                 ..
             } => self.request(Effect::Review {
                 attempt: attempt(),
-                head: work.head,
+                work: Arc::clone(work),
+                contract: Arc::clone(&active.attempt.contract),
+                before: entry.findings.clone(),
             }),
             Step::Merge {
                 asked: Asked::Due,
                 reviewed,
-            } if lane => self.enter_lane(attempt(), reviewed),
-            Step::Gate {
-                asked: Asked::Due,
-                checked,
-            } => {
-                let ran = |gate: &&GateSpec| {
-                    checked
-                        .reports
-                        .iter()
-                        .any(|report| report.gate.name == gate.name)
-                };
-                if let Some(gate) = active.attempt.contract.gates.iter().find(|gate| !ran(gate)) {
-                    self.request(Effect::RunGate {
-                        attempt: attempt(),
-                        tree: checked.candidate.tree,
-                        gate: gate.clone(),
-                    });
-                }
-            }
-            Step::TipCheck {
-                asked: Asked::Due,
-                checked,
-            } => {
-                let known = |gate: &GateSpec| {
-                    self.cx
-                        .state
-                        .tip_reports
-                        .iter()
-                        .any(|report| report.gate == *gate)
-                };
-                let red = checked
-                    .reports
-                    .iter()
-                    .find(|report| !report.passed() && !known(&report.gate));
-                match red {
-                    Some(report) => {
-                        let gate = report.gate.clone();
-                        self.request(Effect::CheckTip {
-                            attempt: attempt(),
-                            tip: checked.candidate.tip,
-                            gate,
-                        });
-                    }
-                    // The tip moved while it was looked at.
-                    None => self.records.push(Record::Queued { attempt: attempt() }),
-                }
-            }
+            } if lane => self.enter_lane(active, reviewed),
+            Step::Gate(checked) => self.gate(entry, active, checked),
             Step::Land {
                 asked: Asked::Due, ..
             } if !self.may_ask_remote() => {}
@@ -494,14 +404,6 @@ impl<'a> Plan<'a> {
                 ..
             }
             | Step::Merge { .. }
-            | Step::Gate {
-                asked: Asked::Open(_),
-                ..
-            }
-            | Step::TipCheck {
-                asked: Asked::Open(_),
-                ..
-            }
             | Step::Land {
                 asked: Asked::Open(_),
                 ..
@@ -515,43 +417,6 @@ impl<'a> Plan<'a> {
         self.cx.state.trouble_of(agent, self.cx.at).is_none()
     }
 
-    /// Builds a candidate. Where gates failed on an older tip by itself, they are asked about this one first, each once: as long as one
-    /// fails, no candidate can be judged.
-    fn enter_lane(&mut self, attempt: AttemptId, reviewed: &Reviewed) {
-        let Submission { base, head, .. } = *reviewed.work;
-        let (Some(tip), Some(_)) = (self.cx.state.tip, reviewed.stuck_on) else {
-            return self.request(Effect::Merge {
-                attempt,
-                base,
-                head,
-            });
-        };
-        for failed in reviewed.reports.iter().filter(|report| !report.passed()) {
-            let known = self
-                .cx
-                .state
-                .tip_reports
-                .iter()
-                .find(|known| known.gate == failed.gate);
-            match known.map(GateReport::passed) {
-                Some(true) => {}
-                Some(false) => return self.records.push(Record::TipRed { attempt, tip }),
-                None => {
-                    return self.request(Effect::CheckTip {
-                        attempt,
-                        tip,
-                        gate: failed.gate.clone(),
-                    });
-                }
-            }
-        }
-        self.request(Effect::Merge {
-            attempt,
-            base,
-            head,
-        });
-    }
-
     /// Ends the run if nothing runs, nothing was started just now, and nothing will be ready by waiting.
     fn end(&mut self) {
         let state = self.cx.state;
@@ -561,8 +426,8 @@ impl<'a> Plan<'a> {
         }
         // A turn that is due and was not asked for waits for the mode; what is stuck on a red tip waits for a person.
         let waits =
-            |step: &Step| matches!(step, Step::TurnDue { .. }) || step.is_stuck_on(state.tip);
-        let under_way = state.tasks.active().any(|active| !waits(&active.step));
+            |active: &Active| matches!(active.step, Step::TurnDue { .. }) || state.is_stuck(active);
+        let under_way = state.tasks.active().any(|active| !waits(active));
         let refused = state.roadmap.refused.is_some();
         if under_way || !(self.knows_roadmap() || refused) {
             return;
@@ -602,15 +467,6 @@ impl<'a> Plan<'a> {
             at: self.cx.at,
         });
     }
-}
-
-/// The attempts that wait for the lane and cannot be judged, since the tip is itself red.
-pub(super) fn stuck(state: &State) -> impl Iterator<Item = &Active> {
-    state
-        .tasks
-        .on(List::Stuck)
-        .filter_map(TaskEntry::active)
-        .filter(|active| active.step.is_stuck_on(state.tip))
 }
 
 /// Whether a task comes after one that cannot land without a person, or not in this run.

@@ -77,8 +77,8 @@ pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
         entry
     }));
     state.tasks = Tasks::new(entries);
-    if state.roadmap.read_at.is_none() {
-        set_tip(state, roadmap.tip);
+    if state.roadmap.read_at.is_none() || state.tip == Some(roadmap.tip) {
+        set_tip(state, roadmap.tip, Some(roadmap.tree));
     }
     state.roadmap = RoadmapState {
         reading: None,
@@ -91,6 +91,9 @@ pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {
 pub(super) fn change_roadmap(state: &mut State, changed: &Roadmap) -> Result<(), Misfit> {
     for task in &changed.tasks {
         entry_mut(state, &task.id)?.tell_again(task.clone());
+    }
+    if state.tip == Some(changed.tip) {
+        set_tip(state, changed.tip, Some(changed.tree));
     }
     state.roadmap = RoadmapState {
         reading: None,

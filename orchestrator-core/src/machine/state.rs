@@ -1,21 +1,25 @@
 //! What is known, folded from records.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     agents::AgentState,
     answers::{choices, consequence},
-    baseline::Baseline,
     costs::TaskCosts,
+    gates::{GateBook, RunningGate},
     step::Step,
     tasks::{List, Tasks},
 };
 use crate::model::{
     Answer, AttemptId, BackendName, Checkout, ClaimedEvidence, CommitId, Completion, ContentHash,
-    Contract, Effect, EffectId, EndCause, EndReason, Failover, Finding, FindingId, GateReport,
-    Grant, Granted, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Observation, PackageName,
-    ParkReason, Policy, Predecessor, ReviewerChoice, RunId, RunMode, SessionRef, SessionUsage,
-    Span, Spend, Task, TaskId, Timestamp, TurnEnd, Waiver, Withdrawal,
+    Contract, Effect, EffectId, EndCause, EndReason, Failover, Finding, FindingId, GateName,
+    GateReport, Grant, Granted, Hold, HoldId, HoldOption, HoldReason, KeptArtifact, Landing,
+    Observation, PackageName, ParkReason, Policy, Predecessor, ReviewerChoice, RunId, RunMode,
+    SessionRef, SessionUsage, Span, Spend, Task, TaskEnd, TaskId, Timestamp, TreeId, TurnEnd,
+    Waiver, Withdrawal,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -27,9 +31,14 @@ pub struct State {
     pub(super) roadmap: RoadmapState,
     pub(super) tip: Option<CommitId>,
     pub(super) history: History,
-    /// What gates said of the tip's own tree.
-    pub(super) tip_reports: Vec<GateReport>,
-    pub(super) baseline: Baseline,
+    /// The tip's tree, where it is known.
+    pub(super) tip_tree: Option<TreeId>,
+    /// What gates said of trees.
+    pub(super) gates: GateBook,
+    /// The gate that runs.
+    pub(super) gate_run: Option<RunningGate>,
+    /// The gates that were asked for on a tip by itself in this run.
+    pub(super) baseline: BTreeSet<GateName>,
     /// What a person has that is no part of the run, as last told.
     pub(super) remarks: Vec<String>,
     pub(super) away: Option<Away>,
@@ -163,7 +172,7 @@ pub struct TaskEntry {
     /// Refs that keep the heads of attempts which did not land.
     pub kept_refs: BTreeMap<u32, String>,
     /// What its attempts have left that could be of use to the next.
-    pub predecessor: Option<Predecessor>,
+    pub predecessor: Option<Arc<Predecessor>>,
     /// What is kept of its turns, by attempt.
     pub kept: BTreeMap<u32, Vec<KeptArtifact>>,
     /// Why it is no longer wanted, if it is not.
@@ -242,8 +251,17 @@ pub struct LandedTask {
     pub by: Option<Attempt>,
     /// The merge commit, likewise; `None` also where a person let it count without one.
     pub commit: Option<CommitId>,
+    /// By which intent, likewise.
+    pub landing: Option<Arc<Landing>>,
+}
+
+impl LandedTask {
     /// What its gates said of the landed tree.
-    pub reports: Vec<GateReport>,
+    #[must_use]
+    pub fn reports(&self) -> &[GateReport] {
+        let landing = self.landing.as_ref();
+        landing.map_or(&[], |landing| &landing.acceptance.gates)
+    }
 }
 
 /// An attempt under way.
@@ -277,7 +295,7 @@ pub struct Attempt {
     /// The worker's head, where we committed its work anew.
     pub carried: Option<CommitId>,
     /// What an attempt before left that could be of use.
-    pub predecessor: Option<Predecessor>,
+    pub predecessor: Option<Arc<Predecessor>>,
     /// The commit of ours that keeps what it has not committed.
     pub rescued: Option<CommitId>,
     /// What a person said to the question of the attempt before.
@@ -331,10 +349,16 @@ impl State {
         self.tip
     }
 
-    /// What gates said of the tip's own tree.
+    /// The tip's tree; `None` until it is known.
     #[must_use]
-    pub fn tip_reports(&self) -> &[GateReport] {
-        &self.tip_reports
+    pub fn tip_tree(&self) -> Option<TreeId> {
+        self.tip_tree
+    }
+
+    /// What gates said of trees.
+    #[must_use]
+    pub fn gates(&self) -> &GateBook {
+        &self.gates
     }
 
     /// What a person has that is no part of the run, such as commits that are not pushed.
@@ -535,8 +559,30 @@ impl TaskEntry {
         Phase::Landed(Box::new(LandedTask {
             by: None,
             commit: None,
-            reports: Vec::new(),
+            landing: None,
         }))
+    }
+
+    /// The landing of this attempt.
+    pub(super) fn landed_by(&self, attempt: &AttemptId) -> Option<&LandedTask> {
+        let Phase::Landed(landed) = &self.phase else {
+            return None;
+        };
+        let by = landed.by.as_ref().filter(|by| by.id == *attempt);
+        by.map(|_| &**landed)
+    }
+
+    /// How it ended. While a person is asked whether a dropped landing counts, it has not.
+    pub(super) fn end(&self) -> Option<TaskEnd> {
+        match &self.phase {
+            Phase::Landed(landed) => Some(TaskEnd::Landed {
+                commit: landed.commit,
+            }),
+            Phase::Parked { reason, .. } => Some(TaskEnd::Parked {
+                reason: reason.clone(),
+            }),
+            Phase::Waiting(_) | Phase::Active(_) | Phase::Held(_) => None,
+        }
     }
 
     /// Whether the target contains it.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::state::Asked;
 use crate::model::{
-    Ask, Candidate, CommitId, EffectId, GateReport, Landing, Pulse, Review, StopReason, Submission,
-    Timestamp, TurnEnd,
+    Ask, Candidate, Contract, EffectId, GateName, GateSpec, Landing, Pulse, Review, StopReason,
+    Submission, Timestamp, TreeId, TurnEnd,
 };
 
 /// How far an attempt is.
@@ -45,20 +45,8 @@ pub enum Step {
         /// Of this.
         reviewed: Box<Reviewed>,
     },
-    /// Gates run on the candidate, one after another.
-    Gate {
-        /// By which effect.
-        asked: Asked,
-        /// The candidate with its reports so far.
-        checked: Box<Checked>,
-    },
-    /// The candidate is red: its red gates run on the tip itself.
-    TipCheck {
-        /// By which effect.
-        asked: Asked,
-        /// The candidate with all its reports.
-        checked: Box<Checked>,
-    },
+    /// Gates run on the candidate, one after another, and where it is red, on the tip by itself.
+    Gate(Box<Checked>),
     /// The candidate is landed.
     Land {
         /// By which effect.
@@ -111,21 +99,30 @@ pub struct Reviewed {
     pub work: Arc<Submission>,
     /// What was said of it.
     pub reviews: Vec<Review>,
-    /// Reports of gates on earlier candidates: one with the same tree and gate is not run again.
-    pub reports: Vec<GateReport>,
-    /// The tip that is itself red by the gates that were red here: nothing can be judged on it.
-    pub stuck_on: Option<CommitId>,
+    /// The tree of its last candidate, while it waits for another.
+    pub tried: Option<TreeId>,
+    /// Gates that were red on its last candidate, and may be red on the tip by itself.
+    pub red: Vec<GateName>,
 }
 
-/// A candidate with what gates said of it so far.
+impl Reviewed {
+    /// The gates of the contract that were red on the last candidate.
+    pub(super) fn red_gates<'a>(
+        &'a self,
+        contract: &'a Contract,
+    ) -> impl Iterator<Item = &'a GateSpec> {
+        let gates = contract.gates.iter();
+        gates.filter(|gate| self.red.contains(&gate.name))
+    }
+}
+
+/// A candidate in the lane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {
     /// The work.
     pub reviewed: Reviewed,
     /// What is to land.
     pub candidate: Candidate,
-    /// In the contract's order, as far as gates have run.
-    pub reports: Vec<GateReport>,
 }
 
 impl Step {
@@ -149,10 +146,9 @@ impl Step {
             | Self::Collect { asked, .. }
             | Self::Review { asked, .. }
             | Self::Merge { asked, .. }
-            | Self::Gate { asked, .. }
-            | Self::TipCheck { asked, .. }
             | Self::Land { asked, .. } => *asked,
-            Self::TurnDue { .. } => Asked::Due,
+            // Its gates belong to trees.
+            Self::TurnDue { .. } | Self::Gate(_) => Asked::Due,
             Self::Working(working) => Asked::Open(working.effect),
         }
     }
@@ -187,25 +183,16 @@ impl Step {
             Self::Merge {
                 asked: Asked::Open(_),
                 ..
-            } | Self::Gate { .. }
-                | Self::TipCheck { .. }
+            } | Self::Gate(_)
                 | Self::Land { .. }
         )
     }
 
-    /// Whether the attempt waits for the lane, and cannot be judged as long as this is the target's tip: the tip itself is red.
-    #[must_use]
-    pub fn is_stuck_on(&self, tip: Option<CommitId>) -> bool {
-        matches!(self, Self::Merge { asked: Asked::Due, reviewed } if tip.is_some() && reviewed.stuck_on == tip)
-    }
-
-    /// The candidate and what gates said of it, from the first gate on.
+    /// The candidate, from the first gate on.
     #[must_use]
     pub fn checked(&self) -> Option<&Checked> {
         match self {
-            Self::Gate { checked, .. }
-            | Self::TipCheck { checked, .. }
-            | Self::Land { checked, .. } => Some(checked),
+            Self::Gate(checked) | Self::Land { checked, .. } => Some(checked),
             Self::Prepare(_)
             | Self::TurnDue { .. }
             | Self::Working(_)
@@ -220,9 +207,7 @@ impl Step {
     pub fn reviewed(&self) -> Option<&Reviewed> {
         match self {
             Self::Merge { reviewed, .. } => Some(reviewed),
-            Self::Gate { checked, .. }
-            | Self::TipCheck { checked, .. }
-            | Self::Land { checked, .. } => Some(&checked.reviewed),
+            Self::Gate(checked) | Self::Land { checked, .. } => Some(&checked.reviewed),
             Self::Prepare(_)
             | Self::TurnDue { .. }
             | Self::Working(_)
@@ -240,13 +225,13 @@ impl Step {
         self.reviewed().map(|reviewed| &*reviewed.work)
     }
 
-    /// What gates said: of the candidate, or, while the attempt waits for the lane, of the last one.
+    /// The tree of the candidate: of the one in the lane, or, while the attempt waits for the lane, of the last one.
     #[must_use]
-    pub fn reports(&self) -> &[GateReport] {
+    pub fn tree(&self) -> Option<TreeId> {
         if let Self::Merge { reviewed, .. } = self {
-            return &reviewed.reports;
+            return reviewed.tried;
         }
-        self.checked().map_or(&[], |checked| &checked.reports)
+        self.checked().map(|checked| checked.candidate.tree)
     }
 
     /// The turn that is over and that the step is about.

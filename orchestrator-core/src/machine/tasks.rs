@@ -334,7 +334,7 @@ impl Place {
                 } = step
                 {
                     list(List::Queued, true);
-                    list(List::Stuck, reviewed.stuck_on.is_some());
+                    list(List::Stuck, !reviewed.red.is_empty());
                 } else {
                     due |= step.asked() == Asked::Due;
                 }

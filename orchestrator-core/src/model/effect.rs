@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ask, AttemptId, BackendName, CommitId, EffectId, GateSpec, Landing, SessionRef, SessionUsage,
-    StopReason, TaskId, TreeId,
+    Ask, AttemptId, BackendName, CommitId, Contract, EffectId, Finding, FindingId, GateHead,
+    GateSpec, Landing, ParkReason, Predecessor, SessionRef, SessionUsage, StopReason, Submission,
+    TreeId,
 };
 
-/// What the machine wants done. Each has an id and gets exactly one closing event.
+/// What the machine wants done, with all that is needed to do it. Each has an id and gets exactly one closing event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
@@ -47,6 +48,14 @@ pub enum Effect {
         used: SessionUsage,
         /// What it is asked.
         ask: Ask,
+        /// What the worker must keep.
+        contract: Arc<Contract>,
+        /// The commit that its work begins on.
+        base: CommitId,
+        /// What an attempt before left that could be of use.
+        predecessor: Option<Arc<Predecessor>>,
+        /// What a person said to the question of the attempt before.
+        advice: Option<String>,
     },
     /// Remind an agent that has gone silent to go on.
     Nudge {
@@ -70,13 +79,21 @@ pub enum Effect {
         attempt: AttemptId,
         /// The turn that is over.
         turn: u32,
+        /// What the worker must keep.
+        contract: Arc<Contract>,
+        /// The commit that its work begins on.
+        base: CommitId,
     },
     /// Ask the reviewers about a commit.
     Review {
         /// For which attempt.
         attempt: AttemptId,
-        /// The commit.
-        head: CommitId,
+        /// The commit, and what its worker claims.
+        work: Arc<Submission>,
+        /// What the worker must keep.
+        contract: Arc<Contract>,
+        /// The findings of the last verdict on the task.
+        before: Vec<Finding>,
     },
     /// Build the candidate on the target's present tip.
     Merge {
@@ -86,31 +103,29 @@ pub enum Effect {
         base: CommitId,
         /// The commit.
         head: CommitId,
+        /// What the worker must keep.
+        contract: Arc<Contract>,
+        /// The findings that a person let pass.
+        waived: Vec<FindingId>,
     },
-    /// Run one gate on the candidate's tree.
+    /// Run one gate on a tree: a candidate's, or that of the target's tip.
     RunGate {
-        /// For which attempt.
-        attempt: AttemptId,
         /// The tree.
         tree: TreeId,
-        /// The gate, from the frozen contract.
-        gate: GateSpec,
-    },
-    /// Run a gate that is red on the candidate on the tip that the candidate was built on.
-    CheckTip {
-        /// For which attempt.
-        attempt: AttemptId,
-        /// The tip.
-        tip: CommitId,
         /// The gate.
         gate: GateSpec,
+        /// At which commit the repository of the gate's directory is, if the gate has one.
+        at: GateHead,
+        /// Whose candidate the tree is: the gate's caches are those of this attempt. `None` for
+        /// the tip, whose gates use the lane's.
+        candidate_of: Option<AttemptId>,
+        /// In which directory it runs, from 0: one gate runs in each.
+        slot: u32,
     },
-    /// Run a gate that applies by default on the target's tip, for no attempt: at the start of a run, beside the first workers.
-    CheckBaseline {
-        /// The tip.
-        tip: CommitId,
-        /// The gate.
-        gate: GateSpec,
+    /// Stop a gate whose report nobody needs any more.
+    CancelGate {
+        /// The [`Effect::RunGate`] to be ended.
+        gate: EffectId,
     },
     /// Commit the candidate and make it the target's tip.
     Land {
@@ -121,17 +136,35 @@ pub enum Effect {
     CleanUp {
         /// For which attempt.
         attempt: AttemptId,
+        /// The target's tip, in which its work may be.
+        tip: Option<CommitId>,
+        /// The tree that landed, where its work did.
+        landed: Option<TreeId>,
         /// The worker's head, where its work landed as a commit of ours instead.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         carried: Option<CommitId>,
     },
     /// Tell the task's source how it went.
     Report {
-        /// The task.
-        task: TaskId,
-        /// The last attempt.
+        /// The last attempt at the task.
         attempt: AttemptId,
-        /// The commit, if it landed.
-        landed: Option<CommitId>,
+        /// How.
+        end: TaskEnd,
+    },
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskEnd {
+    /// The target contains it.
+    Landed {
+        /// The commit; `None` where a person let it count without one.
+        commit: Option<CommitId>,
+    },
+    /// It was given up in this run.
+    Parked {
+        /// Why.
+        reason: ParkReason,
     },
 }

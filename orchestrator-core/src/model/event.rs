@@ -120,7 +120,8 @@ pub enum EventKind {
         /// Whether it took the reminder.
         heard: bool,
     },
-    /// A turn was told to stop: closes [`Effect::StopTurn`](super::Effect::StopTurn).
+    /// A turn or a gate was told to stop: closes [`Effect::StopTurn`](super::Effect::StopTurn) and
+    /// [`Effect::CancelGate`](super::Effect::CancelGate).
     StopSent {
         /// The effect that this closes.
         effect: EffectId,
@@ -169,19 +170,10 @@ pub enum EventKind {
         /// What it did.
         report: GateReport,
     },
-    /// Closes [`Effect::CheckTip`](super::Effect::CheckTip).
-    TipChecked {
+    /// The gate was stopped before it ended: closes [`Effect::RunGate`](super::Effect::RunGate).
+    GateCancelled {
         /// The effect that this closes.
         effect: EffectId,
-        /// What the gate did on the tip's own tree.
-        report: GateReport,
-    },
-    /// Closes [`Effect::CheckBaseline`](super::Effect::CheckBaseline).
-    BaselineChecked {
-        /// The effect that this closes.
-        effect: EffectId,
-        /// What the gate did on the tip's own tree.
-        report: GateReport,
     },
     /// Closes [`Effect::Land`](super::Effect::Land).
     LandingTried {
@@ -218,6 +210,9 @@ pub struct Opened {
     pub run: RunId,
     /// The policy's hash.
     pub policy: ContentHash,
+    /// The environment that gates see, as [`GateReport::environment`] tells it: what gates said in
+    /// another one does not count.
+    pub environment: ContentHash,
     /// The seed for jitter.
     pub seed: u64,
     /// The agents that can be used, and whether they can resume a session.
@@ -236,6 +231,8 @@ pub struct Roadmap {
     pub revision: String,
     /// The target's tip that it was read at.
     pub tip: CommitId,
+    /// The tree of that tip.
+    pub tree: TreeId,
     /// In the order of the roadmap.
     pub tasks: Vec<Task>,
 }

@@ -15,6 +15,8 @@ pub struct Candidate {
     pub head: CommitId,
     /// The target's tip that it was merged into.
     pub tip: CommitId,
+    /// The tree of that tip.
+    pub tip_tree: TreeId,
     /// The result.
     pub tree: TreeId,
     /// How the result differs from the tip, landing edits left out: judged against the contract again.
@@ -55,6 +57,31 @@ pub enum MergeFailure {
         /// In git's words.
         reason: String,
     },
+}
+
+/// At which commit the repository of a gate's directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateHead {
+    /// A commit of the target.
+    Tip(CommitId),
+    /// A commit that is made for it, since nothing has landed yet.
+    Merge {
+        /// The target's tip.
+        tip: CommitId,
+        /// What was merged into it; the tip itself, if nothing was.
+        head: CommitId,
+    },
+}
+
+impl GateHead {
+    /// The target's tip.
+    #[must_use]
+    pub fn tip(&self) -> CommitId {
+        match self {
+            Self::Tip(tip) | Self::Merge { tip, .. } => *tip,
+        }
+    }
 }
 
 /// An attempt's own changes, committed by us on another base.

@@ -48,7 +48,7 @@ pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, Ga
 pub use contract_error::ContractError;
 pub(crate) use cut::end_after;
 pub use cut::{end_of, shortened, start_of};
-pub use effect::Effect;
+pub use effect::{Effect, TaskEnd};
 pub use end_cause::{EndCause, Findings, ParkReason, UsedUp};
 pub use event::{
     Collected, Event, EventKind, MissingCommit, Opened, Reading, Roadmap, Withdrawal, WorkspaceFate,
@@ -72,8 +72,8 @@ pub use id::{
 };
 pub use lacking::Lacking;
 pub use landing::{
-    Acceptance, Candidate, Carried, Checkout, Landing, LandingOutcome, MergeFailure, Obstacle,
-    Predecessor,
+    Acceptance, Candidate, Carried, Checkout, GateHead, Landing, LandingOutcome, MergeFailure,
+    Obstacle, Predecessor,
 };
 pub use missing_target::MissingTarget;
 pub use name::{

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, AttemptId, BackendName, Candidate, Checkout, ClaimedEvidence, CommitId, Completion,
-    Contract, Effect, EffectId, EndCause, EndReason, Failover, Finding, FindingId, GateReport,
-    Grant, Hold, HoldId, KeptArtifact, Landing, Observation, Opened, PackageName, ParkReason,
-    Predecessor, Pulse, Review, ReviewerChoice, Roadmap, RunMode, SessionRef, Shift, Span,
-    Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome, TurnUsage, Verdict, Waiver,
+    Contract, Effect, EffectId, EndCause, EndReason, Failover, Finding, FindingId, GateName,
+    GateReport, Grant, Hold, HoldId, KeptArtifact, Landing, Observation, Opened, PackageName,
+    ParkReason, Predecessor, Pulse, Review, ReviewerChoice, Roadmap, RunMode, SessionRef, Shift,
+    Span, Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome, TurnUsage, Verdict, Waiver,
     Withdrawal, WorkspaceFate,
 };
 
@@ -311,29 +311,10 @@ pub enum Record {
         /// What is to land.
         candidate: Candidate,
     },
-    /// A gate ran on the candidate.
+    /// A gate ran on a tree.
     GateReported {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// What it said.
-        report: Box<GateReport>,
-    },
-    /// The candidate is red: whether the tip itself is, is to be found out.
-    TipSuspected {
-        /// Which attempt.
-        attempt: AttemptId,
-    },
-    /// A gate ran on the tip itself.
-    TipReported {
-        /// For which attempt.
-        attempt: AttemptId,
-        /// What it said.
-        report: Box<GateReport>,
-    },
-    /// A gate that applies by default ran on the tip itself, for no attempt.
-    BaselineReported {
-        /// The tip.
-        tip: CommitId,
+        /// Whose candidate the tree is; `None` for the tip.
+        candidate_of: Option<AttemptId>,
         /// What it said.
         report: Box<GateReport>,
     },
@@ -341,8 +322,9 @@ pub enum Record {
     TipRed {
         /// Which attempt.
         attempt: AttemptId,
-        /// The tip.
-        tip: CommitId,
+        /// The gates that are red on its candidate, or were on an earlier one: as long as one of
+        /// them is red on the tip, no candidate of the attempt can be judged.
+        gates: Vec<GateName>,
     },
     /// What follows for one commit.
     Judged {

@@ -11,7 +11,7 @@ use super::{
     snapshot::labelled,
 };
 use crate::{
-    machine::{Active, Consequence, Held, TaskEntry, Then, choices},
+    machine::{Active, Consequence, Held, State, TaskEntry, Then, choices},
     model::{HandoffReport, HoldItem, HoldOption, HoldReason, Submission, WorkLeft, end_of},
 };
 
@@ -53,7 +53,7 @@ pub struct Choice {
 }
 
 impl Brief {
-    pub(super) fn of(entry: &TaskEntry, held: &Held) -> Self {
+    pub(super) fn of(state: &State, entry: &TaskEntry, held: &Held) -> Self {
         let about = &held.hold.about;
         let active = match &held.then {
             Then::Resume(active) => Some(&**active),
@@ -61,7 +61,7 @@ impl Brief {
         };
         let work = active.and_then(|active| active.step.submission());
         let reports = active
-            .map(|active| active.step.reports())
+            .map(|active| state.candidate_reports(active))
             .unwrap_or_default();
         let gates = reports.iter().map(|report| {
             let (name, tree) = (&report.gate.name, report.tree.short());

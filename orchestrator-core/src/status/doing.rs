@@ -24,7 +24,13 @@ impl Doing {
     pub(super) fn of(state: &State, active: &Active) -> Option<Self> {
         let id = &active.attempt.id;
         let open = state.open_effects().iter();
-        let mut own = open.filter(|(_, what)| what.attempt() == Some(id));
+        let in_lane = active.step.in_lane();
+        let mut own = open.filter(|(_, what)| match what {
+            Effect::RunGate {
+                candidate_of: None, ..
+            } => in_lane,
+            other => other.attempt() == Some(id),
+        });
         own.find_map(|(effect, what)| {
             let asked = state.asked_at(*effect)?;
             let Some(reviewing) = state.reviewer(*effect) else {
@@ -66,10 +72,12 @@ fn in_words(what: &Effect) -> Option<String> {
         Effect::Collect { .. } => "its work is taken in".to_owned(),
         Effect::Review { .. } => "it is reviewed".to_owned(),
         Effect::Merge { .. } => "it is merged into the target's tip".to_owned(),
+        Effect::RunGate {
+            gate,
+            candidate_of: None,
+            ..
+        } => format!("gate `{}` runs on the target's own tip", gate.name),
         Effect::RunGate { gate, .. } => format!("gate `{}` runs", gate.name),
-        Effect::CheckTip { gate, .. } => {
-            format!("gate `{}` runs on the target's own tip", gate.name)
-        }
         Effect::Land { .. } => "it lands".to_owned(),
         Effect::CleanUp { .. } => "its workspace is cleaned up".to_owned(),
         // Its agent works, or nobody waits for it.
@@ -78,7 +86,7 @@ fn in_words(what: &Effect) -> Option<String> {
         | Effect::StopTurn { .. }
         | Effect::ReadRoadmap { .. }
         | Effect::CheckHistory { .. }
-        | Effect::CheckBaseline { .. }
+        | Effect::CancelGate { .. }
         | Effect::Report { .. } => return None,
     })
 }

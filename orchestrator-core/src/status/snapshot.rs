@@ -229,7 +229,7 @@ fn view(state: &State, entry: &TaskEntry, now: Option<Timestamp>) -> TaskView {
             TaskState::Held,
             None,
             Some(held.hold.question()),
-            Some(hold_view(entry, held)),
+            Some(hold_view(state, entry, held)),
         ),
         Phase::Landed(landed) => {
             let how = match landed.by {
@@ -268,7 +268,7 @@ fn view(state: &State, entry: &TaskEntry, now: Option<Timestamp>) -> TaskView {
         reason: (!reason.is_empty()).then(|| reason.join("; ")),
         doing: entry.active().and_then(|active| Doing::of(state, active)),
         findings: entry.findings.iter().map(ToString::to_string).collect(),
-        evidence: evidence(entry),
+        evidence: evidence(state, entry),
         used: entry.costs.clone(),
         hold,
         kept: kept(entry),
@@ -335,7 +335,7 @@ fn why_active(state: &State, active: &Active, now: Option<Timestamp>) -> Option<
     if let Some(working) = step.working() {
         return why_working(working);
     }
-    if step.is_stuck_on(state.tip()) {
+    if state.is_stuck(active) {
         return Some("the target itself is red: a person was asked".to_owned());
     }
     let failover = active.attempt.failover.as_ref();
@@ -386,14 +386,12 @@ fn step_state(step: &Step) -> TaskState {
         Step::Prepare(_) => TaskState::Preparing,
         Step::TurnDue { .. } | Step::Working(_) => TaskState::Working,
         Step::Collect { .. } | Step::Review { .. } => TaskState::Reviewing,
-        Step::Merge { .. } | Step::Gate { .. } | Step::TipCheck { .. } | Step::Land { .. } => {
-            TaskState::Landing
-        }
+        Step::Merge { .. } | Step::Gate(_) | Step::Land { .. } => TaskState::Landing,
     }
 }
 
-fn hold_view(entry: &TaskEntry, held: &Held) -> HoldView {
-    let (hold, brief) = (&held.hold, Brief::of(entry, held));
+fn hold_view(state: &State, entry: &TaskEntry, held: &Held) -> HoldView {
+    let (hold, brief) = (&held.hold, Brief::of(state, entry, held));
     HoldView {
         id: hold.id,
         question: hold.question(),
@@ -403,23 +401,23 @@ fn hold_view(entry: &TaskEntry, held: &Held) -> HoldView {
     }
 }
 
-fn evidence(entry: &TaskEntry) -> Vec<EvidenceView> {
+fn evidence(state: &State, entry: &TaskEntry) -> Vec<EvidenceView> {
     match &entry.phase {
         Phase::Landed(landed) => landed
             .by
             .as_ref()
-            .map_or_else(Vec::new, |attempt| labelled(attempt, &landed.reports)),
-        Phase::Active(active) => of_active(active),
+            .map_or_else(Vec::new, |attempt| labelled(attempt, landed.reports())),
+        Phase::Active(active) => of_active(state, active),
         Phase::Held(held) => match &held.then {
-            Then::Resume(active) => of_active(active),
+            Then::Resume(active) => of_active(state, active),
             Then::Wait(_) | Then::Landed(_) => Vec::new(),
         },
         Phase::Waiting(_) | Phase::Parked { .. } => Vec::new(),
     }
 }
 
-fn of_active(active: &Active) -> Vec<EvidenceView> {
-    let reports = active.step.reports();
+fn of_active(state: &State, active: &Active) -> Vec<EvidenceView> {
+    let reports = state.candidate_reports(active);
     // Before the first report nothing was looked at, which is not the same as "blocked".
     if reports.is_empty() {
         Vec::new()

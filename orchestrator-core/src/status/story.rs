@@ -427,8 +427,12 @@ impl Fold {
                     story.reviews.clone_from(reviews);
                 }
             }
-            Record::GateReported { attempt, report } => {
-                if let Some(story) = self.attempt(attempt) {
+            Record::GateReported {
+                candidate_of,
+                report,
+            } => {
+                let of = candidate_of.as_ref();
+                if let Some(story) = of.and_then(|attempt| self.attempt(attempt)) {
                     story.gates.push((**report).clone());
                 }
             }
@@ -520,9 +524,6 @@ impl Fold {
             | Record::AgentRecovered { .. }
             | Record::Queued { .. }
             | Record::CandidateBuilt { .. }
-            | Record::TipSuspected { .. }
-            | Record::TipReported { .. }
-            | Record::BaselineReported { .. }
             | Record::Remarked(_)
             | Record::TipRed { .. }
             | Record::Waiting { .. }

@@ -1,8 +1,11 @@
 //! The default gates on the target itself, beside the first workers.
 
-use orchestrator_core::model::{Effect, EffectId, EventKind, GateSpec, HoldReason, Record};
+use orchestrator_core::model::{Effect, EffectId, HoldReason, Record};
 
-use crate::world::{World, policy, report, task};
+use crate::{
+    gate_ran, runs_on_candidate, runs_on_tip,
+    world::{World, policy, task},
+};
 
 /// A run whose first worker is being prepared for, beside a gate on the tip.
 fn begun() -> World {
@@ -17,41 +20,24 @@ fn open(world: &World, kind: fn(&Effect) -> bool) -> Option<(EffectId, Effect)> 
         .find(|(_, what)| kind(what))
 }
 
-fn is_baseline(what: &Effect) -> bool {
-    matches!(what, Effect::CheckBaseline { .. })
-}
-
 fn is_merge(what: &Effect) -> bool {
     matches!(what, Effect::Merge { .. })
 }
 
-fn is_gate(what: &Effect) -> bool {
-    matches!(what, Effect::RunGate { .. })
-}
-
-fn gate_of(what: Effect) -> GateSpec {
-    match what {
-        Effect::CheckBaseline { gate, .. } | Effect::RunGate { gate, .. } => gate,
-        other => panic!("no gate runs in {other:?}"),
-    }
-}
-
 /// Ends the gate on the tip with this status.
 fn check_baseline(world: &mut World, code: i32) {
-    let (effect, what) = open(world, is_baseline).expect("a gate runs on the tip");
-    let report = report(gate_of(what), "8".repeat(40).parse().expect("an id"), code);
-    world.tell(EventKind::BaselineChecked { effect, report });
+    let (effect, what) = open(world, runs_on_tip).expect("a gate runs on the tip");
+    world.tell(gate_ran(effect, &what, code));
     world.tick();
 }
 
 /// Brings the attempt to its gate, and ends that with this status.
 fn check_candidate(world: &mut World, code: i32) {
-    while open(world, is_gate).is_none() {
+    while open(world, runs_on_candidate).is_none() {
         assert!(world.step(), "it comes to the gate");
     }
-    let (effect, what) = open(world, is_gate).expect("runs");
-    let report = report(gate_of(what), "5".repeat(40).parse().expect("an id"), code);
-    world.tell(EventKind::GateRan { effect, report });
+    let (effect, what) = open(world, runs_on_candidate).expect("runs");
+    world.tell(gate_ran(effect, &what, code));
     world.tick();
 }
 
@@ -60,10 +46,6 @@ fn asked(world: &World, kind: fn(&Effect) -> bool) -> usize {
     let requested =
         |record: &&Record| matches!(record, Record::Requested { what, .. } if kind(what));
     world.ledger.iter().filter(requested).count()
-}
-
-fn is_check_of_tip(what: &Effect) -> bool {
-    matches!(what, Effect::CheckTip { .. })
 }
 
 #[test]
@@ -75,10 +57,7 @@ fn baseline_runs_beside_the_first_worker() {
         .map(|(_, what)| what)
         .collect();
     assert!(
-        matches!(
-            kinds[..],
-            [Effect::Prepare { .. }, Effect::CheckBaseline { .. }]
-        ),
+        matches!(&kinds[..], [Effect::Prepare { .. }, gate] if runs_on_tip(gate)),
         "{kinds:?}"
     );
 }
@@ -88,7 +67,7 @@ fn baseline_that_fails_stops_no_worker_and_is_not_run_again_for_a_candidate() {
     let mut world = begun();
     check_baseline(&mut world, 1);
     check_candidate(&mut world, 1);
-    assert_eq!(asked(&world, is_check_of_tip), 0);
+    assert_eq!(asked(&world, runs_on_tip), 1);
     let hold = world.state.holds().next().expect("a person is asked");
     assert!(matches!(hold.about, HoldReason::TipRed { .. }), "{hold:?}");
 }
@@ -98,7 +77,7 @@ fn baseline_that_passes_makes_a_failing_candidate_its_workers_at_once() {
     let mut world = begun();
     check_baseline(&mut world, 0);
     check_candidate(&mut world, 1);
-    assert_eq!(asked(&world, is_check_of_tip), 0);
+    assert_eq!(asked(&world, runs_on_tip), 1);
     assert!(
         open(&world, |what| matches!(
             what,
@@ -111,7 +90,7 @@ fn baseline_that_passes_makes_a_failing_candidate_its_workers_at_once() {
 #[test]
 fn baseline_and_candidates_share_the_lane() {
     let mut world = begun();
-    let (baseline, _) = open(&world, is_baseline).expect("runs");
+    let (baseline, _) = open(&world, runs_on_tip).expect("runs");
     loop {
         let others = world.open_effects();
         let Some((effect, what)) = others.into_iter().find(|(effect, _)| *effect != baseline)
@@ -132,10 +111,10 @@ fn baseline_and_candidates_share_the_lane() {
 fn baseline_that_was_interrupted_is_due_again_and_one_that_is_known_is_not() {
     let mut world = begun();
     world.open_again();
-    assert_eq!(asked(&world, is_baseline), 2);
+    assert_eq!(asked(&world, runs_on_tip), 2);
     check_baseline(&mut world, 0);
     world.open_again();
-    assert_eq!(asked(&world, is_baseline), 2);
+    assert_eq!(asked(&world, runs_on_tip), 2);
 }
 
 #[test]
@@ -143,6 +122,6 @@ fn baseline_is_left_out_where_nothing_is_to_be_done() {
     let mut done = task("A", "");
     done.done = true;
     let world = World::with_baseline(policy(""), vec![done]);
-    assert_eq!(asked(&world, is_baseline), 0);
+    assert_eq!(asked(&world, runs_on_tip), 0);
     assert!(world.state.ended().is_some());
 }

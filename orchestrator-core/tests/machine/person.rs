@@ -12,7 +12,9 @@ use orchestrator_core::{
 
 use crate::world::{
     Laws, World, change, collected, commit, policy, report, review, roadmap, submission, task,
+    tree_of,
 };
+use crate::{gate_ran, runs_on_candidate};
 
 fn objection() -> Finding {
     Finding::new(
@@ -51,10 +53,7 @@ fn reviewed(world: &mut World, findings: &[Finding]) {
         .expect("there is work")
         .head;
     let reviews: Vec<Review> = vec![review(head, findings.to_vec())];
-    let like = Effect::Review {
-        attempt: "A#1".parse().expect("an id"),
-        head,
-    };
+    let like = crate::open(&world, |what| matches!(what, Effect::Review { .. }));
     world.answer(&like, |effect| EventKind::Reviewed {
         effect,
         reviews,
@@ -196,10 +195,7 @@ fn a_gate_that_stays_red_is_for_the_limits_and_not_for_a_person() {
             .expect("something is open");
         turns += usize::from(matches!(what, Effect::RunTurn { .. }));
         let event = match &what {
-            Effect::RunGate { gate, tree, .. } => EventKind::GateRan {
-                effect,
-                report: report(gate.clone(), *tree, 1),
-            },
+            what if runs_on_candidate(what) => gate_ran(effect, what, 1),
             what => world.good(effect, what),
         };
         world.tell(event);
@@ -293,11 +289,7 @@ fn what_was_said_of_one_commit_does_not_hold_for_the_next() {
         effect,
         outcome: LandingOutcome::TipMoved,
     });
-    let like = Effect::Merge {
-        attempt: "A#1".parse().expect("an id"),
-        base: commit(1),
-        head: commit(1),
-    };
+    let like = crate::open(&world, |what| matches!(what, Effect::Merge { .. }));
     let offends = MergeFailure::Offends {
         findings: vec![objection()],
     };
@@ -306,10 +298,7 @@ fn what_was_said_of_one_commit_does_not_hold_for_the_next() {
         result: Err(offends),
     });
     until(&mut world, |what| matches!(what, Effect::Collect { .. }));
-    let like = Effect::Collect {
-        attempt: "A#1".parse().expect("an id"),
-        turn: 2,
-    };
+    let like = crate::open(&world, |what| matches!(what, Effect::Collect { .. }));
     world.answer(&like, |effect| {
         collected(effect, Collected::Work(submission(commit(77))))
     });
@@ -337,6 +326,7 @@ fn merge_changes(world: &mut World, paths: &[&str]) {
     let candidate = Candidate {
         head,
         tip,
+        tip_tree: tree_of(tip),
         tree,
         changes: paths.iter().map(|path| change(path)).collect(),
     };
@@ -379,11 +369,7 @@ fn a_person_is_asked_once_for_each_file_that_tells_other_tools_what_to_do() {
         effect,
         outcome: LandingOutcome::TipMoved,
     });
-    let like = Effect::Merge {
-        attempt: "A#1".parse().expect("an id"),
-        base: commit(1),
-        head: commit(1),
-    };
+    let like = crate::open(&world, |what| matches!(what, Effect::Merge { .. }));
     let offends = MergeFailure::Offends {
         findings: vec![objection()],
     };
@@ -392,10 +378,7 @@ fn a_person_is_asked_once_for_each_file_that_tells_other_tools_what_to_do() {
         result: Err(offends),
     });
     until(&mut world, |what| matches!(what, Effect::Collect { .. }));
-    let like = Effect::Collect {
-        attempt: "A#1".parse().expect("an id"),
-        turn: 2,
-    };
+    let like = crate::open(&world, |what| matches!(what, Effect::Collect { .. }));
     world.answer(&like, |effect| {
         collected(effect, Collected::Work(submission(commit(77))))
     });
@@ -489,10 +472,7 @@ fn half_reviewed(findings: &[Finding]) -> World {
     } else {
         [reviews, vec![Review::new("far", head, away)]].concat()
     };
-    let like = Effect::Review {
-        attempt: "A#1".parse().expect("an id"),
-        head,
-    };
+    let like = crate::open(&world, |what| matches!(what, Effect::Review { .. }));
     world.answer(&like, |effect| EventKind::Reviewed {
         effect,
         reviews,

@@ -6,8 +6,8 @@ use orchestrator_core::{
     machine::{CandidateCase, HeadCase, Phase, candidate_verdict, check_roadmap, head_verdict},
     model::{
         AgentReview, Answer, Candidate, Checkout, ClaimedEvidence, ClaimedLabel, Collected,
-        Completion, Effect, EndReason, EventKind, EvidenceBasis, Finding, Grant, Granted, Handoff,
-        HandoffReport, HandoffStatus, Hold, HoldId, HoldItem, HoldOption, HoldReason,
+        Completion, Effect, EndReason, EventKind, EvidenceBasis, Finding, GateHead, Grant, Granted,
+        Handoff, HandoffReport, HandoffStatus, Hold, HoldId, HoldItem, HoldOption, HoldReason,
         LandingOutcome, Observation, Opinion, Reading, Record, Review, Setup, Severity, StopReason,
         Submission, Task, Timestamp, TurnOutcome, TurnSight, TurnUsage, Usage, Verdict, Waiver,
     },
@@ -16,8 +16,9 @@ use orchestrator_core::{
 
 use crate::world::{
     World, change, collected, commit, error, nothing, policy, report, review, roadmap, submission,
-    task, task_id,
+    task, task_id, tree_of,
 };
+use crate::{gate_ran, runs_on_candidate, runs_on_tip};
 
 fn unavailable() -> Review {
     Review::new(
@@ -468,10 +469,7 @@ fn money_and_tokens_are_counted_while_they_are_spent_and_when_they_were() {
         world.tick();
         let nothing = nothing(HandoffReport::Missing, false);
         world.answer(
-            &Effect::Collect {
-                attempt: "A#1".parse().expect("an id"),
-                turn: 1,
-            },
+            &crate::open(&world, |what| matches!(what, Effect::Collect { .. })),
             |effect| collected(effect, nothing),
         );
         (stopped, exhausted(&world).contains(used_up))
@@ -518,10 +516,7 @@ fn what_is_noticed_while_a_turn_runs_is_among_the_findings_of_what_it_submits_on
     world.tick();
     let work = Collected::Work(submission(commit(50)));
     world.answer(
-        &Effect::Collect {
-            attempt: "A#1".parse().expect("an id"),
-            turn: 1,
-        },
+        &crate::open(&world, |what| matches!(what, Effect::Collect { .. })),
         |effect| collected(effect, work),
     );
     let submitted = world.ledger.iter().find_map(|record| match record {
@@ -790,10 +785,7 @@ fn wall_time_is_used_up_when_it_is_and_not_before() {
         world.tick();
         let nothing = nothing(HandoffReport::Missing, false);
         world.answer(
-            &Effect::Collect {
-                attempt: "A#1".parse().expect("an id"),
-                turn: 1,
-            },
+            &crate::open(&world, |what| matches!(what, Effect::Collect { .. })),
             |effect| collected(effect, nothing),
         );
         exhausted(&world).contains("its wall time of 10s is used up")
@@ -807,22 +799,16 @@ fn gated(world: &mut World, code: i32) {
     while !world
         .open_effects()
         .iter()
-        .any(|(_, what)| matches!(what, Effect::RunGate { .. }))
+        .any(|(_, what)| runs_on_candidate(what))
     {
         assert!(world.step(), "it comes to the gate");
     }
     let (effect, what) = world
         .open_effects()
         .into_iter()
-        .find(|(_, what)| matches!(what, Effect::RunGate { .. }))
+        .find(|(_, what)| runs_on_candidate(what))
         .expect("runs");
-    let Effect::RunGate { tree, gate, .. } = what else {
-        unreachable!("it was just found")
-    };
-    world.tell(EventKind::GateRan {
-        effect,
-        report: report(gate, tree, code),
-    });
+    world.tell(gate_ran(effect, &what, code));
     world.tick();
 }
 
@@ -844,25 +830,15 @@ fn what_is_known_of_a_red_tip_stays_known_when_a_person_parks_what_showed_it() {
     let (effect, what) = world
         .open_effects()
         .into_iter()
-        .find(|(_, what)| matches!(what, Effect::CheckTip { .. }))
+        .find(|(_, what)| runs_on_tip(what))
         .expect("is asked");
-    let Effect::CheckTip { gate, .. } = what else {
-        unreachable!("it was just found")
-    };
-    world.tell(EventKind::TipChecked {
-        effect,
-        report: report(gate, format!("{:040x}", 8).parse().expect("an id"), 1),
-    });
+    world.tell(gate_ran(effect, &what, 1));
     world.tick();
     let hold = world.state.holds().next().expect("a person is asked").id;
     world.tell(EventKind::Answered(Answer::new(hold, HoldOption::Park)));
     world.tick();
     gated(&mut world, 1);
-    assert_eq!(
-        asked(&world, |what| matches!(what, Effect::CheckTip { .. })),
-        1,
-        "the tip has not moved"
-    );
+    assert_eq!(asked(&world, runs_on_tip), 1, "the tip has not moved");
     assert_eq!(world.state.holds().count(), 1, "and is red for B as well");
 }
 
@@ -886,14 +862,11 @@ fn a_tree_that_was_gated_green_is_not_gated_again_after_a_lost_race() {
         outcome: LandingOutcome::TipMoved,
     });
     world.tick();
-    let merge = Effect::Merge {
-        attempt: first.attempt.clone(),
-        base: commit(1),
-        head: first.head,
-    };
+    let merge = crate::open(&world, |what| matches!(what, Effect::Merge { .. }));
     let candidate = Candidate {
         head: first.head,
         tip: commit(60),
+        tip_tree: tree_of(commit(60)),
         tree: first.tree,
         changes: vec![change("a")],
     };
@@ -959,21 +932,16 @@ fn the_tip_is_asked_about_the_red_gate_only() {
     let mut world = World::with_tasks(policy(two), vec![task("A", "")]);
     gated(&mut world, 0);
     gated(&mut world, 1);
-    let tips = |world: &World| asked(world, |what| matches!(what, Effect::CheckTip { .. }));
+    let tips = |world: &World| asked(world, runs_on_tip);
     assert_eq!(tips(&world), 1);
     let (effect, what) = world
         .open_effects()
         .into_iter()
-        .find(|(_, what)| matches!(what, Effect::CheckTip { .. }))
+        .find(|(_, what)| runs_on_tip(what))
         .expect("asks");
-    let Effect::CheckTip { gate, .. } = what else {
-        unreachable!("it was just found")
-    };
-    assert_eq!(gate.name.as_str(), "unit", "the second, which was red");
-    world.tell(EventKind::TipChecked {
-        effect,
-        report: report(gate, format!("{:040x}", 8).parse().expect("an id"), 0),
-    });
+    let is_unit = matches!(&what, Effect::RunGate { gate, .. } if gate.name.as_str() == "unit");
+    assert!(is_unit, "the second, which was red");
+    world.tell(gate_ran(effect, &what, 0));
     world.tick();
     assert_eq!(tips(&world), 1, "the other gate was green");
     assert!(
@@ -1003,18 +971,10 @@ fn a_gate_that_fails_on_the_target_runs_once_on_each_tip_and_holds_nobody_else_u
     // Until nothing moves: `unit` fails on everything, all else goes well.
     let go_on = |world: &mut World, code: i32| {
         while let Some((effect, what)) = world.open_effects().into_iter().next() {
-            let tree = format!("{:040x}", 8).parse().expect("an id");
             let event = match &what {
-                Effect::RunGate { tree, gate, .. } if gate.name.as_str() == "unit" => {
-                    EventKind::GateRan {
-                        effect,
-                        report: report(gate.clone(), *tree, code),
-                    }
+                Effect::RunGate { gate, .. } if gate.name.as_str() == "unit" => {
+                    gate_ran(effect, &what, code)
                 }
-                Effect::CheckTip { gate, .. } => EventKind::TipChecked {
-                    effect,
-                    report: report(gate.clone(), tree, code),
-                },
                 _ => world.good(effect, &what),
             };
             world.tell(event);
@@ -1032,10 +992,10 @@ fn a_gate_that_fails_on_the_target_runs_once_on_each_tip_and_holds_nobody_else_u
     };
     assert_eq!(landed(&world), 4, "the others have landed");
     let on_candidates = |world: &World| {
-        asked(
-            world,
-            |what| matches!(what, Effect::RunGate { gate, .. } if gate.name.as_str() == "unit"),
-        )
+        asked(world, |what| {
+            runs_on_candidate(what)
+                && matches!(what, Effect::RunGate { gate, .. } if gate.name.as_str() == "unit")
+        })
     };
     assert_eq!(
         on_candidates(&world),
@@ -1047,7 +1007,11 @@ fn a_gate_that_fails_on_the_target_runs_once_on_each_tip_and_holds_nobody_else_u
         .iter()
         .filter_map(|record| match record {
             Record::Requested {
-                what: Effect::CheckTip { tip, .. },
+                what:
+                    Effect::RunGate {
+                        at: GateHead::Tip(tip),
+                        ..
+                    },
                 ..
             } => Some(*tip),
             _ => None,

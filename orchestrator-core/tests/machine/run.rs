@@ -7,8 +7,8 @@ use orchestrator_core::model::{
     Task, Timestamp, TurnOutcome, TurnSight, TurnUsage, Usage, Verdict,
 };
 
-use crate::to_the_end;
-use crate::world::{Laws, World, collected, commit, nothing, policy, report, review, task};
+use crate::world::{Laws, World, collected, commit, nothing, policy, review, task};
+use crate::{gate_ran, runs_on_tip, to_the_end};
 
 /// The tasks that were dispatched, in order, each as `T1#1`.
 fn dispatched(world: &World) -> Vec<String> {
@@ -212,21 +212,12 @@ fn a_tasks_own_budget_parks_it() {
     assert!(text.starts_with("its 15 tokens are used up"), "{text}");
 }
 
-fn find(world: &World, test: impl Fn(&Effect) -> bool) -> Effect {
-    world
-        .open_effects()
-        .into_iter()
-        .map(|(_, what)| what)
-        .find(test)
-        .expect("is open")
-}
-
 fn run_turn(world: &World) -> Effect {
-    find(world, |what| matches!(what, Effect::RunTurn { .. }))
+    crate::open(world, |what| matches!(what, Effect::RunTurn { .. }))
 }
 
 fn collect(world: &World) -> Effect {
-    find(world, |what| matches!(what, Effect::Collect { .. }))
+    crate::open(world, |what| matches!(what, Effect::Collect { .. }))
 }
 
 #[test]
@@ -250,12 +241,12 @@ fn work_that_comes_back_waits_for_a_session_and_goes_before_new_work() {
         .open_effects()
         .into_iter()
         .find_map(|(_, what)| match what {
-            Effect::Review { head, .. } => Some(head),
+            Effect::Review { work, .. } => Some(work.head),
             _ => None,
         });
     let head = head.expect("is open");
     world.answer(
-        &find(&world, |what| matches!(what, Effect::Review { .. })),
+        &crate::open(&world, |what| matches!(what, Effect::Review { .. })),
         |effect| EventKind::Reviewed {
             effect,
             reviews: vec![review(head, vec![crate::world::error()])],
@@ -334,9 +325,12 @@ fn attempts_end_at_their_limit_and_the_task_is_parked_not_dropped() {
         };
         turns += usize::from(matches!(what, Effect::RunTurn { .. }));
         let event = match &what {
-            Effect::Review { head, .. } => EventKind::Reviewed {
+            Effect::Review { work, .. } => EventKind::Reviewed {
                 effect,
-                reviews: vec![review(*head, vec![Finding::new(Severity::Error, "x", "y")])],
+                reviews: vec![review(
+                    work.head,
+                    vec![Finding::new(Severity::Error, "x", "y")],
+                )],
                 carried: None,
             },
             what => world.good(effect, what),
@@ -354,7 +348,7 @@ fn a_conflict_starts_anew_on_the_new_tip_and_a_lost_race_builds_a_new_candidate(
     for _ in 0..4 {
         world.step();
     }
-    let merge = find(&world, |what| matches!(what, Effect::Merge { .. }));
+    let merge = crate::open(&world, |what| matches!(what, Effect::Merge { .. }));
     world.answer(&merge, |effect| EventKind::Merged {
         effect,
         result: Err(MergeFailure::Conflict {
@@ -379,7 +373,7 @@ fn a_conflict_starts_anew_on_the_new_tip_and_a_lost_race_builds_a_new_candidate(
     {
         world.step();
     }
-    let land = find(&world, |what| matches!(what, Effect::Land { .. }));
+    let land = crate::open(&world, |what| matches!(what, Effect::Land { .. }));
     world.answer(&land, |effect| EventKind::LandingTried {
         effect,
         outcome: LandingOutcome::TipMoved,
@@ -400,23 +394,11 @@ fn a_red_gate_goes_back_with_what_it_printed() {
     for _ in 0..5 {
         world.step();
     }
-    let gate = find(&world, |what| matches!(what, Effect::RunGate { .. }));
-    let Effect::RunGate {
-        tree, gate: spec, ..
-    } = gate.clone()
-    else {
-        unreachable!("it was just found")
-    };
-    world.answer(&gate, |effect| EventKind::GateRan {
-        effect,
-        report: report(spec.clone(), tree, 1),
-    });
+    let gate = crate::open(&world, |what| matches!(what, Effect::RunGate { .. }));
+    world.answer(&gate, |effect| gate_ran(effect, &gate, 1));
     // The tip is asked first: what is red there too is not the worker's fault.
-    let tip = find(&world, |what| matches!(what, Effect::CheckTip { .. }));
-    world.answer(&tip, |effect| EventKind::TipChecked {
-        effect,
-        report: report(spec, tree, 0),
-    });
+    let tip = crate::open(&world, runs_on_tip);
+    world.answer(&tip, |effect| gate_ran(effect, &tip, 0));
     let verdict = world.ledger.iter().rev().find_map(|record| match record {
         Record::Judged { verdict, .. } => Some(verdict.clone()),
         _ => None,
@@ -484,7 +466,7 @@ fn a_new_run_takes_up_what_an_earlier_one_parked() {
         vec![task("A", "")],
     );
     world.answer(
-        &find(&world, |what| matches!(what, Effect::Prepare { .. })),
+        &crate::open(&world, |what| matches!(what, Effect::Prepare { .. })),
         |effect| EventKind::Prepared {
             effect,
             failure: Some("disk full".to_owned()),
@@ -509,7 +491,7 @@ fn a_task_that_a_person_ticks_while_it_is_at_work_is_stopped_and_counts_as_lande
     world.tasks[0].done = true;
     world.tell(EventKind::TipSeen(commit(7)));
     world.tick();
-    let stop = find(&world, |what| matches!(what, Effect::StopTurn { .. }));
+    let stop = crate::open(&world, |what| matches!(what, Effect::StopTurn { .. }));
     assert!(
         matches!(
             stop,
@@ -547,7 +529,7 @@ fn what_needs_a_remote_that_is_away_waits_and_the_rest_goes_on() {
     {
         assert!(world.step());
     }
-    let merge = find(&world, |what| matches!(what, Effect::Merge { .. }));
+    let merge = crate::open(&world, |what| matches!(what, Effect::Merge { .. }));
     let away = |effect| EventKind::Merged {
         effect,
         result: Err(MergeFailure::Unreachable {

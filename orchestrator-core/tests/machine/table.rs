@@ -5,17 +5,17 @@ use std::fmt::Write as _;
 use orchestrator_core::{
     machine::{IllegalEvent, decide},
     model::{
-        Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, Event, EventKind,
-        Finding, GateReport, GateSpec, HandoffReport, HoldId, HoldOption, LandingOutcome,
-        LandingPlace, MergeFailure, MissingCommit, Opened, Reading, Refusal, RefusalCause,
-        ReviewerChoice, RunId, RunMode, SessionRef, Setup, Severity, Shift, Span, Submission,
-        Timestamp, TurnOutcome, TurnSight, Usage, WorkspaceFate,
+        Answer, Carried, Checkout, Collected, CommitId, ContentHash, Effect, EffectId, Event,
+        EventKind, Finding, GateReport, GateSpec, HandoffReport, HoldId, HoldOption,
+        LandingOutcome, LandingPlace, MergeFailure, MissingCommit, Opened, Reading, Refusal,
+        RefusalCause, ReviewerChoice, RunId, RunMode, SessionRef, Setup, Severity, Shift, Span,
+        Submission, Timestamp, TreeId, TurnOutcome, TurnSight, Usage, WorkspaceFate,
     },
 };
 
 use crate::world::{
     Laws, World, blocked, collected, commit, name, nothing, policy, report, review, roadmap,
-    submission, task,
+    submission, task, tree_of,
 };
 
 /// One world for each state that a task, or the run, can be in.
@@ -56,15 +56,19 @@ fn states() -> Vec<(&'static str, World)> {
     let mut checking_tip = gating.clone();
     checking_tip.tell(EventKind::GateRan {
         effect: last(&gating),
-        report: red(),
+        report: red(&gating),
     });
     checking_tip.tick();
     let baseline = World::with_baseline(policy(""), vec![task("T1", "")]);
     let mut tip_red = checking_tip.clone();
-    tip_red.tell(EventKind::TipChecked {
+    tip_red.tell(EventKind::GateRan {
         effect: last(&checking_tip),
-        report: red(),
+        report: red(&checking_tip),
     });
+    let mut cancelling = gating.clone();
+    cancelling.tasks.clear();
+    cancelling.tell(EventKind::TipSeen(commit(5)));
+    cancelling.tick();
     tip_red.tick();
     let mut away = reviewing.clone();
     away.tell(EventKind::RemoteAway {
@@ -151,6 +155,7 @@ fn states() -> Vec<(&'static str, World)> {
         ("checking the tip", checking_tip),
         ("preparing, beside a gate on the tip", baseline),
         ("held, since the tip is red", tip_red),
+        ("stopping a gate that nobody needs", cancelling),
         ("waiting for a remote that is away", away),
         ("working on a task that was removed", withdrawn),
         ("landing", landing),
@@ -200,12 +205,18 @@ fn checks_history(world: &World) -> EffectId {
         .0
 }
 
-fn red() -> GateReport {
-    report(
-        gate_spec(),
-        format!("{:040x}", 5).parse().expect("an id"),
-        1,
-    )
+/// What the gate says that was asked for last: that it failed.
+fn red(world: &World) -> GateReport {
+    let (gate, tree) = gated(world, last(world)).expect("a gate runs");
+    report(gate, tree, 1)
+}
+
+/// The gate that this effect runs, and on which tree.
+fn gated(world: &World, effect: EffectId) -> Option<(GateSpec, TreeId)> {
+    match world.state.open_effects().get(&effect)? {
+        Effect::RunGate { tree, gate, .. } => Some((gate.clone(), *tree)),
+        _ => None,
+    }
 }
 
 fn gate_spec() -> GateSpec {
@@ -223,8 +234,8 @@ fn last(world: &World) -> EffectId {
 
 /// An event of every kind that closes, or speaks of, an effect.
 fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKind)> {
-    let gate = gate_spec();
-    let tree = format!("{:040x}", 5).parse().expect("an id");
+    let any = || (gate_spec(), format!("{:040x}", 5).parse().expect("an id"));
+    let (gate, tree) = gated(world, effect).unwrap_or_else(any);
     let usage = Usage::default();
     let tip = world.state.history().checked.unwrap_or(commit(1));
     let again = MissingCommit {
@@ -469,26 +480,13 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
             },
         ),
         (
-            "tip checked, green",
-            EventKind::TipChecked {
+            "gate ran, on another tree",
+            EventKind::GateRan {
                 effect,
-                report: report(gate.clone(), tree, 0),
+                report: report(gate, tree_of(commit(99)), 0),
             },
         ),
-        (
-            "baseline checked, red",
-            EventKind::BaselineChecked {
-                effect,
-                report: report(gate.clone(), tree, 1),
-            },
-        ),
-        (
-            "tip checked, red",
-            EventKind::TipChecked {
-                effect,
-                report: report(gate, tree, 1),
-            },
-        ),
+        ("gate cancelled", EventKind::GateCancelled { effect }),
         (
             "landed",
             EventKind::LandingTried {
@@ -566,6 +564,7 @@ fn run_events() -> Vec<(&'static str, EventKind)> {
     let opened = Opened {
         run: RunId::new("again").expect("a name"),
         policy: policy("").hash(),
+        environment: ContentHash::of(b""),
         seed: 1,
         backends: vec![("agent".parse().expect("a name"), true)],
         wait: false,
@@ -638,15 +637,14 @@ fn kind_index(kind: &EventKind) -> usize {
         EventKind::Reported { .. } => 19,
         EventKind::Interrupted { .. } => 20,
         EventKind::RemoteAway { .. } => 21,
-        EventKind::TipChecked { .. } => 22,
+        EventKind::GateCancelled { .. } => 22,
         EventKind::Nudged { .. } => 23,
         EventKind::Noticed { .. } => 24,
         EventKind::HistoryChecked { .. } => 25,
         EventKind::ClockJumped { .. } => 26,
         EventKind::TargetGone { .. } => 27,
-        EventKind::BaselineChecked { .. } => 28,
-        EventKind::RemarksSeen(_) => 29,
-        EventKind::ReviewerAsked { .. } => 30,
+        EventKind::RemarksSeen(_) => 28,
+        EventKind::ReviewerAsked { .. } => 29,
     }
 }
 
@@ -707,25 +705,24 @@ fn the_whole_table() {
         }
         text.push('\n');
     }
-    assert_eq!(kinds.len(), 31, "every kind of event is in the table");
+    assert_eq!(kinds.len(), 30, "every kind of event is in the table");
     insta::assert_snapshot!(text);
 }
 
 #[test]
 fn an_effect_is_closed_by_its_own_kind_of_event_only() {
-    let closers: [(&str, &[usize]); 15] = [
+    let closers: [(&str, &[usize]); 14] = [
         ("ReadRoadmap", &[1]),
         ("CheckHistory", &[25]),
         ("Prepare", &[8]),
         ("RunTurn", &[9, 10, 11, 24]),
         ("Nudge", &[23]),
         ("StopTurn", &[12]),
+        ("CancelGate", &[12]),
         ("Collect", &[13]),
-        ("Review", &[14, 30]),
+        ("Review", &[14, 29]),
         ("Merge", &[15]),
-        ("RunGate", &[16]),
-        ("CheckTip", &[22]),
-        ("CheckBaseline", &[28]),
+        ("RunGate", &[16, 22]),
         ("Land", &[17]),
         ("CleanUp", &[18]),
         ("Report", &[19]),
@@ -741,7 +738,8 @@ fn an_effect_is_closed_by_its_own_kind_of_event_only() {
             seen.insert(*kind);
             for (event, kind) in effect_events(&world, effect) {
                 let (index, outcome) = (kind_index(&kind), outcome(&world, kind));
-                let legal = own.contains(&index) || index == 20;
+                let of_another = event == "gate ran, on another tree";
+                let legal = (own.contains(&index) && !of_another) || index == 20;
                 assert_eq!(
                     outcome == "ILLEGAL: wrong kind",
                     !legal,

@@ -40,9 +40,9 @@ fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> Eve
             collected(effect, Collected::Unusable { reason: "x".into() })
         }
         (Effect::Collect { .. }, 2) => EventKind::Interrupted { effect },
-        (Effect::Review { head, .. }, 0) => EventKind::Reviewed {
+        (Effect::Review { work, .. }, 0) => EventKind::Reviewed {
             effect,
-            reviews: vec![review(*head, findings())],
+            reviews: vec![review(work.head, findings())],
             carried: None,
         },
         (Effect::Merge { .. }, 0) => EventKind::Merged {
@@ -77,24 +77,8 @@ fn ending(world: &mut World, effect: EffectId, what: &Effect, choice: u8) -> Eve
             )
         }
         (Effect::Collect { .. }, 4) => collected(effect, nothing(blocked("x"), false)),
-        (Effect::CheckTip { gate, .. }, 0..=2) => EventKind::TipChecked {
-            effect,
-            report: report(
-                gate.clone(),
-                format!("{:040x}", 8).parse().expect("an id"),
-                1,
-            ),
-        },
-        (Effect::CheckTip { .. }, 3) => EventKind::Interrupted { effect },
-        (Effect::CheckBaseline { gate, .. }, 0..=2) => EventKind::BaselineChecked {
-            effect,
-            report: report(
-                gate.clone(),
-                format!("{:040x}", 8).parse().expect("an id"),
-                1,
-            ),
-        },
-        (Effect::CheckBaseline { .. }, 3) => EventKind::Interrupted { effect },
+        (Effect::RunGate { .. }, 3) => EventKind::Interrupted { effect },
+        (Effect::RunGate { .. }, 4) => EventKind::GateCancelled { effect },
         (Effect::Land { .. }, 3) => EventKind::LandingTried {
             effect,
             outcome: LandingOutcome::Unreachable { reason: "x".into() },

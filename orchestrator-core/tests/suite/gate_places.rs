@@ -29,9 +29,7 @@ fn gate(script: &str, keys: &str) -> String {
 
 fn reports(outcome: &RunOutcome) -> Vec<GateReport> {
     let report = |record: &Record| match record {
-        Record::GateReported { report, .. } | Record::TipReported { report, .. } => {
-            Some((**report).clone())
-        }
+        Record::GateReported { report, .. } => Some((**report).clone()),
         _ => None,
     };
     outcome.records().filter_map(report).collect()
@@ -334,9 +332,10 @@ async fn the_repository_of_a_gate_on_the_target_is_at_the_target() {
     let more = gate("git rev-parse HEAD; test ! -e bad.txt", "repository = true");
     let outcome = run_checked(&sandbox, builder(&sandbox, WORK, &more)).await;
     let on_tip = outcome.records().find_map(|record| match record {
-        Record::BaselineReported { report, .. } | Record::TipReported { report, .. } => {
-            Some(report.tail.trim().to_owned())
-        }
+        Record::GateReported {
+            candidate_of: None,
+            report,
+        } => Some(report.tail.trim().to_owned()),
         _ => None,
     });
     assert_eq!(on_tip, Some(tip));

@@ -146,7 +146,10 @@ async fn a_target_that_is_itself_red_blocks_the_lane_and_not_the_worker() {
         .filter(|record| {
             matches!(
                 record,
-                Record::TipReported { .. } | Record::BaselineReported { .. }
+                Record::GateReported {
+                    candidate_of: None,
+                    ..
+                }
             )
         })
         .count();

@@ -370,7 +370,10 @@ async fn a_gate_that_fails_on_the_target_is_known_before_the_first_candidate() {
     let outcome = run_checked(&sandbox, builder(&sandbox, &work, &policy)).await;
     assert_eq!(outcome.report.ended, EndReason::Complete);
     let said = outcome.records().find_map(|record| match record {
-        Record::BaselineReported { report, .. } => Some(report.passed()),
+        Record::GateReported {
+            candidate_of: None,
+            report,
+        } => Some(report.passed()),
         _ => None,
     });
     assert_eq!(said, Some(false));

@@ -10,8 +10,8 @@ use std::{
 };
 
 use orchestrator_core::{
-    git::{GateHead, IngressLimits, Trusted, Workspace, Workspaces},
-    model::{AttemptId, CommitId, RepoPath},
+    git::{IngressLimits, Trusted, Workspace, Workspaces},
+    model::{AttemptId, CommitId, GateHead, RepoPath},
 };
 use orchestrator_testkit::{Sandbox, git};
 

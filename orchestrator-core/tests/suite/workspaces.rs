@@ -156,9 +156,10 @@ async fn gates_find_their_caches_warm_and_no_attempt_sees_what_another_left() {
         outcome.report.snapshot
     );
     let runs = outcome.records().filter_map(|record| match record {
-        Record::GateReported { attempt, report } => {
-            Some(format!("{attempt} {}", report.tail.trim()))
-        }
+        Record::GateReported {
+            candidate_of: Some(attempt),
+            report,
+        } => Some(format!("{attempt} {}", report.tail.trim())),
         _ => None,
     });
     // The first run is on the target itself. B begins with what A's landed tree left, and keeps its own; since its red tree had been in it, C does not get it.

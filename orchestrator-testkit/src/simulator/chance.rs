@@ -7,8 +7,8 @@ use orchestrator_core::{
     model::{
         Answer, Carried, Checkout, Collected, CommitId, Effect, EffectId, EventKind, Finding,
         HandoffReport, HoldOption, LandingOutcome, LandingPlace, MergeFailure, Reading, Refusal,
-        RefusalCause, RunMode, Severity, Span, Submission, Task, Timestamp, TreeId, TurnOutcome,
-        TurnSight, TurnUsage, Usage, WorkspaceFate,
+        RefusalCause, RunMode, Severity, Span, Submission, Task, Timestamp, TurnOutcome, TurnSight,
+        TurnUsage, Usage, WorkspaceFate,
     },
 };
 
@@ -129,9 +129,9 @@ pub(super) fn ending(
             ];
             collected(effect, results[dice.below(results.len())].clone())
         }
-        Effect::Review { head, .. } => EventKind::Reviewed {
+        Effect::Review { work, .. } => EventKind::Reviewed {
             effect,
-            reviews: vec![review(*head, error())],
+            reviews: vec![review(work.head, error())],
             carried: None,
         },
         Effect::Merge { .. } => {
@@ -156,14 +156,7 @@ pub(super) fn ending(
             effect,
             report: report(gate.clone(), *tree, 1),
         },
-        Effect::CheckTip { gate, .. } => EventKind::TipChecked {
-            effect,
-            report: report(gate.clone(), tree_of_tip(), 1),
-        },
-        Effect::CheckBaseline { gate, .. } => EventKind::BaselineChecked {
-            effect,
-            report: report(gate.clone(), tree_of_tip(), 1),
-        },
+        Effect::CancelGate { .. } => EventKind::StopSent { effect },
         Effect::Land { .. } => {
             let outcomes = [
                 LandingOutcome::TipMoved,
@@ -309,9 +302,4 @@ pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Opt
             EventKind::Tick
         }
     })
-}
-
-/// The tree of any tip, which no rule looks at.
-fn tree_of_tip() -> TreeId {
-    format!("{:040x}", 8).parse().expect("an id")
 }

@@ -25,7 +25,7 @@ pub use chance::Dice;
 pub use laws::Laws;
 pub use world::{
     World, blocked, change, collected, commit, error, name, nothing, policy, report, review,
-    roadmap, submission, task, task_id,
+    roadmap, submission, task, task_id, tree_of,
 };
 
 /// One run of these tasks in which anything happens for a while, and then all goes well until it ends; the same for the same seed.

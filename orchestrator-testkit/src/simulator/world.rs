@@ -164,6 +164,7 @@ impl World {
         self.tell(EventKind::Opened(Opened {
             run,
             policy: self.policy.hash(),
+            environment: ContentHash::of(b""),
             seed: 7,
             backends: self.agents.clone(),
             wait,
@@ -337,6 +338,7 @@ impl World {
                     effect,
                     reading: Reading::Read(Roadmap {
                         tip,
+                        tree: self.tree_at(tip),
                         ..roadmap(tasks)
                     }),
                 }
@@ -378,9 +380,9 @@ impl World {
                 let work = claiming(submission(fresh), &claims.unwrap_or_default());
                 collected(effect, Collected::Work(work))
             }
-            Effect::Review { head, .. } => EventKind::Reviewed {
+            Effect::Review { work, .. } => EventKind::Reviewed {
                 effect,
-                reviews: vec![review(*head, Vec::new())],
+                reviews: vec![review(work.head, Vec::new())],
                 carried: None,
             },
             Effect::Merge { head, .. } => {
@@ -390,6 +392,7 @@ impl World {
                     result: Ok(Candidate {
                         head: *head,
                         tip,
+                        tip_tree: self.tree_at(tip),
                         tree: tree(self.commits),
                         changes: vec![change("a")],
                     }),
@@ -399,14 +402,7 @@ impl World {
                 effect,
                 report: report(gate.clone(), *tree, 0),
             },
-            Effect::CheckTip { gate, .. } => EventKind::TipChecked {
-                effect,
-                report: report(gate.clone(), tree(8), 0),
-            },
-            Effect::CheckBaseline { gate, .. } => EventKind::BaselineChecked {
-                effect,
-                report: report(gate.clone(), tree(8), 0),
-            },
+            Effect::CancelGate { .. } => EventKind::StopSent { effect },
             Effect::Land { .. } => EventKind::LandingTried {
                 effect,
                 outcome: LandingOutcome::Landed { commit: fresh },
@@ -420,6 +416,15 @@ impl World {
                 failure: None,
             },
         }
+    }
+
+    /// The tree of a commit of the target: of a landing what was gated.
+    fn tree_at(&self, tip: CommitId) -> TreeId {
+        let known = self
+            .state
+            .tip_tree()
+            .filter(|_| self.state.tip() == Some(tip));
+        known.unwrap_or_else(|| tree_of(tip))
     }
 
     /// Closes the first open effect well, and ticks. False when none is open.
@@ -443,8 +448,18 @@ pub fn roadmap(tasks: Vec<Task>) -> Roadmap {
     Roadmap {
         revision: "1".to_owned(),
         tip: commit(1),
+        tree: tree_of(commit(1)),
         tasks,
     }
+}
+
+/// The tree of a commit that nobody has gated.
+///
+/// # Panics
+/// Never: a commit's id is an id of a tree as well.
+#[must_use]
+pub fn tree_of(commit: CommitId) -> TreeId {
+    TreeId(commit.0)
 }
 
 /// What was collected, with nothing rescued.

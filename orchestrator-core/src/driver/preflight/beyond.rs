@@ -20,7 +20,7 @@ impl World {
         &self,
         found: &mut Found,
     ) -> Result<Option<Roadmap>, BuildError> {
-        let tip = match self.trusted.fetch_target().await {
+        let tip = match self.lane.trusted.fetch_target().await {
             Ok(tip) => tip,
             Err(error) => {
                 found.add("target", Err(error.into())).await?;
@@ -28,7 +28,7 @@ impl World {
             }
         };
         found.add("target", Ok(self.target_at(tip))).await?;
-        let roadmap = match self.load_roadmap(tip).await {
+        let roadmap = match self.lane.load_roadmap(tip).await {
             Ok(roadmap) => roadmap,
             Err(error) => {
                 found.add("roadmap", Err(error.into())).await?;
@@ -50,8 +50,8 @@ impl World {
             .await?;
         let elsewhere = self.tasks_elsewhere(&roadmap).await;
         found.add("unpushed tasks", elsewhere).await?;
-        let tree = self.trusted.tree_of(tip)?;
-        let overview = self.trusted.overview(tree).await?;
+        let tree = self.lane.trusted.tree_of(tip)?;
+        let overview = self.lane.trusted.overview(tree).await?;
         let filtered = self.filtered_files(tip, &overview).await;
         found.add("lfs", filtered).await?;
         let submodules = self.submodules(&overview);
@@ -67,8 +67,8 @@ impl World {
     }
 
     fn target_at(&self, tip: CommitId) -> Check {
-        let target = self.trusted.target();
-        let where_ = match self.trusted.destination() {
+        let target = self.lane.trusted.target();
+        let where_ = match self.lane.trusted.destination() {
             Destination::Remote { name, .. } => format!("{name}/{target}"),
             Destination::Local => target.to_string(),
         };
@@ -77,7 +77,7 @@ impl World {
 
     /// The agents that open tasks and reviews need, and those that may take over from them.
     fn needed_agents(&self, roadmap: &Roadmap) -> BTreeSet<BackendName> {
-        let agents: Vec<_> = self.backends.keys().collect();
+        let agents: Vec<_> = self.host.backends.keys().collect();
         let open = roadmap.tasks.iter().filter(|task| !task.done);
         let needed = open.filter_map(|task| check_task(task, &self.policy, &agents).ok());
         let reviewers = &self.policy.reviewers.agents;
@@ -96,7 +96,7 @@ impl World {
     }
 
     async fn agent(&self, label: &str, name: &BackendName) -> Result<Check, BuildError> {
-        let Some(backend) = self.backends.get(name) else {
+        let Some(backend) = self.host.backends.get(name) else {
             return Ok(Check::skipped(label, "nobody gave it"));
         };
         let environment = agents_environment(&self.environment);
@@ -122,12 +122,12 @@ impl World {
         overview: &Overview,
     ) -> Result<Check, BuildError> {
         let filters = &self.policy.filters;
-        self.trusted.check_filters(tip, filters).await?;
+        self.lane.trusted.check_filters(tip, filters).await?;
         if let Some(missing) = self.missing_filter(overview) {
             return Ok(missing);
         }
         let workers_path = self.environment.get("PATH").map(OsStr::new);
-        self.trusted.check_lfs(tip, workers_path).await?;
+        self.lane.trusted.check_lfs(tip, workers_path).await?;
         Ok(match overview.lfs.first() {
             None => Check::passed("lfs", "the target has no such files"),
             Some(attributes) => {

@@ -26,7 +26,7 @@ impl World {
         let mut is_any = false;
         for (agent, wanted) in self.wanted_budgets(roadmap) {
             is_any |= wanted.tokens || wanted.money;
-            let Some(backend) = self.backends.get(&agent) else {
+            let Some(backend) = self.host.backends.get(&agent) else {
                 continue;
             };
             let (tokens, money) = match backend.capabilities().counting {
@@ -58,7 +58,7 @@ impl World {
 
     /// By the agents of open tasks.
     fn wanted_budgets(&self, roadmap: &Roadmap) -> BTreeMap<BackendName, Wanted> {
-        let agents: Vec<_> = self.backends.keys().collect();
+        let agents: Vec<_> = self.host.backends.keys().collect();
         let limits = &self.policy.limits;
         let mut wanted: BTreeMap<_, Wanted> = BTreeMap::new();
         for task in roadmap.tasks.iter().filter(|task| !task.done) {

@@ -60,7 +60,7 @@ pub(in crate::driver) fn remarks_of(checks: &[Check]) -> Vec<String> {
 impl World {
     /// What a person has now that is no part of the run, whose target is at this tip; `None` where that cannot be told.
     pub(in crate::driver) async fn remarks(&self, tip: CommitId) -> Option<Vec<String>> {
-        let roadmap = self.load_roadmap(tip).await.ok()?;
+        let roadmap = self.lane.load_roadmap(tip).await.ok()?;
         let commits = self.unpushed(tip).await.ok()?;
         let tasks = self.tasks_elsewhere(&roadmap).await.ok()?;
         Some(remarks_of(&[commits, tasks]))
@@ -68,9 +68,9 @@ impl World {
 
     /// Tasks of the roadmap that are new or written otherwise where a run does not look.
     pub(super) async fn tasks_elsewhere(&self, roadmap: &Roadmap) -> Result<Check, BuildError> {
-        let user = self.trusted.user();
-        let target = self.trusted.target();
-        let (theirs, pushed) = match self.trusted.destination() {
+        let user = self.lane.trusted.user();
+        let target = self.lane.trusted.target();
+        let (theirs, pushed) = match self.lane.trusted.destination() {
             Destination::Remote { name, .. } => (format!("{name}/{target}"), true),
             Destination::Local => (target.to_string(), false),
         };
@@ -107,7 +107,7 @@ impl World {
 
     /// The file that the roadmap is read from, for messages.
     fn file(&self) -> String {
-        let file = self.source.own_paths().into_iter().next();
+        let file = self.lane.source.own_paths().into_iter().next();
         file.map(|path| format!(" of {path}")).unwrap_or_default()
     }
 
@@ -119,9 +119,9 @@ impl World {
         tip: CommitId,
         known: &BTreeMap<TaskId, Task>,
     ) -> Vec<Task> {
-        let user = self.trusted.user();
+        let user = self.lane.trusted.user();
         let now = self.tasks_at(user, at).await;
-        let base = user.merge_base(&self.trusted, from, tip).await;
+        let base = user.merge_base(&self.lane.trusted, from, tip).await;
         let before = match base.ok().flatten() {
             Some(base) => by_id(&self.tasks_at(user, Some(base)).await),
             None => BTreeMap::new(),
@@ -139,7 +139,7 @@ impl World {
 
     /// The tasks at a commit, or in the checkout. What cannot be read there is half written, and no task yet.
     async fn tasks_at(&self, user: &UserRepository, at: Option<CommitId>) -> Vec<Task> {
-        let read = self.source.snapshot(&Theirs { user, at }).await;
+        let read = self.lane.source.snapshot(&Theirs { user, at }).await;
         read.map(|snapshot| snapshot.tasks).unwrap_or_default()
     }
 }

@@ -1,13 +1,17 @@
 //! The default gates on the target as it is.
 
+use std::sync::Arc;
+
 use super::{Check, Found};
 use crate::{
     driver::{
         BuildError,
         effects::{World, with_source},
+        gate_place::GateJob,
     },
+    gate::CacheOf,
     machine::State,
-    model::{CommitId, EffectId, GateReport, GateSpec},
+    model::{CommitId, EffectId, GateHead, GateReport, GateSpec, TreeId},
 };
 
 /// A preflight is no effect of the machine's: no effect has this number.
@@ -20,10 +24,10 @@ impl World {
         state: &State,
         found: &mut Found,
     ) -> Result<(), BuildError> {
-        let Some(tip) = self.trusted.tip()? else {
+        let Some(tip) = self.lane.trusted.tip()? else {
             return Ok(());
         };
-        let tree = self.trusted.tree_of(tip)?;
+        let tree = self.lane.trusted.tree_of(tip)?;
         let rules = self.policy.gates.iter().filter(|(_, rule)| rule.default);
         let gates: Vec<_> = rules
             .map(|(name, rule)| rule.named(name, &self.policy.setup))
@@ -34,22 +38,33 @@ impl World {
         }
         for gate in gates {
             let label = format!("gate {}", gate.name);
-            let known = state
-                .tip_reports()
-                .iter()
-                .find(|known| known.gate == gate && known.tree == tree);
-            let check = match known {
+            let check = match state.gates().get(tree, &gate) {
                 Some(report) => said(&label, report, "as the ledger has it"),
-                None => self.default_gate(&label, gate, tip).await,
+                None => self.default_gate(&label, gate, tip, tree).await,
             };
             found.add(&label, Ok(check)).await?;
         }
         Ok(())
     }
 
-    async fn default_gate(&self, label: &str, gate: GateSpec, tip: CommitId) -> Check {
-        match self.run_gate_on_tip(NONE, tip, gate).await {
-            Ok(report) => {
+    async fn default_gate(
+        &self,
+        label: &str,
+        gate: GateSpec,
+        tip: CommitId,
+        tree: TreeId,
+    ) -> Check {
+        let job = GateJob {
+            effect: NONE,
+            whose: CacheOf::Lane,
+            tree,
+            gate,
+            head: GateHead::Tip(tip),
+            stop: Arc::default(),
+        };
+        match self.lane.run_gate(job).await {
+            Ok(None) => Check::skipped(label, "it was stopped"),
+            Ok(Some(report)) => {
                 let took = format!("took {} s", report.took.0.div_ceil(1000));
                 said(label, &report, &took)
             }

@@ -57,7 +57,7 @@ impl World {
             let Some(path) = gate.run.first().and_then(|program| in_tree(program)) else {
                 continue;
             };
-            if self.trusted.objects().file(tree, &path)?.is_some() {
+            if self.lane.trusted.objects().file(tree, &path)?.is_some() {
                 continue;
             }
             let name = format!("program of gate {name}");

@@ -10,16 +10,16 @@ use crate::{
 impl World {
     /// Connection, login and, for a remote on this machine, what a dry run does not see.
     pub(super) async fn pushing(&self, tip: CommitId) -> Result<Check, BuildError> {
-        let Destination::Remote { name, .. } = self.trusted.destination() else {
+        let Destination::Remote { name, .. } = self.lane.trusted.destination() else {
             return Ok(Check::skipped("push", "the policy pushes nothing"));
         };
-        let target = self.trusted.target();
+        let target = self.lane.trusted.target();
         let failed = |why: String| {
             let what = format!("`git push --dry-run` to `{name}` failed: {why}");
             let fix = format!("make `git push {name} {target}` work here without a question");
             Check::failed("push", what, Some(fix))
         };
-        match self.trusted.dry_run(tip).await {
+        match self.lane.trusted.dry_run(tip).await {
             Ok(None | Some(DryRun::Reached)) => {}
             Ok(Some(DryRun::Refused { why })) => return Ok(failed(why)),
             Err(error @ (GitError::Silent { .. } | GitError::TimedOut { .. })) => {
@@ -27,7 +27,7 @@ impl World {
             }
             Err(error) => return Err(error.into()),
         }
-        Ok(match self.trusted.local_remote().await? {
+        Ok(match self.lane.trusted.local_remote().await? {
             Some(LocalRemote::CheckedOut { path }) => {
                 let what = format!(
                     "`{target}` is checked out in {}, which refuses to have it changed",
@@ -52,15 +52,19 @@ impl World {
 
     /// Commits of the person's branch that the remote does not have.
     pub(super) async fn unpushed(&self, tip: CommitId) -> Result<Check, BuildError> {
-        let Destination::Remote { name, .. } = self.trusted.destination() else {
+        let Destination::Remote { name, .. } = self.lane.trusted.destination() else {
             return Ok(Check::skipped(
                 "unpushed commits",
                 "the policy pushes nothing",
             ));
         };
-        let target = self.trusted.target();
+        let target = self.lane.trusted.target();
         let theirs = format!("{name}/{target}");
-        let known = self.trusted.user().distance(target, &self.trusted, tip);
+        let known = self
+            .lane
+            .trusted
+            .user()
+            .distance(target, &self.lane.trusted, tip);
         let Some(distance) = known.await? else {
             let what = format!("there is no branch `{target}` here that can be compared");
             return Ok(Check::skipped("unpushed commits", what));
