@@ -35,6 +35,7 @@ fn hold(about: HoldReason) -> Record {
             about,
             items: Vec::new(),
             left: None,
+            redefined: None,
             since: NOON,
         },
     }

@@ -4,79 +4,20 @@
 //! met them. So its tasks wait together, one question covers all of them, and other agents go on.
 
 use super::{
-    decide::Context,
-    failover::Outlook,
+    agent_state::{AgentState, Troubled},
+    context::Context,
+    entry::{Phase, TaskEntry},
+    failover::{Outlook, own_agent},
     plan::{Plan, blocked},
-    state::{Asked, Phase, State, TaskEntry},
-    step::Step,
+    state::State,
+    step::{Asked, Step},
 };
-use crate::model::{
-    BackendName, HoldReason, Policy, Record, Shift, Span, TaskId, Timestamp, Trouble,
-};
+use crate::model::{BackendName, HoldReason, Policy, Record, Span, Timestamp, Trouble};
 
 /// After so many tries in a row an agent that is away is a person's question.
 const MOST_TRIES: u32 = 20;
 /// The first pause before an agent that is away is tried again; doubled each time.
 const FIRST_PAUSE: Span = Span::secs(5);
-
-/// What is known of an agent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AgentState {
-    /// Why it cannot be used, if it cannot.
-    pub trouble: Option<Troubled>,
-    /// How it failed last, and on which tasks, one after another.
-    pub failed: Option<(String, Vec<TaskId>)>,
-    /// When it could be used again, last.
-    pub recovered: Option<Timestamp>,
-}
-
-/// An agent that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Troubled {
-    /// Why.
-    pub trouble: Trouble,
-    /// Since when.
-    pub since: Timestamp,
-    /// When this was found last.
-    pub found: Timestamp,
-    /// When it is tried again; `None`: when a person has answered.
-    pub until: Option<Timestamp>,
-    /// Whether that is a time of day that the agent named.
-    pub named: bool,
-    /// How often in a row it was tried in vain.
-    pub tries: u32,
-    /// Whether a person was asked about it.
-    pub asked: bool,
-}
-
-impl AgentState {
-    /// Whether it is still so in another run: a time that was named, or an open question.
-    pub(super) fn keep_for_next_run(&self, at: Timestamp) -> bool {
-        let troubled = self.trouble.as_ref();
-        troubled.is_some_and(|troubled| troubled.asked || troubled.named && !troubled.is_over(at))
-    }
-
-    /// Whether nothing is wrong with it.
-    pub(super) fn is_faultless(&self) -> bool {
-        self.trouble.is_none() && self.failed.is_none()
-    }
-}
-
-impl Troubled {
-    /// Whether the agent may be tried.
-    #[must_use]
-    pub fn is_over(&self, at: Timestamp) -> bool {
-        self.until.is_some_and(|until| until <= at)
-    }
-
-    /// The clock was moved: a pause keeps its length.
-    pub(super) fn moved(&mut self, by: Shift) {
-        self.found = self.found.moved(by);
-        if !self.named {
-            self.until = self.until.map(|until| until.moved(by));
-        }
-    }
-}
 
 impl State {
     /// What is known of an agent that keeps it, or may keep it, from working.
@@ -123,24 +64,6 @@ pub(super) fn agent_of<'a>(
         Some(active) => Some(&active.attempt.contract.agent),
         None => own_agent(state, entry, policy),
     }
-}
-
-/// The agent that a task names, or the policy for it.
-pub(super) fn own_agent<'a>(
-    state: &'a State,
-    entry: &'a TaskEntry,
-    policy: &'a Policy,
-) -> Option<&'a BackendName> {
-    let named = entry.task.keys.agent.as_ref();
-    let backends = state.run().map(|run| &run.backends);
-    let only = || {
-        let mut names = backends?.keys();
-        names.next().filter(|_| names.next().is_none())
-    };
-    named
-        .or(policy.defaults.agent.as_ref())
-        .or_else(|| policy.fallback_agent())
-        .or_else(only)
 }
 
 impl Context<'_> {

@@ -1,110 +1,14 @@
-//! What a person's answer means. One table says it; the options of a question, the decision and the
-//! brief are made from it.
+//! What follows from a person's answer.
 
 use super::{
-    decide::Context,
-    state::{Active, Held, TaskEntry, Then},
+    consequence::{Consequence, consequence},
+    context::{Context, reopened},
+    entry::{Active, Held, TaskEntry, Then},
 };
 use crate::model::{
-    Answer, Approval, Completion, EndCause, Grant, Granted, HoldItem, HoldOption, HoldReason,
-    Observation, Obstacle, ParkReason, Predecessor, PrivilegedPath, Record, TaskId, Waiver,
+    Answer, Completion, EndCause, Grant, Granted, HoldItem, HoldOption, HoldReason, Observation,
+    Obstacle, ParkReason, Predecessor, PrivilegedPath, Record, TaskId, Waiver,
 };
-
-/// What follows from an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Consequence {
-    /// An agent may start.
-    Start,
-    /// The candidate may land.
-    Land,
-    /// It may land with claims that are not proven.
-    LandUnproven,
-    /// The task may change the files.
-    ChangeFiles,
-    /// What the person saw is evidence.
-    Observe,
-    /// It goes on without the reviewers that could not look.
-    GoOnWithoutReview,
-    /// The reviewers are asked again.
-    ReviewAgain,
-    /// The findings are waived.
-    WaiveFindings,
-    /// The work counts as complete.
-    CountAsComplete,
-    /// The session goes on, or another attempt begins with its commit.
-    Continue,
-    /// Another attempt begins.
-    AnotherAttempt,
-    /// The task is ticked without a change.
-    Tick,
-    /// The task counts as done without its commit.
-    CountAsDone,
-    /// The task is done again.
-    DoAgain,
-    /// The task gets as many attempts, and as much budget, again.
-    ResetLimits,
-    /// Gates that failed on the target run again.
-    CheckTargetAgain,
-    /// The agent is used again.
-    UseAgent,
-    /// What did not work is tried again.
-    TryAgain,
-    /// The task is parked until a person answers `retry`.
-    Park,
-}
-
-/// What may be answered to a question, and what each answer means. Each task can be parked.
-pub fn choices(about: &HoldReason) -> impl Iterator<Item = (HoldOption, Consequence)> {
-    let park = (HoldOption::Park, Consequence::Park);
-    own_choices(about).iter().copied().chain([park])
-}
-
-fn own_choices(about: &HoldReason) -> &'static [(HoldOption, Consequence)] {
-    use Consequence as Means;
-    use HoldOption::{Approve, Done, Observed, Retry};
-    match about {
-        HoldReason::Approval(Approval::Dispatch) => &[(Approve, Means::Start)],
-        HoldReason::Approval(Approval::Landing) => &[(Approve, Means::Land)],
-        HoldReason::Authority { .. } => &[(Approve, Means::ChangeFiles)],
-        HoldReason::Unproven => &[(Approve, Means::LandUnproven), (Observed, Means::Observe)],
-        HoldReason::Review => &[
-            (Approve, Means::GoOnWithoutReview),
-            (Retry, Means::ReviewAgain),
-        ],
-        HoldReason::Repeated { .. } => &[
-            (Approve, Means::WaiveFindings),
-            (Retry, Means::AnotherAttempt),
-        ],
-        HoldReason::Incomplete { .. } => {
-            &[(Approve, Means::CountAsComplete), (Retry, Means::Continue)]
-        }
-        HoldReason::NothingToDo { .. } => &[(Done, Means::Tick), (Retry, Means::AnotherAttempt)],
-        HoldReason::LandingDropped { .. } => {
-            &[(Approve, Means::CountAsDone), (Retry, Means::DoAgain)]
-        }
-        HoldReason::Exhausted { .. } => &[(Retry, Means::ResetLimits)],
-        HoldReason::TipRed { .. } => &[(Retry, Means::CheckTargetAgain)],
-        HoldReason::Agent { .. } => &[(Retry, Means::UseAgent)],
-        HoldReason::CheckoutDirty { .. }
-        | HoldReason::LandingRefused(_)
-        | HoldReason::MergeImpossible { .. }
-        | HoldReason::PastReview { .. }
-        | HoldReason::CutOff { .. }
-        | HoldReason::Blocked { .. }
-        | HoldReason::Question { .. }
-        | HoldReason::ContextFull { .. }
-        | HoldReason::PromptTooLong { .. }
-        | HoldReason::Declined { .. }
-        | HoldReason::CapReached { .. } => &[(Retry, Means::TryAgain)],
-    }
-}
-
-/// What an answer to a question means; `None` for one that is not offered.
-#[must_use]
-pub fn consequence(about: &HoldReason, option: HoldOption) -> Option<Consequence> {
-    choices(about).find_map(|(offered, means)| (offered == option).then_some(means))
-}
 
 impl Context<'_> {
     pub(super) fn answered(&self, answer: Answer) -> Vec<Record> {
@@ -128,7 +32,7 @@ impl Context<'_> {
         }];
         records.extend(limits_reset(entry, &held.hold.about));
         records.extend(advice(entry, held, &answer));
-        if let Some(means) = consequence(&held.hold.about, answer.option) {
+        if let Some(means) = consequence(&held.hold, answer.option) {
             self.follows(entry, held, &answer, means, &mut records);
         }
         records
@@ -193,6 +97,7 @@ impl Context<'_> {
             Consequence::DoAgain => records.push(reopened(task, answer.note.clone())),
             Consequence::CheckTargetAgain => records.push(Record::TipForgotten),
             Consequence::UseAgent => records.extend(self.agent_again(held)),
+            Consequence::AdoptContract => records.extend(self.adopted(attempt, held)),
             Consequence::ResetLimits | Consequence::TryAgain => {}
             Consequence::Park => records.extend(self.parked_by(entry, attempt, answer)),
         }
@@ -294,6 +199,31 @@ impl Context<'_> {
         }
     }
 
+    /// The same work is reviewed again, and gated, under the contract as it is now. Of a target that is
+    /// red one question is asked, so the answer holds for all that wait for it.
+    fn adopted(&self, attempt: Option<&Active>, held: &Held) -> Vec<Record> {
+        let asked = attempt.zip(held.hold.redefined.clone());
+        let mut adopted: Vec<_> = asked.into_iter().collect();
+        if matches!(held.hold.about, HoldReason::TipRed { .. }) {
+            let others = self.state.stuck().filter_map(|active| {
+                let id = &active.attempt.id.task;
+                let redefined = self.redefinition(active, &self.state.task(id)?.task)?;
+                let other = self.state.tasks.in_the_way(id, &redefined.contract);
+                other.is_none().then_some((active, redefined))
+            });
+            adopted.extend(others);
+        }
+        let records = adopted.into_iter().flat_map(|(active, redefined)| {
+            let attempt = active.attempt.id.clone();
+            let adopted = Record::ContractAdopted {
+                attempt: attempt.clone(),
+                contract: redefined.contract,
+            };
+            [adopted, Record::ReviewDue { attempt }]
+        });
+        records.collect()
+    }
+
     fn agent_again(&self, held: &Held) -> Option<Record> {
         let HoldReason::Agent { agent, trouble } = &held.hold.about else {
             return None;
@@ -354,12 +284,6 @@ impl Context<'_> {
     }
 }
 
-/// A task is to be done that had landed, or was parked.
-pub(super) fn reopened(task: &TaskId, advice: Option<String>) -> Record {
-    let task = task.clone();
-    Record::Reopened { task, advice }
-}
-
 /// A person has spoken about what a limit, or a repetition, was reached by: it counts from zero.
 fn limits_reset(entry: &TaskEntry, about: &HoldReason) -> Option<Record> {
     let budget = matches!(about, HoldReason::Exhausted { .. });
@@ -378,7 +302,9 @@ fn advice(entry: &TaskEntry, held: &Held, answer: &Answer) -> Option<Record> {
     let begins = match &held.then {
         // What is said of an agent is nothing for its next attempt.
         Then::Wait(_) => !matches!(about, HoldReason::Agent { .. }),
-        Then::Resume(_) => consequence(about, answer.option) == Some(Consequence::AnotherAttempt),
+        Then::Resume(_) => {
+            consequence(&held.hold, answer.option) == Some(Consequence::AnotherAttempt)
+        }
         Then::Landed(_) => false,
     };
     let advice = answer.note.clone().filter(|_| begins)?;

@@ -5,40 +5,20 @@
 
 use std::sync::Arc;
 
-use thiserror::Error;
-
 use super::{
-    agents::{AgentState, Troubled},
-    costs::spend,
+    agent_state::{AgentState, Troubled},
+    entry::{Active, Attempt, Held, LandedTask, Phase, TaskEntry, Then, Waiting},
     gates::RunningGate,
+    lookup::{Misfit, active_mut, entry_mut, held_mut, misfit, set_tip},
     reread::{change_roadmap, read_roadmap},
-    state::{
-        Active, Asked, Attempt, Away, Held, LandedTask, Phase, Reviewing, RoadmapState, RunInfo,
-        State, TaskEntry, Then, Waiting,
-    },
-    step::{Checked, Reviewed, Step, Working},
-    tasks::List,
+    state::{Away, Reviewing, RoadmapState, RunInfo, State},
+    step::{Asked, Checked, Reviewed, Step, Working},
 };
 use crate::model::{
-    Ask, AttemptId, CommitId, Effect, EffectId, FindingId, HoldId, HoldReason, Obstacle,
-    ParkReason, Predecessor, Record, SessionUsage, Shift, Span, Spend, Submission, TaskId,
-    Timestamp, TreeId, TurnEnd, TurnOutcome, TurnUsage, Verdict, Withdrawal, WorkspaceFate,
+    Ask, AttemptId, BackendName, Effect, EffectId, FindingId, HoldReason, Obstacle, ParkReason,
+    Predecessor, Record, SessionUsage, Shift, Span, Spend, Submission, Timestamp, TurnEnd,
+    TurnOutcome, TurnUsage, Verdict, Withdrawal, WorkspaceFate,
 };
-
-/// A record that does not fit the state: the ledger was not written by this machine, or was put together wrongly.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the record does not fit: {what} {subject}")]
-pub struct Misfit {
-    what: &'static str,
-    subject: String,
-}
-
-pub(super) fn misfit(what: &'static str, subject: &dyn ToString) -> Misfit {
-    Misfit {
-        what,
-        subject: subject.to_string(),
-    }
-}
 
 /// Folds one record into the state.
 ///
@@ -642,6 +622,15 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
                 set_agent_asked(state, &held.hold.about, false);
             }
         }
+        Record::HoldRedefined { hold, redefined } => {
+            let Phase::Held(held) = &mut held_mut(state, *hold)?.phase else {
+                return Err(misfit("not held:", hold));
+            };
+            held.hold.redefined.clone_from(redefined);
+        }
+        Record::ContractAdopted { attempt, contract } => {
+            active_mut(state, attempt)?.attempt.contract = Arc::clone(contract);
+        }
         Record::Granted { task, grants } => {
             let entry = entry_mut(state, task)?;
             let (of_head, of_task): (Vec<_>, Vec<_>) = grants
@@ -756,27 +745,6 @@ fn left(active: &mut Active) -> Step {
     std::mem::replace(&mut active.step, Step::Prepare(Asked::Due))
 }
 
-/// The target's tip, and its tree, where that is known already.
-pub(super) fn set_tip(state: &mut State, tip: CommitId, tree: Option<TreeId>) {
-    if state.tip != Some(tip) {
-        state.tip = Some(tip);
-        state.tip_tree = tree;
-        forget_other_trees(state);
-    }
-    state.tip_tree = tree.or(state.tip_tree);
-    // Before the first tip nothing of ours can be missing.
-    state.history.checked.get_or_insert(tip);
-}
-
-/// Reports count as long as something may be decided by them: of the tip, and of candidates that have yet to land.
-fn forget_other_trees(state: &mut State) {
-    let active = state.tasks.on(List::Active);
-    let open = active.chain(state.tasks.on(List::Held));
-    let candidates = open.filter_map(|entry| entry.active()?.step.tree());
-    let needed = candidates.chain(state.tip_tree).collect();
-    state.gates.keep_trees(&needed);
-}
-
 /// The clock was moved: all that is counted in time awake keeps its distance from it. What was only written down for people, and a
 /// time of day that somebody named, stays.
 fn move_clocks(state: &mut State, by: Shift) {
@@ -818,32 +786,6 @@ fn forget_tip(state: &mut State) {
         {
             reviewed.red.clear();
         }
-    }
-}
-
-pub(super) fn entry_mut<'a>(
-    state: &'a mut State,
-    id: &TaskId,
-) -> Result<&'a mut TaskEntry, Misfit> {
-    state
-        .tasks
-        .get_mut(id)
-        .ok_or_else(|| misfit("no such task:", id))
-}
-
-fn held_mut(state: &mut State, hold: HoldId) -> Result<&mut TaskEntry, Misfit> {
-    let task = state.held(hold).map(|(entry, _)| entry.task.id.clone());
-    entry_mut(state, &task.ok_or_else(|| misfit("no such hold:", &hold))?)
-}
-
-fn active_mut<'a>(state: &'a mut State, id: &AttemptId) -> Result<&'a mut Active, Misfit> {
-    match &mut entry_mut(state, &id.task)?.phase {
-        Phase::Active(active) if active.attempt.id == *id => Ok(active),
-        Phase::Active(_)
-        | Phase::Waiting(_)
-        | Phase::Held(_)
-        | Phase::Landed(_)
-        | Phase::Parked { .. } => Err(misfit("not under way:", id)),
     }
 }
 
@@ -1007,5 +949,27 @@ fn judged(
             findings: findings.clone(),
         },
     };
+    Ok(())
+}
+
+/// An agent has used so much for an attempt; `settled` of its turns before, whose use was not known,
+/// are counted in with that.
+pub(super) fn spend(
+    state: &mut State,
+    attempt: &AttemptId,
+    agent: &BackendName,
+    usage: &TurnUsage,
+    settled: u32,
+) -> Result<(), Misfit> {
+    let entry = entry_mut(state, &attempt.task)?;
+    entry.spent.add(usage, settled);
+    let by_agent = entry.costs.entry(attempt.number).or_default();
+    by_agent
+        .entry(agent.clone())
+        .or_default()
+        .add(usage, settled);
+    if let Some(run) = &mut state.run {
+        run.spent.add(usage, settled);
+    }
     Ok(())
 }

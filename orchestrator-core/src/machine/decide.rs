@@ -1,36 +1,20 @@
 //! What follows from an event.
 
-use thiserror::Error;
-
 use super::{
-    answers::reopened,
+    context::{Context, IllegalEvent, reopened},
+    entry::Phase,
     plan,
     reread::roadmap_record,
-    state::{Active, Asked, Phase, State, TaskEntry},
+    state::State,
     step::Step,
 };
 use crate::model::{
-    AttemptId, Checkout, Effect, EffectId, EndCause, EndReason, Event, EventKind, HoldReason,
-    Policy, Reading, Record, Timestamp,
+    AttemptId, Checkout, Effect, EndCause, EndReason, Event, EventKind, HoldReason, Policy,
+    Reading, Record, Timestamp,
 };
 
 /// So much is kept of what was noticed in one attempt.
 const MOST_NOTICED: usize = 100;
-
-/// An event that cannot have happened: a bug in whoever told it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum IllegalEvent {
-    /// It came before any [`EventKind::Opened`].
-    #[error("no run was opened")]
-    NotOpened,
-    /// The effect was never asked for.
-    #[error("effect {0} was never asked for")]
-    UnknownEffect(EffectId),
-    /// The effect is open, but is of a kind that such an event does not close.
-    #[error("effect {0} is of another kind than the event that came for it")]
-    WrongKind(EffectId),
-}
 
 /// Decides what follows from an event. Pure; what it returns counts once it was appended to the ledger and applied.
 ///
@@ -123,10 +107,14 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
             };
             let reached = || cx.reached().filter(|_| known.is_none());
             Some(match reading {
-                Reading::Read(roadmap) => reached()
-                    .into_iter()
-                    .chain([roadmap_record(state, roadmap)])
-                    .collect(),
+                Reading::Read(roadmap) => {
+                    let redefined = cx.redefined(&roadmap);
+                    reached()
+                        .into_iter()
+                        .chain([roadmap_record(state, roadmap)])
+                        .chain(redefined)
+                        .collect()
+                }
                 Reading::Refused { tip, why } => reached()
                     .into_iter()
                     .chain([Record::RoadmapRefused { tip, why }])
@@ -267,22 +255,7 @@ pub fn decide(state: &State, event: Event, policy: &Policy) -> Result<Vec<Record
     }
 }
 
-/// What every decision may look at.
-pub(super) struct Context<'a> {
-    pub(super) state: &'a State,
-    pub(super) policy: &'a Policy,
-    pub(super) at: Timestamp,
-}
-
-impl<'a> Context<'a> {
-    /// The open effect; `None` if it was closed before.
-    pub(super) fn open(&self, effect: EffectId) -> Result<Option<&'a Effect>, IllegalEvent> {
-        if effect.0 == 0 || effect.0 > self.state.last_effect {
-            return Err(IllegalEvent::UnknownEffect(effect));
-        }
-        Ok(self.state.open.get(&effect))
-    }
-
+impl Context<'_> {
     /// A new run begins: limits count from zero, what a limit has parked is tried again, and so are
     /// agents and workspaces that a person may have repaired.
     fn begins_anew(&self) -> Vec<Record> {
@@ -315,77 +288,5 @@ impl<'a> Context<'a> {
             }
         }
         records
-    }
-
-    /// For an event that closes an effect: what `then` says follows, or `None` from it for an effect of another kind.
-    pub(super) fn closing(
-        &self,
-        effect: EffectId,
-        then: impl FnOnce(&Effect) -> Option<Vec<Record>>,
-    ) -> Result<Vec<Record>, IllegalEvent> {
-        let Some(what) = self.open(effect)? else {
-            return Ok(vec![Record::Stale { effect }]);
-        };
-        let follows = then(what).ok_or(IllegalEvent::WrongKind(effect))?;
-        Ok([Record::Closed {
-            effect,
-            interrupted: false,
-        }]
-        .into_iter()
-        .chain(follows)
-        .collect())
-    }
-
-    /// The same for the effect that a task's step waits for.
-    pub(super) fn closing_step(
-        &self,
-        effect: EffectId,
-        then: impl FnOnce(&'a TaskEntry, &'a Active) -> Option<Vec<Record>>,
-    ) -> Result<Vec<Record>, IllegalEvent> {
-        self.closing(effect, |what| {
-            let (entry, active) = self.waiting_for(what, effect)?;
-            then(entry, active)
-        })
-    }
-
-    /// The task whose step waits for this effect.
-    fn waiting_for(&self, what: &Effect, effect: EffectId) -> Option<(&'a TaskEntry, &'a Active)> {
-        let entry = self
-            .state
-            .task(plan::attempt_of(what).map(|attempt| &attempt.task)?)?;
-        match &entry.phase {
-            Phase::Active(active) if active.step.asked() == Asked::Open(effect) => {
-                Some((entry, active))
-            }
-            Phase::Active(_)
-            | Phase::Waiting(_)
-            | Phase::Held(_)
-            | Phase::Landed(_)
-            | Phase::Parked { .. } => None,
-        }
-    }
-
-    /// For an event about a turn that runs, which closes nothing.
-    pub(super) fn running(
-        &self,
-        effect: EffectId,
-        then: impl FnOnce(&Active) -> Vec<Record>,
-    ) -> Result<Vec<Record>, IllegalEvent> {
-        let Some(what) = self.open(effect)? else {
-            return Ok(vec![Record::Stale { effect }]);
-        };
-        match (what, self.waiting_for(what, effect)) {
-            (Effect::RunTurn { .. }, Some((_, active))) => Ok(then(active)),
-            (_, _) => Err(IllegalEvent::WrongKind(effect)),
-        }
-    }
-}
-
-/// The attempt that an effect belongs to, where it belongs to one.
-impl Effect {
-    /// The attempt that the effect belongs to; `None` for one of the run.
-    #[must_use]
-    pub fn attempt(&self) -> Option<&AttemptId> {
-        plan::attempt_of(self)
     }
 }

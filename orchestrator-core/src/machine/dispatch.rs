@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use super::{
     agents::agent_of,
+    entry::{Phase, TaskEntry},
     failover::Outlook,
     fence::Fence,
     freeze::freeze,
-    lane::stuck,
     plan::Plan,
     ready::{Wait, away, is_ready, waits},
-    state::{Phase, TaskEntry},
     tasks::List,
 };
 use crate::model::{
@@ -30,7 +29,7 @@ impl Plan<'_> {
             agent.is_none_or(|agent| state.trouble_of(agent, self.cx.at).is_none())
         });
         let returned = returned.count();
-        let settled = tasks.count(List::TakesSession) + waiting + stuck(state).count();
+        let settled = tasks.count(List::TakesSession) + waiting + state.stuck().count();
         let debt = tasks.count(List::Active).saturating_sub(settled);
         if state.mode != RunMode::Active || debt >= policy.limits.review_debt as usize {
             return;

@@ -11,9 +11,10 @@
 //! | has a commit | waits for a person | another agent begins anew, with the commit for reference |
 
 use super::{
-    agents::{Troubled, own_agent},
+    agent_state::Troubled,
+    entry::{Active, TaskEntry},
     plan::Plan,
-    state::{Active, State, TaskEntry},
+    state::State,
     step::Step,
 };
 use crate::model::{
@@ -33,6 +34,24 @@ pub(super) enum Outlook {
     ComesBack,
     /// A person has to see to one of them.
     NeedsPerson,
+}
+
+/// The agent that a task names, or the policy for it.
+pub(super) fn own_agent<'a>(
+    state: &'a State,
+    entry: &'a TaskEntry,
+    policy: &'a Policy,
+) -> Option<&'a BackendName> {
+    let named = entry.task.keys.agent.as_ref();
+    let backends = state.run().map(|run| &run.backends);
+    let only = || {
+        let mut names = backends?.keys();
+        names.next().filter(|_| names.next().is_none())
+    };
+    named
+        .or(policy.defaults.agent.as_ref())
+        .or_else(|| policy.fallback_agent())
+        .or_else(only)
 }
 
 /// The first agent that can be used in place of this one.

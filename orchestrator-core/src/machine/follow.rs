@@ -3,16 +3,17 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    decide::{Context, IllegalEvent},
-    state::{Active, TaskEntry},
+    context::{Context, IllegalEvent},
+    entry::{Active, TaskEntry},
+    freeze::freeze,
     step::{Reviewed, Step},
     verdict::{HeadCase, confirmed_by, head_verdict},
 };
 use crate::model::{
     Candidate, Carried, Checkout, ContentHash, EffectId, EndCause, Finding, FindingId, Findings,
     Hold, HoldId, HoldReason, LandingOutcome, MergeFailure, Obstacle, ParkReason, Predecessor,
-    Question, Record, Review, Severity, Span, Submission, TaskId, Timestamp, UsedUp, Verdict,
-    Waiver, WhenExhausted,
+    Question, Record, Redefinition, Review, Severity, Span, Submission, Task, TaskId, Timestamp,
+    UsedUp, Verdict, Waiver, WhenExhausted,
 };
 
 /// Where findings come from that a worker is sent back with.
@@ -374,7 +375,13 @@ impl Context<'_> {
     fn ended_and_asked(&self, active: &Active, about: HoldReason, counts: bool) -> Vec<Record> {
         let cause = EndCause::Asked(Box::new(about.clone()));
         let ended = self.attempt_ended(active, cause, counts, None);
-        vec![ended, self.ask(&active.attempt.id.task, about)]
+        // What follows takes the contract as it is then.
+        let asked = self.ask_as(
+            self.state.next_hold(),
+            &active.attempt.id.task,
+            about.into(),
+        );
+        vec![ended, asked]
     }
 
     /// A question after which the same attempt waits for the lane again.
@@ -387,8 +394,24 @@ impl Context<'_> {
         ]
     }
 
+    /// A question, and with it whether task and policy make another contract of the attempt by now.
     pub(super) fn ask(&self, task: &TaskId, question: impl Into<Question>) -> Record {
-        self.ask_as(self.state.next_hold(), task, question.into())
+        let mut asked = self.ask_as(self.state.next_hold(), task, question.into());
+        if let Record::HoldOpened { hold } = &mut asked
+            && let Some(entry) = self.state.task(task)
+            && let Some(active) = entry.active()
+            && is_judged_by_contract(&hold.about)
+        {
+            hold.redefined = self.redefinition(active, &entry.task);
+        }
+        asked
+    }
+
+    /// What task and policy make of an attempt's contract now, where that is another.
+    pub(super) fn redefinition(&self, active: &Active, task: &Task) -> Option<Redefinition> {
+        let agents = self.state.run.as_ref()?.backends.keys();
+        let now = freeze(task, self.policy, agents).ok()?;
+        Redefinition::of(&active.attempt.contract, now)
     }
 
     /// The same, by the given id: for one of several questions in one decision.
@@ -402,6 +425,7 @@ impl Context<'_> {
                 about,
                 items,
                 left: None,
+                redefined: None,
                 since: self.at,
             },
         }
@@ -453,6 +477,12 @@ impl Context<'_> {
             .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
         Span(random % (most + 1))
     }
+}
+
+/// Whether what is asked about is work that another contract could make right. Where nothing has to be
+/// done, there is none.
+pub(super) fn is_judged_by_contract(about: &HoldReason) -> bool {
+    !matches!(about, HoldReason::NothingToDo { .. })
 }
 
 /// Says of the effect that these records close that it has come to nothing, so that the step asks for it again.

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::{
-    decide::{Context, IllegalEvent},
+    context::{Context, IllegalEvent},
+    entry::{Active, Held, Phase, TaskEntry, Then},
     plan::Plan,
-    state::{Active, Held, Phase, State, TaskEntry, Then},
+    state::State,
 };
 use crate::model::{
     Carried, CommitId, Effect, EffectId, HoldReason, MissingCommit, Record, Submission,

@@ -6,11 +6,12 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    decide::{Context, IllegalEvent},
+    context::{Context, IllegalEvent},
+    entry::{Active, Attempt, TaskEntry},
     follow::Source,
     plan::Plan,
-    state::{Active, Asked, Attempt, State, TaskEntry},
-    step::{Checked, Reviewed, Step},
+    state::State,
+    step::{Asked, Checked, Reviewed, Step},
     tasks::List,
     verdict::{CandidateCase, candidate_verdict, red_findings},
 };
@@ -66,6 +67,12 @@ impl State {
         };
         let is_red = |gate: &GateSpec| self.tip_report(gate).is_some_and(|tip| !tip.passed());
         reviewed.red_gates(&active.attempt.contract).any(is_red)
+    }
+
+    /// The attempts that wait for the lane and cannot be judged, since the tip is itself red.
+    pub(super) fn stuck(&self) -> impl Iterator<Item = &Active> {
+        let listed = self.tasks.on(List::Stuck).filter_map(TaskEntry::active);
+        listed.filter(|active| self.is_stuck(active))
     }
 }
 
@@ -194,7 +201,7 @@ impl Plan<'_> {
     /// Asks a person about a tip that is itself red: one question, however many attempts it keeps from landing.
     pub(super) fn ask_about_tip(&mut self) {
         let state = self.cx.state;
-        let (Some(active), Some(tip)) = (stuck(state).next(), state.tip) else {
+        let (Some(active), Some(tip)) = (state.stuck().next(), state.tip) else {
             return;
         };
         if state
@@ -214,12 +221,6 @@ impl Plan<'_> {
         self.records
             .push(self.cx.ask(&active.attempt.id.task, about));
     }
-}
-
-/// The attempts that wait for the lane and cannot be judged, since the tip is itself red.
-pub(super) fn stuck(state: &State) -> impl Iterator<Item = &Active> {
-    let listed = state.tasks.on(List::Stuck).filter_map(TaskEntry::active);
-    listed.filter(|active| state.is_stuck(active))
 }
 
 impl Context<'_> {

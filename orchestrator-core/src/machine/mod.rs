@@ -27,12 +27,16 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod agent_state;
 mod agents;
 mod answers;
 mod apply;
+mod consequence;
+mod context;
 mod costs;
 mod decide;
 mod dispatch;
+mod entry;
 mod failover;
 mod fence;
 mod follow;
@@ -40,6 +44,7 @@ mod freeze;
 mod gates;
 mod history;
 mod lane;
+mod lookup;
 mod plan;
 mod pulse;
 mod ready;
@@ -52,21 +57,21 @@ mod too_long;
 mod turn_over;
 mod verdict;
 
-pub use agents::{AgentState, Troubled};
-pub use answers::{Consequence, choices, consequence};
-pub use apply::{Misfit, apply};
+pub use agent_state::{AgentState, Troubled};
+pub use apply::apply;
+pub use consequence::{Consequence, choices, consequence};
+pub use context::IllegalEvent;
 pub use costs::TaskCosts;
-pub use decide::{IllegalEvent, decide};
+pub use decide::decide;
+pub use entry::{Active, Attempt, Held, LandedTask, Phase, TaskEntry, Then, Waiting};
 pub use freeze::{Inconsistency, RoadmapFault, check_roadmap, freeze};
 #[cfg(feature = "driver")]
 pub(crate) use freeze::{budget, check_task};
 pub use gates::GateBook;
+pub use lookup::Misfit;
 pub use plan::wake_at;
 pub use ready::{NotReady, readiness};
 pub use replay::{ReplayError, replay};
-pub use state::{
-    Active, Asked, Attempt, Away, Held, History, LandedTask, Phase, Reviewing, RoadmapState,
-    RunInfo, State, TaskEntry, Then, Waiting,
-};
-pub use step::{Checked, Reviewed, Step, Working};
+pub use state::{Away, History, Reviewing, RoadmapState, RunInfo, State};
+pub use step::{Asked, Checked, Reviewed, Step, Working};
 pub use verdict::{CandidateCase, HeadCase, candidate_verdict, head_verdict};

@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    answers::reopened,
-    decide::Context,
+    context::{Context, reopened},
+    entry::{Active, Phase, TaskEntry},
     freeze::after,
-    state::{Active, Asked, Phase, State, TaskEntry},
-    step::Step,
+    state::State,
+    step::{Asked, Step},
     tasks::{Clock, List},
 };
 use crate::model::{
@@ -110,26 +110,6 @@ pub(super) fn stop_reason(
         return Some(StopReason::Deadline);
     }
     stuck
-}
-
-/// The attempt that an effect belongs to.
-pub(super) fn attempt_of(what: &Effect) -> Option<&AttemptId> {
-    match what {
-        Effect::ReadRoadmap { .. } | Effect::CheckHistory { .. } | Effect::CancelGate { .. } => {
-            None
-        }
-        Effect::RunGate { candidate_of, .. } => candidate_of.as_ref(),
-        Effect::Prepare { attempt, .. }
-        | Effect::RunTurn { attempt, .. }
-        | Effect::Nudge { attempt, .. }
-        | Effect::StopTurn { attempt, .. }
-        | Effect::Collect { attempt, .. }
-        | Effect::Review { attempt, .. }
-        | Effect::Merge { attempt, .. }
-        | Effect::CleanUp { attempt, .. }
-        | Effect::Report { attempt, .. } => Some(attempt),
-        Effect::Land { landing } => Some(&landing.attempt),
-    }
 }
 
 pub(super) struct Plan<'a> {

@@ -1,9 +1,9 @@
 //! Whether an agent still works, judged from what a heartbeat sees.
 
 use super::{
-    decide::{Context, IllegalEvent},
+    context::{Context, IllegalEvent},
+    entry::Active,
     plan::stop_reason,
-    state::Active,
     step::Working,
 };
 use crate::model::{Effect, EffectId, Policy, Pulse, Record, StopReason, Timestamp, TurnSight};

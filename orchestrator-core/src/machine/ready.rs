@@ -1,11 +1,13 @@
 //! Whether a waiting task could begin.
 
 use super::{
-    agents::{Troubled, agent_of},
+    agent_state::Troubled,
+    agents::agent_of,
+    entry::{Phase, TaskEntry, Waiting},
     failover::stand_in,
     fence::{Fence, Met, Obstacle},
     freeze::{after, allowed, resources},
-    state::{Phase, State, TaskEntry, Waiting},
+    state::State,
 };
 use crate::model::{BackendName, Pattern, Policy, ResourceName, TaskId, Timestamp, Trouble};
 

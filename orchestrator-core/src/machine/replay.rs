@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Misfit, State, apply};
+use super::{apply::apply, lookup::Misfit, state::State};
 use crate::model::Record;
 
 /// A ledger that cannot be folded.

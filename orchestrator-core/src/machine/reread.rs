@@ -6,10 +6,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    apply::{Misfit, entry_mut, set_tip},
+    context::Context,
+    entry::{Phase, TaskEntry, Then},
+    follow::is_judged_by_contract,
     freeze::after,
-    state::{Phase, RoadmapState, State, TaskEntry, Then},
-    tasks::Tasks,
+    lookup::{Misfit, entry_mut, set_tip},
+    state::{RoadmapState, State},
+    tasks::{List, Tasks},
 };
 use crate::model::{ParkReason, Record, Roadmap, Task, TaskId, Withdrawal};
 
@@ -41,6 +44,36 @@ pub(super) fn roadmap_record(state: &State, roadmap: Roadmap) -> Record {
         known[place - 1].differs(task)
     });
     Record::RoadmapChanged(Roadmap { tasks, ..roadmap })
+}
+
+impl Context<'_> {
+    /// The questions about attempts of which task and policy make another contract than before.
+    pub(super) fn redefined(&self, roadmap: &Roadmap) -> Vec<Record> {
+        let held = self.state.tasks.on(List::Held);
+        let held: BTreeMap<_, _> = held.map(|entry| (&entry.task.id, entry)).collect();
+        let mut records = Vec::new();
+        if held.is_empty() {
+            return records;
+        }
+        for task in &roadmap.tasks {
+            let Some(Phase::Held(held)) = held.get(&task.id).map(|entry| &entry.phase) else {
+                continue;
+            };
+            let Then::Resume(active) = &held.then else {
+                continue;
+            };
+            let redefined = self
+                .redefinition(active, task)
+                .filter(|_| is_judged_by_contract(&held.hold.about));
+            if redefined != held.hold.redefined {
+                records.push(Record::HoldRedefined {
+                    hold: held.hold.id,
+                    redefined,
+                });
+            }
+        }
+        records
+    }
 }
 
 pub(super) fn read_roadmap(state: &mut State, roadmap: &Roadmap) {

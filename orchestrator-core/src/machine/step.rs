@@ -2,11 +2,19 @@
 
 use std::sync::Arc;
 
-use super::state::Asked;
 use crate::model::{
     Ask, Candidate, Contract, EffectId, GateName, GateSpec, Landing, Pulse, Review, StopReason,
     Submission, Timestamp, TreeId, TurnEnd,
 };
+
+/// Whether what a step needs was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Not yet.
+    Due,
+    /// Yes, by this effect.
+    Open(EffectId),
+}
 
 /// How far an attempt is.
 #[derive(Debug, Clone, PartialEq)]

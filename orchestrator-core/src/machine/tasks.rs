@@ -11,10 +11,10 @@ use std::{
 };
 
 use super::{
+    entry::{Active, Phase, TaskEntry},
     fence::Fence,
     freeze::after,
-    state::{Active, Asked, Phase, TaskEntry},
-    step::Step,
+    step::{Asked, Step},
 };
 use crate::model::{Contract, HoldReason, Policy, Span, TaskId, Timestamp};
 
@@ -251,6 +251,14 @@ impl Tasks {
     /// The paths and resources that are taken.
     pub(super) fn fence(&self) -> &Fence {
         &self.fence
+    }
+
+    /// The first other task whose attempt has paths or resources of this contract.
+    pub(super) fn in_the_way(&self, id: &TaskId, contract: &Contract) -> Option<&TaskId> {
+        let at = self.place(id)?;
+        let fence = &self.fence;
+        let obstacle = fence.obstacle(at, &contract.allow, &contract.resources)?;
+        Some(&self.entries[obstacle.at].task.id)
     }
 
     /// The place of a task.

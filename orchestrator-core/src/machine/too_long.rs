@@ -4,8 +4,8 @@
 //! had bad luck; two in a row are a task that is too large, and a third would cost the same again.
 
 use super::{
-    decide::Context,
-    state::{Active, TaskEntry},
+    context::Context,
+    entry::{Active, TaskEntry},
 };
 use crate::model::{EndCause, HoldReason, Record};
 

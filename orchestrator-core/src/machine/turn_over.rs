@@ -17,9 +17,9 @@
 use std::sync::Arc;
 
 use super::{
-    decide::Context,
+    context::Context,
+    entry::{Active, TaskEntry},
     follow::Source,
-    state::{Active, TaskEntry},
 };
 use crate::model::{
     ClaimedEvidence, ClaimedLabel, Collected, CommitId, Completion, DoneBy, EndCause, Finding,

@@ -149,6 +149,45 @@ pub enum Approval {
     Landing,
 }
 
+/// A part of a contract by which work is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContractKey {
+    /// The paths that may change.
+    Allow,
+    /// The paths that may not.
+    Forbid,
+    /// The gates, or how the policy defines one of them.
+    Gates,
+    /// What is to be true afterwards.
+    Claims,
+    /// Documentation that must change too.
+    Docs,
+    /// Files that the worker leaves.
+    Artifacts,
+    /// What a person is asked before.
+    Approve,
+    /// What the task may cost.
+    Budget,
+}
+
+impl ContractKey {
+    /// The key as a person writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Forbid => "forbid",
+            Self::Gates => "gates",
+            Self::Claims => "claims",
+            Self::Docs => "docs",
+            Self::Artifacts => "artifacts",
+            Self::Approve => "approve",
+            Self::Budget => "budget",
+        }
+    }
+}
+
 /// What a task may cost. A missing number means: as the policy's limits say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -248,6 +287,23 @@ pub struct Contract {
 }
 
 impl Contract {
+    /// The parts by which work is judged, as far as they are not the same in another contract.
+    #[must_use]
+    pub fn differs_in(&self, other: &Self) -> Vec<ContractKey> {
+        let parts = [
+            (ContractKey::Allow, self.allow == other.allow),
+            (ContractKey::Forbid, self.forbid == other.forbid),
+            (ContractKey::Gates, self.gates == other.gates),
+            (ContractKey::Claims, self.claims == other.claims),
+            (ContractKey::Docs, self.docs == other.docs),
+            (ContractKey::Artifacts, self.artifacts == other.artifacts),
+            (ContractKey::Approve, self.approve == other.approve),
+            (ContractKey::Budget, self.budget == other.budget),
+        ];
+        let other = parts.into_iter().filter(|(_, same)| !same);
+        other.map(|(key, _)| key).collect()
+    }
+
     /// The contract's name: the SHA-256 of its JSON form.
     #[must_use]
     pub fn hash(&self) -> ContentHash {

@@ -153,6 +153,27 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// The attempt that the effect belongs to; `None` for one of the run.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&AttemptId> {
+        match self {
+            Self::ReadRoadmap { .. } | Self::CheckHistory { .. } | Self::CancelGate { .. } => None,
+            Self::RunGate { candidate_of, .. } => candidate_of.as_ref(),
+            Self::Prepare { attempt, .. }
+            | Self::RunTurn { attempt, .. }
+            | Self::Nudge { attempt, .. }
+            | Self::StopTurn { attempt, .. }
+            | Self::Collect { attempt, .. }
+            | Self::Review { attempt, .. }
+            | Self::Merge { attempt, .. }
+            | Self::CleanUp { attempt, .. }
+            | Self::Report { attempt, .. } => Some(attempt),
+            Self::Land { landing } => Some(&landing.attempt),
+        }
+    }
+}
+
 /// How a task ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

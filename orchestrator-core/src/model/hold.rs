@@ -1,11 +1,13 @@
 //! Waiting for a person: a durable state, not a failure (law 11).
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Claim, ClaimId, EvidenceBasis, Finding, FindingId, HoldId, HoldReason, KeptArtifact, RepoPath,
-    TaskId, Timestamp, WorkLeft,
+    Claim, ClaimId, Contract, ContractKey, EvidenceBasis, Finding, FindingId, HoldId, HoldReason,
+    KeptArtifact, RepoPath, TaskId, Timestamp, WorkLeft,
 };
 
 /// A question to a person, with all that is needed to answer it.
@@ -23,6 +25,9 @@ pub struct Hold {
     /// What the turn left after which it is asked, where that is not told by an attempt that goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<WorkLeft>,
+    /// The attempt's contract as it would be now, where task and policy have changed it since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redefined: Option<Redefinition>,
     /// Since when.
     pub since: Timestamp,
 }
@@ -31,7 +36,58 @@ impl Hold {
     /// What is asked, in words.
     #[must_use]
     pub fn question(&self) -> String {
-        self.about.question(&self.items)
+        let question = self.about.question(&self.items);
+        match &self.redefined {
+            None => question,
+            Some(redefined) => format!(
+                "{question}. Since the attempt began, {} changed: `adopt` judges the same work by that",
+                redefined.in_words()
+            ),
+        }
+    }
+}
+
+/// Another contract for an attempt that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redefinition {
+    /// The contract, whole.
+    pub contract: Arc<Contract>,
+    /// In what it differs.
+    pub keys: Vec<ContractKey>,
+}
+
+impl Redefinition {
+    /// What task and policy make of an attempt's contract now; `None` where that is what the attempt
+    /// is under. What is wanted, and from which agent, stays: other words would be another task.
+    #[must_use]
+    pub fn of(known: &Contract, now: Contract) -> Option<Self> {
+        let keys = known.differs_in(&now);
+        if keys.is_empty() {
+            return None;
+        }
+        let contract = Contract {
+            allow: now.allow,
+            forbid: now.forbid,
+            gates: now.gates,
+            claims: now.claims,
+            docs: now.docs,
+            artifacts: now.artifacts,
+            approve: now.approve,
+            budget: now.budget,
+            ..known.clone()
+        };
+        let contract = Arc::new(contract);
+        Some(Self { contract, keys })
+    }
+
+    fn in_words(&self) -> String {
+        let names: Vec<_> = self
+            .keys
+            .iter()
+            .map(|key| format!("`{}`", key.as_str()))
+            .collect();
+        let verb = if names.len() == 1 { "has" } else { "have" };
+        format!("{} {verb}", names.join(", "))
     }
 }
 
@@ -241,6 +297,8 @@ pub enum HoldOption {
     Done,
     /// Try again what did not work.
     Retry,
+    /// Judge the same work by the contract as task and policy have it now.
+    Adopt,
     /// Give the task up until it is taken up again with `retry`; its work is kept.
     Park,
 }
@@ -254,6 +312,7 @@ impl HoldOption {
             Self::Observed => "observed",
             Self::Done => "done",
             Self::Retry => "retry",
+            Self::Adopt => "adopt",
             Self::Park => "park",
         }
     }
@@ -273,12 +332,15 @@ impl std::str::FromStr for HoldOption {
             Self::Observed,
             Self::Done,
             Self::Retry,
+            Self::Adopt,
             Self::Park,
         ];
         known
             .into_iter()
             .find(|option| option.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is no answer: approve, observed, done, retry or park"))
+            .ok_or_else(|| {
+                format!("`{text}` is no answer: approve, observed, done, retry, adopt or park")
+            })
     }
 }
 

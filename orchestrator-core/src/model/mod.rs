@@ -44,7 +44,9 @@ mod work_left;
 pub use agent_warning::AgentWarning;
 pub use agents::{AgentSpec, DoneBy};
 pub use authority::{Authority, PrivilegedKind, PrivilegedPath};
-pub use contract::{Approval, Budget, Claim, Contract, ContractKeys, DocsRule, GateSpec, Task};
+pub use contract::{
+    Approval, Budget, Claim, Contract, ContractKey, ContractKeys, DocsRule, GateSpec, Task,
+};
 pub use contract_error::ContractError;
 pub(crate) use cut::end_after;
 pub use cut::{end_of, shortened, start_of};
@@ -62,7 +64,8 @@ pub use handoff::{
     HandoffError, HandoffStatus, MAX_HANDOFF,
 };
 pub use hold::{
-    Answer, EndReason, Grant, Granted, Hold, HoldItem, HoldOption, Item, Question, RunMode, Waiver,
+    Answer, EndReason, Grant, Granted, Hold, HoldItem, HoldOption, Item, Question, Redefinition,
+    RunMode, Waiver,
 };
 pub use hold_reason::{HoldReason, RedGate};
 pub use id::{

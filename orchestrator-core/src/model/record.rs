@@ -8,9 +8,9 @@ use super::{
     Answer, AttemptId, BackendName, Candidate, Checkout, ClaimedEvidence, CommitId, Completion,
     Contract, Effect, EffectId, EndCause, EndReason, Failover, Finding, FindingId, GateName,
     GateReport, Grant, Hold, HoldId, KeptArtifact, Landing, Observation, Opened, PackageName,
-    ParkReason, Predecessor, Pulse, Review, ReviewerChoice, Roadmap, RunMode, SessionRef, Shift,
-    Span, Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome, TurnUsage, Verdict, Waiver,
-    Withdrawal, WorkspaceFate,
+    ParkReason, Predecessor, Pulse, Redefinition, Review, ReviewerChoice, Roadmap, RunMode,
+    SessionRef, Shift, Span, Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome,
+    TurnUsage, Verdict, Waiver, Withdrawal, WorkspaceFate,
 };
 
 /// What the machine decided: the only thing that state is folded from.
@@ -423,6 +423,20 @@ pub enum Record {
         /// When.
         #[serde(default)]
         at: Timestamp,
+    },
+    /// Task and policy make another contract of the attempt that is asked about, or the same again.
+    HoldRedefined {
+        /// About which hold.
+        hold: HoldId,
+        /// The other contract; `None` where it is the same again.
+        redefined: Option<Redefinition>,
+    },
+    /// An attempt is judged by another contract from now on, as a person wanted.
+    ContractAdopted {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The contract, whole.
+        contract: Arc<Contract>,
     },
     /// A person allowed something for a task.
     Granted {

@@ -114,8 +114,8 @@ impl Brief {
             change: work.map(change).unwrap_or_default(),
             evidence: gates.chain(direct.iter().map(say)).collect(),
             missing: missing.chain(in_the_way(about)).collect(),
-            options: choices(about).map(choice).collect(),
-            recommendation: recommendation(about),
+            options: choices(&held.hold).map(choice).collect(),
+            recommendation: recommendation(&held.hold),
             work: fate(entry, active, left.as_ref()),
         }
     }

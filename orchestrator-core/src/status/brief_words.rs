@@ -2,7 +2,7 @@
 
 use crate::{
     machine::Consequence,
-    model::{Approval, HoldReason, StopReason, Trouble, TurnEnd, TurnOutcome, WorkLeft},
+    model::{Approval, Hold, HoldReason, StopReason, Trouble, TurnEnd, TurnOutcome, WorkLeft},
 };
 
 /// Why it is asked just now.
@@ -129,6 +129,9 @@ pub(super) fn then(
              for reference"
         }
         Consequence::AnotherAttempt => return another_attempt(about, left),
+        Consequence::AdoptContract => {
+            "the same work is reviewed and gated under the contract as it is now; no agent starts"
+        }
         Consequence::Tick => "the task is ticked, if its gates pass on the target as it is",
         Consequence::CountAsDone => {
             "it counts as done without its commit; tick it in the roadmap as well"
@@ -168,7 +171,11 @@ fn tried_again(about: &HoldReason, goes_on: bool, left: Option<&WorkLeft>) -> St
     }
 }
 
-pub(super) fn recommendation(about: &HoldReason) -> String {
+pub(super) fn recommendation(hold: &Hold) -> String {
+    let about = &hold.about;
+    if hold.redefined.is_some() {
+        return "adopt the new contract, if it was changed for this".to_owned();
+    }
     let would = match about {
         HoldReason::Approval(_) => "read it and say; nothing that we saw speaks against it",
         HoldReason::Unproven => {

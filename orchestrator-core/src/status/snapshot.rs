@@ -395,7 +395,7 @@ fn hold_view(state: &State, entry: &TaskEntry, held: &Held) -> HoldView {
     HoldView {
         id: hold.id,
         question: hold.question(),
-        options: choices(&hold.about).map(|(option, _)| option).collect(),
+        options: choices(hold).map(|(option, _)| option).collect(),
         since: hold.since.0,
         brief,
     }

@@ -436,6 +436,12 @@ impl Fold {
                     story.gates.push((**report).clone());
                 }
             }
+            Record::ContractAdopted { attempt, contract } => {
+                if let Some(story) = self.attempt(attempt) {
+                    story.contract = (**contract).clone();
+                    story.contract_hash = contract.hash();
+                }
+            }
             Record::Judged {
                 attempt, verdict, ..
             } => self.judged(attempt, verdict, at),
@@ -524,6 +530,7 @@ impl Fold {
             | Record::AgentRecovered { .. }
             | Record::Queued { .. }
             | Record::CandidateBuilt { .. }
+            | Record::HoldRedefined { .. }
             | Record::Remarked(_)
             | Record::TipRed { .. }
             | Record::Waiting { .. }

@@ -3,6 +3,7 @@
 mod baseline;
 mod briefs;
 mod clock;
+mod contract;
 mod costs;
 mod failover;
 mod person;

@@ -11,8 +11,7 @@ use orchestrator_core::{
 };
 
 use crate::world::{
-    Laws, World, change, collected, commit, policy, report, review, roadmap, submission, task,
-    tree_of,
+    Laws, World, change, collected, commit, policy, review, roadmap, submission, task, tree_of,
 };
 use crate::{gate_ran, runs_on_candidate};
 

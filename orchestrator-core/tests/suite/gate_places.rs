@@ -27,9 +27,13 @@ fn gate(script: &str, keys: &str) -> String {
     format!("[gates.unit]\nrun = [\"sh\", \"-c\", {script:?}]\ndefault = true\n{keys}\n")
 }
 
+/// What gates said of candidates.
 fn reports(outcome: &RunOutcome) -> Vec<GateReport> {
     let report = |record: &Record| match record {
-        Record::GateReported { report, .. } => Some((**report).clone()),
+        Record::GateReported {
+            candidate_of: Some(_),
+            report,
+        } => Some((**report).clone()),
         _ => None,
     };
     outcome.records().filter_map(report).collect()

@@ -67,7 +67,10 @@ async fn a_claim_about_a_device_waits_with_all_that_is_needed_to_decide_and_surv
         &["rev-parse", "attempt/A/1"],
     );
     let tree = outcome.records().find_map(|record| match record {
-        Record::GateReported { report, .. } => Some(report.tree.short().to_string()),
+        Record::GateReported {
+            candidate_of: Some(_),
+            report,
+        } => Some(report.tree.short().to_string()),
         _ => None,
     });
     let brief = hold

@@ -72,7 +72,10 @@ async fn an_honest_worker_lands_with_its_tick_and_leaves_nothing_behind() {
         // The tree that was gated is the tree that landed, and it was gated once.
         let tree = git(&sandbox.remote(), &["rev-parse", "main^{tree}"]);
         let gated = outcome.records().filter_map(|record| match record {
-            Record::GateReported { report, .. } => Some(report.tree.to_string()),
+            Record::GateReported {
+                candidate_of: Some(_),
+                report,
+            } => Some(report.tree.to_string()),
             _ => None,
         });
         let gated: Vec<_> = gated.collect();

@@ -178,7 +178,10 @@ async fn what_a_person_waived_lands_as_it_is_with_their_name_in_the_record() {
 async fn what_a_record_names_must_be_there() {
     let (sandbox, outcome) = two_landed().await;
     let report = outcome.records().find_map(|record| match record {
-        Record::GateReported { report, .. } => Some(report.output.to_string()),
+        Record::GateReported {
+            candidate_of: Some(_),
+            report,
+        } => Some(report.output.to_string()),
         _ => None,
     });
     let output = report.expect("a gate ran");
@@ -223,9 +226,10 @@ async fn a_gate_that_is_red_and_then_green_on_the_same_tree_is_named_flaky() {
         let before: Vec<_> = outcome
             .records()
             .filter_map(|record| match record {
-                Record::GateReported { report, .. } => {
-                    Some((report.is_flaky(), report.before.clone()))
-                }
+                Record::GateReported {
+                    candidate_of: Some(_),
+                    report,
+                } => Some((report.is_flaky(), report.before.clone())),
                 _ => None,
             })
             .collect();

@@ -225,7 +225,10 @@ async fn what_was_said_claimed_and_left_is_kept_by_content_after_clean_up() {
     assert!(read(&kept[2].hash.to_string()).starts_with(b"{\"version\":1,\"task\":\"A\""));
     assert_eq!(read(&kept[3].hash.to_string()), b"42\n");
     let output = outcome.records().find_map(|record| match record {
-        Record::GateReported { report, .. } => Some(report.output.to_string()),
+        Record::GateReported {
+            candidate_of: Some(_),
+            report,
+        } => Some(report.output.to_string()),
         _ => None,
     });
     assert_eq!(read(&output.expect("was gated")), b"all is well\n");
