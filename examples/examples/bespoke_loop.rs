@@ -265,6 +265,7 @@ impl Bespoke {
                         changes,
                         uncommitted: Vec::new(),
                         handoff: handoff.map_or(HandoffReport::Missing, HandoffReport::Read),
+                        handoff_hash: None,
                         findings: Vec::new(),
                         artifacts: Vec::new(),
                     })

@@ -158,6 +158,7 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
                     attempt.number,
                     HandoffStatus::Done,
                 )),
+                handoff_hash: None,
                 findings: Vec::new(),
                 artifacts: Vec::new(),
             };

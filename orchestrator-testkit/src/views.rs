@@ -171,6 +171,7 @@ impl ProposedChange {
             changes: self.changes(),
             uncommitted: Vec::new(),
             handoff: HandoffReport::Missing,
+            handoff_hash: None,
             findings: Vec::new(),
             artifacts: Vec::new(),
         };

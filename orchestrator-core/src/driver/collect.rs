@@ -68,6 +68,19 @@ struct History {
     forged: Vec<CommitId>,
 }
 
+/// What a turn claims.
+pub(super) struct LeftHandoff {
+    report: HandoffReport,
+    /// The bytes that it was read from; `None` where none could be.
+    pub(super) kept: Option<KeptArtifact>,
+}
+
+impl LeftHandoff {
+    fn unread(report: HandoffReport) -> Self {
+        Self { report, kept: None }
+    }
+}
+
 /// A head that was taken in.
 struct Ingested {
     head: CommitId,
@@ -78,11 +91,12 @@ struct Ingested {
 }
 
 impl Host {
-    /// Keeps what a turn said and claimed, whatever became of its work.
+    /// Keeps what a turn said, whatever became of its work, beside what is kept of its handoff.
     pub(super) async fn keep_turn(
         &self,
         workspace: &Workspace,
         turn: u32,
+        handoff: Option<&KeptArtifact>,
     ) -> Result<Vec<KeptArtifact>, EvidenceError> {
         let mut found = Vec::new();
         let streams = streams_dir(workspace, turn);
@@ -102,7 +116,6 @@ impl Host {
                 found.push((name, path));
             }
         }
-        found.push(("handoff.json".to_owned(), handoff_file(turn)));
         let mut kept = Vec::new();
         // One after another: flushes at one time wait for each other.
         for (name, path) in found {
@@ -110,16 +123,37 @@ impl Host {
                 continue;
             };
             let stored = self.keep_file(file, MAX_STREAM).await?;
-            let name = format!("{}/{name}", turn_name(turn))
-                .parse()
-                .expect("a relative path");
-            kept.push(KeptArtifact {
-                name,
-                hash: stored.hash,
-                size: stored.size,
-            });
+            kept.push(of_turn(turn, &name, &stored));
         }
+        kept.extend(handoff.cloned());
         Ok(kept)
+    }
+
+    /// Keeps what a turn claims, and reads it from the very bytes that are kept.
+    pub(super) async fn take_handoff(
+        &self,
+        workspace: &Workspace,
+        turn: u32,
+    ) -> Result<LeftHandoff, EvidenceError> {
+        let bytes = match handoff_bytes(workspace, turn) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(LeftHandoff::unread(HandoffReport::Missing));
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                return Ok(LeftHandoff::unread(HandoffReport::Broken { reason }));
+            }
+        };
+        let stored = self.evidence.put(&mut &bytes[..], u64::MAX).await?;
+        let report = match Handoff::parse(&bytes) {
+            Ok(handoff) => HandoffReport::Read(handoff),
+            Err(error) => HandoffReport::Broken {
+                reason: error.to_string(),
+            },
+        };
+        let kept = Some(of_turn(turn, "handoff.json", &stored));
+        Ok(LeftHandoff { report, kept })
     }
 
     async fn keep_file(&self, mut file: File, cap: u64) -> Result<Stored, EvidenceError> {
@@ -147,8 +181,9 @@ impl Host {
         contract: &Contract,
         base: CommitId,
         turn: u32,
+        left: &LeftHandoff,
     ) -> Result<Collected, RunError> {
-        let handoff = read_handoff(workspace, turn);
+        let handoff = left.report.clone();
         // Said of this turn, and of no later one.
         let said = self
             .last_words
@@ -189,6 +224,7 @@ impl Host {
             }
             Ok(Some(mut submission)) => {
                 submission.handoff = handoff;
+                submission.handoff_hash = left.kept.as_ref().map(|kept| kept.hash);
                 for name in &contract.artifacts {
                     match self.keep_artifact(workspace, turn, name).await? {
                         Ok(kept) => submission.artifacts.push(kept),
@@ -304,6 +340,7 @@ impl Host {
             changes,
             uncommitted,
             handoff: HandoffReport::Missing,
+            handoff_hash: None,
             findings,
             artifacts: Vec::new(),
         }))
@@ -425,20 +462,20 @@ impl Host {
     }
 }
 
-fn read_handoff(workspace: &Workspace, turn: u32) -> HandoffReport {
+/// The handoff of a turn, and no more of it than tells that it is too large.
+fn handoff_bytes(workspace: &Workspace, turn: u32) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let opened = open_beneath(workspace.root(), &handoff_file(turn));
-    let read = opened.and_then(|file| file.take(MAX_HANDOFF + 1).read_to_end(&mut bytes));
-    match read {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => HandoffReport::Missing,
-        Err(error) => HandoffReport::Broken {
-            reason: error.to_string(),
-        },
-        Ok(_) => match Handoff::parse(&bytes) {
-            Ok(handoff) => HandoffReport::Read(handoff),
-            Err(error) => HandoffReport::Broken {
-                reason: error.to_string(),
-            },
-        },
+    let file = open_beneath(workspace.root(), &handoff_file(turn))?;
+    file.take(MAX_HANDOFF + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Something that is kept of a turn, by a name of its own.
+fn of_turn(turn: u32, name: &str, stored: &Stored) -> KeptArtifact {
+    let name = format!("{}/{name}", turn_name(turn));
+    KeptArtifact {
+        name: name.parse().expect("a relative path"),
+        hash: stored.hash,
+        size: stored.size,
     }
 }

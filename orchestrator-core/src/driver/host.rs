@@ -110,10 +110,11 @@ impl Host {
                 base,
             } => {
                 let workspace = self.workspaces.of(&attempt);
+                let handoff = self.take_handoff(&workspace, turn).await?;
                 // What it said is mostly on the disk before its work has been gathered.
                 let (kept, result) = tokio::join!(
-                    self.keep_turn(&workspace, turn),
-                    self.collect(&workspace, &contract, base, turn)
+                    self.keep_turn(&workspace, turn, handoff.kept.as_ref()),
+                    self.collect(&workspace, &contract, base, turn, &handoff)
                 );
                 EventKind::Collected {
                     effect,

@@ -323,6 +323,7 @@ impl Context<'_> {
             ended: attempt.ended.clone(),
             completion: attempt.completion.clone(),
             claimed: attempt.claimed.clone(),
+            handoff: reviewed.work.handoff_hash,
             artifacts: reviewed.work.artifacts.clone(),
             residual_risks: risks,
             approvals: approvals(entry, attempt, &candidate.changes),

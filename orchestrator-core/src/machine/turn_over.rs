@@ -575,6 +575,7 @@ fn nothing(base: CommitId, tree: TreeId, handoff: HandoffReport) -> Submission {
         changes: Vec::new(),
         uncommitted: Vec::new(),
         handoff,
+        handoff_hash: None,
         findings: Vec::new(),
         artifacts: Vec::new(),
     }

@@ -159,6 +159,9 @@ pub struct Acceptance {
     /// What the worker says that it has proven.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claimed: Vec<ClaimedEvidence>,
+    /// The SHA-256 of the worker's handoff, as the evidence store keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handoff: Option<ContentHash>,
     /// Artifacts that were kept.
     pub artifacts: Vec<KeptArtifact>,
     /// Risks that the worker named.

@@ -309,6 +309,10 @@ pub struct Submission {
     pub uncommitted: Vec<RepoPath>,
     /// The worker's claims.
     pub handoff: HandoffReport,
+    /// The SHA-256 of the bytes that they were read from, which the evidence store has; `None` where
+    /// there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handoff_hash: Option<ContentHash>,
     /// What was noticed while collecting, such as a detached HEAD or a missing artifact.
     pub findings: Vec<Finding>,
     /// Artifacts kept, by name.

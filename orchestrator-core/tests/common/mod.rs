@@ -52,6 +52,7 @@ pub(crate) fn landing(head: CommitId, tip: CommitId, tree: TreeId) -> Landing {
         ended: None,
         completion: None,
         claimed: Vec::new(),
+        handoff: None,
         artifacts: Vec::new(),
         residual_risks: Vec::new(),
         approvals: Vec::new(),

@@ -150,6 +150,7 @@ fn the_prompt_of_a_review() {
         changes: Vec::new(),
         uncommitted: Vec::new(),
         handoff: HandoffReport::Read(handoff),
+        handoff_hash: None,
         findings: Vec::new(),
         artifacts: vec![artifact],
     };

@@ -527,6 +527,7 @@ pub fn submission(head: CommitId) -> Submission {
         changes: vec![change("a")],
         uncommitted: Vec::new(),
         handoff: HandoffReport::Read(Handoff::new("T1", 1, HandoffStatus::Done)),
+        handoff_hash: None,
         findings: Vec::new(),
         artifacts: Vec::new(),
     }
