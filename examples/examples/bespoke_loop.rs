@@ -371,6 +371,7 @@ impl Bespoke {
                 effect,
                 failure: None,
             },
+            other => return Err(format!("{other:?} is more than this page holds").into()),
         })
     }
 

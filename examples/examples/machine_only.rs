@@ -223,6 +223,7 @@ fn perform(effect: EffectId, what: &Effect) -> Result<EventKind, Box<dyn Error>>
             effect,
             failure: None,
         },
+        other => return Err(format!("this page does not know {other:?}").into()),
     })
 }
 

@@ -152,6 +152,7 @@ pub enum Approval {
 /// A part of a contract by which work is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ContractKey {
     /// The paths that may change.
     Allow,

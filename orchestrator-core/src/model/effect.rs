@@ -13,6 +13,7 @@ use super::{
 /// What the machine wants done, with all that is needed to do it. Each has an id and gets exactly one closing event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Effect {
     /// Read the roadmap.
     ReadRoadmap {

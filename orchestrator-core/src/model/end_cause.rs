@@ -108,6 +108,7 @@ pub struct Findings {
 /// What a task has used up.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum UsedUp {
     /// All of so many attempts.
     Attempts(u32),

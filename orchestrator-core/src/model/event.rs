@@ -27,6 +27,7 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum EventKind {
     /// An orchestrator opened the ledger.
     Opened(Opened),
@@ -279,6 +280,7 @@ pub enum Withdrawal {
 /// What was found when a turn was over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Collected {
     /// Commits on top of the base, now in our repository.
     Work(Submission),
@@ -316,6 +318,7 @@ pub enum Collected {
 /// What became of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WorkspaceFate {
     /// Gone, with proof that nothing was lost.
     Removed {

@@ -59,6 +59,7 @@ impl GateReport {
 /// How a gate ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum GateOutcome {
     /// With this exit status; 0 is green.
     Exited {
@@ -168,6 +169,7 @@ impl Serialize for Label {
 /// What is known of a claim. The label follows from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum EvidenceBasis {
     /// Its worker says nothing of it.
     NotClaimed,

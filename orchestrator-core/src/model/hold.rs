@@ -239,6 +239,7 @@ pub struct Grant {
 /// What a person can allow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "granted", content = "path")]
+#[non_exhaustive]
 pub enum Granted {
     /// An agent may start.
     Dispatch,
@@ -288,6 +289,7 @@ impl std::fmt::Display for Grant {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum HoldOption {
     /// Go on as asked. What is not as it should be is waived, item by item; what was unproven stays labelled so.
     Approve,
@@ -434,6 +436,7 @@ impl std::fmt::Display for RunMode {
 /// Why a run ended. There is no other way for it to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum EndReason {
     /// Every task has landed.
     Complete,

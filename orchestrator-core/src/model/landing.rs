@@ -26,6 +26,7 @@ pub struct Candidate {
 /// Why there is no candidate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum MergeFailure {
     /// Head and tip changed the same things.
     Conflict {
@@ -114,6 +115,7 @@ pub struct Predecessor {
 /// Why work could not land.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Obstacle {
     /// Both sides changed the same things.
     Conflict {
@@ -214,6 +216,7 @@ impl Landing {
 /// How trying to land went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LandingOutcome {
     /// The target contains it now.
     Landed {

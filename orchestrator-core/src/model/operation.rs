@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// An operation of git that is begun and not finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Operation {
     /// `git rebase`.
     Rebase,

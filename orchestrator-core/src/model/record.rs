@@ -16,6 +16,7 @@ use super::{
 /// What the machine decided: the only thing that state is folded from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Record {
     /// A run began, or was taken up again after its orchestrator had died.
     RunOpened {

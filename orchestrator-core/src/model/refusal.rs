@@ -22,6 +22,7 @@ pub struct Refusal {
 /// Where a landing was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LandingPlace {
     /// A remote, by its name in the configuration: its address may hold a password.
     Remote(String),

@@ -235,6 +235,7 @@ pub struct TurnSight {
 /// How a running turn looks at a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Pulse {
     /// Silent, in a way that cannot be read: the backend knows nothing of the agent's silences, and the policy sets no limit.
     #[default]
@@ -252,6 +253,7 @@ pub enum Pulse {
 /// Why we stop a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StopReason {
     /// It took longer than a turn may.
     Deadline,

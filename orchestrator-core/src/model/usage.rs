@@ -166,6 +166,7 @@ impl<S: Into<String>> FromIterator<(S, Usage)> for ModelUsage {
 /// From where it is known what a turn has used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum UsageSource {
     /// The agent says so.
     #[default]

@@ -31,6 +31,7 @@ pub struct WorkLeft {
 /// What there is of a handoff.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum HandoffLeft {
     /// There is none.
     Missing,

@@ -13,24 +13,51 @@ const BROKEN: &str = "[gates.unit]\nrun = [\"tpyo\"]\ndefault = true";
 
 /// A world whose only default gate cannot pass, here or on the target, until a person is asked.
 fn stuck(tasks: Vec<Task>) -> World {
-    let mut world = World::with_tasks(Policy::parse(BROKEN).expect("a policy"), tasks);
+    let mut world = waiting(Policy::parse(BROKEN).expect("a policy"), tasks);
     while world.state.holds().next().is_none() {
-        let (effect, what) = world.open_effects().swap_remove(0);
-        let event = match &what {
-            Effect::RunGate { .. } => gate_ran(effect, &what, 1),
-            _ => world.good(effect, &what),
-        };
-        world.tell(event);
-        world.tick();
-        Laws::hold_and_replay(&world);
+        assert!(step_broken(&mut world), "it comes to a question");
     }
     world
+}
+
+/// Closes the first open effect, where all goes well but gates. False when none is open.
+fn step_broken(world: &mut World) -> bool {
+    let Some((effect, what)) = world.open_effects().into_iter().next() else {
+        return false;
+    };
+    let event = match &what {
+        Effect::RunGate { .. } => gate_ran(effect, &what, 1),
+        _ => world.good(effect, &what),
+    };
+    world.tell(event);
+    world.tick();
+    Laws::hold_and_replay(world);
+    true
+}
+
+/// A run that waits for answers.
+fn waiting(policy: Policy, tasks: Vec<Task>) -> World {
+    let mut world = World::new(policy);
+    world.tasks = tasks;
+    start(&mut world);
+    world
+}
+
+/// The orchestrator starts, and reads the roadmap.
+fn start(world: &mut World) {
+    world.open(true);
+    let is_read = |what: &Effect| matches!(what, Effect::ReadRoadmap { .. });
+    let mut open = world.open_effects().into_iter();
+    let (effect, read) = open.find(|(_, what)| is_read(what)).expect("is asked for");
+    let event = world.good(effect, &read);
+    world.tell(event);
+    world.tick();
 }
 
 /// The same run goes on under another policy.
 fn restarted_with(world: &mut World, policy: Policy) {
     world.policy = policy;
-    world.open_again();
+    start(world);
 }
 
 fn answer(world: &mut World, option: HoldOption) {
@@ -96,7 +123,7 @@ fn adopt_is_no_answer_where_nothing_has_changed() {
 fn red_target_is_asked_about_once_and_the_new_gate_holds_for_all_that_wait() {
     let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]")];
     let mut world = stuck(tasks);
-    while world.step() {}
+    while step_broken(&mut world) {}
     restarted_with(&mut world, policy(""));
     answer(&mut world, HoldOption::Adopt);
     to_the_end(&mut world);
@@ -110,14 +137,14 @@ fn claim_that_was_fixed_in_the_roadmap_is_adopted() {
         let claims = format!("claims = [{{ id = \"c\", text = \"t\", surface = \"{surface}\" }}]");
         task("A", &claims)
     };
-    let mut world = World::with_tasks(policy(""), vec![claim("device")]);
+    let mut world = waiting(policy(""), vec![claim("device")]);
     while world.state.holds().next().is_none() {
         assert!(world.step());
     }
     let about = &world.state.holds().next().expect("asked").about;
     assert_eq!(*about, HoldReason::Unproven);
     world.tasks = vec![claim("repo")];
-    world.open_again();
+    start(&mut world);
     assert!(
         question(&world).contains("`claims` has changed"),
         "{}",
@@ -125,10 +152,10 @@ fn claim_that_was_fixed_in_the_roadmap_is_adopted() {
     );
     // Who writes it back takes the offer back.
     world.tasks = vec![claim("device")];
-    world.open_again();
+    start(&mut world);
     assert!(!question(&world).contains("adopt"), "{}", question(&world));
     world.tasks = vec![claim("repo")];
-    world.open_again();
+    start(&mut world);
     answer(&mut world, HoldOption::Adopt);
     let reviews = world.open_effects();
     let contract = reviews.iter().find_map(|(_, what)| match what {
@@ -144,14 +171,14 @@ fn claim_that_was_fixed_in_the_roadmap_is_adopted() {
 fn other_words_for_a_task_are_no_other_contract() {
     let mut world = stuck(vec![task("A", "")]);
     world.tasks[0].text = "something else".to_owned();
-    world.open_again();
+    start(&mut world);
     assert!(!question(&world).contains("adopt"), "{}", question(&world));
 }
 
 #[test]
 fn paths_of_another_attempt_are_not_adopted() {
     let tasks = vec![task("A", "allow = [\"a\"]"), task("B", "allow = [\"b\"]")];
-    let mut world = World::with_tasks(policy("[agents.slow]\nkind = \"command\""), tasks);
+    let mut world = waiting(policy(""), tasks);
     // A is asked about a red target while B works.
     loop {
         if world.state.holds().next().is_some() {
@@ -171,11 +198,8 @@ fn paths_of_another_attempt_are_not_adopted() {
         world.tick();
     }
     let wider = task("A", "allow = [\"a\", \"b\"]");
-    world.tell(EventKind::TipSeen(orchestrator_testkit::simulator::commit(
-        1,
-    )));
     world.tasks[0] = wider;
-    world.open_again();
+    start(&mut world);
     answer(&mut world, HoldOption::Adopt);
     let refused = world.ledger.iter().rev().find_map(|record| match record {
         Record::AnswerRefused { why, .. } => Some(why.clone()),

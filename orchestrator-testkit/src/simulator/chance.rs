@@ -185,6 +185,7 @@ pub(super) fn ending(
             heard: dice.chance(2),
         },
         Effect::StopTurn { .. } => EventKind::StopSent { effect },
+        other => unreachable!("the simulator does not know {other:?}"),
     }
 }
 

@@ -415,6 +415,7 @@ impl World {
                 effect,
                 failure: None,
             },
+            other => unreachable!("the simulator does not know {other:?}"),
         }
     }
 
