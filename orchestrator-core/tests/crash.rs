@@ -494,7 +494,7 @@ fn check(sandbox: &Sandbox, scenario: &Scenario) {
         {
             let landed = state
                 .task(&attempt.task)
-                .is_some_and(|entry| entry.kept_refs.contains_key(&attempt.number));
+                .is_some_and(|entry| entry.kept_refs().contains_key(&attempt.number));
             assert!(
                 kept.as_ref()
                     .is_none_or(|kept| refs.contains(kept.as_str()))

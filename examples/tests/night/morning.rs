@@ -202,10 +202,10 @@ fn reported(entries: &[LedgerEntry]) -> BTreeMap<String, Option<u64>> {
     let state = replayed(entries);
     let mut tokens = BTreeMap::new();
     for entry in state.tasks() {
-        let spends = entry.costs.values().flat_map(BTreeMap::values);
+        let spends = entry.costs().values().flat_map(BTreeMap::values);
         let used = spends.fold(Spend::default(), Spend::plus);
         let known = (used.unknown == 0).then(|| used.total().tokens());
-        tokens.insert(entry.task.id.to_string(), known);
+        tokens.insert(entry.task().id.to_string(), known);
     }
     tokens
 }

@@ -6,30 +6,30 @@ use crate::model::{Shift, TaskId, Timestamp, Trouble};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentState {
     /// Why it cannot be used, if it cannot.
-    pub trouble: Option<Troubled>,
+    pub(crate) trouble: Option<Troubled>,
     /// How it failed last, and on which tasks, one after another.
-    pub failed: Option<(String, Vec<TaskId>)>,
+    pub(crate) failed: Option<(String, Vec<TaskId>)>,
     /// When it could be used again, last.
-    pub recovered: Option<Timestamp>,
+    pub(crate) recovered: Option<Timestamp>,
 }
 
 /// An agent that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Troubled {
     /// Why.
-    pub trouble: Trouble,
+    pub(crate) trouble: Trouble,
     /// Since when.
-    pub since: Timestamp,
+    pub(crate) since: Timestamp,
     /// When this was found last.
-    pub found: Timestamp,
+    pub(crate) found: Timestamp,
     /// When it is tried again; `None`: when a person has answered.
-    pub until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
     /// Whether that is a time of day that the agent named.
-    pub named: bool,
+    pub(crate) named: bool,
     /// How often in a row it was tried in vain.
-    pub tries: u32,
+    pub(crate) tries: u32,
     /// Whether a person was asked about it.
-    pub asked: bool,
+    pub(crate) asked: bool,
 }
 
 impl AgentState {
@@ -58,5 +58,33 @@ impl Troubled {
         if !self.named {
             self.until = self.until.map(|until| until.moved(by));
         }
+    }
+}
+
+impl AgentState {
+    /// Why it cannot be used, if it cannot.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Troubled> {
+        self.trouble.as_ref()
+    }
+}
+
+impl Troubled {
+    /// Whether that is a time of day that the agent named.
+    #[must_use]
+    pub fn named(&self) -> bool {
+        self.named
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn trouble(&self) -> &Trouble {
+        &self.trouble
+    }
+
+    /// When it is tried again; `None`: when a person has answered.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        self.until
     }
 }

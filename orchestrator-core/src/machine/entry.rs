@@ -17,48 +17,48 @@ use crate::model::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskEntry {
     /// As its source tells it now.
-    pub task: Task,
+    pub(crate) task: Task,
     /// Where it stands.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
     /// The number of the last attempt, over all runs; 0 before the first.
-    pub last_attempt: u32,
+    pub(crate) last_attempt: u32,
     /// Attempts of this run that count against the limit.
-    pub counted: u32,
+    pub(crate) counted: u32,
     /// What its turns have used in this run.
-    pub spent: Spend,
+    pub(crate) spent: Spend,
     /// What its attempts have used.
-    pub costs: TaskCosts,
+    pub(crate) costs: TaskCosts,
     /// The wall time of its turns in this run.
-    pub wall: Span,
+    pub(crate) wall: Span,
     /// The findings of the last verdict.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
     /// What a person has allowed, whatever attempt it is: an agent's start, changes of files.
-    pub grants: Vec<Grant>,
+    pub(crate) grants: Vec<Grant>,
     /// How often it was sent back over each finding of a reviewer, since a person last spoke about that.
-    pub rejections: BTreeMap<FindingId, u32>,
+    pub(crate) rejections: BTreeMap<FindingId, u32>,
     /// Why the last attempt ended without a landing.
-    pub last_failure: Option<EndCause>,
+    pub(crate) last_failure: Option<EndCause>,
     /// How many attempts in a row have filled their context and committed nothing.
-    pub filled: u32,
+    pub(crate) filled: u32,
     /// How often in this run another agent took it over in the middle of an attempt.
-    pub passed_on: u32,
+    pub(crate) passed_on: u32,
     /// Workspaces of attempts that are over and have yet to be settled.
-    pub cleanups: BTreeMap<u32, Asked>,
+    pub(crate) cleanups: BTreeMap<u32, Asked>,
     /// Workspaces that stayed, by attempt, and why.
-    pub leftovers: BTreeMap<u32, String>,
+    pub(crate) leftovers: BTreeMap<u32, String>,
     /// Refs that keep the heads of attempts which did not land.
-    pub kept_refs: BTreeMap<u32, String>,
+    pub(crate) kept_refs: BTreeMap<u32, String>,
     /// What its attempts have left that could be of use to the next.
-    pub predecessor: Option<Arc<Predecessor>>,
+    pub(crate) predecessor: Option<Arc<Predecessor>>,
     /// What is kept of its turns, by attempt.
-    pub kept: BTreeMap<u32, Vec<KeptArtifact>>,
+    pub(crate) kept: BTreeMap<u32, Vec<KeptArtifact>>,
     /// Why it is no longer wanted, if it is not.
-    pub withdrawn: Option<Withdrawal>,
+    pub(crate) withdrawn: Option<Withdrawal>,
     /// Whether it has landed, and its tick was taken away since: a person wants it done again,
     /// unless its landing was dropped together with the tick.
-    pub unticked: bool,
+    pub(crate) unticked: bool,
     /// Whether the source is still to be told of the end.
-    pub report: Option<Asked>,
+    pub(crate) report: Option<Asked>,
 }
 
 /// Where a task stands.
@@ -85,22 +85,22 @@ pub enum Phase {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// Not before this.
-    pub until: Timestamp,
+    pub(crate) until: Timestamp,
     /// Whether that is a time of day that somebody named, which no jump of the clock moves.
-    pub named: bool,
+    pub(crate) named: bool,
     /// What a person said to the last attempt's question.
-    pub advice: Option<String>,
+    pub(crate) advice: Option<String>,
 }
 
 /// A task that waits for a person.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
     /// The question.
-    pub hold: Hold,
+    pub(crate) hold: Hold,
     /// When the person was asked last.
-    pub asked: Timestamp,
+    pub(crate) asked: Timestamp,
     /// What it goes on with.
-    pub then: Then,
+    pub(crate) then: Then,
 }
 
 impl Held {
@@ -125,11 +125,11 @@ pub enum Then {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LandedTask {
     /// By which attempt; `None` where the roadmap had it ticked before.
-    pub by: Option<Attempt>,
+    pub(crate) by: Option<Attempt>,
     /// The merge commit, likewise; `None` also where a person let it count without one.
-    pub commit: Option<CommitId>,
+    pub(crate) commit: Option<CommitId>,
     /// By which intent, likewise.
-    pub landing: Option<Arc<Landing>>,
+    pub(crate) landing: Option<Arc<Landing>>,
 }
 
 impl LandedTask {
@@ -145,60 +145,60 @@ impl LandedTask {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Active {
     /// Which, and under what.
-    pub attempt: Attempt,
+    pub(crate) attempt: Attempt,
     /// How far it is.
-    pub step: Step,
+    pub(crate) step: Step,
 }
 
 /// One attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
     /// Which.
-    pub id: AttemptId,
+    pub(crate) id: AttemptId,
     /// Under which contract.
-    pub contract: Arc<Contract>,
+    pub(crate) contract: Arc<Contract>,
     /// The pinned base.
-    pub base: CommitId,
+    pub(crate) base: CommitId,
     /// When it began.
-    pub began: Timestamp,
+    pub(crate) began: Timestamp,
     /// In place of which agent its contract's agent works, and why; `None` for the task's own.
-    pub failover: Option<Failover>,
+    pub(crate) failover: Option<Failover>,
     /// The session of its turns, once the agent has named it.
-    pub session: Option<SessionRef>,
+    pub(crate) session: Option<SessionRef>,
     /// What is known of the use of that session.
-    pub used: SessionUsage,
+    pub(crate) used: SessionUsage,
     /// Its head, as last seen in its own repository, or as we committed it anew.
-    pub head: Option<CommitId>,
+    pub(crate) head: Option<CommitId>,
     /// The worker's head, where we committed its work anew.
-    pub carried: Option<CommitId>,
+    pub(crate) carried: Option<CommitId>,
     /// What an attempt before left that could be of use.
-    pub predecessor: Option<Arc<Predecessor>>,
+    pub(crate) predecessor: Option<Arc<Predecessor>>,
     /// The commit of ours that keeps what it has not committed.
-    pub rescued: Option<CommitId>,
+    pub(crate) rescued: Option<CommitId>,
     /// What a person said to the question of the attempt before.
-    pub advice: Option<String>,
+    pub(crate) advice: Option<String>,
     /// Whether it was asked for a missing handoff: that is done once.
-    pub repaired: bool,
+    pub(crate) repaired: bool,
     /// Turns for the handoff alone, or with which it went on after it was cut off: they are no revisions.
-    pub extra_turns: u32,
+    pub(crate) extra_turns: u32,
     /// How often in a row it went on after it was cut off, and from which head.
-    pub continued: Option<(u32, Option<CommitId>)>,
+    pub(crate) continued: Option<(u32, Option<CommitId>)>,
     /// How the turn ended that left the work.
-    pub ended: Option<TurnEnd>,
+    pub(crate) ended: Option<TurnEnd>,
     /// By whom the work was confirmed to be complete.
-    pub completion: Option<Completion>,
+    pub(crate) completion: Option<Completion>,
     /// What the worker says that it has proven.
-    pub claimed: Vec<ClaimedEvidence>,
+    pub(crate) claimed: Vec<ClaimedEvidence>,
     /// Whether it ended a turn with nothing committed: it is sent back for that once.
-    pub idle: bool,
+    pub(crate) idle: bool,
     /// What was noticed while its turns ran.
-    pub noticed: Vec<Finding>,
+    pub(crate) noticed: Vec<Finding>,
     /// What a person allowed of the head that is looked at.
-    pub grants: Vec<Grant>,
+    pub(crate) grants: Vec<Grant>,
     /// What a person let pass of the head that is looked at.
-    pub waivers: Vec<Waiver>,
+    pub(crate) waivers: Vec<Waiver>,
     /// What a person has seen of it.
-    pub observations: Vec<Observation>,
+    pub(crate) observations: Vec<Observation>,
 }
 
 impl TaskEntry {
@@ -323,5 +323,161 @@ impl TaskEntry {
         of(&self.task.keys)
             .or_else(|| of(&policy.defaults))
             .unwrap_or(policy.limits.attempts)
+    }
+}
+
+impl Active {
+    /// Which, and under what.
+    #[must_use]
+    pub fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn step(&self) -> &Step {
+        &self.step
+    }
+}
+
+impl Attempt {
+    /// What a person said to the question of the attempt before.
+    #[must_use]
+    pub fn advice(&self) -> Option<&String> {
+        self.advice.as_ref()
+    }
+
+    /// The pinned base.
+    #[must_use]
+    pub fn base(&self) -> CommitId {
+        self.base
+    }
+
+    /// Under which contract.
+    #[must_use]
+    pub fn contract(&self) -> &Arc<Contract> {
+        &self.contract
+    }
+
+    /// What a person allowed of the head that is looked at.
+    #[must_use]
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// Which.
+    #[must_use]
+    pub fn id(&self) -> &AttemptId {
+        &self.id
+    }
+
+    /// What an attempt before left that could be of use.
+    #[must_use]
+    pub fn predecessor(&self) -> Option<&Arc<Predecessor>> {
+        self.predecessor.as_ref()
+    }
+
+    /// What a person let pass of the head that is looked at.
+    #[must_use]
+    pub fn waivers(&self) -> &[Waiver] {
+        &self.waivers
+    }
+}
+
+impl Held {
+    /// What it goes on with.
+    #[must_use]
+    pub fn then(&self) -> &Then {
+        &self.then
+    }
+}
+
+impl LandedTask {
+    /// The merge commit, likewise; `None` also where a person let it count without one.
+    #[must_use]
+    pub fn commit(&self) -> Option<CommitId> {
+        self.commit
+    }
+}
+
+impl TaskEntry {
+    /// What its attempts have used.
+    #[must_use]
+    pub fn costs(&self) -> &TaskCosts {
+        &self.costs
+    }
+
+    /// Attempts of this run that count against the limit.
+    #[must_use]
+    pub fn counted(&self) -> u32 {
+        self.counted
+    }
+
+    /// What a person has allowed, whatever attempt it is: an agent's start, changes of files.
+    #[must_use]
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// Refs that keep the heads of attempts which did not land.
+    #[must_use]
+    pub fn kept_refs(&self) -> &BTreeMap<u32, String> {
+        &self.kept_refs
+    }
+
+    /// The number of the last attempt, over all runs; 0 before the first.
+    #[must_use]
+    pub fn last_attempt(&self) -> u32 {
+        self.last_attempt
+    }
+
+    /// How often in this run another agent took it over in the middle of an attempt.
+    #[must_use]
+    pub fn passed_on(&self) -> u32 {
+        self.passed_on
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// How often it was sent back over each finding of a reviewer, since a person last spoke about that.
+    #[must_use]
+    pub fn rejections(&self) -> &BTreeMap<FindingId, u32> {
+        &self.rejections
+    }
+
+    /// Whether the source is still to be told of the end.
+    #[must_use]
+    pub fn report(&self) -> Option<Asked> {
+        self.report
+    }
+
+    /// What its turns have used in this run.
+    #[must_use]
+    pub fn spent(&self) -> &Spend {
+        &self.spent
+    }
+
+    /// As its source tells it now.
+    #[must_use]
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// Why it is no longer wanted, if it is not.
+    #[must_use]
+    pub fn withdrawn(&self) -> Option<Withdrawal> {
+        self.withdrawn
+    }
+}
+
+impl Waiting {
+    /// Not before this.
+    #[must_use]
+    pub fn until(&self) -> Timestamp {
+        self.until
     }
 }

@@ -54,45 +54,45 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reviewing {
     /// Its name.
-    pub reviewer: String,
+    pub(crate) reviewer: String,
     /// For an agent: how it stands to the agent whose work it is.
-    pub choice: Option<ReviewerChoice>,
+    pub(crate) choice: Option<ReviewerChoice>,
     /// Since when.
-    pub since: Timestamp,
+    pub(crate) since: Timestamp,
 }
 
 /// The run that goes on, or went on last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunInfo {
     /// Its id.
-    pub id: RunId,
+    pub(crate) id: RunId,
     /// The hash of the policy under which it was opened last.
-    pub policy: ContentHash,
+    pub(crate) policy: ContentHash,
     /// The seed for jitter.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Whether it goes on while only a person can bring it on.
-    pub wait: bool,
+    pub(crate) wait: bool,
     /// Whether gates that apply by default are run on the target itself beside the first workers.
-    pub baseline: bool,
+    pub(crate) baseline: bool,
     /// The agents, and whether each can resume a session.
-    pub backends: BTreeMap<BackendName, bool>,
+    pub(crate) backends: BTreeMap<BackendName, bool>,
     /// When it began; a jump of the clock moves it, so that its wall time is counted in time awake.
-    pub began: Timestamp,
+    pub(crate) began: Timestamp,
     /// Attempts dispatched in it.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// What its turns have used.
-    pub spent: Spend,
+    pub(crate) spent: Spend,
 }
 
 /// How far the roadmap is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoadmapState {
     /// The effect that reads it just now.
-    pub reading: Option<EffectId>,
+    pub(crate) reading: Option<EffectId>,
     /// The tip that it was read at last; `None` before the first time in this run.
-    pub read_at: Option<CommitId>,
+    pub(crate) read_at: Option<CommitId>,
     /// The tip at which it cannot be used as it is, and why.
-    pub refused: Option<(CommitId, String)>,
+    pub(crate) refused: Option<(CommitId, String)>,
 }
 
 /// How far the target's history is known.
@@ -100,24 +100,24 @@ pub struct RoadmapState {
 pub struct History {
     /// The last tip of which all that counts is known to be in its history; `None` before the
     /// first tip is seen.
-    pub checked: Option<CommitId>,
+    pub(crate) checked: Option<CommitId>,
     /// The effect that looks through it just now.
-    pub checking: Option<EffectId>,
+    pub(crate) checking: Option<EffectId>,
     /// Whether an earlier tip is missing, so that every landing has to be looked for.
-    pub rewritten: bool,
+    pub(crate) rewritten: bool,
 }
 
 /// The remote cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Away {
     /// When this was found first.
-    pub since: Timestamp,
+    pub(crate) since: Timestamp,
     /// In git's words.
-    pub why: String,
+    pub(crate) why: String,
     /// How often it was asked in vain.
-    pub tries: u32,
+    pub(crate) tries: u32,
     /// When it is asked again.
-    pub until: Timestamp,
+    pub(crate) until: Timestamp,
 }
 
 impl State {
@@ -335,5 +335,42 @@ impl State {
             *known = std::mem::take(known).plus(spend);
         }
         sum
+    }
+}
+
+impl Away {
+    /// When this was found first.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// How often it was asked in vain.
+    #[must_use]
+    pub fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    /// When it is asked again.
+    #[must_use]
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
+impl History {
+    /// The last tip of which all that counts is known to be in its history; `None` before the
+    /// first tip is seen.
+    #[must_use]
+    pub fn checked(&self) -> Option<CommitId> {
+        self.checked
+    }
+}
+
+impl RunInfo {
+    /// Attempts dispatched in it.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
     }
 }

@@ -70,17 +70,17 @@ pub enum Step {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Working {
     /// By which effect.
-    pub effect: EffectId,
+    pub(crate) effect: EffectId,
     /// Its number.
-    pub turn: u32,
+    pub(crate) turn: u32,
     /// When it began; a jump of the clock moves it, so that its limits count time awake.
-    pub began: Timestamp,
+    pub(crate) began: Timestamp,
     /// Whether it was told to stop, and why.
-    pub stopping: Option<StopReason>,
+    pub(crate) stopping: Option<StopReason>,
     /// How it looked at the last heartbeat.
-    pub pulse: Pulse,
+    pub(crate) pulse: Pulse,
     /// How often it was reminded to go on, and when last.
-    pub nudges: (u32, Option<Timestamp>),
+    pub(crate) nudges: (u32, Option<Timestamp>),
 }
 
 impl Working {
@@ -102,15 +102,15 @@ impl Working {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reviewed {
     /// The turn that it came from.
-    pub turn: u32,
+    pub(crate) turn: u32,
     /// The work.
-    pub work: Arc<Submission>,
+    pub(crate) work: Arc<Submission>,
     /// What was said of it.
-    pub reviews: Vec<Review>,
+    pub(crate) reviews: Vec<Review>,
     /// The tree of its last candidate, while it waits for another.
-    pub tried: Option<TreeId>,
+    pub(crate) tried: Option<TreeId>,
     /// Gates that were red on its last candidate, and may be red on the tip by itself.
-    pub red: Vec<GateName>,
+    pub(crate) red: Vec<GateName>,
 }
 
 impl Reviewed {
@@ -128,9 +128,9 @@ impl Reviewed {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {
     /// The work.
-    pub reviewed: Reviewed,
+    pub(crate) reviewed: Reviewed,
     /// What is to land.
-    pub candidate: Candidate,
+    pub(crate) candidate: Candidate,
 }
 
 impl Step {
@@ -252,5 +252,13 @@ impl Step {
             return Some(*turn);
         }
         self.reviewed().map(|reviewed| reviewed.turn)
+    }
+}
+
+impl Working {
+    /// How it looked at the last heartbeat.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse
     }
 }

@@ -252,11 +252,11 @@ fn a_remote_and_a_person_are_asked_again_after_as_long_as_before() {
             result: Err(away),
         });
         world.tick();
-        let before = world.state.away().expect("is away").until.0 - world.now;
+        let before = world.state.away().expect("is away").until().0 - world.now;
         world.jump(by);
         let away = world.state.away().expect("is away");
         assert!(
-            (away.until.0 - world.now).abs_diff(before) < SECOND,
+            (away.until().0 - world.now).abs_diff(before) < SECOND,
             "a jump of {by} ms"
         );
 

@@ -126,7 +126,7 @@ fn failover_goes_to_the_first_that_can_be_used_and_is_in_the_acceptance() {
         let holds = world.state.holds().count();
         assert_eq!(holds, 0, "nobody waits for a person: {outcome}");
         let entry = world.state.task(&task_id("A")).expect("is there");
-        assert_eq!((entry.counted, entry.passed_on), (1, 1), "{outcome}");
+        assert_eq!((entry.counted(), entry.passed_on()), (1, 1), "{outcome}");
     }
 }
 
@@ -223,8 +223,8 @@ fn session_with_a_commit_leaves_it_to_another_where_its_agent_needs_a_person() {
     cut_off(&mut world, login(), Some(commit(50)));
     until_turn(&mut world);
     let entry = world.state.task(&task_id("A")).expect("is there");
-    let attempt = &entry.active().expect("is under way").attempt;
-    let left = attempt.predecessor.as_ref().expect("the commit is left");
+    let attempt = entry.active().expect("is under way").attempt();
+    let left = attempt.predecessor().expect("the commit is left");
     assert_eq!(left.head, commit(50));
     assert_eq!(left.obstacle, Obstacle::Unfinished);
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
@@ -245,7 +245,7 @@ fn failover_in_the_middle_of_attempts_has_a_bound_and_then_a_person_is_asked() {
                 .map(|name| name.parse().expect("a name"))
                 .filter(|name| {
                     let known = world.state.agent(name);
-                    known.is_some_and(|known| known.trouble.is_some())
+                    known.is_some_and(|known| known.trouble().is_some())
                 })
                 .collect();
             for agent in agents {

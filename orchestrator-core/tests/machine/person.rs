@@ -48,7 +48,7 @@ fn reviewed(world: &mut World, findings: &[Finding]) {
     until(world, |what| matches!(what, Effect::Review { .. }));
     let head = world.state.tasks()[0]
         .active()
-        .and_then(|active| active.step.submission())
+        .and_then(|active| active.step().submission())
         .expect("there is work")
         .head;
     let reviews: Vec<Review> = vec![review(head, findings.to_vec())];
@@ -162,9 +162,9 @@ fn after_a_quarrel_another_attempt_begins_with_what_the_person_said() {
         Answer::new(HoldId(1), HoldOption::Retry).with_note("round half to even"),
     );
     until(&mut world, |what| matches!(what, Effect::RunTurn { .. }));
-    let attempt = &world.state.tasks()[0].active().expect("it works").attempt;
+    let attempt = world.state.tasks()[0].active().expect("it works").attempt();
     assert_eq!(
-        (attempt.id.number, attempt.advice.as_deref()),
+        (attempt.id().number, attempt.advice().map(String::as_str)),
         (2, Some("round half to even"))
     );
     reviewed(&mut world, &[objection()]);
@@ -214,14 +214,14 @@ fn a_gate_that_stays_red_is_for_the_limits_and_not_for_a_person() {
         &mut world,
         Answer::new(HoldId(1), HoldOption::Retry).with_note("the gate needs a network"),
     );
-    let waits = |world: &World| matches!(world.state.tasks()[0].phase, Phase::Waiting(_));
+    let waits = |world: &World| matches!(world.state.tasks()[0].phase(), Phase::Waiting(_));
     assert!(
         waits(&world) || world.state.tasks()[0].active().is_some(),
         "it gets as much once more"
     );
     to_the_end(&mut world);
     assert!(world.state.tasks()[0].has_landed());
-    assert_eq!(world.state.tasks()[0].last_attempt, 4);
+    assert_eq!(world.state.tasks()[0].last_attempt(), 4);
 }
 
 const CLAIMS: &str = "claims = [{ id = \"paper\", text = \"it cuts\", surface = \"device:printer\" }, \
@@ -429,7 +429,7 @@ fn nobody_answering_is_no_answer_and_the_person_is_asked_again() {
     assert_eq!(reminders, ["reminded"; 3]);
     assert!(world.now >= since.0 + 3 * 3_600_000, "an hour between them");
     assert!(
-        matches!(&world.state.tasks()[0].phase, Phase::Held(held) if matches!(held.then, Then::Wait(_))),
+        matches!(&world.state.tasks()[0].phase(), Phase::Held(held) if matches!(held.then(), Then::Wait(_))),
         "and still it asks"
     );
     assert_eq!(world.state.ended(), None);
@@ -444,7 +444,7 @@ fn half_reviewed(findings: &[Finding]) -> World {
     until(&mut world, |what| matches!(what, Effect::Review { .. }));
     let head = world.state.tasks()[0]
         .active()
-        .and_then(|active| active.step.submission())
+        .and_then(|active| active.step().submission())
         .expect("there is work")
         .head;
     let by_agent = Some(AgentReview {
@@ -479,7 +479,7 @@ fn half_reviewed(findings: &[Finding]) -> World {
     });
     assert_eq!(about(&world), Some(&HoldReason::Review));
     assert!(
-        world.state.tasks()[0].spent.total().usd >= Some(2.0),
+        world.state.tasks()[0].spent().total().usd >= Some(2.0),
         "what the agent did was paid for"
     );
     world
@@ -535,7 +535,7 @@ fn findings_are_counted_over_runs() {
     world.tell(EventKind::StopAsked);
     world.open_again();
     assert_eq!(
-        world.state.tasks()[0].rejections.get(&objection().id()),
+        world.state.tasks()[0].rejections().get(&objection().id()),
         Some(&1)
     );
 }
@@ -562,9 +562,9 @@ fn approval_of_a_start_is_void_when_the_task_was_removed_and_comes_back() {
     move_to(&mut world, 912, vec![first(), task("B", "")]);
     let entry = &world.state.tasks()[0];
     assert!(
-        matches!(entry.phase, Phase::Waiting(_)),
+        matches!(entry.phase(), Phase::Waiting(_)),
         "{:?}",
-        entry.phase
+        entry.phase()
     );
-    assert!(entry.grants.is_empty(), "{:?}", entry.grants);
+    assert!(entry.grants().is_empty(), "{:?}", entry.grants());
 }

@@ -19,13 +19,13 @@ fn landed(tasks: Vec<Task>) -> World {
         .state
         .tasks()
         .iter()
-        .for_each(|entry| assert!(entry.has_landed(), "{}", entry.task.id));
+        .for_each(|entry| assert!(entry.has_landed(), "{}", entry.task().id));
     world
 }
 
 fn landing(world: &World, task: &str) -> CommitId {
-    match &world.state.task(&task_id(task)).expect("a task").phase {
-        Phase::Landed(landed) => landed.commit.expect("a commit"),
+    match &world.state.task(&task_id(task)).expect("a task").phase() {
+        Phase::Landed(landed) => landed.commit().expect("a commit"),
         other => panic!("{task} has not landed: {other:?}"),
     }
 }
@@ -82,7 +82,7 @@ fn landing_dropped_from_the_target_asks_a_person_and_is_not_done_again_unasked()
         task("B", "after = [\"A\"]"),
         task("C", ""),
     ]);
-    let before = world.state.run().expect("a run").attempts;
+    let before = world.state.run().expect("a run").attempts();
     rewrite(&mut world, &["B", "C"], 50);
     assert_eq!(
         about(&world),
@@ -91,7 +91,7 @@ fn landing_dropped_from_the_target_asks_a_person_and_is_not_done_again_unasked()
     );
     while world.step() {}
     assert_eq!(
-        world.state.run().expect("a run").attempts,
+        world.state.run().expect("a run").attempts(),
         0,
         "{before} attempts before, none since"
     );
@@ -109,12 +109,12 @@ fn landing_dropped_from_the_target_is_done_again_counts_or_is_parked_as_a_person
     let mut world = asked();
     say(&mut world, 1, HoldOption::Retry);
     let entry = world.state.task(&task_id("A")).expect("a task");
-    let attempt = &entry.active().expect("another attempt").attempt;
+    let attempt = entry.active().expect("another attempt").attempt();
     assert_eq!(
-        (attempt.id.number, attempt.advice.as_deref()),
+        (attempt.id().number, attempt.advice().map(String::as_str)),
         (2, Some("a word"))
     );
-    assert_eq!(attempt.base, commit(50));
+    assert_eq!(attempt.base(), commit(50));
 
     let mut world = asked();
     say(&mut world, 1, HoldOption::Approve);
@@ -132,7 +132,7 @@ fn landing_dropped_from_the_target_is_done_again_counts_or_is_parked_as_a_person
 
     let mut world = asked();
     say(&mut world, 1, HoldOption::Park);
-    let phase = &world.state.task(&task_id("A")).expect("a task").phase;
+    let phase = &world.state.task(&task_id("A")).expect("a task").phase();
     assert!(matches!(phase, Phase::Parked { .. }), "{phase:?}");
 }
 
@@ -216,14 +216,14 @@ fn work_on_a_dropped_base_is_carried_over_and_judged_again_without_another_turn(
     world.tick();
     let entry = world.state.task(&task_id("A")).expect("a task");
     let active = entry.active().expect("it goes on");
-    let Step::Review { work, .. } = &active.step else {
-        panic!("it is reviewed: {:?}", active.step)
+    let Step::Review { work, .. } = &active.step() else {
+        panic!("it is reviewed: {:?}", active.step())
     };
     assert_eq!(
         (work.base, work.head, work.worker_head()),
         (commit(50), commit(51), head)
     );
-    assert!(active.attempt.grants.is_empty() && active.attempt.waivers.is_empty());
+    assert!(active.attempt().grants().is_empty() && active.attempt().waivers().is_empty());
     world.step();
     let (_, what) = world.open_effects().remove(0);
     assert!(

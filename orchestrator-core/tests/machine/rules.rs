@@ -551,14 +551,14 @@ fn pauses_are_spread_over_all_of_their_time() {
             }
         }
         let until = |phase: &Phase| match phase {
-            Phase::Waiting(waiting) => waiting.until,
+            Phase::Waiting(waiting) => waiting.until(),
             other => panic!("{other:?}"),
         };
         let until: Vec<_> = world
             .state
             .tasks()
             .iter()
-            .map(|entry| until(&entry.phase))
+            .map(|entry| until(&entry.phase()))
             .collect();
         let pauses: Vec<_> = until
             .iter()
@@ -606,8 +606,8 @@ fn what_a_person_ticks_counts_and_what_is_unticked_is_done_again() {
         world.tell(EventKind::TipSeen(commit(tip)));
         world.tick();
     };
-    let kind = |world: &World, at: usize| match &world.state.tasks()[at].phase {
-        Phase::Landed(landed) => format!("landed {:?}", landed.commit),
+    let kind = |world: &World, at: usize| match &world.state.tasks()[at].phase() {
+        Phase::Landed(landed) => format!("landed {:?}", landed.commit()),
         Phase::Waiting(_) => "waiting".to_owned(),
         Phase::Active(_) => "active".to_owned(),
         Phase::Held(_) => "held".to_owned(),
@@ -754,7 +754,10 @@ fn a_task_that_is_parked_before_any_attempt_is_reported_to_nobody() {
         HoldOption::Park,
     )));
     world.tick();
-    assert!(matches!(world.state.tasks()[0].phase, Phase::Parked { .. }));
+    assert!(matches!(
+        world.state.tasks()[0].phase(),
+        Phase::Parked { .. }
+    ));
     assert!(
         world.state.open_effects().is_empty(),
         "{:?}",
@@ -765,7 +768,7 @@ fn a_task_that_is_parked_before_any_attempt_is_reported_to_nobody() {
         world
             .state
             .task(&task_id("A"))
-            .is_some_and(|entry| entry.report.is_none())
+            .is_some_and(|entry| entry.report().is_none())
     );
 }
 
@@ -920,7 +923,7 @@ fn a_landing_waits_for_a_remote_that_is_away() {
     });
     world.tick();
     assert_eq!(land(&world), 1);
-    let until = world.state.away().expect("is away").until.0;
+    let until = world.state.away().expect("is away").until().0;
     world.now = until;
     world.tick();
     assert_eq!(land(&world), 2, "the same landing is tried again");
@@ -1041,15 +1044,15 @@ fn a_task_that_is_put_back_while_its_agent_is_stopped_is_wanted_again() {
     };
     let all = std::mem::take(&mut world.tasks);
     moved(&mut world, 7);
-    assert!(world.state.tasks()[0].withdrawn.is_some());
+    assert!(world.state.tasks()[0].withdrawn().is_some());
     world.tasks = all;
     moved(&mut world, 8);
-    assert!(world.state.tasks()[0].withdrawn.is_none());
+    assert!(world.state.tasks()[0].withdrawn().is_none());
     while world.step() {}
     assert!(
         world.state.tasks()[0].has_landed(),
         "{:?}",
-        world.state.tasks()[0].phase
+        world.state.tasks()[0].phase()
     );
 }
 

@@ -205,7 +205,7 @@ fn a_tasks_own_budget_parks_it() {
         collected(effect, nothing(HandoffReport::Missing, false))
     });
     assert_eq!(to_the_end(&mut world), EndReason::Blocked);
-    let Phase::Parked { reason, .. } = &world.state.tasks()[0].phase else {
+    let Phase::Parked { reason, .. } = &world.state.tasks()[0].phase() else {
         panic!("it is parked")
     };
     let text = reason.to_string();
@@ -537,7 +537,7 @@ fn what_needs_a_remote_that_is_away_waits_and_the_rest_goes_on() {
         }),
     };
     world.answer(&merge, away);
-    let until = world.state.away().expect("is away").until;
+    let until = world.state.away().expect("is away").until();
     assert_eq!(
         wake_at(&world.state, &world.policy, Timestamp(world.now)),
         Some(until)
@@ -559,7 +559,7 @@ fn what_needs_a_remote_that_is_away_waits_and_the_rest_goes_on() {
         world
             .state
             .away()
-            .is_some_and(|away| away.tries == 2 && away.since < until)
+            .is_some_and(|away| away.tries() == 2 && away.since() < until)
     );
     world.now += 3_600_000;
     world.tick();
@@ -605,8 +605,8 @@ impl Silent {
             self.0
                 .state
                 .task(&"A".parse().expect("an id"))
-                .and_then(|entry| match &entry.active()?.step {
-                    Step::Working(working) => Some(working.pulse),
+                .and_then(|entry| match &entry.active()?.step() {
+                    Step::Working(working) => Some(working.pulse()),
                     _ => None,
                 });
         working.expect("it works")

@@ -237,7 +237,7 @@ fn effect_events(world: &World, effect: EffectId) -> Vec<(&'static str, EventKin
     let any = || (gate_spec(), format!("{:040x}", 5).parse().expect("an id"));
     let (gate, tree) = gated(world, effect).unwrap_or_else(any);
     let usage = Usage::default();
-    let tip = world.state.history().checked.unwrap_or(commit(1));
+    let tip = world.state.history().checked().unwrap_or(commit(1));
     let again = MissingCommit {
         commit: tip,
         again: Some(commit(6)),

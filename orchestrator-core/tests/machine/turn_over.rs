@@ -333,7 +333,7 @@ fn one_agent_of_two_ends_so(outcome: &TurnOutcome) {
         .tasks()
         .iter()
         .filter(|entry| entry.has_landed());
-    let landed: Vec<_> = landed.map(|entry| entry.task.id.as_str()).collect();
+    let landed: Vec<_> = landed.map(|entry| entry.task().id.as_str()).collect();
     assert_eq!(landed, ["D"]);
 
     // The question is still open in the next run: the agent is not tried before its answer.
@@ -474,7 +474,7 @@ fn agent_that_is_limited_is_not_well_because_an_older_turn_completes() {
     end_turn(&mut world, TurnOutcome::Completed);
     let agent = "agent".parse().expect("a name");
     let troubled = world.state.trouble_of(&agent, Timestamp(world.now));
-    assert_eq!(troubled.and_then(|troubled| troubled.until), Some(until));
+    assert_eq!(troubled.and_then(|troubled| troubled.until()), Some(until));
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
     assert_eq!(dispatched(&world), 2);
 }
@@ -488,7 +488,7 @@ fn agent_that_needs_a_person_is_not_well_after_the_limit_of_an_older_turn() {
     let agent = "agent".parse().expect("a name");
     let later = Timestamp(world.now + 60_000);
     let troubled = world.state.trouble_of(&agent, later);
-    let trouble = troubled.map(|troubled| &troubled.trouble);
+    let trouble = troubled.map(|troubled| troubled.trouble());
     assert!(
         matches!(trouble, Some(Trouble::Login { .. })),
         "{trouble:?}"
@@ -527,5 +527,5 @@ fn agent_whose_reset_has_passed_when_it_is_told_pauses_all_the_same() {
     let agent = "agent".parse().expect("a name");
     let troubled = world.state.trouble_of(&agent, Timestamp(world.now));
     let troubled = troubled.expect("it is not asked again at once");
-    assert!(!troubled.named && troubled.until > Some(Timestamp(world.now + 1000)));
+    assert!(!troubled.named() && troubled.until() > Some(Timestamp(world.now + 1000)));
 }

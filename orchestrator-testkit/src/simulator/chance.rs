@@ -280,10 +280,10 @@ pub(super) fn happening(world: &mut World, dice: &mut Dice, all: &[Task]) -> Opt
             // The target is rewritten: its tip is dropped, and what landed is, or comes back.
             world.dropped.extend(world.state.tip());
             for entry in world.state.tasks() {
-                let Phase::Landed(landed) = &entry.phase else {
+                let Phase::Landed(landed) = &entry.phase() else {
                     continue;
                 };
-                let Some(commit) = landed.commit else {
+                let Some(commit) = landed.commit() else {
                     continue;
                 };
                 if dice.chance(2) {

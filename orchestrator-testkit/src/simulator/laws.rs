@@ -121,12 +121,16 @@ impl Laws {
             .filter_map(|entry| entry.active())
             .collect();
         assert!(
-            steps.iter().filter(|active| active.step.in_lane()).count() <= 1,
+            steps
+                .iter()
+                .filter(|active| active.step().in_lane())
+                .count()
+                <= 1,
             "the landing lane holds one at a time"
         );
         let sessions = steps
             .iter()
-            .filter(|active| active.step.takes_session())
+            .filter(|active| active.step().takes_session())
             .count();
         assert!(
             sessions <= world.policy.max_sessions as usize,
@@ -141,20 +145,20 @@ impl Laws {
         for (at, one) in open.iter().enumerate() {
             for other in &open[at + 1..] {
                 let overlap = one
-                    .contract
+                    .contract()
                     .allow
                     .iter()
-                    .any(|a| other.contract.allow.iter().any(|b| a.overlaps(b)));
+                    .any(|a| other.contract().allow.iter().any(|b| a.overlaps(b)));
                 let share = one
-                    .contract
+                    .contract()
                     .resources
                     .iter()
-                    .any(|resource| other.contract.resources.contains(resource));
+                    .any(|resource| other.contract().resources.contains(resource));
                 assert!(
                     !overlap && !share,
                     "{} and {} may collide",
-                    one.id,
-                    other.id
+                    one.id(),
+                    other.id()
                 );
             }
         }

@@ -376,7 +376,7 @@ impl World {
             Effect::Collect { attempt, .. } => {
                 let entry = self.state.task(&attempt.task);
                 let active = entry.and_then(|entry| entry.active());
-                let claims = active.map(|active| active.attempt.contract.claims.clone());
+                let claims = active.map(|active| active.attempt().contract().claims.clone());
                 let work = claiming(submission(fresh), &claims.unwrap_or_default());
                 collected(effect, Collected::Work(work))
             }
