@@ -69,7 +69,7 @@ fn end_in_vain(world: &mut World, outcome: TurnOutcome) {
     world.tick();
     let nothing = nothing(HandoffReport::Missing, false);
     world.answer(
-        &crate::open(&world, |what| matches!(what, Effect::Collect { .. })),
+        &crate::open(world, |what| matches!(what, Effect::Collect { .. })),
         |effect| collected(effect, nothing),
     );
     while world.step() {}

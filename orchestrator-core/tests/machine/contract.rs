@@ -128,7 +128,13 @@ fn red_target_is_asked_about_once_and_the_new_gate_holds_for_all_that_wait() {
     answer(&mut world, HoldOption::Adopt);
     to_the_end(&mut world);
     assert_eq!((adopted(&world).len(), turns(&world)), (2, 2));
-    assert!(world.state.tasks().iter().all(|entry| entry.has_landed()));
+    assert!(
+        world
+            .state
+            .tasks()
+            .iter()
+            .all(orchestrator_core::machine::TaskEntry::has_landed)
+    );
 }
 
 #[test]

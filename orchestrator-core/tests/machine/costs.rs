@@ -64,7 +64,7 @@ fn limited() -> TurnOutcome {
 }
 
 fn spent(world: &World) -> &Spend {
-    &world.state.tasks()[0].spent()
+    world.state.tasks()[0].spent()
 }
 
 #[test]

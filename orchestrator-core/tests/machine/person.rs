@@ -52,7 +52,7 @@ fn reviewed(world: &mut World, findings: &[Finding]) {
         .expect("there is work")
         .head;
     let reviews: Vec<Review> = vec![review(head, findings.to_vec())];
-    let like = crate::open(&world, |what| matches!(what, Effect::Review { .. }));
+    let like = crate::open(world, |what| matches!(what, Effect::Review { .. }));
     world.answer(&like, |effect| EventKind::Reviewed {
         effect,
         reviews,

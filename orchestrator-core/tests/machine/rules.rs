@@ -558,7 +558,7 @@ fn pauses_are_spread_over_all_of_their_time() {
             .state
             .tasks()
             .iter()
-            .map(|entry| until(&entry.phase()))
+            .map(|entry| until(entry.phase()))
             .collect();
         let pauses: Vec<_> = until
             .iter()

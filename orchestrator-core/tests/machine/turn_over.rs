@@ -474,7 +474,10 @@ fn agent_that_is_limited_is_not_well_because_an_older_turn_completes() {
     end_turn(&mut world, TurnOutcome::Completed);
     let agent = "agent".parse().expect("a name");
     let troubled = world.state.trouble_of(&agent, Timestamp(world.now));
-    assert_eq!(troubled.and_then(|troubled| troubled.until()), Some(until));
+    assert_eq!(
+        troubled.and_then(orchestrator_core::machine::Troubled::until),
+        Some(until)
+    );
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
     assert_eq!(dispatched(&world), 2);
 }
@@ -488,7 +491,7 @@ fn agent_that_needs_a_person_is_not_well_after_the_limit_of_an_older_turn() {
     let agent = "agent".parse().expect("a name");
     let later = Timestamp(world.now + 60_000);
     let troubled = world.state.trouble_of(&agent, later);
-    let trouble = troubled.map(|troubled| troubled.trouble());
+    let trouble = troubled.map(orchestrator_core::machine::Troubled::trouble);
     assert!(
         matches!(trouble, Some(Trouble::Login { .. })),
         "{trouble:?}"
