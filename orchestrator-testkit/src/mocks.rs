@@ -186,11 +186,10 @@ impl EvidenceStore for MockEvidenceStore {
         cap: u64,
     ) -> Result<Stored, EvidenceError> {
         let mut bytes = Vec::new();
-        let failed = |source| EvidenceError::Io {
-            what: "reading what is to be kept".to_owned(),
-            source,
-        };
-        content.read_to_end(&mut bytes).await.map_err(failed)?;
+        content
+            .read_to_end(&mut bytes)
+            .await
+            .map_err(EvidenceError::Content)?;
         self.put(bytes, cap)
     }
 

@@ -1,22 +1,19 @@
 //! Taking in what a worker left: its head, its handoff, its artifacts (laws 3 and 6).
 
 use std::{
-    fs::File,
     io::{self, Read as _},
     path::PathBuf,
     sync::PoisonError,
 };
 
-use tokio::io::AsyncReadExt;
-
-use super::{RunError, host::Host};
+use super::{RunError, StoreError, host::Host};
 use crate::{
     git::{GitError, IngressLimits, Trusted, Workspace},
     model::{
         Change, Collected, CommitId, Contract, Finding, Handoff, HandoffReport, KeptArtifact,
         MAX_HANDOFF, RepoPath, Severity, Submission,
     },
-    port::{EvidenceError, Stored},
+    port::EvidenceError,
     untrusted::{directory, open_beneath},
 };
 
@@ -24,8 +21,6 @@ use crate::{
 const MAX_ARTIFACT: u64 = 64 << 20;
 /// What is kept of a raw stream, in bytes; the backend has cut it by then.
 const MAX_STREAM: u64 = 16 << 20;
-/// So much of a file is read at once, in bytes: mostly that is all of it, and costs no change of threads.
-const AT_ONCE: u64 = 64 << 10;
 /// So many raw streams are kept of a turn.
 const MAX_STREAMS: usize = 16;
 /// Of uncommitted paths, so many are named.
@@ -83,7 +78,7 @@ impl Host {
         &self,
         workspace: &Workspace,
         turn: u32,
-    ) -> Result<Vec<KeptArtifact>, EvidenceError> {
+    ) -> Result<Vec<KeptArtifact>, StoreError<EvidenceError>> {
         let mut found = Vec::new();
         let streams = streams_dir(workspace, turn);
         let there = directory(&streams).is_ok();
@@ -109,7 +104,7 @@ impl Host {
             let Ok(file) = open_beneath(workspace.root(), &path) else {
                 continue;
             };
-            let stored = self.keep_file(file, MAX_STREAM).await?;
+            let stored = self.evidence.keep_file(file, MAX_STREAM).await?;
             let name = format!("{}/{name}", turn_name(turn))
                 .parse()
                 .expect("a relative path");
@@ -120,24 +115,6 @@ impl Host {
             });
         }
         Ok(kept)
-    }
-
-    async fn keep_file(&self, mut file: File, cap: u64) -> Result<Stored, EvidenceError> {
-        let mut begin = Vec::new();
-        let what = "reading what a worker left".to_owned();
-        (&mut file)
-            .take(AT_ONCE)
-            .read_to_end(&mut begin)
-            .map_err(|source| EvidenceError::Io { what, source })?;
-        if (begin.len() as u64) < AT_ONCE {
-            return self.evidence.put(&mut &begin[..], cap).await;
-        }
-        self.evidence
-            .put(
-                &mut AsyncReadExt::chain(&begin[..], tokio::fs::File::from_std(file)),
-                cap,
-            )
-            .await
     }
 
     /// Takes in the work of an attempt, as it is after one of its turns.
@@ -393,7 +370,7 @@ impl Host {
         workspace: &Workspace,
         turn: u32,
         name: &RepoPath,
-    ) -> Result<Result<KeptArtifact, String>, EvidenceError> {
+    ) -> Result<Result<KeptArtifact, String>, StoreError<EvidenceError>> {
         let place = |turn| {
             in_workspace("out", turn, &name.to_string()).expect("a relative path beneath another")
         };
@@ -413,7 +390,7 @@ impl Host {
             Some(Err(error)) => return Ok(Err(format!("it cannot be taken: {error}"))),
             Some(Ok(file)) => file,
         };
-        let stored = self.keep_file(file, MAX_ARTIFACT).await?;
+        let stored = self.evidence.keep_file(file, MAX_ARTIFACT).await?;
         if stored.truncated {
             return Ok(Err(format!("it has more than {MAX_ARTIFACT} bytes")));
         }

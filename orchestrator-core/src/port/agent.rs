@@ -564,7 +564,7 @@ impl AgentError {
             {
                 ErrorClass::NeedsPerson
             }
-            Self::Unavailable { .. } | Self::Spawn(_) => ErrorClass::Transient,
+            Self::Unavailable { .. } | Self::Spawn(_) => ErrorClass::TRANSIENT,
             Self::Other(_) => ErrorClass::Bug,
         }
     }
