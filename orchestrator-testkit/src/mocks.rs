@@ -15,7 +15,7 @@
 //! # }
 //! ```
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use mockall::mock;
@@ -43,6 +43,7 @@ mock! {
         fn name(&self) -> &str;
         fn capabilities(&self) -> Capabilities;
         async fn probe(&self) -> Result<Probe, AgentError>;
+        async fn probe_in(&self, environment: &BTreeMap<String, String>) -> Result<Probe, AgentError>;
         async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError>;
     }
 }

@@ -130,7 +130,9 @@ fn take_over(connection: &mut Connection) -> Result<Opening, Fault<LedgerError>>
     )?;
     let next = next(&change)?;
     change.commit()?;
-    let ledger = id.parse().map_err(|error| damaged("table ledger", error))?;
+    let ledger = id
+        .parse()
+        .map_err(|error| damaged("table ledger", &error))?;
     Ok(Opening::new(ledger, Epoch(epoch), Sequence(next)))
 }
 
@@ -185,7 +187,7 @@ fn select(
     while let Some(row) = rows.next()? {
         let (sequence, at): (u64, u64) = (row.get(0)?, row.get(1)?);
         let record = serde_json::from_str(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)
-            .map_err(|error| damaged(&format!("record {sequence}"), error))?;
+            .map_err(|error| damaged(&format!("record {sequence}"), &error))?;
         entries.push(LedgerEntry {
             sequence: Sequence(sequence),
             at: Timestamp(at),
@@ -195,7 +197,7 @@ fn select(
     Ok(entries)
 }
 
-fn damaged(place: &str, why: impl ToString) -> Fault<LedgerError> {
+fn damaged(place: &str, why: &impl ToString) -> Fault<LedgerError> {
     Fault::Said(LedgerError::Damaged {
         place: place.to_owned(),
         why: why.to_string(),

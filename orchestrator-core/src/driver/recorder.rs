@@ -92,7 +92,8 @@ impl Recorder {
     ) -> Result<(), StoreError<LedgerError>> {
         let mut tries = Tries::at(LEDGER, self.limits);
         loop {
-            let append = self.ledger.append(self.epoch, self.next, at, records);
+            let ledger = &*self.ledger;
+            let append = ledger.append(self.epoch, self.next, at, records);
             let refused = match tries.ask(append).await {
                 Ok(Some(_)) => return Ok(()),
                 Ok(None) => None,

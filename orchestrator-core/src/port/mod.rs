@@ -8,13 +8,14 @@
 //!                 └── EvidenceStore             what was seen
 //! ```
 //!
-//! All are object-safe and open to strangers. A port decides nothing: no retry, no timeout, no acceptance. What must grow
+//! All are object-safe and open to strangers, and an `Arc<T>` or `Box<T>` of one is one. A port decides nothing: no retry, no timeout, no acceptance. What must grow
 //! grows as a field of a `#[non_exhaustive]` request, not as a method with a default.
 
 mod agent;
 mod error;
 mod evidence;
 mod ledger;
+mod pointers;
 mod reviewer;
 mod source;
 
