@@ -1,6 +1,6 @@
 //! The backend: which program, with what.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator_core::{
@@ -147,6 +147,10 @@ impl AgentBackend for AcpBackend {
             }
             Err(error) => Err(error),
         }
+    }
+
+    async fn probe_in(&self, _: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
+        self.probe().await
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {

@@ -25,7 +25,8 @@ use orchestrator_core::{
     agent::AgentKinds,
     driver::{
         BuildError, CheckedCommit, Command, CommitKind, Handle, Inbox, Notice, Orchestrator,
-        OrchestratorBuilder, RunReport, Verification, VerifyError, is_running, verify,
+        OrchestratorBuilder, RunReport, Verification, VerifiedBranch, VerifyError, bring_proof,
+        is_running, verify,
     },
     git::{Git, UserRepository},
     machine::{State, replay},
@@ -36,7 +37,7 @@ use orchestrator_core::{
     port::{Ledger as _, LedgerEntry, Sequence},
     process::{EndSignals, act_as_init, hide_environment},
     status::{Report, Snapshot, TaskState, table},
-    store::FileLedger,
+    store::{FileEvidence, FileLedger},
 };
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
@@ -636,13 +637,27 @@ async fn known_state_dir(place: &Place) -> Result<PathBuf, Failure> {
     )))
 }
 
-/// What the ledger tells; works beside a running orchestrator.
+/// Where a run keeps what it decided and saw.
+struct Stores {
+    state_dir: PathBuf,
+    ledger: FileLedger,
+    evidence: FileEvidence,
+}
+
+/// Those of a run that has begun; reading them works beside it.
+async fn stores(place: &Place) -> Result<Stores, Failure> {
+    let state_dir = known_state_dir(place).await?;
+    Ok(Stores {
+        ledger: FileLedger::new(state_dir.join("ledger")),
+        evidence: FileEvidence::new(state_dir.join("evidence")),
+        state_dir,
+    })
+}
+
+/// What the ledger tells.
 async fn entries(place: &Place) -> Result<Vec<LedgerEntry>, Failure> {
-    let path = known_state_dir(place).await?.join("ledger");
-    FileLedger::new(&path)
-        .read(Sequence(1), usize::MAX)
-        .await
-        .map_err(failed)
+    let ledger = stores(place).await?.ledger;
+    ledger.read(Sequence(1), usize::MAX).await.map_err(failed)
 }
 
 async fn known(place: &Place) -> Result<State, Failure> {
@@ -710,12 +725,21 @@ async fn check(
     branch: Option<&BranchName>,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let state_dir = known_state_dir(place).await?;
+    let stores = stores(place).await?;
     let git = Git::find().await.map_err(input)?;
     let repository = UserRepository::open(git.clone(), &place.repo)
         .await
         .map_err(input)?;
-    let found = verify(&repository, &git, &state_dir, branch)
+    let line = match branch {
+        Some(name) => VerifiedBranch::Of {
+            repository: &repository,
+            name,
+        },
+        None => VerifiedBranch::Target {
+            state_dir: &stores.state_dir,
+        },
+    };
+    let found = verify(&git, line, &stores.ledger, &stores.evidence)
         .await
         .map_err(|error| match error {
             VerifyError::Git(error) => input(error),
@@ -827,10 +851,10 @@ async fn answer(
             .accepts(answer)
             .map_err(|why| input(format!("{}: {why}", answer.hold)))?;
     }
-    let state_dir = known_state_dir(place).await?;
-    let inbox = Inbox::of(&state_dir);
+    let stores = stores(place).await?;
+    let inbox = Inbox::of(&stores.state_dir);
     if let Some(path) = artifact {
-        let brought = inbox.bring(path).await;
+        let brought = bring_proof(&stores.evidence, path).await;
         let brought = brought.map_err(|error| input(format!("{}: {error}", path.display())))?;
         for answer in &mut answers {
             answer.artifact = Some(brought.clone());
@@ -839,7 +863,8 @@ async fn answer(
     for answer in answers {
         inbox.post(&Command::Answer(answer)).map_err(failed)?;
     }
-    print(&format!("left in the inbox of {}\n", state_dir.display()))?;
+    let place = stores.state_dir.display();
+    print(&format!("left in the inbox of {place}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,8 @@ mod csv;
 #[path = "../examples/custom_backend/parrot.rs"]
 #[allow(dead_code, reason = "the example uses the rest")]
 mod parrot;
+#[path = "../examples/custom_store/sqlite.rs"]
+mod sqlite;
 #[path = "../examples/custom_reviewer/todos.rs"]
 mod todos;
 
@@ -13,16 +15,20 @@ use std::{path::Path, sync::Arc};
 
 use orchestrator_core::{
     AgentBackend,
-    port::{ReviewRequest, Reviewer, TaskSource},
+    port::{EvidenceStore, Ledger, ReviewRequest, Reviewer, TaskSource},
 };
 use orchestrator_testkit::{
-    MemoryTree, Player, ProposedChange, Step, agent_conformance,
+    MemoryTree, Player, ProposedChange, Step, agent_conformance, check_stores,
     conformance::{
+        Opener,
         agent::{AgentFixture, Phrase},
+        evidence::EvidenceFixture,
+        ledger::LedgerFixture,
         reviewer::ReviewerFixture,
         source::SourceFixture,
     },
-    reviewer_conformance, scripted_worker, source_conformance,
+    evidence_conformance, ledger_conformance, reviewer_conformance, scripted_worker,
+    source_conformance,
 };
 use serde_json::json;
 
@@ -122,4 +128,47 @@ mod source {
 
 mod reviewer {
     super::reviewer_conformance!(super::Todos);
+}
+
+/// Each place is a database of its own.
+#[derive(Debug)]
+struct Databases;
+
+impl Databases {
+    /// Connects to a new database, again and again.
+    fn connecting() -> impl Fn() -> Arc<sqlite::SqliteStore> + Send + Sync {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        move || {
+            let file = directory.path().join("store.sqlite");
+            Arc::new(sqlite::SqliteStore::connect(&file).expect("connects"))
+        }
+    }
+}
+
+impl LedgerFixture for Databases {
+    fn place(&self) -> Opener<dyn Ledger> {
+        let connect = Self::connecting();
+        Box::new(move || connect())
+    }
+}
+
+impl EvidenceFixture for Databases {
+    fn place(&self) -> Opener<dyn EvidenceStore> {
+        let connect = Self::connecting();
+        Box::new(move || connect())
+    }
+}
+
+mod ledger {
+    super::ledger_conformance!(super::Databases);
+}
+
+mod evidence {
+    super::evidence_conformance!(super::Databases);
+}
+
+#[tokio::test]
+async fn stores_in_sqlite_serve_a_run_and_all_that_reads_them() {
+    let connect = Databases::connecting();
+    check_stores(connect(), connect()).await;
 }

@@ -12,6 +12,7 @@ mod project;
 mod worker;
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     io::{BufRead as _, BufReader},
     path::Path,
@@ -118,6 +119,13 @@ impl AgentBackend for Limited {
     }
     async fn probe(&self) -> std::result::Result<Probe, AgentError> {
         self.0.probe().await
+    }
+
+    async fn probe_in(
+        &self,
+        environment: &BTreeMap<String, String>,
+    ) -> std::result::Result<Probe, AgentError> {
+        self.0.probe_in(environment).await
     }
     async fn start(&self, request: TurnRequest) -> std::result::Result<Box<dyn Turn>, AgentError> {
         Ok(Box::new(LimitedTurn(self.0.start(request).await?)))

@@ -61,7 +61,19 @@ pub fn replayed(entries: &[LedgerEntry]) -> State {
 /// # Panics
 /// When the run cannot begin, breaks off, hangs, or its ledger tells another story than its state.
 pub async fn run_checked(sandbox: &Sandbox, builder: OrchestratorBuilder) -> RunOutcome {
-    let ledger = Arc::new(FileLedger::new(sandbox.state().join("ledger")));
+    let ledger = FileLedger::new(sandbox.state().join("ledger"));
+    run_on(sandbox, builder, Arc::new(ledger)).await
+}
+
+/// The same on a ledger of one's own.
+///
+/// # Panics
+/// As [`run_checked`].
+pub async fn run_on(
+    sandbox: &Sandbox,
+    builder: OrchestratorBuilder,
+    ledger: Arc<dyn Ledger>,
+) -> RunOutcome {
     let roadmap: RepoPath = "ROADMAP.md".parse().expect("a path");
     let builder = builder
         .repository(sandbox.repo())

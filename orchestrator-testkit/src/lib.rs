@@ -5,6 +5,7 @@
 
 mod check;
 pub mod conformance;
+mod faulty;
 mod history;
 mod lfs;
 #[cfg(feature = "mocks")]
@@ -24,9 +25,11 @@ mod repository;
 pub mod simulator;
 mod turn;
 mod views;
+mod whole_run;
 mod worker;
 
-pub use check::{RunOutcome, replayed, run_checked};
+pub use check::{RunOutcome, replayed, run_checked, run_on};
+pub use faulty::{Faulty, StoreCall, StoreFault};
 pub use history::{Edit, Fork, HISTORIES, History};
 pub use play::{Play, Player, Step, arguments, handoff, play_if_asked};
 #[cfg(feature = "programs")]
@@ -40,4 +43,5 @@ pub use replay::Replay;
 pub use repository::{Sandbox, git, git_binaries};
 pub use turn::{Ran, block_on, block_on_within, ran};
 pub use views::{MemoryTree, ProposedChange};
+pub use whole_run::check_stores;
 pub use worker::{ScriptedAgent, shell_worker, write_handoff};

@@ -15,7 +15,7 @@
 //! # }
 //! ```
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use mockall::mock;
@@ -43,6 +43,7 @@ mock! {
         fn name(&self) -> &str;
         fn capabilities(&self) -> Capabilities;
         async fn probe(&self) -> Result<Probe, AgentError>;
+        async fn probe_in(&self, environment: &BTreeMap<String, String>) -> Result<Probe, AgentError>;
         async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError>;
     }
 }
@@ -186,11 +187,10 @@ impl EvidenceStore for MockEvidenceStore {
         cap: u64,
     ) -> Result<Stored, EvidenceError> {
         let mut bytes = Vec::new();
-        let failed = |source| EvidenceError::Io {
-            what: "reading what is to be kept".to_owned(),
-            source,
-        };
-        content.read_to_end(&mut bytes).await.map_err(failed)?;
+        content
+            .read_to_end(&mut bytes)
+            .await
+            .map_err(EvidenceError::Content)?;
         self.put(bytes, cap)
     }
 

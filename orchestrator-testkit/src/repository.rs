@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use orchestrator_core::{model::ContentHash, process::marked};
+use orchestrator_core::process::marked;
 use tempfile::TempDir;
 
 /// A bare remote, a clone of it with one commit on `main`, and a state directory, all in one temporary directory.
@@ -141,18 +141,21 @@ impl Sandbox {
         self.dir.path().join("state")
     }
 
-    /// What lives of all that orchestrators with this state directory have started.
+    /// What lives of all that orchestrators on the ledger in this state directory have started.
     ///
     /// # Panics
-    /// When there is no state directory.
+    /// When there is no ledger.
     #[must_use]
     pub fn processes(&self) -> Vec<i32> {
-        let path = self
-            .state()
-            .canonicalize()
-            .expect("the state directory is there");
-        let mark = ContentHash::of(path.as_os_str().as_encoded_bytes()).to_string();
-        marked(&mark[..16])
+        let ledger = fs::read_to_string(self.state().join("ledger")).expect("a ledger is there");
+        let (_, header) = ledger
+            .lines()
+            .next()
+            .and_then(|line| line.split_once(' '))
+            .expect("a first line");
+        let header: serde_json::Value = serde_json::from_str(header).expect("is JSON");
+        let id = header["ledger"].as_str().expect("has an id");
+        marked(&format!("{id}."))
     }
 
     /// Writes files in the clone, without committing them.

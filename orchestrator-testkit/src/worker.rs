@@ -1,7 +1,7 @@
 //! Workers that do as they are told.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fs,
     future::pending,
     path::Path,
@@ -128,6 +128,10 @@ impl AgentBackend for ScriptedAgent {
         Ok(Probe::found(None))
     }
 
+    async fn probe_in(&self, _: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
+        self.probe().await
+    }
+
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         let step = self
             .steps
@@ -219,6 +223,10 @@ impl TurnControl for ScriptedControl {
             drop(self.say.send(update));
         }
         Ok(())
+    }
+
+    fn is_alive(&self) -> Option<bool> {
+        None
     }
 
     async fn stop(&self, _: Duration) {

@@ -1,12 +1,12 @@
 //! Each mock stands in for its port, as an object.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use orchestrator_core::{
     model::{ContentHash, TurnOutcome},
     port::{
-        AgentBackend, ChangeView, EvidenceError, EvidenceStore, Ledger, LedgerError, Reviewer,
-        SourceSnapshot, Stored, TaskSource, TreeView, Turn, TurnControl, Update,
+        AgentBackend, ChangeView, EvidenceError, EvidenceStore, Ledger, LedgerError, Probe,
+        Reviewer, SourceSnapshot, Stored, TaskSource, TreeView, Turn, TurnControl, Update,
     },
 };
 use orchestrator_testkit::{
@@ -104,4 +104,35 @@ async fn each_port_can_be_mocked() {
             .is_ok_and(|[before, after]| before == after)
             && tree.revision() == "mocked"
     );
+}
+
+#[tokio::test]
+async fn a_pointer_to_a_port_says_what_the_port_says() {
+    let mut control = MockTurnControl::new();
+    control.expect_is_alive().return_const(Some(true));
+    let control: Box<Arc<dyn TurnControl>> = Box::new(Arc::new(control));
+    assert_eq!(TurnControl::is_alive(&control), Some(true));
+
+    let mut agent = MockAgentBackend::new();
+    agent
+        .expect_probe_in()
+        .times(1)
+        .returning(|_| Ok(Probe::found(None)));
+    let agent: Box<Arc<dyn AgentBackend>> = Box::new(Arc::new(agent));
+    let probe = AgentBackend::probe_in(&agent, &BTreeMap::new()).await;
+    assert!(probe.is_ok());
+
+    let mut ledger = MockLedger::new();
+    ledger.expect_open().returning(|| Err(LedgerError::Fenced));
+    let ledger: Box<Arc<dyn Ledger>> = Box::new(Arc::new(ledger));
+    let opened = Ledger::open(&ledger).await;
+    assert!(matches!(opened, Err(LedgerError::Fenced)));
+
+    let mut store = MockEvidenceStore::new();
+    store
+        .expect_open()
+        .returning(|hash| Err(EvidenceError::Unknown(hash)));
+    let store: Box<Arc<dyn EvidenceStore>> = Box::new(Arc::new(store));
+    let opened = EvidenceStore::open(&store, ContentHash::of(b"")).await;
+    assert!(matches!(opened, Err(EvidenceError::Unknown(_))));
 }

@@ -11,7 +11,7 @@
 //!
 //! `--session ID` goes on with a session; `--version` tells the version; closing its input ends it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use orchestrator_core::{
@@ -83,6 +83,10 @@ impl AgentBackend for Parrot {
             });
         }
         Ok(probe)
+    }
+
+    async fn probe_in(&self, _: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
+        self.probe().await
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {

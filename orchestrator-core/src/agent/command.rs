@@ -96,6 +96,10 @@ impl AgentBackend for CommandAgent {
         Ok(Probe::found(None))
     }
 
+    async fn probe_in(&self, _: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
+        self.probe().await
+    }
+
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         let plain = Plain {
             session: request.attempt.to_string(),

@@ -4,24 +4,23 @@ use std::{
     collections::BTreeMap,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32},
-    },
+    sync::{Arc, Mutex, atomic::AtomicU32},
 };
 
 use super::{
-    BuildError, Inbox, Orchestrator, PlannedTask, Preflight,
+    BuildError, Inbox, Orchestrator, PlannedTask, Preflight, StoreLimits,
     effects::{World, agents_environment},
-    fold::{Folding, fold_ledger},
+    fold::fold_within,
     gate_place::Kept,
     host::Host,
+    keeper::Keeper,
     lane::Lane,
     leftovers::{self, Sweeper},
+    marks::{Marks, Survivors},
     orchestrator::planned,
     ports::PortRanges,
     preflight::{self, Found},
-    running::SURVIVORS,
+    recorder::{self, Recorder},
 };
 use crate::{
     agent::AgentKinds,
@@ -33,7 +32,6 @@ use crate::{
         RunId, Span,
     },
     port::{AgentBackend, EvidenceStore, Ledger, Reviewer, TaskSource},
-    process::kill_marked,
     review::{self, AgentReviewer},
     source::MarkdownRoadmap,
     store::{FileEvidence, FileLedger},
@@ -51,6 +49,7 @@ pub struct OrchestratorBuilder {
     reviewers: Option<Vec<Arc<dyn Reviewer>>>,
     ledger: Option<Arc<dyn Ledger>>,
     evidence: Option<Arc<dyn EvidenceStore>>,
+    limits: StoreLimits,
     git: Option<PathBuf>,
     forbidden: Vec<RepoPath>,
     wait: bool,
@@ -129,6 +128,13 @@ impl OrchestratorBuilder {
         self
     }
 
+    /// How long ledger and evidence store are put up with while they fail, or do not answer. Default: [`StoreLimits::default`].
+    #[must_use]
+    pub fn store_limits(mut self, limits: StoreLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// The git binary. Default: the first on the `PATH`.
     #[must_use]
     pub fn git(mut self, program: impl Into<PathBuf>) -> Self {
@@ -162,30 +168,22 @@ impl OrchestratorBuilder {
         ground.look_here(&state_dir, &mut found).await?;
         let repository = lock_repository(ground.user.git_dir())?;
         let (state_dir, lock) = take_over(&state_dir)?;
-        let ledger = ground
-            .ledger
-            .clone()
-            .unwrap_or_else(|| Arc::new(FileLedger::new(state_dir.join("ledger"))));
-        // Folded before it is taken over: one that cannot be is left as it is, and what was read is not read again.
-        let mut folding = Folding::new();
-        folding.go_on(&*ledger).await?;
-        let opening = ledger.open().await?;
-        if let Some(bytes) = opening.torn {
-            tracing::warn!(bytes, "the ledger ended in a torn batch, which was cut");
+        let ledger = ground.ledger_in(&state_dir);
+        let opening = recorder::open(&*ledger, ground.limits).await?;
+        if let Some(mended) = &opening.mended {
+            tracing::warn!(mended, "the ledger was mended");
         }
-        folding.go_on(&*ledger).await?;
-        let Folding {
-            state, at: last, ..
-        } = folding;
-        let (world, roadmap) = ground.world(&state_dir, &state, &mut found).await?;
+        let (state, last) = fold_within(&*ledger, ground.limits).await?;
+        let recorder = Recorder::new(ledger, &opening, ground.limits);
+        let marks = Marks::of(&opening);
+        let (world, roadmap) = ground.world(&state_dir, &state, marks, &mut found).await?;
         let tree = world.lane.trusted.tree_of(roadmap.tip)?;
         world.lane.trusted.gather_lfs(tree).await?;
         let died = last.filter(|_| state.run().is_some() && state.ended().is_none());
         let orchestrator = Orchestrator::new(
             world,
             state,
-            ledger,
-            &opening,
+            recorder,
             Inbox::of(&state_dir),
             wait,
             [repository, lock],
@@ -218,20 +216,16 @@ impl OrchestratorBuilder {
         ground.only_looks = true;
         let mut found = Found::strict();
         ground.look_here(&state_dir, &mut found).await?;
-        let state = match &ground.ledger {
-            Some(ledger) => fold_ledger(&**ledger).await?.0,
-            None => {
-                fold_ledger(&FileLedger::new(state_dir.join("ledger")))
-                    .await?
-                    .0
-            }
-        };
+        let state = ground.state(&state_dir).await?;
         let fail = |error: std::io::Error| BuildError::StateDir {
             path: std::env::temp_dir(),
             why: error.to_string(),
         };
         let scratch = tempfile::tempdir().map_err(fail)?;
-        let (world, roadmap) = ground.world(scratch.path(), &state, &mut found).await?;
+        let marks = Marks::of_a_look();
+        let (world, roadmap) = ground
+            .world(scratch.path(), &state, marks, &mut found)
+            .await?;
         planned(&world, state, roadmap, wait).await
     }
 
@@ -292,7 +286,7 @@ impl OrchestratorBuilder {
             self.reviewers.unwrap_or_else(review::standard),
             self.backends,
         );
-        let (ledger, evidence) = (self.ledger, self.evidence);
+        let (ledger, evidence, limits) = (self.ledger, self.evidence, self.limits);
         Ok((
             Ground {
                 policy,
@@ -301,6 +295,7 @@ impl OrchestratorBuilder {
                 backends,
                 ledger,
                 evidence,
+                limits,
                 git,
                 user,
                 target,
@@ -318,8 +313,9 @@ pub(super) struct Ground {
     pub(super) source: Arc<dyn TaskSource>,
     reviewers: Vec<Arc<dyn Reviewer>>,
     backends: BTreeMap<BackendName, Arc<dyn AgentBackend>>,
-    pub(super) ledger: Option<Arc<dyn Ledger>>,
+    ledger: Option<Arc<dyn Ledger>>,
     evidence: Option<Arc<dyn EvidenceStore>>,
+    pub(super) limits: StoreLimits,
     pub(super) git: Git,
     pub(super) user: UserRepository,
     pub(super) target: BranchName,
@@ -329,28 +325,51 @@ pub(super) struct Ground {
 }
 
 impl Ground {
+    /// The ledger that was given, or else the file in this state directory.
+    pub(super) fn ledger_in(&self, state_dir: &Path) -> Arc<dyn Ledger> {
+        match &self.ledger {
+            Some(ledger) => Arc::clone(ledger),
+            None => Arc::new(FileLedger::new(state_dir.join("ledger"))),
+        }
+    }
+
+    /// The same of the evidence.
+    fn evidence_in(&self, state_dir: &Path) -> Arc<dyn EvidenceStore> {
+        match &self.evidence {
+            Some(evidence) => Arc::clone(evidence),
+            None => Arc::new(FileEvidence::new(state_dir.join("evidence"))),
+        }
+    }
+
     /// All that effects work with, in this state directory, and the roadmap as it is now.
     async fn world(
         self,
         state_dir: &Path,
         state: &State,
+        marks: Marks,
         found: &mut Found,
     ) -> Result<(World, Roadmap), BuildError> {
-        let world = self.open(state_dir, state).await?;
+        let world = self.open(state_dir, state, marks).await?;
         let roadmap = world.look_beyond(found).await?;
         let roadmap = roadmap.ok_or(BuildError::Missing("a roadmap"))?;
         Ok((world, roadmap))
     }
 
     /// All that effects work with, in this state directory.
-    pub(super) async fn open(self, state_dir: &Path, state: &State) -> Result<World, BuildError> {
-        let mark = format!(
-            "{}.",
-            &ContentHash::of(state_dir.as_os_str().as_encoded_bytes()).to_string()[..16]
-        );
-        let gits = format!("{mark}:git");
+    pub(super) async fn open(
+        self,
+        state_dir: &Path,
+        state: &State,
+        marks: Marks,
+    ) -> Result<World, BuildError> {
+        let mark = marks.own();
         // What a killed run was doing there is not done any more when that is taken up.
-        kill_marked(&gits, SURVIVORS).await;
+        let survivors = if self.only_looks {
+            Survivors::none()
+        } else {
+            Survivors::end(&marks).await
+        };
+        let evidence = Keeper::new(self.evidence_in(state_dir), self.limits);
         let workspaces = Workspaces::beneath(state_dir);
         let fail = |error: std::io::Error| BuildError::StateDir {
             path: state_dir.to_owned(),
@@ -367,7 +386,7 @@ impl Ground {
             &self.policy.filters,
         )
         .await?;
-        let mut trusted = trusted.marked(gits);
+        let mut trusted = trusted.marked(format!("{mark}:git"));
         if self.only_looks {
             trusted = trusted.leaving_logins().await?;
         }
@@ -388,9 +407,6 @@ impl Ground {
         let trusted = Arc::new(trusted);
         let ports = PortRanges::of(policy.environment.ports, state_dir, &workspaces);
         let ports = Arc::new(ports);
-        let evidence: Arc<dyn EvidenceStore> = self
-            .evidence
-            .unwrap_or_else(|| Arc::new(FileEvidence::new(state_dir.join("evidence"))));
         let lane = Lane {
             mark: mark.clone(),
             policy: Arc::clone(&policy),
@@ -400,7 +416,7 @@ impl Ground {
             agents: self.backends.keys().cloned().collect(),
             reviewers: self.reviewers,
             panel,
-            evidence: Arc::clone(&evidence),
+            evidence: evidence.clone(),
             directory: state_dir.join("lane"),
             kept: Kept::default(),
             ports: Arc::clone(&ports),
@@ -418,7 +434,7 @@ impl Ground {
             evidence,
             ports,
             workspaces,
-            swept: AtomicBool::new(false),
+            survivors,
             begun: Mutex::default(),
             turns: Mutex::default(),
             last_words: Mutex::default(),

@@ -87,6 +87,12 @@ impl Host {
         if !processes.is_empty() {
             return stays(format!("{} of its processes live", processes.len()));
         }
+        let survivors = self.survivors.living();
+        if survivors > 0 {
+            return stays(format!(
+                "{survivors} processes of an earlier run live, and may be its own"
+            ));
+        }
         let Some(head) = workspace.head() else {
             return stays("its head cannot be read".to_owned());
         };

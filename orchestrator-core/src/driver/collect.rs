@@ -1,15 +1,12 @@
 //! Taking in what a worker left: its head, its handoff, its artifacts (laws 3 and 6).
 
 use std::{
-    fs::File,
     io::{self, Read as _},
     path::PathBuf,
     sync::PoisonError,
 };
 
-use tokio::io::AsyncReadExt;
-
-use super::{RunError, host::Host};
+use super::{RunError, StoreError, host::Host};
 use crate::{
     git::{GitError, IngressLimits, Trusted, Workspace},
     model::{
@@ -24,8 +21,6 @@ use crate::{
 const MAX_ARTIFACT: u64 = 64 << 20;
 /// What is kept of a raw stream, in bytes; the backend has cut it by then.
 const MAX_STREAM: u64 = 16 << 20;
-/// So much of a file is read at once, in bytes: mostly that is all of it, and costs no change of threads.
-const AT_ONCE: u64 = 64 << 10;
 /// So many raw streams are kept of a turn.
 const MAX_STREAMS: usize = 16;
 /// Of uncommitted paths, so many are named.
@@ -97,7 +92,7 @@ impl Host {
         workspace: &Workspace,
         turn: u32,
         handoff: Option<&KeptArtifact>,
-    ) -> Result<Vec<KeptArtifact>, EvidenceError> {
+    ) -> Result<Vec<KeptArtifact>, StoreError<EvidenceError>> {
         let mut found = Vec::new();
         let streams = streams_dir(workspace, turn);
         let there = directory(&streams).is_ok();
@@ -122,7 +117,7 @@ impl Host {
             let Ok(file) = open_beneath(workspace.root(), &path) else {
                 continue;
             };
-            let stored = self.keep_file(file, MAX_STREAM).await?;
+            let stored = self.evidence.keep_file(file, MAX_STREAM).await?;
             kept.push(of_turn(turn, &name, &stored));
         }
         kept.extend(handoff.cloned());
@@ -134,7 +129,7 @@ impl Host {
         &self,
         workspace: &Workspace,
         turn: u32,
-    ) -> Result<LeftHandoff, EvidenceError> {
+    ) -> Result<LeftHandoff, StoreError<EvidenceError>> {
         let bytes = match handoff_bytes(workspace, turn) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -145,7 +140,7 @@ impl Host {
                 return Ok(LeftHandoff::unread(HandoffReport::Broken { reason }));
             }
         };
-        let stored = self.evidence.put(&mut &bytes[..], u64::MAX).await?;
+        let stored = self.evidence.keep(&bytes).await?;
         let report = match Handoff::parse(&bytes) {
             Ok(handoff) => HandoffReport::Read(handoff),
             Err(error) => HandoffReport::Broken {
@@ -154,24 +149,6 @@ impl Host {
         };
         let kept = Some(of_turn(turn, "handoff.json", &stored));
         Ok(LeftHandoff { report, kept })
-    }
-
-    async fn keep_file(&self, mut file: File, cap: u64) -> Result<Stored, EvidenceError> {
-        let mut begin = Vec::new();
-        let what = "reading what a worker left".to_owned();
-        (&mut file)
-            .take(AT_ONCE)
-            .read_to_end(&mut begin)
-            .map_err(|source| EvidenceError::Io { what, source })?;
-        if (begin.len() as u64) < AT_ONCE {
-            return self.evidence.put(&mut &begin[..], cap).await;
-        }
-        self.evidence
-            .put(
-                &mut AsyncReadExt::chain(&begin[..], tokio::fs::File::from_std(file)),
-                cap,
-            )
-            .await
     }
 
     /// Takes in the work of an attempt, as it is after one of its turns.
@@ -430,7 +407,7 @@ impl Host {
         workspace: &Workspace,
         turn: u32,
         name: &RepoPath,
-    ) -> Result<Result<KeptArtifact, String>, EvidenceError> {
+    ) -> Result<Result<KeptArtifact, String>, StoreError<EvidenceError>> {
         let place = |turn| {
             in_workspace("out", turn, &name.to_string()).expect("a relative path beneath another")
         };
@@ -450,7 +427,7 @@ impl Host {
             Some(Err(error)) => return Ok(Err(format!("it cannot be taken: {error}"))),
             Some(Ok(file)) => file,
         };
-        let stored = self.keep_file(file, MAX_ARTIFACT).await?;
+        let stored = self.evidence.keep_file(file, MAX_ARTIFACT).await?;
         if stored.truncated {
             return Ok(Err(format!("it has more than {MAX_ARTIFACT} bytes")));
         }

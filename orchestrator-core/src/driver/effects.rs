@@ -18,8 +18,7 @@ use crate::model::{AttemptId, Effect, EffectId, EventKind, Policy, RunId};
 pub(super) struct World {
     pub(super) run: RunId,
     pub(super) state_dir: PathBuf,
-    /// What the markers of all our processes begin with: the same for every run on this state directory, so that survivors
-    /// of any of them are found.
+    /// What the markers of our processes begin with.
     pub(super) mark: String,
     pub(super) policy: Arc<Policy>,
     /// What the policy lets workers and gates see of our environment.

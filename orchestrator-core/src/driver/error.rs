@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::Check;
+use super::{Check, StoreError};
 use crate::{
     git::GitError,
     machine::{IllegalEvent, Misfit, ReplayError, RoadmapFault},
@@ -69,7 +69,7 @@ pub enum BuildError {
     Preflight(Check),
     /// The ledger cannot be used.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Ledger(#[from] StoreError<LedgerError>),
     /// The ledger cannot be folded.
     #[error("the ledger does not make sense")]
     Replay(#[from] ReplayError),
@@ -102,10 +102,10 @@ pub enum RoadmapError {
 pub enum RunError {
     /// The ledger cannot be written: nothing may be done that is not in it.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Ledger(#[from] StoreError<LedgerError>),
     /// Evidence cannot be kept.
     #[error(transparent)]
-    Evidence(#[from] EvidenceError),
+    Evidence(#[from] StoreError<EvidenceError>),
     /// Our own repository, or the target, cannot be read or written any more.
     #[error(transparent)]
     Git(#[from] GitError),

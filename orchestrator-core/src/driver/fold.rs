@@ -1,6 +1,6 @@
 //! The state that a ledger tells of.
 
-use super::BuildError;
+use super::{BuildError, StoreLimits, recorder::read};
 use crate::{
     machine::{ReplayError, State, apply},
     model::Timestamp,
@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// So many entries are in memory at once, and as many that are read while these are folded.
-const PAGE: usize = 8000;
+pub(super) const PAGE: usize = 8000;
 
 /// The state that a ledger tells of, and when it was last written. Read page by page, each while the one before is folded: so
 /// memory is bounded by the state, however long the ledger is.
@@ -16,43 +16,26 @@ const PAGE: usize = 8000;
 /// # Errors
 /// When the ledger cannot be read, or its records do not fit one another.
 pub async fn fold_ledger(ledger: &dyn Ledger) -> Result<(State, Option<Timestamp>), BuildError> {
-    let mut folding = Folding::new();
-    folding.go_on(ledger).await?;
-    Ok((folding.state, folding.at))
+    fold_within(ledger, StoreLimits::default()).await
 }
 
-/// A ledger that is being folded.
-#[derive(Debug)]
-pub(super) struct Folding {
-    /// What it told of so far.
-    pub(super) state: State,
-    /// When that was written.
-    pub(super) at: Option<Timestamp>,
-    next: Sequence,
-}
-
-impl Folding {
-    pub(super) fn new() -> Self {
-        Self {
-            state: State::default(),
-            at: None,
-            next: Sequence(1),
-        }
+/// The same within these limits.
+pub(super) async fn fold_within(
+    ledger: &dyn Ledger,
+    limits: StoreLimits,
+) -> Result<(State, Option<Timestamp>), BuildError> {
+    let mut state = State::default();
+    let mut at = None;
+    let mut page = read(ledger, Sequence(1), PAGE, limits).await?;
+    while let Some(last) = page.last() {
+        at = Some(last.at);
+        let next = Sequence(last.sequence.0 + 1);
+        let folding = async { fold(&mut state, page) };
+        let (read, folded) = tokio::join!(read(ledger, next, PAGE, limits), folding);
+        folded?;
+        page = read?;
     }
-
-    /// Folds all that there is now and was not folded yet.
-    pub(super) async fn go_on(&mut self, ledger: &dyn Ledger) -> Result<(), BuildError> {
-        let mut page = ledger.read(self.next, PAGE).await?;
-        while let Some(last) = page.last() {
-            (self.at, self.next) = (Some(last.at), Sequence(last.sequence.0 + 1));
-            let (read, folded) = tokio::join!(ledger.read(self.next, PAGE), async {
-                fold(&mut self.state, page)
-            });
-            folded?;
-            page = read?;
-        }
-        Ok(())
-    }
+    Ok((state, at))
 }
 
 fn fold(state: &mut State, page: Vec<LedgerEntry>) -> Result<(), ReplayError> {

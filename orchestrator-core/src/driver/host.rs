@@ -2,10 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tracing::Instrument as _;
@@ -13,7 +10,9 @@ use tracing::Instrument as _;
 use super::{
     RunError,
     effects::Sink,
+    keeper::Keeper,
     leftovers::Sweeper,
+    marks::Survivors,
     ports::PortRanges,
     step::LongStep,
     turn::{TurnJob, TurnWatch},
@@ -21,7 +20,7 @@ use super::{
 use crate::{
     git::{Trusted, Workspaces},
     model::{AttemptId, BackendName, Effect, EffectId, EventKind, Policy, WorkspaceFate},
-    port::{AgentBackend, EvidenceStore, TurnInput},
+    port::{AgentBackend, TurnInput},
     process::Moment,
 };
 
@@ -39,12 +38,12 @@ pub(super) struct Host {
     pub(super) trusted: Arc<Trusted>,
     pub(super) workspaces: Workspaces,
     pub(super) backends: BTreeMap<BackendName, Arc<dyn AgentBackend>>,
-    pub(super) evidence: Arc<dyn EvidenceStore>,
+    pub(super) evidence: Keeper,
     /// Which ports workspaces and gates have.
     pub(super) ports: Arc<PortRanges>,
     pub(super) sweeper: Sweeper,
-    /// Whether what an earlier run had left was swept, so that whoever bears our marker was started by this one.
-    pub(super) swept: AtomicBool,
+    /// What earlier runs on this ledger had left running.
+    pub(super) survivors: Survivors,
     /// Moments before this run started anything for an attempt.
     pub(super) begun: Mutex<BTreeMap<AttemptId, Moment>>,
     pub(super) turns: Mutex<HashMap<EffectId, Arc<TurnWatch>>>,
@@ -170,12 +169,7 @@ impl Host {
 
     /// Remembers that nothing of an attempt was started before now, unless it is known to have begun.
     pub(super) fn begin(&self, attempt: &AttemptId) {
-        let now = if self.swept.load(Ordering::Acquire) {
-            Moment::now()
-        } else {
-            None
-        };
-        if let Some(now) = now {
+        if let Some(now) = Moment::now() {
             self.begun
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

@@ -10,14 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     failpoint::reach,
     git::absolute,
-    model::{Answer, ContentHash, KeptArtifact, RepoPath, RunMode},
-    port::EvidenceStore as _,
-    store::FileEvidence,
+    model::{Answer, ContentHash, RunMode},
     untrusted::{read_small, remove},
 };
-
-/// The largest file that an answer may bring, in bytes.
-const MAX_PROOF: u64 = 64 << 20;
 
 /// What a person tells a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,36 +70,6 @@ impl Inbox {
         file.as_file().sync_all()?;
         file.persist(self.dir.join(format!("{}.json", ContentHash::of(&json))))?;
         Ok(())
-    }
-
-    /// Puts a file where an answer can name it: a person's proof. At most 64 MiB.
-    ///
-    /// # Errors
-    /// When it cannot be read or kept, or is larger.
-    pub async fn bring(&self, file: &Path) -> std::io::Result<KeptArtifact> {
-        let name = file
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(|name| name.parse::<RepoPath>().ok());
-        let name = name
-            .ok_or_else(|| std::io::Error::other("its name cannot be kept: give it a plain one"))?;
-        let store = FileEvidence::new(self.dir.with_file_name("evidence"));
-        let mut content = tokio::fs::File::open(file).await?;
-        let stored = store
-            .put(&mut content, MAX_PROOF)
-            .await
-            .map_err(std::io::Error::other)?;
-        if stored.truncated {
-            return Err(std::io::Error::other(format!(
-                "it has more than {} MiB",
-                MAX_PROOF >> 20
-            )));
-        }
-        Ok(KeptArtifact {
-            name,
-            hash: stored.hash,
-            size: stored.size,
-        })
     }
 
     /// What lies there, with the file of each; a file that is no letter comes with the reason.

@@ -15,6 +15,7 @@ use super::{
     RunError,
     effects::Sink,
     gate_place::{GateJob, Kept},
+    keeper::Keeper,
     merging::{MergeJob, tell_target_gone},
     panel::Asking,
     ports::PortRanges,
@@ -28,7 +29,7 @@ use crate::{
         AttemptId, BackendName, Carried, CommitId, Effect, EffectId, EventKind, Landing,
         LandingOutcome, MissingCommit, Policy, Review, TaskEnd, TreeId, only_history,
     },
-    port::{EvidenceStore, Outcome, ReviewRequest, Reviewer, TaskSource},
+    port::{Outcome, ReviewRequest, Reviewer, TaskSource},
     review::AgentReviewer,
 };
 
@@ -49,7 +50,7 @@ pub(super) struct Lane {
     pub(super) reviewers: Vec<Arc<dyn Reviewer>>,
     /// Agents that look after them, in the policy's order.
     pub(super) panel: Vec<AgentReviewer>,
-    pub(super) evidence: Arc<dyn EvidenceStore>,
+    pub(super) evidence: Keeper,
     /// Where gates run, one at a time: always the same place, since build tools remember paths.
     pub(super) directory: PathBuf,
     /// What is kept of their directories.
@@ -295,7 +296,7 @@ impl Lane {
     async fn land(&self, landing: &Landing, sink: &Sink) -> Result<LandingOutcome, RunError> {
         let record = serde_json::to_vec(&landing.acceptance)
             .expect("our own data has string keys and serialises");
-        self.evidence.put(&mut &record[..], u64::MAX).await?;
+        self.evidence.keep(&record).await?;
         let landed = self.trusted.land(landing).await;
         if self.landed.fetch_add(1, Ordering::Relaxed) % COLLECTED == COLLECTED - 1 {
             self.pack_objects();

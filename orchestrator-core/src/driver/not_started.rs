@@ -18,7 +18,7 @@ pub(super) fn not_started(error: &AgentError) -> TurnOutcome {
     match (error, error.class()) {
         _ if is_missing(error) => TurnOutcome::Missing { what: reason },
         (AgentError::Misconfigured { .. }, _) => TurnOutcome::Misconfigured { reason },
-        (_, ErrorClass::Transient) => TurnOutcome::Overloaded { reason },
+        (_, ErrorClass::Transient { .. }) => TurnOutcome::Overloaded { reason },
         (_, ErrorClass::NeedsPerson) => TurnOutcome::Authentication { reason },
         (_, ErrorClass::Permanent | ErrorClass::Bug) => TurnOutcome::Crashed { detail: reason },
     }

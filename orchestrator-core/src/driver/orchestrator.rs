@@ -3,18 +3,15 @@
 use std::{
     fs::File,
     hash::{BuildHasher as _, Hasher as _, RandomState},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use tokio::sync::{broadcast, mpsc};
 use tracing::Instrument as _;
 
 use super::{
-    BuildError, Check, Handle, Inbox, Leftovers, Notice, OrchestratorBuilder, RunError,
-    clock::now,
-    effects::World,
-    handle::Request,
-    running::{Running, SURVIVORS},
+    BuildError, Check, Handle, Inbox, Leftovers, Notice, OrchestratorBuilder, RunError, clock::now,
+    effects::World, handle::Request, recorder::Recorder, running::Running,
 };
 use crate::{
     git::{Destination, GitError},
@@ -23,8 +20,6 @@ use crate::{
         Checkout, ContentHash, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap,
         TaskId, Timestamp,
     },
-    port::{Epoch, Ledger, Opening, Sequence},
-    process::sweep_marked,
     review::AgentReviewer,
     status::Snapshot,
 };
@@ -34,9 +29,7 @@ use crate::{
 pub struct Orchestrator {
     pub(super) world: Arc<World>,
     pub(super) state: State,
-    pub(super) ledger: Arc<dyn Ledger>,
-    pub(super) epoch: Epoch,
-    pub(super) next: Sequence,
+    pub(super) recorder: Recorder,
     pub(super) inbox: Inbox,
     pub(super) wait: bool,
     pub(super) notices: broadcast::Sender<Notice>,
@@ -93,21 +86,17 @@ impl Orchestrator {
     pub(super) fn new(
         world: World,
         state: State,
-        ledger: Arc<dyn Ledger>,
-        opening: &Opening,
+        recorder: Recorder,
         inbox: Inbox,
         wait: bool,
         locks: [File; 2],
     ) -> Self {
-        let (epoch, next) = (opening.epoch, opening.next);
         let (notices, requests) = (broadcast::Sender::new(4096), mpsc::channel(64));
         let (world, silent_since, written) = (Arc::new(world), None, None);
         Self {
             world,
             state,
-            ledger,
-            epoch,
-            next,
+            recorder,
             inbox,
             wait,
             notices,
@@ -193,15 +182,10 @@ impl Orchestrator {
 impl Running {
     async fn begin_and_go(&mut self) -> Result<EndReason, RunError> {
         let core = self.core();
-        let swept = sweep_marked(&core.world.mark, SURVIVORS).await;
-        core.world
-            .host
-            .swept
-            .store(swept.left == 0, Ordering::Release);
-        if swept.found > 0 {
+        let survivors = core.world.host.survivors.found;
+        if survivors > 0 {
             let warning = format!(
-                "{} processes of an earlier run were still alive, and were stopped",
-                swept.found
+                "{survivors} processes of an earlier run were still alive, and were stopped"
             );
             drop(core.notices.send(Notice::Warning(warning)));
         }

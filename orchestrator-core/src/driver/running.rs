@@ -22,6 +22,7 @@ use super::{
     effects::Sink,
     handle::Request,
     looking::{Checked, Question},
+    marks::SURVIVORS,
     notify::Message,
     preflight::remarks_of,
     progress::Progress,
@@ -52,8 +53,6 @@ const STOPPED: Duration = Duration::from_secs(2);
 const BRIEFLY: Duration = Duration::from_secs(20);
 /// How long it waits for the commands that tell a person something: longer than each of them may take.
 const TELLING: Duration = Duration::from_secs(60);
-/// How long survivors of an earlier run are fought.
-pub(super) const SURVIVORS: Duration = Duration::from_secs(10);
 
 /// Of so many heartbeats, one takes a full look: it asks a remote for its tip, and looks at what workers touch, which costs
 /// a process for each of them.
@@ -291,11 +290,8 @@ impl Running {
             return Ok(Vec::new());
         }
         let (core, at) = (&mut self.core, self.clock.wall());
-        let first = core.next;
-        core.next = core
-            .ledger
-            .append(core.epoch, first, at, &self.decided.records)
-            .await?;
+        let records = &self.decided.records;
+        let first = core.recorder.append(at, records, &core.notices).await?;
         let Decided {
             records,
             due,
@@ -582,14 +578,7 @@ impl Running {
         let stopped = self.stop_turns().await;
         self.finish_turns(stopped).await;
         self.finish_landings().await;
-        // Nothing is begun any more: what was asked for is interrupted as well.
-        match tokio::time::timeout(BRIEFLY, self.record()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "what was decided while the run was stopped could not be recorded");
-            }
-            Err(_) => self.abandon("the ledger, which did not take what was decided last"),
-        }
+        self.record_last().await;
         let ended = async {
             // A fetch that is cut off leaves a lock, which only the next start removes.
             let checked = async { while self.checking.join_next().await.is_some() {} };
@@ -619,6 +608,21 @@ impl Running {
                 "{} processes that were killed and have not ended",
                 swept.left
             ));
+        }
+    }
+
+    /// Appends what was decided last, of which nothing is begun any more: what was asked for is interrupted as well. A ledger that
+    /// was given up is not asked again.
+    async fn record_last(&mut self) {
+        if self.core.recorder.is_lost() {
+            return;
+        }
+        match tokio::time::timeout(BRIEFLY, self.record()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "what was decided while the run was stopped could not be recorded");
+            }
+            Err(_) => self.abandon("the ledger, which did not take what was decided last"),
         }
     }
 

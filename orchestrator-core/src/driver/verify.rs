@@ -2,22 +2,25 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fmt, io,
     path::Path,
+    sync::Arc,
+    time::Duration,
 };
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::{StoreError, StoreLimits, fold::PAGE, keeper, recorder::read};
 use crate::{
-    git::{BranchCommit, Git, GitError, TARGET, UserRepository, first_parents},
+    git::{BranchCommit, Git, GitError, TARGET, UserRepository, absolute, first_parents},
     model::{
-        AttemptId, BranchName, CommitId, ContentHash, Contract, Evidence, Item, Landing, Opinion,
-        Record, Severity, TaskId,
+        Acceptance, AttemptId, BranchName, CommitId, ContentHash, Contract, Evidence, Item,
+        Landing, Opinion, Record, Severity, TaskId,
     },
-    port::{EvidenceStore, Ledger, LedgerEntry, LedgerError, Sequence},
-    store::{FileEvidence, FileLedger},
+    port::{EvidenceError, EvidenceStore, Ledger, LedgerError, Sequence},
 };
 
 /// A branch's first-parent line, each commit beside what we know of it. JSON, version 1.
@@ -71,7 +74,10 @@ pub enum VerifyError {
     Git(#[from] GitError),
     /// The ledger cannot be read: it was altered, say.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Ledger(#[from] StoreError<LedgerError>),
+    /// The evidence store cannot be read.
+    #[error(transparent)]
+    Evidence(#[from] StoreError<EvidenceError>),
 }
 
 impl Verification {
@@ -86,36 +92,69 @@ impl Verification {
     }
 }
 
-/// Compares a branch of the person's repository (or, for `None`, the target as it was last seen) with the ledger and the
-/// evidence in a state directory. Writes nothing, and works beside a running orchestrator.
+/// The line of commits that is compared.
+#[derive(Debug, Clone, Copy)]
+pub enum VerifiedBranch<'a> {
+    /// The target as an orchestrator saw it last, in its state directory.
+    Target {
+        /// The state directory.
+        state_dir: &'a Path,
+    },
+    /// A branch of the person's repository.
+    Of {
+        /// The repository.
+        repository: &'a UserRepository,
+        /// The branch.
+        name: &'a BranchName,
+    },
+}
+
+impl VerifiedBranch<'_> {
+    /// Its commits, newest first.
+    async fn commits(&self, git: &Git) -> Result<Vec<BranchCommit>, GitError> {
+        match self {
+            Self::Target { state_dir } => {
+                let trusted = absolute(state_dir).join("trusted.git");
+                first_parents(git, &trusted, TARGET).await
+            }
+            Self::Of { repository, name } => {
+                first_parents(git, repository.git_dir(), &name.full()).await
+            }
+        }
+    }
+}
+
+impl fmt::Display for VerifiedBranch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Target { .. } => f.write_str("target"),
+            Self::Of { name, .. } => name.fmt(f),
+        }
+    }
+}
+
+/// Compares a branch with a ledger and its evidence. Writes nothing, and works beside a running orchestrator.
 ///
 /// For each commit with our trailers: the ledger has that landing, with these parents and this tree, and says that it landed; the
 /// record's hash is the one in the trailer; the record's own parts fit together; each file that it names is in the evidence
-/// store, and is what its hash says. Hashes detect; they prevent nothing: whoever can write the branch and the state
-/// directory can make up both.
+/// store, and is what its hash says. Hashes detect; they prevent nothing: whoever can write the branch, the ledger and the evidence
+/// can make up all three.
 ///
 /// # Errors
-/// [`VerifyError`] when branch or ledger cannot be read.
+/// [`VerifyError`] when branch, ledger or evidence cannot be read.
 pub async fn verify(
-    repository: &UserRepository,
     git: &Git,
-    state_dir: &Path,
-    branch: Option<&BranchName>,
+    branch: VerifiedBranch<'_>,
+    ledger: &dyn Ledger,
+    evidence: &dyn EvidenceStore,
 ) -> Result<Verification, VerifyError> {
-    let entries = FileLedger::new(state_dir.join("ledger"))
-        .read(Sequence(1), usize::MAX)
-        .await?;
-    let history = match branch {
-        None => first_parents(git, &state_dir.join("trusted.git"), TARGET).await?,
-        Some(branch) => first_parents(git, repository.git_dir(), &branch.full()).await?,
-    };
-    let known = Known::of(&entries);
-    let evidence = FileEvidence::new(state_dir.join("evidence"));
+    let known = Known::of(ledger).await?;
+    let history = branch.commits(git).await?;
     let mut commits = Vec::new();
     for commit in &history {
         let landing = commit.claims_to_be_a_landing();
         let what = if landing {
-            known.check(commit, &evidence).await
+            known.check(commit, evidence).await?
         } else {
             CommitKind::Foreign
         };
@@ -125,144 +164,168 @@ pub async fn verify(
             what,
         });
     }
-    let there: HashSet<CommitId> = history.iter().map(|commit| commit.commit).collect();
-    let missing = known
-        .landed
-        .iter()
-        .filter(|(_, commit)| !there.contains(commit));
-    let missing = missing
-        .map(|(attempt, commit)| {
-            format!("{attempt} landed as {commit}, which is not on this branch")
-        })
-        .collect();
-    let branch = branch.map_or("target".to_owned(), ToString::to_string);
     Ok(Verification {
         version: 1,
-        branch,
+        branch: branch.to_string(),
         commits,
-        missing,
+        missing: known.missing(&history),
     })
 }
 
 /// What the ledger knows of landings.
 #[derive(Default)]
-struct Known<'a> {
-    contracts: BTreeMap<&'a AttemptId, &'a Contract>,
+struct Known {
+    contracts: BTreeMap<AttemptId, Arc<Contract>>,
     /// By the landing's id.
-    intents: BTreeMap<&'a str, &'a Landing>,
-    landed: BTreeMap<&'a AttemptId, CommitId>,
+    intents: BTreeMap<String, Arc<Landing>>,
+    landed: BTreeMap<AttemptId, CommitId>,
     /// Landings that a rewritten target has as other commits: with the same patch, but not
     /// necessarily with the same parents and tree.
     moved: HashSet<CommitId>,
 }
 
-impl<'a> Known<'a> {
-    fn of(entries: &'a [LedgerEntry]) -> Self {
+impl Known {
+    async fn of(ledger: &dyn Ledger) -> Result<Self, StoreError<LedgerError>> {
         let mut known = Self::default();
-        for entry in entries {
-            match &entry.record {
-                Record::Dispatched {
-                    attempt, contract, ..
-                } => drop(known.contracts.insert(attempt, contract)),
-                Record::Accepted { landing } => drop(known.intents.insert(&landing.id, landing)),
-                Record::Landed { attempt, commit } => drop(known.landed.insert(attempt, *commit)),
-                Record::LandingMoved { task, commit } => known.moved(task, *commit),
-                Record::Reopened { task, .. } => known.moved(task, None),
-                _ => {}
-            }
+        let mut next = Sequence(1);
+        loop {
+            let page = read(ledger, next, PAGE, StoreLimits::default()).await?;
+            let Some(last) = page.last() else {
+                return Ok(known);
+            };
+            next = Sequence(last.sequence.0 + 1);
+            page.into_iter().for_each(|entry| known.learn(entry.record));
         }
-        known
+    }
+
+    fn learn(&mut self, record: Record) {
+        match record {
+            Record::Dispatched {
+                attempt, contract, ..
+            } => drop(self.contracts.insert(attempt, contract)),
+            Record::Accepted { landing } => {
+                self.intents.insert(landing.id.clone(), landing);
+            }
+            Record::Landed { attempt, commit } => drop(self.landed.insert(attempt, commit)),
+            Record::LandingMoved { task, commit } => self.moved(&task, commit),
+            Record::Reopened { task, .. } => self.moved(&task, None),
+            _ => {}
+        }
+    }
+
+    /// What has landed and is not among these commits.
+    fn missing(&self, history: &[BranchCommit]) -> Vec<String> {
+        let there: HashSet<CommitId> = history.iter().map(|commit| commit.commit).collect();
+        let missing = self
+            .landed
+            .iter()
+            .filter(|(_, commit)| !there.contains(commit));
+        missing
+            .map(|(attempt, commit)| {
+                format!("{attempt} landed as {commit}, which is not on this branch")
+            })
+            .collect()
     }
 
     /// The landing of a task is another commit now, or is no longer asked for.
     fn moved(&mut self, task: &TaskId, commit: Option<CommitId>) {
-        let last = self
-            .landed
-            .keys()
-            .copied()
-            .rfind(|attempt| attempt.task == *task);
-        let Some(attempt) = last else { return };
-        self.landed.remove(attempt);
+        let last = self.landed.keys().rfind(|attempt| attempt.task == *task);
+        let Some(attempt) = last.cloned() else {
+            return;
+        };
+        self.landed.remove(&attempt);
         if let Some(commit) = commit {
             self.landed.insert(attempt, commit);
             self.moved.insert(commit);
         }
     }
 
-    async fn check(&self, commit: &BranchCommit, evidence: &FileEvidence) -> CommitKind {
+    async fn check(
+        &self,
+        commit: &BranchCommit,
+        evidence: &dyn EvidenceStore,
+    ) -> Result<CommitKind, StoreError<EvidenceError>> {
         let record = commit.record.clone();
         let id = commit.landing.as_deref().unwrap_or("none");
         let Some(landing) = self.intents.get(id) else {
-            return CommitKind::Landing {
+            return Ok(CommitKind::Landing {
                 attempt: None,
                 record,
                 faults: vec![format!("the ledger knows no landing `{id}`")],
-            };
+            });
         };
-        let acceptance = &landing.acceptance;
-        let hash = ContentHash::of_json(acceptance);
-        let mut faults = Vec::new();
-        let mut check = |holds: bool, fault: &str| {
-            if !holds {
-                faults.push(fault.to_owned());
+        let hash = ContentHash::of_json(&landing.acceptance);
+        let mut faults = self.differences(commit, landing, hash);
+        for (what, hash) in kept(&landing.acceptance, hash) {
+            if let Some(why) = fault_of(evidence, hash).await? {
+                faults.push(format!("{what} {why}"));
             }
-        };
-        check(
-            record.as_deref() == Some(&format!("sha256:{hash}")),
-            "its trailer has another hash than its record",
-        );
+        }
+        Ok(CommitKind::Landing {
+            attempt: Some(landing.attempt.clone()),
+            record,
+            faults,
+        })
+    }
+
+    /// What differs between a commit, the record of its landing, whose hash this is, and its contract.
+    fn differences(
+        &self,
+        commit: &BranchCommit,
+        landing: &Landing,
+        hash: ContentHash,
+    ) -> Vec<String> {
         let moved = self.moved.contains(&commit.commit);
-        check(
-            moved || commit.tree == landing.tree,
-            "its tree is not the one that was gated",
-        );
-        let parents = landing.parents();
-        check(
-            moved || commit.parents == parents,
-            "its parents are not the ones that were recorded",
-        );
-        check(
-            self.landed.get(&landing.attempt) == Some(&commit.commit),
-            "the ledger does not say that it landed",
-        );
+        let checks = [
+            (
+                commit.record.as_deref() == Some(&format!("sha256:{hash}")),
+                "its trailer has another hash than its record",
+            ),
+            (
+                moved || commit.tree == landing.tree,
+                "its tree is not the one that was gated",
+            ),
+            (
+                moved || commit.parents == landing.parents(),
+                "its parents are not the ones that were recorded",
+            ),
+            (
+                self.landed.get(&landing.attempt) == Some(&commit.commit),
+                "the ledger does not say that it landed",
+            ),
+        ];
+        let broken = checks.iter().filter(|(holds, _)| !holds);
+        let mut faults: Vec<_> = broken.map(|(_, fault)| (*fault).to_owned()).collect();
         match self.contracts.get(&landing.attempt) {
             None => faults.push("its contract is not in the ledger".to_owned()),
             Some(contract) => faults.extend(inconsistent(landing, contract)),
         }
-        let mut kept = vec![("its record".to_owned(), hash)];
-        kept.extend(acceptance.gates.iter().map(|report| {
-            (
-                format!("what gate `{}` printed", report.gate.name),
-                report.output,
-            )
-        }));
-        kept.extend(
-            acceptance
-                .artifacts
-                .iter()
-                .map(|artifact| (format!("artifact `{}`", artifact.name), artifact.hash)),
-        );
-        let proofs = acceptance
-            .observations
-            .iter()
-            .filter_map(|seen| seen.artifact.as_ref());
-        kept.extend(proofs.map(|artifact| {
-            (
-                format!("what was brought as a proof, `{}`", artifact.name),
-                artifact.hash,
-            )
-        }));
-        for (what, hash) in kept {
-            if let Err(why) = is_there(evidence, hash).await {
-                faults.push(format!("{what} {why}"));
-            }
-        }
-        CommitKind::Landing {
-            attempt: Some(landing.attempt.clone()),
-            record,
-            faults,
-        }
+        faults
     }
+}
+
+/// What a landing has in the evidence store, its record with this hash included, and what it is called.
+fn kept(acceptance: &Acceptance, record: ContentHash) -> Vec<(String, ContentHash)> {
+    let mut kept = vec![("its record".to_owned(), record)];
+    kept.extend(acceptance.gates.iter().map(|report| {
+        let what = format!("what gate `{}` printed", report.gate.name);
+        (what, report.output)
+    }));
+    kept.extend(
+        acceptance
+            .artifacts
+            .iter()
+            .map(|artifact| (format!("artifact `{}`", artifact.name), artifact.hash)),
+    );
+    let proofs = acceptance
+        .observations
+        .iter()
+        .filter_map(|seen| seen.artifact.as_ref());
+    kept.extend(proofs.map(|artifact| {
+        let what = format!("what was brought as a proof, `{}`", artifact.name);
+        (what, artifact.hash)
+    }));
+    kept
 }
 
 /// What in a record does not fit together.
@@ -332,27 +395,40 @@ fn inconsistent(landing: &Landing, contract: &Contract) -> Vec<String> {
     faults
 }
 
-/// Whether the store has it, and it is what its hash says.
-async fn is_there(evidence: &FileEvidence, hash: ContentHash) -> Result<(), String> {
-    let mut content = evidence
-        .open(hash)
-        .await
-        .map_err(|_| format!("is not in the evidence store (sha256:{hash})"))?;
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 64 * 1024]);
+/// What is wrong with what the store has under a hash, if anything is.
+async fn fault_of(
+    evidence: &dyn EvidenceStore,
+    hash: ContentHash,
+) -> Result<Option<String>, StoreError<EvidenceError>> {
+    let mut content = match keeper::open(evidence, hash, StoreLimits::default()).await {
+        Ok(content) => content,
+        Err(StoreError::Refused(EvidenceError::Unknown(_))) => {
+            return Ok(Some(format!(
+                "is not in the evidence store (sha256:{hash})"
+            )));
+        }
+        Err(error) => return Err(error),
+    };
+    let patience = StoreLimits::default().answer;
+    let is = match hash_of(&mut content, patience).await {
+        Ok(is) => is,
+        Err(error) => return Ok(Some(format!("cannot be read: {error}"))),
+    };
+    Ok((is != hash).then(|| format!("was altered: sha256:{hash} is now sha256:{is}")))
+}
+
+/// Each piece must come within `patience`.
+async fn hash_of(
+    content: &mut (dyn AsyncRead + Send + Unpin),
+    patience: Duration,
+) -> io::Result<ContentHash> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
     loop {
-        let read = content
-            .read(&mut buffer)
-            .await
-            .map_err(|error| format!("cannot be read: {error}"))?;
+        let read = tokio::time::timeout(patience, content.read(&mut buffer)).await??;
         if read == 0 {
-            break;
+            return Ok(ContentHash::from_bytes(hasher.finalize().into()));
         }
         hasher.update(&buffer[..read]);
-    }
-    let is = ContentHash::from_bytes(hasher.finalize().into());
-    if is == hash {
-        Ok(())
-    } else {
-        Err(format!("was altered: sha256:{hash} is now sha256:{is}"))
     }
 }

@@ -80,8 +80,8 @@ pub use landing::{
 };
 pub use missing_target::MissingTarget;
 pub use name::{
-    AgentKind, BackendName, BranchName, ClaimId, GateName, InvalidName, PackageName, ResourceName,
-    RunId, Surface, TaskId,
+    AgentKind, BackendName, BranchName, ClaimId, GateName, InvalidName, LedgerId, PackageName,
+    ResourceName, RunId, Surface, TaskId,
 };
 pub use operation::Operation;
 pub use opinion::{

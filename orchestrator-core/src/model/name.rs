@@ -3,7 +3,12 @@
 //! Each name is a newtype over text that obeys one of two grammars, so that code behind the border never asks
 //! whether a task id may become part of a ref, or a gate name part of a file name. A name is shared, not copied.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    str::FromStr,
+    sync::Arc,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -56,6 +61,20 @@ fn check_component(what: &'static str, text: &str) -> Result<(), InvalidName> {
         return fail("it may not contain `..` or end with `.` or `.lock`");
     }
     Ok(())
+}
+
+/// May stand in front of a `.` in a marker: no other one begins with the same name and a `.`.
+fn check_marker(what: &'static str, text: &str) -> Result<(), InvalidName> {
+    check_component(what, text)?;
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if text.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(invalid(
+        what,
+        text,
+        "only lower-case letters, digits and `-` are allowed",
+    ))
 }
 
 /// May stand on one line in front of a person.
@@ -151,12 +170,23 @@ names! {
     ClaimId = "claim id", check_component;
     /// One run of the orchestrator: 16 hexadecimal digits from the system's randomness.
     RunId = "run id", check_component;
+    /// One ledger, wherever its store is: lower-case letters, digits and `-`, at most 64. Markers of processes begin with it.
+    LedgerId = "ledger id", check_marker;
     /// The group of tasks that makes one product advance. One line, at most 128 bytes.
     PackageName = "package name", check_line;
     /// Something that only one open task may hold, such as `migrations` or `device:printer`. One line.
     ResourceName = "resource name", check_line;
     /// Where a claim is to be seen true, or where a gate looks: `repo` unless said. One line.
     Surface = "surface", check_line;
+}
+
+impl LedgerId {
+    /// A new one: 32 hexadecimal digits from the system's randomness.
+    #[must_use]
+    pub fn random() -> Self {
+        let [high, low] = [(); 2].map(|()| RandomState::new().build_hasher().finish());
+        Self(format!("{high:016x}{low:016x}").into())
+    }
 }
 
 impl Surface {

@@ -56,6 +56,10 @@ use crate::model::{
 ///         Ok(Probe::found(None))
 ///     }
 ///
+///     async fn probe_in(&self, _: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
+///         self.probe().await
+///     }
+///
 ///     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
 ///         if request.resume.is_some() {
 ///             return Err(AgentError::Unsupported("go on with a session"));
@@ -106,10 +110,7 @@ pub trait AgentBackend: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// When it cannot be used, with the fix.
-    async fn probe_in(&self, environment: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
-        let _ = environment;
-        self.probe().await
-    }
+    async fn probe_in(&self, environment: &BTreeMap<String, String>) -> Result<Probe, AgentError>;
 
     /// Starts one turn.
     ///
@@ -191,9 +192,7 @@ pub trait TurnControl: Debug + Send + Sync + 'static {
 
     /// Whether the agent's process lives; `None` where that cannot be told, or means nothing. A turn whose process is gone, and
     /// that does not end, is stopped.
-    fn is_alive(&self) -> Option<bool> {
-        None
-    }
+    fn is_alive(&self) -> Option<bool>;
 
     /// Asks the turn to end, and after `grace` makes it. When this returns, none of its processes lives. May be called more
     /// than once, and before the first update.
@@ -564,7 +563,7 @@ impl AgentError {
             {
                 ErrorClass::NeedsPerson
             }
-            Self::Unavailable { .. } | Self::Spawn(_) => ErrorClass::Transient,
+            Self::Unavailable { .. } | Self::Spawn(_) => ErrorClass::TRANSIENT,
             Self::Other(_) => ErrorClass::Bug,
         }
     }

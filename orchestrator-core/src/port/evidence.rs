@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::io::AsyncRead;
 
-use super::ErrorClass;
+use super::{ErrorClass, PortFailure};
 use crate::model::ContentHash;
 
 /// Evidence and artifacts by content hash.
@@ -75,15 +75,12 @@ pub enum EvidenceError {
     /// There is nothing of this hash.
     #[error("nothing is kept under {0}")]
     Unknown(ContentHash),
-    /// Reading or writing failed.
-    #[error("the evidence store cannot be used: {what}")]
-    Io {
-        /// What was being done.
-        what: String,
-        /// Why it failed.
-        #[source]
-        source: std::io::Error,
-    },
+    /// What was to be kept could not be read to its end or cap; the store is not at fault.
+    #[error("what was to be kept cannot be read")]
+    Content(#[source] std::io::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Failed(#[from] PortFailure),
 }
 
 impl EvidenceError {
@@ -92,7 +89,8 @@ impl EvidenceError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Unknown(_) => ErrorClass::Permanent,
-            Self::Io { .. } => ErrorClass::Transient,
+            Self::Content(error) => ErrorClass::of_io(error),
+            Self::Failed(failure) => failure.class(),
         }
     }
 }

@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::ErrorClass;
-use crate::model::{Record, Timestamp};
+use super::{ErrorClass, PortFailure};
+use crate::model::{LedgerId, Record, Timestamp};
 
 /// The append-only list of records from which all state is folded.
 ///
 /// # Contract
-/// - [`open`](Self::open) begins a new epoch; from then on, appends of every earlier epoch are refused.
+/// - [`open`](Self::open) begins a new epoch; from then on, appends of every earlier epoch are refused. Who writes opens first
+///   and then reads, so that nobody else's record comes in between. Who only looks reads, without opening.
 /// - [`append`](Self::append) is conditional on the sequence number that it expects, atomic for the whole batch, and
 ///   durable when it returns.
 /// - [`read`](Self::read) gives entries in their order, without gaps.
@@ -21,7 +22,8 @@ use crate::model::{Record, Timestamp};
 /// An `append` that was dropped may or may not have happened; the next one with the same expectation tells.
 ///
 /// # Errors
-/// [`LedgerError`]; [`LedgerError::Fenced`] means that another orchestrator has taken over, and this one must stop.
+/// [`LedgerError`]; [`LedgerError::Fenced`] means that another orchestrator has taken over, and this one must stop. After a
+/// failed `append` the batch may be there: the caller reads back before it appends again.
 ///
 /// # Example
 /// What another ledger has taken is told to somebody as well:
@@ -91,13 +93,36 @@ pub struct Sequence(pub u64);
 
 /// What opening a ledger found.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Opening {
+    /// Which ledger it is: the same in every opening, and another one for every other ledger.
+    pub ledger: LedgerId,
     /// The new epoch.
     pub epoch: Epoch,
     /// The number that the next record gets.
     pub next: Sequence,
-    /// A batch at the end that was torn by a crash and was cut: how many bytes.
-    pub torn: Option<u64>,
+    /// What a crash had left at its end and was mended, for a person; `None` as a rule.
+    pub mended: Option<String>,
+}
+
+impl Opening {
+    /// An opening that found everything whole.
+    #[must_use]
+    pub fn new(ledger: LedgerId, epoch: Epoch, next: Sequence) -> Self {
+        Self {
+            ledger,
+            epoch,
+            next,
+            mended: None,
+        }
+    }
+
+    /// Says what was mended.
+    #[must_use]
+    pub fn with_mended(mut self, mended: Option<String>) -> Self {
+        self.mended = mended;
+        self
+    }
 }
 
 /// A record with its place in the ledger.
@@ -127,24 +152,35 @@ pub enum LedgerError {
         actual: u64,
     },
     /// It is damaged, and not only at its torn end.
-    #[error("{path}:{line}: the ledger is damaged: {why}")]
+    #[error("{place}: the ledger is damaged: {why}")]
     Damaged {
-        /// The file.
-        path: String,
-        /// Counted from 1.
-        line: u64,
+        /// Where, as a person finds it: a file and its line, a table and its row.
+        place: String,
         /// What is wrong.
         why: String,
     },
-    /// Reading or writing failed.
-    #[error("the ledger at {path} cannot be used")]
-    Io {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
+    /// It was written in another version of the format.
+    #[error("{place}: the ledger is of version {found} of its format, and this release reads version {reads}: {}", way_out(*found, *reads))]
+    Version {
+        /// Where, as a person finds it.
+        place: String,
+        /// Its version.
+        found: u32,
+        /// The one that can be read.
+        reads: u32,
     },
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Failed(#[from] PortFailure),
+}
+
+/// What a person can do about a ledger of another version.
+fn way_out(found: u32, reads: u32) -> &'static str {
+    if found < reads {
+        "finish its run with the release that wrote it, or begin anew with another state directory"
+    } else {
+        "use the release that wrote it, or a newer one"
+    }
 }
 
 impl LedgerError {
@@ -154,8 +190,8 @@ impl LedgerError {
         match self {
             Self::Fenced => ErrorClass::Permanent,
             Self::Conflict { .. } => ErrorClass::Bug,
-            Self::Damaged { .. } => ErrorClass::NeedsPerson,
-            Self::Io { .. } => ErrorClass::Transient,
+            Self::Damaged { .. } | Self::Version { .. } => ErrorClass::NeedsPerson,
+            Self::Failed(failure) => failure.class(),
         }
     }
 }

@@ -8,12 +8,14 @@
 //!                 └── EvidenceStore             what was seen
 //! ```
 //!
-//! All are object-safe and open to strangers. A port decides nothing: no retry, no timeout, no acceptance. What must grow
+//! All are object-safe and open to strangers, and an `Arc<T>` or `Box<T>` of one is one. A port decides nothing: no retry, no timeout, no acceptance. What must grow
 //! grows as a field of a `#[non_exhaustive]` request, not as a method with a default.
 
 mod agent;
+mod error;
 mod evidence;
 mod ledger;
+mod pointers;
 mod reviewer;
 mod source;
 
@@ -21,20 +23,8 @@ pub use agent::{
     AgentBackend, AgentError, Capabilities, Counting, Probe, Silence, Turn, TurnControl, TurnInput,
     TurnRequest, Update,
 };
+pub use error::{ErrorClass, PortFailure};
 pub use evidence::{EvidenceError, EvidenceStore, Stored};
 pub use ledger::{Epoch, Ledger, LedgerEntry, LedgerError, Opening, Sequence};
 pub use reviewer::{ChangeView, ReviewError, ReviewRequest, Reviewer};
 pub use source::{LandingEdit, Outcome, SourceError, SourceSnapshot, TaskSource, TreeView};
-
-/// What can be done about a port's error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ErrorClass {
-    /// It may work later, unchanged.
-    Transient,
-    /// A person must do something first.
-    NeedsPerson,
-    /// It will never work as asked.
-    Permanent,
-    /// A bug: ours, or the implementation's.
-    Bug,
-}

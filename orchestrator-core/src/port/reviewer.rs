@@ -168,7 +168,7 @@ impl ReviewError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Unreadable(_) => ErrorClass::Bug,
-            Self::Unavailable(_) => ErrorClass::Transient,
+            Self::Unavailable(_) => ErrorClass::TRANSIENT,
         }
     }
 }

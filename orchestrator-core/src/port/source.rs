@@ -193,7 +193,7 @@ impl SourceError {
             Self::Missing { .. } | Self::Invalid { .. } | Self::CannotEdit { .. } => {
                 ErrorClass::NeedsPerson
             }
-            Self::Unavailable(_) => ErrorClass::Transient,
+            Self::Unavailable(_) => ErrorClass::TRANSIENT,
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use crate::{
     failpoint::reach,
     model::ContentHash,
-    port::{EvidenceError, EvidenceStore, Stored},
+    port::{EvidenceError, EvidenceStore, PortFailure, Stored},
 };
 
 /// A directory of files: `ab/cdef…`, the SHA-256 of each in its name. Written under another name, flushed, and renamed.
@@ -27,8 +27,11 @@ pub struct FileEvidence {
 const SMALL: u64 = 64 * 1024;
 
 fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> EvidenceError {
-    let what = format!("{what} {}", path.display());
-    move |source| EvidenceError::Io { what, source }
+    let what = format!(
+        "the evidence store cannot be used: {what} {}",
+        path.display()
+    );
+    move |source| PortFailure::io(what, source).into()
 }
 
 impl FileEvidence {
@@ -101,13 +104,12 @@ impl EvidenceStore for FileEvidence {
         content: &mut (dyn AsyncRead + Send + Unpin),
         cap: u64,
     ) -> Result<Stored, EvidenceError> {
-        let reading = || failed("reading what is to be kept in", &self.root);
         let (mut begin, mut hasher) = (Vec::new(), Sha256::new());
         (&mut *content)
             .take(SMALL.min(cap))
             .read_to_end(&mut begin)
             .await
-            .map_err(reading())?;
+            .map_err(EvidenceError::Content)?;
         hasher.update(&begin);
         let mut size = begin.len() as u64;
         if size < SMALL.min(cap) {
@@ -133,7 +135,10 @@ impl EvidenceStore for FileEvidence {
             .map_err(failed("writing", scratch.path()))?;
         let mut buffer = vec![0; 64 * 1024];
         let truncated = loop {
-            let read = content.read(&mut buffer).await.map_err(reading())?;
+            let read = content
+                .read(&mut buffer)
+                .await
+                .map_err(EvidenceError::Content)?;
             if read == 0 {
                 break false;
             }

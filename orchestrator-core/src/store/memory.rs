@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::{
-    model::{ContentHash, Record, Timestamp},
+    model::{ContentHash, LedgerId, Record, Timestamp},
     port::{
         Epoch, EvidenceError, EvidenceStore, Ledger, LedgerEntry, LedgerError, Opening, Sequence,
         Stored,
@@ -17,8 +17,26 @@ use crate::{
 };
 
 /// A ledger in memory.
+#[derive(Debug)]
+pub struct MemoryLedger {
+    id: LedgerId,
+    inner: Mutex<Inner>,
+}
+
 #[derive(Debug, Default)]
-pub struct MemoryLedger(Mutex<(u64, Vec<LedgerEntry>)>);
+struct Inner {
+    epoch: u64,
+    entries: Vec<LedgerEntry>,
+}
+
+impl Default for MemoryLedger {
+    fn default() -> Self {
+        Self {
+            id: LedgerId::random(),
+            inner: Mutex::default(),
+        }
+    }
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A holder that panicked left whole entries: each is pushed at once.
@@ -28,13 +46,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[async_trait]
 impl Ledger for MemoryLedger {
     async fn open(&self) -> Result<Opening, LedgerError> {
-        let mut inner = lock(&self.0);
-        inner.0 += 1;
-        Ok(Opening {
-            epoch: Epoch(inner.0),
-            next: Sequence(inner.1.len() as u64 + 1),
-            torn: None,
-        })
+        let mut inner = lock(&self.inner);
+        inner.epoch += 1;
+        let next = Sequence(inner.entries.len() as u64 + 1);
+        Ok(Opening::new(self.id.clone(), Epoch(inner.epoch), next))
     }
 
     async fn append(
@@ -44,11 +59,11 @@ impl Ledger for MemoryLedger {
         at: Timestamp,
         records: &[Record],
     ) -> Result<Sequence, LedgerError> {
-        let mut inner = lock(&self.0);
-        if epoch.0 != inner.0 {
+        let mut inner = lock(&self.inner);
+        if epoch.0 != inner.epoch {
             return Err(LedgerError::Fenced);
         }
-        let next = inner.1.len() as u64 + 1;
+        let next = inner.entries.len() as u64 + 1;
         if expected.0 != next {
             return Err(LedgerError::Conflict {
                 expected: expected.0,
@@ -63,19 +78,15 @@ impl Ledger for MemoryLedger {
                 at,
                 record: record.clone(),
             });
-        inner.1.extend(entries);
-        Ok(Sequence(inner.1.len() as u64 + 1))
+        inner.entries.extend(entries);
+        Ok(Sequence(inner.entries.len() as u64 + 1))
     }
 
     async fn read(&self, from: Sequence, limit: usize) -> Result<Vec<LedgerEntry>, LedgerError> {
         let skip = usize::try_from(from.0.saturating_sub(1)).unwrap_or(usize::MAX);
-        Ok(lock(&self.0)
-            .1
-            .iter()
-            .skip(skip)
-            .take(limit)
-            .cloned()
-            .collect())
+        let inner = lock(&self.inner);
+        let found = inner.entries.iter().skip(skip).take(limit);
+        Ok(found.cloned().collect())
     }
 }
 
@@ -90,17 +101,14 @@ impl EvidenceStore for MemoryEvidence {
         content: &mut (dyn AsyncRead + Send + Unpin),
         cap: u64,
     ) -> Result<Stored, EvidenceError> {
-        let failed = |source| EvidenceError::Io {
-            what: "reading what is to be kept".to_owned(),
-            source,
-        };
         let mut bytes = Vec::new();
         (&mut *content)
             .take(cap)
             .read_to_end(&mut bytes)
             .await
-            .map_err(failed)?;
-        let truncated = content.read(&mut [0]).await.map_err(failed)? > 0;
+            .map_err(EvidenceError::Content)?;
+        let more = content.read(&mut [0]).await;
+        let truncated = more.map_err(EvidenceError::Content)? > 0;
         let stored = Stored {
             hash: ContentHash::of(&bytes),
             size: bytes.len() as u64,

@@ -4,6 +4,7 @@
 
 mod file_evidence;
 mod file_ledger;
+mod ledger_lines;
 mod memory;
 
 pub use file_evidence::FileEvidence;

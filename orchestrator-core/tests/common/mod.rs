@@ -9,14 +9,17 @@ use std::{
 };
 
 use orchestrator_core::{
-    driver::{Handle, Notice, Orchestrator, OrchestratorBuilder, RunError, RunReport},
+    driver::{
+        Handle, Notice, Orchestrator, OrchestratorBuilder, RunError, RunReport, Verification,
+        VerifiedBranch, verify,
+    },
     git::{Destination, Git, Trusted, UserRepository},
     model::{
         Acceptance, Answer, AttemptId, CommitId, ContentHash, HoldId, HoldOption, Landing, Policy,
         Record, Timestamp, TreeId,
     },
     port::{Ledger as _, Sequence},
-    store::FileLedger,
+    store::{FileEvidence, FileLedger},
 };
 use orchestrator_testkit::{RunOutcome, Sandbox, replayed, shell_worker};
 use tokio::{sync::broadcast::Receiver, task::JoinHandle};
@@ -151,6 +154,30 @@ pub(crate) fn answer(hold: u32, option: HoldOption, note: Option<&str>) -> Answe
         note: note.map(str::to_owned),
         ..Answer::new(HoldId(hold), option)
     }
+}
+
+/// The ledger and the evidence in a sandbox's state directory.
+pub(crate) fn stores(sandbox: &Sandbox) -> (FileLedger, FileEvidence) {
+    let state = sandbox.state();
+    (
+        FileLedger::new(state.join("ledger")),
+        FileEvidence::new(state.join("evidence")),
+    )
+}
+
+/// What `verify` says of the target.
+pub(crate) async fn verified_target(sandbox: &Sandbox) -> Verification {
+    let git = Git::find().await.expect("git is there");
+    let state_dir = &sandbox.state();
+    let (ledger, evidence) = stores(sandbox);
+    verify(
+        &git,
+        VerifiedBranch::Target { state_dir },
+        &ledger,
+        &evidence,
+    )
+    .await
+    .expect("all can be read")
 }
 
 /// A run that goes on in the background.

@@ -1,6 +1,7 @@
 //! A run that is told to end does so, whatever does not come back.
 
 use std::{
+    collections::BTreeMap,
     future::pending,
     sync::Arc,
     time::{Duration, Instant},
@@ -38,6 +39,10 @@ impl AgentBackend for Deaf {
         Ok(Probe::found(None))
     }
 
+    async fn probe_in(&self, _: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
+        self.probe().await
+    }
+
     async fn start(&self, _: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         Ok(Box::new(Self))
     }
@@ -58,6 +63,10 @@ impl Turn for Deaf {
 impl TurnControl for Deaf {
     async fn send(&self, _: TurnInput) -> Result<(), AgentError> {
         Ok(())
+    }
+
+    fn is_alive(&self) -> Option<bool> {
+        None
     }
 
     async fn stop(&self, _: Duration) {
@@ -127,6 +136,10 @@ impl AgentBackend for Endless {
         Ok(Probe::found(None))
     }
 
+    async fn probe_in(&self, _: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
+        self.probe().await
+    }
+
     async fn start(&self, _: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         let outcome = TurnOutcome::Stopped;
         Ok(Box::new(EndlessTurn {
@@ -154,6 +167,10 @@ impl Turn for EndlessTurn {
 impl TurnControl for Stopped {
     async fn send(&self, _: TurnInput) -> Result<(), AgentError> {
         Ok(())
+    }
+
+    fn is_alive(&self) -> Option<bool> {
+        None
     }
 
     async fn stop(&self, _: Duration) {

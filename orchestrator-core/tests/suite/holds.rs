@@ -3,14 +3,15 @@
 use std::fs;
 
 use orchestrator_core::{
-    driver::{Command, Inbox, Notice, verify},
-    git::{Git, UserRepository},
+    driver::{Command, Inbox, Notice},
     model::{Effect, EndReason, HoldOption, HoldReason, Record, RunMode},
     status::TaskState,
 };
 use orchestrator_testkit::{RunOutcome, Sandbox, git, run_checked};
 
-use crate::common::{self, Live, WORK, answer, builder, make_fifo, roadmap, sandbox, turns};
+use crate::common::{
+    self, Live, WORK, answer, builder, make_fifo, roadmap, sandbox, turns, verified_target,
+};
 
 #[tokio::test]
 async fn an_approval_is_given_through_the_inbox_and_through_a_handle() {
@@ -308,13 +309,7 @@ async fn nothing_to_do_with_a_reason_is_a_question_after_one_turn_and_done_ticks
     );
     assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2));
 
-    let found = Git::find().await.expect("git");
-    let repository = UserRepository::open(found.clone(), &sandbox.repo())
-        .await
-        .expect("a repository");
-    let verified = verify(&repository, &found, &sandbox.state(), None)
-        .await
-        .expect("reads");
+    let verified = verified_target(&sandbox).await;
     assert!(verified.is_whole(), "{verified:#?}");
 }
 

@@ -4,8 +4,10 @@
 use std::{fs, path::Path};
 
 use orchestrator_core::{
-    model::{ContentHash, EndReason, Record, RunMode, Timestamp},
-    port::{Epoch, Ledger, LedgerError, Sequence},
+    model::{
+        ContentHash, EndReason, Record, RunMode, Span, Timestamp, TurnOutcome, TurnUsage, Usage,
+    },
+    port::{Epoch, ErrorClass, Ledger, LedgerError, Sequence},
     store::{FileLedger, MemoryLedger},
 };
 use orchestrator_testkit::{RunOutcome, Sandbox, replayed, run_checked};
@@ -44,9 +46,10 @@ async fn a_torn_last_batch_is_cut_whole_wherever_it_was_torn() {
         fs::write(&path, &bytes[..length]).expect("writes");
         let ledger = FileLedger::new(&path);
         let opening = ledger.open().await.expect("opens");
+        let torn = format!(" {} bytes ", length - last);
         assert_eq!(
-            opening.torn,
-            (length > last).then_some((length - last) as u64),
+            opening.mended.is_some_and(|said| said.contains(&torn)),
+            length > last,
             "torn at {length}"
         );
         let entries = ledger.read(Sequence(1), usize::MAX).await.expect("reads");
@@ -202,6 +205,7 @@ fn chained(batches: &[&str]) -> String {
 async fn a_batch_that_does_not_follow_the_one_before_is_refused_though_its_checksum_is_right() {
     let sandbox = sandbox(&[]);
     let path = sandbox.path().join("written-by-hand");
+    let header = r#"{"version":2,"ledger":"abc"}"#;
     let first = r#"{"epoch":2,"from":1,"at":0,"records":["remote_back"]}"#;
     for (second, fits) in [
         (r#"{"epoch":2,"from":2,"at":0,"records":[]}"#, true),
@@ -209,12 +213,14 @@ async fn a_batch_that_does_not_follow_the_one_before_is_refused_though_its_check
         (r#"{"epoch":2,"from":3,"at":0,"records":[]}"#, false),
         (r#"{"epoch":1,"from":2,"at":0,"records":[]}"#, false),
     ] {
-        fs::write(&path, chained(&[first, second])).expect("writes");
+        fs::write(&path, chained(&[header, first, second])).expect("writes");
         let read = FileLedger::new(&path).read(Sequence(1), usize::MAX).await;
         match read {
             Ok(entries) => assert!(fits && entries.len() == 1, "{second}"),
             Err(error) => assert!(
-                !fits && matches!(error, LedgerError::Damaged { line: 2, .. }),
+                !fits
+                    && matches!(error, LedgerError::Damaged { .. })
+                    && error.to_string().contains(":3: "),
                 "{second}: {error}"
             ),
         }
@@ -235,6 +241,78 @@ async fn no_ledger_is_an_empty_one_and_one_that_cannot_be_opened_is_not() {
     fs::write(sandbox.path().join("file"), "").expect("writes");
     assert!(matches!(
         at("file/ledger").read(Sequence(1), usize::MAX).await,
-        Err(LedgerError::Io { .. })
+        Err(LedgerError::Failed(_))
     ));
+}
+
+#[tokio::test]
+async fn a_ledger_of_version_1_is_refused_with_words_and_left_as_it_is() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/refused/ledger-v1");
+    let bytes = fs::read(fixture).expect("is there");
+    let sandbox = sandbox(&[("A", "")]);
+    let path = sandbox.state().join("ledger");
+    fs::create_dir_all(sandbox.state()).expect("makes it");
+    fs::write(&path, &bytes).expect("writes");
+    let state = sandbox.state().canonicalize().expect("is there");
+    let words = format!(
+        "{}: the ledger is of version 1 of its format, and this release reads version 2: \
+         finish its run with the release that wrote it, or begin anew with another state directory",
+        state.join("ledger").display()
+    );
+
+    let ledger = FileLedger::new(state.join("ledger"));
+    let read = ledger.read(Sequence(1), 10).await;
+    assert_eq!(read.expect_err("is refused").to_string(), words);
+    let opened = ledger.open().await.expect_err("is refused");
+    assert_eq!(opened.to_string(), words);
+    assert_eq!(opened.class(), ErrorClass::NeedsPerson);
+    let run = builder(&sandbox, WORK, "")
+        .repository(sandbox.repo())
+        .state_dir(sandbox.state())
+        .roadmap("ROADMAP.md".parse().expect("a path"))
+        .build()
+        .await;
+    assert_eq!(run.expect_err("is refused").to_string(), words);
+    assert_eq!(fs::read(&path).expect("is there"), bytes);
+}
+
+#[tokio::test]
+async fn a_ledger_of_a_later_version_is_refused_with_other_words() {
+    let sandbox = sandbox(&[]);
+    let path = sandbox.path().join("later");
+    let header = r#"{"version":3,"ledger":"abc","and":"more"}"#;
+    fs::write(&path, chained(&[header])).expect("writes");
+    let refused = FileLedger::new(&path).open().await.expect_err("is refused");
+    let said = refused.to_string();
+    assert!(
+        said.ends_with("use the release that wrote it, or a newer one"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn an_amount_of_money_comes_back_as_it_was() {
+    let sandbox = sandbox(&[]);
+    let ledger = FileLedger::new(sandbox.path().join("ledger"));
+    let opening = ledger.open().await.expect("opens");
+    // Where JSON is read without care, some of these come back as their neighbours.
+    let amounts = (1..2000).map(|number| f64::from(number) / 7.0 * 0.1);
+    let record = |usd: f64| Record::TurnEnded {
+        attempt: "A#1".parse().expect("an attempt"),
+        outcome: TurnOutcome::Completed,
+        usage: TurnUsage::told(Usage {
+            usd: Some(usd),
+            ..Usage::default()
+        }),
+        settled: 0,
+        took: Span(1),
+    };
+    let records: Vec<_> = amounts.map(record).collect();
+    ledger
+        .append(opening.epoch, opening.next, Timestamp(1), &records)
+        .await
+        .expect("appends");
+    let entries = ledger.read(Sequence(1), usize::MAX).await.expect("reads");
+    let read: Vec<_> = entries.into_iter().map(|entry| entry.record).collect();
+    assert!(read == records);
 }

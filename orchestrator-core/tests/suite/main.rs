@@ -43,6 +43,7 @@ mod settings;
 mod simulation;
 mod sparse;
 mod special_files;
+mod stores;
 mod streams;
 mod submodules;
 mod transport;

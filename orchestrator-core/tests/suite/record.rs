@@ -2,24 +2,31 @@
 
 use orchestrator_core::{
     Orchestrator,
-    driver::{CommitKind, Verification, verify},
+    driver::{CommitKind, Verification, VerifiedBranch, verify},
     git::{Git, UserRepository},
     model::{EndReason, GateOutcome, HoldOption, Record},
     status::{Report, TaskState},
 };
 use orchestrator_testkit::{RunOutcome, Sandbox, git, run_checked, shell_worker};
 
-use crate::common::{Live, WORK, answer, builder, policy, sandbox};
+use crate::common::{Live, WORK, answer, builder, policy, sandbox, stores, verified_target};
 
 async fn verified(sandbox: &Sandbox, branch: Option<&str>) -> Verification {
     let program = Git::find().await.expect("git is there");
     let repository = UserRepository::open(program.clone(), &sandbox.repo())
         .await
         .expect("opens");
-    let branch = branch.map(|name| name.parse().expect("a name"));
-    verify(&repository, &program, &sandbox.state(), branch.as_ref())
+    let Some(name) = branch else {
+        return verified_target(sandbox).await;
+    };
+    let branch = VerifiedBranch::Of {
+        repository: &repository,
+        name: &name.parse().expect("a name"),
+    };
+    let (ledger, evidence) = stores(sandbox);
+    verify(&program, branch, &ledger, &evidence)
         .await
-        .expect("both can be read")
+        .expect("all can be read")
 }
 
 fn faults(found: &Verification) -> Vec<String> {

@@ -10,7 +10,7 @@ use orchestrator_core::{
 };
 
 async fn night() -> Vec<LedgerEntry> {
-    let ledger = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1-one-night");
+    let ledger = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v2-one-night");
     FileLedger::new(ledger)
         .read(Sequence(1), usize::MAX)
         .await

@@ -7,9 +7,9 @@ use std::sync::{
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    driver::{Orchestrator, RunError},
+    driver::{Orchestrator, RunError, StoreError},
     model::{Effect, EndReason, Policy, Record, Timestamp},
-    port::{Epoch, Ledger, LedgerEntry, LedgerError, Opening, Sequence},
+    port::{Epoch, Ledger, LedgerEntry, LedgerError, Opening, PortFailure, Sequence},
     store::FileLedger,
 };
 use orchestrator_testkit::{Sandbox, git, run_checked, shell_worker};
@@ -41,11 +41,8 @@ impl Ledger for FullAt {
             })
             .is_err()
         {
-            let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
-            return Err(LedgerError::Io {
-                path: "the test's".to_owned(),
-                source,
-            });
+            let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            return Err(PortFailure::io("the test's ledger cannot be written", full).into());
         }
         self.inner.append(epoch, expected, at, records).await
     }
@@ -94,7 +91,7 @@ async fn break_off_and_go_on(appends: usize) -> bool {
             assert_eq!(report.ended, EndReason::Complete);
             false
         }
-        Err(RunError::Ledger(LedgerError::Io { .. })) => true,
+        Err(RunError::Ledger(StoreError::Refused(LedgerError::Failed(_)))) => true,
         Err(other) => panic!("it broke off for another reason: {other:?}"),
     };
     let pushed = sandbox.remote_subjects().contains(&"A: First".to_owned());

@@ -1,5 +1,7 @@
 //! Work that comes back: sent to the same session, to another attempt, or to a person; and handoffs that are not there.
 
+use std::collections::BTreeMap;
+
 use orchestrator_core::{
     driver::{Command, Inbox, Orchestrator},
     model::{
@@ -458,6 +460,10 @@ impl AgentBackend for Forgetful {
 
     async fn probe(&self) -> Result<Probe, AgentError> {
         self.0.probe().await
+    }
+
+    async fn probe_in(&self, environment: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
+        self.0.probe_in(environment).await
     }
 
     async fn start(&self, request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {

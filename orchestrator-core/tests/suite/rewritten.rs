@@ -1,14 +1,14 @@
 //! The person rewrites the target: nothing of what they dropped comes back (law 15).
 
 use orchestrator_core::{
-    driver::{CheckedCommit, Command, CommitKind, Inbox, Orchestrator, verify},
-    git::{Ancestry, Git, UserRepository},
+    driver::{CheckedCommit, Command, CommitKind, Inbox, Orchestrator},
+    git::Ancestry,
     model::{EndReason, HoldOption, HoldReason, Record, Size},
     status::TaskState,
 };
 use orchestrator_testkit::{RunOutcome, Sandbox, git, run_checked};
 
-use crate::common::{self, Live, WORK, answer, builder, ends, sandbox, turns};
+use crate::common::{self, Live, WORK, answer, builder, ends, sandbox, turns, verified_target};
 
 /// Shell that runs in the person's clone, as the person would while a worker works.
 fn person(sandbox: &Sandbox, script: &str) -> String {
@@ -29,13 +29,7 @@ const NONE: [String; 0] = [];
 
 /// What `verify` finds wrong with the target.
 async fn faults(sandbox: &Sandbox) -> Vec<String> {
-    let git = Git::find().await.expect("git");
-    let repository = UserRepository::open(git.clone(), &sandbox.repo())
-        .await
-        .expect("a repository");
-    let verified = verify(&repository, &git, &sandbox.state(), None)
-        .await
-        .expect("reads");
+    let verified = verified_target(sandbox).await;
     let of_commit = |commit: &CheckedCommit| match &commit.what {
         CommitKind::Foreign => Vec::new(),
         CommitKind::Landing { faults, .. } => faults.clone(),

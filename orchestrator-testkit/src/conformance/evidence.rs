@@ -216,7 +216,7 @@ async fn a_stream_that_fails_leaves_nothing(fixture: &dyn EvidenceFixture) -> Ch
             u64::MAX,
         )
         .await;
-    must(matches!(failed, Err(EvidenceError::Io { .. })), || {
+    must(matches!(failed, Err(EvidenceError::Content(_))), || {
         format!("a stream that failed was kept as {failed:?}")
     })?;
     for content in [&b"half"[..], b""] {

@@ -17,6 +17,8 @@ pub trait LedgerFixture: Debug + Send + Sync {
 }
 
 suite! { $ ledger_conformance in ledger: LedgerFixture;
+    /// A ledger has an id, the same in every opening, and no other ledger has it.
+    a_ledger_has_an_id_of_its_own,
     /// An empty ledger has no records, and the next is the first.
     an_empty_ledger_begins_at_one,
     /// What was appended is read, in its order, with its numbers and times.
@@ -79,12 +81,25 @@ async fn with(
     Ok((place, ledger, opening.epoch, next))
 }
 
+async fn a_ledger_has_an_id_of_its_own(fixture: &dyn LedgerFixture) -> Checked {
+    let place = fixture.place();
+    let first = place().open().await?.ledger;
+    let again = place().open().await?.ledger;
+    must(first == again, || {
+        format!("opened again, ledger {first} is {again}")
+    })?;
+    let other = fixture.place()().open().await?.ledger;
+    must(first != other, || {
+        format!("another ledger has the id {first} as well")
+    })
+}
+
 async fn an_empty_ledger_begins_at_one(fixture: &dyn LedgerFixture) -> Checked {
     let place = fixture.place();
     let ledger = place();
     let opening = ledger.open().await?;
     must(
-        opening.next == Sequence(1) && opening.torn.is_none(),
+        opening.next == Sequence(1) && opening.mended.is_none(),
         || format!("a new ledger opens as {opening:?}"),
     )?;
     let entries = all(&*ledger).await?;

@@ -164,6 +164,10 @@ impl AgentBackend for BentBackend {
         }
     }
 
+    async fn probe_in(&self, _: &BTreeMap<String, String>) -> Result<Probe, AgentError> {
+        self.probe().await
+    }
+
     async fn start(&self, mut request: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         self.started.store(true, Ordering::Relaxed);
         let lost = request
@@ -309,6 +313,10 @@ impl TurnControl for Unstoppable {
         Err(AgentError::Unsupported("listen"))
     }
 
+    fn is_alive(&self) -> Option<bool> {
+        None
+    }
+
     async fn stop(&self, _: Duration) {}
 }
 
@@ -416,6 +424,10 @@ impl Turn for Naive {
 impl TurnControl for NaiveControl {
     async fn send(&self, _: TurnInput) -> Result<(), AgentError> {
         Err(AgentError::Unsupported("listen"))
+    }
+
+    fn is_alive(&self) -> Option<bool> {
+        None
     }
 
     async fn stop(&self, _: Duration) {

@@ -126,11 +126,7 @@ impl EvidenceStore for BentStore {
                 let mut bytes = Vec::new();
                 let read = content.read_to_end(&mut bytes).await;
                 self.keep(&bytes);
-                let failed = |source| EvidenceError::Io {
-                    what: "reading".to_owned(),
-                    source,
-                };
-                read.map_err(failed)?;
+                read.map_err(EvidenceError::Content)?;
                 self.inner.put(&mut &bytes[..], cap).await
             }
             Fault::KeepsWhatWasDropped => {

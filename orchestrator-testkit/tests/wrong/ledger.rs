@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    model::{Record, Timestamp},
+    model::{LedgerId, Record, Timestamp},
     port::{Epoch, Ledger, LedgerEntry, LedgerError, Opening, Sequence},
     store::MemoryLedger,
 };
@@ -15,6 +15,7 @@ use orchestrator_testkit::conformance::{
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
+    IsAnotherEachTime,
     BeginsAtZero,
     ReadsBackwards,
     IgnoresTheLimit,
@@ -33,6 +34,7 @@ enum Fault {
 fn each_clause_of_the_ledger_suite_catches_a_fault() {
     use Fault::*;
     let faults = [
+        ("a_ledger_has_an_id_of_its_own", IsAnotherEachTime),
         ("an_empty_ledger_begins_at_one", BeginsAtZero),
         ("what_was_appended_is_read", ReadsBackwards),
         ("a_part_can_be_read", IgnoresTheLimit),
@@ -107,6 +109,7 @@ impl Ledger for BentLedger {
     async fn open(&self) -> Result<Opening, LedgerError> {
         let mut opening = self.inner.open().await?;
         match self.fault {
+            Fault::IsAnotherEachTime => opening.ledger = LedgerId::random(),
             Fault::BeginsAtZero => opening.next.0 -= 1,
             Fault::AlwaysTheSameEpoch => opening.epoch = Epoch(1),
             _ => {}

@@ -7,12 +7,14 @@ use tokio::sync::{Notify, mpsc};
 use super::{Check, Found, Preflight};
 use crate::{
     driver::{
-        BuildError, OrchestratorBuilder, builder::Ground, effects::World, fold::fold_ledger,
-        running::SURVIVORS,
+        BuildError, OrchestratorBuilder,
+        builder::Ground,
+        effects::World,
+        fold::fold_within,
+        marks::{Marks, SURVIVORS},
     },
     machine::State,
     process::sweep_marked,
-    store::FileLedger,
 };
 
 /// Begins one.
@@ -51,7 +53,7 @@ async fn look(
     let scratch = tempfile::tempdir_in(&temporary).map_err(unusable)?;
     let path = scratch.path().canonicalize().map_err(unusable)?;
     ground.borrow_objects(&path).await.map_err(unusable)?;
-    let world = ground.open(&path, &state).await?;
+    let world = ground.open(&path, &state, Marks::of_a_look()).await?;
     let looked = tokio::select! {
         looked = look_further(&world, &state, found) => looked,
         () = stop.notified() => Ok(()),
@@ -70,12 +72,10 @@ async fn look_further(world: &World, state: &State, found: &mut Found) -> Result
 
 impl Ground {
     /// What the ledger tells; it is only read.
-    async fn state(&self, state_dir: &Path) -> Result<State, BuildError> {
-        let folded = match &self.ledger {
-            Some(ledger) => fold_ledger(&**ledger).await?,
-            None => fold_ledger(&FileLedger::new(state_dir.join("ledger"))).await?,
-        };
-        Ok(folded.0)
+    pub(in crate::driver) async fn state(&self, state_dir: &Path) -> Result<State, BuildError> {
+        let ledger = self.ledger_in(state_dir);
+        let (state, _) = fold_within(&*ledger, self.limits).await?;
+        Ok(state)
     }
 
     /// Lets a repository of ours that is to be made in this directory read the objects of the person's, so that only what is new has to

@@ -1,0 +1,83 @@
+//! The markers of our processes, and what bears those of earlier runs.
+
+use std::time::Duration;
+
+use crate::{
+    model::LedgerId,
+    port::{Epoch, Opening},
+    process::{marked, sweep_marked},
+};
+
+/// How long survivors of an earlier run are fought.
+pub(super) const SURVIVORS: Duration = Duration::from_secs(10);
+
+/// What our markers begin with: the ledger, so that the next run finds what this one leaves, and the epoch, so that a run that was
+/// overtaken ends nothing of its successor's.
+#[derive(Debug)]
+pub(super) struct Marks {
+    ledger: LedgerId,
+    epoch: Epoch,
+}
+
+impl Marks {
+    pub(super) fn of(opening: &Opening) -> Self {
+        Self {
+            ledger: opening.ledger.clone(),
+            epoch: opening.epoch,
+        }
+    }
+
+    /// For who only looks, and writes no ledger: nobody else has these.
+    pub(super) fn of_a_look() -> Self {
+        Self {
+            ledger: LedgerId::random(),
+            epoch: Epoch(0),
+        }
+    }
+
+    /// What markers of this run begin with.
+    pub(super) fn own(&self) -> String {
+        format!("{}{}.", self.of_all(), self.epoch.0)
+    }
+
+    /// What markers of all runs on this ledger begin with.
+    fn of_all(&self) -> String {
+        format!("{}.", self.ledger)
+    }
+}
+
+/// What earlier runs on a ledger had left running.
+#[derive(Debug)]
+pub(super) struct Survivors {
+    /// How many there were.
+    pub(super) found: usize,
+    /// The markers of all runs and of this one, where some could not be ended.
+    left: Option<[String; 2]>,
+}
+
+impl Survivors {
+    /// Ends them; to be called before anything bears a marker of this run.
+    pub(super) async fn end(marks: &Marks) -> Self {
+        let swept = sweep_marked(&marks.of_all(), SURVIVORS).await;
+        Self {
+            found: swept.found,
+            left: (swept.left > 0).then(|| [marks.of_all(), marks.own()]),
+        }
+    }
+
+    /// Of who only looks.
+    pub(super) fn none() -> Self {
+        Self {
+            found: 0,
+            left: None,
+        }
+    }
+
+    /// How many could not be ended, and live.
+    pub(super) fn living(&self) -> usize {
+        let Some([all, own]) = &self.left else {
+            return 0;
+        };
+        marked(all).len().saturating_sub(marked(own).len())
+    }
+}

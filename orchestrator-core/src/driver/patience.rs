@@ -1,0 +1,156 @@
+//! Asking a store again: what passes is waited for, and what does not pass ends the run.
+
+use std::{error::Error, future::Future, time::Duration};
+
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::roughly;
+use crate::port::{ErrorClass, EvidenceError, LedgerError};
+
+/// The first pause before a store is asked again; each one after it is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause that a store did not ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long a ledger or an evidence store that fails, or does not answer, is put up with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreLimits {
+    /// What one answer may take. Content that is to be kept has a second more for each MiB. Default: 30 seconds.
+    pub answer: Duration,
+    /// How long it is asked again after the first try began; no try begins later. Default: 2 minutes.
+    pub total: Duration,
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            answer: Duration::from_secs(30),
+            total: Duration::from_secs(120),
+        }
+    }
+}
+
+impl StoreLimits {
+    /// These limits.
+    #[must_use]
+    pub const fn new(answer: Duration, total: Duration) -> Self {
+        Self { answer, total }
+    }
+}
+
+/// Why a store was given up.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError<E: Error + 'static> {
+    /// What it said will not pass by itself.
+    #[error(transparent)]
+    Refused(E),
+    /// What it said could have passed, and did not.
+    #[error("{store} failed {tries} times within {}, and was given up", roughly(*time))]
+    Unavailable {
+        /// Which store.
+        store: &'static str,
+        /// How often it was asked.
+        tries: u32,
+        /// How long.
+        time: Duration,
+        /// What it said last.
+        #[source]
+        source: E,
+    },
+    /// It did not answer.
+    #[error("{store} was asked {tries} times within {}, did not answer, and was given up", roughly(*time))]
+    Silent {
+        /// Which store.
+        store: &'static str,
+        /// How often it was asked.
+        tries: u32,
+        /// How long.
+        time: Duration,
+    },
+}
+
+/// An error that says what can be done about it.
+pub(super) trait Classed: Error + 'static {
+    fn class(&self) -> ErrorClass;
+}
+
+impl Classed for LedgerError {
+    fn class(&self) -> ErrorClass {
+        self.class()
+    }
+}
+
+impl Classed for EvidenceError {
+    fn class(&self) -> ErrorClass {
+        self.class()
+    }
+}
+
+/// The tries at one call of a store.
+pub(super) struct Tries {
+    store: &'static str,
+    limits: StoreLimits,
+    began: Instant,
+    failed: u32,
+    pause: Duration,
+}
+
+impl Tries {
+    pub(super) fn at(store: &'static str, limits: StoreLimits) -> Self {
+        Self {
+            store,
+            limits,
+            began: Instant::now(),
+            failed: 0,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// How many have failed, or were not answered.
+    pub(super) fn failed(&self) -> u32 {
+        self.failed
+    }
+
+    /// Asks once. `None` after a failure that may pass: it is time to ask again.
+    pub(super) async fn ask<T, E: Classed>(
+        &mut self,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<Option<T>, StoreError<E>> {
+        let (failure, retry_after) = match tokio::time::timeout(self.limits.answer, call).await {
+            Ok(Ok(answer)) => return Ok(Some(answer)),
+            Err(_) => (None, None),
+            Ok(Err(error)) => match error.class() {
+                ErrorClass::Transient { retry_after } => (Some(error), retry_after),
+                ErrorClass::NeedsPerson | ErrorClass::Permanent | ErrorClass::Bug => {
+                    return Err(StoreError::Refused(error));
+                }
+            },
+        };
+        self.failed += 1;
+        let pause = retry_after.unwrap_or(self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        if self.began.elapsed() + pause > self.limits.total {
+            return Err(self.given_up(failure));
+        }
+        let error = failure.as_ref().map(tracing::field::display);
+        tracing::warn!(store = self.store, error, ?pause, "it is asked again");
+        tokio::time::sleep(pause).await;
+        Ok(None)
+    }
+
+    fn given_up<E: Error>(&self, failure: Option<E>) -> StoreError<E> {
+        let (store, tries, time) = (self.store, self.failed, self.began.elapsed());
+        match failure {
+            Some(source) => StoreError::Unavailable {
+                store,
+                tries,
+                time,
+                source,
+            },
+            None => StoreError::Silent { store, tries, time },
+        }
+    }
+}
