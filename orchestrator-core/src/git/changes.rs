@@ -57,31 +57,6 @@ impl Trusted {
             .await
     }
 
-    /// The difference in one path, as a unified diff.
-    ///
-    /// # Errors
-    /// As `git diff-tree`.
-    pub async fn diff(
-        &self,
-        old: CommitId,
-        new: CommitId,
-        path: &RepoPath,
-    ) -> Result<Vec<u8>, GitError> {
-        let call = self.call().args([
-            "--literal-pathspecs",
-            "diff-tree",
-            "-r",
-            "-p",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-commit-id",
-        ]);
-        call.args([old.to_string(), new.to_string(), "--".to_owned()])
-            .args([path.to_path()])
-            .bytes()
-            .await
-    }
-
     /// Merges two commits, touching nothing but objects.
     ///
     /// # Errors

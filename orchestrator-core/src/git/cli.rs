@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long a call may take that reads and writes on this machine.
-const LOCAL: Duration = Duration::from_secs(60);
+pub(super) const LOCAL: Duration = Duration::from_secs(60);
 /// How long a call may take that moves objects, or starts a program of the person's; and one that speaks to a remote, where it cannot
 /// be seen whether it moves anything.
 const TRANSFER: Duration = Duration::from_secs(300);

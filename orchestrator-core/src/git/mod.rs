@@ -23,6 +23,7 @@ mod changes;
 mod checkout;
 mod cli;
 mod config;
+mod diff;
 mod discard;
 mod dry_run;
 mod environment;

@@ -98,8 +98,8 @@ pub use settings::{
     Commands, Environment, Filter, GateRule, Limits, Notify, Reviewers, Setup, WhenExhausted,
     WhenUnavailable,
 };
-pub(crate) use text::fenced;
 pub use text::{clean, clean_line, escaped_json};
+pub(crate) use text::{fenced, is_binary};
 pub use trouble::Trouble;
 pub use turn::{Ask, Completion, Pulse, StopReason, TurnEnd, TurnOutcome, TurnSight};
 pub use usage::{ModelUsage, SessionUsage, Spend, TurnUsage, Usage, UsageSource, dollars};
