@@ -11,11 +11,12 @@ use super::{
     environment::{Environments, Sees},
     error::GitError,
     output::{Answer, skipped},
+    parse::parse_commits,
     version::{GitVersion, MINIMUM_VERSION, parse_version},
 };
 use crate::{
     failpoint::reach,
-    model::{Limits, Policy},
+    model::{CommitId, Limits, Policy},
     process::{
         Exit, Finished, GivenUp, OutputLimits, Patience, Spawn, can_run, run_to_end,
         run_while_moving,
@@ -359,6 +360,12 @@ impl Call<'_> {
                 verb,
                 what: error.to_string(),
             })
+    }
+
+    /// The same, for output that is one commit's id on each line.
+    pub(super) async fn commits(self) -> Result<Vec<CommitId>, GitError> {
+        let verb = self.verb();
+        parse_commits(&verb, &self.text().await?)
     }
 
     /// Runs it; nothing but its success matters.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
-use super::{Git, GitError, UserRepository, lfs};
+use super::{Git, GitError, UserRepository, lfs, parse::parse_sections};
 use crate::{model, process::Exit};
 
 /// A name and an address, as commits bear them.
@@ -163,18 +163,8 @@ async fn persons(git: &Git) -> Result<BTreeMap<(String, String), String>, GitErr
         if answer.exit != Exit::Code(0) {
             continue;
         }
-        for setting in String::from_utf8_lossy(&answer.stdout).split('\0') {
-            let Some((key, value)) = setting.split_once('\n') else {
-                continue;
-            };
-            let Some((name, key)) = key
-                .strip_prefix("filter.")
-                .and_then(|rest| rest.rsplit_once('.'))
-            else {
-                continue;
-            };
-            settings.insert((name.to_owned(), key.to_owned()), value.to_owned());
-        }
+        let found = parse_sections(&answer.stdout, "filter").into_iter();
+        settings.extend(found.map(|(name, key, value)| ((name, key), value)));
     }
     Ok(settings)
 }

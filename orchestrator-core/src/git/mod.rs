@@ -56,6 +56,7 @@ mod objects;
 mod one_commit;
 mod output;
 mod overview;
+mod parse;
 mod past;
 mod plain;
 mod push_refusal;

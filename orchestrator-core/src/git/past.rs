@@ -69,15 +69,7 @@ impl Trusted {
         {
             call = call.args([format!("^{tip}")]);
         }
-        let listed = call.transfers().text().await?;
-        let wrong = |line: &str| GitError::Output {
-            verb: "rev-list".to_owned(),
-            what: line.chars().take(200).collect(),
-        };
-        listed
-            .lines()
-            .map(|line| line.parse().map_err(|_| wrong(line)))
-            .collect()
+        call.transfers().commits().await
     }
 }
 

@@ -182,8 +182,7 @@ impl UserRepository {
             .call(checkout)
             .args(["symbolic-ref", "--quiet", "HEAD"]);
         let answer = call.answer().await?;
-        let name = String::from_utf8_lossy(&answer.stdout);
-        Ok(name.trim_end().parse().ok())
+        Ok(answer.text().parse().ok())
     }
 
     /// Files of the person's where a landing adds some. The checkout has no changes to tracked files, so whatever is

@@ -118,12 +118,7 @@ impl Trusted {
             dropped.to_string(),
             format!("^{tip}"),
         ];
-        let listed = self.call().args(["rev-list"]).args(line).text().await?;
-        for line in listed.lines() {
-            let commit = line.parse().map_err(|_| GitError::Output {
-                verb: "rev-list".to_owned(),
-                what: line.chars().take(200).collect(),
-            })?;
+        for commit in self.call().args(["rev-list"]).args(line).commits().await? {
             if self.contains(head, commit).await? {
                 return Ok(Some(commit));
             }

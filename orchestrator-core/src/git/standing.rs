@@ -7,7 +7,10 @@ use std::{
     path::PathBuf,
 };
 
-use super::{GitError, Trusted, UserRepository};
+use super::{
+    GitError, Trusted, UserRepository,
+    parse::{parse_counts, unexpected},
+};
 use crate::{
     model::{BranchName, CommitId, RepoPath},
     process::{Exit, can_run},
@@ -73,11 +76,8 @@ impl UserRepository {
             .args([format!("{local}...{tip}")])
             .text()
             .await?;
-        let mut counts = counted
-            .split('\t')
-            .map(|count| count.parse().unwrap_or_default());
-        let ahead = counts.next().unwrap_or_default();
-        let behind = counts.next().unwrap_or_default();
+        let (ahead, behind) =
+            parse_counts(&counted).ok_or_else(|| unexpected("rev-list", &counted))?;
         let listed = ask()
             .args(["log", NAMED, "--no-decorate", "--no-show-signature"])
             .args(["--format=%h %s".to_owned(), format!("{tip}..{local}")])
@@ -117,8 +117,7 @@ impl UserRepository {
             .args(["merge-base"])
             .args([here.to_string(), ours.to_string()]);
         let answer = call.answer().await?;
-        let said = String::from_utf8_lossy(&answer.stdout);
-        Ok(said.trim_end().parse().ok())
+        Ok(answer.text().parse().ok())
     }
 
     /// The hooks that run where a person commits or pushes here: where they are, and their names.
