@@ -2,10 +2,10 @@
 
 use std::sync::PoisonError;
 
-use super::effects::{World, with_source};
+use super::effects::World;
 use crate::{
     git::{GitError, Trusted, Workspace},
-    model::{AttemptId, CommitId, WorkspaceFate},
+    model::{AttemptId, CommitId, WorkspaceFate, with_source},
     process::marked_since,
 };
 

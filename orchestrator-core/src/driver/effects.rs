@@ -25,6 +25,7 @@ use super::{
     turn::{TurnJob, TurnWatch},
     views::{ChangeBetween, Tree},
 };
+pub(super) use crate::model::with_source;
 use crate::{
     gate::{CacheOf, GateCaches},
     git::{Ancestry, GateHead, GitError, Merge, Start, Trusted, Workspaces},
@@ -845,16 +846,4 @@ pub(super) fn agents_environment(allowed: &BTreeMap<String, String>) -> BTreeMap
     ];
     environment.extend(off.map(|(key, value)| (key.to_owned(), value.to_owned())));
     environment
-}
-
-/// An error with all that caused it, on one line.
-pub(super) fn with_source(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

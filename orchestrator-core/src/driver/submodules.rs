@@ -1,9 +1,9 @@
 //! What is said of submodules that a worker moved.
 
-use super::effects::{World, with_source};
+use super::effects::World;
 use crate::{
     git::Moved,
-    model::{Change, CommitId, Finding, Mode, Severity},
+    model::{Change, CommitId, Finding, Mode, Severity, with_source},
 };
 
 impl World {

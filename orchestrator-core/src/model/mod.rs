@@ -98,7 +98,7 @@ pub use settings::{
     Commands, Environment, Filter, GateRule, Limits, Notify, Reviewers, Setup, WhenExhausted,
     WhenUnavailable,
 };
-pub use text::{clean, clean_line, escaped_json};
+pub use text::{causes, clean, clean_line, escaped_json, with_source};
 pub(crate) use text::{fenced, is_binary};
 pub use trouble::Trouble;
 pub use turn::{Ask, Completion, Pulse, StopReason, TurnEnd, TurnOutcome, TurnSight};

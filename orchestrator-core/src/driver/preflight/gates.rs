@@ -2,12 +2,9 @@
 
 use super::{Check, Found};
 use crate::{
-    driver::{
-        BuildError,
-        effects::{World, with_source},
-    },
+    driver::{BuildError, effects::World},
     machine::State,
-    model::{CommitId, EffectId, GateReport, GateSpec},
+    model::{CommitId, EffectId, GateReport, GateSpec, with_source},
 };
 
 /// A preflight is no effect of the machine's: no effect has this number.
