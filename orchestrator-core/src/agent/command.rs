@@ -4,14 +4,12 @@
 //! [`TurnRequest::variables`] lists. Lines on its standard output are activity. Exit status 0 is "completed"; anything else is "crashed", with
 //! the end of its standard error. A further turn runs it again in the same workspace: that counts as resuming.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    AgentEntry, AgentProcess, Ended, LineWords, Protocol, Reply, SettingError, is_installed,
+    AgentEntry, AgentProgram, Ended, LineWords, Protocol, Reply, SettingError, is_installed,
 };
 use crate::{
     model::{DoneBy, TurnOutcome},
@@ -25,9 +23,8 @@ const MAX_LINE: usize = 4096;
 /// Any program that keeps the command protocol.
 #[derive(Debug, Clone)]
 pub struct CommandAgent {
-    program: String,
+    program: AgentProgram,
     arguments: Vec<String>,
-    environment: BTreeMap<String, String>,
 }
 
 /// Any program that keeps the command protocol.
@@ -48,9 +45,8 @@ impl CommandAgent {
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
         Self {
-            program: program.into(),
+            program: AgentProgram::new(program.into()),
             arguments: arguments.into_iter().map(Into::into).collect(),
-            environment: BTreeMap::new(),
         }
     }
 
@@ -62,18 +58,14 @@ impl CommandAgent {
         settings: CommandSettings,
         agent: &AgentEntry,
     ) -> Result<Self, SettingError> {
-        let mut words = settings.run.into_iter();
-        let program = words.next().filter(|program| !program.is_empty());
-        let program = program.ok_or_else(|| {
-            SettingError::new("run", "needs a program, as in `run = [\"./agent.sh\"]`")
-        })?;
-        Ok(Self::new(program, words).envs(agent.environment.clone()))
+        let (program, arguments) = AgentProgram::of_run(settings.run, r#"["./agent.sh"]"#, agent)?;
+        Ok(Self { program, arguments })
     }
 
     /// Adds variables that it sees besides the environment of a turn.
     #[must_use]
     pub fn envs(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.environment.extend(variables);
+        self.program.environment.extend(variables);
         self
     }
 }
@@ -90,7 +82,7 @@ impl AgentBackend for CommandAgent {
 
     async fn probe(&self) -> Result<Probe, AgentError> {
         is_installed(
-            self.program.as_ref(),
+            &self.program.path,
             "give the path of a program that can be run, or one that is on the PATH",
         )?;
         Ok(Probe::found(None))
@@ -102,9 +94,9 @@ impl AgentBackend for CommandAgent {
             prompt: request.prompt.clone(),
             words: LineWords::default(),
         };
-        AgentProcess::new(&self.program, &request)
+        let process = self.program.process(&request);
+        process
             .args(&self.arguments)
-            .envs(&self.environment)
             .line_limit(MAX_LINE)
             .start(plain)
     }
