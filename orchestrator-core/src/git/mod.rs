@@ -83,7 +83,6 @@ pub use changes::Merge;
 pub use cli::Git;
 pub(crate) use cli::absolute;
 pub use config::{Identity, Person};
-#[cfg(feature = "driver")]
 pub(crate) use discard::Discard;
 pub use dry_run::{DryRun, LocalRemote};
 pub use error::GitError;

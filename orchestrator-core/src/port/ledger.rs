@@ -27,7 +27,7 @@ use crate::model::{Record, Timestamp};
 /// What another ledger has taken is told to somebody as well:
 ///
 /// ```
-/// # #[cfg(feature = "store")]
+/// # #[cfg(feature = "driver")]
 /// # mod example {
 /// use std::sync::mpsc::Sender;
 /// use async_trait::async_trait;

@@ -387,7 +387,6 @@ impl Killer {
     }
 
     /// Which processes it would end.
-    #[cfg(feature = "git")]
     pub(super) fn target(&self) -> Target {
         self.target.clone()
     }

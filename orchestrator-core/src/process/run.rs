@@ -2,11 +2,9 @@
 
 use std::{future::Future, io, time::Duration};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-
-#[cfg(feature = "git")]
 use super::motion::{GivenUp, Patience, until_given_up};
 use super::{Captured, Exit, Input, Killer, Spawn};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 /// What is still read after the program has ended and its relatives were swept: only what is in the pipe.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -53,7 +51,6 @@ pub async fn run_to_end(
 ///
 /// # Errors
 /// When it cannot be started.
-#[cfg(feature = "git")]
 pub(crate) async fn run_while_moving(
     spawn: Spawn,
     input: &[u8],

@@ -1,17 +1,14 @@
 //! Reviewers in the box, each small. They find; what follows is the machine's to decide.
 
-#[cfg(feature = "git")]
 mod agent;
 mod contents;
 mod docs;
 mod handoff;
 mod past;
 mod paths;
-#[cfg(feature = "git")]
 mod silences;
 mod tree;
 
-#[cfg(feature = "git")]
 pub use agent::AgentReviewer;
 pub use contents::Contents;
 pub use docs::DocsInStep;
