@@ -30,7 +30,7 @@ pub struct CommandAgent {
 /// Any program that keeps the command protocol.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[non_exhaustive]
-pub struct CommandSettings {
+pub(crate) struct CommandSettings {
     /// Program and arguments; never a shell line.
     pub run: Vec<String>,
     /// What says that its work is complete.
@@ -54,7 +54,7 @@ impl CommandAgent {
     ///
     /// # Errors
     /// [`SettingError`] where `run` names no program.
-    pub fn from_settings(
+    pub(crate) fn from_settings(
         settings: CommandSettings,
         agent: &AgentEntry,
     ) -> Result<Self, SettingError> {

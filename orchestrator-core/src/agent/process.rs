@@ -37,7 +37,7 @@ use super::{
 use crate::{
     model::{ModelUsage, TurnOutcome, TurnUsage, UsageSource},
     port::{AgentError, Turn, TurnControl, TurnInput, TurnRequest, Update},
-    process::{Captured, Child, Exit, Input, Killer, LineReader, Read, Recording, Spawn},
+    process::{Captured, Child, Exit, Input, Killer, LineReader, Read, Spawn, StreamRecorder},
     untrusted::create_absent,
 };
 
@@ -105,7 +105,7 @@ impl AgentProcess {
 
     /// Sets how much of a line the protocol is given, in bytes; 16 MiB where nothing is set. A longer line is cut, and says so.
     #[must_use]
-    pub fn line_limit(mut self, bytes: usize) -> Self {
+    pub(crate) fn line_limit(mut self, bytes: usize) -> Self {
         self.line = bytes;
         self
     }
@@ -302,8 +302,8 @@ struct Pump {
 /// The program's ends of the pipes; `None` for one that has ended.
 struct Pipes {
     stdin: Option<ChildStdin>,
-    stdout: Option<LineReader<Recording<ChildStdout>>>,
-    stderr: Option<Recording<ChildStderr>>,
+    stdout: Option<LineReader<StreamRecorder<ChildStdout>>>,
+    stderr: Option<StreamRecorder<ChildStderr>>,
 }
 
 /// What is under way between the program and whoever reads the turn.
@@ -377,11 +377,11 @@ impl Pump {
         let directory = self.streams.as_deref();
         let stdout = child
             .stdout()
-            .map(|stdout| Recording::new(stdout, directory, "stdout"))
+            .map(|stdout| StreamRecorder::new(stdout, directory, "stdout"))
             .transpose()?;
         let stderr = child
             .stderr()
-            .map(|stderr| Recording::new(stderr, directory, "stderr"))
+            .map(|stderr| StreamRecorder::new(stderr, directory, "stderr"))
             .transpose()?;
         let stdout = stdout.map(|stdout| LineReader::new(stdout, self.line));
         Ok(Pipes {
@@ -653,11 +653,11 @@ async fn reached(at: Option<Instant>) {
     }
 }
 
-async fn next_read(from: &mut Option<LineReader<Recording<ChildStdout>>>) -> Option<Read> {
+async fn next_read(from: &mut Option<LineReader<StreamRecorder<ChildStdout>>>) -> Option<Read> {
     from.as_mut()?.read().await.ok().flatten()
 }
 
-async fn read_some(from: &mut Option<Recording<ChildStderr>>, buffer: &mut [u8]) -> usize {
+async fn read_some(from: &mut Option<StreamRecorder<ChildStderr>>, buffer: &mut [u8]) -> usize {
     match from {
         Some(from) => from.read(buffer).await.unwrap_or(0),
         None => 0,

@@ -8,6 +8,7 @@ use crate::{model, process::Exit};
 
 /// A name and an address, as commits bear them.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Person {
     /// As in `user.name`.
     pub name: String,

@@ -9,7 +9,7 @@ use crate::{model::CommitId, process::Exit};
 
 /// What a push without effect came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DryRun {
+pub(crate) enum DryRun {
     /// The remote answered, and let us in.
     Reached,
     /// It did not, in git's words.
@@ -21,7 +21,7 @@ pub enum DryRun {
 
 /// Why a remote on this machine would refuse the target, though it lets a dry run pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LocalRemote {
+pub(crate) enum LocalRemote {
     /// Nothing is seen that speaks against it.
     Open,
     /// The target is checked out there, and `receive.denyCurrentBranch` refuses to change it.
@@ -41,7 +41,7 @@ impl Trusted {
     ///
     /// # Errors
     /// [`GitError::Silent`] and [`GitError::TimedOut`] when nobody answers.
-    pub async fn dry_run(&self, tip: CommitId) -> Result<Option<DryRun>, GitError> {
+    pub(crate) async fn dry_run(&self, tip: CommitId) -> Result<Option<DryRun>, GitError> {
         let Destination::Remote { push_url, .. } = &self.destination else {
             return Ok(None);
         };
@@ -68,7 +68,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When git cannot be run there.
-    pub async fn local_remote(&self) -> Result<Option<LocalRemote>, GitError> {
+    pub(crate) async fn local_remote(&self) -> Result<Option<LocalRemote>, GitError> {
         let Destination::Remote { push_url, .. } = &self.destination else {
             return Ok(None);
         };

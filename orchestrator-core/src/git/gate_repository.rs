@@ -46,7 +46,7 @@ impl Trusted {
     ///
     /// # Errors
     /// As `git fetch`.
-    pub async fn fetch_tags(&self) -> Result<(), GitError> {
+    pub(crate) async fn fetch_tags(&self) -> Result<(), GitError> {
         let user = self.user.git_dir().to_string_lossy().into_owned();
         let from = match &self.destination {
             Destination::Remote { fetch_url, .. } => fetch_url.clone(),
@@ -113,7 +113,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When its files cannot be written.
-    pub fn write_gate_module(
+    pub(crate) fn write_gate_module(
         &self,
         directory: &Path,
         module: &Module,

@@ -12,7 +12,7 @@ pub(super) const RECORD: &str = "Orchestrator-Record";
 /// A commit, with what trailers of ours say in it. Anybody can write such a trailer: what it
 /// is worth is found by comparing it with the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BranchCommit {
+pub(crate) struct BranchCommit {
     /// The commit.
     pub commit: CommitId,
     /// Its tree.
@@ -30,7 +30,7 @@ pub struct BranchCommit {
 impl BranchCommit {
     /// Whether it bears a trailer that only a landing bears.
     #[must_use]
-    pub fn claims_to_be_a_landing(&self) -> bool {
+    pub(crate) fn claims_to_be_a_landing(&self) -> bool {
         self.landing.is_some() || self.record.is_some()
     }
 }
@@ -49,7 +49,7 @@ pub(super) fn may_claim_to_be_a_landing(message: &[u8]) -> bool {
 ///
 /// # Errors
 /// When there is no such ref, or the history cannot be read.
-pub async fn first_parents(
+pub(crate) async fn first_parents(
     git: &Git,
     git_dir: &Path,
     reference: &str,

@@ -16,6 +16,7 @@ use crate::model::{AttemptId, CommitId};
 
 /// What one look saw of one workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Look {
     /// Which.
     pub attempt: AttemptId,

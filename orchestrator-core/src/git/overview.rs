@@ -24,7 +24,7 @@ const MANAGERS: [(&[u8], &str); 9] = [
 
 /// What a tree holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Overview {
+pub(crate) struct Overview {
     /// Its submodules.
     pub submodules: Vec<RepoPath>,
     /// The `.gitattributes` that name the filter `lfs`.
@@ -38,7 +38,7 @@ impl Trusted {
     ///
     /// # Errors
     /// As `git ls-tree`, and when an object cannot be read.
-    pub async fn overview(&self, tree: TreeId) -> Result<Overview, GitError> {
+    pub(crate) async fn overview(&self, tree: TreeId) -> Result<Overview, GitError> {
         let listed = self
             .call()
             .args(["ls-tree", "-r", "-z", "--full-tree"])

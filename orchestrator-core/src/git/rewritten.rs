@@ -50,7 +50,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When the ref cannot be written.
-    pub async fn remember_dropped(&self, commit: CommitId) -> Result<(), GitError> {
+    pub(crate) async fn remember_dropped(&self, commit: CommitId) -> Result<(), GitError> {
         if !self.has(commit) {
             return Ok(());
         }
@@ -132,7 +132,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When git fails.
-    pub async fn carry_over(
+    pub(crate) async fn carry_over(
         &self,
         attempt: &AttemptId,
         subject: &str,
@@ -192,7 +192,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When git fails.
-    pub async fn landed_again(
+    pub(crate) async fn landed_again(
         &self,
         dropped: CommitId,
         tip: CommitId,

@@ -31,7 +31,7 @@ const NAMED: &str = "-3";
 
 /// How the person's branch stands to the remote's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Distance {
+pub(crate) struct Distance {
     /// Commits that only the person's branch has.
     pub ahead: u32,
     /// Commits that only the remote's has.
@@ -46,7 +46,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// As `git rev-list`.
-    pub async fn distance(
+    pub(crate) async fn distance(
         &self,
         branch: &BranchName,
         trusted: &Trusted,
@@ -104,7 +104,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// As `git merge-base`.
-    pub async fn merge_base(
+    pub(crate) async fn merge_base(
         &self,
         trusted: &Trusted,
         here: CommitId,
@@ -140,7 +140,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// As `git cat-file`.
-    pub async fn file_at(
+    pub(crate) async fn file_at(
         &self,
         commit: CommitId,
         path: &RepoPath,
@@ -157,7 +157,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn working_file(&self, path: &RepoPath) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn working_file(&self, path: &RepoPath) -> io::Result<Option<Vec<u8>>> {
         let Some(root) = self.root() else {
             return Ok(None);
         };

@@ -187,7 +187,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When there is no such ref.
-    pub fn commit_of(&self, reference: &str) -> Result<CommitId, GitError> {
+    pub(crate) fn commit_of(&self, reference: &str) -> Result<CommitId, GitError> {
         let unknown = || GitError::Object {
             id: reference.to_owned(),
             why: "there is no such ref".to_owned(),

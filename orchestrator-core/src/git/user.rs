@@ -31,6 +31,7 @@ pub struct UserRepository {
 
 /// Where accepted work goes. Read from the person's configuration once, before any worker exists, and kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Destination {
     /// A remote.
     Remote {
@@ -208,7 +209,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// As `git ls-files`.
-    pub async fn tracks(&self, path: &RepoPath) -> Result<bool, GitError> {
+    pub(crate) async fn tracks(&self, path: &RepoPath) -> Result<bool, GitError> {
         let call = self
             .call()
             .args(["--literal-pathspecs", "ls-files", "-z", "--full-name", "--"])
@@ -220,7 +221,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// [`GitError::Repository`] when it is in the checkout and git does not ignore it.
-    pub async fn keeps_out(&self, directory: &Path) -> Result<(), GitError> {
+    pub(crate) async fn keeps_out(&self, directory: &Path) -> Result<(), GitError> {
         let directory = &absolute(directory);
         let there = directory.ancestors().find_map(|known| {
             let rest = directory.strip_prefix(known).ok()?;

@@ -90,8 +90,8 @@ pub use ports::Ports;
 pub use record::Record;
 pub use refusal::{LandingPlace, Refusal, RefusalCause};
 pub use review::{
-    AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, History, KeptArtifact, Mode,
-    Opinion, PastChange, Review, Severity, Submission, TreeShape, Verdict, only_history,
+    AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion,
+    PastChange, PastChanges, Review, Severity, Submission, TreeShape, Verdict, only_history,
 };
 pub use reviewer_choice::ReviewerChoice;
 pub use settings::{

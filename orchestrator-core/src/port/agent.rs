@@ -227,7 +227,7 @@ pub struct TurnRequest {
     /// The frozen contract as JSON.
     pub contract: PathBuf,
     /// A directory in which the backend leaves what the agent wrote, byte by byte, each stream as a file such as `stdout`:
-    /// they are kept as evidence. `None`: nobody wants them. [`Recording`](crate::process::Recording) writes such a file
+    /// they are kept as evidence. `None`: nobody wants them. [`StreamRecorder`](crate::process::StreamRecorder) writes such a file
     /// within bounds.
     pub streams: Option<PathBuf>,
     /// All variables that the agent may see; the marker is among them.

@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use super::ErrorClass;
 use crate::model::{
-    AttemptId, BlobId, CommitId, Contract, Finding, History, RepoPath, Size, Submission, TreeShape,
+    AttemptId, BlobId, CommitId, Contract, Finding, PastChanges, RepoPath, Size, Submission,
+    TreeShape,
 };
 
 /// Looks at one commit and says what it finds.
@@ -141,7 +142,7 @@ pub trait ChangeView: Debug + Send + Sync {
     async fn shapes(&self) -> Result<[TreeShape; 2], ReviewError>;
 
     /// What commits before the head did that the change does not show.
-    async fn history(&self) -> Result<History, ReviewError>;
+    async fn history(&self) -> Result<PastChanges, ReviewError>;
 
     /// The difference between base and head in one path, as a unified diff; bytes, since files are.
     async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError>;

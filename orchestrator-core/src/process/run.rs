@@ -23,6 +23,7 @@ pub struct OutputLimits {
 
 /// A program that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finished {
     /// How; `None` when it ran out of time and was killed.
     pub exit: Option<Exit>,

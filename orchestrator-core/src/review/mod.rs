@@ -9,12 +9,13 @@ mod paths;
 mod silences;
 mod tree;
 
-pub use agent::AgentReviewer;
+pub(crate) use agent::AgentReviewer;
 pub use contents::Contents;
 pub use docs::DocsInStep;
 pub use handoff::HandoffTruth;
-pub use paths::{ContractPaths, path_findings};
-pub use tree::{needs_the_tree, tree_findings};
+pub use paths::ContractPaths;
+pub(crate) use paths::path_findings;
+pub(crate) use tree::{needs_the_tree, tree_findings};
 
 use std::sync::Arc;
 

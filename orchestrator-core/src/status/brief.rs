@@ -22,6 +22,7 @@ const MAX_TAIL: usize = 400;
 
 /// What a person decides on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Brief {
     /// Why the question comes just now.
     pub why_now: String,
@@ -45,6 +46,7 @@ pub struct Brief {
 
 /// One answer, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Choice {
     /// The answer.
     pub option: HoldOption,

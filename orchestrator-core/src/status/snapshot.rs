@@ -21,6 +21,7 @@ use crate::{
 
 /// A run at one moment. JSON, version 1.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// Always 1.
     pub version: u32,
@@ -45,6 +46,7 @@ pub struct Snapshot {
 
 /// One task at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct TaskView {
     /// Its id.
     pub id: TaskId,
@@ -86,6 +88,7 @@ pub struct TaskView {
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum TaskState {
     /// For its turn to come.
     Waiting,
@@ -122,6 +125,7 @@ impl std::fmt::Display for TaskState {
 
 /// What was observed about one claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct EvidenceView {
     /// The claim.
     pub claim: ClaimId,
@@ -147,6 +151,7 @@ impl From<&Evidence> for EvidenceView {
 
 /// A question that waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct HoldView {
     /// By this the answer names it.
     pub id: HoldId,

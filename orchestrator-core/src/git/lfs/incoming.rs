@@ -41,7 +41,7 @@ impl Trusted {
     /// # Errors
     /// [`GitError::Refused`] when it is too much; nothing is taken then. When an object cannot be
     /// read, or our store not be written.
-    pub async fn take_lfs(
+    pub(crate) async fn take_lfs(
         &self,
         from: &Path,
         base: CommitId,

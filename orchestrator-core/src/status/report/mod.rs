@@ -27,6 +27,7 @@ use crate::{
 
 /// All that a page is made from. JSON, version 1; times are milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// Always 1.
     pub version: u32,
@@ -46,6 +47,7 @@ pub struct Report {
 
 /// Something that happened to the run as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RunEvent {
     /// When.
     pub at: Timestamp,
