@@ -208,15 +208,14 @@ const CIRCLES: &[&[&str]] = &[
     &[
         "driver/collect",
         "driver/effects",
-        "driver/error",
         "driver/gate_place",
         "driver/leftovers",
         "driver/panel",
-        "driver/preflight/check",
         "driver/setup",
         "driver/turn",
     ],
     &["driver/discovery", "driver/handle"],
+    &["driver/error", "driver/preflight/check"],
     &[
         "machine/agents",
         "machine/answers",
