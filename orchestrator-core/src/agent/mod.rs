@@ -19,9 +19,12 @@ mod permission;
 mod process;
 mod program;
 mod protocol;
+mod pump;
 mod sandbox_watch;
 mod schema;
 mod session_files;
+mod turn_control;
+mod turn_usage;
 mod words;
 
 pub use bubblewrap::{BubblewrapFault, try_bubblewrap};
