@@ -63,14 +63,14 @@ impl AgentProcess {
         }
     }
 
-    /// Adds arguments.
+    /// Adds arguments behind those that were added before.
     #[must_use]
     pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.spawn = self.spawn.args(arguments);
         self
     }
 
-    /// Adds variables.
+    /// Adds variables to the environment; a later value of the same name wins.
     #[must_use]
     pub fn envs<K: Into<OsString>, V: Into<OsString>>(
         mut self,

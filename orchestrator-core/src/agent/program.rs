@@ -20,7 +20,7 @@ pub struct AgentProgram {
 }
 
 impl AgentProgram {
-    /// This program.
+    /// The program at this path, or of this name on the `PATH`, with nothing set.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {

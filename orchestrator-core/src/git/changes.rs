@@ -9,7 +9,7 @@ use crate::{
 /// What merging two commits gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Merge {
-    /// A tree.
+    /// The tree that the merge gives; it is in `trusted.git`.
     Clean(TreeId),
     /// Paths that both sides changed.
     Conflict(Vec<RepoPath>),

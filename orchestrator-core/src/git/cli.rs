@@ -99,7 +99,7 @@ impl Git {
         self.environments.path()
     }
 
-    /// Its version.
+    /// The version that it told when it was found.
     #[must_use]
     pub fn version(&self) -> GitVersion {
         self.version

@@ -16,11 +16,11 @@ pub struct Person {
     pub email: String,
 }
 
-/// Who commits.
+/// Who commits, as `git var` says in the person's repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Identity {
-    /// The committer.
+    /// The committer, who is also the author unless `author` is set.
     pub committer: Person,
     /// The author, where that is somebody else.
     pub author: Option<Person>,

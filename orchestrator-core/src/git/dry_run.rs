@@ -31,7 +31,7 @@ pub(crate) enum LocalRemote {
     },
     /// Its directory cannot be written.
     ReadOnly {
-        /// Which one.
+        /// The directory of the repository that cannot be written.
         path: PathBuf,
     },
 }

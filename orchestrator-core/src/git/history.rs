@@ -13,9 +13,7 @@ pub(super) const RECORD: &str = "Orchestrator-Record";
 /// is worth is found by comparing it with the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BranchCommit {
-    /// The commit.
     pub commit: CommitId,
-    /// Its tree.
     pub tree: TreeId,
     /// Its parents, in order.
     pub parents: Vec<CommitId>,

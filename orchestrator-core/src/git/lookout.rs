@@ -18,7 +18,7 @@ use crate::model::{AttemptId, CommitId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Look {
-    /// Which.
+    /// The attempt whose workspace it is.
     pub attempt: AttemptId,
     /// The head of the attempt's branch; `None` if it cannot be read.
     pub head: Option<CommitId>,

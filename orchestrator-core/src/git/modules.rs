@@ -46,7 +46,7 @@ pub(crate) struct Module {
 pub(super) struct Source {
     /// Our repository of it.
     pub(super) dir: PathBuf,
-    /// The person's.
+    /// The person's own repository of it, if they have one.
     pub(super) person: Option<PathBuf>,
     /// The remote's address, as the person has it.
     pub(super) url: Option<String>,

@@ -25,7 +25,6 @@ const MANAGERS: [(&[u8], &str); 9] = [
 /// What a tree holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Overview {
-    /// Its submodules.
     pub submodules: Vec<RepoPath>,
     /// The `.gitattributes` that name the filter `lfs`.
     pub lfs: Vec<RepoPath>,

@@ -9,7 +9,7 @@ const DROPPED: &str = "refs/orchestrator/dropped";
 /// Whether a commit is in the history of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ancestry {
-    /// It is.
+    /// The other commit's history has it.
     Contained,
     /// It is not.
     Dropped,

@@ -33,7 +33,7 @@ pub struct UserRepository {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Destination {
-    /// A remote.
+    /// A remote of the person's repository.
     Remote {
         /// Its name, for messages.
         name: String,

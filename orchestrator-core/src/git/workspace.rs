@@ -37,7 +37,7 @@ pub struct Workspaces {
 /// One attempt's repository and worktree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {
-    /// Which attempt's.
+    /// The attempt that it belongs to.
     pub attempt: AttemptId,
     pub(super) root: PathBuf,
     pub(super) discard: Discard,

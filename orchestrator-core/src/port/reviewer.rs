@@ -68,7 +68,7 @@ pub trait Reviewer: Debug + Send + Sync + 'static {
     /// Its name, under which its findings are kept.
     fn name(&self) -> &str;
 
-    /// Looks.
+    /// The findings in one commit; none accept it. Failing to look is an error and no finding.
     async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError>;
 }
 
@@ -76,7 +76,7 @@ pub trait Reviewer: Debug + Send + Sync + 'static {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ReviewRequest {
-    /// Whose work.
+    /// The attempt whose head is looked at.
     pub attempt: AttemptId,
     /// What the worker had to keep.
     pub contract: Contract,

@@ -48,9 +48,9 @@ pub struct Brief {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Choice {
-    /// The answer.
+    /// The option that may be answered.
     pub option: HoldOption,
-    /// What follows.
+    /// What follows from it, in one sentence.
     pub then: String,
 }
 

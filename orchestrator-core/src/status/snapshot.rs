@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Always 1.
+    /// The version of this format: 1.
     pub version: u32,
     /// The run; `null` before the first.
     pub run: Option<RunId>,
@@ -48,11 +48,11 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct TaskView {
-    /// Its id.
+    /// The task's id in the roadmap.
     pub id: TaskId,
-    /// Its package.
+    /// The package that it belongs to; `null` for none.
     pub package: Option<PackageName>,
-    /// Its title.
+    /// The first line of the task, without its id.
     pub title: String,
     /// Where it stands.
     pub state: TaskState,
@@ -127,7 +127,7 @@ impl std::fmt::Display for TaskState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct EvidenceView {
-    /// The claim.
+    /// The claim's id in the contract.
     pub claim: ClaimId,
     /// Where it is to be seen.
     pub surface: Surface,

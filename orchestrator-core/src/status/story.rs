@@ -20,7 +20,7 @@ use crate::model::{
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TaskStory {
-    /// Its id.
+    /// The task's id in the roadmap.
     pub id: TaskId,
     /// Its title, as its source told it last.
     pub title: String,
@@ -44,11 +44,11 @@ impl TaskStory {
     }
 }
 
-/// One attempt.
+/// One attempt, with all that it rests on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct AttemptStory {
-    /// Which.
+    /// The attempt: task and number.
     pub id: AttemptId,
     /// By which agent.
     pub agent: BackendName,
@@ -113,24 +113,24 @@ impl AttemptStory {
 pub enum AttemptEnd {
     /// It goes on, or waits for a person.
     UnderWay,
-    /// It landed.
+    /// It landed on the target.
     Accepted {
         /// As this commit.
         commit: CommitId,
     },
     /// It was looked at, and not good enough.
     Rejected {
-        /// Why.
+        /// The reason, as it is told to people.
         reason: String,
     },
     /// Its worker gave it back.
     Blocked {
-        /// Why.
+        /// The reason, as it is told to people.
         reason: String,
     },
     /// It came to nothing otherwise: it crashed, was stopped, or did not fit any more.
     Abandoned {
-        /// Why.
+        /// The reason, as it is told to people.
         reason: String,
     },
 }
@@ -139,9 +139,9 @@ pub enum AttemptEnd {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PhaseSpan {
-    /// What.
+    /// What the time was spent on.
     pub what: PhaseKind,
-    /// From when.
+    /// When it began.
     pub from: Timestamp,
     /// Until when; `None` while it goes on.
     pub to: Option<Timestamp>,
@@ -168,7 +168,7 @@ pub enum PhaseKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HoldStory {
-    /// The question.
+    /// The question, as it was put.
     pub hold: Hold,
     /// The answer; `None` while it waits, and where the reason went away by itself.
     pub answer: Option<Answer>,
