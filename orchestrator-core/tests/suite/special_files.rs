@@ -523,7 +523,7 @@ fn a_look_at_all_workspaces_reads_nothing_that_could_keep_it_waiting() {
         work(&odd, "one");
         work(&plain, "one");
         fs::create_dir_all(odd.repository().join("objects/pack")).expect("makes");
-        let first = [&odd, &plain].map(|workspace| workspace.head());
+        let first = [&odd, &plain].map(Workspace::head);
         let mut lookout = Lookout::new(
             Workspaces::beneath(&sandbox.state()),
             trusted.objects().clone(),
@@ -547,7 +547,7 @@ fn a_look_at_all_workspaces_reads_nothing_that_could_keep_it_waiting() {
             drop(fs::remove_file(repository.join(name)));
             make_fifo(&repository.join(name));
         }
-        let second = [&odd, &plain].map(|workspace| workspace.head());
+        let second = [&odd, &plain].map(Workspace::head);
         assert_eq!(heads(&mut lookout), second.map(|head| (head, true)));
         lookout.looked_whole(&attempt(1), true);
         assert!(lookout.look().expect("looks")[0].unreadable);
