@@ -50,16 +50,10 @@ impl AcpBackend {
     /// # Errors
     /// [`SettingError`] where `run` names no program.
     pub fn from_settings(settings: AcpSettings, agent: &AgentEntry) -> Result<Self, SettingError> {
-        let mut words = settings.run.into_iter();
-        let program = words.next().filter(|program| !program.is_empty());
-        let program = program.ok_or_else(|| {
-            SettingError::new(
-                "run",
-                "needs a program, as in `run = [\"opencode\", \"acp\"]`",
-            )
-        })?;
-        let mut backend = Self::new(agent.name.as_str(), program).args(words);
-        backend.program.configure(None, None, agent);
+        let example = r#"["opencode", "acp"]"#;
+        let (program, arguments) = AgentProgram::of_run(settings.run, example, agent)?;
+        let mut backend = Self::new(agent.name.as_str(), "").args(arguments);
+        backend.program = program;
         backend.mode = settings.mode;
         Ok(backend)
     }

@@ -92,15 +92,15 @@ fn server_check(name: &str, server: &Value) -> Result<(), &'static str> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaudeEffort {
-    /// The least.
+    /// `low`, the least.
     Low,
     /// Less than usual.
     Medium,
-    /// As usual.
+    /// `high`, which is usual.
     High,
     /// More than usual.
     Xhigh,
-    /// The most.
+    /// `max`, the most.
     Max,
 }
 

@@ -32,7 +32,7 @@ use orchestrator_core::{
     machine::{State, replay},
     model::{
         AgentKind, AgentSpec, Answer, BackendName, BranchName, DoneBy, HoldId, HoldOption, Policy,
-        Record, RepoPath, RunMode, TaskId, Timestamp, escaped_json,
+        Record, RepoPath, RunMode, TaskId, Timestamp, causes, escaped_json,
     },
     port::{Ledger as _, LedgerEntry, Sequence},
     process::{EndSignals, act_as_init, hide_environment},
@@ -309,10 +309,8 @@ impl Failure {
             ),
         };
         complain(format_args!("supervise: {error}"));
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            complain(format_args!("  because: {error}"));
-            cause = error.source();
+        for cause in causes(&*error) {
+            complain(format_args!("  because: {cause}"));
         }
         ExitCode::from(code)
     }

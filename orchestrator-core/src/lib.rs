@@ -82,39 +82,43 @@
 //! | [`machine`] | the pure core that decides |
 //! | [`port`] | the traits by which others take part |
 //! | [`process`] | supervised child processes; backends are built on it |
-//! | `git` | repositories, workspaces, merge, push (feature `git`) |
-//! | [`prompt`], [`review`], [`gate`], [`agent`], `source`, `store` | what ships behind the ports |
-//! | `driver` | the paved path (feature `driver`) |
+//! | [`agent`] | what backends of programs share, and the kinds of agent that a policy can name |
 //! | [`status`] | one snapshot, and every view of it |
+//! | `git` | repositories, workspaces, merge, push |
+//! | `prompt`, `review`, `gate`, `source`, `store` | what ships behind the ports |
+//! | `driver` | the paved path |
 //! | [`guide`] | longer explanations |
 //!
-//! With default features off there is no git, no store and no driver: all that a backend needs.
+//! Names without a link are there with the feature `driver`, which is on by default. A backend does without it.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(
+    not(feature = "driver"),
+    allow(dead_code, unused_imports, reason = "the driver uses all of it")
+)]
 
 pub mod agent;
 #[cfg(feature = "driver")]
 pub mod driver;
-#[cfg(any(feature = "git", feature = "store"))]
+#[cfg(feature = "driver")]
 mod failpoint;
+#[cfg(feature = "driver")]
 pub mod gate;
-#[cfg(feature = "git")]
+#[cfg(feature = "driver")]
 pub mod git;
 pub mod guide;
 pub mod machine;
 pub mod model;
 pub mod port;
 pub mod process;
+#[cfg(feature = "driver")]
 pub mod prompt;
+#[cfg(feature = "driver")]
 pub mod review;
 #[cfg(feature = "driver")]
 pub mod source;
 pub mod status;
-#[cfg(feature = "store")]
+#[cfg(feature = "driver")]
 pub mod store;
-#[cfg_attr(
-    not(feature = "driver"),
-    allow(dead_code, unused_imports, reason = "the driver uses all of it")
-)]
 mod untrusted;
 
 pub use agent::CommandAgent;

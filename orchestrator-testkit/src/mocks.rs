@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use mockall::mock;
 use orchestrator_core::{
     model::{
-        AttemptId, BlobId, ContentHash, Finding, History, Record, RepoPath, TaskId, Timestamp,
+        AttemptId, BlobId, ContentHash, Finding, PastChanges, Record, RepoPath, TaskId, Timestamp,
         TreeShape,
     },
     port::{
@@ -149,7 +149,7 @@ mock! {
     impl ChangeView for ChangeView {
         async fn blob(&self, id: BlobId, limit: u64) -> Result<Option<Vec<u8>>, ReviewError>;
         async fn shapes(&self) -> Result<[TreeShape; 2], ReviewError>;
-        async fn history(&self) -> Result<History, ReviewError>;
+        async fn history(&self) -> Result<PastChanges, ReviewError>;
         async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError>;
         async fn export(&self, into: &Path) -> Result<(), ReviewError>;
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use orchestrator_core::{
     model::{
         AttemptId, BlobId, Budget, Change, ChangeKind, CommitId, ContentHash, Contract, Entry,
-        HandoffReport, History, Mode, RepoPath, Submission, TaskId, TreeId, TreeShape,
+        HandoffReport, Mode, PastChanges, RepoPath, Submission, TaskId, TreeId, TreeShape,
     },
     port::{ChangeView, LandingEdit, ReviewError, ReviewRequest, SourceError, TreeView},
 };
@@ -237,8 +237,8 @@ impl ChangeView for ProposedChange {
     }
 
     /// All of it is one commit.
-    async fn history(&self) -> Result<History, ReviewError> {
-        Ok(History {
+    async fn history(&self) -> Result<PastChanges, ReviewError> {
+        Ok(PastChanges {
             onto: id::<CommitId>(b"base"),
             changes: Vec::new(),
         })

@@ -24,7 +24,7 @@ pub enum BubblewrapFault {
     Confined,
     /// A new `/proc` cannot be mounted, as in most containers.
     NoProc,
-    /// Something else.
+    /// A cause that none of the known words tell.
     Other,
 }
 

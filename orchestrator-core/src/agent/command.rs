@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    AgentEntry, AgentProcess, Ended, LineWords, Protocol, Reply, SettingError, is_installed,
+    AgentEntry, AgentProgram, Ended, LineWords, Protocol, Reply, SettingError, is_installed,
 };
 use crate::{
     model::{DoneBy, TurnOutcome},
@@ -25,15 +25,14 @@ const MAX_LINE: usize = 4096;
 /// Any program that keeps the command protocol.
 #[derive(Debug, Clone)]
 pub struct CommandAgent {
-    program: String,
+    program: AgentProgram,
     arguments: Vec<String>,
-    environment: BTreeMap<String, String>,
 }
 
 /// Any program that keeps the command protocol.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[non_exhaustive]
-pub struct CommandSettings {
+pub(crate) struct CommandSettings {
     /// Program and arguments; never a shell line.
     pub run: Vec<String>,
     /// What says that its work is complete.
@@ -48,9 +47,8 @@ impl CommandAgent {
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
         Self {
-            program: program.into(),
+            program: AgentProgram::new(program.into()),
             arguments: arguments.into_iter().map(Into::into).collect(),
-            environment: BTreeMap::new(),
         }
     }
 
@@ -58,22 +56,18 @@ impl CommandAgent {
     ///
     /// # Errors
     /// [`SettingError`] where `run` names no program.
-    pub fn from_settings(
+    pub(crate) fn from_settings(
         settings: CommandSettings,
         agent: &AgentEntry,
     ) -> Result<Self, SettingError> {
-        let mut words = settings.run.into_iter();
-        let program = words.next().filter(|program| !program.is_empty());
-        let program = program.ok_or_else(|| {
-            SettingError::new("run", "needs a program, as in `run = [\"./agent.sh\"]`")
-        })?;
-        Ok(Self::new(program, words).envs(agent.environment.clone()))
+        let (program, arguments) = AgentProgram::of_run(settings.run, r#"["./agent.sh"]"#, agent)?;
+        Ok(Self { program, arguments })
     }
 
     /// Adds variables that it sees besides the environment of a turn.
     #[must_use]
     pub fn envs(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.environment.extend(variables);
+        self.program.environment.extend(variables);
         self
     }
 }
@@ -90,7 +84,7 @@ impl AgentBackend for CommandAgent {
 
     async fn probe(&self) -> Result<Probe, AgentError> {
         is_installed(
-            self.program.as_ref(),
+            &self.program.path,
             "give the path of a program that can be run, or one that is on the PATH",
         )?;
         Ok(Probe::found(None))
@@ -106,9 +100,9 @@ impl AgentBackend for CommandAgent {
             prompt: request.prompt.clone(),
             words: LineWords::default(),
         };
-        AgentProcess::new(&self.program, &request)
+        let process = self.program.process(&request);
+        process
             .args(&self.arguments)
-            .envs(&self.environment)
             .line_limit(MAX_LINE)
             .start(plain)
     }

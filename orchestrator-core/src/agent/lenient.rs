@@ -108,7 +108,7 @@ impl<T> Default for Named<'_, T> {
 
 /// What comes of each kind of JSON, where its default stands: of those that do not fit, nothing.
 pub trait Lenient<'de>: Default {
-    /// A string.
+    /// A string, with its escapes resolved.
     fn text(&mut self, _: Cow<'de, str>) {}
 
     /// A whole number that is not negative.
@@ -120,7 +120,7 @@ pub trait Lenient<'de>: Default {
         self.real(number as f64);
     }
 
-    /// Another number.
+    /// A number with a fraction or an exponent, or one that is out of range.
     fn real(&mut self, _: f64) {}
 
     /// Yes or no.

@@ -19,13 +19,16 @@ mod permission;
 mod process;
 mod program;
 mod protocol;
+mod pump;
 mod sandbox_watch;
 mod schema;
 mod session_files;
+mod turn_control;
+mod turn_usage;
 mod words;
 
 pub use bubblewrap::{BubblewrapFault, try_bubblewrap};
-pub use command::{CommandAgent, CommandSettings};
+pub use command::CommandAgent;
 pub use installed::{is_installed, told_version};
 pub use kinds::{AgentEntry, AgentKinds, RegisterError, SettingError};
 pub use last_word::handoff_in;
@@ -38,4 +41,5 @@ pub use schema::strict_schema;
 pub use session_files::{SessionFiles, read_session_file};
 
 pub use crate::untrusted::{make_beneath, read_small, touch};
-pub use words::{LineWords, words};
+pub(crate) use words::LineWords;
+pub use words::words;

@@ -204,7 +204,7 @@ impl Bounds {
     ///
     /// # Errors
     /// Why not.
-    pub fn permits(&self, path: &Path) -> Result<(), String> {
+    pub(crate) fn permits(&self, path: &Path) -> Result<(), String> {
         if plain(path)
             .zip(self.out.as_ref())
             .is_some_and(|(path, out)| path.starts_with(out))

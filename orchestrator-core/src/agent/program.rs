@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use super::{AgentEntry, AgentProcess, is_installed, told_version};
+use super::{AgentEntry, AgentProcess, SettingError, is_installed, told_version};
 use crate::port::{AgentError, Capabilities, Silence, TurnRequest};
 
 /// An agent's program: which one, with which model, what it sees, and how long it may be silent.
@@ -20,7 +20,7 @@ pub struct AgentProgram {
 }
 
 impl AgentProgram {
-    /// This program.
+    /// The program at this path, or of this name on the `PATH`, with nothing set.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -29,6 +29,25 @@ impl AgentProgram {
             environment: BTreeMap::new(),
             silence: None,
         }
+    }
+
+    /// The program of a policy's `run`, with the variables of the agent's `env`, and its arguments. `example` is a value of `run`.
+    ///
+    /// # Errors
+    /// [`SettingError`] where `run` names no program.
+    pub fn of_run(
+        run: Vec<String>,
+        example: &str,
+        agent: &AgentEntry,
+    ) -> Result<(Self, Vec<String>), SettingError> {
+        let mut words = run.into_iter();
+        let path = words.next().filter(|path| !path.is_empty());
+        let path = path.ok_or_else(|| {
+            SettingError::new("run", format!("needs a program, as in `run = {example}`"))
+        })?;
+        let mut program = Self::new(path);
+        program.environment = agent.environment.clone();
+        Ok((program, words.collect()))
     }
 
     /// Takes over what a policy says: the program and the model, where it names them, and the

@@ -60,7 +60,7 @@ pub trait Protocol: Debug + Send + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended {
-    /// How.
+    /// Its exit status, or the signal that ended it.
     pub exit: Exit,
     /// The end of what it wrote to its standard error: at most 1,000 characters, cleaned, cut between lines.
     pub complaint: String,
@@ -112,7 +112,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Nothing yet.
+    /// A reply that says nothing yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

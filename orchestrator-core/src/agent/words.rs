@@ -25,7 +25,7 @@ pub fn words(text: &str) -> Option<String> {
 
 /// The same for text that comes line by line, where one piece of JSON may go over many lines.
 #[derive(Debug, Default)]
-pub struct LineWords {
+pub(crate) struct LineWords {
     /// Lines that begin JSON, or a fenced block, and have not ended it.
     held: String,
     fenced: bool,
@@ -33,7 +33,7 @@ pub struct LineWords {
 
 impl LineWords {
     /// What is to be shown now that this line was said, in its order; nothing while it may be JSON.
-    pub fn line(&mut self, line: &str) -> Vec<String> {
+    pub(crate) fn line(&mut self, line: &str) -> Vec<String> {
         let text = line.trim();
         if self.held.is_empty() && !self.fenced {
             if is_fence_of_json(text) {

@@ -2,10 +2,10 @@
 
 use std::sync::PoisonError;
 
-use super::{effects::with_source, host::Host};
+use super::host::Host;
 use crate::{
     git::{GitError, Trusted, Workspace},
-    model::{AttemptId, CommitId, WorkspaceFate},
+    model::{AttemptId, CommitId, WorkspaceFate, with_source},
     process::marked_since,
 };
 

@@ -14,7 +14,7 @@ use crate::{
 /// Something about a workspace that is not as it was lent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Observation {
+pub enum WorkspaceFault {
     /// The worktree is on another branch, or on none. What is elsewhere does not count: a finding when the turn is over.
     OffBranch,
     /// The worker's directory is gone. What was committed counts; the rest is lost, by its worker's own hand.
@@ -31,7 +31,7 @@ pub enum Observation {
     Orphan,
 }
 
-impl std::fmt::Display for Observation {
+impl std::fmt::Display for WorkspaceFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::OffBranch => {
@@ -49,7 +49,7 @@ impl std::fmt::Display for Observation {
 /// What was found so far.
 #[derive(Debug)]
 pub(super) struct Discovery {
-    found: BTreeSet<(AttemptId, Observation)>,
+    found: BTreeSet<(AttemptId, WorkspaceFault)>,
     /// When the last record of a run was written whose orchestrator died; told once.
     died: Option<Timestamp>,
     /// When the last heartbeat was.
@@ -110,7 +110,7 @@ impl Discovery {
 /// So many periods without a heartbeat are a gap. One late heartbeat is none.
 const MISSED: u64 = 3;
 
-fn of(state: &State, look: &Look) -> BTreeSet<(AttemptId, Observation)> {
+fn of(state: &State, look: &Look) -> BTreeSet<(AttemptId, WorkspaceFault)> {
     let entry = state.task(&look.attempt.task);
     let ours = entry
         .and_then(|entry| entry.active())
@@ -123,14 +123,17 @@ fn of(state: &State, look: &Look) -> BTreeSet<(AttemptId, Observation)> {
     });
     let observations = [
         (
-            Observation::OffBranch,
+            WorkspaceFault::OffBranch,
             active && look.tree && !look.on_branch,
         ),
-        (Observation::TreeGone, active && !look.tree),
-        (Observation::HeadUnreadable, active && look.head.is_none()),
-        (Observation::Unreadable, active && look.unreadable),
-        (Observation::Rewritten, active && look.rewritten),
-        (Observation::Orphan, ours.is_none() && !over),
+        (WorkspaceFault::TreeGone, active && !look.tree),
+        (
+            WorkspaceFault::HeadUnreadable,
+            active && look.head.is_none(),
+        ),
+        (WorkspaceFault::Unreadable, active && look.unreadable),
+        (WorkspaceFault::Rewritten, active && look.rewritten),
+        (WorkspaceFault::Orphan, ours.is_none() && !over),
     ];
     let found = observations.into_iter().filter(|(_, is)| *is);
     found

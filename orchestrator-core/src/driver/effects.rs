@@ -89,15 +89,3 @@ pub(super) fn agents_environment(allowed: &BTreeMap<String, String>) -> BTreeMap
     environment.extend(off.map(|(key, value)| (key.to_owned(), value.to_owned())));
     environment
 }
-
-/// An error with all that caused it, on one line.
-pub(super) fn with_source(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

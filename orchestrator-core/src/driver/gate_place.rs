@@ -15,7 +15,6 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    effects::with_source,
     lane::Lane,
     ports::PORT_BASE,
     setup::{SetupPlace, not_brought, place_of, run_commands},
@@ -25,6 +24,7 @@ use crate::{
     git::{GitError, Module},
     model::{
         CommitId, EffectId, GateHead, GateOutcome, GateSpec, Lacking, RepoPath, Setup, TreeId,
+        with_source,
     },
     untrusted::{Mirror, place_beneath, remove},
 };

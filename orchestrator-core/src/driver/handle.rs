@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
-    Command, Observation,
+    Command, WorkspaceFault,
     step::{LongStep, Stage},
 };
 use crate::{
@@ -38,7 +38,7 @@ pub enum Notice {
         /// Whose.
         attempt: AttemptId,
         /// What.
-        what: Observation,
+        what: WorkspaceFault,
     },
     /// There was no heartbeat for much longer than there should be.
     Gap {

@@ -3,14 +3,10 @@
 //! Git and a remote are asked for that, and may take until their deadlines. So it goes on beside the look at all workspaces, on which stall
 //! detection stands, and nothing waits for it.
 
-use super::{
-    effects::{World, with_source},
-    host::Host,
-    lane::Lane,
-};
+use super::{effects::World, host::Host, lane::Lane};
 use crate::{
     git::{Destination, GitError},
-    model::{AttemptId, CommitId, EventKind, RepoPath},
+    model::{AttemptId, CommitId, EventKind, RepoPath, with_source},
 };
 
 /// Of what a worker touches, so many paths are compared.

@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{
-    effects::{Sink, with_source},
-    lane::Lane,
-};
+use super::{effects::Sink, lane::Lane};
 use crate::{
     git::{GitError, Merge, Start},
     model::{
         AttemptId, Candidate, CommitId, Contract, EventKind, Finding, FindingId, MergeFailure,
-        Severity, TreeId,
+        Severity, TreeId, with_source,
     },
     review::{needs_the_tree, path_findings, tree_findings},
 };

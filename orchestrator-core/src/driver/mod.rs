@@ -57,7 +57,7 @@ mod views;
 
 pub use alive::is_running;
 pub use builder::OrchestratorBuilder;
-pub use discovery::Observation;
+pub use discovery::WorkspaceFault;
 pub use error::{BuildError, RoadmapError, RunError};
 pub use fold::fold_ledger;
 pub use handle::{Handle, Notice};

@@ -1,19 +1,16 @@
 //! What a turn that could not be started stands for.
 
-use std::error::Error as _;
-
 use crate::{
-    model::TurnOutcome,
+    model::{TurnOutcome, with_source},
     port::{AgentError, ErrorClass},
 };
 
 /// The outcome of a turn that did not start.
 pub(super) fn not_started(error: &AgentError) -> TurnOutcome {
-    let reason = match (error, error.source()) {
+    let reason = match error {
         // That the agent failed is said by the outcome.
-        (AgentError::Other(why), _) => why.clone(),
-        (_, Some(source)) => format!("{error}: {source}"),
-        (_, None) => error.to_string(),
+        AgentError::Other(why) => why.clone(),
+        error => with_source(error),
     };
     match (error, error.class()) {
         _ if is_missing(error) => TurnOutcome::Missing { what: reason },

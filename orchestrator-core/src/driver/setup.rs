@@ -6,15 +6,11 @@ use std::{
 };
 
 use super::{
-    effects::{agents_environment, with_source},
-    host::Host,
-    ports::PORT_BASE,
-    progress::Progress,
-    step::LongStep,
+    effects::agents_environment, host::Host, ports::PORT_BASE, progress::Progress, step::LongStep,
 };
 use crate::{
     git::{GitError, Workspace},
-    model::{CommitId, RepoPath, Setup},
+    model::{CommitId, RepoPath, Setup, with_source},
     process::{Exit, OutputLimits, Spawn, run_to_end, with_ends},
     untrusted::{Mirror, place_beneath},
 };

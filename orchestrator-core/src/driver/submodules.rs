@@ -1,9 +1,9 @@
 //! What is said of submodules that a worker moved.
 
-use super::{effects::with_source, host::Host};
+use super::host::Host;
 use crate::{
     git::Moved,
-    model::{Change, CommitId, Finding, Mode, Severity},
+    model::{Change, CommitId, Finding, Mode, Severity, with_source},
 };
 
 impl Host {

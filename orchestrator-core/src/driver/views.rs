@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     git::Trusted,
-    model::{BlobId, CommitId, History, RepoPath, TreeId, TreeShape},
+    model::{BlobId, CommitId, PastChanges, RepoPath, TreeId, TreeShape},
     port::{ChangeView, ReviewError, SourceError, TreeView},
 };
 
@@ -85,7 +85,7 @@ impl ChangeView for ChangeBetween {
             .map_err(unreadable)
     }
 
-    async fn history(&self) -> Result<History, ReviewError> {
+    async fn history(&self) -> Result<PastChanges, ReviewError> {
         self.trusted
             .history(self.base, self.head)
             .await

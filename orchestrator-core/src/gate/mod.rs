@@ -4,4 +4,5 @@ mod cache;
 mod run;
 
 pub use cache::{CacheOf, GateCaches};
-pub use run::{GateRun, run_gate, visible_environment};
+pub(crate) use run::visible_environment;
+pub use run::{GateRun, run_gate};

@@ -15,6 +15,7 @@ const KEPT: OutputLimits = OutputLimits {
 
 /// What a gate did.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct GateRun {
     /// How it ended.
     pub outcome: GateOutcome,
@@ -29,7 +30,10 @@ pub struct GateRun {
 impl GateRun {
     /// Of a gate that was not started.
     #[must_use]
-    pub fn not_started(outcome: GateOutcome, environment: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn not_started(
+        outcome: GateOutcome,
+        environment: &BTreeMap<String, String>,
+    ) -> Self {
         Self {
             outcome,
             stdout: Captured::default(),
@@ -41,7 +45,7 @@ impl GateRun {
 
 /// The variables of this process that a policy lets workers and gates see.
 #[must_use]
-pub fn visible_environment(environment: &Environment) -> BTreeMap<String, String> {
+pub(crate) fn visible_environment(environment: &Environment) -> BTreeMap<String, String> {
     environment
         .allow
         .iter()

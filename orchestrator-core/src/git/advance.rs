@@ -50,7 +50,7 @@ impl UserRepository {
 
     /// What a landing waits for just now, such as a lock that another git holds.
     #[must_use]
-    pub fn waits_for(&self) -> Option<String> {
+    pub(crate) fn waits_for(&self) -> Option<String> {
         let waits_for = self.waits_for.lock();
         waits_for.unwrap_or_else(PoisonError::into_inner).clone()
     }

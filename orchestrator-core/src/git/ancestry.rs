@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::{GitError, Objects, TARGET, Trusted};
+use super::{GitError, Objects, TARGET, Trusted, parse::unexpected};
 use crate::{model::CommitId, process::Exit};
 
 impl Trusted {
@@ -68,13 +68,9 @@ impl Trusted {
         let answer = call.answer().await?;
         match answer.exit {
             Exit::Code(0) => {
-                let text = String::from_utf8_lossy(&answer.stdout);
-                let id = text.trim_end().parse();
-                id.map(Some)
-                    .map_err(|error: crate::model::InvalidOid| GitError::Output {
-                        verb: "merge-base".to_owned(),
-                        what: error.to_string(),
-                    })
+                let said = answer.text();
+                let id = said.parse().map_err(|_| unexpected("merge-base", &said))?;
+                Ok(Some(id))
             }
             Exit::Code(1) => Ok(None),
             Exit::Code(_) | Exit::Signal(_) => Err(answer.failed("merge-base")),

@@ -9,7 +9,7 @@ use crate::{
 /// What merging two commits gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Merge {
-    /// A tree.
+    /// The tree that the merge gives; it is in `trusted.git`.
     Clean(TreeId),
     /// Paths that both sides changed.
     Conflict(Vec<RepoPath>),
@@ -54,31 +54,6 @@ impl Trusted {
     /// When one cannot be read.
     pub async fn shapes(&self, before: TreeId, after: TreeId) -> Result<[TreeShape; 2], GitError> {
         self.look(move |objects| Ok([objects.shape(before)?, objects.shape(after)?]))
-            .await
-    }
-
-    /// The difference in one path, as a unified diff.
-    ///
-    /// # Errors
-    /// As `git diff-tree`.
-    pub async fn diff(
-        &self,
-        old: CommitId,
-        new: CommitId,
-        path: &RepoPath,
-    ) -> Result<Vec<u8>, GitError> {
-        let call = self.call().args([
-            "--literal-pathspecs",
-            "diff-tree",
-            "-r",
-            "-p",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-commit-id",
-        ]);
-        call.args([old.to_string(), new.to_string(), "--".to_owned()])
-            .args([path.to_path()])
-            .bytes()
             .await
     }
 

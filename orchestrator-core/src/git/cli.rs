@@ -11,11 +11,12 @@ use super::{
     environment::{Environments, Sees},
     error::GitError,
     output::{Answer, skipped},
+    parse::parse_commits,
     version::{GitVersion, MINIMUM_VERSION, parse_version},
 };
 use crate::{
     failpoint::reach,
-    model::{Limits, Policy},
+    model::{CommitId, Limits, Policy},
     process::{
         Exit, Finished, GivenUp, OutputLimits, Patience, Spawn, can_run, run_to_end,
         run_while_moving,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// How long a call may take that reads and writes on this machine.
-const LOCAL: Duration = Duration::from_secs(60);
+pub(super) const LOCAL: Duration = Duration::from_secs(60);
 /// How long a call may take that moves objects, or starts a program of the person's; and one that speaks to a remote, where it cannot
 /// be seen whether it moves anything.
 const TRANSFER: Duration = Duration::from_secs(300);
@@ -98,7 +99,7 @@ impl Git {
         self.environments.path()
     }
 
-    /// Its version.
+    /// The version that it told when it was found.
     #[must_use]
     pub fn version(&self) -> GitVersion {
         self.version
@@ -359,6 +360,12 @@ impl Call<'_> {
                 verb,
                 what: error.to_string(),
             })
+    }
+
+    /// The same, for output that is one commit's id on each line.
+    pub(super) async fn commits(self) -> Result<Vec<CommitId>, GitError> {
+        let verb = self.verb();
+        parse_commits(&verb, &self.text().await?)
     }
 
     /// Runs it; nothing but its success matters.

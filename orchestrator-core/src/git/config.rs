@@ -3,11 +3,12 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
-use super::{Git, GitError, UserRepository, lfs};
+use super::{Git, GitError, UserRepository, lfs, parse::parse_sections};
 use crate::{model, process::Exit};
 
 /// A name and an address, as commits bear them.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Person {
     /// As in `user.name`.
     pub name: String,
@@ -15,11 +16,11 @@ pub struct Person {
     pub email: String,
 }
 
-/// Who commits.
+/// Who commits, as `git var` says in the person's repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Identity {
-    /// The committer.
+    /// The committer, who is also the author unless `author` is set.
     pub committer: Person,
     /// The author, where that is somebody else.
     pub author: Option<Person>,
@@ -163,18 +164,8 @@ async fn persons(git: &Git) -> Result<BTreeMap<(String, String), String>, GitErr
         if answer.exit != Exit::Code(0) {
             continue;
         }
-        for setting in String::from_utf8_lossy(&answer.stdout).split('\0') {
-            let Some((key, value)) = setting.split_once('\n') else {
-                continue;
-            };
-            let Some((name, key)) = key
-                .strip_prefix("filter.")
-                .and_then(|rest| rest.rsplit_once('.'))
-            else {
-                continue;
-            };
-            settings.insert((name.to_owned(), key.to_owned()), value.to_owned());
-        }
+        let found = parse_sections(&answer.stdout, "filter").into_iter();
+        settings.extend(found.map(|(name, key, value)| ((name, key), value)));
     }
     Ok(settings)
 }

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::{Destination, GitError, Trusted};
+use super::{Destination, GitError, Trusted, parse::Place};
 use crate::{model::CommitId, process::Exit};
 
 /// What a push without effect came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DryRun {
+pub(crate) enum DryRun {
     /// The remote answered, and let us in.
     Reached,
     /// It did not, in git's words.
@@ -21,7 +21,7 @@ pub enum DryRun {
 
 /// Why a remote on this machine would refuse the target, though it lets a dry run pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LocalRemote {
+pub(crate) enum LocalRemote {
     /// Nothing is seen that speaks against it.
     Open,
     /// The target is checked out there, and `receive.denyCurrentBranch` refuses to change it.
@@ -31,7 +31,7 @@ pub enum LocalRemote {
     },
     /// Its directory cannot be written.
     ReadOnly {
-        /// Which one.
+        /// The directory of the repository that cannot be written.
         path: PathBuf,
     },
 }
@@ -41,7 +41,7 @@ impl Trusted {
     ///
     /// # Errors
     /// [`GitError::Silent`] and [`GitError::TimedOut`] when nobody answers.
-    pub async fn dry_run(&self, tip: CommitId) -> Result<Option<DryRun>, GitError> {
+    pub(crate) async fn dry_run(&self, tip: CommitId) -> Result<Option<DryRun>, GitError> {
         let Destination::Remote { push_url, .. } = &self.destination else {
             return Ok(None);
         };
@@ -68,7 +68,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When git cannot be run there.
-    pub async fn local_remote(&self) -> Result<Option<LocalRemote>, GitError> {
+    pub(crate) async fn local_remote(&self) -> Result<Option<LocalRemote>, GitError> {
         let Destination::Remote { push_url, .. } = &self.destination else {
             return Ok(None);
         };
@@ -76,20 +76,15 @@ impl Trusted {
         if !path.starts_with('/') {
             return Ok(None);
         }
-        let asked = self.git.call(Path::new("/")).args(["-C", path]).args([
-            "rev-parse",
-            "--path-format=absolute",
-            "--git-common-dir",
-            "--is-bare-repository",
-        ]);
+        let asked = self.git.call(Path::new("/")).args(["-C", path]);
+        let asked = asked.args(Place::ASKED);
         let answer = asked.answer().await?;
         if answer.exit != Exit::Code(0) {
             return Ok(None);
         }
-        let said = String::from_utf8_lossy(&answer.stdout).into_owned();
-        let mut lines = said.lines();
-        let git_dir = PathBuf::from(lines.next().unwrap_or_default());
-        let is_bare = lines.next() == Some("true");
+        let Place {
+            git_dir, is_bare, ..
+        } = Place::parse(&answer.stdout);
         let unwritable = ["objects", "refs"]
             .map(|name| git_dir.join(name))
             .into_iter()
@@ -107,14 +102,11 @@ impl Trusted {
     async fn denies_current(&self, git_dir: &Path) -> Result<bool, GitError> {
         let ask = || self.git.call(git_dir);
         let head = ask().args(["symbolic-ref", "--quiet", "HEAD"]).answer();
-        let head = String::from_utf8_lossy(&head.await?.stdout).into_owned();
-        if head.trim_end() != self.target().full() {
+        if head.await?.text() != self.target().full() {
             return Ok(false);
         }
         let set = ask().args(["config", "--get", "receive.denyCurrentBranch"]);
-        let set = String::from_utf8_lossy(&set.answer().await?.stdout)
-            .trim_end()
-            .to_lowercase();
+        let set = set.answer().await?.text().to_lowercase();
         let lets = ["ignore", "warn", "updateinstead", "false", "no", "off", "0"];
         Ok(!lets.contains(&&*set))
     }

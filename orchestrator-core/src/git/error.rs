@@ -23,7 +23,7 @@ pub enum GitError {
     NotFound {
         /// What was tried.
         program: String,
-        /// Why.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -38,7 +38,7 @@ pub enum GitError {
     /// It said no.
     #[error("`git {verb}` failed ({exit}): {stderr}")]
     Failed {
-        /// The command.
+        /// The subcommand, such as `fetch`.
         verb: String,
         /// How it ended.
         exit: Exit,
@@ -48,15 +48,15 @@ pub enum GitError {
     /// It did not end in time, and was killed.
     #[error("`git {verb}` did not end within {} s, and was stopped", .after.as_secs())]
     TimedOut {
-        /// The command.
+        /// The subcommand, such as `fetch`.
         verb: String,
-        /// The deadline.
+        /// The deadline that passed.
         after: Duration,
     },
     /// It moved nothing for so long that it was stopped.
     #[error("`git {verb}` moved not a byte for {} s, and was stopped", .after.as_secs_f64())]
     Silent {
-        /// The command.
+        /// The subcommand, such as `fetch`.
         verb: String,
         /// For so long.
         after: Duration,
@@ -64,7 +64,7 @@ pub enum GitError {
     /// The remote could not be reached: nothing was learned about it.
     #[error("the remote `{remote}` cannot be reached: {why}")]
     Unreachable {
-        /// Its name.
+        /// The remote's name in the person's configuration.
         remote: String,
         /// In git's words.
         why: String,
@@ -72,7 +72,7 @@ pub enum GitError {
     /// The remote answers, and does not have the branch that work lands on.
     #[error("the remote `{remote}`: {missing}: {}", .missing.fix())]
     NoTarget {
-        /// Its name.
+        /// The remote's name in the person's configuration.
         remote: String,
         /// What it has instead.
         missing: Box<MissingTarget>,
@@ -80,7 +80,7 @@ pub enum GitError {
     /// It said something that we do not understand.
     #[error("`git {verb}` gave what was not expected: {what}")]
     Output {
-        /// The command.
+        /// The subcommand, such as `fetch`.
         verb: String,
         /// What was wrong with it.
         what: String,
@@ -88,18 +88,18 @@ pub enum GitError {
     /// A file of ours could not be read or written.
     #[error("{path}")]
     Io {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// An object could not be read in process.
     #[error("object {id} cannot be read: {why}")]
     Object {
-        /// Its id.
+        /// The object's id, or the name of the ref.
         id: String,
-        /// Why.
+        /// The cause, in gix's words where gix failed.
         why: String,
     },
     /// A filter that the repository requires failed.
@@ -111,7 +111,7 @@ pub enum GitError {
          what workers commit would not be filtered. Name it as `[filters.{filter}]` in the policy, or in your global configuration"
     )]
     FilterOfRepository {
-        /// Its name.
+        /// The filter's name in `.gitattributes`.
         filter: String,
     },
     /// Files of Git LFS cannot be read or stored.
@@ -129,7 +129,7 @@ pub enum GitError {
     /// The repository is of a kind that cannot be worked on.
     #[error("{path}: {why}")]
     Repository {
-        /// Where.
+        /// The repository, or the path within it.
         path: String,
         /// Why, and the mend.
         why: String,

@@ -6,6 +6,7 @@ use crate::model::clean;
 
 /// A filter that `.gitattributes` require and that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FilterFailure {
     /// Its name, as in `filter=NAME`.
     pub filter: String,

@@ -27,7 +27,7 @@ impl Trusted {
     ///
     /// # Errors
     /// [`GitError::FilterOfRepository`] with its name.
-    pub async fn check_filters(
+    pub(crate) async fn check_filters(
         &self,
         commit: CommitId,
         policy: &BTreeMap<String, Filter>,

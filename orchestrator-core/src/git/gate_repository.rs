@@ -22,7 +22,7 @@ impl Trusted {
     ///
     /// # Errors
     /// As `git fetch`.
-    pub async fn fetch_tags(&self) -> Result<(), GitError> {
+    pub(crate) async fn fetch_tags(&self) -> Result<(), GitError> {
         let user = self.user.git_dir().to_string_lossy().into_owned();
         let from = match &self.destination {
             Destination::Remote { fetch_url, .. } => fetch_url.clone(),
@@ -89,7 +89,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When its files cannot be written.
-    pub fn write_gate_module(
+    pub(crate) fn write_gate_module(
         &self,
         directory: &Path,
         module: &Module,

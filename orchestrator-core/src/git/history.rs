@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Git, GitError, cli::Call};
+use super::{Git, GitError, cli::Call, parse::unexpected};
 use crate::model::{CommitId, TreeId};
 
 /// Trailers of a landed commit.
@@ -12,10 +12,8 @@ pub(super) const RECORD: &str = "Orchestrator-Record";
 /// A commit, with what trailers of ours say in it. Anybody can write such a trailer: what it
 /// is worth is found by comparing it with the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BranchCommit {
-    /// The commit.
+pub(crate) struct BranchCommit {
     pub commit: CommitId,
-    /// Its tree.
     pub tree: TreeId,
     /// Its parents, in order.
     pub parents: Vec<CommitId>,
@@ -30,7 +28,7 @@ pub struct BranchCommit {
 impl BranchCommit {
     /// Whether it bears a trailer that only a landing bears.
     #[must_use]
-    pub fn claims_to_be_a_landing(&self) -> bool {
+    pub(crate) fn claims_to_be_a_landing(&self) -> bool {
         self.landing.is_some() || self.record.is_some()
     }
 }
@@ -49,7 +47,7 @@ pub(super) fn may_claim_to_be_a_landing(message: &[u8]) -> bool {
 ///
 /// # Errors
 /// When there is no such ref, or the history cannot be read.
-pub async fn first_parents(
+pub(crate) async fn first_parents(
     git: &Git,
     git_dir: &Path,
     reference: &str,
@@ -83,34 +81,50 @@ pub(super) async fn commits(
         .transfers()
         .bytes()
         .await?;
-    let parse = |line: &str| {
-        let mut fields = line.split('\0');
-        let (commit, tree) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        let parents = fields
-            .next()?
-            .split_whitespace()
-            .map(|id| id.parse().ok())
-            .collect::<Option<_>>()?;
-        let mut said = || {
-            fields
-                .next()
-                .map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()))
-        };
-        Some(BranchCommit {
-            commit,
-            tree,
-            parents,
-            landing: said()?,
-            record: said()?,
-            subject: crate::model::clean(fields.next()?),
-        })
-    };
-    let wrong = |line: &str| GitError::Output {
-        verb: "rev-list".to_owned(),
-        what: line.chars().take(200).collect(),
-    };
     String::from_utf8_lossy(&listed)
         .lines()
-        .map(|line| parse(line).ok_or_else(|| wrong(line)))
+        .map(|line| parse_branch_commit(line).ok_or_else(|| unexpected("rev-list", line)))
         .collect()
+}
+
+/// A line of `git rev-list --format=%H%x00%T%x00%P%x00…%x00…%x00%s` with the trailers of a landing and of its record.
+fn parse_branch_commit(line: &str) -> Option<BranchCommit> {
+    let fields: Vec<_> = line.splitn(6, '\0').collect();
+    let [commit, tree, parents, landing, record, subject] = fields[..] else {
+        return None;
+    };
+    let parents = parents.split_whitespace().map(|id| id.parse().ok());
+    let said = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    Some(BranchCommit {
+        commit: commit.parse().ok()?,
+        tree: tree.parse().ok()?,
+        parents: parents.collect::<Option<_>>()?,
+        landing: said(landing),
+        record: said(record),
+        subject: crate::model::clean(subject),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_branch_commit_takes_every_field() {
+        let [one, two] = ["1", "2"].map(|digit| digit.repeat(40));
+        let commit = |hex: &str| hex.parse().expect("an id");
+        let line = format!("{one}\0{two}\0{two} {one}\0run/A#1/7\0\0A: title\u{1b}");
+        let expected = BranchCommit {
+            commit: commit(&one),
+            tree: two.parse().expect("an id"),
+            parents: vec![commit(&two), commit(&one)],
+            landing: Some("run/A#1/7".to_owned()),
+            record: None,
+            subject: "A: title".to_owned(),
+        };
+        assert_eq!(parse_branch_commit(&line), Some(expected));
+        for wrong in ["", &line[..60], &line.replace(&two, "tree")] {
+            assert_eq!(parse_branch_commit(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -30,9 +30,8 @@ impl UserRepository {
             .identifies()
             .answer()
             .await?;
-        let said = String::from_utf8_lossy(&answer.stdout).into_owned();
         if answer.exit == Exit::Code(0)
-            && let Some(person) = parse(&said)
+            && let Some(person) = parse_person(&answer.text())
         {
             return Ok(person);
         }
@@ -51,11 +50,30 @@ impl UserRepository {
 }
 
 /// `Name <email> seconds zone`.
-fn parse(ident: &str) -> Option<Person> {
+fn parse_person(ident: &str) -> Option<Person> {
     let (name, rest) = ident.trim_end().split_once(" <")?;
     let (email, _) = rest.rsplit_once("> ")?;
     Some(Person {
         name: name.to_owned(),
         email: email.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_person_takes_name_and_address() {
+        let person = |name: &str, email: &str| {
+            let (name, email) = (name.to_owned(), email.to_owned());
+            Some(Person { name, email })
+        };
+        assert_eq!(
+            parse_person("A <b> C <a@b.c> 1700000000 +0100\n"),
+            person("A", "b> C <a@b.c")
+        );
+        assert_eq!(parse_person("Ada <> 1 +0000"), person("Ada", ""));
+        assert_eq!(parse_person("Ada a@b.c"), None);
+    }
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{
     GitError, IngressLimits, Objects, Trusted, cli::absolute, error::io_error, lent::branch_head,
-    lent::check_objects, objects::to_gix,
+    lent::check_objects, objects::to_gix, parse::parse_objects,
 };
 use crate::{
     model::{BranchName, CommitId, Finding, Oid, RepoPath, Severity, TreeId},
@@ -259,15 +259,11 @@ impl Trusted {
             self.git
                 .with_dir(incoming.room.path())
                 .args(["rev-list", "--reverse", "--topo-order"]);
-        let listed = listed
+        let commits = listed
             .args([incoming.head.to_string(), format!("^{base}")])
             .transfers()
-            .text()
+            .commits()
             .await?;
-        let commits: Vec<CommitId> = listed
-            .lines()
-            .filter_map(|line| line.parse().ok())
-            .collect();
         let holds = |commit: &&CommitId| {
             commit.0 == object.id || incoming.has_at(**commit, &object.path, object.id)
         };
@@ -294,18 +290,10 @@ impl Trusted {
             call = call.args([format!("^{tip}")]);
         }
         let listed = call.transfers().bytes().await?;
-        let listed = String::from_utf8_lossy(&listed);
-        let wrong = |line: &str| GitError::Output {
-            verb: "rev-list".to_owned(),
-            what: line.chars().take(200).collect(),
-        };
-        let split = |line: &str| {
-            let (id, path) = line.split_once(' ').unwrap_or((line, ""));
-            id.parse::<Oid>()
-                .map(|id| (id, path.to_owned()))
-                .map_err(|_| wrong(line))
-        };
-        let named: Vec<_> = listed.lines().map(split).collect::<Result<_, _>>()?;
+        let named: Vec<_> = parse_objects(&listed)?
+            .into_iter()
+            .map(|(id, path)| (id, String::from_utf8_lossy(path).into_owned()))
+            .collect();
         let ids: Vec<_> = named.iter().map(|(id, _)| *id).collect();
         let objects = incoming.objects.clone();
         let sizes = self.look(move |_| objects.sizes(&ids)).await?;

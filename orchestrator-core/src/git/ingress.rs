@@ -40,6 +40,7 @@ use crate::{
 
 /// What may come in from one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IngressLimits {
     /// The largest single file, in bytes.
     pub blob: u64,
@@ -76,7 +77,7 @@ const SMALL: IngressLimits = IngressLimits {
 
 impl Trusted {
     /// Takes a branch of an attempt's repository in, with fsck, under a ref that keeps it. Runs nothing of what is in there, and
-    /// gives it none of our environment. Objects of Git LFS are taken by [`take_lfs`](Self::take_lfs).
+    /// gives it none of our environment. Objects of Git LFS are taken apart from it.
     ///
     /// # Errors
     /// [`GitError::Refused`] when its worker can mend it: it is too large, or git refuses what is in it; nothing of it is kept then.

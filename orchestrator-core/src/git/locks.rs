@@ -91,7 +91,6 @@ impl HeldLock {
         }
     }
 
-    /// Its file.
     pub(super) fn file(&self) -> &Path {
         &self.0
     }

@@ -16,8 +16,9 @@ use crate::model::{AttemptId, CommitId};
 
 /// What one look saw of one workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Look {
-    /// Which.
+    /// The attempt whose workspace it is.
     pub attempt: AttemptId,
     /// The head of the attempt's branch; `None` if it cannot be read.
     pub head: Option<CommitId>,

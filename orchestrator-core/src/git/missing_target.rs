@@ -1,6 +1,6 @@
 //! A target that its remote does not have.
 
-use super::{Trusted, user::Destination};
+use super::{Trusted, parse::parse_missing, user::Destination};
 use crate::{model::MissingTarget, process::Exit};
 
 impl Trusted {
@@ -19,27 +19,9 @@ impl Trusted {
         if answer.exit != Exit::Code(0) {
             return None;
         }
-        let listed = String::from_utf8_lossy(&answer.stdout);
         let existed = self.tip().ok().flatten().is_some() || self.user_has_followed().await;
-        let mut missing = MissingTarget::new(self.target().clone(), existed);
-        for line in listed.lines() {
-            let (what, name) = line.split_once('\t')?;
-            if name == target {
-                return None;
-            }
-            let head = what
-                .strip_prefix("ref: refs/heads/")
-                .filter(|_| name == "HEAD");
-            let under = name
-                .strip_prefix("refs/heads/")
-                .filter(|_| name.starts_with(&format!("{target}/")));
-            if let Some(head) = head {
-                missing.default = head.parse().ok().filter(|head| head != self.target());
-            } else if let Some(under) = under {
-                missing.taken_by = missing.taken_by.or_else(|| under.parse().ok());
-            }
-        }
-        Some(missing)
+        let missing = MissingTarget::new(self.target().clone(), existed);
+        parse_missing(&answer.text(), missing)
     }
 
     /// Whether the person's repository has fetched the target from the remote before.

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use super::{GitError, Objects, Trusted, UserRepository};
+use super::{GitError, Objects, Trusted, UserRepository, parse::parse_sections};
 use crate::model::{RepoPath, TreeId};
 
 /// The largest `.gitmodules` that is read, in bytes.
@@ -92,13 +92,7 @@ pub(super) fn is_safe(name: &str) -> bool {
 
 /// What `git config --null` says of the sections.
 fn sections(listed: &[u8]) -> Vec<Declared> {
-    let text = String::from_utf8_lossy(listed);
-    let settings = text.split('\0').filter_map(|setting| {
-        let (key, value) = setting.split_once('\n')?;
-        let (name, key) = key.strip_prefix("submodule.")?.rsplit_once('.')?;
-        Some((name.to_owned(), key.to_owned(), value.to_owned()))
-    });
-    let settings: Vec<_> = settings.collect();
+    let settings = parse_sections(listed, "submodule");
     let value = |name: &str, key: &str| {
         let mut found = settings.iter().filter(|(n, k, _)| n == name && k == key);
         found.next_back().map(|(_, _, value)| value.clone())

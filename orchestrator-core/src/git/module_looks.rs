@@ -109,7 +109,7 @@ impl Workspace {
 
     /// Commits that are in the workspace's submodules and in no repository of ours.
     #[must_use]
-    pub fn only_in_modules(&self) -> Vec<(RepoPath, CommitId)> {
+    pub(crate) fn only_in_modules(&self) -> Vec<(RepoPath, CommitId)> {
         let mut only = Vec::new();
         for placed in self.placed() {
             let Ok(known) = Objects::open_small(&placed.ours) else {

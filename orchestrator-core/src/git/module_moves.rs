@@ -5,7 +5,7 @@ use crate::model::{CommitId, RepoPath};
 
 /// What is known of a commit that a submodule is moved to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Moved {
+pub(crate) enum Moved {
     /// Its remote has it, on a branch or beneath a tag.
     InRemote,
     /// Its remote has it not.
@@ -20,7 +20,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When our own repositories cannot be read or made.
-    pub async fn moved_submodule(
+    pub(crate) async fn moved_submodule(
         &self,
         path: &RepoPath,
         commit: CommitId,

@@ -20,7 +20,7 @@ use crate::{
 
 /// A submodule that was checked out in a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Placed {
+pub(crate) struct Placed {
     /// Its place in the tree.
     pub path: RepoPath,
     /// The worker's repository of it.
@@ -36,7 +36,11 @@ impl Workspace {
     ///
     /// # Errors
     /// [`GitError`] with what went wrong.
-    pub async fn place_modules(&self, trusted: &Trusted, base: CommitId) -> Result<(), GitError> {
+    pub(crate) async fn place_modules(
+        &self,
+        trusted: &Trusted,
+        base: CommitId,
+    ) -> Result<(), GitError> {
         let mut placed = Vec::new();
         for module in trusted.modules(trusted.tree_of(base)?).await? {
             // In a sparse workspace it may be left out, and so is what lies in it.
@@ -55,7 +59,7 @@ impl Workspace {
 
     /// What was placed, each after the one that it lies in. That list is ours: no worker has a reason to write it.
     #[must_use]
-    pub fn placed(&self) -> Vec<Placed> {
+    pub(crate) fn placed(&self) -> Vec<Placed> {
         let text = read_small(&self.placed_list()).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }
@@ -160,7 +164,7 @@ impl Trusted {
     ///
     /// # Errors
     /// As [`export`](Self::export), and when its commit cannot be had.
-    pub async fn export_module(&self, module: &Module, into: &Path) -> Result<(), GitError> {
+    pub(crate) async fn export_module(&self, module: &Module, into: &Path) -> Result<(), GitError> {
         self.have(module).await?;
         let checkout = Checkout::beside(into);
         let commit = module.commit.to_string();

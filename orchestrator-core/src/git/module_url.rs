@@ -29,6 +29,11 @@ pub(super) fn resolved(base: Option<&str>, url: &str) -> Option<String> {
     }
 }
 
+/// Whether git takes an address for a path: it has no scheme, and no colon before its first slash.
+pub(super) fn is_path(url: &str) -> bool {
+    !url.contains("://") && !url.split('/').next().unwrap_or_default().contains(':')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,7 +27,7 @@ const DEEPEST: usize = 8;
 
 /// A submodule of a tree, or of a submodule of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Module {
+pub(crate) struct Module {
     /// Its place in the tree.
     pub path: RepoPath,
     /// The commit that the tree names.
@@ -46,7 +46,7 @@ pub struct Module {
 pub(super) struct Source {
     /// Our repository of it.
     pub(super) dir: PathBuf,
-    /// The person's.
+    /// The person's own repository of it, if they have one.
     pub(super) person: Option<PathBuf>,
     /// The remote's address, as the person has it.
     pub(super) url: Option<String>,
@@ -75,7 +75,10 @@ impl Trusted {
     ///
     /// # Errors
     /// When the tree cannot be read.
-    pub async fn gitlinks(&self, tree: TreeId) -> Result<Vec<(RepoPath, CommitId)>, GitError> {
+    pub(crate) async fn gitlinks(
+        &self,
+        tree: TreeId,
+    ) -> Result<Vec<(RepoPath, CommitId)>, GitError> {
         self.look(move |objects| links(objects, tree)).await
     }
 
@@ -84,7 +87,7 @@ impl Trusted {
     ///
     /// # Errors
     /// [`GitError::Repository`] when the commit of one is to be had nowhere.
-    pub async fn modules(&self, tree: TreeId) -> Result<Vec<Module>, GitError> {
+    pub(crate) async fn modules(&self, tree: TreeId) -> Result<Vec<Module>, GitError> {
         let top = Within {
             objects: self.objects().clone(),
             tree,

@@ -196,7 +196,7 @@ impl Objects {
     ///
     /// # Errors
     /// [`GitError::Object`] when a commit cannot be read.
-    pub fn any_message(
+    pub(crate) fn any_message(
         &self,
         base: CommitId,
         head: CommitId,

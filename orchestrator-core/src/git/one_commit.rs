@@ -21,7 +21,7 @@ impl Trusted {
     ///
     /// # Errors
     /// [`GitError`] when git fails, or our own repository cannot be written.
-    pub async fn ingest_tree(
+    pub(crate) async fn ingest_tree(
         &self,
         from: &Path,
         branch: &BranchName,

@@ -15,6 +15,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// What it printed, as text without the last line's end.
+    pub(super) fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.stdout);
+        text.trim_end_matches('\n').to_owned()
+    }
+
     pub(super) fn failed(self, verb: impl Into<String>) -> GitError {
         if let Some(failure) = FilterFailure::parse(&self.stderr) {
             return GitError::Filter(failure);

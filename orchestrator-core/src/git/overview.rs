@@ -24,8 +24,7 @@ const MANAGERS: [(&[u8], &str); 9] = [
 
 /// What a tree holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Overview {
-    /// Its submodules.
+pub(crate) struct Overview {
     pub submodules: Vec<RepoPath>,
     /// The `.gitattributes` that name the filter `lfs`.
     pub lfs: Vec<RepoPath>,
@@ -38,7 +37,7 @@ impl Trusted {
     ///
     /// # Errors
     /// As `git ls-tree`, and when an object cannot be read.
-    pub async fn overview(&self, tree: TreeId) -> Result<Overview, GitError> {
+    pub(crate) async fn overview(&self, tree: TreeId) -> Result<Overview, GitError> {
         let listed = self
             .call()
             .args(["ls-tree", "-r", "-z", "--full-tree"])
@@ -46,7 +45,7 @@ impl Trusted {
             .bytes()
             .await?;
         let mut overview = Overview::default();
-        for (mode, id, name) in split_nul(&listed).filter_map(entry) {
+        for (mode, id, name) in split_nul(&listed).filter_map(parse_entry) {
             let top = name.split(|byte| *byte == b'/').next().unwrap_or(name);
             let manager = MANAGERS.iter().find(|(file, _)| *file == top);
             overview.hook_managers.extend(manager.map(|(_, who)| *who));
@@ -76,10 +75,24 @@ fn is_attributes(name: &[u8]) -> bool {
 }
 
 /// A line of `git ls-tree -z`: mode, kind and id, and after a tab the name.
-fn entry(line: &[u8]) -> Option<(&str, BlobId, &[u8])> {
+fn parse_entry(line: &[u8]) -> Option<(&str, BlobId, &[u8])> {
     let tab = line.iter().position(|byte| *byte == b'\t')?;
     let mut head = std::str::from_utf8(&line[..tab]).ok()?.split(' ');
     let mode = head.next()?;
     let id = head.nth(1)?.parse().ok()?;
     Some((mode, id, &line[tab + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_entry_takes_names_of_any_bytes() {
+        let id = "1".repeat(40);
+        let line = [b"100644 blob ", id.as_bytes(), b"\ta\tb\xff"].concat();
+        let blob = id.parse().expect("an id");
+        assert_eq!(parse_entry(&line), Some(("100644", blob, &b"a\tb\xff"[..])));
+        assert_eq!(parse_entry(b"100644 blob 1"), None);
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{GitError, Objects, Start, Trusted, trees::kind_of};
-use crate::model::{Change, CommitId, Entry, History, PastChange, RepoPath, TreeId};
+use crate::model::{Change, CommitId, Entry, PastChange, PastChanges, RepoPath, TreeId};
 
 /// So many changes of paths are looked at in one history. Objects can be few where their trees are exchanged again and again.
 const MOST: usize = 500_000;
@@ -14,7 +14,11 @@ impl Trusted {
     ///
     /// # Errors
     /// When a commit cannot be read.
-    pub async fn begins_on(&self, base: CommitId, head: CommitId) -> Result<CommitId, GitError> {
+    pub(crate) async fn begins_on(
+        &self,
+        base: CommitId,
+        head: CommitId,
+    ) -> Result<CommitId, GitError> {
         let tip = self.tip()?.unwrap_or(base);
         match self.start_of(tip, base, head).await? {
             Start::Dropped(start) => Ok(start),
@@ -32,7 +36,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When an object cannot be read, or there is more than can be looked at.
-    pub async fn history(&self, base: CommitId, head: CommitId) -> Result<History, GitError> {
+    pub async fn history(&self, base: CommitId, head: CommitId) -> Result<PastChanges, GitError> {
         let onto = self.begins_on(base, head).await?;
         let mut commits = self.own_commits(base, onto, head).await?;
         commits.reverse();
@@ -43,7 +47,7 @@ impl Trusted {
             } else {
                 Vec::new()
             };
-            Ok(History { onto, changes })
+            Ok(PastChanges { onto, changes })
         })
         .await
     }
@@ -69,15 +73,7 @@ impl Trusted {
         {
             call = call.args([format!("^{tip}")]);
         }
-        let listed = call.transfers().text().await?;
-        let wrong = |line: &str| GitError::Output {
-            verb: "rev-list".to_owned(),
-            what: line.chars().take(200).collect(),
-        };
-        listed
-            .lines()
-            .map(|line| line.parse().map_err(|_| wrong(line)))
-            .collect()
+        call.transfers().commits().await
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{GitError, Trusted, UserRepository, output::path_of, user::Destination};
 use crate::model::{
     BranchName, CommitId, LandingOutcome, LandingPlace, Refusal, RefusalCause, RepoPath,
+    with_source,
 };
 
 /// Of files that are in the way, so many are named.
@@ -68,13 +69,7 @@ impl Trusted {
     /// What an error that kept a landing from being tried means to a person.
     #[must_use]
     pub fn refusal(&self, error: &GitError) -> Refusal {
-        let mut words = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            words.push_str(": ");
-            words.push_str(&cause.to_string());
-            source = cause.source();
-        }
+        let words = with_source(error);
         // Where it happened is among the words: not always in the place where the landing was to go.
         if let GitError::NoTarget { missing, .. } = error {
             return Refusal::new(RefusalCause::TargetGone((**missing).clone()), self.place());
@@ -182,8 +177,7 @@ impl UserRepository {
             .call(checkout)
             .args(["symbolic-ref", "--quiet", "HEAD"]);
         let answer = call.answer().await?;
-        let name = String::from_utf8_lossy(&answer.stdout);
-        Ok(name.trim_end().parse().ok())
+        Ok(answer.text().parse().ok())
     }
 
     /// Files of the person's where a landing adds some. The checkout has no changes to tracked files, so whatever is

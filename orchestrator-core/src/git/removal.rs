@@ -40,7 +40,6 @@ impl Workspaces {
 
     /// Takes up what a run that was killed left half done: removals that were begun are finished, and locks of our indexes, whose
     /// holders are dead, are broken. Only for whoever has the state directory to itself.
-    #[cfg(feature = "driver")]
     pub(crate) fn tidy(&self) -> std::io::Result<()> {
         named_like(&self.root, GONE)?
             .iter()

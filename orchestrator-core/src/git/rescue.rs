@@ -14,6 +14,7 @@ use crate::{
 
 /// Uncommitted work, kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rescued {
     /// A commit on top of the head, with everything that differed.
     pub commit: CommitId,
@@ -38,7 +39,7 @@ impl Workspace {
     ///
     /// # Errors
     /// When the workspace cannot be read, or git fails.
-    pub async fn rescue(
+    pub(crate) async fn rescue(
         &self,
         trusted: &Trusted,
         head: CommitId,
@@ -142,7 +143,7 @@ impl Workspace {
 
     /// The ref that keeps what an attempt left uncommitted.
     #[must_use]
-    pub fn rescue_ref(attempt: &AttemptId) -> String {
+    pub(crate) fn rescue_ref(attempt: &AttemptId) -> String {
         format!(
             "refs/orchestrator/rescue/{}/{}",
             attempt.task, attempt.number

@@ -9,7 +9,7 @@ const DROPPED: &str = "refs/orchestrator/dropped";
 /// Whether a commit is in the history of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ancestry {
-    /// It is.
+    /// The other commit's history has it.
     Contained,
     /// It is not.
     Dropped,
@@ -50,7 +50,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When the ref cannot be written.
-    pub async fn remember_dropped(&self, commit: CommitId) -> Result<(), GitError> {
+    pub(crate) async fn remember_dropped(&self, commit: CommitId) -> Result<(), GitError> {
         if !self.has(commit) {
             return Ok(());
         }
@@ -118,12 +118,7 @@ impl Trusted {
             dropped.to_string(),
             format!("^{tip}"),
         ];
-        let listed = self.call().args(["rev-list"]).args(line).text().await?;
-        for line in listed.lines() {
-            let commit = line.parse().map_err(|_| GitError::Output {
-                verb: "rev-list".to_owned(),
-                what: line.chars().take(200).collect(),
-            })?;
+        for commit in self.call().args(["rev-list"]).args(line).commits().await? {
             if self.contains(head, commit).await? {
                 return Ok(Some(commit));
             }
@@ -137,7 +132,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When git fails.
-    pub async fn carry_over(
+    pub(crate) async fn carry_over(
         &self,
         attempt: &AttemptId,
         subject: &str,
@@ -197,7 +192,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When git fails.
-    pub async fn landed_again(
+    pub(crate) async fn landed_again(
         &self,
         dropped: CommitId,
         tip: CommitId,

@@ -9,6 +9,7 @@ use crate::process::Exit;
 
 /// What came of signing a commit that nobody keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Signing {
     /// Commits are not signed here.
     Off,
@@ -26,7 +27,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// [`GitError::TimedOut`] when the program that signs does not end; [`GitError::Io`] when there is no room for such a repository.
-    pub async fn try_to_sign(&self) -> Result<Signing, GitError> {
+    pub(crate) async fn try_to_sign(&self) -> Result<Signing, GitError> {
         let identity = self.identity().await?;
         if !identity.sign {
             return Ok(Signing::Off);

@@ -10,7 +10,7 @@ const OLDEST: GitVersion = GitVersion(2, 41, 0);
 
 /// Which part of a tree is checked out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sparse {
+pub(crate) struct Sparse {
     /// Whether the patterns name whole directories.
     cone: bool,
     /// As in `info/sparse-checkout`.
@@ -32,7 +32,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// [`GitError::Repository`] when git is too old to work with it, and when the patterns cannot be read.
-    pub async fn sparse(&self) -> Result<Option<Sparse>, GitError> {
+    pub(crate) async fn sparse(&self) -> Result<Option<Sparse>, GitError> {
         let Some(root) = self.root() else {
             return Ok(None);
         };

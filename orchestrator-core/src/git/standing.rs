@@ -7,7 +7,10 @@ use std::{
     path::PathBuf,
 };
 
-use super::{GitError, Trusted, UserRepository};
+use super::{
+    GitError, Trusted, UserRepository,
+    parse::{parse_counts, unexpected},
+};
 use crate::{
     model::{BranchName, CommitId, RepoPath},
     process::{Exit, can_run},
@@ -28,7 +31,7 @@ const NAMED: &str = "-3";
 
 /// How the person's branch stands to the remote's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Distance {
+pub(crate) struct Distance {
     /// Commits that only the person's branch has.
     pub ahead: u32,
     /// Commits that only the remote's has.
@@ -43,7 +46,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// As `git rev-list`.
-    pub async fn distance(
+    pub(crate) async fn distance(
         &self,
         branch: &BranchName,
         trusted: &Trusted,
@@ -73,11 +76,8 @@ impl UserRepository {
             .args([format!("{local}...{tip}")])
             .text()
             .await?;
-        let mut counts = counted
-            .split('\t')
-            .map(|count| count.parse().unwrap_or_default());
-        let ahead = counts.next().unwrap_or_default();
-        let behind = counts.next().unwrap_or_default();
+        let (ahead, behind) =
+            parse_counts(&counted).ok_or_else(|| unexpected("rev-list", &counted))?;
         let listed = ask()
             .args(["log", NAMED, "--no-decorate", "--no-show-signature"])
             .args(["--format=%h %s".to_owned(), format!("{tip}..{local}")])
@@ -104,7 +104,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// As `git merge-base`.
-    pub async fn merge_base(
+    pub(crate) async fn merge_base(
         &self,
         trusted: &Trusted,
         here: CommitId,
@@ -117,8 +117,7 @@ impl UserRepository {
             .args(["merge-base"])
             .args([here.to_string(), ours.to_string()]);
         let answer = call.answer().await?;
-        let said = String::from_utf8_lossy(&answer.stdout);
-        Ok(said.trim_end().parse().ok())
+        Ok(answer.text().parse().ok())
     }
 
     /// The hooks that run where a person commits or pushes here: where they are, and their names.
@@ -141,7 +140,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// As `git cat-file`.
-    pub async fn file_at(
+    pub(crate) async fn file_at(
         &self,
         commit: CommitId,
         path: &RepoPath,
@@ -158,7 +157,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn working_file(&self, path: &RepoPath) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn working_file(&self, path: &RepoPath) -> io::Result<Option<Vec<u8>>> {
         let Some(root) = self.root() else {
             return Ok(None);
         };

@@ -34,7 +34,7 @@ impl Objects {
     ///
     /// # Errors
     /// [`GitError::Object`] when a tree cannot be read.
-    pub fn differences(&self, old: TreeId, new: TreeId) -> Result<Vec<Change>, GitError> {
+    pub(crate) fn differences(&self, old: TreeId, new: TreeId) -> Result<Vec<Change>, GitError> {
         self.compared(Some(old), new)
     }
 

@@ -121,7 +121,7 @@ impl Trusted {
         Ok(self)
     }
 
-    /// Its directory.
+    /// The git directory, `trusted.git` in the state directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -139,7 +139,7 @@ impl Trusted {
         &self.objects
     }
 
-    /// Who commits.
+    /// Who commits landings, as git said when it was opened.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -187,7 +187,7 @@ impl Trusted {
     ///
     /// # Errors
     /// When there is no such ref.
-    pub fn commit_of(&self, reference: &str) -> Result<CommitId, GitError> {
+    pub(crate) fn commit_of(&self, reference: &str) -> Result<CommitId, GitError> {
         let unknown = || GitError::Object {
             id: reference.to_owned(),
             why: "there is no such ref".to_owned(),

@@ -8,7 +8,9 @@ use std::{
 use super::{
     Git, GitError,
     cli::{Call, absolute},
-    output::{path_of, split_nul},
+    module_url::is_path,
+    output::path_of,
+    parse::{Place, parse_status, parse_worktree_of},
 };
 use crate::{
     model::{BranchName, Checkout, CommitId, Push, RepoPath},
@@ -29,8 +31,9 @@ pub struct UserRepository {
 
 /// Where accepted work goes. Read from the person's configuration once, before any worker exists, and kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Destination {
-    /// A remote.
+    /// A remote of the person's repository.
     Remote {
         /// Its name, for messages.
         name: String,
@@ -59,16 +62,7 @@ impl UserRepository {
             }
             _ => fail(&format!("it cannot be opened: {error}")),
         })?;
-        let answer = git.call(&path).args([
-            "rev-parse",
-            "--path-format=absolute",
-            "--git-common-dir",
-            "--is-bare-repository",
-        ]);
-        let answer = answer
-            .args(["--show-object-format", "--is-inside-work-tree"])
-            .answer()
-            .await?;
+        let answer = git.call(&path).args(Place::ASKED).answer().await?;
         if answer.exit != Exit::Code(0) {
             // Git has other reasons as well, such as whose it is, and says what to do then.
             let why = if path.ancestors().any(looks_like_a_repository) {
@@ -82,24 +76,21 @@ impl UserRepository {
             };
             return Err(fail(&why));
         }
-        let mut lines = answer.stdout.split(|byte| *byte == b'\n');
-        let git_dir = path_of(lines.next().unwrap_or_default());
-        let _bare = lines.next();
-        if lines.next() != Some(b"sha1") {
+        let place = Place::parse(&answer.stdout);
+        if place.format != "sha1" {
             return Err(fail(
                 "it uses SHA-256 object ids, which are not supported yet",
             ));
         }
-        let root = match lines.next() {
-            Some(b"true") => {
-                let call = git.call(&path).args(["rev-parse", "--show-toplevel"]);
-                Some(path_of(call.bytes().await?.trim_ascii_end()))
-            }
-            _ => None,
+        let root = if place.in_work_tree {
+            let call = git.call(&path).args(["rev-parse", "--show-toplevel"]);
+            Some(path_of(call.bytes().await?.trim_ascii_end()))
+        } else {
+            None
         };
         Ok(Self {
             git,
-            git_dir,
+            git_dir: place.git_dir,
             root,
             waits_for: Arc::default(),
         })
@@ -131,11 +122,7 @@ impl UserRepository {
     pub(super) async fn config(&self, key: &str) -> Result<Option<String>, GitError> {
         let answer = self.call().args(["config", "--get", key]).answer().await?;
         match answer.exit {
-            Exit::Code(0) => Ok(Some(
-                String::from_utf8_lossy(&answer.stdout)
-                    .trim_end_matches('\n')
-                    .to_owned(),
-            )),
+            Exit::Code(0) => Ok(Some(answer.text())),
             Exit::Code(_) | Exit::Signal(_) => Ok(None),
         }
     }
@@ -164,8 +151,7 @@ impl UserRepository {
                     .to_owned(),
             ));
         }
-        let name = String::from_utf8_lossy(&answer.stdout);
-        BranchName::new(name.trim_end()).map_err(|error| fail(error.to_string()))
+        BranchName::new(answer.text()).map_err(|error| fail(error.to_string()))
     }
 
     /// The tip of one of its branches.
@@ -177,8 +163,7 @@ impl UserRepository {
             .call()
             .args(["rev-parse", "--verify", "--quiet", "--end-of-options"])
             .args([format!("{}^{{commit}}", branch.full())]);
-        let answer = answer.answer().await?;
-        let id = String::from_utf8_lossy(&answer.stdout).trim_end().parse();
+        let id = answer.answer().await?.text().parse();
         id.map_err(|_| GitError::Repository {
             path: self.git_dir.display().to_string(),
             why: format!("it has no branch `{branch}` with a commit on it: commit something first, or name another `target`"),
@@ -224,7 +209,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// As `git ls-files`.
-    pub async fn tracks(&self, path: &RepoPath) -> Result<bool, GitError> {
+    pub(crate) async fn tracks(&self, path: &RepoPath) -> Result<bool, GitError> {
         let call = self
             .call()
             .args(["--literal-pathspecs", "ls-files", "-z", "--full-name", "--"])
@@ -236,7 +221,7 @@ impl UserRepository {
     ///
     /// # Errors
     /// [`GitError::Repository`] when it is in the checkout and git does not ignore it.
-    pub async fn keeps_out(&self, directory: &Path) -> Result<(), GitError> {
+    pub(crate) async fn keeps_out(&self, directory: &Path) -> Result<(), GitError> {
         let directory = &absolute(directory);
         let there = directory.ancestors().find_map(|known| {
             let rest = directory.strip_prefix(known).ok()?;
@@ -288,17 +273,12 @@ impl UserRepository {
                     why,
                 });
             }
-            let url = String::from_utf8_lossy(&answer.stdout)
-                .trim_end_matches('\n')
-                .to_owned();
+            let url = answer.text();
+            if !is_path(&url) {
+                return Ok(url);
+            }
             // A relative path is meant from the person's repository, and we shall not be there.
-            let local =
-                !url.contains("://") && !url.split('/').next().unwrap_or_default().contains(':');
-            Ok(if local {
-                self.base().join(&url).to_string_lossy().into_owned()
-            } else {
-                url
-            })
+            Ok(self.base().join(&url).to_string_lossy().into_owned())
         };
         Ok(Destination::Remote {
             name: name.clone(),
@@ -317,15 +297,7 @@ impl UserRepository {
             .args(["worktree", "list", "--porcelain", "-z"])
             .bytes()
             .await?;
-        let (mut path, wanted) = (None, format!("branch {}", branch.full()));
-        for line in split_nul(&listed) {
-            if let Some(worktree) = line.strip_prefix(b"worktree ") {
-                path = Some(path_of(worktree));
-            } else if line == wanted.as_bytes() {
-                return Ok(path);
-            }
-        }
-        Ok(None)
+        Ok(parse_worktree_of(&listed, branch))
     }
 
     /// What landing would find in the checkout of the target. Untracked files are no hindrance: git itself refuses to
@@ -357,10 +329,7 @@ impl UserRepository {
             .args(["--untracked-files=no", "--ignore-submodules=all"])
             .bytes()
             .await?;
-        Ok(split_nul(&listed)
-            .filter_map(|line| RepoPath::from_bytes(line.get(3..)?).ok())
-            .take(20)
-            .collect())
+        Ok(parse_status(&listed).take(20).collect())
     }
 }
 

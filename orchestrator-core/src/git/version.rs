@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The oldest git that is used: older ones have known holes when they read a repository that others can write
 /// (CVE-2024-32002, -32004, -32020, -32021, -32465; fixed in 2.39.4).
-pub const MINIMUM_VERSION: GitVersion = GitVersion(2, 39, 4);
+pub(crate) const MINIMUM_VERSION: GitVersion = GitVersion(2, 39, 4);
 
 /// A version of git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -37,7 +37,7 @@ pub struct Workspaces {
 /// One attempt's repository and worktree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {
-    /// Which attempt's.
+    /// The attempt that it belongs to.
     pub attempt: AttemptId,
     pub(super) root: PathBuf,
     pub(super) discard: Discard,
@@ -73,7 +73,7 @@ impl Workspaces {
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub fn discover(&self) -> Result<Vec<Workspace>, GitError> {
+    pub(crate) fn discover(&self) -> Result<Vec<Workspace>, GitError> {
         let entries = match std::fs::read_dir(&self.root) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -127,7 +127,7 @@ impl Workspace {
 
     /// Whether it was made whole.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.root.join("ready").exists()
     }
 
@@ -159,7 +159,7 @@ impl Workspace {
     ///
     /// # Errors
     /// As [`create`](Self::create).
-    pub async fn create_sparse(
+    pub(crate) async fn create_sparse(
         &self,
         trusted: &Trusted,
         base: CommitId,

@@ -93,16 +93,16 @@ pub use ports::Ports;
 pub use record::Record;
 pub use refusal::{LandingPlace, Refusal, RefusalCause};
 pub use review::{
-    AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, History, KeptArtifact, Mode,
-    Opinion, PastChange, Review, Severity, Submission, TreeShape, Verdict, only_history,
+    AgentReview, Change, ChangeKind, Entry, Finding, HandoffReport, KeptArtifact, Mode, Opinion,
+    PastChange, PastChanges, Review, Severity, Submission, TreeShape, Verdict, only_history,
 };
 pub use reviewer_choice::ReviewerChoice;
 pub use settings::{
     Commands, Environment, Filter, GateRule, Limits, Notify, Reviewers, Setup, WhenExhausted,
     WhenUnavailable,
 };
-pub(crate) use text::fenced;
-pub use text::{clean, clean_line, escaped_json};
+pub use text::{causes, clean, clean_line, escaped_json, with_source};
+pub(crate) use text::{fenced, is_binary};
 pub use trouble::Trouble;
 pub use turn::{Ask, Completion, Pulse, StopReason, TurnEnd, TurnOutcome, TurnSight};
 pub use usage::{ModelUsage, SessionUsage, Spend, TurnUsage, Usage, UsageSource, dollars};

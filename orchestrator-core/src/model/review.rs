@@ -241,7 +241,7 @@ pub enum ChangeKind {
 
 /// What commits before the head did that the difference between base and head does not show.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct History {
+pub struct PastChanges {
     /// The commit of the target that the worker's own commits are on: one commit on top of it has no other history.
     pub onto: CommitId,
     /// Oldest first, each only once.

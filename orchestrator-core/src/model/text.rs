@@ -1,6 +1,6 @@
 //! Text from outside, and types whose one form outside of memory is text.
 
-use std::{fmt, marker::PhantomData, str::FromStr};
+use std::{error::Error, fmt, marker::PhantomData, str::FromStr};
 
 use serde::{Deserializer, de};
 
@@ -19,6 +19,22 @@ pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
         }
     }
     from.deserialize_str(Text(PhantomData))
+}
+
+/// What caused an error, the nearest first.
+pub fn causes<'a>(error: &'a dyn Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+}
+
+/// An error and what caused it, on one line, with a colon before each cause.
+#[must_use]
+pub fn with_source(error: &dyn Error) -> String {
+    causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Whether a file has no lines, as git tells it: by a NUL among its first 8000 bytes.
+pub(crate) fn is_binary(content: &[u8]) -> bool {
+    content.iter().take(8000).any(|byte| *byte == 0)
 }
 
 /// Serde and schema for types that have `Display` and `FromStr`: a string, checked when it is read.

@@ -226,7 +226,7 @@ pub struct TurnRequest {
     /// The frozen contract as JSON.
     pub contract: PathBuf,
     /// A directory in which the backend leaves what the agent wrote, byte by byte, each stream as a file such as `stdout`:
-    /// they are kept as evidence. `None`: nobody wants them. [`Recording`](crate::process::Recording) writes such a file
+    /// they are kept as evidence. `None`: nobody wants them. [`StreamRecorder`](crate::process::StreamRecorder) writes such a file
     /// within bounds.
     pub streams: Option<PathBuf>,
     /// All variables that the agent may see; the marker is among them.
@@ -363,7 +363,7 @@ impl TurnRequest {
 pub enum Update {
     /// It has begun, and this is how it can be resumed.
     Started {
-        /// The session.
+        /// The agent's own id of the session, which `resume` of a later turn takes.
         session: SessionRef,
     },
     /// It said or did something; a line for people.
@@ -389,14 +389,14 @@ pub enum Update {
     Usage(TurnUsage),
     /// It waits for an answer. The loop stops the turn, and a person's answer begins the next one.
     NeedsInput {
-        /// Its question.
+        /// The question in the agent's words.
         question: String,
     },
     /// Something that the reviewers of the work should know, such as a call of a tool that was refused.
     Finding(Finding),
     /// The turn is over.
     Ended {
-        /// How.
+        /// What the turn came to.
         outcome: TurnOutcome,
     },
 }
@@ -408,7 +408,7 @@ pub enum Counting {
     Nothing,
     /// Tokens, and no price.
     Tokens,
-    /// Both.
+    /// Tokens, and their price in US dollars.
     TokensAndMoney,
     /// One backend serves several agents, some of which say something.
     Varies,
@@ -523,7 +523,7 @@ pub enum AgentError {
     /// It is there, and cannot be run.
     #[error("`{program}` cannot be run: {why}")]
     CannotRun {
-        /// The program.
+        /// Its path or name, as it was given.
         program: String,
         /// What is in the way, such as an interpreter that is not there.
         why: String,
@@ -531,16 +531,16 @@ pub enum AgentError {
     /// It cannot do that.
     #[error("this agent cannot {0}")]
     Unsupported(&'static str),
-    /// Not now.
+    /// The agent is away or overloaded: trying again later may help.
     #[error("the agent cannot be used now: {reason}")]
     Unavailable {
-        /// Why.
+        /// The cause, in the words of the agent or of the system.
         reason: String,
     },
     /// Its process could not be started.
     #[error("the agent's process could not be started")]
     Spawn(#[source] std::io::Error),
-    /// Something else.
+    /// Any other failure, in words; its class is a bug.
     #[error("the agent failed: {0}")]
     Other(String),
 }

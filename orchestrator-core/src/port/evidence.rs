@@ -24,7 +24,7 @@ use crate::model::ContentHash;
 /// # Example
 ///
 /// ```
-/// # #[cfg(feature = "store")]
+/// # #[cfg(feature = "driver")]
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use orchestrator_core::{port::EvidenceStore, store::MemoryEvidence};
@@ -38,7 +38,7 @@ use crate::model::ContentHash;
 /// assert_eq!(content, "a very");
 /// # Ok(())
 /// # }
-/// # #[cfg(not(feature = "store"))]
+/// # #[cfg(not(feature = "driver"))]
 /// # fn main() {}
 /// ```
 #[async_trait]

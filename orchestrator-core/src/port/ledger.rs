@@ -29,7 +29,7 @@ use crate::model::{LedgerId, Record, Timestamp};
 /// What another ledger has taken is told to somebody as well:
 ///
 /// ```
-/// # #[cfg(feature = "store")]
+/// # #[cfg(feature = "driver")]
 /// # mod example {
 /// use std::sync::mpsc::Sender;
 /// use async_trait::async_trait;

@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use super::ErrorClass;
 use crate::model::{
-    AttemptId, BlobId, CommitId, Contract, Finding, History, RepoPath, Size, Submission, TreeShape,
+    AttemptId, BlobId, CommitId, Contract, Finding, PastChanges, RepoPath, Size, Submission,
+    TreeShape,
 };
 
 /// Looks at one commit and says what it finds.
@@ -67,7 +68,7 @@ pub trait Reviewer: Debug + Send + Sync + 'static {
     /// Its name, under which its findings are kept.
     fn name(&self) -> &str;
 
-    /// Looks.
+    /// The findings in one commit; none accept it. Failing to look is an error and no finding.
     async fn review(&self, request: &ReviewRequest) -> Result<Vec<Finding>, ReviewError>;
 }
 
@@ -75,7 +76,7 @@ pub trait Reviewer: Debug + Send + Sync + 'static {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ReviewRequest {
-    /// Whose work.
+    /// The attempt whose head is looked at.
     pub attempt: AttemptId,
     /// What the worker had to keep.
     pub contract: Contract,
@@ -141,7 +142,7 @@ pub trait ChangeView: Debug + Send + Sync {
     async fn shapes(&self) -> Result<[TreeShape; 2], ReviewError>;
 
     /// What commits before the head did that the change does not show.
-    async fn history(&self) -> Result<History, ReviewError>;
+    async fn history(&self) -> Result<PastChanges, ReviewError>;
 
     /// The difference between base and head in one path, as a unified diff; bytes, since files are.
     async fn diff(&self, path: &RepoPath) -> Result<Vec<u8>, ReviewError>;

@@ -46,7 +46,7 @@ pub struct Spawn {
 /// What the program reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Input {
-    /// Nothing.
+    /// Nothing: its standard input is `/dev/null`.
     Closed,
     /// What the caller writes to [`Child::stdin`].
     Piped,
@@ -78,14 +78,14 @@ impl Spawn {
         }
     }
 
-    /// Adds arguments.
+    /// Adds arguments behind those that were added before.
     #[must_use]
     pub fn args<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
-    /// Adds variables.
+    /// Adds variables to the environment; a later value of the same name wins.
     #[must_use]
     pub fn envs<K: Into<OsString>, V: Into<OsString>>(
         mut self,
@@ -387,7 +387,6 @@ impl Killer {
     }
 
     /// Which processes it would end.
-    #[cfg(feature = "git")]
     pub(super) fn target(&self) -> Target {
         self.target.clone()
     }

@@ -4,7 +4,7 @@
 ///
 /// Takes what [`Captured::end`](super::Captured::end) gives of each.
 #[must_use]
-pub fn labelled_ends(stdout: &str, stderr: &str) -> String {
+pub(crate) fn labelled_ends(stdout: &str, stderr: &str) -> String {
     let named = [("stderr", stderr), ("stdout", stdout)];
     let shown: Vec<_> = named
         .into_iter()

@@ -17,7 +17,11 @@ const FIRST_LINE: u64 = 256;
 /// interpreter is not there. `None` where nothing is in the way, as far as can be seen. It is looked
 /// for as [`can_run`] does; `env` in a script's first line is looked through.
 #[must_use]
-pub fn why_not_run(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> Option<String> {
+pub(crate) fn why_not_run(
+    program: &OsStr,
+    directory: &Path,
+    path: Option<&OsStr>,
+) -> Option<String> {
     if let Err(error) = can_run(program, directory, path) {
         return Some(match error.kind() {
             io::ErrorKind::PermissionDenied => "it may not be run".to_owned(),
@@ -34,7 +38,7 @@ pub fn why_not_run(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> O
 }
 
 impl Spawn {
-    /// What keeps the program from being run, in words: see [`why_not_run`].
+    /// What keeps the program from being run, in words, such as an interpreter that is not there.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
         let (directory, path) = self.places();

@@ -28,7 +28,6 @@ mod init;
 mod lines;
 mod missing;
 mod moment;
-#[cfg(feature = "git")]
 mod motion;
 mod recording;
 mod run;
@@ -39,21 +38,16 @@ mod sweep;
 pub use capture::Captured;
 pub use cgroup::has_cgroups;
 pub use child::{Child, Exit, Input, Killer, Spawn, can_run};
-pub use ends::labelled_ends;
-pub(crate) use ends::with_ends;
+pub(crate) use ends::{labelled_ends, with_ends};
 pub use hide::hide_environment;
 pub use init::act_as_init;
 pub use lines::{Line, LineReader, Read};
-pub use missing::why_not_run;
-#[cfg(feature = "driver")]
+pub(crate) use missing::why_not_run;
 pub(crate) use moment::Moment;
-#[cfg(feature = "git")]
 pub(crate) use motion::{GivenUp, Patience};
-pub use recording::Recording;
-#[cfg(feature = "git")]
+pub use recording::StreamRecorder;
 pub(crate) use run::run_while_moving;
 pub use run::{Finished, OutputLimits, run_to_end};
 pub use signals::EndSignals;
 pub use sweep::{MARK_VARIABLE, kill_marked, marked};
-#[cfg(feature = "driver")]
 pub(crate) use sweep::{marked_since, sweep_marked};

@@ -19,7 +19,7 @@ const KEPT: usize = 4 << 20;
 /// A stream that is read and recorded at once: the beginning goes to the file as it comes, so that it survives whatever
 /// happens to us; the end, where there is more, when the recording is dropped.
 #[derive(Debug)]
-pub struct Recording<R> {
+pub struct StreamRecorder<R> {
     from: R,
     /// `None` where nothing is recorded, or where the disk did not take it: an agent is not stopped for that.
     file: Option<File>,
@@ -27,7 +27,7 @@ pub struct Recording<R> {
     rest: Captured,
 }
 
-impl<R> Recording<R> {
+impl<R> StreamRecorder<R> {
     /// Records into the file `name` of a directory, made anew; without a directory, nothing is recorded.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl<R> Recording<R> {
     }
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Recording<R> {
+impl<R: AsyncRead + Unpin> AsyncRead for StreamRecorder<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -68,7 +68,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Recording<R> {
     }
 }
 
-impl<R> Drop for Recording<R> {
+impl<R> Drop for StreamRecorder<R> {
     fn drop(&mut self) {
         if let Some(file) = &mut self.file {
             // Nobody is left to be told.
@@ -92,7 +92,7 @@ mod tests {
         );
         for (name, content) in [("long", &long), ("short", &short)] {
             let mut recording =
-                Recording::new(&content[..], Some(dir.path()), name).expect("is made");
+                StreamRecorder::new(&content[..], Some(dir.path()), name).expect("is made");
             let mut read = Vec::new();
             recording.read_to_end(&mut read).await.expect("reads");
             assert_eq!(&read, content);

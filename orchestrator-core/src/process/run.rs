@@ -2,11 +2,9 @@
 
 use std::{future::Future, io, time::Duration};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-
-#[cfg(feature = "git")]
 use super::motion::{GivenUp, Patience, until_given_up};
 use super::{Captured, Exit, Input, Killer, Spawn};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 /// What is still read after the program has ended and its relatives were swept: only what is in the pipe.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -25,6 +23,7 @@ pub struct OutputLimits {
 
 /// A program that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finished {
     /// How; `None` when it ran out of time and was killed.
     pub exit: Option<Exit>,
@@ -53,7 +52,6 @@ pub async fn run_to_end(
 ///
 /// # Errors
 /// When it cannot be started.
-#[cfg(feature = "git")]
 pub(crate) async fn run_while_moving(
     spawn: Spawn,
     input: &[u8],

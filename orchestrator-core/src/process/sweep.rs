@@ -50,7 +50,6 @@ pub fn marked(prefix: &str) -> Vec<i32> {
 }
 
 /// The same among what was started since this moment: what was there before is not looked at.
-#[cfg(feature = "driver")]
 pub(crate) fn marked_since(prefix: &str, since: Option<Moment>) -> Vec<i32> {
     members(&Target::of_all(prefix, since))
 }

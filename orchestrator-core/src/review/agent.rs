@@ -34,7 +34,7 @@ const MAX_DIFF: usize = 1 << 20;
 /// is stopped then, with all its processes), it ends otherwise than completed, its answer is missing, cannot be read, or
 /// speaks of another commit.
 #[derive(Debug, Clone)]
-pub struct AgentReviewer {
+pub(crate) struct AgentReviewer {
     name: BackendName,
     backend: Arc<dyn AgentBackend>,
     room: PathBuf,
@@ -50,7 +50,7 @@ impl AgentReviewer {
     /// `ORCHESTRATOR_MARK` by which its processes are found again. It sees an empty environment, has ten minutes, and ten
     /// seconds from TERM to KILL, unless said otherwise.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         name: BackendName,
         backend: Arc<dyn AgentBackend>,
         room: PathBuf,
@@ -71,26 +71,26 @@ impl AgentReviewer {
 
     /// The name in `[agents]`.
     #[must_use]
-    pub fn agent(&self) -> &BackendName {
+    pub(crate) fn agent(&self) -> &BackendName {
         &self.name
     }
 
     /// The name under which its reviews are kept.
     #[must_use]
-    pub fn reviewer(&self) -> String {
+    pub(crate) fn reviewer(&self) -> String {
         format!("agent/{}", self.name)
     }
 
     /// Sets what it may see of our environment.
     #[must_use]
-    pub fn with_environment(mut self, environment: BTreeMap<String, String>) -> Self {
+    pub(crate) fn with_environment(mut self, environment: BTreeMap<String, String>) -> Self {
         self.environment = environment;
         self
     }
 
     /// Sets how long it may take, and from TERM to KILL when it took longer.
     #[must_use]
-    pub fn with_limits(mut self, timeout: Duration, grace: Duration) -> Self {
+    pub(crate) fn with_limits(mut self, timeout: Duration, grace: Duration) -> Self {
         (self.timeout, self.grace) = (timeout, grace);
         self
     }
@@ -98,7 +98,7 @@ impl AgentReviewer {
     /// Sets how long it may be silent with no tool in flight, before it is stopped; where nothing is
     /// set, what its backend says of its silence counts.
     #[must_use]
-    pub fn with_stall(mut self, stall: Option<Duration>) -> Self {
+    pub(crate) fn with_stall(mut self, stall: Option<Duration>) -> Self {
         self.stall = stall;
         self
     }
@@ -110,7 +110,7 @@ impl AgentReviewer {
     }
 
     /// Looks, and says what it cost; all that goes wrong is an opinion.
-    pub async fn look(&self, request: &ReviewRequest) -> Review {
+    pub(crate) async fn look(&self, request: &ReviewRequest) -> Review {
         let mut usage = TurnUsage::nothing();
         let (opinion, complete) = match self.try_look(request, &mut usage).await {
             Ok(said) => {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::past::add_past;
 use crate::{
-    model::{Change, ChangeKind, Entry, Finding, Mode, RepoPath, Severity},
+    model::{Change, ChangeKind, Entry, Finding, Mode, RepoPath, Severity, is_binary},
     port::{ReviewError, ReviewRequest, Reviewer},
 };
 
@@ -170,11 +170,6 @@ fn secret(line: &[u8]) -> Option<&'static str> {
 
 fn is_suspicious(line: &[u8]) -> bool {
     is_marker(line) || secret(line).is_some()
-}
-
-/// Whether a file has no lines, as git tells it: by a NUL near its beginning.
-fn is_binary(content: &[u8]) -> bool {
-    content.iter().take(8000).any(|byte| *byte == 0)
 }
 
 fn lines(content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {

@@ -1,23 +1,21 @@
 //! Reviewers in the box, each small. They find; what follows is the machine's to decide.
 
-#[cfg(feature = "git")]
 mod agent;
 mod contents;
 mod docs;
 mod handoff;
 mod past;
 mod paths;
-#[cfg(feature = "git")]
 mod silences;
 mod tree;
 
-#[cfg(feature = "git")]
-pub use agent::AgentReviewer;
+pub(crate) use agent::AgentReviewer;
 pub use contents::Contents;
 pub use docs::DocsInStep;
 pub use handoff::HandoffTruth;
-pub use paths::{ContractPaths, path_findings};
-pub use tree::{needs_the_tree, tree_findings};
+pub use paths::ContractPaths;
+pub(crate) use paths::path_findings;
+pub(crate) use tree::{needs_the_tree, tree_findings};
 
 use std::sync::Arc;
 

@@ -22,7 +22,7 @@ const MAX_LINK: u64 = 4096;
 
 /// What the contract has against these changes, as far as it can be told without reading a file.
 #[must_use]
-pub fn path_findings(contract: &Contract, changes: &[Change]) -> Vec<Finding> {
+pub(crate) fn path_findings(contract: &Contract, changes: &[Change]) -> Vec<Finding> {
     let mut findings: Vec<_> = changes
         .iter()
         .flat_map(|change| change_findings(contract, change))

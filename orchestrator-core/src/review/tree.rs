@@ -11,7 +11,7 @@ const MOST_LINKS: usize = 64;
 
 /// Whether a change could make a tree worse as a whole: it has new names, or touches links.
 #[must_use]
-pub fn needs_the_tree(changes: &[Change]) -> bool {
+pub(crate) fn needs_the_tree(changes: &[Change]) -> bool {
     changes
         .iter()
         .any(|change| is_new(change) || touches_a_link(change))
@@ -19,7 +19,7 @@ pub fn needs_the_tree(changes: &[Change]) -> bool {
 
 /// What is wrong with a tree as a whole, and was not before the change.
 #[must_use]
-pub fn tree_findings(changes: &[Change], [before, after]: &[TreeShape; 2]) -> Vec<Finding> {
+pub(crate) fn tree_findings(changes: &[Change], [before, after]: &[TreeShape; 2]) -> Vec<Finding> {
     let mut findings = Vec::new();
     if changes.iter().any(touches_a_link) {
         findings.extend(links_out(before, after));

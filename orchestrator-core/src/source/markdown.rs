@@ -11,7 +11,7 @@
 //! ````
 //!
 //! A task is a checkbox item at the top level of a list: a bold id, then a title on the same line. The one fenced `toml` block
-//! beneath it is its contract ([`ContractKeys`]); everything else beneath it is its text. A heading `Package: NAME` puts what
+//! beneath it is its contract ([`ContractKeys`](crate::model::ContractKeys)); everything else beneath it is its text. A heading `Package: NAME` puts what
 //! follows into a package, until a heading of the same or a higher level. All other Markdown is prose.
 
 use std::{
@@ -19,13 +19,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use async_trait::async_trait;
-use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
-
+use super::grammar::{Fault, Item, parse};
 use crate::{
-    model::{AttemptId, ContractKeys, PackageName, RepoPath, Task, TaskId},
+    model::{AttemptId, RepoPath, TaskId},
     port::{LandingEdit, Outcome, SourceError, SourceSnapshot, TaskSource, TreeView},
 };
+use async_trait::async_trait;
 
 /// A Markdown file in the repository. Clones share what was parsed last.
 #[derive(Debug, Clone)]
@@ -216,274 +215,10 @@ impl Parsed {
     }
 }
 
-#[derive(Debug, Clone, PartialEq)]
-struct Item {
-    task: Task,
-    /// Where its checkbox stands.
-    tick: Range<usize>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Fault {
-    at: usize,
-    why: String,
-}
-
-fn fault<T>(at: usize, why: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault {
-        at,
-        why: why.into(),
-    })
-}
-
-/// A checkbox item while it is read.
-struct Open {
-    whole: Range<usize>,
-    tick: Range<usize>,
-    done: bool,
-    id: Option<String>,
-    title: String,
-    /// Where the first line ends.
-    head_end: Option<usize>,
-    contract: Option<(Range<usize>, String)>,
-}
-
-fn parse(text: &str) -> Result<Vec<Item>, Fault> {
-    let mut items: Vec<Item> = Vec::new();
-    let mut package: Option<(HeadingLevel, PackageName)> = None;
-    let mut heading: Option<(HeadingLevel, usize, String)> = None;
-    let mut lists = 0_u32;
-    let mut item: Option<Range<usize>> = None;
-    let mut open: Option<Open> = None;
-    let (mut bold, mut code): (bool, Option<(Range<usize>, bool, String)>) = (false, None);
-    for (event, range) in Parser::new_ext(text, Options::ENABLE_TASKLISTS).into_offset_iter() {
-        match event {
-            Event::Start(Tag::Heading { level, .. }) if lists == 0 => {
-                heading = Some((level, range.start, String::new()));
-            }
-            Event::End(TagEnd::Heading(_)) if heading.is_some() => {
-                let (level, at, title) =
-                    heading
-                        .take()
-                        .unwrap_or((HeadingLevel::H1, 0, String::new()));
-                if let Some(name) = title.trim().strip_prefix("Package:") {
-                    let name = PackageName::new(name.trim()).map_err(|error| Fault {
-                        at,
-                        why: error.to_string(),
-                    })?;
-                    package = Some((level, name));
-                } else if package.as_ref().is_some_and(|(of, _)| level <= *of) {
-                    package = None;
-                }
-            }
-            Event::Start(Tag::List(_)) => {
-                close_head(&mut open, range.start);
-                lists += 1;
-            }
-            Event::End(TagEnd::List(_)) => lists -= 1,
-            Event::Start(Tag::Item) if lists == 1 => item = Some(range),
-            Event::TaskListMarker(done) if lists == 1 => {
-                let whole = item.clone().unwrap_or_else(|| range.clone());
-                // The marker's range may include the blank behind it.
-                let tick = range.start..range.start + 3;
-                open = Some(Open {
-                    whole,
-                    tick,
-                    done,
-                    id: None,
-                    title: String::new(),
-                    head_end: None,
-                    contract: None,
-                });
-            }
-            Event::End(TagEnd::Item) if lists == 1 => {
-                item = None;
-                if let Some(open) = open.take() {
-                    items.push(close(
-                        text,
-                        open,
-                        package.as_ref().map(|(_, name)| name.clone()),
-                    )?);
-                }
-            }
-            Event::Start(Tag::CodeBlock(kind)) => {
-                close_head(&mut open, range.start);
-                let toml = matches!(&kind, CodeBlockKind::Fenced(language) if language.split_whitespace().next() == Some("toml"));
-                code = Some((range, toml && lists == 1, String::new()));
-            }
-            Event::End(TagEnd::CodeBlock) => {
-                if let (Some((range, true, content)), Some(open)) = (code.take(), open.as_mut()) {
-                    if open.contract.is_some() {
-                        return fault(
-                            range.start,
-                            "a second `toml` block beneath one task: a task has one contract",
-                        );
-                    }
-                    open.contract = Some((range, content));
-                }
-            }
-            Event::Start(Tag::Strong) => bold = true,
-            Event::End(TagEnd::Strong) => bold = false,
-            Event::SoftBreak | Event::HardBreak => close_head(&mut open, range.start),
-            Event::End(TagEnd::Paragraph) => close_head(&mut open, range.end),
-            Event::Text(piece) | Event::Code(piece) => {
-                if let Some((_, _, content)) = &mut code {
-                    content.push_str(&piece);
-                } else if let Some((_, _, title)) = &mut heading {
-                    title.push_str(&piece);
-                } else if let Some(open) = open.as_mut().filter(|open| open.head_end.is_none()) {
-                    if bold && open.id.is_none() && open.title.trim().is_empty() {
-                        open.id = Some(piece.to_string());
-                    } else {
-                        open.title.push_str(&piece);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(items)
-}
-
-/// The first line of an item is over.
-fn close_head(open: &mut Option<Open>, at: usize) {
-    if let Some(open) = open {
-        open.head_end.get_or_insert(at);
-    }
-}
-
-fn close(text: &str, open: Open, package: Option<PackageName>) -> Result<Item, Fault> {
-    let at = open.tick.start;
-    let Some(id) = open.id else {
-        return fault(
-            at,
-            "a checkbox without a task id: write it in bold in front, as in `- [ ] **R1** Title`",
-        );
-    };
-    let id = TaskId::new(id.trim()).map_err(|error| Fault {
-        at,
-        why: error.to_string(),
-    })?;
-    let title = open.title.trim().trim_start_matches(':').trim().to_owned();
-    if title.is_empty() {
-        return fault(
-            at,
-            format!("task `{id}` has no title: write it behind the id, on the same line"),
-        );
-    }
-    let keys = match &open.contract {
-        None => ContractKeys::default(),
-        Some((block, content)) => toml::from_str(content).map_err(|error| {
-            let inside = error.span().map_or(0, |span| span.start);
-            let line = content
-                .get(..inside)
-                .map_or(0, |before| before.matches('\n').count());
-            // The line behind the fence is the first of the block's content.
-            let at = text[block.start..]
-                .match_indices('\n')
-                .nth(line)
-                .map_or(block.start, |(offset, _)| block.start + offset + 1);
-            Fault {
-                at,
-                why: format!(
-                    "task `{id}`: {}",
-                    error.message().trim().replace('\n', ", ")
-                ),
-            }
-        })?,
-    };
-    let body = open.head_end.unwrap_or(open.whole.end)..open.whole.end;
-    let (before, after) = match &open.contract {
-        Some((block, _)) => (
-            &text[body.start..block.start.max(body.start)],
-            text[block.end..body.end].trim_start_matches(['`', '~']),
-        ),
-        None => (&text[body], ""),
-    };
-    let mut task = Task::new(id, title)
-        .with_text(dedent(&format!("{before}\n{after}")))
-        .with_keys(keys);
-    task.package = package;
-    task.done = open.done;
-    Ok(Item {
-        task,
-        tick: open.tick,
-    })
-}
-
-/// Without the indentation that all lines share, and without blank lines around.
-fn dedent(text: &str) -> String {
-    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
-    let least = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(indent)
-        .min()
-        .unwrap_or(0);
-    let lines: Vec<_> = text
-        .lines()
-        .map(|line| {
-            line.get(least.min(indent(line))..)
-                .unwrap_or_default()
-                .trim_end()
-        })
-        .collect();
-    lines.join("\n").trim_matches('\n').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ROADMAP: &str = "# Shop\n\nSome prose, with a list:\n\n- not a task\n\n## Package: receipts\n\n\
-        - [ ] **R1** Print `line` totals\n  ```toml\n  allow = [\"src/**\"]\n  after = [\"R0\"]\n  ```\n  What is wanted.\n\n  \
-        - [ ] a step, not a task\n\n- [x] **R0**: Read prices\n\n## Other\n\n* [ ] **X-1** Loose\n";
-
-    fn why(text: &str) -> (usize, String) {
-        let Err(Fault { at, why }) = parse(text) else {
-            panic!("accepted: {text}")
-        };
-        (Lines::of(text).line_of(at), why)
-    }
-
-    #[test]
-    fn tasks_packages_contracts_and_texts_are_read() {
-        let items = parse(ROADMAP).expect("parses");
-        let seen: Vec<_> = items
-            .iter()
-            .map(|Item { task, .. }| {
-                (
-                    task.id.as_str(),
-                    task.title.as_str(),
-                    task.package.as_ref().map(PackageName::as_str),
-                    task.done,
-                )
-            })
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                ("R1", "Print line totals", Some("receipts"), false),
-                ("R0", "Read prices", Some("receipts"), true),
-                ("X-1", "Loose", None, false)
-            ]
-        );
-        assert_eq!(
-            items[0].task.text,
-            "What is wanted.\n\n- [ ] a step, not a task"
-        );
-        assert_eq!(
-            items[0].task.keys.after,
-            Some(vec![TaskId::new("R0").expect("an id")])
-        );
-        assert_eq!(
-            items
-                .iter()
-                .map(|item| &ROADMAP[item.tick.clone()])
-                .collect::<Vec<_>>(),
-            ["[ ]", "[x]", "[ ]"]
-        );
-    }
+    use crate::source::grammar::tests::ROADMAP;
 
     #[test]
     fn lines_are_counted_on_from_the_last_one() {
@@ -517,39 +252,6 @@ mod tests {
         assert!(
             Arc::ptr_eq(&known, &same),
             "the same text is not parsed again"
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_its_line() {
-        assert_eq!(why("\n- [ ] no id\n").0, 2);
-        assert_eq!(
-            why("- [ ] **R1**\n"),
-            (
-                1,
-                "task `R1` has no title: write it behind the id, on the same line".to_owned()
-            )
-        );
-        let (line, message) =
-            why("- [ ] **R1** t\n  ```toml\n  allow = [\"a\"]\n  alow = 1\n  ```\n");
-        assert_eq!(line, 4);
-        assert!(
-            message.starts_with("task `R1`: unknown field `alow`"),
-            "{message}"
-        );
-        let (line, message) = why("- [ ] **R1** t\n  ```toml\n  ```\n  ```toml\n  ```\n");
-        assert_eq!(
-            (line, message.as_str()),
-            (
-                4,
-                "a second `toml` block beneath one task: a task has one contract"
-            )
-        );
-        assert!(why("- [ ] **a/b** t\n").1.contains("is no valid task id"));
-        assert!(
-            why("- [ ] **R1** t\n  ```toml\n  allow = [\"a**\"]\n  ```\n")
-                .1
-                .contains("`**` must stand alone")
         );
     }
 }

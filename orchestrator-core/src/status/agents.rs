@@ -10,6 +10,7 @@ use crate::{
 
 /// An agent that cannot be used now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct AgentView {
     /// Its name in `[agents]`.
     pub name: BackendName,

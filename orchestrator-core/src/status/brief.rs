@@ -22,6 +22,7 @@ const MAX_TAIL: usize = 400;
 
 /// What a person decides on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Brief {
     /// Why the question comes just now.
     pub why_now: String,
@@ -45,10 +46,11 @@ pub struct Brief {
 
 /// One answer, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Choice {
-    /// The answer.
+    /// The option that may be answered.
     pub option: HoldOption,
-    /// What follows.
+    /// What follows from it, in one sentence.
     pub then: String,
 }
 

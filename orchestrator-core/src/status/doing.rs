@@ -12,6 +12,7 @@ use crate::{
 
 /// Something that we do for a task ourselves, while its agent does not work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Doing {
     /// In words, such as: gate `unit` runs.
     pub what: String,

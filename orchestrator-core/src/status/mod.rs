@@ -21,5 +21,5 @@ pub use nudges::{NudgeEnd, NudgeStory, Nudged, Nudges};
 #[cfg(feature = "driver")]
 pub use report::{Figures, Report, RunEvent};
 pub use snapshot::{EvidenceView, HoldView, Snapshot, TaskState, TaskView};
-pub use story::{AttemptEnd, AttemptStory, HoldStory, Phase, PhaseKind, TaskStory, stories};
+pub use story::{AttemptEnd, AttemptStory, HoldStory, PhaseKind, PhaseSpan, TaskStory, stories};
 pub use table::table;

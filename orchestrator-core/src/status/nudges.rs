@@ -8,6 +8,7 @@ use crate::model::{AttemptId, Effect, Pulse, Record, StopReason, Timestamp};
 
 /// One reminder to go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct NudgeStory {
     /// When the agent was reminded.
     pub at: Timestamp,

@@ -21,8 +21,9 @@ use crate::{
 
 /// A run at one moment. JSON, version 1.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct Snapshot {
-    /// Always 1.
+    /// The version of this format: 1.
     pub version: u32,
     /// The run; `null` before the first.
     pub run: Option<RunId>,
@@ -45,12 +46,13 @@ pub struct Snapshot {
 
 /// One task at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct TaskView {
-    /// Its id.
+    /// The task's id in the roadmap.
     pub id: TaskId,
-    /// Its package.
+    /// The package that it belongs to; `null` for none.
     pub package: Option<PackageName>,
-    /// Its title.
+    /// The first line of the task, without its id.
     pub title: String,
     /// Where it stands.
     pub state: TaskState,
@@ -86,6 +88,7 @@ pub struct TaskView {
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum TaskState {
     /// For its turn to come.
     Waiting,
@@ -122,8 +125,9 @@ impl std::fmt::Display for TaskState {
 
 /// What was observed about one claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct EvidenceView {
-    /// The claim.
+    /// The claim's id in the contract.
     pub claim: ClaimId,
     /// Where it is to be seen.
     pub surface: Surface,
@@ -147,6 +151,7 @@ impl From<&Evidence> for EvidenceView {
 
 /// A question that waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[non_exhaustive]
 pub struct HoldView {
     /// By this the answer names it.
     pub id: HoldId,

@@ -18,8 +18,9 @@ use crate::model::{
 
 /// One task with all that happened to it, over all runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct TaskStory {
-    /// Its id.
+    /// The task's id in the roadmap.
     pub id: TaskId,
     /// Its title, as its source told it last.
     pub title: String,
@@ -34,7 +35,7 @@ pub struct TaskStory {
 impl TaskStory {
     /// What its attempts have used, over all agents.
     #[must_use]
-    pub fn spend(&self) -> Spend {
+    pub(crate) fn spend(&self) -> Spend {
         costs::sum(
             self.attempts
                 .iter()
@@ -43,10 +44,11 @@ impl TaskStory {
     }
 }
 
-/// One attempt.
+/// One attempt, with all that it rests on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct AttemptStory {
-    /// Which.
+    /// The attempt: task and number.
     pub id: AttemptId,
     /// By which agent.
     pub agent: BackendName,
@@ -66,7 +68,7 @@ pub struct AttemptStory {
     /// What came of it.
     pub end: AttemptEnd,
     /// What it did when, without gaps between one thing and the next.
-    pub phases: Vec<Phase>,
+    pub phases: Vec<PhaseSpan>,
     /// What its turns have used, by agent; agents that reviewed its work are among them.
     pub used: BTreeMap<BackendName, Spend>,
     /// Its head, as it was reviewed last.
@@ -92,12 +94,6 @@ pub struct AttemptStory {
 }
 
 impl AttemptStory {
-    /// What it has used, over all agents.
-    #[must_use]
-    pub fn spend(&self) -> Spend {
-        costs::sum(self.used.values())
-    }
-
     /// Its worker had a turn.
     fn works(&mut self, usage: &TurnUsage, settled: u32) {
         let agent = self.agent.clone();
@@ -113,37 +109,39 @@ impl AttemptStory {
 /// What came of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum AttemptEnd {
     /// It goes on, or waits for a person.
     UnderWay,
-    /// It landed.
+    /// It landed on the target.
     Accepted {
         /// As this commit.
         commit: CommitId,
     },
     /// It was looked at, and not good enough.
     Rejected {
-        /// Why.
+        /// The reason, as it is told to people.
         reason: String,
     },
     /// Its worker gave it back.
     Blocked {
-        /// Why.
+        /// The reason, as it is told to people.
         reason: String,
     },
     /// It came to nothing otherwise: it crashed, was stopped, or did not fit any more.
     Abandoned {
-        /// Why.
+        /// The reason, as it is told to people.
         reason: String,
     },
 }
 
 /// Something that took time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Phase {
-    /// What.
+#[non_exhaustive]
+pub struct PhaseSpan {
+    /// What the time was spent on.
     pub what: PhaseKind,
-    /// From when.
+    /// When it began.
     pub from: Timestamp,
     /// Until when; `None` while it goes on.
     pub to: Option<Timestamp>,
@@ -152,6 +150,7 @@ pub struct Phase {
 /// What took time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PhaseKind {
     /// Its workspace was made, or it waited for a session.
     Preparing,
@@ -167,8 +166,9 @@ pub enum PhaseKind {
 
 /// One question to a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct HoldStory {
-    /// The question.
+    /// The question, as it was put.
     pub hold: Hold,
     /// The answer; `None` while it waits, and where the reason went away by itself.
     pub answer: Option<Answer>,
@@ -204,7 +204,7 @@ impl AttemptStory {
         self.phases
             .pop_if(|last| last.from == at && last.to.is_none());
         self.leave(at);
-        self.phases.push(Phase {
+        self.phases.push(PhaseSpan {
             what,
             from: at,
             to: None,
@@ -339,7 +339,7 @@ impl Fold {
                     began: *at,
                     ended: None,
                     end: AttemptEnd::UnderWay,
-                    phases: vec![Phase {
+                    phases: vec![PhaseSpan {
                         what: PhaseKind::Preparing,
                         from: *at,
                         to: None,

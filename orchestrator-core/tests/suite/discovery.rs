@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use orchestrator_core::{
-    driver::{Notice, Observation, Orchestrator},
+    driver::{Notice, Orchestrator, WorkspaceFault},
     model::{EndReason, HandoffReport, Record},
     status::TaskState,
 };
@@ -14,7 +14,7 @@ use crate::common::{self, Live, WORK, builder, make_fifo, policy, sandbox};
 /// Runs a worker that does something odd, says `odd`, and waits to be let go; what is observed meanwhile must be this.
 async fn odd(
     script: &str,
-    expected: Observation,
+    expected: WorkspaceFault,
     meanwhile: impl FnOnce(&Sandbox),
 ) -> (Sandbox, RunOutcome) {
     let sandbox = sandbox(&[("A", "")]);
@@ -50,7 +50,7 @@ async fn odd(
 #[tokio::test]
 async fn a_worktree_that_left_its_branch_is_named_and_what_is_elsewhere_does_not_count() {
     let script = "echo a > A.txt; commit c; git checkout -q --detach; echo b > A.txt; commit elsewhere; WAIT; handoff done";
-    let (sandbox, outcome) = odd(script, Observation::OffBranch, |_| {}).await;
+    let (sandbox, outcome) = odd(script, WorkspaceFault::OffBranch, |_| {}).await;
     assert_eq!(
         outcome.report.ended,
         EndReason::Complete,
@@ -71,7 +71,7 @@ async fn a_worktree_that_left_its_branch_is_named_and_what_is_elsewhere_does_not
 #[tokio::test]
 async fn a_directory_that_is_gone_is_named_and_what_was_committed_counts() {
     let script = format!("{WORK}; here=$PWD; cd /; rm -rf \"$here\"; WAIT");
-    let (sandbox, outcome) = odd(&script, Observation::TreeGone, |_| {}).await;
+    let (sandbox, outcome) = odd(&script, WorkspaceFault::TreeGone, |_| {}).await;
     assert_eq!(
         outcome.report.ended,
         EndReason::Complete,
@@ -86,7 +86,7 @@ async fn a_branch_that_cannot_be_read_is_named_and_ends_the_attempt() {
     let script = format!(
         "{WORK}; r=$(git rev-parse --git-common-dir)/refs/heads/attempt/A/1; rm $r; mkfifo $r; WAIT"
     );
-    let (_sandbox, outcome) = odd(&script, Observation::HeadUnreadable, |_| {}).await;
+    let (_sandbox, outcome) = odd(&script, WorkspaceFault::HeadUnreadable, |_| {}).await;
     assert_eq!(outcome.task("A").state, TaskState::Parked);
     let reason = outcome.task("A").reason.clone().unwrap_or_default();
     assert!(reason.contains("it is no regular file"), "{reason}");
@@ -114,7 +114,7 @@ async fn commits_that_were_rewritten_are_named_and_the_last_count() {
         Notice::Observed { what, .. } => Some(*what),
         _ => None,
     });
-    assert_eq!(seen.await, Observation::Rewritten);
+    assert_eq!(seen.await, WorkspaceFault::Rewritten);
     common::let_go(&fifo).await;
     let outcome = live.end().await;
     assert_eq!(
@@ -133,7 +133,7 @@ async fn a_workspace_of_nobody_is_named_and_left_alone() {
         fs::create_dir_all(&tree).expect("makes");
         fs::write(tree.join("work.txt"), "somebody's").expect("writes");
     };
-    let (sandbox, outcome) = odd(&format!("WAIT; {WORK}"), Observation::Orphan, plant).await;
+    let (sandbox, outcome) = odd(&format!("WAIT; {WORK}"), WorkspaceFault::Orphan, plant).await;
     assert_eq!(
         outcome.report.ended,
         EndReason::Complete,

@@ -113,21 +113,11 @@ async fn what_comes_in_is_within_its_limits_to_the_byte() {
     );
     let fits = |blob, total, objects| {
         let (trusted, branch, keep, from) = (&trusted, &branch, &keep, workspace.repository());
-        async move {
-            trusted
-                .ingest(
-                    &from,
-                    branch,
-                    keep,
-                    base,
-                    IngressLimits {
-                        blob,
-                        total,
-                        objects,
-                    },
-                )
-                .await
-        }
+        let mut limits = IngressLimits::default();
+        limits.blob = blob;
+        limits.total = total;
+        limits.objects = objects;
+        async move { trusted.ingest(&from, branch, keep, base, limits).await }
     };
     for (blob, total, objects, why) in [
         (
@@ -303,10 +293,8 @@ async fn what_is_too_large_is_named_with_its_commit_also_where_a_later_one_took_
         workspace.attempt.branch(),
         Trusted::keep_ref(&workspace.attempt, 1),
     );
-    let limits = IngressLimits {
-        blob: 1 << 20,
-        ..IngressLimits::default()
-    };
+    let mut limits = IngressLimits::default();
+    limits.blob = 1 << 20;
     let refused = async || match trusted
         .ingest(&workspace.repository(), &branch, &keep, base, limits)
         .await

@@ -208,18 +208,17 @@ const CIRCLES: &[&[&str]] = &[
     &[
         "driver/collect",
         "driver/effects",
-        "driver/error",
         "driver/gate_place",
         "driver/host",
         "driver/lane",
         "driver/leftovers",
         "driver/merging",
         "driver/panel",
-        "driver/preflight/check",
         "driver/setup",
         "driver/turn",
     ],
     &["driver/discovery", "driver/handle"],
+    &["driver/error", "driver/preflight/check"],
 ];
 
 /// The paths that a source names behind `crate::` and `super::`, each from the crate's root; `within` is the module that it is.

@@ -10,6 +10,7 @@ use std::{env, process::Command};
 mod bad_input;
 mod behaviours;
 mod clock;
+mod diffs;
 mod discovery;
 mod ending;
 mod environment;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use orchestrator_core::{
-    driver::{Notice, Observation, Orchestrator},
+    driver::{Notice, Orchestrator, WorkspaceFault},
     gate::{CacheOf, GateCaches},
     git::{Lookout, Trusted, Workspace, Workspaces},
     model::{AttemptId, CommitId, Record, TreeId, TurnOutcome},
@@ -468,7 +468,7 @@ fn one_workspace_that_cannot_be_looked_at_keeps_no_silent_agent_from_being_seen(
             Notice::Observed { attempt, what } => Some((attempt.to_string(), *what)),
             _ => None,
         });
-        assert_eq!(seen.await, ("A#1".to_owned(), Observation::Unreadable));
+        assert_eq!(seen.await, ("A#1".to_owned(), WorkspaceFault::Unreadable));
         live.recorded(|record| {
             matches!(
                 record,

@@ -21,6 +21,8 @@ mod stage;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use orchestrator_core::model::with_source;
+
 use crate::block_on_within;
 
 /// What an implementation did that its port's contract forbids.
@@ -36,13 +38,7 @@ impl fmt::Display for Violation {
 impl<E: std::error::Error> From<E> for Violation {
     /// An error where none may be.
     fn from(error: E) -> Self {
-        let mut text = format!("it failed: {error}");
-        let mut source = error.source();
-        while let Some(error) = source {
-            text += &format!(": {error}");
-            source = error.source();
-        }
-        Self(text)
+        Self(format!("it failed: {}", with_source(&error)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt::Debug, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use orchestrator_core::{
-    model::{BlobId, Finding, History, RepoPath, TreeShape},
+    model::{BlobId, Finding, PastChanges, RepoPath, TreeShape},
     port::{ChangeView, ReviewError, ReviewRequest, Reviewer},
 };
 
@@ -160,7 +160,7 @@ impl ChangeView for Unreadable {
         refused()
     }
 
-    async fn history(&self) -> Result<History, ReviewError> {
+    async fn history(&self) -> Result<PastChanges, ReviewError> {
         refused()
     }
 

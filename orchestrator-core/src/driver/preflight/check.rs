@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::driver::{BuildError, effects::with_source};
+use crate::{driver::BuildError, model::with_source};
 
 /// What was looked at before a run, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,14 +4,10 @@ use std::sync::Arc;
 
 use super::{Check, Found};
 use crate::{
-    driver::{
-        BuildError,
-        effects::{World, with_source},
-        gate_place::GateJob,
-    },
+    driver::{BuildError, effects::World, gate_place::GateJob},
     gate::CacheOf,
     machine::State,
-    model::{CommitId, EffectId, GateHead, GateReport, GateSpec, TreeId},
+    model::{CommitId, EffectId, GateHead, GateReport, GateSpec, TreeId, with_source},
 };
 
 /// A preflight is no effect of the machine's: no effect has this number.

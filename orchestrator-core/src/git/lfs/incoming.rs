@@ -11,8 +11,11 @@ use super::{
     store::{Held, Offered},
 };
 use crate::{
-    git::{GitError, IngressLimits, Objects, Trusted, error::io_error, objects::to_gix},
-    model::{BlobId, Change, CommitId, Finding, Oid, RepoPath},
+    git::{
+        GitError, IngressLimits, Objects, Trusted, error::io_error, objects::to_gix,
+        parse::parse_objects,
+    },
+    model::{BlobId, Change, CommitId, Finding, RepoPath},
     untrusted::open_beneath,
 };
 
@@ -38,7 +41,7 @@ impl Trusted {
     /// # Errors
     /// [`GitError::Refused`] when it is too much; nothing is taken then. When an object cannot be
     /// read, or our store not be written.
-    pub async fn take_lfs(
+    pub(crate) async fn take_lfs(
         &self,
         from: &Path,
         base: CommitId,
@@ -169,17 +172,13 @@ impl Trusted {
     ) -> Result<Finding, GitError> {
         let finding = finding.at(named.path.clone());
         let onto = self.begins_on(base, head).await?;
-        let listed = self
+        let commits = self
             .call()
             .args(["rev-list", "--reverse", "--topo-order"])
             .args([head.to_string(), format!("^{base}")])
             .transfers()
-            .text()
+            .commits()
             .await?;
-        let commits: Vec<CommitId> = listed
-            .lines()
-            .filter_map(|line| line.parse().ok())
-            .collect();
         let path = named.path.clone();
         let blob = named.blob;
         let first = self
@@ -211,17 +210,7 @@ fn brought(objects: &Objects, listed: &[u8]) -> Result<Brought, GitError> {
     let repository = objects.repository();
     let mut brought = Brought::default();
     let mut seen = HashSet::new();
-    for line in listed.split(|byte| *byte == b'\n') {
-        let (id, path) = match line.iter().position(|byte| *byte == b' ') {
-            Some(space) => (&line[..space], &line[space + 1..]),
-            None => (line, &[][..]),
-        };
-        let id = std::str::from_utf8(id)
-            .ok()
-            .and_then(|id| id.parse::<Oid>().ok());
-        let Some(id) = id else {
-            continue;
-        };
+    for (id, path) in parse_objects(listed)? {
         let header = repository
             .find_header(to_gix(id))
             .map_err(crate::git::objects::unreadable(id))?;

@@ -4,7 +4,6 @@ use std::{ffi::OsStr, io, path::Path};
 
 use crate::process::can_run;
 
-/// Its name.
 pub(in super::super) const PROGRAM: &str = "git-lfs";
 
 /// Whether `git-lfs` is on a `PATH`.

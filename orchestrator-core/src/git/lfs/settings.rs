@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use crate::git::GitError;
+use crate::git::{GitError, module_url::is_path};
 
 /// The name of the remote that stands for an endpoint which the settings name without a remote.
 const NO_REMOTE: &str = "origin";
@@ -135,11 +135,6 @@ fn parts(key: &str) -> Option<(String, &str)> {
 fn quoted(value: &str) -> String {
     let value = value.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{}\"", value.replace('\n', "\\n").replace('\t', "\\t"))
-}
-
-/// Whether git takes an address for a path: it has no scheme, and no colon before its first slash.
-fn is_path(url: &str) -> bool {
-    !url.contains("://") && !url.split('/').next().unwrap_or_default().contains(':')
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl Stamp {
 /// What a store has under the name of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Held {
-    /// The object.
+    /// The object, with the hash and the size that the pointer says.
     Whole,
     /// An object with this hash, which has so many bytes and not as many as the pointer says.
     OtherSize(u64),

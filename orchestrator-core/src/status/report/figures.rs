@@ -11,6 +11,7 @@ use crate::{
 
 /// Attempts by what came of them, and what an accepted change has cost. How many workers there were is no figure.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[non_exhaustive]
 pub struct Figures {
     /// Attempts that landed.
     pub accepted: u32,

@@ -27,8 +27,9 @@ use crate::{
 
 /// All that a page is made from. JSON, version 1; times are milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
-    /// Always 1.
+    /// The version of this format: 1.
     pub version: u32,
     /// From when on things are told.
     pub from: Timestamp,
@@ -46,8 +47,9 @@ pub struct Report {
 
 /// Something that happened to the run as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RunEvent {
-    /// When.
+    /// When it was recorded.
     pub at: Timestamp,
     /// What, in words.
     pub what: String,
@@ -103,7 +105,7 @@ impl Report {
             .map(|story| markdown::render(&page::of_task(self, story)))
     }
 
-    /// As Markdown.
+    /// The report as Markdown, for a terminal or a page of a forge.
     #[must_use]
     pub fn to_markdown(&self) -> String {
         markdown::render(&page::of(self))
