@@ -9,9 +9,9 @@ use std::{
 
 use super::{
     BuildError, Inbox, Orchestrator, PlannedTask, Preflight, StoreLimits,
-    effects::{World, agents_environment},
+    effects::agents_environment,
     fold::fold_within,
-    gate_place::Kept,
+    gate_job::Kept,
     host::Host,
     keeper::Keeper,
     lane::Lane,
@@ -21,6 +21,7 @@ use super::{
     ports::PortRanges,
     preflight::{self, Found},
     recorder::{self, Recorder},
+    world::World,
 };
 use crate::{
     agent::AgentKinds,
@@ -53,6 +54,22 @@ pub struct OrchestratorBuilder {
     git: Option<PathBuf>,
     forbidden: Vec<RepoPath>,
     wait: bool,
+}
+
+impl Orchestrator {
+    /// Puts one together.
+    #[must_use]
+    pub fn builder() -> OrchestratorBuilder {
+        OrchestratorBuilder::default()
+    }
+
+    /// The state directory that is used where none is given.
+    ///
+    /// # Errors
+    /// When neither `XDG_STATE_HOME` nor `HOME` is set.
+    pub fn default_state_dir(git_dir: &Path) -> Result<PathBuf, BuildError> {
+        default_state_dir(git_dir)
+    }
 }
 
 impl OrchestratorBuilder {

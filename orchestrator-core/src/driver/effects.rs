@@ -1,31 +1,14 @@
-//! The one seam between the loop and the world: an effect goes in, its closing event comes out.
-//!
-//! ```text
-//! perform(effect, sink) -> event
-//!    ├── Host   workspaces, agents, processes
-//!    └── Lane   roadmap, reviews, candidates, gates, landings
-//! ```
+//! What every effect is performed with: where it tells what happens, and what processes see.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::collections::BTreeMap;
 
 use tokio::sync::{broadcast, mpsc};
 
-use super::{RunError, handle::Notice, host::Host, lane::Lane, progress::Progress};
-use crate::model::{AttemptId, Effect, EffectId, EventKind, Policy, RunId};
-
-/// Who performs effects, and what both of them share.
-#[derive(Debug)]
-pub(super) struct World {
-    pub(super) run: RunId,
-    pub(super) state_dir: PathBuf,
-    /// What the markers of our processes begin with.
-    pub(super) mark: String,
-    pub(super) policy: Arc<Policy>,
-    /// What the policy lets workers and gates see of our environment.
-    pub(super) environment: Arc<BTreeMap<String, String>>,
-    pub(super) host: Host,
-    pub(super) lane: Lane,
-}
+use super::{handle::Notice, progress::Progress};
+use crate::{
+    git::GitError,
+    model::{AttemptId, EffectId, EventKind},
+};
 
 /// Where an effect tells what happens before it ends.
 #[derive(Debug, Clone)]
@@ -42,36 +25,18 @@ impl Sink {
         Progress::of(&self.notices, attempt.cloned())
     }
 
+    /// Tells the loop at once that the remote no longer has the target, so that nothing is started
+    /// which could not land.
+    pub(super) async fn target_gone(&self, error: &GitError) {
+        if let GitError::NoTarget { .. } = error {
+            let why = error.to_string();
+            self.tell(EventKind::TargetGone { why }).await;
+        }
+    }
+
     /// Tells the loop, which is gone only when the run is.
     pub(super) async fn tell(&self, event: EventKind) {
         drop(self.events.send(event).await);
-    }
-}
-
-impl World {
-    /// Does it, and says how it went. An effect holds all that is needed to do it.
-    pub(super) async fn perform(&self, what: Effect, sink: Sink) -> Result<EventKind, RunError> {
-        match &what {
-            Effect::Prepare { .. }
-            | Effect::RunTurn { .. }
-            | Effect::Nudge { .. }
-            | Effect::StopTurn { .. }
-            | Effect::Collect { .. } => self.host.perform(what, sink).await,
-            Effect::CleanUp {
-                attempt, landed, ..
-            } => {
-                self.lane.settle_caches(attempt, *landed).await;
-                self.host.perform(what, sink).await
-            }
-            Effect::ReadRoadmap { .. }
-            | Effect::CheckHistory { .. }
-            | Effect::Review { .. }
-            | Effect::Merge { .. }
-            | Effect::RunGate { .. }
-            | Effect::CancelGate { .. }
-            | Effect::Land { .. }
-            | Effect::Report { .. } => self.lane.perform(what, sink).await,
-        }
     }
 }
 

@@ -9,10 +9,7 @@ use std::{
 use tracing::Instrument as _;
 
 use super::{
-    LongStep, RunError,
-    effects::Sink,
-    gate_place::{GateJob, GatePlace},
-    lane::Lane,
+    LongStep, RunError, effects::Sink, gate_job::GateJob, gate_place::GatePlace, lane::Lane,
     marks::SURVIVORS,
 };
 use crate::{

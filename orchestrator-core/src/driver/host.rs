@@ -15,7 +15,7 @@ use super::{
     marks::Survivors,
     ports::PortRanges,
     step::LongStep,
-    turn::{TurnJob, TurnWatch},
+    turn_watch::{TurnJob, TurnWatch},
 };
 use crate::{
     git::{Trusted, Workspaces},
@@ -30,7 +30,7 @@ const NUDGE: &str = "Nothing was heard of you for a long time. Go on with the ta
 /// Performs the effects that need a workspace.
 #[derive(Debug)]
 pub(super) struct Host {
-    /// As [`World::mark`](super::effects::World::mark).
+    /// As [`World::mark`](super::world::World::mark).
     pub(super) mark: String,
     pub(super) policy: Arc<Policy>,
     pub(super) environment: Arc<BTreeMap<String, String>>,

@@ -13,11 +13,10 @@ use tokio::sync::Notify;
 
 use super::{
     RunError,
+    asking::Asking,
     effects::Sink,
-    gate_place::{GateJob, Kept},
+    gate_job::{GateJob, Kept},
     keeper::Keeper,
-    merging::{MergeJob, tell_target_gone},
-    panel::Asking,
     ports::PortRanges,
     step::LongStep,
     views::{ChangeBetween, Tree},
@@ -26,8 +25,9 @@ use crate::{
     gate::{CacheOf, GateCaches},
     git::{Ancestry, GitError, Trusted},
     model::{
-        AttemptId, BackendName, Carried, CommitId, Effect, EffectId, EventKind, Landing,
-        LandingOutcome, MissingCommit, Policy, Review, TaskEnd, TreeId, only_history,
+        AttemptId, BackendName, Carried, CommitId, Contract, Effect, EffectId, EventKind,
+        FindingId, Landing, LandingOutcome, MissingCommit, Policy, Review, TaskEnd, TreeId,
+        only_history,
     },
     port::{Outcome, ReviewRequest, Reviewer, TaskSource},
     review::AgentReviewer,
@@ -39,7 +39,7 @@ const COLLECTED: u32 = 256;
 /// Performs the effects that need our own repository.
 #[derive(Debug)]
 pub(super) struct Lane {
-    /// As [`World::mark`](super::effects::World::mark).
+    /// As [`World::mark`](super::world::World::mark).
     pub(super) mark: String,
     pub(super) policy: Arc<Policy>,
     pub(super) environment: Arc<BTreeMap<String, String>>,
@@ -63,6 +63,16 @@ pub(super) struct Lane {
     pub(super) landed: AtomicU32,
     /// By which a gate that runs is told to stop.
     pub(super) stops: Mutex<HashMap<EffectId, Arc<Notify>>>,
+}
+
+/// Merging a head into the target's tip.
+#[derive(Debug)]
+pub(super) struct MergeJob {
+    pub(super) attempt: AttemptId,
+    pub(super) contract: Arc<Contract>,
+    pub(super) base: CommitId,
+    pub(super) head: CommitId,
+    pub(super) waived: Vec<FindingId>,
 }
 
 impl Lane {
@@ -305,7 +315,7 @@ impl Lane {
             Ok(outcome) => outcome,
             Err(GitError::Unreachable { why, .. }) => LandingOutcome::Unreachable { reason: why },
             Err(error) => {
-                tell_target_gone(&error, sink).await;
+                sink.target_gone(&error).await;
                 LandingOutcome::Refused(self.trusted.refusal(&error))
             }
         })

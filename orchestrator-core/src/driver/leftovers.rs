@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::effects::World;
 use crate::git::{Discard, Workspaces};
 
 /// How long a run that has ended is kept by removals. What stays serves the next run, or is removed by it.
@@ -71,12 +70,18 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    pub(super) fn of(world: &World, locks: [File; 2]) -> Self {
-        world.host.sweeper.end();
+    /// What the sweeper has yet to remove, the directory of gates, and the workspaces.
+    pub(super) fn of(
+        sweeper: &Sweeper,
+        lane: PathBuf,
+        workspaces: Workspaces,
+        locks: [File; 2],
+    ) -> Self {
+        sweeper.end();
         Self {
-            lane: world.lane.directory.clone(),
-            workspaces: world.host.workspaces.clone(),
-            discard: world.host.sweeper.discard.clone(),
+            lane,
+            workspaces,
+            discard: sweeper.discard.clone(),
             _locks: locks,
         }
     }

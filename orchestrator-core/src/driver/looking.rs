@@ -3,7 +3,7 @@
 //! Git and a remote are asked for that, and may take until their deadlines. So it goes on beside the look at all workspaces, on which stall
 //! detection stands, and nothing waits for it.
 
-use super::{effects::World, host::Host, lane::Lane};
+use super::{host::Host, lane::Lane, world::World};
 use crate::{
     git::{Destination, GitError},
     model::{AttemptId, CommitId, EventKind, RepoPath, with_source},

@@ -1,26 +1,14 @@
 //! Building candidates: a head merged into the target's tip, judged again, with the landing edits.
 
-use std::sync::Arc;
-
-use super::{effects::Sink, lane::Lane};
+use super::{
+    effects::Sink,
+    lane::{Lane, MergeJob},
+};
 use crate::{
     git::{GitError, Merge, Start},
-    model::{
-        AttemptId, Candidate, CommitId, Contract, EventKind, Finding, FindingId, MergeFailure,
-        Severity, TreeId, with_source,
-    },
+    model::{AttemptId, Candidate, Finding, MergeFailure, Severity, TreeId, with_source},
     review::{needs_the_tree, path_findings, tree_findings},
 };
-
-/// Merging a head into the target's tip.
-#[derive(Debug)]
-pub(super) struct MergeJob {
-    pub(super) attempt: AttemptId,
-    pub(super) contract: Arc<Contract>,
-    pub(super) base: CommitId,
-    pub(super) head: CommitId,
-    pub(super) waived: Vec<FindingId>,
-}
 
 impl Lane {
     pub(super) async fn merge(
@@ -41,7 +29,7 @@ impl Lane {
                 return Err(MergeFailure::Unreachable { reason: why });
             }
             Err(error) => {
-                tell_target_gone(&error, sink).await;
+                sink.target_gone(&error).await;
                 return Err(impossible(&error));
             }
         };
@@ -160,14 +148,6 @@ impl Lane {
             .edit(tree, &edits)
             .await
             .map_err(|error| impossible(&error))
-    }
-}
-
-/// Tells the loop at once that the remote no longer has the target, so that nothing is started which could not land.
-pub(super) async fn tell_target_gone(error: &GitError, sink: &Sink) {
-    if let GitError::NoTarget { .. } = error {
-        let why = error.to_string();
-        sink.tell(EventKind::TargetGone { why }).await;
     }
 }
 

@@ -16,6 +16,7 @@
 //! is closed as interrupted at the next start, after survivors were swept.
 
 mod alive;
+mod asking;
 mod builder;
 mod cleanup;
 mod clock;
@@ -25,6 +26,7 @@ mod drift;
 mod effects;
 mod error;
 mod fold;
+mod gate_job;
 mod gate_place;
 mod gating;
 mod handle;
@@ -47,17 +49,20 @@ mod progress;
 mod proof;
 mod recorder;
 mod roadmap;
+mod run;
 mod running;
 mod setup;
 mod step;
 mod submodules;
 mod turn;
+mod turn_watch;
 mod verify;
 mod views;
+mod workspace_fault;
+mod world;
 
 pub use alive::is_running;
 pub use builder::OrchestratorBuilder;
-pub use discovery::WorkspaceFault;
 pub use error::{BuildError, RoadmapError, RunError};
 pub use fold::fold_ledger;
 pub use handle::{Handle, Notice};
@@ -70,3 +75,4 @@ pub use proof::{ProofError, bring_proof};
 pub use step::{LongStep, Stage, roughly};
 pub use verify::{CheckedCommit, CommitKind, Verification, VerifiedBranch, VerifyError, verify};
 pub use views::ChangeBetween;
+pub use workspace_fault::WorkspaceFault;

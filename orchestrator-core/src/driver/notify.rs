@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use super::{effects::World, handle::Notice};
+use super::{handle::Notice, world::World};
 use crate::{
     machine::State,
     model::{EndReason, HoldId, Record},

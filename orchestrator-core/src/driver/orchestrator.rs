@@ -7,11 +7,10 @@ use std::{
 };
 
 use tokio::sync::{broadcast, mpsc};
-use tracing::Instrument as _;
 
 use super::{
-    BuildError, Check, Handle, Inbox, Leftovers, Notice, OrchestratorBuilder, RunError, clock::now,
-    effects::World, handle::Request, recorder::Recorder, running::Running,
+    BuildError, Check, Handle, Inbox, Notice, clock::now, handle::Request, recorder::Recorder,
+    world::World,
 };
 use crate::{
     git::{Destination, GitError},
@@ -20,7 +19,6 @@ use crate::{
         Checkout, ContentHash, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap,
         TaskId, Timestamp,
     },
-    review::AgentReviewer,
     status::Snapshot,
 };
 
@@ -77,12 +75,6 @@ pub(super) fn random() -> u64 {
 }
 
 impl Orchestrator {
-    /// Puts one together.
-    #[must_use]
-    pub fn builder() -> OrchestratorBuilder {
-        OrchestratorBuilder::default()
-    }
-
     pub(super) fn new(
         world: World,
         state: State,
@@ -137,72 +129,10 @@ impl Orchestrator {
             notices: self.notices.clone(),
         }
     }
-
-    /// The state directory that is used where none is given.
-    ///
-    /// # Errors
-    /// When neither `XDG_STATE_HOME` nor `HOME` is set.
-    pub fn default_state_dir(git_dir: &std::path::Path) -> Result<std::path::PathBuf, BuildError> {
-        super::builder::default_state_dir(git_dir)
-    }
-
-    /// Runs until there is a reason to end. Nothing that it began goes on afterwards but threads that read or remove files and will end; where a
-    /// file system does not answer, a runtime that is dropped waits for them, and one that is ended by
-    /// [`shutdown_background`](tokio::runtime::Runtime::shutdown_background) does not.
-    ///
-    /// # Errors
-    /// [`RunError`] when it cannot go on; what was in flight goes on when the state directory is opened again.
-    pub async fn run(self) -> Result<RunReport, RunError> {
-        let (ended, leftovers) = self.run_until_ended().await;
-        leftovers.clear().await;
-        ended
-    }
-
-    /// The same, for who wants to know how it ended before the files are removed that were only kept to be used again: those are
-    /// left to [`Leftovers::clear`].
-    pub async fn run_until_ended(self) -> (Result<RunReport, RunError>, Leftovers) {
-        let mut running = Running::new(self);
-        let result = running.begin_and_go().await;
-        // Whatever ended the run: nothing of it lives on.
-        running.stop_everything().await;
-        let (state, abandoned, leftovers) = running.into_parts();
-        let snapshot = Snapshot::of(&state);
-        (
-            result.map(|ended| RunReport {
-                ended,
-                snapshot,
-                state,
-                abandoned,
-            }),
-            leftovers,
-        )
-    }
-}
-
-impl Running {
-    async fn begin_and_go(&mut self) -> Result<EndReason, RunError> {
-        let core = self.core();
-        let survivors = core.world.host.survivors.found;
-        if survivors > 0 {
-            let warning = format!(
-                "{survivors} processes of an earlier run were still alive, and were stopped"
-            );
-            drop(core.notices.send(Notice::Warning(warning)));
-        }
-        for check in &core.warnings {
-            drop(core.notices.send(Notice::Warning(check.to_string())));
-        }
-        core.world.lane.panel.iter().for_each(AgentReviewer::clear);
-        core.world.host.sweeper.begin();
-        core.world.lane.pack_objects();
-        let (first, checkout) = (core.world.opened(core.wait), core.world.checkout().await?);
-        let span = tracing::info_span!("run", id = %core.world.run);
-        self.go(first, checkout).instrument(span).await
-    }
 }
 
 impl World {
-    fn opened(&self, wait: bool) -> EventKind {
+    pub(super) fn opened(&self, wait: bool) -> EventKind {
         let backends = self
             .host
             .backends
@@ -220,7 +150,7 @@ impl World {
         })
     }
 
-    async fn checkout(&self) -> Result<Checkout, GitError> {
+    pub(super) async fn checkout(&self) -> Result<Checkout, GitError> {
         match self.lane.trusted.destination() {
             Destination::Remote { .. } => Ok(Checkout::Untouched),
             Destination::Local => {

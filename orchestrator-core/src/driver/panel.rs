@@ -1,52 +1,14 @@
 //! Asking reviewers: first those that are code, then agents, and of these another one than the
 //! worker's where there is one.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::time::Duration;
 
-use super::{effects::Sink, lane::Lane, progress::Progress, step::LongStep};
+use super::{asking::Asking, lane::Lane, step::LongStep};
 use crate::{
-    model::{BackendName, EventKind, Opinion, Review, ReviewerChoice, Severity, Span},
+    model::{BackendName, Opinion, Review, ReviewerChoice, Severity},
     port::{ReviewError, ReviewRequest, Reviewer},
     review::AgentReviewer,
 };
-
-/// A reviewer that is no agent, and that has looked for so long, is named in the status.
-const NAMED_AFTER: Duration = Duration::from_secs(15);
-
-/// Where it is said who looks.
-#[derive(Debug)]
-pub(super) struct Asking {
-    sink: Sink,
-    progress: Progress,
-}
-
-impl Asking {
-    pub(super) fn by(sink: Sink, progress: Progress) -> Self {
-        Self { sink, progress }
-    }
-
-    async fn tell(&self, reviewer: &str, choice: Option<ReviewerChoice>, looked: Duration) {
-        let asked = EventKind::ReviewerAsked {
-            effect: self.sink.effect,
-            reviewer: reviewer.to_owned(),
-            choice,
-            looked: Span(u64::try_from(looked.as_millis()).unwrap_or(u64::MAX)),
-        };
-        self.sink.tell(asked).await;
-    }
-
-    /// Tells who looks, once that takes long.
-    async fn while_looking<T>(&self, reviewer: &str, look: impl Future<Output = T>) -> T {
-        let mut look = pin!(look);
-        tokio::select! {
-            biased;
-            looked = &mut look => return looked,
-            () = tokio::time::sleep(NAMED_AFTER) => {}
-        }
-        self.tell(reviewer, None, NAMED_AFTER).await;
-        look.await
-    }
-}
 
 impl Lane {
     /// What reviewers say. Agents are asked only about what all others let through: what goes back
@@ -167,7 +129,7 @@ mod tests {
     use std::{path::PathBuf, sync::Arc};
 
     use super::*;
-    use crate::{agent::CommandAgent, model::EffectId};
+    use crate::agent::CommandAgent;
 
     fn name(text: &str) -> BackendName {
         text.parse().expect("a name")
@@ -212,32 +174,5 @@ mod tests {
         // Where all are asked, it is not asked beside another.
         assert_eq!(order(&two, "codex", 0), [instead("claude", "codex")]);
         assert_eq!(order(&["codex"], "codex", 0), [own("codex")]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn reviewer_that_takes_long_is_named() {
-        let (events, mut heard) = tokio::sync::mpsc::channel(8);
-        let (notices, _) = tokio::sync::broadcast::channel(8);
-        let effect = EffectId(3);
-        let sink = Sink {
-            effect,
-            events,
-            notices,
-        };
-        let progress = sink.progress(None);
-        let asking = Asking::by(sink, progress);
-        let short = tokio::time::sleep(NAMED_AFTER / 2);
-        asking.while_looking("paths", short).await;
-        assert!(heard.try_recv().is_err(), "it did not take long");
-        asking
-            .while_looking("paths", tokio::time::sleep(NAMED_AFTER * 2))
-            .await;
-        let asked = EventKind::ReviewerAsked {
-            effect,
-            reviewer: "paths".to_owned(),
-            choice: None,
-            looked: Span::secs(15),
-        };
-        assert_eq!(heard.try_recv().ok(), Some(asked));
     }
 }

@@ -27,7 +27,7 @@ use super::{
     preflight::remarks_of,
     progress::Progress,
     step::LongStep,
-    turn::TurnWatch,
+    turn_watch::TurnWatch,
 };
 use crate::{
     git::{Destination, Look, Lookout},
@@ -139,7 +139,9 @@ impl Running {
             locks,
             ..
         } = self.core;
-        (state, self.abandoned, Leftovers::of(&world, locks))
+        let (host, lane) = (&world.host, world.lane.directory.clone());
+        let leftovers = Leftovers::of(&host.sweeper, lane, host.workspaces.clone(), locks);
+        (state, self.abandoned, leftovers)
     }
 
     /// Goes on until there is a reason to end.

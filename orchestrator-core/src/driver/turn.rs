@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
@@ -13,15 +13,13 @@ use super::{
     handle::Notice,
     host::Host,
     not_started::not_started,
+    turn_watch::{TurnJob, TurnWatch, Watched},
 };
 use crate::{
     agent::words,
     failpoint::reach,
     git::Workspace,
-    model::{
-        Ask, AttemptId, BackendName, CommitId, Contract, EventKind, Handoff, Predecessor,
-        SessionRef, SessionUsage, Span, TurnOutcome, TurnUsage, clean, end_of,
-    },
+    model::{AttemptId, Contract, EventKind, Handoff, Span, TurnOutcome, TurnUsage, clean, end_of},
     port::{AgentError, Silence, TurnControl, TurnRequest, Update},
     prompt::{PromptContext, prompt, standing_rules},
     untrusted::{fresh_directory, give},
@@ -29,62 +27,6 @@ use crate::{
 
 /// What is kept of an agent's last words, in characters.
 const MOST_SAID: usize = 1000;
-
-/// What is known of a turn while it runs: not worth an event each, and read at every heartbeat.
-#[derive(Debug)]
-pub(super) struct TurnWatch {
-    pub(super) control: Arc<dyn TurnControl>,
-    pub(super) attempt: AttemptId,
-    inner: Mutex<Watched>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Watched {
-    /// When there was a sign of life: no time of day, so that nobody can set it.
-    pub(super) active: Instant,
-    pub(super) tools: BTreeSet<String>,
-    pub(super) usage: TurnUsage,
-    /// The silence beyond which something is wrong, as the backend says.
-    pub(super) silence: Option<Span>,
-}
-
-impl TurnWatch {
-    pub(super) fn read(&self) -> Watched {
-        self.inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// A sign of life.
-    pub(super) fn touch(&self, change: impl FnOnce(&mut Watched)) {
-        let mut watched = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.active = Instant::now();
-        change(&mut watched);
-    }
-
-    /// So much of what the clock counted until now was a sleep, which is no silence of the agent's. A sign of life that came since the
-    /// end of it stays what it is.
-    pub(super) fn slept(&self, asleep: Duration) {
-        let mut watched = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.active = (watched.active + asleep).min(Instant::now());
-    }
-}
-
-/// Which turn, of what.
-#[derive(Debug)]
-pub(super) struct TurnJob {
-    pub(super) attempt: AttemptId,
-    pub(super) contract: Arc<Contract>,
-    pub(super) base: CommitId,
-    pub(super) predecessor: Option<Arc<Predecessor>>,
-    pub(super) advice: Option<String>,
-    pub(super) turn: u32,
-    pub(super) backend: BackendName,
-    pub(super) resume: Option<SessionRef>,
-    pub(super) used: SessionUsage,
-    pub(super) ask: Ask,
-}
 
 impl Host {
     /// Runs one turn; all that goes wrong is an outcome.

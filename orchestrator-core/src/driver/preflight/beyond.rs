@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, ffi::OsStr, path::Path};
 
 use super::{Check, Found, hooks::hooks_of};
 use crate::{
-    driver::{
-        BuildError,
-        effects::{World, agents_environment},
-    },
+    driver::{BuildError, effects::agents_environment, world::World},
     git::{Destination, Overview},
     machine::check_task,
     model::{AgentWarning, BackendName, CommitId, Roadmap},

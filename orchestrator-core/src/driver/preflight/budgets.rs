@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Check;
 use crate::{
-    driver::effects::World,
+    driver::world::World,
     machine::{budget, check_task},
     model::{BackendName, Roadmap},
     port::Counting,

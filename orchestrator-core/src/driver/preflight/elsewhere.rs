@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{Check, CheckOutcome};
 use crate::{
-    driver::{BuildError, effects::World},
+    driver::{BuildError, world::World},
     git::{Destination, UserRepository},
     model::{CommitId, RepoPath, Roadmap, Task, TaskId},
     port::{SourceError, TreeView},

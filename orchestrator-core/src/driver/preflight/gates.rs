@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Check, Found};
 use crate::{
-    driver::{BuildError, effects::World, gate_place::GateJob},
+    driver::{BuildError, gate_job::GateJob, world::World},
     gate::CacheOf,
     machine::State,
     model::{CommitId, EffectId, GateHead, GateReport, GateSpec, TreeId, with_source},

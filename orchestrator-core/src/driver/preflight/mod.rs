@@ -12,6 +12,7 @@ mod beyond;
 mod budgets;
 mod check;
 mod elsewhere;
+mod found;
 mod gates;
 mod here;
 mod hooks;
@@ -21,6 +22,6 @@ mod scratch;
 
 pub use check::{Check, CheckOutcome, Preflight};
 
-pub(super) use check::Found;
 pub(super) use elsewhere::remarks_of;
+pub(super) use found::Found;
 pub(super) use scratch::preflight;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsStr, io, path::Path};
 
 use super::Check;
 use crate::{
-    driver::{BuildError, builder::Ground, effects::World},
+    driver::{BuildError, builder::Ground, world::World},
     gate::visible_environment,
     model::{RepoPath, TreeId},
     process::can_run,

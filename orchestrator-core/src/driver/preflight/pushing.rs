@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::{
-    driver::{BuildError, effects::World},
+    driver::{BuildError, world::World},
     git::{Destination, Distance, DryRun, GitError, LocalRemote},
     model::CommitId,
 };

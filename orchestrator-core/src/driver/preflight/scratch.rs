@@ -9,9 +9,9 @@ use crate::{
     driver::{
         BuildError, OrchestratorBuilder,
         builder::Ground,
-        effects::World,
         fold::fold_within,
         marks::{Marks, SURVIVORS},
+        world::World,
     },
     machine::State,
     process::sweep_marked,
