@@ -81,3 +81,58 @@ impl Survivors {
         marked(all).len().saturating_sub(marked(own).len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+    use crate::{
+        port::Sequence,
+        process::{MARK_VARIABLE, kill_marked},
+    };
+
+    fn marks(ledger: &LedgerId, epoch: u64) -> Marks {
+        Marks::of(&Opening::new(ledger.clone(), Epoch(epoch), Sequence(1)))
+    }
+
+    /// A process of a turn.
+    fn sleeper(marks: &Marks) -> Child {
+        Command::new("sleep")
+            .arg("1000")
+            .env(MARK_VARIABLE, format!("{}A-1.1", marks.own()))
+            .spawn()
+            .expect("starts")
+    }
+
+    #[tokio::test]
+    async fn survivors_of_every_epoch_are_ended_and_those_of_another_ledger_are_not() {
+        let [ours, theirs] = [(); 2].map(|()| LedgerId::random());
+        let other = marks(&theirs, 1);
+        let mut ended = [1, 12].map(|epoch| sleeper(&marks(&ours, epoch)));
+        let mut untouched = sleeper(&other);
+
+        let survivors = Survivors::end(&marks(&ours, 13)).await;
+        assert_eq!((survivors.found, survivors.living()), (2, 0));
+        for child in &mut ended {
+            child.wait().expect("has ended");
+        }
+        assert_eq!(marked(&other.own()).len(), 1);
+        untouched.kill().expect("ends");
+        untouched.wait().expect("has ended");
+    }
+
+    #[tokio::test]
+    async fn run_that_was_overtaken_ends_nothing_of_its_successor() {
+        let ledger = LedgerId::random();
+        let (overtaken, successor) = (marks(&ledger, 1), marks(&ledger, 10));
+        let mut old = sleeper(&overtaken);
+        let mut new = sleeper(&successor);
+
+        assert_eq!(kill_marked(&overtaken.own(), SURVIVORS).await, 1);
+        old.wait().expect("has ended");
+        assert_eq!(marked(&successor.own()).len(), 1);
+        new.kill().expect("ends");
+        new.wait().expect("has ended");
+    }
+}
