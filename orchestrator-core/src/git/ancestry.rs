@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::{GitError, Objects, TARGET, Trusted, parse::unexpected};
+use super::{GitError, Objects, TARGET, Trusted, cli::Call, parse::unexpected};
 use crate::{model::CommitId, process::Exit};
 
 impl Trusted {
@@ -49,31 +49,28 @@ impl Trusted {
         if let Some(known) = self.look(look).await? {
             return Ok(Some(known));
         }
-        self.merge_base(tip, commit).await
+        merge_base(self.call(), tip, commit).await
     }
+}
 
-    /// The best common ancestor of two commits; `None` if they have none.
-    ///
-    /// # Errors
-    /// When one of them is not there.
-    pub(super) async fn merge_base(
-        &self,
-        one: CommitId,
-        other: CommitId,
-    ) -> Result<Option<CommitId>, GitError> {
-        let call = self
-            .call()
-            .args(["merge-base"])
-            .args([one.to_string(), other.to_string()]);
-        let answer = call.answer().await?;
-        match answer.exit {
-            Exit::Code(0) => {
-                let said = answer.text();
-                let id = said.parse().map_err(|_| unexpected("merge-base", &said))?;
-                Ok(Some(id))
-            }
-            Exit::Code(1) => Ok(None),
-            Exit::Code(_) | Exit::Signal(_) => Err(answer.failed("merge-base")),
+/// The best common ancestor of two commits that the repository of the call has; `None` if they have none.
+pub(super) async fn merge_base(
+    call: Call<'_>,
+    one: CommitId,
+    other: CommitId,
+) -> Result<Option<CommitId>, GitError> {
+    let call = call.args(["merge-base"]);
+    let answer = call
+        .args([one.to_string(), other.to_string()])
+        .answer()
+        .await?;
+    match answer.exit {
+        Exit::Code(0) => {
+            let said = answer.text();
+            let id = said.parse().map_err(|_| unexpected("merge-base", &said))?;
+            Ok(Some(id))
         }
+        Exit::Code(1) => Ok(None),
+        Exit::Code(_) | Exit::Signal(_) => Err(answer.failed("merge-base")),
     }
 }

@@ -201,7 +201,7 @@ impl UserRepository {
         let mut untracked = Vec::new();
         let mut ignored = Vec::new();
         for path in paths {
-            if self.is_tracked(checkout, &path).await? {
+            if self.tracks_in(checkout, &path).await.ok()? {
                 continue;
             }
             let call = self
@@ -221,18 +221,6 @@ impl UserRepository {
             (true, false) => Some(RefusalCause::Ignored { paths: ignored }),
             (true, true) => None,
         }
-    }
-
-    async fn is_tracked(&self, checkout: &Path, path: &RepoPath) -> Option<bool> {
-        let call = self.git.call(checkout).args([
-            "--literal-pathspecs",
-            "ls-files",
-            "-z",
-            "--full-name",
-            "--",
-        ]);
-        let listed = call.args([path.to_path()]).bytes().await.ok()?;
-        Some(!listed.is_empty())
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     GitError, Trusted, UserRepository,
+    ancestry::merge_base,
     parse::{parse_counts, unexpected},
 };
 use crate::{
@@ -111,13 +112,8 @@ impl UserRepository {
         ours: CommitId,
     ) -> Result<Option<CommitId>, GitError> {
         let objects = trusted.dir().join("objects");
-        let call = self
-            .call()
-            .var("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects)
-            .args(["merge-base"])
-            .args([here.to_string(), ours.to_string()]);
-        let answer = call.answer().await?;
-        Ok(answer.text().parse().ok())
+        let call = self.call().var("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects);
+        merge_base(call, here, ours).await
     }
 
     /// The hooks that run where a person commits or pushes here: where they are, and their names.

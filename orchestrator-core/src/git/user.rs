@@ -210,8 +210,18 @@ impl UserRepository {
     /// # Errors
     /// As `git ls-files`.
     pub(crate) async fn tracks(&self, path: &RepoPath) -> Result<bool, GitError> {
+        self.tracks_in(self.base(), path).await
+    }
+
+    /// The same for a path of another worktree.
+    pub(super) async fn tracks_in(
+        &self,
+        checkout: &Path,
+        path: &RepoPath,
+    ) -> Result<bool, GitError> {
         let call = self
-            .call()
+            .git
+            .call(checkout)
             .args(["--literal-pathspecs", "ls-files", "-z", "--full-name", "--"])
             .args([path.to_path()]);
         call.bytes().await.map(|listed| !listed.is_empty())
