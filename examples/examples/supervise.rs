@@ -79,7 +79,7 @@ enum Verb {
         /// The hold, such as H1. Several may be answered at once with `retry` or `park`.
         #[arg(required = true, num_args = 1.., value_name = "HOLD")]
         holds: Vec<HoldId>,
-        /// One of its options: approve, observed, done, retry or park.
+        /// One of its options: approve, observed, done, retry, adopt or park.
         option: HoldOption,
         /// Why, or what was seen; kept in the ledger.
         #[arg(long)]

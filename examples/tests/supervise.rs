@@ -374,7 +374,7 @@ fn a_question_is_shown_with_its_brief_and_answered_from_another_process() {
         ),
         (
             &["answer", "H1", "maybe"],
-            "`maybe` is no answer: approve, observed, done, retry or park",
+            "`maybe` is no answer: approve, observed, done, retry, adopt or park",
         ),
     ];
     for (words, why) in refused {

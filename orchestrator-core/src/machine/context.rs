@@ -13,7 +13,7 @@ use crate::model::{Effect, EffectId, Policy, Record, TaskId, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum IllegalEvent {
-    /// It came before any [`EventKind::Opened`].
+    /// It came before any [`EventKind::Opened`](crate::model::EventKind::Opened).
     #[error("no run was opened")]
     NotOpened,
     /// The effect was never asked for.

@@ -7,8 +7,8 @@ use orchestrator_core::{
     driver::{Command, Inbox, Notice, Orchestrator},
     git::{Destination, Git, Trusted, UserRepository},
     model::{
-        AttemptId, ContractKeys, Effect, EndReason, HoldOption, HoldReason, LandingOutcome, Push,
-        Record, Task,
+        Answer, AttemptId, ContractKeys, Effect, EndReason, HoldOption, HoldReason, LandingOutcome,
+        Push, Record, Task,
     },
     source::TaskList,
     status::TaskState,
@@ -168,6 +168,35 @@ async fn a_target_that_is_itself_red_blocks_the_lane_and_not_the_worker() {
         (turns(&outcome), sandbox.remote_file("A.txt").as_str()),
         (2, "A")
     );
+}
+
+#[tokio::test]
+async fn gate_that_is_fixed_in_the_policy_is_adopted_and_the_work_lands_without_another_turn() {
+    let sandbox = sandbox(&[("A", ""), ("B", "")]);
+    let gate = |program: &str| format!("[gates.unit]\nrun = [{program:?}]\ndefault = true");
+    let outcome = run_checked(&sandbox, builder(&sandbox, WORK, &gate("false"))).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
+    let outcome = run_checked(&sandbox, builder(&sandbox, "exit 1", &gate("true"))).await;
+    assert_eq!(outcome.report.ended, EndReason::WaitingForAPerson);
+    let hold = outcome
+        .report
+        .state
+        .holds()
+        .next()
+        .expect("is asked")
+        .clone();
+    assert!(hold.question().contains("`gates` has changed"), "{hold:?}");
+    Inbox::of(&sandbox.state())
+        .post(&Command::Answer(Answer::new(hold.id, HoldOption::Adopt)))
+        .expect("posts");
+    let outcome = run_checked(&sandbox, builder(&sandbox, "exit 1", &gate("true"))).await;
+    assert_eq!(
+        outcome.report.ended,
+        EndReason::Complete,
+        "{:#?}",
+        outcome.report.snapshot
+    );
+    assert_eq!(turns(&outcome), 2, "no agent was started again");
 }
 
 #[tokio::test]
