@@ -201,11 +201,16 @@ impl Services {
         self.begun.insert(fault, task.to_owned());
         self.unknown = Some(fault);
         match fault {
-            Fault::ClaudeLimit => drop(self.limited.insert(fault, seconds() + 10)),
-            Fault::CodexLimit => drop(self.limited.insert(fault, seconds() + 5)),
+            Fault::ClaudeLimit | Fault::CodexLimit => self.limit(fault),
             Fault::Outage | Fault::Login => drop(self.lasting.insert(fault)),
             Fault::Stop | Fault::Kill => {}
         }
+    }
+
+    /// A limit holds for some seconds from now on.
+    fn limit(&mut self, fault: Fault) {
+        let length = if fault == Fault::ClaudeLimit { 10 } else { 5 };
+        self.limited.insert(fault, seconds() + length);
     }
 
     /// What is said in place of an answer, as long as a fault of this service lasts.
@@ -218,6 +223,10 @@ impl Services {
             Api::Messages => Fault::Outage,
             _ => Fault::Login,
         };
+        // On a slow machine it would be over before anybody knows of it.
+        if self.unknown == Some(limit) {
+            self.limit(limit);
+        }
         let until = self.limited.get(&limit).copied();
         let (fault, answer) = match until.filter(|until| seconds() < *until) {
             Some(until) if limit == Fault::ClaudeLimit => (limit, claude_limit(until)),
