@@ -113,6 +113,10 @@ pub(crate) fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> 
             candidate_of.as_ref(),
             gate_reported(candidate_of.is_none(), report),
         ),
+        Record::ContractAdopted { attempt, .. } => (
+            Some(attempt),
+            "is judged by its contract as it is now".to_owned(),
+        ),
         Record::RepairAsked { attempt, why } => {
             (Some(attempt), format!("is asked for its handoff: {why}"))
         }

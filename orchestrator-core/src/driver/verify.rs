@@ -202,7 +202,10 @@ impl Known {
         match record {
             Record::Dispatched {
                 attempt, contract, ..
-            } => drop(self.contracts.insert(attempt, contract)),
+            }
+            | Record::ContractAdopted { attempt, contract } => {
+                self.contracts.insert(attempt, contract);
+            }
             Record::Accepted { landing } => {
                 self.intents.insert(landing.id.clone(), landing);
             }

@@ -17,6 +17,7 @@ use orchestrator_testkit::{Sandbox, git, run_checked};
 
 use crate::common::{
     self, Live, WORK, answer, builder, ends, make_fifo, pushes, roadmap, sandbox, turns,
+    verified_target,
 };
 
 /// A gate that is red wherever this file is.
@@ -197,6 +198,8 @@ async fn gate_that_is_fixed_in_the_policy_is_adopted_and_the_work_lands_without_
         outcome.report.snapshot
     );
     assert_eq!(turns(&outcome), 2, "no agent was started again");
+    let verified = verified_target(&sandbox).await;
+    assert!(verified.is_whole(), "{verified:#?}");
 }
 
 #[tokio::test]
