@@ -304,9 +304,7 @@ impl Lane {
     }
 
     async fn land(&self, landing: &Landing, sink: &Sink) -> Result<LandingOutcome, RunError> {
-        let record = serde_json::to_vec(&landing.acceptance)
-            .expect("our own data has string keys and serialises");
-        self.evidence.keep(&record).await?;
+        self.evidence.keep(&landing.acceptance.to_bytes()).await?;
         let landed = self.trusted.land(landing).await;
         if self.landed.fetch_add(1, Ordering::Relaxed) % COLLECTED == COLLECTED - 1 {
             self.pack_objects();

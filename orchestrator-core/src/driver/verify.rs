@@ -257,7 +257,7 @@ impl Known {
                 faults: vec![format!("the ledger knows no landing `{id}`")],
             });
         };
-        let hash = ContentHash::of_json(&landing.acceptance);
+        let hash = landing.acceptance.hash();
         let mut faults = self.differences(commit, landing, hash);
         for (what, hash) in kept(&landing.acceptance, hash) {
             if let Some(why) = fault_of(evidence, hash).await? {

@@ -78,7 +78,7 @@ impl Trusted {
             landing.attempt.task,
             landing.attempt.number,
             landing.id,
-            crate::model::ContentHash::of_json(&landing.acceptance),
+            landing.acceptance.hash(),
         );
         let date = format!("@{} +0000", landing.at.0 / 1000);
         let call = self

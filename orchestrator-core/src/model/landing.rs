@@ -178,6 +178,23 @@ pub struct Acceptance {
     pub observations: Vec<Observation>,
 }
 
+impl Acceptance {
+    /// The bytes that are kept of it, and whose SHA-256 names it: compact JSON.
+    ///
+    /// # Panics
+    /// Never: our own data has string keys and serialises.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("our own data has string keys and serialises")
+    }
+
+    /// The name of its record in the evidence store, and in the landed commit's trailer.
+    #[must_use]
+    pub fn hash(&self) -> ContentHash {
+        ContentHash::of(&self.to_bytes())
+    }
+}
+
 /// One intent to land, recorded before it is tried. A commit of the target that bears its id and tree is the proof that
 /// it was done (law 3).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

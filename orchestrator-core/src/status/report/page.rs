@@ -231,7 +231,7 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
     if let Some(completion) = &landing.acceptance.completion {
         fact("complete", completion.to_string());
     }
-    let record = crate::model::ContentHash::of_json(&landing.acceptance);
+    let record = landing.acceptance.hash();
     fact(
         "record",
         format!("sha256:{record}, under contract {}", attempt.contract_hash),
