@@ -403,6 +403,32 @@ async fn tasks_that_are_added_edited_or_reordered_while_it_runs_count_from_then_
 }
 
 #[tokio::test]
+async fn gate_of_a_task_that_is_removed_is_stopped_and_the_lane_is_free() {
+    let sandbox = sandbox(&[("A", ""), ("B", "after = [\"A\"]")]);
+    // It ends by itself on no tree that has A's work.
+    let gate = "push = false\n[gates.unit]\ndefault = true\n\
+                run = [\"sh\", \"-c\", \"test ! -e A.txt || exec sleep 1000\"]";
+    let mut live = Live::start(&sandbox, builder(&sandbox, WORK, gate)).await;
+    let runs_on_candidate = |what: &Effect| matches!(what, Effect::RunGate { candidate_of, .. } if candidate_of.is_some());
+    live.recorded(
+        |record| matches!(record, Record::Requested { what, .. } if runs_on_candidate(what)),
+    )
+    .await;
+    sandbox.commit(&[("ROADMAP.md", &roadmap(&[("B", "")]))], "without A");
+    let outcome = live.end().await;
+    let landed = outcome.task("B").state;
+    assert_eq!(landed, TaskState::Landed, "{:#?}", outcome.report.snapshot);
+    let cancelled = outcome.records().filter(
+        |record| matches!(record, Record::Requested { what, .. } if matches!(what, Effect::CancelGate { .. })),
+    );
+    assert_eq!(cancelled.count(), 1);
+    let of_a = outcome.records().find(
+        |record| matches!(record, Record::GateReported { candidate_of: Some(attempt), .. } if attempt.task.as_str() == "A"),
+    );
+    assert_eq!(of_a, None, "it did not end by itself");
+}
+
+#[tokio::test]
 async fn a_task_that_is_removed_while_it_runs_is_stopped_and_its_work_is_kept() {
     let sandbox = sandbox(&[("A", ""), ("B", "")]);
     let fifo = sandbox.path().join("never");
