@@ -17,6 +17,7 @@ use super::{
     effects::Sink,
     gate_job::{GateJob, Kept},
     keeper::Keeper,
+    patience::Retries,
     ports::PortRanges,
     step::LongStep,
     views::{ChangeBetween, Tree},
@@ -29,7 +30,7 @@ use crate::{
         FindingId, Landing, LandingOutcome, MissingCommit, Policy, Review, TaskEnd, TreeId,
         only_history,
     },
-    port::{Outcome, ReviewRequest, Reviewer, TaskSource},
+    port::{Outcome, ReviewRequest, Reviewer, SourceError, TaskSource},
     review::AgentReviewer,
 };
 
@@ -180,7 +181,7 @@ impl Lane {
             }
             Effect::Report { attempt, end } => {
                 let outcome = outcome_of(end);
-                let told = self.source.report(&attempt.task, &attempt, &outcome).await;
+                let told = self.tell_source(&attempt, &outcome).await;
                 EventKind::Reported {
                     effect,
                     failure: told.err().map(|error| error.to_string()),
@@ -193,6 +194,19 @@ impl Lane {
             | Effect::Collect { .. }
             | Effect::CleanUp { .. } => return Err(RunError::WrongPerformer(effect)),
         })
+    }
+
+    async fn tell_source(&self, attempt: &AttemptId, outcome: &Outcome) -> Result<(), SourceError> {
+        let mut retries = Retries::after(self.policy.limits.backoff);
+        loop {
+            let error = match self.source.report(&attempt.task, attempt, outcome).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if !retries.wait(&error).await {
+                return Err(error);
+            }
+        }
     }
 
     /// By which this gate is told to stop, whether it has begun or not.

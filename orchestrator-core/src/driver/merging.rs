@@ -7,6 +7,7 @@ use super::{
 use crate::{
     git::{GitError, Merge, Start},
     model::{AttemptId, Candidate, Finding, MergeFailure, Severity, TreeId, with_source},
+    port::ErrorClass,
     review::{needs_the_tree, path_findings, tree_findings},
 };
 
@@ -143,7 +144,15 @@ impl Lane {
             .source
             .landing_edits(&attempt.task, &view)
             .await
-            .map_err(|error| impossible(&error))?;
+            .map_err(|error| match error.class() {
+                // The work waits, and is merged again.
+                ErrorClass::Transient { .. } => MergeFailure::Unreachable {
+                    reason: with_source(&error),
+                },
+                ErrorClass::NeedsPerson | ErrorClass::Permanent | ErrorClass::Bug => {
+                    impossible(&error)
+                }
+            })?;
         self.trusted
             .edit(tree, &edits)
             .await

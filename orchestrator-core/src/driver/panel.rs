@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{asking::Asking, lane::Lane, step::LongStep};
+use super::{asking::Asking, lane::Lane, patience::Retries, step::LongStep};
 use crate::{
     model::{BackendName, Opinion, Review, ReviewerChoice, Severity},
     port::{ReviewError, ReviewRequest, Reviewer},
@@ -50,7 +50,8 @@ impl Lane {
     ) -> Result<Vec<crate::model::Finding>, ReviewError> {
         let limit = self.policy.reviewers.timeout;
         let name = reviewer.name();
-        let look = tokio::time::timeout(limit.to_std(), reviewer.review(request));
+        let look = self.look_again(reviewer, request);
+        let look = tokio::time::timeout(limit.to_std(), look);
         let look = asking.while_looking(name, look);
         let step = LongStep::Review {
             reviewer: name.to_owned(),
@@ -60,6 +61,23 @@ impl Lane {
             let why = format!("it took longer than {}", limit.in_words());
             Err(ReviewError::Unavailable(why))
         })
+    }
+
+    async fn look_again(
+        &self,
+        reviewer: &dyn Reviewer,
+        request: &ReviewRequest,
+    ) -> Result<Vec<crate::model::Finding>, ReviewError> {
+        let mut retries = Retries::after(self.policy.limits.backoff);
+        loop {
+            let error = match reviewer.review(request).await {
+                Ok(findings) => return Ok(findings),
+                Err(error) => error,
+            };
+            if !retries.wait(&error).await {
+                return Err(error);
+            }
+        }
     }
 
     async fn ask_agents(&self, request: &ReviewRequest, asking: &Asking) -> Vec<Review> {

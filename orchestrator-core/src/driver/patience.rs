@@ -6,12 +6,18 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::roughly;
-use crate::port::{ErrorClass, EvidenceError, LedgerError};
+use crate::{
+    model::Span,
+    port::{ErrorClass, EvidenceError, LedgerError, ReviewError, SourceError},
+};
 
 /// The first pause before a store is asked again; each one after it is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause that a store did not ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How often a port that is no store is asked in all.
+const MOST_TRIES: u32 = 3;
 
 /// How long a ledger or an evidence store that fails, or does not answer, is put up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +95,52 @@ impl Classed for EvidenceError {
     }
 }
 
+impl Classed for SourceError {
+    fn class(&self) -> ErrorClass {
+        self.class()
+    }
+}
+
+impl Classed for ReviewError {
+    fn class(&self) -> ErrorClass {
+        self.class()
+    }
+}
+
+/// Whether a port that is no store is asked again: at most three times in all, while it says that its
+/// failure passes by itself.
+#[derive(Debug)]
+pub(super) struct Retries {
+    left: u32,
+    pause: Duration,
+}
+
+impl Retries {
+    /// The first pause is `backoff`, unless the port names one; each after it is twice as long.
+    pub(super) fn after(backoff: Span) -> Self {
+        Self {
+            left: MOST_TRIES - 1,
+            pause: backoff.to_std(),
+        }
+    }
+
+    /// Waits until it is time to ask again. False where that is no use.
+    pub(super) async fn wait(&mut self, error: &impl Classed) -> bool {
+        let ErrorClass::Transient { retry_after } = error.class() else {
+            return false;
+        };
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        let pause = retry_after.unwrap_or(self.pause);
+        self.pause *= 2;
+        tracing::warn!(%error, ?pause, "it is asked again");
+        tokio::time::sleep(pause).await;
+        true
+    }
+}
+
 /// The tries at one call of a store.
 pub(super) struct Tries {
     store: &'static str,
@@ -152,5 +204,42 @@ impl Tries {
             },
             None => StoreError::Silent { store, tries, time },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails so often, then answers; with how often it was asked.
+    async fn asked(failures: u32, error: fn() -> SourceError) -> (bool, u32) {
+        let mut retries = Retries::after(Span::secs(1));
+        let mut asked = 1;
+        while asked <= failures {
+            if !retries.wait(&error()).await {
+                return (false, asked);
+            }
+            asked += 1;
+        }
+        (true, asked)
+    }
+
+    fn away() -> SourceError {
+        SourceError::Unavailable("no route".to_owned())
+    }
+
+    fn missing() -> SourceError {
+        SourceError::Missing {
+            path: "ROADMAP.md".to_owned(),
+            revision: "1".to_owned(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn port_is_asked_again_as_its_class_says() {
+        assert_eq!(asked(0, away).await, (true, 1));
+        assert_eq!(asked(2, away).await, (true, 3));
+        assert_eq!(asked(3, away).await, (false, 3), "it has a bound");
+        assert_eq!(asked(1, missing).await, (false, 1), "that does not pass");
     }
 }

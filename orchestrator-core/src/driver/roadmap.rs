@@ -4,8 +4,8 @@ use super::{RunError, error::RoadmapError, lane::Lane};
 use crate::{
     git::GitError,
     machine::check_roadmap,
-    model::{CommitId, Reading, Roadmap},
-    port::SourceError,
+    model::{CommitId, Reading, Roadmap, with_source},
+    port::ErrorClass,
 };
 
 impl Lane {
@@ -23,7 +23,10 @@ impl Lane {
         };
         Ok(match self.load_roadmap(tip).await {
             Ok(roadmap) => Reading::Read(roadmap),
-            Err(RoadmapError::Source(SourceError::Unavailable(why))) => {
+            Err(RoadmapError::Source(error))
+                if matches!(error.class(), ErrorClass::Transient { .. }) =>
+            {
+                let why = with_source(&error);
                 Reading::Unreachable { why }
             }
             Err(RoadmapError::Git(error)) => return Err(error.into()),

@@ -7,6 +7,7 @@ mod common;
 
 use std::{env, process::Command};
 
+mod away;
 mod bad_input;
 mod behaviours;
 mod clock;
