@@ -5,11 +5,15 @@ use std::time::Duration;
 use crate::{
     model::LedgerId,
     port::{Epoch, Opening},
-    process::{marked, sweep_marked},
+    process::{end_marked, marked, sweep_marked},
 };
 
 /// How long survivors of an earlier run are fought.
 pub(super) const SURVIVORS: Duration = Duration::from_secs(10);
+
+/// How long survivors that are told to end have for that. Git, killed while a push comes in, leaves files in
+/// the remote that only a person removes.
+const TOLD: Duration = Duration::from_secs(1);
 
 /// What our markers begin with: the ledger, so that the next run finds what this one leaves, and the epoch, so that a run that was
 /// overtaken ends nothing of its successor's.
@@ -58,9 +62,10 @@ pub(super) struct Survivors {
 impl Survivors {
     /// Ends them; to be called before anything bears a marker of this run.
     pub(super) async fn end(marks: &Marks) -> Self {
+        let told = end_marked(&marks.of_all(), TOLD).await;
         let swept = sweep_marked(&marks.of_all(), SURVIVORS).await;
         Self {
-            found: swept.found,
+            found: told.max(swept.found),
             left: (swept.left > 0).then(|| [marks.of_all(), marks.own()]),
         }
     }
@@ -84,7 +89,10 @@ impl Survivors {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Child, Command};
+    use std::{
+        io::{BufRead as _, BufReader},
+        process::{Child, Command, Stdio},
+    };
 
     use super::*;
     use crate::{
@@ -120,6 +128,39 @@ mod tests {
         assert_eq!(marked(&other.own()).len(), 1);
         untouched.kill().expect("ends");
         untouched.wait().expect("has ended");
+    }
+
+    #[tokio::test]
+    async fn survivors_can_tidy_up_and_those_that_do_not_end_are_killed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let half_written = directory.path().join("half");
+        let ledger = LedgerId::random();
+        let script = |on_term: &str| {
+            format!("trap '{on_term}' TERM; echo > half; echo ready; while :; do sleep 0.01; done")
+        };
+        let mut children = ["rm half; exit", ""].map(|on_term| {
+            let mut child = Command::new("sh")
+                .args(["-c", &script(on_term)])
+                .current_dir(&directory)
+                .env(MARK_VARIABLE, format!("{}:git", marks(&ledger, 1).own()))
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("starts");
+            let mut ready = String::new();
+            let said = child.stdout.take().expect("is piped");
+            BufReader::new(said)
+                .read_line(&mut ready)
+                .expect("is ready");
+            child
+        });
+
+        let survivors = Survivors::end(&marks(&ledger, 2)).await;
+        assert_eq!(survivors.living(), 0);
+        assert!(survivors.found >= 2, "{survivors:?}");
+        assert!(!half_written.exists());
+        for child in &mut children {
+            child.wait().expect("has ended");
+        }
     }
 
     #[tokio::test]

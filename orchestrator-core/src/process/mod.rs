@@ -50,4 +50,4 @@ pub(crate) use run::run_while_moving;
 pub use run::{Finished, OutputLimits, run_to_end};
 pub use signals::EndSignals;
 pub use sweep::{MARK_VARIABLE, kill_marked, marked};
-pub(crate) use sweep::{marked_since, sweep_marked};
+pub(crate) use sweep::{end_marked, marked_since, sweep_marked};

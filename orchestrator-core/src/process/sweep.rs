@@ -82,6 +82,18 @@ pub(crate) async fn sweep_marked(prefix: &str, patience: Duration) -> Swept {
     Swept { found, left }
 }
 
+/// Tells all processes that bear a marker beginning with `prefix` to end (TERM), so that git removes what it
+/// has half written, and returns how many there were. Returns when none is left, or after `patience`.
+pub(crate) async fn end_marked(prefix: &str, patience: Duration) -> usize {
+    let target = Target::of_all(prefix, None);
+    let found = signal_all(&target, Signal::TERM).members.len();
+    let began = Instant::now();
+    while found > 0 && began.elapsed() < patience && !members(&target).is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    found
+}
+
 /// KILL, again and again, until nobody is left: who forks faster than we look loses in the end, since the dead do not fork. How many
 /// are left where that took too long.
 pub(super) async fn kill_until_none(target: &Target, patience: Duration) -> usize {
