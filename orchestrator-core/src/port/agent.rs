@@ -31,6 +31,7 @@ use crate::model::{
 /// guide](crate::guide::writing_a_backend) goes through it.
 ///
 /// ```
+/// use std::collections::BTreeMap;
 /// use async_trait::async_trait;
 /// use orchestrator_core::{
 ///     agent::{AgentProcess, Ended, Protocol, Reply},
