@@ -326,7 +326,8 @@ fn replay(runtime: &Runtime, records: &[Record], what: &str) {
         })
     };
     let read = || std::fs::read_to_string(&place).expect("reads");
-    let lines = records.len().div_ceil(BATCH) + 1;
+    // Before the batches: what the file is, and who has opened it.
+    let lines = records.len().div_ceil(BATCH) + 2;
     let values = || {
         time(|| {
             let text = read();
