@@ -62,15 +62,18 @@ pub(super) struct Survivors {
 impl Survivors {
     /// Ends them; to be called before anything bears a marker of this run.
     pub(super) async fn end(marks: &Marks) -> Self {
-        let told = end_marked(&marks.of_all(), TOLD).await;
+        let found = end_marked(&marks.of_all(), TOLD).await;
+        if found == 0 {
+            return Self::none();
+        }
         let swept = sweep_marked(&marks.of_all(), SURVIVORS).await;
         Self {
-            found: told.max(swept.found),
+            found,
             left: (swept.left > 0).then(|| [marks.of_all(), marks.own()]),
         }
     }
 
-    /// Of who only looks.
+    /// There are none, or it was not looked for any.
     pub(super) fn none() -> Self {
         Self {
             found: 0,

@@ -13,11 +13,12 @@ use super::{
     world::World,
 };
 use crate::{
+    gate::environment_hash,
     git::{Destination, GitError},
     machine::{Phase, State, TaskEntry, apply, decide, readiness},
     model::{
-        Checkout, ContentHash, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap,
-        TaskId, Timestamp,
+        Checkout, EndReason, Event, EventKind, Opened, PackageName, Record, Roadmap, TaskId,
+        Timestamp,
     },
     status::Snapshot,
 };
@@ -142,7 +143,7 @@ impl World {
         EventKind::Opened(Opened {
             run,
             policy,
-            environment: ContentHash::of_json(&*self.environment),
+            environment: environment_hash(&self.environment),
             seed: random(),
             backends: backends.collect(),
             wait,

@@ -357,7 +357,12 @@ impl Running {
         }
         if let EventKind::GateRan { effect, report } = &event
             && !report.passed()
-            && self.runs_on_tip(*effect)
+            && self
+                .core
+                .state
+                .open_effects()
+                .get(effect)
+                .is_some_and(Effect::is_gate_on_tip)
         {
             let warning = format!(
                 "gate {} fails on the target by itself ({}): nothing lands until it passes there",
@@ -366,18 +371,6 @@ impl Running {
             drop(self.core.notices.send(Notice::Warning(warning)));
         }
         self.tell(event).map(drop)
-    }
-
-    /// Whether a gate runs on the target by itself.
-    fn runs_on_tip(&self, gate: EffectId) -> bool {
-        let what = self.core.state.open_effects().get(&gate);
-        matches!(
-            what,
-            Some(Effect::RunGate {
-                candidate_of: None,
-                ..
-            })
-        )
     }
 
     async fn request(&mut self, request: Request) -> Result<(), RunError> {

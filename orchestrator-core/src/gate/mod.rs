@@ -4,5 +4,5 @@ mod cache;
 mod run;
 
 pub use cache::{CacheOf, GateCaches};
-pub(crate) use run::visible_environment;
 pub use run::{GateRun, run_gate};
+pub(crate) use run::{environment_hash, visible_environment};

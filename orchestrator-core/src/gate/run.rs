@@ -38,7 +38,7 @@ impl GateRun {
             outcome,
             stdout: Captured::default(),
             stderr: Captured::default(),
-            environment: ContentHash::of_json(environment),
+            environment: environment_hash(environment),
         }
     }
 }
@@ -51,6 +51,11 @@ pub(crate) fn visible_environment(environment: &Environment) -> BTreeMap<String,
         .iter()
         .filter_map(|key| Some((key.clone(), std::env::var(key).ok()?)))
         .collect()
+}
+
+/// What a report says of the environment that its gate saw: the SHA-256 of the variables, its marker and those of its place left out.
+pub(crate) fn environment_hash(environment: &BTreeMap<String, String>) -> ContentHash {
+    ContentHash::of_json(environment)
 }
 
 /// Runs one gate in a directory that holds the tree. It sees `environment`, a marker, and `variables`, which belong to the place and are
@@ -90,7 +95,7 @@ pub async fn run_gate(
                 outcome,
                 stdout: finished.stdout,
                 stderr: finished.stderr,
-                environment: ContentHash::of_json(environment),
+                environment: environment_hash(environment),
             }
         }
         Err(error) => {

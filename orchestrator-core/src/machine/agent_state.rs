@@ -43,6 +43,12 @@ impl AgentState {
     pub(super) fn is_faultless(&self) -> bool {
         self.trouble.is_none() && self.failed.is_none()
     }
+
+    /// Why it cannot be used, if it cannot.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Troubled> {
+        self.trouble.as_ref()
+    }
 }
 
 impl Troubled {
@@ -59,17 +65,7 @@ impl Troubled {
             self.until = self.until.map(|until| until.moved(by));
         }
     }
-}
 
-impl AgentState {
-    /// Why it cannot be used, if it cannot.
-    #[must_use]
-    pub fn trouble(&self) -> Option<&Troubled> {
-        self.trouble.as_ref()
-    }
-}
-
-impl Troubled {
     /// Whether that is a time of day that the agent named.
     #[must_use]
     pub fn named(&self) -> bool {

@@ -207,7 +207,8 @@ impl Context<'_> {
         if matches!(held.hold.about, HoldReason::TipRed { .. }) {
             let others = self.state.stuck().filter_map(|active| {
                 let id = &active.attempt.id.task;
-                let redefined = self.redefinition(active, &self.state.task(id)?.task)?;
+                let task = &self.state.task(id)?.task;
+                let redefined = self.redefinition(active, task, &held.hold.about)?;
                 let other = self.state.tasks.in_the_way(id, &redefined.contract);
                 other.is_none().then_some((active, redefined))
             });

@@ -289,14 +289,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             };
             active.attempt.ended = Some(ended.clone());
             active.attempt.claimed.clone_from(claimed);
-            let work = Arc::clone(submission);
-            let reviewed = Reviewed {
-                turn: ended.turn,
-                work,
-                reviews: Vec::new(),
-                tried: None,
-                red: Vec::new(),
-            };
+            let reviewed = Reviewed::untried(ended.turn, Arc::clone(submission), Vec::new());
             active.step = Step::Merge {
                 asked: Asked::Due,
                 reviewed: Box::new(reviewed),
@@ -415,13 +408,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let Step::Review { turn, work, .. } = left(active) else {
                 return Err(misfit("nothing is reviewed in", attempt));
             };
-            let reviewed = Reviewed {
-                turn,
-                work,
-                reviews: reviews.clone(),
-                tried: None,
-                red: Vec::new(),
-            };
+            let reviewed = Reviewed::untried(turn, work, reviews.clone());
             active.step = Step::Merge {
                 asked: Asked::Due,
                 reviewed: Box::new(reviewed),
@@ -453,12 +440,14 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             let Step::Merge { reviewed, .. } = left(active) else {
                 return Err(misfit("nothing is merged in", attempt));
             };
+            let Reviewed {
+                turn,
+                work,
+                reviews,
+                ..
+            } = *reviewed;
             let checked = Checked {
-                reviewed: Reviewed {
-                    tried: None,
-                    red: Vec::new(),
-                    ..*reviewed
-                },
+                reviewed: Reviewed::untried(turn, work, reviews),
                 candidate: candidate.clone(),
             };
             active.step = Step::Gate(Box::new(checked));
@@ -502,11 +491,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::Landed { attempt, commit } => {
             let entry = entry_mut(state, &attempt.task)?;
-            let parked = Phase::Parked {
-                reason: ParkReason::Removed,
-                hold: None,
-            };
-            let active = match std::mem::replace(&mut entry.phase, parked) {
+            let active = match left_phase(entry) {
                 Phase::Active(active) if active.attempt.id == *attempt => active,
                 Phase::Active(_)
                 | Phase::Waiting(_)
@@ -578,11 +563,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             state.last_hold = hold.id.0;
             set_agent_asked(state, &hold.about, true);
             let entry = entry_mut(state, &hold.task)?;
-            let parked = Phase::Parked {
-                reason: ParkReason::Removed,
-                hold: None,
-            };
-            let then = match std::mem::replace(&mut entry.phase, parked) {
+            let then = match left_phase(entry) {
                 Phase::Waiting(waiting) => Then::Wait(waiting),
                 Phase::Active(active) => Then::Resume(active),
                 Phase::Landed(landed) => {
@@ -602,11 +583,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
         }
         Record::HoldAnswered { hold, answer, .. } => {
             let entry = held_mut(state, *hold)?;
-            let parked = Phase::Parked {
-                reason: ParkReason::Removed,
-                hold: None,
-            };
-            let Phase::Held(held) = std::mem::replace(&mut entry.phase, parked) else {
+            let Phase::Held(held) = left_phase(entry) else {
                 return Err(misfit("not held:", hold));
             };
             entry.phase = match held.then {
@@ -738,6 +715,11 @@ fn begin_review(active: &mut Active, turn: u32, work: &Arc<Submission>) {
         turn,
         work: Arc::clone(work),
     };
+}
+
+/// Where a task stood, whole; another phase has to follow.
+fn left_phase(entry: &mut TaskEntry) -> Phase {
+    std::mem::replace(&mut entry.phase, Phase::Waiting(Waiting::default()))
 }
 
 /// The step that an attempt was at, whole; another has to follow.

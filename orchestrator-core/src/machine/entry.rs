@@ -108,6 +108,12 @@ impl Held {
     pub(super) fn remind_at(&self, policy: &Policy) -> Timestamp {
         self.asked.after(policy.notify.remind)
     }
+
+    /// What it goes on with.
+    #[must_use]
+    pub fn then(&self) -> &Then {
+        &self.then
+    }
 }
 
 /// What a held task goes on with.
@@ -138,6 +144,12 @@ impl LandedTask {
     pub fn reports(&self) -> &[GateReport] {
         let landing = self.landing.as_ref();
         landing.map_or(&[], |landing| &landing.acceptance.gates)
+    }
+
+    /// The merge commit, likewise; `None` also where a person let it count without one.
+    #[must_use]
+    pub fn commit(&self) -> Option<CommitId> {
+        self.commit
     }
 }
 
@@ -324,83 +336,7 @@ impl TaskEntry {
             .or_else(|| of(&policy.defaults))
             .unwrap_or(policy.limits.attempts)
     }
-}
 
-impl Active {
-    /// Which, and under what.
-    #[must_use]
-    pub fn attempt(&self) -> &Attempt {
-        &self.attempt
-    }
-
-    /// How far it is.
-    #[must_use]
-    pub fn step(&self) -> &Step {
-        &self.step
-    }
-}
-
-impl Attempt {
-    /// What a person said to the question of the attempt before.
-    #[must_use]
-    pub fn advice(&self) -> Option<&String> {
-        self.advice.as_ref()
-    }
-
-    /// The pinned base.
-    #[must_use]
-    pub fn base(&self) -> CommitId {
-        self.base
-    }
-
-    /// Under which contract.
-    #[must_use]
-    pub fn contract(&self) -> &Arc<Contract> {
-        &self.contract
-    }
-
-    /// What a person allowed of the head that is looked at.
-    #[must_use]
-    pub fn grants(&self) -> &[Grant] {
-        &self.grants
-    }
-
-    /// Which.
-    #[must_use]
-    pub fn id(&self) -> &AttemptId {
-        &self.id
-    }
-
-    /// What an attempt before left that could be of use.
-    #[must_use]
-    pub fn predecessor(&self) -> Option<&Arc<Predecessor>> {
-        self.predecessor.as_ref()
-    }
-
-    /// What a person let pass of the head that is looked at.
-    #[must_use]
-    pub fn waivers(&self) -> &[Waiver] {
-        &self.waivers
-    }
-}
-
-impl Held {
-    /// What it goes on with.
-    #[must_use]
-    pub fn then(&self) -> &Then {
-        &self.then
-    }
-}
-
-impl LandedTask {
-    /// The merge commit, likewise; `None` also where a person let it count without one.
-    #[must_use]
-    pub fn commit(&self) -> Option<CommitId> {
-        self.commit
-    }
-}
-
-impl TaskEntry {
     /// What its attempts have used.
     #[must_use]
     pub fn costs(&self) -> &TaskCosts {
@@ -471,6 +407,64 @@ impl TaskEntry {
     #[must_use]
     pub fn withdrawn(&self) -> Option<Withdrawal> {
         self.withdrawn
+    }
+}
+
+impl Active {
+    /// Which, and under what.
+    #[must_use]
+    pub fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn step(&self) -> &Step {
+        &self.step
+    }
+}
+
+impl Attempt {
+    /// What a person said to the question of the attempt before.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
+    }
+
+    /// The pinned base.
+    #[must_use]
+    pub fn base(&self) -> CommitId {
+        self.base
+    }
+
+    /// Under which contract.
+    #[must_use]
+    pub fn contract(&self) -> &Arc<Contract> {
+        &self.contract
+    }
+
+    /// What a person allowed of the head that is looked at.
+    #[must_use]
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// Which.
+    #[must_use]
+    pub fn id(&self) -> &AttemptId {
+        &self.id
+    }
+
+    /// What an attempt before left that could be of use.
+    #[must_use]
+    pub fn predecessor(&self) -> Option<&Predecessor> {
+        self.predecessor.as_deref()
+    }
+
+    /// What a person let pass of the head that is looked at.
+    #[must_use]
+    pub fn waivers(&self) -> &[Waiver] {
+        &self.waivers
     }
 }
 

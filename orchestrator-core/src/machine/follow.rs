@@ -396,36 +396,50 @@ impl Context<'_> {
 
     /// A question, and with it whether task and policy make another contract of the attempt by now.
     pub(super) fn ask(&self, task: &TaskId, question: impl Into<Question>) -> Record {
-        let mut asked = self.ask_as(self.state.next_hold(), task, question.into());
-        if let Record::HoldOpened { hold } = &mut asked
-            && let Some(entry) = self.state.task(task)
-            && let Some(active) = entry.active()
-            && is_judged_by_contract(&hold.about)
-        {
-            hold.redefined = self.redefinition(active, &entry.task);
-        }
-        asked
+        let question = question.into();
+        let redefined = self.state.task(task).and_then(|entry| {
+            let active = entry.active()?;
+            self.redefinition(active, &entry.task, &question.about)
+        });
+        self.hold_opened(self.state.next_hold(), task, question, redefined)
     }
 
-    /// What task and policy make of an attempt's contract now, where that is another.
-    pub(super) fn redefinition(&self, active: &Active, task: &Task) -> Option<Redefinition> {
+    /// A question by the given id, for one of several in one decision, or about work that does not go on.
+    pub(super) fn ask_as(&self, id: HoldId, task: &TaskId, question: Question) -> Record {
+        self.hold_opened(id, task, question, None)
+    }
+
+    /// What task and policy make of an attempt's contract now, where that is another, and could make
+    /// right what is asked about: where nothing has to be done, none could.
+    pub(super) fn redefinition(
+        &self,
+        active: &Active,
+        task: &Task,
+        about: &HoldReason,
+    ) -> Option<Redefinition> {
+        if matches!(about, HoldReason::NothingToDo { .. }) {
+            return None;
+        }
         let agents = self.state.run.as_ref()?.backends.keys();
         let now = freeze(task, self.policy, agents).ok()?;
         Redefinition::of(&active.attempt.contract, now)
     }
 
-    /// The same, by the given id: for one of several questions in one decision.
-    pub(super) fn ask_as(&self, id: HoldId, task: &TaskId, question: Question) -> Record {
-        let Question { about, items } = question;
-        let task = task.clone();
+    fn hold_opened(
+        &self,
+        id: HoldId,
+        task: &TaskId,
+        Question { about, items }: Question,
+        redefined: Option<Redefinition>,
+    ) -> Record {
         Record::HoldOpened {
             hold: Hold {
                 id,
-                task,
+                task: task.clone(),
                 about,
                 items,
                 left: None,
-                redefined: None,
+                redefined,
                 since: self.at,
             },
         }
@@ -477,12 +491,6 @@ impl Context<'_> {
             .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
         Span(random % (most + 1))
     }
-}
-
-/// Whether what is asked about is work that another contract could make right. Where nothing has to be
-/// done, there is none.
-pub(super) fn is_judged_by_contract(about: &HoldReason) -> bool {
-    !matches!(about, HoldReason::NothingToDo { .. })
 }
 
 /// Says of the effect that these records close that it has come to nothing, so that the step asks for it again.

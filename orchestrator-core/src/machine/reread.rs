@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use super::{
     context::Context,
     entry::{Phase, TaskEntry, Then},
-    follow::is_judged_by_contract,
     freeze::after,
     lookup::{Misfit, entry_mut, set_tip},
     state::{RoadmapState, State},
@@ -62,9 +61,7 @@ impl Context<'_> {
             let Then::Resume(active) = &held.then else {
                 continue;
             };
-            let redefined = self
-                .redefinition(active, task)
-                .filter(|_| is_judged_by_contract(&held.hold.about));
+            let redefined = self.redefinition(active, task, &held.hold.about);
             if redefined != held.hold.redefined {
                 records.push(Record::HoldRedefined {
                     hold: held.hold.id,

@@ -322,9 +322,7 @@ impl State {
     pub(super) fn next_hold(&self) -> HoldId {
         HoldId(self.last_hold + 1)
     }
-}
 
-impl State {
     /// What each agent has used over all runs, for all tasks that are known.
     #[must_use]
     pub fn costs(&self) -> BTreeMap<BackendName, Spend> {

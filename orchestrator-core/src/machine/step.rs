@@ -96,6 +96,12 @@ impl Working {
             nudges: (0, None),
         }
     }
+
+    /// How it looked at the last heartbeat.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse
+    }
 }
 
 /// Work that reviewers have seen.
@@ -114,6 +120,17 @@ pub struct Reviewed {
 }
 
 impl Reviewed {
+    /// No candidate of it waits, or has failed.
+    pub(super) fn untried(turn: u32, work: Arc<Submission>, reviews: Vec<Review>) -> Self {
+        Self {
+            turn,
+            work,
+            reviews,
+            tried: None,
+            red: Vec::new(),
+        }
+    }
+
     /// The gates of the contract that were red on the last candidate.
     pub(super) fn red_gates<'a>(
         &'a self,
@@ -252,13 +269,5 @@ impl Step {
             return Some(*turn);
         }
         self.reviewed().map(|reviewed| reviewed.turn)
-    }
-}
-
-impl Working {
-    /// How it looked at the last heartbeat.
-    #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        self.pulse
     }
 }

@@ -155,6 +155,18 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// Whether it runs a gate on the target by itself.
+    #[must_use]
+    pub fn is_gate_on_tip(&self) -> bool {
+        matches!(
+            self,
+            Self::RunGate {
+                candidate_of: None,
+                ..
+            }
+        )
+    }
+
     /// The attempt that the effect belongs to; `None` for one of the run.
     #[must_use]
     pub fn attempt(&self) -> Option<&AttemptId> {

@@ -26,12 +26,8 @@ impl Doing {
         let id = &active.attempt.id;
         let open = state.open_effects().iter();
         let in_lane = active.step.in_lane();
-        let mut own = open.filter(|(_, what)| match what {
-            Effect::RunGate {
-                candidate_of: None, ..
-            } => in_lane,
-            other => other.attempt() == Some(id),
-        });
+        let mut own =
+            open.filter(|(_, what)| what.attempt() == Some(id) || in_lane && what.is_gate_on_tip());
         own.find_map(|(effect, what)| {
             let asked = state.asked_at(*effect)?;
             let Some(reviewing) = state.reviewer(*effect) else {
@@ -73,11 +69,9 @@ fn in_words(what: &Effect) -> Option<String> {
         Effect::Collect { .. } => "its work is taken in".to_owned(),
         Effect::Review { .. } => "it is reviewed".to_owned(),
         Effect::Merge { .. } => "it is merged into the target's tip".to_owned(),
-        Effect::RunGate {
-            gate,
-            candidate_of: None,
-            ..
-        } => format!("gate `{}` runs on the target's own tip", gate.name),
+        Effect::RunGate { gate, .. } if what.is_gate_on_tip() => {
+            format!("gate `{}` runs on the target's own tip", gate.name)
+        }
         Effect::RunGate { gate, .. } => format!("gate `{}` runs", gate.name),
         Effect::Land { .. } => "it lands".to_owned(),
         Effect::CleanUp { .. } => "its workspace is cleaned up".to_owned(),

@@ -3,7 +3,7 @@
 use orchestrator_core::model::{Effect, EffectId, HoldReason, Record};
 
 use crate::{
-    gate_ran, runs_on_candidate, runs_on_tip,
+    gate_ran, runs_on_candidate,
     world::{World, policy, task},
 };
 
@@ -26,7 +26,7 @@ fn is_merge(what: &Effect) -> bool {
 
 /// Ends the gate on the tip with this status.
 fn check_baseline(world: &mut World, code: i32) {
-    let (effect, what) = open(world, runs_on_tip).expect("a gate runs on the tip");
+    let (effect, what) = open(world, Effect::is_gate_on_tip).expect("a gate runs on the tip");
     world.tell(gate_ran(effect, &what, code));
     world.tick();
 }
@@ -57,7 +57,7 @@ fn baseline_runs_beside_the_first_worker() {
         .map(|(_, what)| what)
         .collect();
     assert!(
-        matches!(&kinds[..], [Effect::Prepare { .. }, gate] if runs_on_tip(gate)),
+        matches!(&kinds[..], [Effect::Prepare { .. }, gate] if gate.is_gate_on_tip()),
         "{kinds:?}"
     );
 }
@@ -67,7 +67,7 @@ fn baseline_that_fails_stops_no_worker_and_is_not_run_again_for_a_candidate() {
     let mut world = begun();
     check_baseline(&mut world, 1);
     check_candidate(&mut world, 1);
-    assert_eq!(asked(&world, runs_on_tip), 1);
+    assert_eq!(asked(&world, Effect::is_gate_on_tip), 1);
     let hold = world.state.holds().next().expect("a person is asked");
     assert!(matches!(hold.about, HoldReason::TipRed { .. }), "{hold:?}");
 }
@@ -77,7 +77,7 @@ fn baseline_that_passes_makes_a_failing_candidate_its_workers_at_once() {
     let mut world = begun();
     check_baseline(&mut world, 0);
     check_candidate(&mut world, 1);
-    assert_eq!(asked(&world, runs_on_tip), 1);
+    assert_eq!(asked(&world, Effect::is_gate_on_tip), 1);
     assert!(
         open(&world, |what| matches!(
             what,
@@ -90,7 +90,7 @@ fn baseline_that_passes_makes_a_failing_candidate_its_workers_at_once() {
 #[test]
 fn baseline_and_candidates_share_the_lane() {
     let mut world = begun();
-    let (baseline, _) = open(&world, runs_on_tip).expect("runs");
+    let (baseline, _) = open(&world, Effect::is_gate_on_tip).expect("runs");
     loop {
         let others = world.open_effects();
         let Some((effect, what)) = others.into_iter().find(|(effect, _)| *effect != baseline)
@@ -111,10 +111,10 @@ fn baseline_and_candidates_share_the_lane() {
 fn baseline_that_was_interrupted_is_due_again_and_one_that_is_known_is_not() {
     let mut world = begun();
     world.open_again();
-    assert_eq!(asked(&world, runs_on_tip), 2);
+    assert_eq!(asked(&world, Effect::is_gate_on_tip), 2);
     check_baseline(&mut world, 0);
     world.open_again();
-    assert_eq!(asked(&world, runs_on_tip), 2);
+    assert_eq!(asked(&world, Effect::is_gate_on_tip), 2);
 }
 
 #[test]
@@ -122,6 +122,6 @@ fn baseline_is_left_out_where_nothing_is_to_be_done() {
     let mut done = task("A", "");
     done.done = true;
     let world = World::with_baseline(policy(""), vec![done]);
-    assert_eq!(asked(&world, runs_on_tip), 0);
+    assert_eq!(asked(&world, Effect::is_gate_on_tip), 0);
     assert!(world.state.ended().is_some());
 }

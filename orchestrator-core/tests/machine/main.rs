@@ -25,20 +25,9 @@ fn open(world: &World, kind: impl Fn(&Effect) -> bool) -> Effect {
     effects.find(|what| kind(what)).expect("is open").clone()
 }
 
-/// Whether a gate runs on the target by itself.
-fn runs_on_tip(what: &Effect) -> bool {
-    matches!(
-        what,
-        Effect::RunGate {
-            candidate_of: None,
-            ..
-        }
-    )
-}
-
 /// Whether a gate runs on a candidate.
 fn runs_on_candidate(what: &Effect) -> bool {
-    matches!(what, Effect::RunGate { .. }) && !runs_on_tip(what)
+    matches!(what, Effect::RunGate { .. }) && !what.is_gate_on_tip()
 }
 
 /// The end of a gate, with this exit status.

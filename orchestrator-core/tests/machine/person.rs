@@ -164,7 +164,7 @@ fn after_a_quarrel_another_attempt_begins_with_what_the_person_said() {
     until(&mut world, |what| matches!(what, Effect::RunTurn { .. }));
     let attempt = world.state.tasks()[0].active().expect("it works").attempt();
     assert_eq!(
-        (attempt.id().number, attempt.advice().map(String::as_str)),
+        (attempt.id().number, attempt.advice()),
         (2, Some("round half to even"))
     );
     reviewed(&mut world, &[objection()]);

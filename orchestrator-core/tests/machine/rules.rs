@@ -18,7 +18,7 @@ use crate::world::{
     World, change, collected, commit, error, nothing, policy, report, review, roadmap, submission,
     task, task_id, tree_of,
 };
-use crate::{gate_ran, runs_on_candidate, runs_on_tip};
+use crate::{gate_ran, runs_on_candidate};
 
 fn unavailable() -> Review {
     Review::new(
@@ -833,7 +833,7 @@ fn what_is_known_of_a_red_tip_stays_known_when_a_person_parks_what_showed_it() {
     let (effect, what) = world
         .open_effects()
         .into_iter()
-        .find(|(_, what)| runs_on_tip(what))
+        .find(|(_, what)| what.is_gate_on_tip())
         .expect("is asked");
     world.tell(gate_ran(effect, &what, 1));
     world.tick();
@@ -841,7 +841,11 @@ fn what_is_known_of_a_red_tip_stays_known_when_a_person_parks_what_showed_it() {
     world.tell(EventKind::Answered(Answer::new(hold, HoldOption::Park)));
     world.tick();
     gated(&mut world, 1);
-    assert_eq!(asked(&world, runs_on_tip), 1, "the tip has not moved");
+    assert_eq!(
+        asked(&world, Effect::is_gate_on_tip),
+        1,
+        "the tip has not moved"
+    );
     assert_eq!(world.state.holds().count(), 1, "and is red for B as well");
 }
 
@@ -935,12 +939,12 @@ fn the_tip_is_asked_about_the_red_gate_only() {
     let mut world = World::with_tasks(policy(two), vec![task("A", "")]);
     gated(&mut world, 0);
     gated(&mut world, 1);
-    let tips = |world: &World| asked(world, runs_on_tip);
+    let tips = |world: &World| asked(world, Effect::is_gate_on_tip);
     assert_eq!(tips(&world), 1);
     let (effect, what) = world
         .open_effects()
         .into_iter()
-        .find(|(_, what)| runs_on_tip(what))
+        .find(|(_, what)| what.is_gate_on_tip())
         .expect("asks");
     let is_unit = matches!(&what, Effect::RunGate { gate, .. } if gate.name.as_str() == "unit");
     assert!(is_unit, "the second, which was red");

@@ -8,7 +8,7 @@ use orchestrator_core::model::{
 };
 
 use crate::world::{Laws, World, collected, commit, nothing, policy, review, task};
-use crate::{gate_ran, runs_on_tip, to_the_end};
+use crate::{gate_ran, to_the_end};
 
 /// The tasks that were dispatched, in order, each as `T1#1`.
 fn dispatched(world: &World) -> Vec<String> {
@@ -397,7 +397,7 @@ fn a_red_gate_goes_back_with_what_it_printed() {
     let gate = crate::open(&world, |what| matches!(what, Effect::RunGate { .. }));
     world.answer(&gate, |effect| gate_ran(effect, &gate, 1));
     // The tip is asked first: what is red there too is not the worker's fault.
-    let tip = crate::open(&world, runs_on_tip);
+    let tip = crate::open(&world, Effect::is_gate_on_tip);
     world.answer(&tip, |effect| gate_ran(effect, &tip, 0));
     let verdict = world.ledger.iter().rev().find_map(|record| match record {
         Record::Judged { verdict, .. } => Some(verdict.clone()),
