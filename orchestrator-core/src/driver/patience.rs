@@ -11,13 +11,15 @@ use crate::{
     port::{ErrorClass, EvidenceError, LedgerError, ReviewError, SourceError},
 };
 
-/// The first pause before a store is asked again; each one after it is twice as long.
+/// The first pause before a store is asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause that a store did not ask for.
+/// The longest pause that nobody has named.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How often a port that is no store is asked in all.
 const MOST_TRIES: u32 = 3;
+/// Such a port that names a longer pause is not waited for: an end would wait with it.
+const MOST_WAIT: Duration = Duration::from_secs(120);
 
 /// How long a ledger or an evidence store that fails, or does not answer, is put up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,15 +114,15 @@ impl Classed for ReviewError {
 #[derive(Debug)]
 pub(super) struct Retries {
     left: u32,
-    pause: Duration,
+    pauses: Pauses,
 }
 
 impl Retries {
-    /// The first pause is `backoff`, unless the port names one; each after it is twice as long.
+    /// The first pause is `backoff`, unless the port names one.
     pub(super) fn after(backoff: Span) -> Self {
         Self {
             left: MOST_TRIES - 1,
-            pause: backoff.to_std(),
+            pauses: Pauses::from(backoff.to_std()),
         }
     }
 
@@ -129,15 +131,35 @@ impl Retries {
         let ErrorClass::Transient { retry_after } = error.class() else {
             return false;
         };
-        if self.left == 0 {
+        let pause = self.pauses.take(retry_after);
+        if self.left == 0 || pause > MOST_WAIT {
             return false;
         }
         self.left -= 1;
-        let pause = retry_after.unwrap_or(self.pause);
-        self.pause *= 2;
         tracing::warn!(%error, ?pause, "it is asked again");
         tokio::time::sleep(pause).await;
         true
+    }
+}
+
+/// The pauses between tries: each is twice as long as the one before.
+#[derive(Debug)]
+struct Pauses {
+    next: Duration,
+}
+
+impl Pauses {
+    fn from(first: Duration) -> Self {
+        Self {
+            next: first.min(LONGEST_PAUSE),
+        }
+    }
+
+    /// The next one, unless who is asked names another.
+    fn take(&mut self, named: Option<Duration>) -> Duration {
+        let next = (self.next * 2).min(LONGEST_PAUSE);
+        let pause = std::mem::replace(&mut self.next, next);
+        named.unwrap_or(pause)
     }
 }
 
@@ -147,7 +169,7 @@ pub(super) struct Tries {
     limits: StoreLimits,
     began: Instant,
     failed: u32,
-    pause: Duration,
+    pauses: Pauses,
 }
 
 impl Tries {
@@ -157,7 +179,7 @@ impl Tries {
             limits,
             began: Instant::now(),
             failed: 0,
-            pause: FIRST_PAUSE,
+            pauses: Pauses::from(FIRST_PAUSE),
         }
     }
 
@@ -182,8 +204,7 @@ impl Tries {
             },
         };
         self.failed += 1;
-        let pause = retry_after.unwrap_or(self.pause);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        let pause = self.pauses.take(retry_after);
         if self.began.elapsed() + pause > self.limits.total {
             return Err(self.given_up(failure));
         }
@@ -241,5 +262,12 @@ mod tests {
         assert_eq!(asked(2, away).await, (true, 3));
         assert_eq!(asked(3, away).await, (false, 3), "it has a bound");
         assert_eq!(asked(1, missing).await, (false, 1), "that does not pass");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_have_a_bound_however_long_the_backoff_is() {
+        let began = Instant::now();
+        assert!(Retries::after(Span::secs(3600)).wait(&away()).await);
+        assert_eq!(began.elapsed(), LONGEST_PAUSE);
     }
 }

@@ -352,6 +352,14 @@ impl Context<'_> {
         vec![judged, Record::Accepted { landing }]
     }
 
+    /// Whether what a gate said of the tip by itself is nothing that a worker could make right.
+    fn is_the_lanes(&self, on_tip: &GateReport) -> bool {
+        let rule = self.policy.gates.get(&on_tip.gate.name);
+        let by_default = rule.is_some_and(|rule| rule.default);
+        let not_set_up = matches!(on_tip.outcome, GateOutcome::NotSetUp { .. });
+        not_set_up || by_default && !on_tip.passed()
+    }
+
     /// What follows from red gates on a candidate. Whose fault it is depends on the tip that it was built on, which is asked first.
     ///
     /// - A gate that applies by default must be green on the target. If it is not, the lane is at fault, not the worker.
@@ -378,37 +386,23 @@ impl Context<'_> {
         }
         let of_tip = |gate: &GateSpec| self.state.gates.get(candidate.tip_tree, gate);
         let red: Vec<&GateReport> = reports.iter().filter(|report| !report.passed()).collect();
-        let tip_red = || {
-            let gates = red.iter().map(|report| report.gate.name.clone());
-            let gates = gates.collect();
-            Judgement::Follows(vec![Record::TipRed {
-                attempt: attempt.clone(),
-                gates,
-            }])
-        };
-        let is_the_lanes = |gate: &GateSpec| {
-            let rule = self.policy.gates.get(&gate.name);
-            let by_default = rule.is_some_and(|rule| rule.default);
-            of_tip(gate).is_some_and(|tip| {
-                // No worker can do anything about the set-up of the target.
-                let not_set_up = matches!(tip.outcome, GateOutcome::NotSetUp { .. });
-                not_set_up || by_default && !tip.passed()
-            })
-        };
-        if red.iter().any(|report| is_the_lanes(&report.gate)) {
-            return tip_red();
+        let mut on_tip = Vec::new();
+        for report in &red {
+            on_tip.extend(of_tip(&report.gate));
+        }
+        if on_tip.iter().any(|report| self.is_the_lanes(report)) {
+            return tip_red(attempt, &red);
         }
         if let Some(unknown) = red.iter().find(|report| of_tip(&report.gate).is_none()) {
             return Judgement::LacksTip(unknown.gate.clone());
         }
-        let red_there = |gate: &GateSpec| of_tip(gate).is_some_and(|tip| !tip.passed());
         let mut findings = red_findings(reports);
         findings.extend(denied(&reviewed.work.handoff, &red));
-        if red.iter().all(|report| red_there(&report.gate)) {
+        if on_tip.iter().all(|report| !report.passed()) {
             return if self.turn_left(entry, active) {
                 Judgement::Follows(self.revise(entry, active, findings, Source::Gates))
             } else {
-                tip_red()
+                tip_red(attempt, &red)
             };
         }
         if tip == active.attempt.base {
@@ -426,6 +420,13 @@ impl Context<'_> {
         };
         Judgement::Follows(self.again(entry, active, cause, true, Some(left)))
     }
+}
+
+/// The attempt waits, since these gates are red without it as well.
+fn tip_red(attempt: AttemptId, red: &[&GateReport]) -> Judgement {
+    let gates = red.iter().map(|report| report.gate.name.clone());
+    let gates = gates.collect();
+    Judgement::Follows(vec![Record::TipRed { attempt, gates }])
 }
 
 /// Gates of which the worker says that they passed, and that are red here.
