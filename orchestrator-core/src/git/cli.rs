@@ -187,6 +187,21 @@ impl Call<'_> {
         self
     }
 
+    /// It fetches what is the person's own: history is taken as it is, since only what workers bring is
+    /// checked, and nothing but what is asked for is fetched or written.
+    pub(super) fn fetching(self) -> Self {
+        self.args([
+            "-c",
+            "fetch.fsckObjects=false",
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            "--no-auto-maintenance",
+        ])
+    }
+
     /// It runs in this directory, whatever repository it was given.
     pub(super) fn in_directory(mut self, directory: &Path) -> Self {
         self.directory = directory.into();

@@ -28,12 +28,8 @@ impl Trusted {
             Destination::Remote { fetch_url, .. } => fetch_url.clone(),
             Destination::Local => user,
         };
-        let call = self
-            .call()
-            .args(["-c", "fetch.fsckObjects=false", "fetch", "--quiet"]);
-        let call = call.args(["--no-tags", "--prune", "--no-write-fetch-head"]);
-        let call = call.args(["--no-recurse-submodules", "--no-auto-maintenance"]);
-        let call = call.args(["--end-of-options".to_owned(), from]);
+        let call = self.call().fetching();
+        let call = call.args(["--prune".to_owned(), "--end-of-options".to_owned(), from]);
         let call = call.args([format!("+refs/tags/*:{TAGS}/*")]);
         match &self.destination {
             Destination::Remote { .. } => call.reaches_out().run().await,

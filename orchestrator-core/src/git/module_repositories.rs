@@ -83,16 +83,7 @@ impl Trusted {
     }
 
     fn module_fetch(&self, source: &Source, from: &str, what: &[&str]) -> Call<'_> {
-        let call = self.call_in(&source.dir).args([
-            "-c",
-            "fetch.fsckObjects=false",
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-            "--no-auto-maintenance",
-        ]);
+        let call = self.call_in(&source.dir).fetching();
         let call = call.args(["--prune", "--end-of-options", from]);
         call.args(what.iter().copied())
     }

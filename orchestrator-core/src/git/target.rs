@@ -72,17 +72,9 @@ impl Trusted {
 
     /// Fetching the target to a ref, for which the caller holds `target_ref`.
     fn fetching(&self, from: &OsStr, to: &str, program: Option<OsString>) -> Call<'_> {
-        // History that is the person's own is taken as it is; only what workers bring is checked.
-        let call = self.call().args([
-            "-c",
-            "fetch.fsckObjects=false",
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-        ]);
-        let call = call
-            .args(["--no-recurse-submodules", "--no-auto-maintenance"])
+        let call = self
+            .call()
+            .fetching()
             .args(program)
             .args(["--end-of-options"])
             .args([from]);

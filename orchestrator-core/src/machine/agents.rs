@@ -87,22 +87,35 @@ impl Context<'_> {
         };
         // A time that has come already says nothing: it was told without its seconds, or the limit
         // is reached again.
-        let named = named.filter(|until| *until > self.at);
-        let pause = || {
-            let pause = self.agent_pause(agent, tries);
+        let told = named.filter(|until| *until > self.at);
+        let before = known.and_then(|known| known.until);
+        let until = match told {
+            Some(until) => until,
             // What is known already is not made shorter.
-            let before = known.and_then(|known| known.until);
-            before.map_or(pause, |before| before.max(pause))
+            None => self
+                .agent_pause(agent, tries)
+                .max(before.unwrap_or(self.at)),
         };
         let asks = !trouble.is_passing() || tries > MOST_TRIES;
-        let until = (!asks).then(|| named.unwrap_or_else(pause));
-        Record::AgentTroubled {
-            agent: agent.clone(),
-            trouble,
-            at: self.at,
-            until,
-            named: named.is_some() && !asks,
-            tries,
+        // Turns that were under way at once end in any order: the latest reset that was named holds.
+        let limit = known.filter(|known| known.named && known.until >= Some(until));
+        match limit {
+            Some(limit) if !asks => Record::AgentTroubled {
+                agent: agent.clone(),
+                trouble: limit.trouble.clone(),
+                at: self.at,
+                until: limit.until,
+                named: true,
+                tries,
+            },
+            Some(_) | None => Record::AgentTroubled {
+                agent: agent.clone(),
+                trouble,
+                at: self.at,
+                until: (!asks).then_some(until),
+                named: told.is_some() && !asks,
+                tries,
+            },
         }
     }
 

@@ -483,6 +483,28 @@ fn agent_that_is_limited_is_not_well_because_an_older_turn_completes() {
 }
 
 #[test]
+fn agent_limit_is_not_made_shorter_by_a_turn_that_ends_later() {
+    for (earlier, reason) in [(Some(10_000), None), (None, None), (None, Some(words()))] {
+        let mut world = two_at_work();
+        let latest = Some(Timestamp(world.now + 60_000));
+        end_turn(&mut world, TurnOutcome::UsageLimited { until: latest });
+        let until = earlier.map(|millis| Timestamp(world.now + millis));
+        end_turn(
+            &mut world,
+            match reason {
+                Some(reason) => TurnOutcome::Overloaded { reason },
+                None => TurnOutcome::UsageLimited { until },
+            },
+        );
+        let agent = "agent".parse().expect("a name");
+        let troubled = world.state.trouble_of(&agent, Timestamp(world.now));
+        let troubled = troubled.expect("the limit lasts");
+        let known = (troubled.trouble(), troubled.until(), troubled.named());
+        assert_eq!(known, (&Trouble::UsageLimit, latest, true));
+    }
+}
+
+#[test]
 fn agent_that_needs_a_person_is_not_well_after_the_limit_of_an_older_turn() {
     let mut world = two_at_work();
     end_turn(&mut world, TurnOutcome::Authentication { reason: words() });
