@@ -5,15 +5,18 @@ use std::{
     collections::BTreeMap,
     io::ErrorKind,
     path::Path,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
+use nix::unistd::getsid;
 use orchestrator_core::{
     agent::CommandAgent,
     model::TurnOutcome,
     port::{AgentBackend as _, Turn, TurnRequest, Update},
-    process::{Exit, Spawn, has_cgroups, kill_marked, marked},
+    process::{Exit, MARK_VARIABLE, Spawn, has_cgroups, kill_marked, marked},
 };
+use orchestrator_testkit::block_on;
 
 /// From KILL to the last one gone.
 const GONE: Duration = Duration::from_secs(10);
@@ -203,7 +206,7 @@ async fn one_that_clears_its_environment_and_leaves_its_session_is_held_by_its_g
     assert_eq!(lives, !has_cgroups());
     // Nothing is left of the group either.
     let mine = format!("orchestrator-{mark}");
-    let groups = std::process::Command::new("find")
+    let groups = Command::new("find")
         .args(["/sys/fs/cgroup", "-name", &mine])
         .output()
         .expect("runs");
@@ -232,10 +235,8 @@ async fn survivors_of_somebody_else_who_died_are_found_by_their_marker() {
     let mark = mark("orphan.");
     // Started by a shell that has ended: nobody is their parent any more.
     let script = "setsid sleep 1000 & setsid sh -c 'setsid sleep 1000 &'; exit 0";
-    let mut command = std::process::Command::new("/bin/sh");
-    command
-        .args(["-c", script])
-        .env(orchestrator_core::process::MARK_VARIABLE, &mark);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script]).env(MARK_VARIABLE, &mark);
     assert!(command.status().expect("runs").success());
     assert!(!marked(&mark).is_empty());
     assert!(kill_marked(&mark, GONE).await > 0);
@@ -334,10 +335,10 @@ async fn a_child_is_waited_for_and_not_its_orphans_where_those_are_given_to_us()
 #[test]
 fn a_child_that_is_tied_to_us_dies_when_we_are_killed_and_not_when_a_thread_ends() {
     let mark = mark("tied.");
-    let mut host = std::process::Command::new(std::env::current_exe().expect("this is a program"));
+    let mut host = Command::new(std::env::current_exe().expect("this is a program"));
     host.args(["--exact", "a_host_that_is_killed", "--nocapture"])
         .env(HOST, &mark)
-        .stdout(std::process::Stdio::piped());
+        .stdout(Stdio::piped());
     let mut host = host.spawn().expect("starts");
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(
         host.stdout.take().expect("is piped"),
@@ -387,4 +388,46 @@ fn a_child_that_is_tied_to_us_dies_when_we_are_killed_and_not_when_a_thread_ends
         Exit::Signal(2),
         "by what it was sent, and not by TERM"
     );
+}
+
+/// In a container, what runs may be in a session that began outside of it, whose number is 0 there.
+#[test]
+fn processes_in_session_0_are_found() {
+    const INSIDE: &str = "TEST_IS_IN_SESSION_0";
+    if std::env::var_os(INSIDE).is_some() {
+        assert_eq!(getsid(None).expect("has a session").as_raw(), 0);
+        find_and_kill_a_process();
+        return;
+    }
+
+    let namespace = ["--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let possible = Command::new("unshare").args(namespace).arg("true").output();
+    if !possible
+        .as_ref()
+        .is_ok_and(|output| output.status.success())
+    {
+        println!("ignored: a pid namespace cannot be made here: {possible:?}");
+        return;
+    }
+    let status = Command::new("unshare")
+        .args(namespace)
+        .arg("--kill-child")
+        .arg(std::env::current_exe().expect("has a path"))
+        .args(["--exact", "processes_in_session_0_are_found"])
+        .env(INSIDE, "yes")
+        .status()
+        .expect("unshare can be run");
+    assert!(status.success(), "{status}");
+}
+
+fn find_and_kill_a_process() {
+    let mark = mark("session0");
+    let mut child = Command::new("sleep")
+        .arg("1000")
+        .env(MARK_VARIABLE, &mark)
+        .spawn()
+        .expect("starts");
+    let found = block_on(kill_marked(&mark, GONE));
+    assert_eq!(found, 1);
+    child.wait().expect("has ended");
 }

@@ -192,7 +192,12 @@ mod linux {
         session: i32,
         start: u64,
         dead: bool,
+        /// It is a thread of the kernel, and runs no program.
+        kernel: bool,
     }
+
+    /// `PF_KTHREAD` of the kernel's `include/linux/sched.h`.
+    const KERNEL_THREAD: u64 = 0x0020_0000;
 
     /// All processes that could be meant: those that were started since the target was, or, where that cannot be told, all that there are.
     fn pids(target: &Target) -> Vec<i32> {
@@ -217,12 +222,15 @@ mod linux {
             .ok()?
             .split(' ');
         let dead = matches!(fields.next()?, "Z" | "X");
-        let (group, session) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+        let group = fields.nth(1)?.parse().ok()?;
+        let session = fields.next()?.parse().ok()?;
+        let flags: u64 = fields.nth(2)?.parse().ok()?;
         Some(Stat {
             group,
             session,
-            start: fields.nth(15)?.parse().ok()?,
+            start: fields.nth(12)?.parse().ok()?,
             dead,
+            kernel: flags & KERNEL_THREAD != 0,
         })
     }
 
@@ -265,7 +273,7 @@ mod linux {
 
     /// Whether a process began within the last second, by the system's own clock of ticks since it booted.
     fn is_young(pid: i32) -> bool {
-        let Some(stat) = stat(pid).filter(|stat| !stat.dead) else {
+        let Some(stat) = stat(pid).filter(|stat| !stat.dead && !stat.kernel) else {
             return false;
         };
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
@@ -320,12 +328,9 @@ mod linux {
         let mut sight = Sight::default();
         for pid in pids(target).into_iter().filter(|pid| *pid != own) {
             let process = Some(nix::unistd::Pid::from_raw(pid));
-            // Who has gone has none; session 0 is the kernel's own, or outside of our namespace.
-            let Some(of) = getsid(process)
-                .ok()
-                .map(nix::unistd::Pid::as_raw)
-                .filter(|of| *of != 0)
-            else {
+            // A process that has ended has no session. Session 0 is the kernel's, but also that of a process whose
+            // session began outside of our namespace, as all in a container do.
+            let Ok(of) = getsid(process).map(nix::unistd::Pid::as_raw) else {
                 continue;
             };
             let leader = if target.session {
