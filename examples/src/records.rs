@@ -21,14 +21,12 @@ pub(crate) fn describe(record: &Record) -> Option<(Option<&AttemptId>, String)> 
                 if *resumed { "goes on" } else { "begins" }
             ),
         ),
-        Record::PackageEntered {
-            reason, package, ..
-        } => {
+        Record::PackageEntered { why, package } => {
             let name = package.as_ref().map_or_else(
                 || "tasks without a package".to_owned(),
                 |name| format!("package {name}"),
             );
-            (None, format!("{name}: {reason}"))
+            (None, format!("{name}: {why}"))
         }
         Record::Dispatched {
             attempt,

@@ -13,7 +13,8 @@ use super::{
     tasks::List,
 };
 use crate::model::{
-    Approval, AttemptId, Checkout, Granted, HoldReason, PackageName, ParkReason, Record, RunMode,
+    Approval, AttemptId, Checkout, Granted, HoldReason, PackageChange, PackageName, ParkReason,
+    Record, RunMode,
 };
 
 impl Plan<'_> {
@@ -66,10 +67,9 @@ impl Plan<'_> {
                 break;
             }
             if package.as_ref() != Some(&entry.task.package) {
-                let reason = self.why_enter(package.as_ref(), &entry.task.package);
                 records.push(Record::PackageEntered {
                     package: entry.task.package.clone(),
-                    reason,
+                    why: self.why_enter(package.as_ref()),
                 });
                 package = Some(entry.task.package.clone());
             }
@@ -138,30 +138,21 @@ impl Plan<'_> {
         }
     }
 
-    fn why_enter(&self, from: Option<&Option<PackageName>>, to: &Option<PackageName>) -> String {
-        let name = |package: &Option<PackageName>| {
-            package
-                .as_ref()
-                .map_or("what has no package".to_owned(), |name| format!("`{name}`"))
-        };
+    /// Why the work leaves the package that it was taken from.
+    fn why_enter(&self, from: Option<&Option<PackageName>>) -> PackageChange {
         let Some(from) = from else {
-            return format!("{} has the first ready task", name(to));
+            return PackageChange::FirstReady;
         };
-        let left = self
-            .cx
-            .state
-            .tasks()
-            .iter()
-            .filter(|entry| entry.task.package == *from && !entry.has_landed());
-        let left: Vec<_> = left.map(|entry| entry.task.id.as_str()).collect();
+        let entries = self.cx.state.tasks().iter();
+        let left: Vec<_> = entries
+            .filter(|entry| entry.task.package == *from && !entry.has_landed())
+            .map(|entry| entry.task.id.clone())
+            .collect();
+        let from = from.clone();
         if left.is_empty() {
-            format!("{} has landed", name(from))
+            PackageChange::Landed { from }
         } else {
-            format!(
-                "nothing of {} can go on now; it has yet: {}",
-                name(from),
-                left.join(", ")
-            )
+            PackageChange::Blocked { from, left }
         }
     }
 

@@ -10,9 +10,9 @@ use super::{
     tasks::{List, Tasks},
 };
 use crate::model::{
-    Answer, BackendName, Checkout, CommitId, ContentHash, Effect, EffectId, EndReason, GateName,
-    Hold, HoldId, HoldOption, HoldReason, PackageName, ReviewerChoice, RunId, RunMode, Spend,
-    TaskId, Timestamp, TreeId,
+    Answer, AnswerError, BackendName, Checkout, CommitId, ContentHash, Effect, EffectId, EndReason,
+    GateName, Hold, HoldId, HoldOption, HoldReason, PackageName, ReviewerChoice, RunId, RunMode,
+    Spend, TaskId, Timestamp, TreeId,
 };
 
 /// All that the machine knows. Changed by [`apply`](super::apply) alone.
@@ -232,14 +232,13 @@ impl State {
     /// Whether this answers a question that waits, by one of its options.
     ///
     /// # Errors
-    /// Why not, in words.
-    pub fn accepts(&self, answer: &Answer) -> Result<(), String> {
+    /// Why not.
+    pub fn accepts(&self, answer: &Answer) -> Result<(), AnswerError> {
         match self.parked(answer.hold) {
             Some(_) if answer.option == HoldOption::Retry => Ok(()),
-            Some(entry) => Err(format!(
-                "{} is parked: `retry` takes it up again",
-                entry.task.id
-            )),
+            Some(entry) => Err(AnswerError::Parked {
+                task: entry.task.id.clone(),
+            }),
             None => self.asked(answer).map(|_| ()),
         }
     }
@@ -250,40 +249,29 @@ impl State {
         self.tasks.entries().iter().find(by_this)
     }
 
-    pub(super) fn asked(&self, answer: &Answer) -> Result<(&TaskEntry, &Held), String> {
+    pub(super) fn asked(&self, answer: &Answer) -> Result<(&TaskEntry, &Held), AnswerError> {
         let Some((entry, held)) = self.held(answer.hold) else {
-            let open: Vec<_> = self.holds().map(|hold| hold.id.to_string()).collect();
-            let open = if open.is_empty() {
-                "no question is open".to_owned()
+            let open = self.holds().map(|hold| hold.id).collect();
+            return Err(if (1..=self.last_hold).contains(&answer.hold.0) {
+                AnswerError::Over { open }
             } else {
-                format!("open are: {}", open.join(", "))
-            };
-            let known = (1..=self.last_hold).contains(&answer.hold.0);
-            return Err(format!(
-                "{}; {open}",
-                if known {
-                    "it was answered before, or has ended by itself"
-                } else {
-                    "there is no such hold"
-                }
-            ));
+                AnswerError::UnknownHold { open }
+            });
         };
         let hold = &held.hold;
         if consequence(hold, answer.option).is_none() {
-            let options: Vec<_> = choices(hold).map(|(option, _)| option.as_str()).collect();
-            return Err(format!(
-                "`{}` is not among its options: {}",
-                answer.option,
-                options.join(", ")
-            ));
+            return Err(AnswerError::UnknownOption {
+                option: answer.option,
+                known: choices(hold).map(|(option, _)| option).collect(),
+            });
         }
         if answer.option == HoldOption::Adopt
             && let Some(redefined) = &hold.redefined
             && let Some(other) = self.tasks.in_the_way(&entry.task.id, &redefined.contract)
         {
-            return Err(format!(
-                "its new paths or resources are those of {other}, which is under way: answer again when that has ended"
-            ));
+            return Err(AnswerError::InTheWay {
+                task: other.clone(),
+            });
         }
         let known: Vec<_> = hold
             .items
@@ -291,17 +279,15 @@ impl State {
             .map(|item| item.what().to_string())
             .collect();
         if let Some(unknown) = answer.items.iter().find(|item| !known.contains(item)) {
-            let known = if known.is_empty() {
-                "it has none".to_owned()
-            } else {
-                format!("they are: {}", known.join(", "))
-            };
-            return Err(format!("`{unknown}` is not among its items: {known}"));
+            return Err(AnswerError::UnknownItem {
+                item: unknown.clone(),
+                known,
+            });
         }
         let partly =
             !answer.items.is_empty() && known.iter().any(|item| !answer.items.contains(item));
         if partly && matches!(hold.about, HoldReason::Repeated { .. }) {
-            return Err("what is not waived would be sent back once more: waive all of it, or retry with a note".to_owned());
+            return Err(AnswerError::NotAllFindings);
         }
         Ok((entry, held))
     }

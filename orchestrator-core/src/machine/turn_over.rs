@@ -23,8 +23,8 @@ use super::{
 };
 use crate::model::{
     ClaimedEvidence, ClaimedLabel, Collected, CommitId, Completion, DoneBy, EndCause, Finding,
-    Handoff, HandoffReport, HandoffStatus, HoldReason, Obstacle, Predecessor, Record, Severity,
-    StopReason, Submission, TreeId, Trouble, TurnEnd, TurnOutcome, WorkLeft,
+    Handoff, HandoffFault, HandoffReport, HandoffStatus, HoldReason, Obstacle, Predecessor, Record,
+    Severity, StopReason, Submission, TreeId, Trouble, TurnEnd, TurnOutcome, WorkLeft,
 };
 
 /// So often in a row a session goes on from the same commit after it was cut off.
@@ -37,7 +37,7 @@ enum Unfinished {
     /// It is reviewed, and then a person is asked.
     Review,
     /// The session is asked for the handoff alone.
-    Repair { why: String },
+    Repair { why: HandoffFault },
     /// The session goes on.
     Continue,
     /// Another attempt begins, with this one's commit for reference.
@@ -185,24 +185,28 @@ impl Context<'_> {
         work: &Submission,
     ) -> Unfinished {
         let resumes = self.may_go_on(entry, active);
-        let handoff = match &work.handoff {
-            HandoffReport::Broken { reason } => format!("it cannot be read: {reason}"),
-            HandoffReport::Missing | HandoffReport::Read(_) => "there is none".to_owned(),
-        };
-        let ask_once = |why: String| {
-            if resumes && !active.attempt.repaired {
-                Unfinished::Repair { why }
-            } else {
-                Unfinished::Review
+        let ask_once = |stopped: Option<TurnEnd>| {
+            if !resumes || active.attempt.repaired {
+                return Unfinished::Review;
             }
+            let why = match &work.handoff {
+                HandoffReport::Broken { reason } => HandoffFault::Unreadable {
+                    reason: reason.clone(),
+                    stopped,
+                },
+                HandoffReport::Missing | HandoffReport::Read(_) => {
+                    HandoffFault::Missing { stopped }
+                }
+            };
+            Unfinished::Repair { why }
         };
         match (&ended.outcome, ended.stopped) {
             (_, Some(StopReason::Budget | StopReason::Withdrawn)) => Unfinished::Review,
-            (TurnOutcome::Completed, _) => ask_once(handoff),
+            (TurnOutcome::Completed, _) => ask_once(None),
             (
                 TurnOutcome::Stopped,
                 Some(StopReason::Stalled | StopReason::Gone | StopReason::Deadline),
-            ) => ask_once(format!("{handoff}; {ended}")),
+            ) => ask_once(Some(ended.clone())),
             (TurnOutcome::Crashed { .. }, _) if self.row(active, Some(work.head)) > 1 => {
                 Unfinished::Again { counts: true }
             }
@@ -255,22 +259,18 @@ impl Context<'_> {
         entry: &TaskEntry,
         active: &Active,
         work: &Submission,
-    ) -> Option<String> {
+    ) -> Option<HandoffFault> {
         let HandoffReport::Read(handoff) = &work.handoff else {
             return None;
         };
         let claims = active.attempt.contract.claims.iter();
-        let missing: Vec<_> = claims
+        let left_out: Vec<_> = claims
             .filter(|claim| !says(handoff, claim.id.as_str()))
-            .map(|claim| format!("`{}`", claim.id))
+            .map(|claim| claim.id.clone())
             .collect();
         let may_ask = !active.attempt.repaired && self.may_go_on(entry, active);
-        (may_ask && !missing.is_empty()).then(|| {
-            format!(
-                "its `evidence` says nothing of {}: say of each whether it holds, and how you know",
-                missing.join(", ")
-            )
-        })
+        (may_ask && !left_out.is_empty())
+            .then_some(HandoffFault::ClaimsLeftOut { claims: left_out })
     }
 
     /// The session goes on, from this head of its.

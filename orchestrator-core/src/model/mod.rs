@@ -5,6 +5,7 @@
 
 mod agent_warning;
 mod agents;
+mod answer_error;
 mod authority;
 mod contract;
 mod contract_error;
@@ -17,6 +18,7 @@ mod failover;
 mod fold;
 mod glob;
 mod handoff;
+mod handoff_fault;
 mod hold;
 mod hold_reason;
 mod id;
@@ -26,6 +28,7 @@ mod missing_target;
 mod name;
 mod operation;
 mod opinion;
+mod package_change;
 mod path;
 mod policy;
 mod ports;
@@ -43,6 +46,7 @@ mod work_left;
 
 pub use agent_warning::AgentWarning;
 pub use agents::{AgentSpec, DoneBy};
+pub use answer_error::AnswerError;
 pub use authority::{Authority, PrivilegedKind, PrivilegedPath};
 pub use contract::{
     Approval, Budget, Claim, Contract, ContractKey, ContractKeys, DocsRule, GateSpec, Task,
@@ -63,6 +67,7 @@ pub use handoff::{
     ClaimedArtifact, ClaimedEvidence, ClaimedGate, ClaimedLabel, HANDOFF_VERSION, Handoff,
     HandoffError, HandoffStatus, MAX_HANDOFF,
 };
+pub use handoff_fault::HandoffFault;
 pub use hold::{
     Answer, EndReason, Grant, Granted, Hold, HoldItem, HoldOption, Item, Question, Redefinition,
     RunMode, Waiver,
@@ -87,6 +92,7 @@ pub use operation::Operation;
 pub use opinion::{
     AgentFinding, AgentOpinion, AgentSays, MAX_OPINION, OPINION_VERSION, OpinionError,
 };
+pub use package_change::PackageChange;
 pub use path::{InvalidPath, RepoPath};
 pub use policy::{Policy, PolicyError, Push};
 pub use ports::Ports;

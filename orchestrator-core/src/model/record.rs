@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, AttemptId, BackendName, Candidate, Checkout, ClaimedEvidence, CommitId, Completion,
-    Contract, Effect, EffectId, EndCause, EndReason, Failover, Finding, FindingId, GateName,
-    GateReport, Grant, Hold, HoldId, KeptArtifact, Landing, Observation, Opened, PackageName,
-    ParkReason, Predecessor, Pulse, Redefinition, Review, ReviewerChoice, Roadmap, RunMode,
-    SessionRef, Shift, Span, Submission, TaskId, Timestamp, Trouble, TurnEnd, TurnOutcome,
-    TurnUsage, Verdict, Waiver, Withdrawal, WorkspaceFate,
+    Answer, AnswerError, AttemptId, BackendName, Candidate, Checkout, ClaimedEvidence, CommitId,
+    Completion, Contract, Effect, EffectId, EndCause, EndReason, Failover, Finding, FindingId,
+    GateName, GateReport, Grant, HandoffFault, Hold, HoldId, KeptArtifact, Landing, Observation,
+    Opened, PackageChange, PackageName, ParkReason, Predecessor, Pulse, Redefinition, Review,
+    ReviewerChoice, Roadmap, RunMode, SessionRef, Shift, Span, Submission, TaskId, Timestamp,
+    Trouble, TurnEnd, TurnOutcome, TurnUsage, Verdict, Waiver, Withdrawal, WorkspaceFate,
 };
 
 /// What the machine decided: the only thing that state is folded from.
@@ -104,7 +104,7 @@ pub enum Record {
         /// The package; `None` for tasks outside any.
         package: Option<PackageName>,
         /// Why.
-        reason: String,
+        why: PackageChange,
     },
     /// Something is to be done.
     Requested {
@@ -247,7 +247,7 @@ pub enum Record {
         /// Which attempt.
         attempt: AttemptId,
         /// What is wrong with the handoff.
-        why: String,
+        why: HandoffFault,
     },
     /// The attempt's work is in our repository.
     Submitted {
@@ -506,8 +506,8 @@ pub enum Record {
     AnswerRefused {
         /// The answer.
         answer: Answer,
-        /// Why it is none.
-        why: String,
+        /// Why.
+        why: AnswerError,
     },
     /// The task is stopped: by a limit until the next run, by a person until they take it up again.
     Parked {

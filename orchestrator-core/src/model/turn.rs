@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CommitId, Finding, HoldId, Span, Timestamp, Usage};
+use super::{CommitId, Finding, HandoffFault, HoldId, Span, Timestamp, Usage};
 
 /// What a turn is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub enum Ask {
     /// There is a commit, and its handoff is missing or cannot be read: only that is to be mended.
     Repair {
         /// What is wrong with the handoff.
-        why: String,
+        why: HandoffFault,
     },
     /// The same task again, with what was found wrong.
     Revise {

@@ -9,7 +9,8 @@ pub use review::{ReviewContext, review_prompt, standing_review_rules};
 use std::{fmt::Write as _, path::Path};
 
 use crate::model::{
-    Ask, AttemptId, CommitId, Contract, Finding, Obstacle, Pattern, Predecessor, TurnEnd, fenced,
+    Ask, AttemptId, CommitId, Contract, Finding, HandoffFault, Obstacle, Pattern, Predecessor,
+    TurnEnd, fenced,
 };
 
 /// All that a prompt is made from.
@@ -169,14 +170,14 @@ fn go_on(context: &PromptContext<'_>, ended: &TurnEnd, note: Option<&str>) -> St
     text
 }
 
-fn repair(context: &PromptContext<'_>, why: &str) -> String {
+fn repair(context: &PromptContext<'_>, why: &HandoffFault) -> String {
     let contract = context.contract;
     let mut text = format!(
         "You have committed work on task {} ({}), but its handoff is not as it must be:\n\n{}\nGo on in the same worktree and branch. \
          If your work is finished and committed, change nothing: only write the handoff. If it is not, finish and commit it first.\n\n",
         contract.task,
         one_line(&contract.title),
-        fenced(why)
+        fenced(&why.to_string())
     );
     if !context.resumed {
         wanted(&mut text, contract);

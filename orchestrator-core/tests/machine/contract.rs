@@ -208,7 +208,7 @@ fn paths_of_another_attempt_are_not_adopted() {
     start(&mut world);
     answer(&mut world, HoldOption::Adopt);
     let refused = world.ledger.iter().rev().find_map(|record| match record {
-        Record::AnswerRefused { why, .. } => Some(why.clone()),
+        Record::AnswerRefused { why, .. } => Some(why.to_string()),
         _ => None,
     });
     let refused = refused.expect("it is refused");

@@ -241,7 +241,11 @@ fn what_a_person_has_seen_is_evidence_for_that_claim_and_commit() {
     assert_eq!(hold(&world), Some((HoldId(1), 2)));
     let strange = Answer::new(HoldId(1), HoldOption::Observed).with_items(["toner".to_owned()]);
     assert_eq!(
-        world.state.accepts(&strange).expect_err("no such item"),
+        world
+            .state
+            .accepts(&strange)
+            .expect_err("no such item")
+            .to_string(),
         "`toner` is not among its items: they are: paper, ink"
     );
     let saw = Answer::new(HoldId(1), HoldOption::Observed)

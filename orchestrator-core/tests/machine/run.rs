@@ -86,12 +86,12 @@ fn a_free_slot_is_no_permission_to_leave_the_package() {
     assert_eq!(to_the_end(&mut world), EndReason::Complete);
     assert_eq!(dispatched(&world), ["A#1", "C#1", "B#1"]);
     let reasons = world.ledger.iter().filter_map(|record| match record {
-        Record::PackageEntered { reason, .. } => Some(reason.as_str()),
+        Record::PackageEntered { why, .. } => Some(why.to_string()),
         _ => None,
     });
     assert_eq!(
         reasons.collect::<Vec<_>>(),
-        ["`one` has the first ready task", "`one` has landed"]
+        ["it has the first ready task", "`one` has landed"]
     );
 }
 

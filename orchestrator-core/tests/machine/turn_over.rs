@@ -279,7 +279,7 @@ fn claims_that_the_handoff_leaves_out_are_asked_for_once_then_stay_blocked() {
         Record::RepairAsked { why, .. } => Some(why.clone()),
         _ => None,
     });
-    assert!(asked.is_some_and(|why| why.contains("`c`")));
+    assert!(asked.is_some_and(|why| why.to_string().contains("`c`")));
 
     let mut told = world.clone();
     assert_eq!(to_the_end(&mut told), EndReason::Complete);

@@ -4,7 +4,7 @@ use std::fs;
 
 use orchestrator_core::{
     driver::{Command, Inbox, Notice},
-    model::{Effect, EndReason, HoldOption, HoldReason, Record, RunMode},
+    model::{AnswerError, Effect, EndReason, HoldOption, HoldReason, Record, RunMode},
     status::TaskState,
 };
 use orchestrator_testkit::{RunOutcome, Sandbox, git, run_checked};
@@ -238,7 +238,9 @@ async fn a_parked_task_keeps_its_work_and_its_dependents_wait() {
         .accepts(&answer(1, HoldOption::Approve, None));
     assert_eq!(
         refused,
-        Err("A is parked: `retry` takes it up again".to_owned())
+        Err(AnswerError::Parked {
+            task: "A".parse().expect("an id")
+        })
     );
     Inbox::of(&sandbox.state())
         .post(&Command::Answer(again))

@@ -5,9 +5,9 @@ use std::path::Path;
 use orchestrator_core::{
     machine::freeze,
     model::{
-        Ask, AttemptId, BackendName, ContentHash, Contract, Finding, Handoff, HandoffReport,
-        HandoffStatus, KeptArtifact, Obstacle, Policy, Predecessor, Severity, Submission, Task,
-        TaskId,
+        Ask, AttemptId, BackendName, ContentHash, Contract, Finding, Handoff, HandoffFault,
+        HandoffReport, HandoffStatus, KeptArtifact, Obstacle, Policy, Predecessor, Severity,
+        Submission, Task, TaskId,
     },
     prompt::{PromptContext, ReviewContext, prompt, review_prompt},
 };
@@ -108,7 +108,10 @@ fn the_first_prompt_names_what_was_done_and_said_before() {
 #[test]
 fn the_prompt_for_a_missing_handoff() {
     insta::assert_snapshot!(said(&Ask::Repair {
-        why: "it cannot be read: expected `,`".to_owned()
+        why: HandoffFault::Unreadable {
+            reason: "expected `,`".to_owned(),
+            stopped: None
+        }
     }));
 }
 

@@ -348,7 +348,7 @@ async fn a_missing_or_broken_handoff_is_asked_for_once_before_anything_else() {
         );
         assert_eq!((outcome.task("A").attempts, turns(&outcome)), (1, 2));
         let order = outcome.records().filter_map(|record| match record {
-            Record::RepairAsked { why, .. } => Some(why.clone()),
+            Record::RepairAsked { why, .. } => Some(why.to_string()),
             Record::Submitted { submission, .. } => Some(format!(
                 "{:?}",
                 matches!(submission.handoff, HandoffReport::Read(_))

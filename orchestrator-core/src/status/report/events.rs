@@ -46,9 +46,9 @@ impl Known {
                 format!("the clock jumped {by}, and the limits of time with it")
             }
             Record::ModeSet(mode) => format!("the mode became {mode}"),
-            Record::PackageEntered { package, reason } => match package {
-                Some(name) => format!("work went on in package {name}: {reason}"),
-                None => format!("work went on with tasks without a package: {reason}"),
+            Record::PackageEntered { package, why } => match package {
+                Some(name) => format!("work went on in package {name}: {why}"),
+                None => format!("work went on with tasks without a package: {why}"),
             },
             Record::AgentTroubled {
                 agent,
@@ -104,6 +104,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::PackageChange;
 
     const NOON: u64 = 951_825_600_000;
 
@@ -148,11 +149,11 @@ mod tests {
     fn tasks_without_a_package_have_no_name_of_one() {
         let entered = Record::PackageEntered {
             package: None,
-            reason: "it is first".to_owned(),
+            why: PackageChange::FirstReady,
         };
         assert_eq!(
             told(&[(NOON, entered)]),
-            ["work went on with tasks without a package: it is first"]
+            ["work went on with tasks without a package: it has the first ready task"]
         );
     }
 
