@@ -6,8 +6,8 @@ use super::{
     entry::{Active, Held, TaskEntry, Then},
 };
 use crate::model::{
-    Answer, Completion, EndCause, Grant, Granted, HoldItem, HoldOption, HoldReason, Observation,
-    Obstacle, ParkReason, Predecessor, PrivilegedPath, Record, TaskId, Waiver,
+    Answer, Completion, Decision, EndCause, Grant, Granted, HoldItem, HoldOption, HoldReason,
+    Observation, Obstacle, ParkReason, Predecessor, PrivilegedPath, Record, TaskId, Waiver,
 };
 
 impl Context<'_> {
@@ -111,10 +111,7 @@ impl Context<'_> {
     ) -> Record {
         let grants = what.into_iter().map(|what| Grant {
             what,
-            hold: answer.hold,
-            by: answer.by.clone(),
-            note: answer.note.clone(),
-            at: self.at,
+            decision: self.decision(answer),
         });
         Record::Granted {
             task: task.clone(),
@@ -134,10 +131,7 @@ impl Context<'_> {
         let items = named(&held.hold.items, answer);
         let waivers = items.map(|item| Waiver {
             item: item.clone(),
-            hold: held.hold.id,
-            by: answer.by.clone(),
-            why: answer.note.clone(),
-            at: self.at,
+            decision: self.decision(answer),
         });
         waivers.collect()
     }
@@ -174,11 +168,8 @@ impl Context<'_> {
                 claim: claim.id.clone(),
                 surface: claim.surface.clone(),
                 commit: active.attempt.head?,
-                hold: held.hold.id,
-                by: answer.by.clone(),
-                note: answer.note.clone(),
                 artifact: answer.artifact.clone(),
-                at: self.at,
+                decision: self.decision(answer),
             })
         });
         Record::Observed {
@@ -190,12 +181,16 @@ impl Context<'_> {
     fn completed_by(&self, active: &Active, answer: &Answer) -> Record {
         Record::Completed {
             attempt: active.attempt.id.clone(),
-            completion: Completion::Person {
-                hold: answer.hold,
-                by: answer.by.clone(),
-                note: answer.note.clone(),
-                at: self.at,
-            },
+            completion: Completion::Person(self.decision(answer)),
+        }
+    }
+
+    fn decision(&self, answer: &Answer) -> Decision {
+        Decision {
+            hold: answer.hold,
+            by: answer.by.clone(),
+            note: answer.note.clone(),
+            at: self.at,
         }
     }
 

@@ -457,6 +457,6 @@ fn approvals(entry: &TaskEntry, attempt: &Attempt, changes: &[Change]) -> Vec<Gr
     };
     let of_both = entry.grants.iter().chain(&attempt.grants);
     let mut approvals: Vec<_> = of_both.filter(counts).cloned().collect();
-    approvals.sort_by_key(|grant| grant.hold);
+    approvals.sort_by_key(|grant| grant.decision.hold);
     approvals
 }

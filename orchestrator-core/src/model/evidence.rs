@@ -13,8 +13,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Claim, ClaimId, ClaimedEvidence, ClaimedLabel, CommitId, ContentHash, GateName, GateSpec,
-    HoldId, KeptArtifact, Lacking, RepoPath, Span, Surface, Timestamp, TreeId,
+    Claim, ClaimId, ClaimedEvidence, ClaimedLabel, CommitId, ContentHash, Decision, GateName,
+    GateSpec, KeptArtifact, Lacking, RepoPath, Span, Surface, TreeId,
 };
 
 /// What a gate did on one tree. An observation of ours.
@@ -107,16 +107,11 @@ pub struct Observation {
     pub surface: Surface,
     /// With which commit.
     pub commit: CommitId,
-    /// The question that it answered.
-    pub hold: HoldId,
-    /// Who saw it, in the words of whoever answered.
-    pub by: Option<String>,
-    /// What was seen, in the same words.
-    pub note: Option<String>,
     /// What was brought as a proof.
     pub artifact: Option<KeptArtifact>,
-    /// When it was said.
-    pub at: Timestamp,
+    /// Who saw it, and what: the note says that.
+    #[serde(flatten)]
+    pub decision: Decision,
 }
 
 /// How strongly something was observed. There is no way to make one but to observe.
@@ -230,8 +225,8 @@ impl EvidenceBasis {
         }
         if let Some(seen) = seen {
             return Self::Person {
-                by: seen.by.clone(),
-                note: seen.note.clone(),
+                by: seen.decision.by.clone(),
+                note: seen.decision.note.clone(),
                 artifact: seen.artifact.as_ref().map(|artifact| artifact.name.clone()),
             };
         }

@@ -203,19 +203,37 @@ impl std::fmt::Display for Item {
     }
 }
 
+/// A person's decision: their answer to a hold, without the option.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The hold that was answered.
+    pub hold: HoldId,
+    /// Who answered, as the answer says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The note of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// When it was answered.
+    pub at: Timestamp,
+}
+
+impl Decision {
+    /// Who decided, for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.by.as_deref().unwrap_or("a person")
+    }
+}
+
 /// What a person let pass, for one commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiver {
     /// What.
     pub item: HoldItem,
-    /// The question that it answered.
-    pub hold: HoldId,
-    /// Who let it pass, in the words of whoever answered.
-    pub by: Option<String>,
-    /// Why, in the same words.
-    pub why: Option<String>,
-    /// When it was said.
-    pub at: Timestamp,
+    /// Whose decision it was.
+    #[serde(flatten)]
+    pub decision: Decision,
 }
 
 /// Something that a person allowed, for one task.
@@ -224,16 +242,9 @@ pub struct Grant {
     /// What.
     #[serde(flatten)]
     pub what: Granted,
-    /// The question that it answered.
-    pub hold: HoldId,
-    /// Who allowed it, as the answer says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-    /// Why, in the same words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-    /// When.
-    pub at: Timestamp,
+    /// Whose decision it was.
+    #[serde(flatten)]
+    pub decision: Decision,
 }
 
 /// What a person can allow.
@@ -270,17 +281,17 @@ impl Granted {
 
 impl std::fmt::Display for Grant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let by = self.by.as_deref().unwrap_or("a person");
+        let by = self.decision.name();
         match &self.what {
             Granted::Dispatch => write!(f, "dispatch approved by {by}")?,
             Granted::Landing => write!(f, "landing approved by {by}")?,
             Granted::NoChange => write!(f, "done without a change, says {by}")?,
             Granted::Change(path) => write!(f, "a change of `{path}` approved by {by}")?,
         }
-        if let Some(note) = &self.note {
+        if let Some(note) = &self.decision.note {
             write!(f, ": {note}")?;
         }
-        write!(f, " ({})", self.hold)
+        write!(f, " ({})", self.decision.hold)
     }
 }
 

@@ -69,8 +69,8 @@ pub use handoff::{
 };
 pub use handoff_fault::HandoffFault;
 pub use hold::{
-    Answer, EndReason, Grant, Granted, Hold, HoldItem, HoldOption, Item, Question, Redefinition,
-    RunMode, Waiver,
+    Answer, Decision, EndReason, Grant, Granted, Hold, HoldItem, HoldOption, Item, Question,
+    Redefinition, RunMode, Waiver,
 };
 pub use hold_reason::{HoldReason, RedGate};
 pub use id::{

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CommitId, Finding, HandoffFault, HoldId, Span, Timestamp, Usage};
+use super::{CommitId, Decision, Finding, HandoffFault, Span, Timestamp, Usage};
 
 /// What a turn is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,16 +76,7 @@ pub enum Completion {
         name: String,
     },
     /// By a person.
-    Person {
-        /// The question that was answered.
-        hold: HoldId,
-        /// Who answered, in the words of whoever answered.
-        by: Option<String>,
-        /// Why, in the same words.
-        note: Option<String>,
-        /// When.
-        at: Timestamp,
-    },
+    Person(Decision),
 }
 
 impl std::fmt::Display for Completion {
@@ -94,10 +85,9 @@ impl std::fmt::Display for Completion {
             Self::Handoff => f.write_str("the handoff says done"),
             Self::ExitStatus => f.write_str("the agent ended with status 0"),
             Self::Reviewer { name } => write!(f, "reviewer `{name}` confirmed it"),
-            Self::Person { hold, by, note, .. } => {
-                let by = by.as_deref().unwrap_or("a person");
-                write!(f, "{by} confirmed it ({hold})")?;
-                match note {
+            Self::Person(decision) => {
+                write!(f, "{} confirmed it ({})", decision.name(), decision.hold)?;
+                match &decision.note {
                     Some(note) => write!(f, ": {note}"),
                     None => Ok(()),
                 }

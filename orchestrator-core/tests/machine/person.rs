@@ -133,8 +133,8 @@ fn what_is_waived_lands_and_the_record_says_what_who_and_why() {
         .map(|waiver| {
             (
                 waiver.item.what(),
-                waiver.by.as_deref(),
-                waiver.why.as_deref(),
+                waiver.decision.by.as_deref(),
+                waiver.decision.note.as_deref(),
             )
         })
         .collect();
@@ -150,7 +150,7 @@ fn what_is_waived_lands_and_the_record_says_what_who_and_why() {
     assert!(
         waivers
             .iter()
-            .all(|waiver| waiver.at.0 > 0 && waiver.hold == HoldId(1))
+            .all(|waiver| waiver.decision.at.0 > 0 && waiver.decision.hold == HoldId(1))
     );
 }
 
@@ -265,7 +265,13 @@ fn what_a_person_has_seen_is_evidence_for_that_claim_and_commit() {
     let seen: Vec<_> = acceptance
         .observations
         .iter()
-        .map(|seen| (seen.claim.as_str(), seen.commit, seen.by.as_deref()))
+        .map(|seen| {
+            (
+                seen.claim.as_str(),
+                seen.commit,
+                seen.decision.by.as_deref(),
+            )
+        })
         .collect();
     assert_eq!(seen, [("paper", acceptance.head, Some("ada"))]);
     let waived: Vec<_> = acceptance

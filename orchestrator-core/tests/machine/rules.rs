@@ -6,10 +6,11 @@ use orchestrator_core::{
     machine::{CandidateCase, HeadCase, Phase, candidate_verdict, check_roadmap, head_verdict},
     model::{
         AgentReview, Answer, Candidate, Checkout, ClaimedEvidence, ClaimedLabel, Collected,
-        Completion, Effect, EndReason, EventKind, EvidenceBasis, Finding, GateHead, Grant, Granted,
-        Handoff, HandoffReport, HandoffStatus, Hold, HoldId, HoldItem, HoldOption, HoldReason,
-        LandingOutcome, Observation, Opinion, Reading, Record, Review, Setup, Severity, StopReason,
-        Submission, Task, Timestamp, TurnOutcome, TurnSight, TurnUsage, Usage, Verdict, Waiver,
+        Completion, Decision, Effect, EndReason, EventKind, EvidenceBasis, Finding, GateHead,
+        Grant, Granted, Handoff, HandoffReport, HandoffStatus, Hold, HoldId, HoldItem, HoldOption,
+        HoldReason, LandingOutcome, Observation, Opinion, Reading, Record, Review, Setup, Severity,
+        StopReason, Submission, Task, Timestamp, TurnOutcome, TurnSight, TurnUsage, Usage, Verdict,
+        Waiver,
     },
     status::Snapshot,
 };
@@ -47,6 +48,12 @@ fn judged(work: &Submission, reviews: &[Review], waivers: &[Waiver], rules: &str
 fn may_change(path: &str) -> Grant {
     Grant {
         what: Granted::Change(path.parse().expect("a path")),
+        decision: decision(),
+    }
+}
+
+fn decision() -> Decision {
+    Decision {
         hold: HoldId(1),
         by: None,
         note: None,
@@ -57,10 +64,7 @@ fn may_change(path: &str) -> Grant {
 fn waiver(item: HoldItem) -> Waiver {
     Waiver {
         item,
-        hold: HoldId(1),
-        by: None,
-        why: None,
-        at: Timestamp(0),
+        decision: decision(),
     }
 }
 
@@ -261,16 +265,12 @@ fn a_candidate_is_judged_by_gates_claims_and_what_it_touches() {
             .iter()
             .map(|claim| {
                 let (claim, surface) = (claim.clone(), claim.surface.clone());
-                let (commit, hold, at) = (commit(1), HoldId(1), Timestamp(0));
                 let seen = Observation {
                     claim: claim.id.clone(),
                     surface,
-                    commit,
-                    hold,
-                    by: None,
-                    note: None,
+                    commit: commit(1),
                     artifact: None,
-                    at,
+                    decision: decision(),
                 };
                 let basis = EvidenceBasis::Nothing;
                 (waiver(HoldItem::Claim { claim, basis }), seen)

@@ -187,7 +187,7 @@ fn work_cut_off_for_good_is_reviewed_and_lands_by_a_persons_word() {
         assert_eq!(to_the_end(&mut world), EndReason::Complete);
         let by = completion(&world);
         assert!(
-            matches!(&by, Some(Completion::Person { by, .. }) if by.as_deref() == Some("Ada")),
+            matches!(&by, Some(Completion::Person(decision)) if decision.by.as_deref() == Some("Ada")),
             "{by:?}"
         );
     }

@@ -394,7 +394,7 @@ async fn commit_without_a_handoff_is_reviewed_and_lands_only_by_a_persons_word()
     assert!(format!("{:?}", accepted.reviews).contains("handoff/missing"));
     assert!(matches!(
         accepted.completion,
-        Some(Completion::Person { by: Some(by), .. }) if by == "Ada"
+        Some(Completion::Person(decision)) if decision.name() == "Ada"
     ));
     let last_turn = outcome.task("A").last_turn.clone();
     assert!(last_turn.is_some_and(|said| said.contains("Ada confirmed it")));

@@ -297,8 +297,12 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
     }
     for waiver in &acceptance.waivers {
         let (by, why) = (
-            waiver.by.as_deref().unwrap_or("a person"),
-            waiver.why.as_deref().unwrap_or("no reason was given"),
+            waiver.decision.name(),
+            waiver
+                .decision
+                .note
+                .as_deref()
+                .unwrap_or("no reason was given"),
         );
         fact(
             "waived",
@@ -306,7 +310,7 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
                 "{} ({}) by {by}: {why} ({})",
                 waiver.item.what(),
                 waiver.item,
-                waiver.hold
+                waiver.decision.hold
             ),
         );
     }
