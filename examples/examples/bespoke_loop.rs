@@ -348,7 +348,7 @@ impl Bespoke {
             },
             Effect::Land { landing } => {
                 let outcome = self.trusted.land(landing).await?;
-                println!("{}: {outcome:?}", landing.attempt);
+                println!("{}: {outcome:?}", landing.acceptance.attempt);
                 EventKind::LandingTried { effect, outcome }
             }
             Effect::CleanUp { attempt, .. } => {

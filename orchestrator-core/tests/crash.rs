@@ -424,11 +424,11 @@ fn check(sandbox: &Sandbox, scenario: &Scenario) {
         let tree = git(&remote, &["rev-parse", &format!("{commit}^{{tree}}")]);
         let accepted = records().any(|record| match record {
             Record::Accepted { landing } => {
-                let green = landing.acceptance.gates.iter().all(|report| report.passed() && report.tree == landing.tree);
+                let green = landing.acceptance.gates.iter().all(|report| report.passed() && report.tree == landing.acceptance.tree);
                 let judged = records()
-                    .any(|record| matches!(record, Record::Judged { head, verdict: Verdict::Accept, .. } if *head == landing.head));
-                landing.attempt == *attempt
-                    && landing.tree.to_string() == tree
+                    .any(|record| matches!(record, Record::Judged { head, verdict: Verdict::Accept, .. } if *head == landing.acceptance.head));
+                landing.acceptance.attempt == *attempt
+                    && landing.acceptance.tree.to_string() == tree
                     && !landing.acceptance.gates.is_empty()
                     && green
                     && judged

@@ -66,7 +66,7 @@ fn no_incomplete_work_landed(stage: &Stage, entries: &[LedgerEntry]) {
                 completion,
                 Some(&Completion::Handoff),
                 "{}",
-                landing.attempt
+                landing.acceptance.attempt
             );
         }
     }

@@ -170,7 +170,7 @@ impl Lane {
             }
             Effect::Land { landing } => {
                 let landed = self.land(&landing, &sink);
-                let progress = sink.progress(Some(&landing.attempt));
+                let progress = sink.progress(Some(&landing.acceptance.attempt));
                 let waits_for = || self.trusted.user().waits_for();
                 let step = LongStep::Land;
                 let landed = progress.during_with(step, landed, |_| None, waits_for);

@@ -29,10 +29,8 @@ impl Trusted {
     /// # Errors
     /// Only what keeps us from trying; a refusal is an outcome.
     pub async fn land(&self, landing: &Landing) -> Result<LandingOutcome, GitError> {
-        let kept = format!(
-            "{LANDINGS}/{}/{}",
-            landing.attempt.task, landing.attempt.number
-        );
+        let attempt = &landing.acceptance.attempt;
+        let kept = format!("{LANDINGS}/{}/{}", attempt.task, attempt.number);
         let outcome = self.try_to_land(landing, &kept).await?;
         if let LandingOutcome::Landed { .. } = &outcome {
             // The target's ref keeps it now. Each ref that stayed would be read by every fetch and push from now on.
@@ -45,7 +43,7 @@ impl Trusted {
     async fn try_to_land(&self, landing: &Landing, kept: &str) -> Result<LandingOutcome, GitError> {
         // A remote is asked when it refuses: the lease tells whether it has moved. The person's own repository is asked first.
         if let Destination::Local = &self.destination
-            && self.user.tip(self.target()).await? != landing.tip
+            && self.user.tip(self.target()).await? != landing.acceptance.tip
             && let Some(outcome) = self.settled(landing).await?
         {
             return Ok(outcome);
@@ -56,12 +54,16 @@ impl Trusted {
         };
         self.set_ref(kept, commit).await?;
         // Before the target names them: whoever clones it then finds all of them.
-        if let Some(outcome) = self.publish_lfs(commit, landing.tip).await? {
+        if let Some(outcome) = self.publish_lfs(commit, landing.acceptance.tip).await? {
             return Ok(outcome);
         }
         let outcome = match &self.destination {
             Destination::Remote { push_url, .. } => self.push(push_url, commit, landing).await?,
-            Destination::Local => self.user.advance(self, kept, commit, landing.tip).await?,
+            Destination::Local => {
+                self.user
+                    .advance(self, kept, commit, landing.acceptance.tip)
+                    .await?
+            }
         };
         if let LandingOutcome::Landed { commit } = &outcome {
             self.set_tip(*commit).await?;
@@ -70,15 +72,16 @@ impl Trusted {
     }
 
     async fn commit(&self, landing: &Landing) -> Result<CommitId, GitError> {
+        let acceptance = &landing.acceptance;
         let message = format!(
             "{}\n\nMerge of attempt {} at {}.\n\n{TASK}: {}\n{ATTEMPT}: {}\n{LANDING}: {}\n{RECORD}: sha256:{}\n",
             crate::model::clean(&landing.subject).replace('\n', " "),
-            landing.attempt.number,
-            landing.head.short(),
-            landing.attempt.task,
-            landing.attempt.number,
+            acceptance.attempt.number,
+            acceptance.head.short(),
+            acceptance.attempt.task,
+            acceptance.attempt.number,
             landing.id,
-            landing.acceptance.hash(),
+            acceptance.hash(),
         );
         let date = format!("@{} +0000", landing.at.0 / 1000);
         let call = self
@@ -94,7 +97,7 @@ impl Trusted {
         let call = call
             .args(parents)
             .args(["-F", "-"])
-            .args([landing.tree.to_string()])
+            .args([acceptance.tree.to_string()])
             .input(message);
         // Who signs may be asked for a passphrase.
         if self.identity.sign {
@@ -116,11 +119,11 @@ impl Trusted {
         let above = [
             "--first-parent".to_owned(),
             tip.to_string(),
-            format!("^{}", landing.tip),
+            format!("^{}", landing.acceptance.tip),
         ];
         let found = commits(self.call(), &above).await?;
         let same = |known: &BranchCommit| {
-            known.landing.as_ref() == Some(&landing.id) && known.tree == landing.tree
+            known.landing.as_ref() == Some(&landing.id) && known.tree == landing.acceptance.tree
         };
         Ok(found.into_iter().find(same).map(|known| known.commit))
     }
@@ -144,7 +147,10 @@ impl Trusted {
             "--recurse-submodules=no",
         ]);
         let call = call
-            .args([format!("--force-with-lease={target}:{}", landing.tip)])
+            .args([format!(
+                "--force-with-lease={target}:{}",
+                landing.acceptance.tip
+            )])
             .args(self.settings.receive_pack());
         let call = call.args([
             "--end-of-options".to_owned(),
@@ -215,7 +221,7 @@ impl Trusted {
     /// What the target says of a landing, if it is no longer where that was built: that it was done, or that the target moved.
     async fn settled(&self, landing: &Landing) -> Result<Option<LandingOutcome>, GitError> {
         let tip = self.fetch_target().await?;
-        if tip == landing.tip {
+        if tip == landing.acceptance.tip {
             return Ok(None);
         }
         let found = self.find_landing(landing, tip).await?;

@@ -479,9 +479,9 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             ..
         } => judged(state, attempt, verdict, counted)?,
         Record::Accepted { landing } => {
-            let active = active_mut(state, &landing.attempt)?;
+            let active = active_mut(state, &landing.acceptance.attempt)?;
             let Step::Gate(checked) = left(active) else {
-                return Err(misfit("nothing is gated in", &landing.attempt));
+                return Err(misfit("nothing is gated in", &landing.acceptance.attempt));
             };
             active.step = Step::Land {
                 asked: Asked::Due,
@@ -508,7 +508,7 @@ fn fold(state: &mut State, record: &Record) -> Result<(), Misfit> {
             else {
                 return Err(misfit("nothing lands in", attempt));
             };
-            let (tip, tree) = (landing.tip, landing.tree);
+            let (tip, tree) = (landing.acceptance.tip, landing.acceptance.tree);
             entry.phase = Phase::Landed(Box::new(LandedTask {
                 by: Some(by),
                 commit: Some(*commit),
@@ -829,7 +829,9 @@ fn request(
         | Effect::Collect { attempt, .. }
         | Effect::Review { attempt, .. }
         | Effect::Merge { attempt, .. } => set_asked(active_mut(state, attempt)?, open),
-        Effect::Land { landing } => set_asked(active_mut(state, &landing.attempt)?, open),
+        Effect::Land { landing } => {
+            set_asked(active_mut(state, &landing.acceptance.attempt)?, open)
+        }
     }
     Ok(())
 }
@@ -894,7 +896,9 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
         | Effect::Collect { attempt, .. }
         | Effect::Review { attempt, .. }
         | Effect::Merge { attempt, .. } => set_asked(active_mut(state, attempt)?, Asked::Due),
-        Effect::Land { landing } => set_asked(active_mut(state, &landing.attempt)?, Asked::Due),
+        Effect::Land { landing } => {
+            set_asked(active_mut(state, &landing.acceptance.attempt)?, Asked::Due)
+        }
     }
     Ok(())
 }

@@ -334,11 +334,7 @@ impl Context<'_> {
         let run = run.map(|run| run.id.to_string()).unwrap_or_default();
         let landing = Landing {
             id: format!("{run}/{}/{}", attempt.id, self.state.last_effect + 1),
-            attempt: attempt.id.clone(),
             subject: format!("{}: {}", attempt.id.task, attempt.contract.title),
-            head: candidate.head,
-            tip: candidate.tip,
-            tree: candidate.tree,
             acceptance,
             at: self.at,
         };

@@ -238,7 +238,7 @@ impl<'a> Plan<'a> {
                 self.request(Effect::CleanUp {
                     attempt: attempt.clone(),
                     tip: state.tip,
-                    landed: landing.map(|landing| landing.tree),
+                    landed: landing.map(|landing| landing.acceptance.tree),
                     carried: by.and_then(|by| by.carried),
                 });
             }

@@ -182,7 +182,7 @@ impl Effect {
             | Self::Merge { attempt, .. }
             | Self::CleanUp { attempt, .. }
             | Self::Report { attempt, .. } => Some(attempt),
-            Self::Land { landing } => Some(&landing.attempt),
+            Self::Land { landing } => Some(&landing.acceptance.attempt),
         }
     }
 }

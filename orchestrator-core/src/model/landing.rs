@@ -141,11 +141,11 @@ pub struct Acceptance {
     pub attempt: AttemptId,
     /// Under which contract.
     pub contract: ContentHash,
-    /// The worker's head.
+    /// The worker's head: the landed commit's second parent. The tip, where nothing had to be done.
     pub head: CommitId,
-    /// The target's tip before.
+    /// The target's tip before: the landed commit's first parent.
     pub tip: CommitId,
-    /// The tree that lands.
+    /// The landed commit's tree.
     pub tree: TreeId,
     /// What reviewers said of the head.
     pub reviews: Vec<Review>,
@@ -201,17 +201,9 @@ impl Acceptance {
 pub struct Landing {
     /// Unique: run, attempt and effect.
     pub id: String,
-    /// What lands.
-    pub attempt: AttemptId,
     /// The first line of the commit's message.
     pub subject: String,
-    /// The worker's head: the commit's second parent. The tip, where nothing had to be done.
-    pub head: CommitId,
-    /// The target's tip: the commit's first parent.
-    pub tip: CommitId,
-    /// The commit's tree.
-    pub tree: TreeId,
-    /// What it rests on; its hash stands in the commit's trailer.
+    /// What lands, and what it rests on; its hash stands in the commit's trailer.
     pub acceptance: Acceptance,
     /// The commit's date, so that trying again makes the same commit.
     pub at: Timestamp,
@@ -222,10 +214,11 @@ impl Landing {
     /// has the tip alone.
     #[must_use]
     pub fn parents(&self) -> Vec<CommitId> {
-        if self.head == self.tip {
-            vec![self.tip]
+        let Acceptance { head, tip, .. } = self.acceptance;
+        if head == tip {
+            vec![tip]
         } else {
-            vec![self.tip, self.head]
+            vec![tip, head]
         }
     }
 }

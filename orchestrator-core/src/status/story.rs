@@ -446,7 +446,7 @@ impl Fold {
                 attempt, verdict, ..
             } => self.judged(attempt, verdict, at),
             Record::Accepted { landing } => {
-                if let Some(story) = self.attempt(&landing.attempt) {
+                if let Some(story) = self.attempt(&landing.acceptance.attempt) {
                     story.landing = Some((**landing).clone());
                 }
             }

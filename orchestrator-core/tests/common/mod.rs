@@ -15,8 +15,8 @@ use orchestrator_core::{
     },
     git::{Destination, Git, Trusted, UserRepository},
     model::{
-        Acceptance, Answer, AttemptId, CommitId, ContentHash, HoldId, HoldOption, Landing, Policy,
-        Record, Timestamp, TreeId,
+        Acceptance, Answer, CommitId, ContentHash, HoldId, HoldOption, Landing, Policy, Record,
+        Timestamp, TreeId,
     },
     port::{Ledger as _, Sequence},
     store::{FileEvidence, FileLedger},
@@ -41,11 +41,10 @@ pub(crate) async fn trusted(sandbox: &Sandbox) -> Trusted {
 
 /// An intent to land a tree, with this head, on this tip.
 pub(crate) fn landing(head: CommitId, tip: CommitId, tree: TreeId) -> Landing {
-    let attempt: AttemptId = "A#1".parse().expect("an id");
     let acceptance = Acceptance {
         failover: None,
         version: 1,
-        attempt: attempt.clone(),
+        attempt: "A#1".parse().expect("an id"),
         contract: ContentHash::of(b""),
         head,
         tip,
@@ -62,15 +61,9 @@ pub(crate) fn landing(head: CommitId, tip: CommitId, tree: TreeId) -> Landing {
         waivers: Vec::new(),
         observations: Vec::new(),
     };
-    let id = "run/A#1/7".to_owned();
-    let subject = "A: anything".to_owned();
     Landing {
-        id,
-        attempt,
-        subject,
-        head,
-        tip,
-        tree,
+        id: "run/A#1/7".to_owned(),
+        subject: "A: anything".to_owned(),
         acceptance,
         at: Timestamp(1_000_000),
     }

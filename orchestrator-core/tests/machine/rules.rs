@@ -871,10 +871,10 @@ fn a_tree_that_was_gated_green_is_not_gated_again_after_a_lost_race() {
     world.tick();
     let merge = crate::open(&world, |what| matches!(what, Effect::Merge { .. }));
     let candidate = Candidate {
-        head: first.head,
+        head: first.acceptance.head,
         tip: commit(60),
         tip_tree: tree_of(commit(60)),
-        tree: first.tree,
+        tree: first.acceptance.tree,
         changes: vec![change("a")],
     };
     world.answer(&merge, |effect| EventKind::Merged {
@@ -882,7 +882,10 @@ fn a_tree_that_was_gated_green_is_not_gated_again_after_a_lost_race() {
         result: Ok(candidate),
     });
     let (_, second) = landing(&world);
-    assert_eq!((second.tree, second.tip), (first.tree, commit(60)));
+    assert_eq!(
+        (second.acceptance.tree, second.acceptance.tip),
+        (first.acceptance.tree, commit(60))
+    );
     assert_eq!(
         asked(&world, |what| matches!(what, Effect::RunGate { .. })),
         1

@@ -386,7 +386,7 @@ async fn tasks_that_are_added_edited_or_reordered_while_it_runs_count_from_then_
     assert_eq!(ids, ["A", "D", "C", "B"]);
     // What was under way went on under its frozen contract.
     let files = outcome.records().find_map(|record| match record {
-        Record::Accepted { landing } if landing.attempt.task.as_str() == "A" => {
+        Record::Accepted { landing } if landing.acceptance.attempt.task.as_str() == "A" => {
             Some(landing.acceptance.contract)
         }
         _ => None,

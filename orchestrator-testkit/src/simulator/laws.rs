@@ -87,8 +87,9 @@ impl Laws {
                         landing.acceptance.completion.is_some(),
                         "accepted when somebody has said that it is complete"
                     );
-                    let green =
-                        |report: &GateReport| report.passed() && report.tree == landing.tree;
+                    let green = |report: &GateReport| {
+                        report.passed() && report.tree == landing.acceptance.tree
+                    };
                     assert!(
                         !landing.acceptance.gates.is_empty()
                             && landing.acceptance.gates.iter().all(green),

@@ -253,7 +253,7 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
         )
     });
     let gates: Vec<_> = gates.collect();
-    let tree = landing.tree.short();
+    let tree = landing.acceptance.tree.short();
     fact(
         "gates",
         if gates.is_empty() {
@@ -278,7 +278,11 @@ fn acceptance(task: &TaskStory, attempt: &AttemptStory) -> Vec<[String; 2]> {
         .collect();
     fact(
         "reviews",
-        format!("of commit {}: {}", landing.head.short(), reviews.join("; ")),
+        format!(
+            "of commit {}: {}",
+            landing.acceptance.head.short(),
+            reviews.join("; ")
+        ),
     );
     for finding in attempt.noticed.iter().take(MANY) {
         fact("noticed", finding.to_string());
