@@ -830,7 +830,7 @@ fn request(
         | Effect::Review { attempt, .. }
         | Effect::Merge { attempt, .. } => set_asked(active_mut(state, attempt)?, open),
         Effect::Land { landing } => {
-            set_asked(active_mut(state, &landing.acceptance.attempt)?, open)
+            set_asked(active_mut(state, &landing.acceptance.attempt)?, open);
         }
     }
     Ok(())
@@ -897,7 +897,7 @@ fn reopen(state: &mut State, effect: EffectId, what: &Effect) -> Result<(), Misf
         | Effect::Review { attempt, .. }
         | Effect::Merge { attempt, .. } => set_asked(active_mut(state, attempt)?, Asked::Due),
         Effect::Land { landing } => {
-            set_asked(active_mut(state, &landing.acceptance.attempt)?, Asked::Due)
+            set_asked(active_mut(state, &landing.acceptance.attempt)?, Asked::Due);
         }
     }
     Ok(())
