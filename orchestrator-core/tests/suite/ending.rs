@@ -101,6 +101,8 @@ async fn an_agent_that_does_not_come_back_is_named_and_no_longer_waited_for() {
 /// An agent that works until it is stopped, and then says what it has used.
 #[derive(Debug, Default)]
 struct Endless {
+    /// Notified when a turn works.
+    works: Arc<Notify>,
     stopped: Arc<Stopped>,
 }
 
@@ -110,6 +112,7 @@ struct Stopped(Notify);
 /// A turn of it, with what it says yet.
 #[derive(Debug)]
 struct EndlessTurn {
+    works: Arc<Notify>,
     stopped: Arc<Stopped>,
     last: Vec<Update>,
 }
@@ -143,6 +146,7 @@ impl AgentBackend for Endless {
     async fn start(&self, _: TurnRequest) -> Result<Box<dyn Turn>, AgentError> {
         let outcome = TurnOutcome::Stopped;
         Ok(Box::new(EndlessTurn {
+            works: Arc::clone(&self.works),
             stopped: Arc::clone(&self.stopped),
             last: vec![Update::Ended { outcome }, Update::Usage(used())],
         }))
@@ -153,6 +157,7 @@ impl AgentBackend for Endless {
 impl Turn for EndlessTurn {
     async fn next(&mut self) -> Option<Update> {
         if self.last.len() == 2 {
+            self.works.notify_one();
             self.stopped.0.notified().await;
         }
         self.last.pop()
@@ -183,12 +188,13 @@ async fn a_turn_that_the_end_of_the_run_stops_is_interrupted_and_says_what_it_us
     let sandbox = sandbox(&[("A", "agent = \"endless\"")]);
     let worker = shell_worker(sandbox.path(), "worker", WORK);
     let endless: BackendName = "endless".parse().expect("a name");
+    let agent = Endless::default();
+    let works = Arc::clone(&agent.works);
     let builder = Orchestrator::builder()
         .policy(policy(&worker, ""))
-        .backend(endless, Arc::new(Endless::default()));
-    let mut live = Live::start(&sandbox, builder).await;
-    live.recorded(|record| matches!(record, Record::PulseSeen { .. }))
-        .await;
+        .backend(endless, Arc::new(agent));
+    let live = Live::start(&sandbox, builder).await;
+    works.notified().await;
     assert!(live.handle.stop().await);
     let outcome = live.end().await;
     assert_eq!(outcome.report.ended, EndReason::Stopped);
