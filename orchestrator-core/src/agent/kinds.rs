@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::{CommandAgent, installed::named_variables};
 use crate::{
-    model::{AgentKind, AgentSpec, BackendName, InvalidName, Policy, PolicyError},
+    model::{AgentKind, AgentSpec, BackendName, InvalidName, Policy, PolicyError, listed},
     port::AgentBackend,
 };
 
@@ -301,9 +301,4 @@ fn environment_of(
         let why = format!("`{variable}` is not set: set it, or take it out of the policy");
         spec.wrong(name, Some("env"), why)
     })
-}
-
-fn listed(names: impl IntoIterator<Item = impl fmt::Display>) -> String {
-    let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    names.join(", ")
 }

@@ -301,7 +301,7 @@ impl Known {
         let mut faults: Vec<_> = broken.map(|(_, fault)| (*fault).to_owned()).collect();
         match self.contracts.get(&landing.acceptance.attempt) {
             None => faults.push("its contract is not in the ledger".to_owned()),
-            Some(contract) => faults.extend(inconsistent(landing, contract)),
+            Some(contract) => faults.extend(inconsistent(&landing.acceptance, contract)),
         }
         faults
     }
@@ -332,8 +332,7 @@ fn kept(acceptance: &Acceptance, record: ContentHash) -> Vec<(String, ContentHas
 }
 
 /// What in a record does not fit together.
-fn inconsistent(landing: &Landing, contract: &Contract) -> Vec<String> {
-    let acceptance = &landing.acceptance;
+fn inconsistent(acceptance: &Acceptance, contract: &Contract) -> Vec<String> {
     let mut faults = Vec::new();
     if acceptance.contract != contract.hash() {
         faults.push("its record names another contract".to_owned());

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{AgentSpec, BackendName, Trouble};
+use super::{AgentSpec, BackendName, Trouble, listed};
 
 /// Why an attempt was given to another agent than its task's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -72,8 +72,7 @@ fn others(known: &[BackendName]) -> String {
     if known.is_empty() {
         return "the policy has no other".to_owned();
     }
-    let names: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
-    format!("the others are {}", names.join(", "))
+    format!("the others are {}", listed(known))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{ClaimId, TurnEnd};
+use super::{ClaimId, TurnEnd, listed};
 
 /// Why the session is asked for its handoff again.
 #[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub enum HandoffFault {
         stopped: Option<TurnEnd>,
     },
     /// The handoff says nothing of some claims of the contract.
-    #[error("its `evidence` says nothing of {}: say of each whether it holds, and how you know", list(.claims))]
+    #[error("its `evidence` says nothing of {}: say of each whether it holds, and how you know", listed(.claims))]
     ClaimsLeftOut {
         /// The claims.
         claims: Vec<ClaimId>,
@@ -36,9 +36,4 @@ pub enum HandoffFault {
 
 fn end(stopped: Option<&TurnEnd>) -> String {
     stopped.map_or_else(String::new, |ended| format!("; {ended}"))
-}
-
-fn list(claims: &[ClaimId]) -> String {
-    let claims: Vec<_> = claims.iter().map(|claim| format!("`{claim}`")).collect();
-    claims.join(", ")
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::RepoPath;
+use super::{RepoPath, listed};
 
 /// What a gate did without. A gate that fails for one of these fails on the target as well, and in no workspace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,10 +40,10 @@ impl Lacking {
             named.push("without `.git`".to_owned());
         }
         if !self.submodules.is_empty() {
-            named.push(format!("without submodules {}", quoted(&self.submodules)));
+            named.push(format!("without submodules {}", listed(&self.submodules)));
         }
         if !self.brought.is_empty() {
-            let brought = quoted(&self.brought);
+            let brought = listed(&self.brought);
             named.push(format!("without what `[setup]` brings ({brought})"));
         }
         if self.commands {
@@ -92,11 +92,6 @@ impl fmt::Display for Lacking {
             self.settings().join(", ")
         )
     }
-}
-
-fn quoted(paths: &[RepoPath]) -> String {
-    let quoted: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
-    quoted.join(", ")
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ pub use settings::{
     WhenUnavailable,
 };
 pub use text::{causes, clean, clean_line, escaped_json, with_source};
-pub(crate) use text::{fenced, is_binary};
+pub(crate) use text::{fenced, is_binary, listed};
 pub use trouble::Trouble;
 pub use turn::{Ask, Completion, Pulse, StopReason, TurnEnd, TurnOutcome, TurnSight};
 pub use usage::{ModelUsage, SessionUsage, Spend, TurnUsage, Usage, UsageSource, dollars};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BranchName, MissingTarget, Operation, RepoPath};
+use super::{BranchName, MissingTarget, Operation, RepoPath, listed};
 
 /// A landing that was refused. The cause decides what a person is told; the words are only shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,11 +170,11 @@ impl Refusal {
             }
             RefusalCause::Untracked { paths } => format!(
                 "untracked files in {place} are where the landing adds files: {}",
-                joined(paths)
+                listed(paths)
             ),
             RefusalCause::Ignored { paths } => format!(
                 "files that git ignores in {place} would be overwritten by the landing: {}",
-                joined(paths)
+                listed(paths)
             ),
             RefusalCause::LargeObjects => {
                 format!("the objects of Git LFS could not be stored for {place}")
@@ -278,11 +278,6 @@ fn said(words: &str) -> String {
         .filter(|line| !line.starts_with("error: failed to push some refs to"))
         .collect();
     super::end_of(&kept.join("\n"), MAX_WORDS)
-}
-
-fn joined(paths: &[RepoPath]) -> String {
-    let names: Vec<_> = paths.iter().map(|path| format!("`{path}`")).collect();
-    names.join(", ")
 }
 
 #[cfg(test)]

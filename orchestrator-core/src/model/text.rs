@@ -32,6 +32,12 @@ pub fn with_source(error: &dyn Error) -> String {
     causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// Names in one line, each as code.
+pub(crate) fn listed(names: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
 /// Whether a file has no lines, as git tells it: by a NUL among its first 8000 bytes.
 pub(crate) fn is_binary(content: &[u8]) -> bool {
     content.iter().take(8000).any(|byte| *byte == 0)
